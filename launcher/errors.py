@@ -1,0 +1,50 @@
+"""What can go wrong with a program in another interpreter.
+
+Knows nothing but the texts. Python 3.10 and up. ``gym_service.errors`` re-exports all of it: users
+import from there.
+"""
+
+from typing import Any
+
+
+class GymServiceError(Exception):
+    """The root of every error of gym-service.
+
+    The text says what happened, where, the evidence, and what to try. The same facts are attributes,
+    given here as keywords, so that a program need not read the text.
+
+    An error can be built from its text alone and survives pickling with its facts: ``gym.make``
+    re-raises as ``type(e)(text)``, and vector envs send errors from process to process.
+    """
+
+    def __init__(self, text: str = "", **facts: Any) -> None:
+        super().__init__(text)
+        self.__dict__.update(facts)
+
+
+class ConfigError(GymServiceError):
+    """envs.toml, or the same keys given in Python, cannot be used as they stand.
+
+    Attributes: ``file`` (str or None), ``key`` (the path of the key, such as
+    ``envs."PushT-v0".timeouts.step``).
+    """
+
+
+class ServerStartError(GymServiceError):
+    """A server did not come up.
+
+    Attributes: ``argv`` (tuple of str), ``interpreter`` (str), ``exit_code`` (int or None; a negative
+    one is a signal), ``tail`` (the end of what it printed).
+    """
+
+
+class ServerCrashed(GymServiceError):
+    """A server that was up has died.
+
+    Attributes: ``during`` (the call that met it), ``exit_code`` (int or None; a negative one is a
+    signal), ``tail`` (the end of what it printed). Make a new env: this one stays closed.
+    """
+
+
+class AuthError(GymServiceError):
+    """The two ends of a socket could not prove to each other that they know the same token."""
