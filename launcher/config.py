@@ -1,0 +1,367 @@
+"""envs.toml, and the same keys given in Python, as frozen entries.
+
+Knows the keys, their defaults and which of them exclude each other; finds and reads the file. Never
+knows whether an interpreter exists or a server answers: it runs nothing. Python 3.10 and up.
+
+Every mistake is a ConfigError that names file, key path, what is wrong and what would be right. A
+broken entry is its error, and its neighbours stay usable.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from gym_service_launcher import keys
+from gym_service_launcher.errors import ConfigError
+from gym_service_launcher.keys import Check, Place
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long each call may take, in seconds; ``math.inf`` means no limit."""
+
+    start: float = 120.0
+    reset: float = 120.0
+    step: float = 60.0
+    render: float = 60.0
+    call: float = 60.0
+    close: float = 5.0
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """One ``[interpreters.NAME]`` table: which Python, and what uv installs into a venv of it."""
+
+    python: str
+    requires: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How one env is made. Paths are absolute; ``python`` is one, or a version, or ``conda:NAME``.
+
+    ``name`` is the user's, ``id`` the one in the target. Either ``python`` or ``address`` is set.
+    ``requires`` is None where the interpreter is used as it is. ``max_episode_steps`` of None means
+    what the env was registered with, -1 no limit. ``api`` of None means gymnasium's registry first.
+    """
+
+    name: str
+    file: Path | None = None
+    python: str | None = None
+    requires: tuple[str, ...] | None = None
+    id: str = ""
+    imports: tuple[str, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    environ: dict[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+    pythonpath: tuple[Path, ...] = ()
+    max_episode_steps: int | None = None
+    wrappers: tuple[str | Callable[..., Any], ...] = ()
+    entry_point: str | None = None
+    api: str | None = None
+    address: str | None = None
+    token_file: Path | None = None
+    tls_ca: Path | None = None
+    tls_sha256: str | None = None
+    command: tuple[str, ...] = ()
+    transport: str = "unix"
+    timeouts: Timeouts = Timeouts()
+    restart: str = "never"
+    prefork: bool = False
+    workers: int = 1
+    frames: str = "raw"
+    output: str = "tail"
+    created_in: Path = field(default_factory=lambda: _here() or Path("/"), repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            object.__setattr__(self, "id", self.name)
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths are relative to: the file's folder, else where the entry was made."""
+        return self.file.parent if self.file else self.created_in
+
+
+@dataclass(frozen=True)
+class EnvsFile:
+    """What one envs.toml says, in its order.
+
+    ``problems`` are the mistakes outside any entry, such as an unknown table.
+    """
+
+    path: Path
+    entries: dict[str, Entry | ConfigError]
+    interpreters: dict[str, Interpreter | ConfigError] = field(default_factory=dict)
+    problems: tuple[ConfigError, ...] = ()
+
+
+def _timeouts(value: object, place: Place) -> Timeouts:
+    limits = {limit.name: keys.seconds for limit in fields(Timeouts)}
+    return Timeouts(**keys.read(keys.table(value, place), limits, place))
+
+
+SECTIONS = ("envs", "interpreters")
+
+INTERPRETER_KEYS: Mapping[str, Check] = MappingProxyType({"python": keys.python, "requires": keys.texts})
+
+ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
+    {
+        "interpreter": keys.text,
+        **INTERPRETER_KEYS,
+        "id": keys.text,
+        "imports": keys.texts,
+        "kwargs": keys.table,
+        "environ": keys.environ,
+        "cwd": keys.path,
+        "pythonpath": keys.paths,
+        "max_episode_steps": keys.step_limit,
+        "wrappers": keys.list_of(keys.wrapper, 'a list of "package.module:Wrapper"'),
+        "entry_point": keys.pointer,
+        "api": keys.one_of("gymnasium", "gym"),
+        "address": keys.address,
+        "token_file": keys.path,
+        "tls_ca": keys.later(None),
+        "tls_sha256": keys.later(None),
+        "command": keys.later(()),
+        "transport": keys.one_of("unix", "stdio"),
+        "timeouts": _timeouts,
+        "restart": keys.later("never"),
+        "prefork": keys.later(False),
+        "workers": keys.later(1),
+        "frames": keys.later("raw"),
+        "output": keys.one_of("tail", "show"),
+    }
+)
+
+# What concerns the start of a server, which an address leaves to somebody else.
+STARTING = ("python", "requires", "command", "transport", "environ", "cwd", "pythonpath", "output")
+
+# A key, those that cannot stand beside it, and why.
+EXCLUSIVE: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("interpreter", ("python", "requires"), "these stand in its own table"),
+    ("entry_point", ("id",), "each of them alone says which env is made"),
+    ("address", ("interpreter", *STARTING), "the server at an address is already running"),
+)
+
+# What a key given in Python takes away from the entry below it: the parts of another answer to the
+# same question. A new python does not bring the old one's venv along.
+DISPLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "python": ("requires", "address", "token_file"),
+        "address": STARTING,
+        "id": ("entry_point",),
+        "entry_point": ("id",),
+    }
+)
+
+
+def find() -> Path | None:
+    """The envs.toml that holds here, or None; ``$GYM_SERVICE_ENVS`` naming no file is a ConfigError.
+
+    Looked for as ``$GYM_SERVICE_ENVS``, then as envs.toml here and in each parent folder, then in
+    ``$XDG_CONFIG_HOME`` or ``~/.config``, under ``gym-service``.
+    """
+    named = os.environ.get("GYM_SERVICE_ENVS")
+    if named:
+        file = Path(os.path.abspath(os.path.expanduser(named)))
+        if not os.path.isfile(file):
+            state = "is a folder, not a file" if os.path.isdir(file) else "does not exist"
+            raise ConfigError(f"{file}: {state}, and $GYM_SERVICE_ENVS names it", file=str(file), key=None)
+        return file
+    here = _here()
+    folders = [here, *here.parents] if here else []
+    candidates = [folder / "envs.toml" for folder in folders] + [_config_home() / "gym-service/envs.toml"]
+    return next((file for file in candidates if os.path.isfile(file)), None)
+
+
+def load(path: str | os.PathLike[str]) -> EnvsFile:
+    """Read an envs.toml. Only a file that cannot be read raises; bad content is in what it returns.
+
+    Raises:
+        ConfigError: there is no such file, or it may not be read.
+    """
+    file = Path(os.path.abspath(os.path.expanduser(path)))
+    place = Place(file, file.parent, str(file))
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise place.mistake(f"cannot be read: {error.strerror}") from error
+    try:
+        tables = _parse(content, place)
+    except ConfigError as error:
+        return EnvsFile(file, dict.fromkeys(_header_ids(content), error), problems=(error,))
+    return _envs_file(file, tables, place)
+
+
+def entry(
+    name: str,
+    table: Mapping[str, Any],
+    *,
+    file: Path | None = None,
+    base: Entry | None = None,
+    interpreters: Mapping[str, Interpreter | ConfigError] = MappingProxyType({}),
+) -> Entry:
+    """One entry out of its keys, laid shallowly over ``base``.
+
+    Args:
+        name: the user's name of the env, and its ``id`` unless the table says otherwise.
+        table: the keys of an ``[envs."…"]`` table. None means: not said here.
+        file: the envs.toml that the table stands in; None when it is given in Python.
+        base: the entry to start from. What a new key takes away from it
+            stands in DISPLACES.
+        interpreters: what ``interpreter`` may name (``EnvsFile.interpreters``).
+
+    Raises:
+        ConfigError: any mistake in the table; no interpreter and no address.
+    """
+    blank = Entry(name, base.file if base else file)
+    place = Place(file, base.folder if base else blank.folder, f"given in Python for {json.dumps(name)}")
+    if file:
+        place = place.at("envs").at(name, quoted=True)
+    given = keys.read(
+        keys.table(table, place), ENTRY_KEYS, place, "what the simulator takes stands in kwargs"
+    )
+    _refuse_exclusive(given, base, place)
+    if "interpreter" in given:
+        chosen = _interpreter(given.pop("interpreter"), interpreters, place.at("interpreter"))
+        given |= {"python": chosen.python, "requires": chosen.requires}
+    gone = {key for said in given for key in DISPLACES.get(said, ())}
+    made = replace(base or blank, **{key: getattr(blank, key) for key in gone} | given)
+    if not (made.python or made.address):
+        raise place.mistake('no interpreter; say python = "./sim_env" (a venv), "3.10" or "conda:NAME"')
+    if made.token_file and not made.address:
+        raise place.at("token_file").mistake("cannot stand without address: only its server asks for a token")
+    return made
+
+
+def _here() -> Path | None:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # The folder was deleted; it has no parents to look into.
+        return None
+
+
+def _config_home() -> Path:
+    configured = os.environ.get("XDG_CONFIG_HOME", "")
+    # The XDG specification: a relative one is to be ignored.
+    return Path(configured if os.path.isabs(configured) else os.path.expanduser("~/.config"))
+
+
+def _parse(content: bytes, place: Place) -> dict[str, Any]:
+    try:
+        text = content.decode("utf-8-sig")
+        return tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        where = _position(content[: error.start].decode("utf-8"))
+        raise place.mistake(f"no TOML: it is not UTF-8 (at {where})") from error
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5000 digits.
+        what = str(error).replace("at end of document", f"at {_position(text)}, the end of the file")
+        raise place.mistake(f"no TOML: {what}") from error
+
+
+def _position(before: str) -> str:
+    lines = before.split("\n")
+    return f"line {len(lines)}, column {len(lines[-1]) + 1}"
+
+
+def _header_ids(content: bytes) -> list[str]:
+    """The ids of the headers in a file that is no TOML, so that each can at least say so."""
+    header = r"""^\s*\[\s*envs\s*\.\s*(?:"([^"\n]+)"|'([^'\n]+)'|([\w-]+))"""
+    found = re.findall(header, content.decode("utf-8-sig", "replace"), re.MULTILINE)
+    return ["".join(quoted) for quoted in found]
+
+
+def _envs_file(file: Path, tables: dict[str, Any], place: Place) -> EnvsFile:
+    problems: list[ConfigError] = []
+    at = place.at("interpreters")
+    interpreters = _each(
+        _section(tables, "interpreters", place, problems),
+        lambda name, table: _read_interpreter(table, at.at(name)),
+    )
+    entries = _each(
+        _section(tables, "envs", place, problems),
+        lambda name, table: _named(name, table, file, interpreters, place),
+    )
+    for key in [key for key in tables if key not in SECTIONS]:
+        hint = keys.suggestion(key, SECTIONS) or keys.listed(SECTIONS)
+        problems.append(place.at(key).mistake(f"unknown key; {hint}"))
+        if keys.nearest(key, SECTIONS) == "envs" and isinstance(tables[key], dict):
+            # Under a misspelt [envs.…] stand ids that somebody will ask for.
+            for name in tables[key]:
+                entries.setdefault(name, problems[-1])
+    return EnvsFile(file, entries, interpreters, tuple(problems))
+
+
+def _section(tables: dict[str, Any], key: str, place: Place, problems: list[ConfigError]) -> dict[str, Any]:
+    try:
+        return keys.table(tables.get(key, {}), place.at(key))
+    except ConfigError as error:
+        problems.append(error)
+        return {}
+
+
+def _each(tables: dict[str, Any], read: Callable[[str, Any], T]) -> dict[str, T | ConfigError]:
+    done: dict[str, T | ConfigError] = {}
+    for name, table in tables.items():
+        try:
+            done[name] = read(name, table)
+        except ConfigError as error:
+            done[name] = error
+    return done
+
+
+def _named(
+    name: str, table: Any, file: Path, interpreters: Mapping[str, Interpreter | ConfigError], place: Place
+) -> Entry:
+    here = place.at("envs").at(name, quoted=True)
+    if not re.fullmatch(r"[\w.-]+", name):
+        own = json.dumps(re.sub(r"[^\w.-]+", "-", name) or "Name-v0", ensure_ascii=False)
+        real = json.dumps(name or "Name-v0", ensure_ascii=False)
+        raise here.mistake(
+            "the key is your own name for the env, made of letters, digits and - _ . only; "
+            f"write [envs.{own}] and in it id = {real}"
+        )
+    return entry(name, keys.table(table, here), file=file, interpreters=interpreters)
+
+
+def _read_interpreter(table: Any, place: Place) -> Interpreter:
+    given = keys.read(keys.table(table, place), INTERPRETER_KEYS, place)
+    if "python" not in given:
+        raise place.mistake('python is missing; say "./sim_env" (a venv), "3.10" or "conda:NAME"')
+    return Interpreter(**given)
+
+
+def _interpreter(
+    name: str, interpreters: Mapping[str, Interpreter | ConfigError], place: Place
+) -> Interpreter:
+    if name not in interpreters:
+        near = keys.suggestion(name, interpreters) or "it is the NAME of an [interpreters.NAME] table"
+        raise place.mistake(f"there is no interpreter {json.dumps(name, ensure_ascii=False)}; {near}")
+    chosen = interpreters[name]
+    if isinstance(chosen, ConfigError):
+        raise chosen
+    return chosen
+
+
+def _refuse_exclusive(given: Mapping[str, Any], base: Entry | None, place: Place) -> None:
+    said = set(given)
+    if base and base.address and said.isdisjoint({"python", "interpreter"}):
+        said.add("address")
+    for key, others, why in EXCLUSIVE:
+        clash = next((other for other in others if key in said and other in said), None)
+        if clash:
+            raise place.at(clash).mistake(f"cannot stand beside {key}: {why}")

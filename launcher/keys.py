@@ -1,0 +1,242 @@
+"""How one value of envs.toml is checked, and how a mistake in it is worded.
+
+Knows places (file, key path, folder), types and spellings. Never knows which keys there are or what
+they are for: that is ``config``. Python 3.10 and up.
+
+A check is a function of a value and its place that returns the value as the program wants it, or
+raises the ConfigError. The same checks serve a TOML file and keywords given in Python, so they also
+take what only Python has: tuples, paths and numbers of numpy.
+"""
+
+import difflib
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gym_service_launcher.errors import ConfigError
+
+T = TypeVar("T")
+
+# Beyond this socket.settimeout overflows; three years is a typing mistake, `inf` a decision.
+LONGEST_S = 1e8
+
+ADDRESS = re.compile(r"unix:///.+|tcp://(?:[^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})")
+POINTER = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+# In the order of the question: True is an int too, and an int is a Real.
+KINDS: tuple[tuple[type, str], ...] = (
+    (bool, "a boolean"),
+    (str, "a string"),
+    (Integral, "an integer"),
+    (Real, "a float"),
+    (Mapping, "a table"),
+    (list, "a list"),
+    (tuple, "a list"),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value stands: what its relative paths are relative to, and how its mistakes begin."""
+
+    file: Path | None
+    folder: Path
+    owner: str
+    key: str = ""
+
+    def at(self, key: object, *, quoted: bool = False) -> "Place":
+        """The place of one key below this one."""
+        text = str(key)
+        if quoted or not BARE_KEY.fullmatch(text):
+            text = json.dumps(text, ensure_ascii=False)
+        return replace(self, key=f"{self.key}.{text}" if self.key else text)
+
+    def item(self, index: int) -> "Place":
+        """The place of one item of the list that stands here."""
+        return replace(self, key=f"{self.key}[{index}]")
+
+    def mistake(self, what: str) -> ConfigError:
+        """The error that says what is wrong with the value that stands here."""
+        where = str(self.file) if self.file else self.owner
+        file = str(self.file) if self.file else None
+        return ConfigError(": ".join(filter(None, (where, self.key, what))), file=file, key=self.key or None)
+
+    def absolute(self, path: str) -> Path:
+        """Lexically: the real path of venv/bin/python would be another interpreter."""
+        return Path(os.path.normpath(os.path.join(self.folder, os.path.expanduser(path))))
+
+
+Check = Callable[[Any, Place], Any]
+
+
+def shown(value: object) -> str:
+    """A value as TOML spells it, cut to a readable length."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def kind(value: object) -> str:
+    return next((words for type_, words in KINDS if isinstance(value, type_)), f"a {type(value).__name__}")
+
+
+def nearest(word: object, words: Iterable[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(str(word), list(words), n=1, cutoff=0.6)), None)
+
+
+def unexpected(value: object, expected: str, place: Place) -> ConfigError:
+    return place.mistake(f"{shown(value)} is {kind(value)}; expected {expected}")
+
+
+def text(value: object, place: Place) -> str:
+    if not isinstance(value, str):
+        raise unexpected(value, "a string", place)
+    if not value or "\0" in value:
+        raise place.mistake(f"{shown(value)} is {'empty' if not value else 'no text: it holds a NUL'}")
+    return value
+
+
+def list_of(check: Callable[[Any, Place], T], expected: str) -> Callable[[Any, Place], tuple[T, ...]]:
+    def items(value: object, place: Place) -> tuple[T, ...]:
+        if not isinstance(value, (list, tuple)):
+            raise unexpected(value, expected, place)
+        return tuple(check(item, place.item(index)) for index, item in enumerate(value))
+
+    return items
+
+
+texts = list_of(text, "a list of strings")
+
+
+def table(value: object, place: Place) -> dict[str, Any]:
+    """A table with whatever below it; its keys are strings."""
+    if not isinstance(value, Mapping):
+        raise unexpected(value, "a table", place)
+    for key in value:
+        if not isinstance(key, str):
+            raise unexpected(key, "a string as key", place)
+    return dict(value)
+
+
+def path(value: object, place: Place) -> Path:
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    return place.absolute(text(value, place))
+
+
+paths = list_of(path, "a list of folders")
+
+
+def python(value: object, place: Place) -> str:
+    """A version, ``conda:NAME`` or a command as it stands; a path made absolute."""
+    if isinstance(value, os.PathLike):
+        return str(path(value, place))
+    if isinstance(value, Real) and not isinstance(value, bool):
+        # Unquoted, 3.10 is the number 3.1: the value cannot be quoted back.
+        raise unexpected(value, 'a string: put a version in quotes, such as "3.10"', place)
+    name = text(value, place)
+    if ("/" in name and not name.startswith("conda:")) or name[0] in ".~":
+        return str(place.absolute(name))
+    return name
+
+
+def environ(value: object, place: Place) -> dict[str, str]:
+    variables = table(value, place)
+    for name, content in variables.items():
+        if "=" in text(name, place):
+            raise place.at(name).mistake("the name of an environment variable holds no =")
+        if not isinstance(content, str):
+            raise unexpected(content, f"a string, such as {json.dumps(shown(content))}", place.at(name))
+        if content:
+            text(content, place.at(name))
+    return variables
+
+
+def seconds(value: object, place: Place) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise unexpected(value, "seconds: a number above 0, or inf for no limit", place)
+    limit_s = float(value)
+    if math.isnan(limit_s) or limit_s <= 0 or LONGEST_S < limit_s < math.inf:
+        raise place.mistake(f"{limit_s:g} is no limit; expected seconds above 0, or inf for no limit")
+    return limit_s
+
+
+def step_limit(value: object, place: Place) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise unexpected(value, "an integer", place)
+    if value < 1 and value != -1:
+        raise place.mistake(f"{value} is no number of steps; expected 1 or more, or -1 for no limit")
+    return int(value)
+
+
+def one_of(*words: str) -> Check:
+    expected = " or ".join(json.dumps(word) for word in words)
+
+    def word(value: object, place: Place) -> str:
+        if text(value, place) not in words:
+            raise place.mistake(f"{shown(value)} is not known; expected {expected}")
+        return str(value)
+
+    return word
+
+
+def address(value: object, place: Place) -> str:
+    match = ADDRESS.fullmatch(text(value, place))
+    if not match or int(match["port"] or 1) not in range(1, 65536):
+        raise place.mistake(f"{shown(value)} is no address; expected unix:///path or tcp://host:port")
+    return str(value)
+
+
+def pointer(value: object, place: Place) -> str:
+    if not POINTER.fullmatch(text(value, place)):
+        raise place.mistake(f'{shown(value)} points at nothing; expected "package.module:name"')
+    return str(value)
+
+
+def wrapper(value: object, place: Place) -> str | Callable[..., Any]:
+    """``package.module:Wrapper``, or from Python the callable itself."""
+    return value if callable(value) else pointer(value, place)
+
+
+def later(default: object) -> Check:
+    """The check of a key whose room is not built yet: only its default passes, nothing is ignored."""
+
+    def only(value: object, place: Place) -> object:
+        plain = tuple(value) if isinstance(value, list) else value
+        if type(plain) is not type(default) or plain != default:
+            raise place.mistake(f"{shown(value)} is not in this version of gym-service; leave the key out")
+        return default
+
+    return only
+
+
+def read(given: Mapping[str, Any], keys: Mapping[str, Check], place: Place, hint: str = "") -> dict[str, Any]:
+    """Each value of a table through the check of its key. None, which only Python has, means: not said.
+
+    ``hint`` ends the error about an unknown key that resembles none of ``keys``.
+    """
+    checked = {}
+    for key, value in given.items():
+        if key not in keys:
+            raise place.at(key).mistake(f"unknown key; {suggestion(key, keys) or hint or listed(keys)}")
+        if value is not None:
+            checked[key] = keys[key](value, place.at(key))
+    return checked
+
+
+def suggestion(word: object, words: Iterable[str]) -> str:
+    near = nearest(word, words)
+    return f"did you mean {json.dumps(near, ensure_ascii=False)}?" if near else ""
+
+
+def listed(words: Iterable[str]) -> str:
+    return "known are " + ", ".join(words)
