@@ -111,13 +111,19 @@ def _command(name: str, folder: Path) -> Path:
         try:
             return versions.ask(executable)[1]
         except ValueError as error:
-            raise _not_found(
-                f"{name} is no interpreter", (f"{executable}: {error}",), "its full path"
-            ) from None
+            looked = (f"PATH: {executable} {error}",)
+            raise _not_found(f"{name} is no interpreter", looked, _as_version(name)) from None
     advice = 'a venv ("./sim_env"), a version ("3.10"), an executable or "conda:NAME"'
     if os.path.exists(folder / name):
         advice = f'python = "./{name}", since a path begins with ./ or /'
-    raise _not_found(f"There is no interpreter {name}", (f"PATH: has no command {name}",), advice)
+    raise _not_found(f"There is no interpreter {name}", (f"PATH: no {name} in its folders",), advice)
+
+
+def _as_version(name: str) -> str:
+    version = name.removeprefix("python")
+    if version != name and versions.VERSION.fullmatch(version):
+        return f'python = "{version}", which is looked for in pyenv, conda and uv too'
+    return "the full path of one that runs"
 
 
 def _conda(name: str) -> Path:
