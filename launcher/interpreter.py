@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gym_service_launcher import versions
 from gym_service_launcher.errors import ConfigError
-from gym_service_launcher.keys import suggestion
+from gym_service_launcher.keys import nearest
 from gym_service_launcher.report import Report, probe
 from gym_service_launcher.versions import find_versions, scrubbed
 
@@ -99,10 +99,10 @@ def _executable(path: Path) -> Path:
 
 def _instead(path: Path) -> str:
     try:
-        near = suggestion(path.name, os.listdir(path.parent))
+        near = nearest(path.name, os.listdir(path.parent))
     except OSError:
-        near = f"{path.parent} does not exist either; a relative path begins at the folder of envs.toml"
-    return near or f"python -m venv {path}"
+        return f"another path; {path.parent} does not exist either (relative ones begin beside envs.toml)"
+    return f'python = "{path.parent / near}"' if near else f"python -m venv {path}"
 
 
 def _command(name: str, folder: Path) -> Path:
@@ -135,7 +135,8 @@ def _conda(name: str) -> Path:
         f"conda's folders: {roots or 'none found'}",
         f"~/.conda/environments.txt and ~/.conda/envs: their envs are {', '.join(sorted(envs)) or 'none'}",
     )
-    advice = suggestion(name, envs) or f"conda create -n {name} python=3.10 numpy gymnasium"
+    near = nearest(name, envs)
+    advice = f'python = "conda:{near}"' if near else f"conda create -n {name} python=3.10 numpy gymnasium"
     raise _not_found(f"There is no conda env {name}", looked, advice)
 
 

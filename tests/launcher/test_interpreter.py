@@ -68,10 +68,10 @@ def test_paths_that_lead_to_no_interpreter(tmp_path: Path) -> None:
         f"{tmp_path}/empty is no venv; looked at:\n  {tmp_path}/empty/bin/python: is not there\n"
         f"Try: python -m venv {tmp_path}/empty"
     )
-    assert text_of("./emty", tmp_path) == f'{tmp_path}/emty does not exist\nTry: did you mean "empty"?'
+    assert text_of("./emty", tmp_path) == f'{tmp_path}/emty does not exist\nTry: python = "{tmp_path}/empty"'
     assert text_of("./no/python", tmp_path) == (
         f"{tmp_path}/no/python does not exist\n"
-        f"Try: {tmp_path}/no does not exist either; a relative path begins at the folder of envs.toml"
+        f"Try: another path; {tmp_path}/no does not exist either (relative ones begin beside envs.toml)"
     )
     (tmp_path / "notes").write_text("")
     assert text_of("./notes", tmp_path) == (
@@ -168,7 +168,7 @@ def test_a_conda_env_is_found_by_its_name(nowhere: Path, monkeypatch: pytest.Mon
         "There is no conda env lsited; looked at:\n"
         f"  conda's folders: {home}/miniconda3\n"
         "  ~/.conda/environments.txt and ~/.conda/envs: their envs are base, listed, sim\n"
-        'Try: did you mean "listed"?'
+        'Try: python = "conda:listed"'
     )
     assert text_of("conda:old", nowhere).endswith("\nTry: conda create -n old python=3.10 numpy gymnasium")
     by_executable = conda_env(nowhere / "own/envs/mine")
