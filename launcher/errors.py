@@ -48,3 +48,7 @@ class ServerCrashed(GymServiceError):
 
 class AuthError(GymServiceError):
     """The two ends of a socket could not prove to each other that they know the same token."""
+
+
+class ConnectionLost(GymServiceError):
+    """The host of a server, or the network to it, went away. Attributes: ``during`` (the call), ``address``."""

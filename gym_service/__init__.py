@@ -1,0 +1,37 @@
+"""A simulator in its own interpreter, an ordinary ``gymnasium.Env`` in yours.
+
+    import gymnasium as gym, gym_service
+    env = gym.make("gym_service/PushT-v0")        # envs.toml says which interpreter; it is started and supervised
+
+Importing this package registers the ids of envs.toml. Everything else loads when it is first asked for. Client only:
+a server never runs this file. Python 3.10 and up.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from gym_service.registration import make, register_on_import, use
+
+if TYPE_CHECKING:
+    from gym_service import errors as errors
+    from gym_service.client.env import RemoteEnv as RemoteEnv
+    from gym_service.values import Opaque as Opaque
+
+__version__ = "0.1.0"
+__all__ = ["Opaque", "RemoteEnv", "errors", "make", "use"]
+
+_LAZY = {
+    "Opaque": "gym_service.values",
+    "RemoteEnv": "gym_service.client.env",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return importlib.import_module("gym_service.errors")
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+register_on_import()

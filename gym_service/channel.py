@@ -1,0 +1,164 @@
+"""Bytes both ways: the only module that reads and writes.
+
+Knows sockets, pipes, deadlines and the end of a stream. Never knows what the bytes mean. Python 3.6 and up; runs on
+both sides. POSIX only: gym-service refuses Windows with a sentence of its own.
+
+A deadline is a point on ``time.monotonic()``, or None for none. It holds for sending too: a peer that has stopped
+reading must not hold a call for ever. Rejected: SO_RCVTIMEO, which a signal's handler restarts for ever.
+"""
+
+import os
+import select
+import socket
+import time
+
+from gym_service.wire import Decoder
+
+# POSIX promises at least 16 pieces in one gathered write; Linux and macOS take 1,024.
+MAX_PIECES = 1024
+SKIPPED_BYTES = 32768
+
+
+class ChannelClosed(Exception):
+    """The other side is gone: the stream ended, or writing to it failed. ``clean`` says that it ended between frames."""
+
+    def __init__(self, text, clean):
+        super().__init__(text)
+        self.clean = clean
+
+
+class ChannelTimeout(Exception):
+    """The deadline passed first. What was half sent or half read makes the channel useless from here on."""
+
+
+class Channel:
+    """Frames over a byte stream. Not thread-safe: whoever owns it takes turns."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        self.decoder = Decoder()
+
+    def send(self, pieces, deadline=None):
+        """Write a frame's buffers. Blocks until the kernel has taken all of it."""
+        pieces = [memoryview(piece) for piece in pieces if len(piece)]
+        while pieces:
+            sent = self._stream.write(pieces[:MAX_PIECES], deadline)
+            while pieces and sent >= len(pieces[0]):
+                sent -= len(pieces.pop(0))
+            if sent:
+                pieces[0] = pieces[0][sent:]
+
+    def receive(self, deadline=None):
+        """The next frame. Blocks until it is whole. Raises ChannelClosed, ChannelTimeout, or wire.BadFrame."""
+        decoder = self.decoder
+        frame = decoder.filled(0)
+        while frame is None:
+            size = self._stream.read_into(decoder.buffer(), deadline)
+            if size == 0:
+                raise ChannelClosed("the stream ended", decoder.idle)
+            frame = decoder.filled(size)
+        return frame
+
+    def skip_to(self, mark, deadline=None):
+        """Read past whatever comes before ``mark``: banners, shell noise. Returns what was skipped, bounded."""
+        skipped = bytearray()
+        byte = memoryview(bytearray(1))  # one at a time: what follows the mark belongs to the decoder
+        while not skipped.endswith(mark):
+            if self._stream.read_into(byte, deadline) == 0:
+                raise ChannelClosed("the stream ended before the server began", True)
+            skipped += byte
+            if len(skipped) > 2 * SKIPPED_BYTES:
+                del skipped[:SKIPPED_BYTES]
+        return bytes(skipped[: -len(mark)])
+
+    def close(self):
+        """End both directions, also for copies of the stream that other processes may hold. Any number of times."""
+        self._stream.close()
+
+
+def over_socket(sock):
+    """A Channel over a connected stream socket, which it owns from here on."""
+    return Channel(_SocketStream(sock))
+
+
+def over_pipes(read_fd, write_fd):
+    """A Channel over two pipe ends (or any two descriptors), which it owns from here on.
+
+    Deadlines hold for writing only where the descriptor does not block. That is the caller's to set, and only on
+    descriptors that are its own: the mode is shared with every process that inherited them.
+    """
+    return Channel(_PipeStream(read_fd, write_fd))
+
+
+def _remaining_s(deadline):
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
+        raise ChannelTimeout("the deadline passed")
+    return remaining
+
+
+class _SocketStream:
+    def __init__(self, sock):
+        self._socket = sock
+
+    def read_into(self, buffer, deadline):
+        try:
+            self._socket.settimeout(None if deadline is None else _remaining_s(deadline))
+            return self._socket.recv_into(buffer)
+        except socket.timeout as error:
+            raise ChannelTimeout("the deadline passed while waiting") from error
+        except OSError as error:
+            raise ChannelClosed("reading failed: %s" % error, False) from error
+
+    def write(self, pieces, deadline):
+        try:
+            self._socket.settimeout(None if deadline is None else _remaining_s(deadline))
+            return self._socket.sendmsg(pieces)
+        except socket.timeout as error:
+            raise ChannelTimeout("the deadline passed while sending") from error
+        except OSError as error:
+            raise ChannelClosed("writing failed: %s" % error, False) from error
+
+    def close(self):
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the other side was first, or it is closed already
+        self._socket.close()
+
+
+class _PipeStream:
+    def __init__(self, read_fd, write_fd):
+        self._read_fd, self._write_fd = read_fd, write_fd
+
+    def read_into(self, buffer, deadline):
+        while True:
+            try:
+                if deadline is not None:
+                    _wait(self._read_fd, select.POLLIN, deadline)
+                return os.readv(self._read_fd, [buffer])
+            except BlockingIOError:
+                _wait(self._read_fd, select.POLLIN, deadline)
+            except OSError as error:
+                raise ChannelClosed("reading failed: %s" % error, False) from error
+
+    def write(self, pieces, deadline):
+        while True:
+            try:
+                return os.writev(self._write_fd, pieces)
+            except BlockingIOError:
+                _wait(self._write_fd, select.POLLOUT, deadline)
+            except OSError as error:
+                raise ChannelClosed("writing failed: %s" % error, False) from error
+
+    def close(self):
+        fds, self._read_fd, self._write_fd = {self._read_fd, self._write_fd} - {-1}, -1, -1
+        for fd in fds:
+            os.close(fd)
+
+
+def _wait(fd, event, deadline):
+    poll = select.poll()
+    poll.register(fd, event)
+    if not poll.poll(None if deadline is None else _remaining_s(deadline) * 1000):
+        raise ChannelTimeout("the deadline passed while waiting")

@@ -1,0 +1,1 @@
+"""The half that holds the env in the user's process: one call, one reply, one deadline."""

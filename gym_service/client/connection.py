@@ -1,0 +1,241 @@
+"""One call, one reply, one deadline: the client's end of the wire, and the one gate for its errors.
+
+Knows messages, ids, deadlines, and what each failure of the wire means to a user. Never knows how a server was
+started: a Peer tells it why one has gone. Python 3.10 and up.
+"""
+
+import builtins
+import math
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from gymnasium.spaces import GraphInstance
+
+from gym_service import messages
+from gym_service.channel import Channel, ChannelClosed, ChannelTimeout
+from gym_service.encoder import Encoder
+from gym_service.errors import (
+    CallTimeout,
+    CannotCross,
+    ClosedError,
+    EnvError,
+    ForkedError,
+    GymServiceError,
+    ProtocolError,
+    VersionMismatch,
+    env_error_class,
+)
+from gym_service.reader import Reader
+from gym_service.values import BadValue
+from gym_service.wire import BOUND_BYTES, BadFrame, Frame, WrongVersion, frame_bytes
+
+T = TypeVar("T")
+
+
+class Peer(Protocol):
+    """Whoever knows the server as a process, or as a host."""
+
+    def died(self, during: str) -> GymServiceError:
+        """The error for a channel that ended during a call. May block for a second, to learn the reason."""
+
+    def close(self, ask_s: float) -> None:
+        """See the server to its end, once the channel is closed. Blocks for at most a few seconds more than asked."""
+
+    def tail(self) -> str:
+        """The end of what the server printed, as far as it is known here."""
+
+
+class Connection:
+    """A channel with a server at its other end. One call at a time: a second thread's call waits for the first."""
+
+    def __init__(self, channel: Channel, peer: Peer) -> None:
+        self.bound_bytes = BOUND_BYTES
+        self._channel = channel
+        self._peer = peer
+        self._turn = threading.Lock()
+        self._process_id = os.getpid()
+        self._call_id = 0
+        self._closed_by = ""  # empty while it is open
+
+    @property
+    def closed(self) -> bool:
+        """Whether no call can be made any more."""
+        return bool(self._closed_by)
+
+    def call(self, kind: int, arguments: Encoder, timeout_s: float, read: Callable[[Frame], T]) -> T:
+        """Make one call and read its reply.
+
+        Blocks until the reply is there, at most ``timeout_s`` seconds (``math.inf``: no limit), besides waiting for
+        another thread's call.
+
+        Args:
+            kind: one of the calls in ``messages``.
+            arguments: its fields.
+            timeout_s: for sending and the reply together.
+            read: makes the result of the reply, while its bytes are still there.
+
+        Raises:
+            EnvError: the simulator raised. The connection stays usable, as after CannotCross.
+            CannotCross: something in the call or in the result has no form on the wire.
+            CallTimeout, ServerCrashed, ConnectionLost, ProtocolError, VersionMismatch: the connection is closed now.
+            ClosedError, ForkedError: it cannot be used.
+        """
+        self._check_bound(arguments)
+        during = messages.CALL_NAMES[kind]
+        return self._guarded(during, timeout_s, lambda: self._exchange(kind, arguments, timeout_s, read))
+
+    def skip_to(self, mark: bytes, timeout_s: float) -> None:
+        """Read past what a shell or a container says before the server begins, with its mark. Raises as ``call``."""
+        self._guarded("make", timeout_s, lambda: self._channel.skip_to(mark, _deadline(timeout_s)))
+
+    def _guarded(self, during: str, timeout_s: float, exchange: Callable[[], T]) -> T:
+        """The gate: what the wire raises goes in here, and what users know comes out."""
+        self._check_usable()
+        with self._turn:
+            self._check_usable()
+            try:
+                return exchange()
+            except (EnvError, CannotCross):
+                raise
+            except ChannelTimeout as error:
+                raise self._fail(self._timed_out(during, timeout_s)) from error
+            except ChannelClosed as error:
+                raise self._fail(self._gone(during)) from error
+            except (BadFrame, BadValue) as error:
+                raise self._fail(_broken_rule(during, error)) from error
+            except BaseException as error:
+                # A Ctrl-C, say, in the middle of a frame: the next call would read the rest of this one's answer.
+                self._fail(error)
+                raise
+
+    def allow_replies_of(self, bound_bytes: int) -> None:
+        """Raise the bound on replies, once it is known how large an observation is."""
+        self._channel.decoder.bound_bytes = bound_bytes
+
+    def close(self, ask_s: float) -> None:
+        """Ask the server to end, then see to it that it does. Any number of times, from any thread; waits for no call.
+
+        Blocks for at most ``ask_s`` seconds and the moment it takes to stop a server by force. In a forked child of
+        the process that made the connection it does nothing: the server is not the child's.
+        """
+        if os.getpid() != self._process_id:
+            return
+        if not self._closed_by and self._turn.acquire(blocking=False):
+            try:
+                self._ask_to_close(ask_s)
+            finally:
+                self._turn.release()
+        self._closed_by = self._closed_by or "it was closed with close()"
+        self._channel.close()
+        self._peer.close(ask_s)
+
+    def _exchange(self, kind: int, arguments: Encoder, timeout_s: float, read: Callable[[Frame], T]) -> T:
+        deadline = _deadline(timeout_s)
+        self._call_id = (self._call_id + 1) & 0xFFFFFFFF
+        self._channel.send(frame_bytes(kind, self._call_id, arguments.head, arguments.buffers), deadline)
+        parts: list[Any] = []
+        while True:
+            frame = self._channel.receive(deadline)
+            if frame.call_id != self._call_id:
+                raise BadFrame(f"an answer to call {frame.call_id} came where call {self._call_id} was asked")
+            if frame.kind == messages.WARNING:
+                _warn(*fields(frame, 2))
+            elif frame.kind == messages.PART:
+                parts += fields(frame, 1)[0]
+            elif frame.kind == messages.ERROR:
+                raise _remote_error(*fields(frame, 5))
+            elif frame.kind in (messages.RESULT, messages.STEPPED):
+                result = read(frame)
+                return parts + result if parts else result  # type: ignore[operator,return-value]
+            else:
+                raise BadFrame(f"an answer of unknown kind {frame.kind}")
+
+    def _ask_to_close(self, ask_s: float) -> None:
+        try:
+            self._exchange(messages.CLOSE, Encoder(), ask_s, lambda frame: None)
+        except (ChannelClosed, ChannelTimeout, BadFrame, BadValue):
+            pass  # it is being closed anyhow; whether the server ends is the peer's to see to
+        except EnvError as error:
+            warnings.warn(f"the simulator's close() raised {error}", stacklevel=2)
+
+    def _check_usable(self) -> None:
+        if os.getpid() != self._process_id:
+            raise ForkedError(
+                f"this env was made in process {self._process_id} and is used in its forked child {os.getpid()}: "
+                "they would read each other's answers.\n  try: make an env in the child"
+            )
+        if self._closed_by:
+            raise ClosedError(f"the env is closed: {self._closed_by}")
+
+    def _check_bound(self, arguments: Encoder) -> None:
+        if arguments.size_bytes > self.bound_bytes:
+            size, path = arguments.largest
+            raise CannotCross(
+                f"{path} holds {size} bytes; a call may hold {self.bound_bytes} and this one holds "
+                f"{arguments.size_bytes}",
+                path=path,
+                type_name="",
+            )
+
+    def _fail(self, error: BaseException) -> BaseException:
+        """Close for good: whatever the stream still holds is nobody's answer any more."""
+        self._closed_by = self._closed_by or f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        self._channel.close()
+        self._peer.close(0.0)
+        return error
+
+    def _gone(self, during: str) -> GymServiceError:
+        if self._closed_by:
+            return ClosedError(f"during {during} the env was closed by another thread")
+        self._channel.close()  # else a server that only closed its end would wait for us while we wait for its death
+        return self._peer.died(during)
+
+    def _timed_out(self, during: str, timeout_s: float) -> CallTimeout:
+        tail = self._peer.tail()
+        text = f"{during} took longer than its timeout of {timeout_s:g} s; the server is stopped"
+        text += "".join(f"\n    {line}" for line in tail[-2000:].splitlines())
+        text += f"\n  try: a longer timeout, timeouts = {{ {during} = … }}, or inf for none"
+        return CallTimeout(text, during=during, timeout_s=timeout_s, tail=tail)
+
+
+def _deadline(timeout_s: float) -> float | None:
+    return None if timeout_s == math.inf else time.monotonic() + timeout_s
+
+
+def fields(frame: Frame, count: int) -> list[Any]:
+    """The fields of a reply, which must be just so many. Raises BadValue."""
+    reader = Reader(frame.head, frame.buffers, GraphInstance)
+    taken = [reader.take() for _ in range(count)]
+    reader.finish()
+    return taken
+
+
+def one(frame: Frame) -> Any:
+    """The only field of a reply."""
+    return fields(frame, 1)[0]
+
+
+def _warn(category: str, text: str) -> None:
+    cls = getattr(builtins, category, UserWarning)
+    known = isinstance(cls, type) and issubclass(cls, Warning)
+    warnings.warn(text, cls if known else UserWarning, stacklevel=6)
+
+
+def _remote_error(origin: str, type_name: str, message: str, evidence: str, bases: list[str]) -> GymServiceError:
+    if origin == messages.FROM_ENV:
+        text = f"{message}\n  raised in the simulator as {type_name}\n{evidence}"
+        facts = {"type_name": type_name, "message": message, "remote_traceback": evidence}
+        return env_error_class(bases)(text, **facts)
+    if origin == messages.CANNOT_CROSS:
+        return CannotCross(message, path=evidence, type_name=type_name)
+    raise BadFrame(f"the server refused the call: {message}")
+
+
+def _broken_rule(during: str, error: Exception) -> GymServiceError:
+    if isinstance(error, WrongVersion):
+        return VersionMismatch(f"{error}\n  try: the same version of gym-service on both sides")
+    return ProtocolError(f"during {during} the other side broke the rules of the wire: {error}", during=during)

@@ -1,0 +1,252 @@
+"""The env that a user holds: a gymnasium.Env whose simulator lives in another interpreter.
+
+Knows Gymnasium's contract and the calls. Never knows how the server was started. Python 3.10 and up.
+"""
+
+import copy
+import math
+import platform
+import weakref
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import cloudpickle
+import gymnasium
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import GraphInstance
+
+from gym_service import messages
+from gym_service.client.connection import Connection, fields, one
+from gym_service.client.spaces import space_from
+from gym_service.encoder import Encoder
+from gym_service.errors import CannotCross
+from gym_service.layout import compile_layout
+from gym_service.values import CannotEncode
+from gym_service.wire import Frame
+
+# Names that nobody finds on a RemoteEnv unless it defines them. `seed`: Gymnasium's check_env takes an attribute of
+# that name for the API before 0.26. Names with an underscore are the simulator's own, but for the one in `_PRIVATE`.
+NOT_FORWARDED = {"seed"}
+# What of this process may be assigned without the simulator hearing of it: what Gymnasium's Env keeps on itself.
+LOCAL = {"action_space", "observation_space", "metadata", "render_mode", "reward_range"}
+
+Timeouts = Mapping[str, float]  # seconds, by the name of the call; math.inf for none
+
+
+class RemoteEnv(gymnasium.Env[Any, Any]):
+    """An env in another interpreter. Everything it gives is what the simulator gave, in value and in type.
+
+    Each call blocks until the simulator has answered, at most for the timeout of its kind. Arrays in observations,
+    infos and frames are new memory in each call, writeable and the caller's to keep. An error that the simulator
+    raises is an EnvError, and the env stays usable; after any other error it is closed.
+
+    Reading, calling and assigning a public attribute that this class does not define means the simulator's:
+    ``env.unwrapped.state``, ``env.unwrapped.goal = x``. A method of the simulator reads as a RemoteMethod.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        description: Mapping[str, Any],
+        *,
+        timeouts: Timeouts = MappingProxyType({}),
+        remake: tuple[Callable[..., Any], tuple[Any, ...]] | None = None,
+    ) -> None:
+        """Hold an env that a server has made.
+
+        Args:
+            connection: to the server; the env owns it from here on.
+            description: the server's answer to MAKE.
+            timeouts: seconds for reset, step, render, call and close; what is missing has no limit.
+            remake: what a pickled or copied env calls to start a server of its own.
+        """
+        self._connection = connection
+        self._timeouts = dict(timeouts)
+        self._remake = remake
+        self._target = description["target"]
+        self._remote_spec = description["spec"]
+        self._spec: EnvSpec | None = None
+        self._layout = compile_layout(description["observation_space"])
+        self._action_layout = compile_layout(description["action_space"])
+        for layout in (self._layout, self._action_layout):
+            connection.bound_bytes += layout.size_bytes if layout else 0
+        connection.allow_replies_of(connection.bound_bytes)
+        self.observation_space = space_from(description["observation_space"])
+        self.action_space = space_from(description["action_space"])
+        self.metadata = description["metadata"]
+        self.render_mode = description["render_mode"]
+        self._finalizer = weakref.finalize(self, connection.close, self._timeout_s("close"))
+
+    @property
+    def target(self) -> dict[str, Any]:
+        """Facts of the simulator's side: ``executable``, ``python``, ``numpy``, ``api``, ``pid``, ``env`` (its repr)."""
+        return dict(self._target)
+
+    # -- Gymnasium's contract ------------------------------------------------------------------------------------
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode: (observation, info), as the simulator gives them.
+
+        ``seed`` seeds the simulator, and this object's own ``np_random``, as Gymnasium's contract asks. ``options``
+        that a simulator of before gym 0.26 cannot take are an EnvValueError.
+        """
+        super().reset(seed=seed)
+        arguments = encode(("$.seed", seed), ("$.options", options))
+        observation, info = self._call(messages.RESET, arguments, lambda frame: fields(frame, 2))
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """(observation, reward, terminated, truncated, info), as the simulator gives them."""
+        arguments = Encoder()
+        layout = self._action_layout
+        if layout is not None and layout.pack(action, arguments.head, arguments.buffers):
+            return self._call(messages.STEP_PACKED, arguments, self._read_step)
+        return self._call(messages.STEP, encode(("$.action", action)), self._read_step)
+
+    def render(self) -> Any:
+        """What the simulator renders in the mode that the env was made with: an array (height, width, 3) of uint8,
+        a list of them, a text, or None.
+        """
+        return self._call(messages.RENDER, Encoder(), one)
+
+    def close(self) -> None:
+        """Close the simulator and see its process to its end; any number of times. Blocks for at most 8 s."""
+        if self._finalizer.detach():
+            self._connection.close(self._timeout_s("close"))
+
+    @property
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]
+        """The spec that ``gym.make`` gave, with the simulator's own ``max_episode_steps`` in it."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, value: EnvSpec | None) -> None:
+        if value is not None and value.max_episode_steps is None:
+            value = copy.copy(value)
+            value.max_episode_steps = self._remote_spec["max_episode_steps"]
+        self._spec = value
+
+    @property
+    def _max_episode_steps(self) -> int | None:
+        """The limit that the simulator's own TimeLimit applies; None without one. LeRobot reads it by this name."""
+        return self._remote_spec["max_episode_steps"]
+
+    # -- attributes of the simulator -----------------------------------------------------------------------------
+
+    def call(self, method: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run something in the simulator's process and return what it returns.
+
+        Args:
+            method: the name of a method of the env or of a wrapper around it; or ``"package.module:function"``, which
+                is called with the env first; or a callable, which travels by cloudpickle, is called likewise, and
+                needs the same minor version of Python on both sides and a server that this env started.
+            args: for the method; they must have a form on the wire.
+            kwargs: likewise.
+
+        Raises:
+            EnvError: what was called raised.
+            CannotCross: an argument, the callable, or the result has no form on the wire.
+        """
+        given = ("$.args", args), ("$.kwargs", kwargs)
+        if isinstance(method, str) and ":" not in method:
+            return self._call(messages.CALL, encode(("$.method", method), *given), one)
+        return self._call(messages.CALL_FUNCTION, encode(("$.function", portable(method)), *given), one)
+
+    def has_wrapper_attr(self, name: str) -> bool:
+        """Whether this object, the env in the simulator, or a wrapper there has the attribute."""
+        return self._is_own(name) or (_is_forwarded(name) and self._ask(messages.HAS, name))
+
+    def get_wrapper_attr(self, name: str) -> Any:
+        """The attribute of this object, or of the simulator's env or a wrapper there. Raises AttributeError."""
+        return getattr(self, name)
+
+    def set_wrapper_attr(self, name: str, value: Any, *, force: bool = True) -> bool:
+        """Set an attribute in the simulator where it is; with ``force`` on the bare env where it is nowhere."""
+        if self._is_own(name):
+            setattr(self, name, value)
+            return True
+        return self._ask(messages.SET, name, value, force)
+
+    def __getattr__(self, name: str) -> Any:
+        """An attribute that only the simulator has. Raises AttributeError (as EnvAttributeError) where it has none."""
+        if not _is_forwarded(name):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        is_callable, value = self._ask(messages.GET, name)
+        return RemoteMethod(self, name) if is_callable else value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute of this object where it is one, else in the simulator."""
+        if self._is_own(name) or not _is_forwarded(name):
+            super().__setattr__(name, value)
+        else:
+            self._ask(messages.SET, name, value, True)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Pickled, copied or spawned, an env is its recipe: a fresh server is started where it is taken up."""
+        if self._remake is None:
+            raise TypeError("this RemoteEnv was made without a recipe, so it cannot be pickled or copied")
+        return self._remake
+
+    def __repr__(self) -> str:
+        """The simulator's env and its interpreter."""
+        return f"<RemoteEnv {self._target['env']} in Python {self._target['python']}, {self._target['api']}>"
+
+    # ------------------------------------------------------------------------------------------------------------
+
+    def _call(self, kind: int, arguments: Encoder, read: Callable[[Frame], Any]) -> Any:
+        return self._connection.call(kind, arguments, self._timeout_s(messages.CALL_NAMES[kind]), read)
+
+    def _ask(self, kind: int, name: str, *rest: Any) -> Any:
+        return self._call(kind, encode(("$.name", name), *((f"$.{name}", value) for value in rest)), one)
+
+    def _read_step(self, frame: Frame) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        if frame.kind == messages.STEPPED:
+            return messages.unpack_step(self._layout, frame.head, frame.buffers, GraphInstance)
+        return tuple(fields(frame, 5))
+
+    def _timeout_s(self, name: str) -> float:
+        return self._timeouts.get(name, self._timeouts.get("call", math.inf))
+
+    def _is_own(self, name: str) -> bool:
+        return name in LOCAL or name in self.__dict__ or hasattr(type(self), name)
+
+
+class RemoteMethod:
+    """A method of the simulator: calling it runs it there."""
+
+    def __init__(self, env: RemoteEnv, name: str) -> None:
+        self._env = env
+        self.__name__ = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """``env.call(name, …)``."""
+        return self._env.call(self.__name__, *args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<remote method {self.__name__} of {self._env!r}>"
+
+
+def _is_forwarded(name: str) -> bool:
+    return not name.startswith("_") and name not in NOT_FORWARDED
+
+
+def encode(*named_values: tuple[str, Any]) -> Encoder:
+    """The fields of a call, each with the path that names it in errors. Raises CannotCross."""
+    encoder = Encoder()
+    try:
+        for path, value in named_values:
+            encoder.add(value, path)
+    except CannotEncode as error:
+        raise CannotCross(str(error), path=error.path, type_name=error.type_name) from error
+    return encoder
+
+
+def portable(function: str | Callable[..., Any]) -> str | tuple[str, bytes]:
+    """A callable in the form in which it travels: its name as it is, anything else pickled, with Python's version.
+
+    Byte code means nothing to another minor version, so the server compares; it answers with CannotCross.
+    """
+    if isinstance(function, str):
+        return function
+    return ".".join(platform.python_version_tuple()[:2]), cloudpickle.dumps(function)

@@ -1,0 +1,135 @@
+"""Plain data -> Gymnasium's spaces, with every attribute as it is in the simulator.
+
+Knows the data that ``gym_service/spaces.py`` makes, and Gymnasium 0.29 and newer. Python 3.10 and up.
+"""
+
+import inspect
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+Data = dict[str, Any]
+
+
+class ForeignSpace(spaces.Space[Any]):
+    """Stands for a space of a class that only the simulator has (minigrid's MissionSpace).
+
+    It knows what that space says of its values, and can tell a value of the right sort. It cannot sample.
+    Attributes: ``class_name`` (of the simulator's class), ``text`` (its repr), ``shape``, ``dtype``.
+    """
+
+    def __init__(self, class_name: str, text: str, dtype: str | None, shape: tuple[int, ...] | None) -> None:
+        super().__init__(shape, dtype)
+        self.class_name = class_name
+        self.text = text
+
+    def contains(self, x: Any) -> bool:
+        """Whether the value is of the sort that the space states: its dtype, and its shape if it is an array."""
+        if self.dtype is not None and self.dtype.kind == "U" and not self.shape:
+            return isinstance(x, str)
+        array = np.asarray(x)
+        of_dtype = self.dtype is None or np.can_cast(array.dtype, self.dtype)
+        return of_dtype and (self.shape is None or array.shape == self.shape)
+
+    def sample(self, *args: Any, **kwargs: Any) -> Any:
+        """Refused: how to sample is code of the simulator's class."""
+        raise NotImplementedError(f"only the simulator has the class {self.class_name}, so it cannot be sampled here")
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        """False: what its values look like is known only in part."""
+        return False
+
+    def __repr__(self) -> str:
+        return f"ForeignSpace({self.text})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ForeignSpace) and (self.class_name, self.text) == (other.class_name, other.text)
+
+    def __hash__(self) -> int:
+        return hash((self.class_name, self.text))
+
+
+def space_from(data: Data) -> spaces.Space[Any]:
+    """The Gymnasium space that the data describes. Raises KeyError where the kind is unknown."""
+    return _KINDS[data["kind"]](data)
+
+
+def _box(data: Data) -> spaces.Box:
+    dtype, shape = np.dtype(data["dtype"]), data["shape"]
+    try:
+        box = spaces.Box(data["low"].copy(), data["high"].copy(), shape, dtype.type)
+    except ValueError:
+        # Bounds that this Gymnasium refuses and the simulator's allowed (low above high, NaN): theirs all the same.
+        box = spaces.Box(0, 0, shape, dtype.type)
+    box.low, box.high = data["low"], data["high"]
+    box.bounded_below, box.bounded_above = data["bounded_below"], data["bounded_above"]
+    box.dtype = dtype
+    return box
+
+
+def _discrete(data: Data) -> spaces.Discrete:
+    dtype = np.dtype(data["dtype"])
+    if "dtype" in inspect.signature(spaces.Discrete).parameters:
+        return spaces.Discrete(data["n"], start=data["start"], dtype=dtype.type)
+    discrete = spaces.Discrete(data["n"], start=data["start"])
+    discrete.dtype = dtype
+    return discrete
+
+
+def _multi_discrete(data: Data) -> spaces.MultiDiscrete:
+    return spaces.MultiDiscrete(data["nvec"], np.dtype(data["dtype"]).type, start=data["start"])
+
+
+def _multi_binary(data: Data) -> spaces.MultiBinary:
+    return spaces.MultiBinary(data["n"])
+
+
+def _text(data: Data) -> spaces.Text:
+    return spaces.Text(data["max_length"], min_length=data["min_length"], charset=data["charset"])
+
+
+def _tuple(data: Data) -> spaces.Tuple:
+    return spaces.Tuple([space_from(part) for part in data["spaces"]])
+
+
+def _dict(data: Data) -> spaces.Dict:
+    # An OrderedDict keeps its order; Dict sorts any other mapping, and the simulator's order is part of its numbers.
+    return spaces.Dict(OrderedDict((key, space_from(part)) for key, part in data["spaces"]))
+
+
+def _sequence(data: Data) -> spaces.Sequence:
+    return spaces.Sequence(space_from(data["feature_space"]), stack=data["stack"])
+
+
+def _graph(data: Data) -> spaces.Graph:
+    edge_space = data["edge_space"]
+    return spaces.Graph(space_from(data["node_space"]), None if edge_space is None else space_from(edge_space))
+
+
+def _one_of(data: Data) -> spaces.Space[Any]:
+    one_of = getattr(spaces, "OneOf", None)  # new in Gymnasium 1.0
+    if one_of is None:
+        raise NotImplementedError("a OneOf space needs gymnasium 1.0 or newer on this side too")
+    return one_of([space_from(part) for part in data["spaces"]])
+
+
+def _foreign(data: Data) -> ForeignSpace:
+    return ForeignSpace(data["class_name"], data["text"], data["dtype"], data["shape"])
+
+
+_KINDS = {
+    "Box": _box,
+    "Discrete": _discrete,
+    "MultiDiscrete": _multi_discrete,
+    "MultiBinary": _multi_binary,
+    "Text": _text,
+    "Tuple": _tuple,
+    "Dict": _dict,
+    "Sequence": _sequence,
+    "Graph": _graph,
+    "OneOf": _one_of,
+    "Foreign": _foreign,
+}

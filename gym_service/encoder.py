@@ -1,0 +1,235 @@
+"""Values -> bytes: the general path, for everything that a layout does not fit.
+
+Knows the tags of the wire. Never knows a space, an env or a socket. Python 3.6 and up; runs on both sides.
+A tag per value, then what the tag needs; ``reader.py`` is its mirror, and one table of (value, bytes) tests both.
+"""
+
+import struct
+
+import numpy as np
+
+from gym_service.values import (
+    LARGE_BYTES,
+    MAX_DEPTH,
+    MAX_DIMENSIONS,
+    CannotEncode,
+    Opaque,
+    bounded_repr,
+    dtype_text,
+    flat_bytes,
+    is_graph,
+    type_name,
+)
+
+_count = struct.Struct("<I")
+_int64 = struct.Struct("<q")
+_float64 = struct.Struct("<d")
+_complex = struct.Struct("<dd")
+
+
+class Encoder:
+    """Collects one message's values: ``head`` (bytearray) and ``buffers`` (large arrays as flat uint8 views).
+
+    The buffers are views: send them before the arrays they belong to change.
+    """
+
+    def __init__(self):
+        self.head = bytearray()
+        self.buffers = []
+        self.replaced = []  # (path, type name) of each value that became an Opaque
+        self.largest = (0, "$")  # (size, path) of the largest single array or text, for the error about the bound
+        self._path = []
+        self._opaque = False
+
+    def add(self, value, root="$", opaque=False):
+        """Append one value. With ``opaque``, what cannot cross becomes an ``Opaque``; else raises CannotEncode."""
+        self._path[:] = [root]
+        self._opaque = opaque
+        self._put(value)
+        return self
+
+    @property
+    def size_bytes(self):
+        """All that the message will hold, headers aside."""
+        return len(self.head) + sum(len(buffer) for buffer in self.buffers)
+
+    def _put(self, value):
+        put = _PUT.get(type(value))
+        if put is None:
+            put = _put_for_subclass(value)
+        put(self, value)
+
+    def _refuse(self, value, reason):
+        if not self._opaque:
+            raise CannotEncode(self._path_text(), type_name(value), reason)
+        self.replaced.append((self._path_text(), type_name(value)))
+        self._put_opaque(Opaque(type_name(value), bounded_repr(value)))
+
+    def _path_text(self):
+        return self._path[0] + "".join("[%s]" % bounded_repr(part) for part in self._path[1:])
+
+    def _put_constant(self, value):
+        self.head += _CONSTANTS[value]
+
+    def _put_int(self, value):
+        value = int(value)
+        if -(2**63) <= value < 2**63:
+            self.head += b"i" + _int64.pack(value)
+        else:
+            self._put_bytes_as(b"I", value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True))
+
+    def _put_float(self, value):
+        self.head += b"f" + _float64.pack(value)
+
+    def _put_complex(self, value):
+        self.head += b"c" + _complex.pack(value.real, value.imag)
+
+    def _put_str(self, value):
+        self._put_bytes_as(b"s", value.encode("utf-8", "surrogatepass"))
+
+    def _put_numpy_str(self, value):
+        self._put_bytes_as(b"u", value.encode("utf-8", "surrogatepass"))
+
+    def _put_bytes(self, value):
+        self._put_bytes_as(b"b", value)
+
+    def _put_numpy_bytes(self, value):
+        self._put_bytes_as(b"v", value)
+
+    def _put_bytes_as(self, tag, data):
+        if len(data) >= 2**32:
+            return self._refuse(data, "longer than a length on the wire can say (4 GiB)")
+        if len(data) >= LARGE_BYTES and len(data) > self.largest[0]:
+            self.largest = (len(data), self._path_text())
+        self.head += tag + _count.pack(len(data))
+        self.head += data
+
+    def _put_opaque(self, value):
+        self.head += b"x"
+        self._put_str(value.type_name)
+        self._put_str(value.repr)
+
+    def _put_list(self, value):
+        self._put_items(b"l", value)
+
+    def _put_tuple(self, value):
+        self._put_items(b"t", value)
+
+    def _put_set(self, value):
+        self._put_items(b"e", value)
+
+    def _put_frozenset(self, value):
+        self._put_items(b"z", value)
+
+    def _put_graph(self, value):
+        self._put_items(b"g", value)
+
+    def _put_items(self, tag, items):
+        if not self._enter(items):
+            return
+        self.head += tag + _count.pack(len(items))
+        for index, item in enumerate(items):
+            self._path[-1] = index
+            self._put(item)
+        self._path.pop()
+
+    def _put_dict(self, value):
+        if not self._enter(value):
+            return
+        self.head += b"d" + _count.pack(len(value))
+        for key, item in value.items():
+            self._path[-1] = key
+            self._put(key)
+            self._put(item)
+        self._path.pop()
+
+    def _enter(self, value):
+        if len(self._path) > MAX_DEPTH:
+            self._refuse(value, "nested deeper than %d levels (does it hold itself?)" % MAX_DEPTH)
+            return False
+        self._path.append(None)
+        return True
+
+    def _put_scalar(self, value):
+        dtype = dtype_text(value.dtype)
+        if dtype is None:
+            return self._refuse(value, "numpy scalars of dtype %s have no form on the wire" % value.dtype)
+        self._put_bytes_as(b"n", dtype)
+        self.head += value.tobytes()
+
+    def _put_array(self, value):
+        if isinstance(value, np.ma.MaskedArray):
+            return self._refuse(value, "masked arrays would lose their mask; send .data and .mask")
+        if value.ndim > MAX_DIMENSIONS:
+            return self._refuse(value, "more than %d dimensions" % MAX_DIMENSIONS)
+        if value.dtype.kind == "O":
+            return self._put_object_array(value)
+        dtype = dtype_text(value.dtype)
+        if dtype is None:
+            return self._refuse(value, "arrays of dtype %s have no form on the wire" % value.dtype)
+        large = value.nbytes >= LARGE_BYTES
+        self._put_bytes_as(b"A" if large else b"a", dtype)
+        self._put_shape(value.shape)
+        if large:
+            self.buffers.append(flat_bytes(value))
+            if value.nbytes > self.largest[0]:
+                self.largest = (value.nbytes, self._path_text())
+        else:
+            self.head += value.tobytes()
+
+    def _put_object_array(self, value):
+        if not self._enter(value):
+            return
+        self.head += b"o"
+        self._put_shape(value.shape)
+        for index, item in enumerate(np.asarray(value).ravel()):
+            self._path[-1] = index
+            self._put(item)
+        self._path.pop()
+
+    def _put_shape(self, shape):
+        self.head += struct.pack("<B%dQ" % len(shape), len(shape), *shape)
+
+
+_CONSTANTS = {None: b"N", True: b"T", False: b"F"}
+_NUMPY_SCALARS = {np.dtype(code).type for code in "?bBhHiIlLqQefdgFDGmM"}
+
+_PUT = {
+    type(None): Encoder._put_constant,
+    bool: Encoder._put_constant,
+    int: Encoder._put_int,
+    float: Encoder._put_float,
+    complex: Encoder._put_complex,
+    str: Encoder._put_str,
+    bytes: Encoder._put_bytes,
+    list: Encoder._put_list,
+    tuple: Encoder._put_tuple,
+    dict: Encoder._put_dict,
+    set: Encoder._put_set,
+    frozenset: Encoder._put_frozenset,
+    Opaque: Encoder._put_opaque,
+    np.ndarray: Encoder._put_array,
+    np.str_: Encoder._put_numpy_str,
+    np.bytes_: Encoder._put_numpy_bytes,
+}
+_PUT.update((cls, Encoder._put_scalar) for cls in _NUMPY_SCALARS)
+
+# numpy first: numpy.float64 is a float and numpy.str_ is a str by inheritance.
+_SUBCLASSES = (np.ndarray, np.str_, np.bytes_, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
+
+
+def _put_for_subclass(value):
+    """The way of the nearest type below a value's own."""
+    if is_graph(value):
+        return Encoder._put_graph
+    if isinstance(value, np.generic) and not isinstance(value, (np.str_, np.bytes_)):
+        return Encoder._put_scalar
+    for cls in _SUBCLASSES:
+        if isinstance(value, cls):
+            return _PUT[cls]
+    return _put_unknown
+
+
+def _put_unknown(encoder, value):
+    hint = "; pass .numpy() instead" if hasattr(value, "numpy") else ""
+    encoder._refuse(value, "this type has no form on the wire" + hint)

@@ -1,0 +1,114 @@
+"""Every error that a user may want to catch.
+
+Knows the launcher's errors, which it re-exports, and Python's and Gymnasium's. Client only; Python 3.10 and up.
+
+Each carries its facts as attributes, can be built from its text alone (``gym.make`` re-raises as ``type(e)(text)``)
+and survives pickling. Where a simulator raised one of Python's own exceptions, or one of ``gymnasium.error``, what is
+raised here is an EnvError that is *also* that type: ``except TypeError`` in a training library keeps its meaning. One
+class each, made when this module loads, so that pickle finds them by name in any process.
+"""
+
+import builtins
+from collections.abc import Iterable
+
+import gymnasium.error as gymnasium_error
+from gym_service_launcher.errors import (
+    AuthError,
+    ConfigError,
+    ConnectionLost,
+    GymServiceError,
+    ServerCrashed,
+    ServerStartError,
+)
+
+__all__ = [
+    "AuthError",
+    "CallTimeout",
+    "CannotCross",
+    "ClosedError",
+    "ConfigError",
+    "ConnectionLost",
+    "EnvError",
+    "ForkedError",
+    "GymServiceError",
+    "ProtocolError",
+    "ServerCrashed",
+    "ServerStartError",
+    "VersionMismatch",
+    "env_error_class",
+]
+
+
+class CallTimeout(GymServiceError):
+    """A call took longer than its timeout. The server is stopped and the env stays closed.
+
+    Attributes: ``during`` (the call), ``timeout_s`` (seconds), ``tail`` (the end of what the server printed).
+    """
+
+
+class EnvError(GymServiceError):
+    """The simulator raised. The env stays usable, as it would in-process.
+
+    Its text is the simulator's own message, then the remote traceback. Attributes: ``type_name`` (of the exception
+    in the simulator, such as ``mujoco.FatalError``), ``message``, ``remote_traceback``.
+    """
+
+    def __str__(self) -> str:
+        # KeyError would show the repr of its text, UnicodeDecodeError nothing at all.
+        return str(self.args[0]) if self.args else ""
+
+
+class CannotCross(GymServiceError):
+    """A value or a space has no form on the wire. Nothing was sent; the env stays usable.
+
+    Attributes: ``path`` (where it stood, such as ``$.action['x'][3]``), ``type_name``.
+    """
+
+
+class VersionMismatch(GymServiceError):
+    """The server is of another version of gym-service, one that speaks the wire differently."""
+
+
+class ForkedError(GymServiceError):
+    """The env was used in a forked child of the process that made it. Make one there: its server is not shared."""
+
+
+class ClosedError(GymServiceError):
+    """The env is closed: by close(), or by an earlier error, which the text repeats."""
+
+
+class ProtocolError(GymServiceError):
+    """The other side broke the rules of the wire: a bad frame, a wrong id, more than the bound. The env is closed."""
+
+
+_by_remote_name: dict[str, type[EnvError]] = {"Exception": EnvError}
+
+
+def env_error_class(remote_names: Iterable[str]) -> type[EnvError]:
+    """The class to raise for a remote exception, given the names of its known bases, the nearest first."""
+    return next((_by_remote_name[name] for name in remote_names if name in _by_remote_name), EnvError)
+
+
+def _add(name: str, also: type[Exception], *remote_names: str) -> None:
+    text = f"The simulator raised {remote_names[0]}, or an exception derived from it. See EnvError."
+    made = type(name, (EnvError, also), {"__doc__": text, "__module__": __name__})
+    globals()[name] = made
+    __all__.append(name)
+    _by_remote_name.update(dict.fromkeys(remote_names, made))
+
+
+for _found in list(vars(builtins).values()):
+    if isinstance(_found, type) and issubclass(_found, Exception) and _found is not Exception:
+        # An ExceptionGroup cannot be built from a text alone. IOError and its like are names of OSError.
+        if _found.__name__ != "ExceptionGroup" and f"Env{_found.__name__}" not in globals():
+            _add(f"Env{_found.__name__}", _found, _found.__name__)
+
+for _found in list(vars(gymnasium_error).values()):
+    if isinstance(_found, type) and issubclass(_found, Exception) and _found.__module__ == gymnasium_error.__name__:
+        _name = _found.__name__
+        _add(
+            "EnvGymnasiumError" if _found is gymnasium_error.Error else f"Env{_name}",
+            _found,
+            f"gymnasium.error.{_name}",
+            f"gym.error.{_name}",
+        )

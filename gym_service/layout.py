@@ -1,0 +1,162 @@
+"""The byte plan of a space: which leaf lies where, compiled once on each side from the same plain data.
+
+Knows spaces as plain data (``spaces.py``) and numpy. Never knows Gymnasium, an env or a socket. Python 3.6 and up;
+runs on both sides.
+
+A layout fits only the exact type, dtype, shape and key order: what it carries comes back as it was. Whatever does
+not fit is no error here: ``pack`` says False and the value takes the general path, so that a user sees exactly what
+the env returned. Spaces whose values have no fixed size (Text, Sequence, Graph, OneOf, unknown ones) have no layout.
+"""
+
+import struct
+
+import numpy as np
+
+from gym_service.values import LARGE_BYTES, BadValue, element_count, flat_bytes
+
+
+def compile_layout(space):
+    """The Layout of a space given as plain data, or None where its values have no fixed size."""
+    plan = _Plan()
+    node = plan.add(space)
+    return Layout(node, plan) if node is not None else None
+
+
+class Layout:
+    """Packs and unpacks the values of one space. ``head_bytes`` lie in the head, ``buffer_count`` arrays beside it."""
+
+    def __init__(self, node, plan):
+        self._node = node
+        self.head_bytes = plan.head_bytes
+        self.buffer_count = plan.buffer_count
+        self.size_bytes = plan.head_bytes + plan.large_bytes
+
+    def pack(self, value, head, buffers):
+        """Append the value; returns whether it fitted. Where it did not, ``head`` and ``buffers`` are spoilt."""
+        return self._node.pack(value, head, buffers)
+
+    def unpack(self, head, start, buffers):
+        """The value whose bytes begin at ``start`` of the head. Its arrays are new, or are the buffers themselves."""
+        if len(head) - start < self.head_bytes or len(buffers) < self.buffer_count:
+            raise BadValue("%d bytes and %d buffers are too few for this space" % (len(head) - start, len(buffers)))
+        return self._node.unpack(head, start, buffers)
+
+
+class _Plan:
+    """Where the next leaf goes, while a layout is being compiled."""
+
+    def __init__(self):
+        self.head_bytes = 0
+        self.buffer_count = 0
+        self.large_bytes = 0
+
+    def add(self, space):
+        add = getattr(self, "_add_" + space["kind"], None)
+        return add(space) if add else None
+
+    def _add_Box(self, space):
+        dtype, shape = np.dtype(space["dtype"]), tuple(space["shape"])
+        size = element_count(shape) * dtype.itemsize
+        if size < LARGE_BYTES:
+            self.head_bytes += size
+            return _SmallArray(dtype, shape, self.head_bytes - size)
+        self.buffer_count += 1
+        self.large_bytes += size
+        return _LargeArray(dtype, shape, self.buffer_count - 1)
+
+    _add_MultiBinary = _add_MultiDiscrete = _add_Box
+
+    def _add_Discrete(self, space):
+        self.head_bytes += _Integer.form.size
+        return _Integer(np.dtype(space["dtype"]), self.head_bytes - _Integer.form.size)
+
+    def _add_Tuple(self, space):
+        nodes = [self.add(part) for part in space["spaces"]]
+        return None if None in nodes else _Tuple(nodes)
+
+    def _add_Dict(self, space):
+        nodes = {key: self.add(part) for key, part in space["spaces"]}
+        return None if None in nodes.values() else _Dict(nodes)
+
+
+class _SmallArray:
+    def __init__(self, dtype, shape, at):
+        self.dtype, self.shape, self.at = dtype, shape, at
+        self.size_bytes = element_count(shape) * dtype.itemsize
+
+    def pack(self, value, head, buffers):
+        if type(value) is not np.ndarray or value.dtype != self.dtype or value.shape != self.shape:
+            return False
+        head += value.tobytes()
+        return True
+
+    def unpack(self, head, start, buffers):
+        if not self.size_bytes:
+            return np.empty(self.shape, self.dtype)
+        return np.ndarray(self.shape, self.dtype, head, start + self.at).copy()
+
+
+class _LargeArray:
+    def __init__(self, dtype, shape, index):
+        self.dtype, self.shape, self.index = dtype, shape, index
+        self.size_bytes = element_count(shape) * dtype.itemsize
+
+    def pack(self, value, head, buffers):
+        if type(value) is not np.ndarray or value.dtype != self.dtype or value.shape != self.shape:
+            return False
+        buffers.append(flat_bytes(value))
+        return True
+
+    def unpack(self, head, start, buffers):
+        buffer = buffers[self.index]
+        if len(buffer) != self.size_bytes:
+            raise BadValue("a buffer of %d bytes where %d were due" % (len(buffer), self.size_bytes))
+        return np.ndarray(self.shape, self.dtype, buffer)
+
+
+class _Integer:
+    """A Discrete's value: simulators give Python's int (FrozenLake) or the space's numpy type, and each comes back."""
+
+    form = struct.Struct("<Bq")
+
+    def __init__(self, dtype, at):
+        self.at = at
+        self.type = dtype.type
+
+    def pack(self, value, head, buffers):
+        cls = type(value)
+        if cls is not int and cls is not self.type or not -(2**63) <= value < 2**63:
+            return False
+        head += self.form.pack(cls is not int, value)
+        return True
+
+    def unpack(self, head, start, buffers):
+        is_numpy, value = self.form.unpack_from(head, start + self.at)
+        return self.type(value) if is_numpy else value
+
+
+class _Tuple:
+    def __init__(self, nodes):
+        self.nodes = nodes
+
+    def pack(self, value, head, buffers):
+        if type(value) is not tuple or len(value) != len(self.nodes):
+            return False
+        return all(node.pack(part, head, buffers) for node, part in zip(self.nodes, value))
+
+    def unpack(self, head, start, buffers):
+        return tuple(node.unpack(head, start, buffers) for node in self.nodes)
+
+
+class _Dict:
+    def __init__(self, nodes):
+        self.nodes = nodes
+        self.keys = list(nodes)
+
+    def pack(self, value, head, buffers):
+        if type(value) is not dict or list(value) != self.keys:
+            return False
+        return all(node.pack(value[key], head, buffers) for key, node in self.nodes.items())
+
+    def unpack(self, head, start, buffers):
+        return {key: node.unpack(head, start, buffers) for key, node in self.nodes.items()}

@@ -1,0 +1,117 @@
+"""The vocabulary: each call, each reply, and which call is legal when.
+
+Knows what the fields of a message are. Never knows how a message travels or who carries it out. Python 3.6 and up;
+runs on both sides.
+
+A message's fields are values in a row (``encoder.py``), except in the two packed kinds, which layouts fit: there the
+action is its layout's bytes alone, and a step's reply is reward, flags and the observation's bytes.
+
+==============  =====================================================  ==============================================
+call            its fields                                             its result
+==============  =====================================================  ==============================================
+MAKE            recipe (dict)                                          description (dict)
+RESET           seed, options                                          observation, info
+STEP            action                                                 observation, reward, terminated, truncated, info
+STEP_PACKED     the action's layout                                    the same
+RENDER                                                                 whatever the env renders
+GET             name                                                   (True, None) for a callable, (False, value)
+SET             name, value, force                                     whether it was set
+HAS             name                                                   whether some wrapper or the env has it
+CALL            name, args, kwargs                                     what it returned
+CALL_FUNCTION   "module:function" or (Python, cloudpickle), args, kwargs  what it returned
+CLOSE                                                                  None
+==============  =====================================================  ==============================================
+
+A call is answered by RESULT, by STEPPED (a packed step) or by ERROR, after any number of WARNING (category, text) and
+PART (a list: the first items of a list too long for one frame). Each carries the call's id.
+"""
+
+import struct
+
+import numpy as np
+
+from gym_service.encoder import Encoder
+from gym_service.reader import Reader
+
+MAKE, RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, CLOSE = range(1, 12)
+RESULT, STEPPED, ERROR, WARNING, PART = range(65, 70)
+
+CALL_NAMES = {
+    MAKE: "make",
+    RESET: "reset",
+    STEP: "step",
+    STEP_PACKED: "step",
+    RENDER: "render",
+    GET: "get",
+    SET: "set",
+    HAS: "has",
+    CALL: "call",
+    CALL_FUNCTION: "call",
+    CLOSE: "close",
+}
+
+# The server's states, and the calls that each allows.
+NEW, MADE, CLOSED = "new", "made", "closed"
+LEGAL = {NEW: {MAKE, CLOSE}, MADE: set(CALL_NAMES) - {MAKE}, CLOSED: set()}
+
+# What an ERROR's first field says: whose fault it was, and so which error is raised where the call was made.
+FROM_ENV, CANNOT_CROSS, ILLEGAL = "env", "cannot cross", "illegal"
+
+
+class Illegal(Exception):
+    """A call that does not exist, or not in this state. Nothing was done."""
+
+    def __init__(self, kind, state):
+        super().__init__("the call %s is not legal while the env is %s" % (CALL_NAMES.get(kind, kind), state))
+
+
+_REWARD_AND_FLAGS = struct.Struct("<dB")
+_TERMINATED, _TRUNCATED, _NUMPY_TERMINATED, _NUMPY_TRUNCATED, _NUMPY_REWARD, _INFO = (1 << bit for bit in range(6))
+_BOOL_FLAGS = {bool: 0, np.bool_: 1}
+_REWARD_FLAGS = {float: 0, np.float64: _NUMPY_REWARD}
+
+
+def encode_step(result):
+    """A step's result as an Encoder in the general form, for what no layout fits."""
+    encoder = Encoder()
+    for name, value in zip(("observation", "reward", "terminated", "truncated"), result):
+        encoder.add(value, "$." + name)
+    return encoder.add(result[4], "$.info", opaque=True)
+
+
+def pack_step(layout, result):
+    """A step's result as an Encoder that holds a STEPPED reply, or None where it does not fit the layout exactly.
+
+    The info is not part of a layout: it follows in the general form, and only where it is not empty.
+    """
+    observation, reward, terminated, truncated, info = result
+    try:
+        flags = _REWARD_FLAGS[type(reward)]
+        flags |= bool(terminated) | _BOOL_FLAGS[type(terminated)] << 2
+        flags |= bool(truncated) << 1 | _BOOL_FLAGS[type(truncated)] << 3
+    except KeyError:
+        return None
+    encoder = Encoder()
+    if info != {}:
+        flags |= _INFO
+    encoder.head += _REWARD_AND_FLAGS.pack(reward, flags)
+    if not layout.pack(observation, encoder.head, encoder.buffers):
+        return None
+    if flags & _INFO:
+        encoder.add(info, "$.info", opaque=True)
+    return encoder
+
+
+def unpack_step(layout, head, buffers, graph):
+    """The result that ``pack_step`` packed. Raises BadValue or what numpy says where the bytes are none."""
+    reward, flags = _REWARD_AND_FLAGS.unpack_from(head)
+    terminated, truncated = bool(flags & _TERMINATED), bool(flags & _TRUNCATED)
+    if flags & (_NUMPY_TERMINATED | _NUMPY_TRUNCATED | _NUMPY_REWARD):
+        terminated = np.bool_(terminated) if flags & _NUMPY_TERMINATED else terminated
+        truncated = np.bool_(truncated) if flags & _NUMPY_TRUNCATED else truncated
+        reward = np.float64(reward) if flags & _NUMPY_REWARD else reward
+    observation = layout.unpack(head, _REWARD_AND_FLAGS.size, buffers)
+    rest = Reader(head, buffers[layout.buffer_count :], graph, _REWARD_AND_FLAGS.size + layout.head_bytes)
+    info = rest.take() if flags & _INFO else {}
+    rest.finish()
+    return observation, reward, terminated, truncated, info

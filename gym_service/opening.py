@@ -1,0 +1,99 @@
+"""The joint's other half: an entry in, an open env out.
+
+Knows the launcher, the connection and the env, and which error belongs to which failure of a start. Client only;
+Python 3.10 and up.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from gym_service_launcher import supervisor
+from gym_service_launcher.config import Entry
+from gym_service_launcher.supervisor import Link
+
+from gym_service import channel, messages
+from gym_service.client.connection import Connection, one
+from gym_service.client.env import RemoteEnv, encode, portable
+from gym_service.encoder import Encoder
+from gym_service.errors import CallTimeout, ConnectionLost, EnvError, GymServiceError, ServerCrashed
+
+
+def open_env(
+    entry: Entry, kwargs: Mapping[str, Any], remake: tuple[Callable[..., Any], tuple[Any, ...]]
+) -> RemoteEnv:
+    """Start the entry's server, or attach to the one at its address, and have it make the env.
+
+    Blocks until the env is made, at most ``entry.timeouts.start`` seconds, and before that while a venv of
+    ``requires`` is built.
+
+    Args:
+        entry: where the simulator lives and which env it is.
+        kwargs: what the simulator's env is made with.
+        remake: what the env is pickled as.
+
+    Raises:
+        ConfigError, ServerStartError, AuthError: there is no env; nothing is left behind.
+        EnvError, CannotCross: the simulator raised while the env was made, or one of its spaces cannot cross.
+    """
+    recipe = encode(("$", _recipe(entry, kwargs)))
+    connection, description = _spawn(entry, recipe)
+    try:
+        return RemoteEnv(connection, description, timeouts=asdict(entry.timeouts), remake=remake)
+    except BaseException:
+        connection.close(entry.timeouts.close)
+        raise
+
+
+def _recipe(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "entry_point": entry.entry_point,
+        "imports": list(entry.imports),
+        "kwargs": dict(kwargs),
+        "api": entry.api,
+        "max_episode_steps": entry.max_episode_steps,
+        "wrappers": [portable(wrapper) for wrapper in entry.wrappers],
+    }
+
+
+def _spawn(entry: Entry, recipe: Encoder) -> tuple[Connection, dict[str, Any]]:
+    link = supervisor.launch(entry, supervisor.to_stderr)
+    connection = Connection(_channel_of(link), link)
+    deadline = time.monotonic() + entry.timeouts.start
+    try:
+        if link.mark:
+            connection.skip_to(link.mark, entry.timeouts.start)
+        return connection, connection.call(messages.MAKE, recipe, deadline - time.monotonic(), one)
+    except (ServerCrashed, ConnectionLost) as error:
+        raise link.failed_to_start("") from error
+    except CallTimeout as error:
+        raise link.failed_to_start(
+            f"it was not up after {entry.timeouts.start:g} s",
+            "a longer one, timeouts = { start = … }, if it was still at work",
+        ) from error
+    except EnvError as error:
+        connection.close(entry.timeouts.close)
+        raise _explained(error, link) from error.__cause__
+    except BaseException:
+        connection.close(0.0)
+        raise
+
+
+def _channel_of(link: Link) -> channel.Channel:
+    if link.sock is not None:
+        return channel.over_socket(link.sock)
+    assert link.pipes is not None
+    return channel.over_pipes(*link.pipes)
+
+
+def _explained(error: EnvError, link: Link) -> GymServiceError:
+    """An import that failed in the target is a start that failed; anything else is the simulator's own word."""
+    if not isinstance(error, ImportError):
+        return error
+    return link.failed_to_start(
+        f"{error.type_name}: {error.message}",
+        f"install it for {link.executable}, or name its folder in pythonpath = […]; modules that register ids "
+        "belong in imports = […]",
+    )

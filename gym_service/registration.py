@@ -1,0 +1,166 @@
+"""The joint: from ``gym.make`` through the launcher to a connection and the env on it.
+
+The only module that knows both packages. Client only; Python 3.10 and up. At import it loads no more than
+Gymnasium's registry and the launcher's reading of envs.toml, so that ``import gym_service`` stays quick and cannot
+fail for what stands in a file.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gymnasium.envs import registration
+from gym_service_launcher import config as entries
+from gym_service_launcher.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gym_service.client.env import RemoteEnv
+
+NAMESPACE = "gym_service"
+# Each of these says by itself where the simulator lives, so that make() looks at no envs.toml.
+_SAYS_WHERE = ("python", "address", "command")
+
+
+def use(path: str | os.PathLike[str] | None = None) -> list[str]:
+    """Register the entries of an envs.toml as ``gym_service/<key>``, in place of those registered before.
+
+    Args:
+        path: the file; None to look for it: ``$GYM_SERVICE_ENVS``, ``envs.toml`` here or in a parent folder, the
+            user's config folder. No file, no ids.
+
+    Returns:
+        The ids. A broken entry is among them: its ConfigError is raised when it is made.
+
+    Raises:
+        ConfigError: the file that was named is not there, or cannot be read.
+    """
+    file = entries.find() if path is None else Path(path).absolute()
+    keys = [] if file is None else list(entries.load(file).entries)
+    _forget_ids()
+    return [_register(key, file) for key in keys]
+
+
+def register_on_import() -> None:
+    """What ``import gym_service`` does: ``use()``, except that no file can make an import fail."""
+    try:
+        use()
+    except ConfigError as error:
+        # $GYM_SERVICE_ENVS names a file that is not there. Who asks for an id gets Gymnasium's "not found"; say now why.
+        import warnings
+
+        warnings.warn(str(error), stacklevel=2)
+
+
+def _forget_ids() -> None:
+    for env_id, spec in list(registration.registry.items()):
+        if getattr(spec, "entry_point", None) == _ENTRY_POINT:
+            del registration.registry[env_id]
+
+
+_ENTRY_POINT = f"{__name__}:make_registered"
+
+
+def _register(key: str, file: Path | None) -> str:
+    env_id = f"{NAMESPACE}/{key}"
+    # The simulator's own gym.make has put on its time limit, its checks of order and of spaces: not twice.
+    registration.register(
+        env_id,
+        entry_point=_ENTRY_POINT,
+        max_episode_steps=None,
+        order_enforce=False,
+        disable_env_checker=True,
+        kwargs={"entry": key, "config": str(file)},
+    )
+    return env_id
+
+
+def make_registered(
+    *,
+    entry: str,
+    config: str,
+    service: Mapping[str, Any] | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    **kwargs: Any,
+) -> "RemoteEnv":
+    """What ``gym.make("gym_service/<key>", …)`` calls. Takes plain data, so that specs pickle and go to JSON.
+
+    Args:
+        entry: the key in envs.toml.
+        config: the path of envs.toml.
+        service: keys of the entry, laid over it.
+        host: with ``port``, short for an address, as in the original project.
+        port: see ``host``.
+        kwargs: for the simulator.
+
+    Raises:
+        ConfigError, ServerStartError: see there.
+        EnvError: the simulator raised while it was made.
+    """
+    file = entries.load(config)
+    found = file.entries.get(entry)
+    if found is None:
+        raise ConfigError(f"{config}: [envs] has no key {entry!r} any more", file=config, key=f'envs."{entry}"')
+    if isinstance(found, ConfigError):
+        raise found
+    table = dict(service or {})
+    if port is not None:
+        table.setdefault("address", f"tcp://{host or '127.0.0.1'}:{port}")
+    if table:
+        found = entries.entry(entry, table, file=file.path, base=found, interpreters=file.interpreters)
+    return _open(found, kwargs, (_remake_registered, (entry, config, dict(service or {}), host, port, kwargs)))
+
+
+def _remake_registered(entry: str, config: str, service: Any, host: Any, port: Any, kwargs: Any) -> "RemoteEnv":
+    return make_registered(entry=entry, config=config, service=service, host=host, port=port, **kwargs)
+
+
+def make(env_id: str, **given: Any) -> "RemoteEnv":
+    """Make an env in another interpreter, with or without an envs.toml.
+
+    Args:
+        env_id: with ``python``, ``address`` or ``command``: the id inside the target; no envs.toml is looked at.
+            Without them: a key of envs.toml, whose entry the other keys are laid over.
+        given: the keys of an entry (``python="./sim_env"``, ``imports=["gym_pusht"]``, ``kwargs={…}``, …; see
+            docs/configuration.md). Any other keyword goes to the simulator.
+
+    Raises:
+        ConfigError, ServerStartError: see there.
+        EnvError: the simulator raised while it was made.
+    """
+    table = {key: value for key, value in given.items() if key in entries.ENTRY_KEYS}
+    kwargs = {key: value for key, value in given.items() if key not in entries.ENTRY_KEYS}
+    remake = _remake, (env_id, given)
+    if any(given.get(key) for key in _SAYS_WHERE):
+        return _open(entries.entry(env_id, table), kwargs, remake)
+    key = env_id.removeprefix(f"{NAMESPACE}/")
+    path = entries.find()
+    if path is None:
+        raise ConfigError(
+            f"no envs.toml was found that could say where {env_id!r} lives\n"
+            '  try: python="./sim_env" (a venv), or an envs.toml here or in a parent folder',
+            file=None,
+            key=f'envs."{key}"',
+        )
+    file = entries.load(path)
+    base = file.entries.get(key)
+    if base is None:
+        known = ", ".join(file.entries) or "none"
+        raise ConfigError(f"{path}: [envs] has no key {key!r}; it has: {known}", file=str(path), key=f'envs."{key}"')
+    if isinstance(base, ConfigError):
+        raise base
+    entry = entries.entry(key, table, file=path, base=base, interpreters=file.interpreters) if table else base
+    return _open(entry, kwargs, remake)
+
+
+def _remake(env_id: str, given: dict[str, Any]) -> "RemoteEnv":
+    return make(env_id, **given)
+
+
+def _open(
+    entry: entries.Entry, kwargs: Mapping[str, Any], remake: tuple[Callable[..., Any], tuple[Any, ...]]
+) -> "RemoteEnv":
+    from gym_service.opening import open_env  # imports all of Gymnasium
+
+    return open_env(entry, {**entry.kwargs, **kwargs}, remake)

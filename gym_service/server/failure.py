@@ -1,0 +1,56 @@
+"""What went wrong, as data: type, message, traceback, and which known errors it is a kind of.
+
+Knows exceptions. Never knows which call raised one. Python 3.6 and up. The client never rebuilds a remote class: it
+raises its own error that is *also* the nearest of Python's or Gymnasium's, so the names of those are sent along.
+"""
+
+import traceback
+
+from gym_service import messages
+from gym_service.encoder import Encoder
+from gym_service.spaces import CannotDescribe
+from gym_service.values import BadValue, CannotEncode
+
+TEXT_CHARS = 65536
+_KNOWN_MODULES = ("builtins", "gymnasium.error", "gym.error")
+
+
+def describe(error):
+    """An ERROR's fields: origin, type name, message, traceback, names of known bases (nearest first)."""
+    if isinstance(error, (CannotEncode, CannotDescribe)):
+        fields = messages.CANNOT_CROSS, error.type_name, str(error), error.path, []
+    elif isinstance(error, (BadValue, messages.Illegal)):
+        fields = messages.ILLEGAL, type(error).__name__, str(error), "", []
+    else:
+        fields = messages.FROM_ENV, _name(type(error)), _message(error), _traceback(error), _known_bases(error)
+    encoder = Encoder()
+    for field in fields:
+        encoder.add(field)
+    return encoder
+
+
+def _name(cls):
+    return cls.__qualname__ if cls.__module__ == "builtins" else "%s.%s" % (cls.__module__, cls.__qualname__)
+
+
+def _known_bases(error):
+    return [_name(cls) for cls in type(error).__mro__ if cls.__module__ in _KNOWN_MODULES and cls is not object]
+
+
+def _message(error):
+    try:
+        return _bounded(str(error))
+    except Exception as second:  # a foreign __str__ may raise anything, and must not cost the first error
+        return "<no message: its __str__ raised %s>" % type(second).__name__
+
+
+def _traceback(error):
+    return _bounded("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+
+
+def _bounded(text):
+    """At most TEXT_CHARS characters: the beginning and the end, where it is cut in the middle."""
+    if len(text) <= TEXT_CHARS:
+        return text
+    half = TEXT_CHARS // 2
+    return "%s\n… %d characters left out …\n%s" % (text[:half], len(text) - 2 * half, text[-half:])

@@ -1,0 +1,186 @@
+"""The server's loop: one call in, one answer out.
+
+Knows the vocabulary and the adapter. Never knows how the bytes travel, nor which gym stands behind the adapter.
+Python 3.6 and up.
+"""
+
+import faulthandler
+import warnings
+
+from gym_service import messages
+from gym_service.channel import ChannelClosed
+from gym_service.encoder import Encoder
+from gym_service.layout import compile_layout
+from gym_service.reader import Reader
+from gym_service.server import failure, making
+from gym_service.values import BadValue, CannotEncode
+from gym_service.wire import BOUND_BYTES, frame_bytes
+
+# A list of rendered frames larger than this is sent in several messages.
+PART_BYTES = 16 * 2**20
+MAX_WARNINGS = 100
+
+
+def serve(channel, allow_import):
+    """Answer the calls that come over the channel until it ends. Then the env is closed."""
+    faulthandler.enable()  # a native crash leaves its stack on stderr, which the client keeps
+    server = Server(channel, allow_import)
+    warnings.showwarning = server.note_warning
+    try:
+        while server.state != messages.CLOSED:
+            server.answer(channel.receive())
+    except ChannelClosed:
+        pass  # the client has gone, or has closed without asking
+    finally:
+        server.close()
+        channel.close()
+
+
+class Server:
+    """Holds the adapter, answers one frame at a time."""
+
+    def __init__(self, channel, allow_import):
+        self.state = messages.NEW
+        self._channel = channel
+        self._allow_import = allow_import
+        self._adapter = None
+        self._bound_bytes = BOUND_BYTES
+        self._warnings = []
+        self._show_warning = warnings.showwarning
+        self._opaque_paths = set()
+        self._calls = {
+            messages.MAKE: self._make,
+            messages.RESET: self._reset,
+            messages.STEP: self._step,
+            messages.STEP_PACKED: self._step_packed,
+            messages.RENDER: self._render,
+            messages.GET: lambda fields: self._result(self._adapter.get(fields.take())),
+            messages.SET: lambda fields: self._result(self._adapter.set(*_take(fields, 3))),
+            messages.HAS: lambda fields: self._result(self._adapter.has(fields.take())),
+            messages.CALL: lambda fields: self._result(self._adapter.call(*_take(fields, 3))),
+            messages.CALL_FUNCTION: self._call_function,
+            messages.CLOSE: self._close,
+        }
+
+    def answer(self, frame):
+        """Carry out one call and send its one answer, an ERROR where it failed. The env stays usable after that."""
+        self._call_id = frame.call_id
+        try:
+            if frame.kind not in messages.LEGAL[self.state]:
+                raise messages.Illegal(frame.kind, self.state)
+            kind, encoder = self._calls[frame.kind](self._fields(frame))
+            self._check_bound(encoder)
+        except Exception as error:  # the border: whatever a simulator raises is an answer, and no end
+            kind, encoder = messages.ERROR, failure.describe(error)
+            if isinstance(error, BadValue):  # a client that breaks the rules gets its answer and no second call
+                self.state = messages.CLOSED
+        for category, text in self._take_warnings(encoder):
+            self._send(messages.WARNING, Encoder().add(category).add(text))
+        self._send(kind, encoder)
+
+    def close(self):
+        """Close the env, once; what it raises is shown on stderr and stops nobody."""
+        adapter, self._adapter = self._adapter, None
+        if adapter is not None:
+            adapter.close()
+
+    def note_warning(self, message, category, filename, lineno, file=None, line=None):
+        """Stands in for ``warnings.showwarning``: the user gets the warning, and stderr as well."""
+        self._show_warning(message, category, filename, lineno, file, line)
+        if len(self._warnings) < MAX_WARNINGS:
+            self._warnings.append((category.__name__, str(message)))
+
+    def _send(self, kind, encoder):
+        self._channel.send(frame_bytes(kind, self._call_id, encoder.head, encoder.buffers))
+
+    def _fields(self, frame):
+        if frame.kind == messages.STEP_PACKED:
+            return frame
+        return Reader(frame.head, frame.buffers, self._adapter.graph_class if self._adapter else None)
+
+    def _take_warnings(self, encoder):
+        for path, type_name in encoder.replaced:
+            if path not in self._opaque_paths:
+                self._opaque_paths.add(path)
+                self._warnings.append(
+                    ("UserWarning", "%s is a %s, which cannot cross: it arrives as an Opaque" % (path, type_name))
+                )
+        taken, self._warnings = self._warnings, []
+        return taken
+
+    def _check_bound(self, encoder):
+        if encoder.size_bytes > self._bound_bytes:
+            size, path = encoder.largest
+            reason = "%d bytes; the whole answer holds %d and may hold %d"
+            raise CannotEncode(path, "value", reason % (size, encoder.size_bytes, self._bound_bytes))
+
+    def _make(self, fields):
+        recipe = fields.take()
+        if not self._allow_import:
+            making.refuse_imports(recipe)
+        adapter = making.make(recipe)
+        description = adapter.describe()
+        self._adapter = adapter
+        self._layout = compile_layout(description["observation_space"])
+        self._action_layout = compile_layout(description["action_space"])
+        for layout in (self._layout, self._action_layout):
+            self._bound_bytes += layout.size_bytes if layout else 0
+        self._channel.decoder.bound_bytes = self._bound_bytes
+        self.state = messages.MADE
+        return messages.RESULT, Encoder().add(description, "$", opaque=True)
+
+    def _reset(self, fields):
+        observation, info = self._adapter.reset(*_take(fields, 2))
+        return messages.RESULT, Encoder().add(observation, "$.observation").add(info, "$.info", opaque=True)
+
+    def _step(self, fields):
+        return self._stepped(self._adapter.step(fields.take()))
+
+    def _step_packed(self, frame):
+        return self._stepped(self._adapter.step(self._action_layout.unpack(frame.head, 0, frame.buffers)))
+
+    def _stepped(self, result):
+        encoder = messages.pack_step(self._layout, result) if self._layout else None
+        if encoder is not None:
+            return messages.STEPPED, encoder
+        return messages.RESULT, messages.encode_step(result)
+
+    def _render(self, fields):
+        frames = self._adapter.render()
+        if type(frames) is not list:
+            return self._result(frames)
+        *parts, last = in_parts(frames)
+        for part in parts:
+            self._send(messages.PART, Encoder().add(part, "$.frames"))
+        return self._result(last)
+
+    def _call_function(self, fields):
+        function, args, kwargs = _take(fields, 3)
+        if not self._allow_import:
+            raise making.NotAllowed("a function named or sent by a client")
+        return self._result(making.named(function)(self._adapter.env, *args, **kwargs))
+
+    def _close(self, fields):
+        self.state = messages.CLOSED
+        self.close()
+        return self._result(None)
+
+    @staticmethod
+    def _result(value):
+        return messages.RESULT, Encoder().add(value, "$.result")
+
+
+def in_parts(frames):
+    """A list as a list of lists, none of them larger than PART_BYTES unless a single frame is."""
+    parts, size = [[]], 0
+    for frame in frames:
+        size += getattr(frame, "nbytes", 0)
+        if size > PART_BYTES and parts[-1]:
+            parts.append([])
+            size = getattr(frame, "nbytes", 0)
+        parts[-1].append(frame)
+    return parts
+
+
+def _take(fields, count):
+    return [fields.take() for _ in range(count)]

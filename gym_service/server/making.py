@@ -1,0 +1,152 @@
+"""From a recipe to an env in its adapter.
+
+Knows how gymnasium and every gym make an env, and where wrappers and time limits go. Never knows the wire.
+Python 3.6 and up.
+
+A recipe is a dict: ``id`` or ``entry_point``, ``imports``, ``kwargs``, ``api``, ``max_episode_steps``, ``wrappers``.
+Importing what it names is the design's exception to "no import by a name that a client sent": a server that was
+started by its own client does what that client says, and any other is started with ``--no-import``.
+"""
+
+import copy
+import importlib
+import inspect
+import sys
+
+from gym_service.server.adapters.gym_021 import Gym021Adapter
+from gym_service.server.adapters.gym_025 import Gym025Adapter
+from gym_service.server.adapters.gymnasium import GymnasiumAdapter
+from gym_service.values import CannotEncode
+
+
+class NotAllowed(Exception):
+    """The operator of this server has not allowed what a client asked for."""
+
+    def __init__(self, what):
+        super().__init__("%s: this server belongs to somebody who did not start it with --allow-import" % what)
+
+
+def refuse_imports(recipe):
+    """Raise NotAllowed where a recipe makes this interpreter import something that the operator did not name."""
+    for key in ("entry_point", "imports", "wrappers"):
+        if recipe[key]:
+            raise NotAllowed("%s = %r" % (key, recipe[key]))
+    if ":" in recipe["id"]:
+        raise NotAllowed("id = %r" % recipe["id"])
+
+
+def make(recipe):
+    """The adapter of a new env. Raises whatever the simulator raises."""
+    for name in recipe["imports"]:
+        importlib.import_module(name)
+    env, adapter_class = _from_entry_point(recipe) if recipe["entry_point"] else _from_registry(recipe)
+    for wrapper in recipe["wrappers"]:
+        env = named(wrapper)(env)
+    return adapter_class(env, recipe["kwargs"].get("render_mode"))
+
+
+def named(reference):
+    """A callable: the one that ``package.module:attribute`` names, or the one that a user handed over on purpose.
+
+    The latter, (version of Python, bytes), is the one thing that is ever unpickled; cloudpickle comes with gym and
+    with gymnasium.
+    """
+    if isinstance(reference, tuple):
+        theirs, pickled = reference
+        ours = "%d.%d" % sys.version_info[:2]
+        if theirs != ours:
+            reason = "byte code of Python %s means nothing to Python %s here; put the function into a module of this " \
+                "interpreter and name it, 'package.module:function'"
+            raise CannotEncode("$.function", "callable", reason % (theirs, ours))
+        import cloudpickle
+
+        return cloudpickle.loads(pickled)
+    module, _, path = reference.partition(":")
+    found = importlib.import_module(module)
+    for attribute in path.split("."):
+        found = getattr(found, attribute)
+    return found
+
+
+def _from_registry(recipe):
+    """Gymnasium's registry is asked first, then gym's."""
+    module, _, env_id = recipe["id"].rpartition(":")
+    if module:
+        importlib.import_module(module)
+    first_error = None
+    for library in _libraries(recipe["api"]):
+        adapter_class = _adapter_class(library)
+        kwargs = dict(recipe["kwargs"])
+        if not adapter_class.makes_with_render_mode:
+            kwargs.pop("render_mode", None)
+        try:
+            return _make_registered(library, env_id, kwargs, recipe["max_episode_steps"]), adapter_class
+        except library.error.UnregisteredEnv as error:
+            first_error = first_error or error
+    raise first_error
+
+
+def _libraries(api):
+    """The libraries that an env may come from, imported only as they are asked for."""
+    found = False
+    for name in [api] if api else ["gymnasium", "gym"]:
+        try:
+            library = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+            continue
+        found = True
+        yield library
+    if not found:
+        raise ModuleNotFoundError("%s is not installed in this interpreter" % (api or "neither gymnasium nor gym"))
+
+
+def _make_registered(library, env_id, kwargs, max_episode_steps):
+    if max_episode_steps is None:
+        return library.make(env_id, **kwargs)
+    # gym.make(max_episode_steps=-1) means "none" only since 1.0: before, it truncates after one step. A changed copy
+    # of the spec means the same in every version, and lengthens as well as shortens.
+    spec = copy.deepcopy(library.envs.registration.spec(env_id))
+    spec.max_episode_steps = max_episode_steps
+    return spec.make(**kwargs)
+
+
+def _from_entry_point(recipe):
+    creator = named(recipe["entry_point"])
+    kwargs = dict(recipe["kwargs"])
+    if "render_mode" in kwargs and not _takes(creator, "render_mode"):
+        del kwargs["render_mode"]  # an old env: its adapter passes the mode to each render()
+    env = creator(**kwargs)
+    library = importlib.import_module(recipe["api"] or _library_name(env))
+    if recipe["max_episode_steps"] is not None:
+        env = _with_time_limit(library, env, recipe["max_episode_steps"])
+    return env, _adapter_class(library)
+
+
+def _takes(creator, name):
+    try:
+        parameters = inspect.signature(creator).parameters.values()
+    except ValueError:  # a callable in C without a signature: let it say itself
+        return True
+    return any(parameter.name == name or parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
+
+
+def _with_time_limit(library, env, max_episode_steps):
+    """Take a limit off that stands outermost, put the wanted one on."""
+    if type(env) is library.wrappers.TimeLimit:
+        env = env.env
+    return library.wrappers.TimeLimit(env, max_episode_steps=max_episode_steps)
+
+
+def _library_name(env):
+    """By what an env inherits: one target may hold both libraries. An env that inherits neither is taken as new."""
+    modules = [cls.__module__.split(".")[0] for cls in type(env).__mro__]
+    return "gym" if "gym" in modules and "gymnasium" not in modules else "gymnasium"
+
+
+def _adapter_class(library):
+    version = tuple(int(part) for part in library.__version__.split(".")[:2])
+    if library.__name__ == "gymnasium" or version >= (0, 26):
+        return GymnasiumAdapter
+    return Gym025Adapter if version >= (0, 22) else Gym021Adapter

@@ -1,0 +1,104 @@
+"""What may cross: the limits, the dtypes, and the one type of our own.
+
+Knows Python's plain types and numpy's arrays. Never knows a space, an env or a socket. Python 3.6 and up, numpy
+1.13 and up; runs on both sides. ``encoder.py`` writes such values, ``reader.py`` reads them.
+
+Strategy. A message is a run of values in one *head*. Small arrays lie in the head and are copied out of it. Large
+ones stay where they are and are listed as *buffers* beside the head, so that a frame is neither copied into a
+message nor out of one. Types are taken exactly: ``numpy.float64`` is not ``float``, a tuple is not a list.
+Subclasses (IntEnum, namedtuple, OrderedDict) cross as the type below them. Rejected: pickle (executes what it
+reads), JSON (no tuples, NaN or bytes), msgpack (no big integers, sets or complex; a dependency in the target).
+"""
+
+import re
+
+import numpy as np
+
+# Arrays of at least one memory page travel as buffers of their own; smaller ones cost less copied than listed.
+LARGE_BYTES = 4096
+# Each level is two Python frames on either side; 100 levels stay clear of the default recursion limit of 1,000.
+MAX_DEPTH = 100
+# numpy's own limit before 2.0; since then it is 64.
+MAX_DIMENSIONS = 32
+REPR_CHARS = 200
+
+ALLOWED_DTYPE = re.compile(r"[<>|](?:b1|[iu][1248]|f(?:2|4|8|12|16)|c(?:8|16|24|32)|[SU][1-9]\d{0,8}|[mM]8(?:\[\w+\])?)")
+
+_DTYPE_TEXTS = {}
+GRAPH_FIELDS = ("nodes", "edges", "edge_links")
+
+
+class CannotEncode(Exception):
+    """A value has no form on the wire. ``path`` says where it stood, ``type_name`` what it was."""
+
+    def __init__(self, path, type_name, reason):
+        super().__init__("%s is a %s: %s" % (path, type_name, reason))
+        self.path = path
+        self.type_name = type_name
+        self.reason = reason
+
+
+class BadValue(Exception):
+    """The bytes are not a value: the other side broke the rules, or is not what it seems."""
+
+
+class Opaque:
+    """What stands in an info for an object that could not cross: its type's name and its (bounded) repr."""
+
+    __slots__ = ("type_name", "repr")
+
+    def __init__(self, type_name, repr):
+        self.type_name = type_name
+        self.repr = repr
+
+    def __repr__(self):
+        return "Opaque(%s, %s)" % (self.type_name, self.repr)
+
+    def __eq__(self, other):
+        return isinstance(other, Opaque) and (self.type_name, self.repr) == (other.type_name, other.repr)
+
+    def __hash__(self):
+        return hash((self.type_name, self.repr))
+
+
+def type_name(value):
+    """The full name of a value's class, as people write it: ``builtins`` left out."""
+    cls = type(value)
+    return cls.__qualname__ if cls.__module__ == "builtins" else "%s.%s" % (cls.__module__, cls.__qualname__)
+
+
+def bounded_repr(value):
+    """A repr of at most ``REPR_CHARS`` characters that cannot fail."""
+    try:
+        text = repr(value)
+    except Exception as error:  # a foreign __repr__ may raise anything, and a debug text must not kill a step
+        text = "<repr failed: %s>" % type(error).__name__
+    return text if len(text) <= REPR_CHARS else text[: REPR_CHARS - 1] + "…"
+
+
+def flat_bytes(array):
+    """A C-ordered array's bytes as a flat uint8 view; a copy where the array lies in another order."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def dtype_text(dtype):
+    """A dtype's name on the wire (ASCII bytes), or None where it is not allowed there."""
+    known = _DTYPE_TEXTS.get(dtype)
+    if known is None and ALLOWED_DTYPE.fullmatch(dtype.str):
+        known = dtype.str.encode("ascii")
+        if dtype.kind not in "SU":  # lengths are endless; the rest is a short list
+            _DTYPE_TEXTS[dtype] = known
+    return known
+
+
+def is_graph(value):
+    """Whether a value is gym's or Gymnasium's GraphInstance, whichever of the two is installed here."""
+    return type(value).__name__ == "GraphInstance" and getattr(value, "_fields", ()) == GRAPH_FIELDS
+
+
+def element_count(shape):
+    """The product of a shape in Python's own integers, which do not overflow."""
+    count = 1
+    for length in shape:
+        count *= length
+    return count

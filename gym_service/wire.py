@@ -1,0 +1,169 @@
+"""Frames <-> bytes. No I/O: this module never touches a socket, so every rule of it is tested without one.
+
+Knows the header and the bounds. Never knows what a message means. Python 3.6 and up; runs on both sides.
+
+A frame: the header (magic, version, kind, call id, head size, number of buffers), the buffers' sizes, the head, the
+buffers. The header is parsed, and every size checked against the bound, before anything is allocated.
+
+The decoder gives out the memory that is to be filled next. Bytes that belong to a large array go straight into the
+array's own memory; everything else goes through one room that is used again and again, and that a single read
+mostly fills with a whole frame. Rejected: a fixed read of the header, then of the rest: two system calls a message.
+"""
+
+import struct
+
+import numpy as np
+
+MAGIC = b"gS"
+VERSION = 1
+HEADER = struct.Struct("<2sBBIII")
+ROOM_BYTES = 65536
+MAX_BUFFERS = 65536
+# Beside what the layouts need: infos, rendered frames, the results of calls.
+BOUND_BYTES = 64 * 2**20
+
+
+class BadFrame(Exception):
+    """The bytes are not a frame: the other side broke the rules, or is not what it seems."""
+
+
+class WrongVersion(BadFrame):
+    """The other side speaks this protocol in another version, ``theirs``."""
+
+    def __init__(self, theirs):
+        super().__init__("the other side speaks version %d of the wire, this side version %d" % (theirs, VERSION))
+        self.theirs = theirs
+
+
+class Frame:
+    """One message: its kind, its call id, its head (valid until the decoder's next buffer), its buffers (own memory)."""
+
+    __slots__ = ("kind", "call_id", "head", "buffers")
+
+    def __init__(self, kind, call_id, head, buffers):
+        self.kind = kind
+        self.call_id = call_id
+        self.head = head
+        self.buffers = buffers
+
+
+def frame_bytes(kind, call_id, head, buffers=()):
+    """One frame as a list of buffers for one gathered write. The buffers are not copied."""
+    header = HEADER.pack(MAGIC, VERSION, kind, call_id, len(head), len(buffers))
+    if not buffers:
+        return [header + head]
+    sizes = struct.pack("<%dQ" % len(buffers), *map(len, buffers))
+    return [b"".join((header, sizes, head))] + list(buffers)
+
+
+class Decoder:
+    """Turns bytes as they come into frames.
+
+    Read into ``buffer()``, then tell ``filled(n)``, which returns a frame or None. One read may hold several
+    frames: ask ``filled(0)`` before reading again. After an error the decoder is of no more use.
+    """
+
+    def __init__(self, bound_bytes=BOUND_BYTES):
+        self.bound_bytes = bound_bytes  # of head and buffers together; may be raised between frames
+        self._room = memoryview(bytearray(ROOM_BYTES))
+        self._start = 0  # of what has been read and not yet used
+        self._end = 0
+        self._frame = None  # whose buffers are being filled
+        self._empty = []  # what is left to fill of them, as views, the next one last
+
+    @property
+    def idle(self):
+        """Whether the stream may end here: not in the middle of a frame."""
+        return self._frame is None and self._start == self._end
+
+    def buffer(self):
+        """The memory that the next bytes belong in; never empty."""
+        if self._empty:
+            return self._empty[-1]
+        if self._start == self._end:
+            self._start = self._end = 0
+        return self._room[self._end :]
+
+    def filled(self, size_bytes):
+        """Take note that ``size_bytes`` more are there. Raises BadFrame where they cannot be a frame."""
+        if self._frame is None:
+            self._end += size_bytes
+            if not self._begin_frame():
+                return None
+        elif size_bytes:
+            self._fill_last(size_bytes)
+        return self._end_frame()
+
+    def _begin_frame(self):
+        """Parse a header with its sizes and head once they are all there; else make room for the rest of them."""
+        have = self._end - self._start
+        if have < HEADER.size:
+            self._check_magic(have)
+            return self._make_room(HEADER.size)
+        magic, version, kind, call_id, head_bytes, count = HEADER.unpack_from(self._room, self._start)
+        self._check(magic, version, head_bytes, count)
+        head_at = HEADER.size + 8 * count
+        if have < head_at:
+            return self._make_room(head_at)
+        sizes = struct.unpack_from("<%dQ" % count, self._room, self._start + HEADER.size)
+        self._check_size(head_bytes + sum(sizes))
+        if have < head_at + head_bytes:
+            return self._make_room(head_at + head_bytes)
+        start = self._start + head_at
+        self._start = start + head_bytes
+        self._frame = Frame(kind, call_id, self._room[start : self._start], [])
+        if count:
+            self._allot(sizes)
+        return True
+
+    def _check_magic(self, have):
+        begun = bytes(self._room[self._start : self._start + min(have, len(MAGIC))])
+        if not MAGIC.startswith(begun):
+            raise BadFrame("bytes that start with %r are not a frame" % begun)
+
+    def _check(self, magic, version, head_bytes, count):
+        if magic != MAGIC:
+            raise BadFrame("bytes that start with %r are not a frame" % magic)
+        if version != VERSION:
+            raise WrongVersion(version)
+        if count > MAX_BUFFERS:
+            raise BadFrame("%d buffers announced, at most %d are allowed" % (count, MAX_BUFFERS))
+        self._check_size(head_bytes)
+
+    def _check_size(self, size_bytes):
+        if size_bytes > self.bound_bytes:
+            raise BadFrame("%d bytes announced, the bound is %d" % (size_bytes, self.bound_bytes))
+
+    def _make_room(self, size_bytes):
+        """See to it that a run of ``size_bytes`` from the start of the unused bytes fits. Returns False: wait."""
+        if len(self._room) - self._start < size_bytes:
+            unused = bytes(self._room[self._start : self._end])
+            # A new room also where the old one is large enough: the last frame's head may still be looked at. It
+            # is as large as this head needs, and back to its usual size with the next: untouched pages cost nothing.
+            self._room = memoryview(bytearray(max(size_bytes, ROOM_BYTES)))
+            self._room[: len(unused)] = unused
+            self._start, self._end = 0, len(unused)
+        return False
+
+    def _allot(self, sizes):
+        """Give each buffer its memory, and move there what the room already holds of it."""
+        self._frame.buffers = [np.empty(size, np.uint8) for size in sizes]
+        self._empty = [memoryview(buffer) for buffer in reversed(self._frame.buffers) if len(buffer)]
+        while self._empty and self._start < self._end:
+            size = min(len(self._empty[-1]), self._end - self._start)
+            self._empty[-1][:size] = self._room[self._start : self._start + size]
+            self._start += size
+            self._fill_last(size)
+
+    def _fill_last(self, size_bytes):
+        rest = self._empty[-1][size_bytes:]
+        if len(rest):
+            self._empty[-1] = rest
+        else:
+            self._empty.pop()
+
+    def _end_frame(self):
+        if self._empty:
+            return None
+        frame, self._frame = self._frame, None
+        return frame

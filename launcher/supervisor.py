@@ -1,0 +1,167 @@
+"""From an entry to a running server and the bytes that lead to it; and from a dead one to the reason.
+
+Knows entries, interpreters, children. Never knows what travels over the bytes. Python 3.10 and up.
+"""
+
+import importlib.util
+import os
+import secrets
+import shlex
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gym_service_launcher import interpreter
+from gym_service_launcher.child import Child, ending
+from gym_service_launcher.config import Entry
+from gym_service_launcher.errors import ConfigError, ServerCrashed, ServerStartError
+
+TERMINATE_S = 2.0
+# How long a server whose channel has ended may take to be dead: its exit code is part of the error.
+DEATH_S = 1.0
+SHOWN_TAIL_CHARS = 4000
+
+
+@dataclass(frozen=True)
+class Link:
+    """A server that was started: its end of the bytes, and its process.
+
+    Either ``sock`` is set, or ``pipes`` (read, write) with the ``mark`` after which the server's bytes begin.
+    """
+
+    entry: Entry
+    executable: Path
+    child: Child
+    sock: socket.socket | None = None
+    pipes: tuple[int, int] | None = None
+    mark: bytes = b""
+
+    def died(self, during: str) -> ServerCrashed:
+        """The error for a server whose channel ended during a call. Blocks for at most DEATH_S and its last words."""
+        exit_code = self.child.exit_code(DEATH_S)
+        tail = self.child.tail()
+        text = f"the server of {self.entry.name!r} died during {during}: {ending(exit_code)}"
+        text += f"\n  interpreter: {self.executable}{_shown(tail)}"
+        text += "\n  try: make the env anew; this one stays closed"
+        return ServerCrashed(text, during=during, exit_code=exit_code, tail=tail)
+
+    def failed_to_start(self, reason: str, advice: str = "") -> ServerStartError:
+        """The error for a server that did not come up. Looks into the target for what is wrong, which takes a moment."""
+        exit_code = self.child.exit_code(DEATH_S if not reason else 0.0)
+        tail = self.child.tail()
+        report = interpreter.probe(self.executable, environment(self.entry, self.executable))
+        reason = reason or (ending(exit_code) if report.problem is None else report.problem)
+        text = f"the server of {self.entry.name!r} did not start: {reason}"
+        text += f"\n  interpreter: {self.executable}\n  command: {shlex.join(self.child.argv)}{_shown(tail)}"
+        text += f"\n  try: {report.advice or advice or 'run the command above by hand and read what it says'}"
+        argv, python = self.child.argv, str(self.executable)
+        return ServerStartError(text, argv=argv, interpreter=python, exit_code=exit_code, tail=tail)
+
+    def close(self, ask_s: float) -> None:
+        """See the process to its end; its channel must be closed already. Blocks for at most ask_s + TERMINATE_S."""
+        self.child.stop(ask_s, TERMINATE_S)
+
+    def tail(self) -> str:
+        """The end of what the server printed."""
+        return self.child.tail()
+
+
+def _shown(tail: str) -> str:
+    if not tail.strip():
+        return "\n  output: none"
+    return "\n  the end of its output:\n" + "\n".join(f"    {line}" for line in tail[-SHOWN_TAIL_CHARS:].splitlines())
+
+
+def launch(entry: Entry, progress: Callable[[str], None]) -> Link:
+    """Start the server of an entry. Does not wait for it: it answers once it is up.
+
+    Blocks while the interpreter is looked for, and for as long as a venv of ``requires`` takes to build.
+
+    Raises:
+        ConfigError: the interpreter is not there, or the venv cannot be built.
+        ServerStartError: it cannot be executed.
+    """
+    refuse_windows()
+    executable = executable_of(entry, progress)
+    start = _over_stdio if entry.transport == "stdio" else _over_socket
+    try:
+        return start(entry, executable)
+    except OSError as error:
+        argv = (str(executable),)
+        text = f"the server of {entry.name!r} did not start: {error}\n  interpreter: {executable}"
+        text += f"\n  try: {executable} --version"
+        raise ServerStartError(text, argv=argv, interpreter=argv[0], exit_code=None, tail="") from error
+
+
+def executable_of(entry: Entry, progress: Callable[[str], None]) -> Path:
+    """The interpreter of an entry, its venv built from ``requires`` where there is one. Raises ConfigError."""
+    assert entry.python, "an entry has an interpreter or an address"
+    if entry.requires is None:
+        return interpreter.find(entry.python, entry.folder)
+    from gym_service_launcher.provision import provision  # only who builds pays for it
+
+    return provision(entry.python, entry.requires, entry.folder, progress)
+
+
+def environment(entry: Entry, executable: Path) -> dict[str, str]:
+    """The environment variables that the entry's server runs with."""
+    return interpreter.environment(executable, entry.environ, entry.pythonpath)
+
+
+def server_program() -> Path:
+    """The server half, found without running a line of it."""
+    package = importlib.util.find_spec("gym_service")
+    assert package and package.submodule_search_locations
+    return Path(package.submodule_search_locations[0]) / "server" / "__main__.py"
+
+
+def refuse_windows() -> None:
+    """Raise ConfigError on Windows, which has neither Unix sockets to inherit nor process groups."""
+    if os.name == "nt":
+        raise ConfigError(
+            "gym-service needs Linux or macOS: Windows can neither inherit a Unix socket nor stop a group of "
+            "processes. WSL 2 is Linux.",
+            file=None,
+            key="",
+        )
+
+
+def _argv(executable: Path, *channel: str) -> list[str]:
+    # -u: a crash must not take the last prints with it.
+    return [str(executable), "-u", str(server_program()), *channel]
+
+
+def _over_socket(entry: Entry, executable: Path) -> Link:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        try:
+            child = Child(
+                _argv(executable, "--fd", str(theirs.fileno())),
+                environment(entry, executable),
+                entry.cwd,
+                pass_fds=(theirs.fileno(),),
+                show=entry.output == "show",
+            )
+        except BaseException:
+            ours.close()
+            raise
+    return Link(entry, executable, child, sock=ours)
+
+
+def _over_stdio(entry: Entry, executable: Path) -> Link:
+    mark = secrets.token_bytes(16)
+    child = Child(
+        _argv(executable, "--stdio", mark.hex()),
+        environment(entry, executable),
+        entry.cwd,
+        piped=True,
+        show=entry.output == "show",
+    )
+    return Link(entry, executable, child, pipes=child.take_pipes(), mark=mark)
+
+
+def to_stderr(line: str) -> None:
+    """The plainest way to show progress."""
+    print(line, file=sys.stderr, flush=True)
