@@ -20,9 +20,7 @@ from gym_service.encoder import Encoder
 from gym_service.errors import CallTimeout, ConnectionLost, EnvError, GymServiceError, ServerCrashed
 
 
-def open_env(
-    entry: Entry, kwargs: Mapping[str, Any], remake: tuple[Callable[..., Any], tuple[Any, ...]]
-) -> RemoteEnv:
+def open_env(entry: Entry, kwargs: Mapping[str, Any], remake: tuple[Callable[..., Any], tuple[Any, ...]]) -> RemoteEnv:
     """Start the entry's server, or attach to the one at its address, and have it make the env.
 
     Blocks until the env is made, at most ``entry.timeouts.start`` seconds, and before that while a venv of

@@ -41,9 +41,7 @@ class Reader:
     def finish(self):
         """Raise BadValue unless every byte and every buffer has been used."""
         if self._at != len(self._head) or self._buffers:
-            raise BadValue(
-                "%d bytes and %d buffers are left over" % (len(self._head) - self._at, len(self._buffers))
-            )
+            raise BadValue("%d bytes and %d buffers are left over" % (len(self._head) - self._at, len(self._buffers)))
 
     def _take(self, depth):
         tag = self._head[self._at]

@@ -22,7 +22,9 @@ MAX_DEPTH = 100
 MAX_DIMENSIONS = 32
 REPR_CHARS = 200
 
-ALLOWED_DTYPE = re.compile(r"[<>|](?:b1|[iu][1248]|f(?:2|4|8|12|16)|c(?:8|16|24|32)|[SU][1-9]\d{0,8}|[mM]8(?:\[\w+\])?)")
+ALLOWED_DTYPE = re.compile(
+    r"[<>|](?:b1|[iu][1248]|f(?:2|4|8|12|16)|c(?:8|16|24|32)|[SU][1-9]\d{0,8}|[mM]8(?:\[\w+\])?)"
+)
 
 _DTYPE_TEXTS = {}
 GRAPH_FIELDS = ("nodes", "edges", "edge_links")

@@ -232,9 +232,7 @@ def entry(
     place = Place(file, base.folder if base else blank.folder, f"given in Python for {json.dumps(name)}")
     if file:
         place = place.at("envs").at(name, quoted=True)
-    given = keys.read(
-        keys.table(table, place), ENTRY_KEYS, place, "what the simulator takes stands in kwargs"
-    )
+    given = keys.read(keys.table(table, place), ENTRY_KEYS, place, "what the simulator takes stands in kwargs")
     _refuse_exclusive(given, base, place)
     if "interpreter" in given:
         chosen = _interpreter(given.pop("interpreter"), interpreters, place.at("interpreter"))
@@ -345,9 +343,7 @@ def _read_interpreter(table: Any, place: Place) -> Interpreter:
     return Interpreter(**given)
 
 
-def _interpreter(
-    name: str, interpreters: Mapping[str, Interpreter | ConfigError], place: Place
-) -> Interpreter:
+def _interpreter(name: str, interpreters: Mapping[str, Interpreter | ConfigError], place: Place) -> Interpreter:
     if name not in interpreters:
         near = keys.suggestion(name, interpreters) or "it is the NAME of an [interpreters.NAME] table"
         raise place.mistake(f"there is no interpreter {json.dumps(name, ensure_ascii=False)}; {near}")

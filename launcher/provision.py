@@ -162,9 +162,7 @@ def _whole(venv: Path) -> bool:
 def _find_uv() -> tuple[str, ...]:
     uv = versions.find_uv()
     if uv is None:
-        text = (
-            "requires: uv builds its venv, and is neither on PATH nor beside this Python\nTry: pip install uv"
-        )
+        text = "requires: uv builds its venv, and is neither on PATH nor beside this Python\nTry: pip install uv"
         raise ServerStartError(text, argv=(), interpreter=sys.executable, exit_code=None, tail="")
     return uv
 

@@ -101,9 +101,7 @@ def _said(stderr: str) -> str:
 
 
 def _broken(path: Path, why: str) -> Report:
-    return Report(
-        path, problem=f"{path} does not run: {why}", advice="another interpreter, or this one built anew"
-    )
+    return Report(path, problem=f"{path} does not run: {why}", advice="another interpreter, or this one built anew")
 
 
 def _judge(path: Path, found: dict[str, Any]) -> tuple[str | None, str]:

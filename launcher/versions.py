@@ -145,9 +145,7 @@ def in_uv(wanted: str) -> Iterator[Path]:
         return
     # Only one that is installed, and not the venv or project that the user happens to stand in.
     find = [*uv, "python", "find", "--no-python-downloads", "--no-project", "--system", wanted]
-    ran = subprocess.run(
-        find, stdin=subprocess.DEVNULL, capture_output=True, env=scrubbed(os.environ), check=False
-    )
+    ran = subprocess.run(find, stdin=subprocess.DEVNULL, capture_output=True, env=scrubbed(os.environ), check=False)
     if ran.returncode == 0:
         yield Path(os.fsdecode(ran.stdout).strip())
 

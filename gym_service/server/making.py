@@ -55,8 +55,10 @@ def named(reference):
         theirs, pickled = reference
         ours = "%d.%d" % sys.version_info[:2]
         if theirs != ours:
-            reason = "byte code of Python %s means nothing to Python %s here; put the function into a module of this " \
+            reason = (
+                "byte code of Python %s means nothing to Python %s here; put the function into a module of this "
                 "interpreter and name it, 'package.module:function'"
+            )
             raise CannotEncode("$.function", "callable", reason % (theirs, ours))
         import cloudpickle
 

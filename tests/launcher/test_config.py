@@ -117,9 +117,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
 
 
 def test_an_entry_may_attach_to_an_address(tmp_path: Path) -> None:
-    entry = an_entry(
-        tmp_path, 'address = "tcp://sim-host:2333"\ntoken_file = "~/token"\nentry_point = "a.b:c"'
-    )
+    entry = an_entry(tmp_path, 'address = "tcp://sim-host:2333"\ntoken_file = "~/token"\nentry_point = "a.b:c"')
     assert (entry.address, entry.python, entry.entry_point) == ("tcp://sim-host:2333", None, "a.b:c")
     assert entry.token_file == Path(os.path.expanduser("~/token"))
 
@@ -344,9 +342,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("keys", "key", "what"), MISTAKES)
 def test_a_mistake_names_its_key_and_what_is_right(tmp_path: Path, keys: str, key: str, what: str) -> None:
-    interpreters = (
-        '[interpreters]\nsim = { python = "3.10" }\nbroken = { pythn = "3" }\nbare = { requires = [] }\n'
-    )
+    interpreters = '[interpreters]\nsim = { python = "3.10" }\nbroken = { pythn = "3" }\nbare = { requires = [] }\n'
     toml = f'{interpreters}[envs."Good-v0"]\npython = "3.10"\n[envs."X-v0"]\n{keys}'
     error = an_error(tmp_path, toml)
     assert said(tmp_path, error) == f"{key}: {what}"
@@ -359,9 +355,7 @@ def test_a_mistake_names_its_key_and_what_is_right(tmp_path: Path, keys: str, ke
     ("name", "own"),
     [("ALE/Pong-v5", "ALE-Pong-v5"), ("module:Pong-v5", "module-Pong-v5"), ("a b/c", "a-b-c")],
 )
-def test_a_name_that_gymnasium_would_not_take_says_where_it_belongs(
-    tmp_path: Path, name: str, own: str
-) -> None:
+def test_a_name_that_gymnasium_would_not_take_says_where_it_belongs(tmp_path: Path, name: str, own: str) -> None:
     error = an_error(tmp_path, f'[envs."{name}"]\npython = "3.10"', name)
     assert said(tmp_path, error) == (
         f'envs."{name}": the key is your own name for the env, made of letters, digits and - _ . only; '
@@ -389,9 +383,7 @@ def test_ids_under_a_misspelt_envs_are_there_and_say_so(tmp_path: Path) -> None:
 def test_a_section_that_is_no_table_is_a_problem_of_the_file(tmp_path: Path) -> None:
     file = loaded(tmp_path, "envs = 3")
     assert file.entries == {}
-    assert [said(tmp_path, problem) for problem in file.problems] == [
-        "envs: 3 is an integer; expected a table"
-    ]
+    assert [said(tmp_path, problem) for problem in file.problems] == ["envs: 3 is an integer; expected a table"]
 
 
 NO_TOML = {
@@ -429,9 +421,7 @@ def test_in_a_file_that_is_no_toml_every_id_of_a_header_says_so(tmp_path: Path) 
     assert file.problems == (file.entries["A-v0"],)
 
 
-@pytest.mark.parametrize(
-    "content", [b"a = " + b"9" * 5000, b"a = " + b"[" * 100_000], ids=["digits", "depth"]
-)
+@pytest.mark.parametrize("content", [b"a = " + b"9" * 5000, b"a = " + b"[" * 100_000], ids=["digits", "depth"])
 def test_content_that_python_itself_gives_up_on(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "envs.toml").write_bytes(b"[envs.A]\n" + content)
     error = config.load(tmp_path / "envs.toml").entries["A"]
@@ -462,9 +452,7 @@ def given(table: dict[str, Any], **others: Any) -> Entry:
 
 def test_python_gives_paths_tuples_and_callables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    entry = given(
-        {"python": Path("sim_env"), "imports": ("a",), "wrappers": [dict], "pythonpath": [Path("x")]}
-    )
+    entry = given({"python": Path("sim_env"), "imports": ("a",), "wrappers": [dict], "pythonpath": [Path("x")]})
     assert entry.python == str(tmp_path / "sim_env")
     assert (entry.imports, entry.wrappers, entry.pythonpath) == (("a",), (dict,), (tmp_path / "x",))
     assert (entry.file, entry.folder) == (None, tmp_path)
@@ -487,9 +475,7 @@ def test_a_mistake_in_python_says_that_it_stands_there() -> None:
 
 
 def test_keys_are_laid_shallowly_over_an_entry(tmp_path: Path) -> None:
-    below = an_entry(
-        tmp_path, 'python = "3.8"\nrequires = ["a"]\nkwargs = { a = 1, b = 2 }\nmax_episode_steps = 9'
-    )
+    below = an_entry(tmp_path, 'python = "3.8"\nrequires = ["a"]\nkwargs = { a = 1, b = 2 }\nmax_episode_steps = 9')
     entry = given({"kwargs": {"a": 3}, "cwd": "here", "max_episode_steps": None}, base=below)
     assert entry == dataclasses.replace(below, kwargs={"a": 3}, cwd=tmp_path / "here")
     assert below.kwargs == {"a": 1, "b": 2}

@@ -96,9 +96,7 @@ def test_every_version_here_is_found_by_its_number(version: str) -> None:
 
 
 def test_a_shim_that_fails_is_passed_over_and_named(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shim = script(
-        nowhere / "bin/python3.8", "#!/bin/sh\necho 'pyenv: python3.8: command not found' >&2\nexit 127\n"
-    )
+    shim = script(nowhere / "bin/python3.8", "#!/bin/sh\necho 'pyenv: python3.8: command not found' >&2\nexit 127\n")
     monkeypatch.setenv("PYENV_ROOT", str(nowhere / "pyenv"))
     assert text_of("3.8", nowhere) == (
         "There is no Python 3.8; looked at:\n"
@@ -212,9 +210,7 @@ def test_a_command_is_run_once_to_see_what_it_is(nowhere: Path) -> None:
         'Try: a venv ("./sim_env"), a version ("3.10"), an executable or "conda:NAME"'
     )
     (nowhere / "sim_env").mkdir()
-    assert text_of("sim_env", nowhere).endswith(
-        '\nTry: python = "./sim_env", since a path begins with ./ or /'
-    )
+    assert text_of("sim_env", nowhere).endswith('\nTry: python = "./sim_env", since a path begins with ./ or /')
 
 
 # The environment of a target.
@@ -300,9 +296,7 @@ VERSION = ".".join(str(number) for number in sys.version_info[:3])
 def test_the_probe_runs_in_every_python_here(version: str, path: Path, tmp_path: Path) -> None:
     """Without site-packages, so that what this machine happens to have installed does not matter."""
     bare = tmp_path / "bare"
-    subprocess.run(
-        [str(path), "-m", "venv", "--without-pip", str(bare)], check=True, stdin=subprocess.DEVNULL
-    )
+    subprocess.run([str(path), "-m", "venv", "--without-pip", str(bare)], check=True, stdin=subprocess.DEVNULL)
     executable = bare / "bin/python"
     report = probe(executable, environment(executable, {}, ()))
     assert (report.version, report.prefix, report.executable) == (version, str(bare), executable)

@@ -254,9 +254,7 @@ def test_progress_that_raises_ends_uv(project: Path, python: str) -> None:
 def test_an_option_of_pip_is_no_requirement(option: str, cache: Path) -> None:
     with pytest.raises(ConfigError) as error:
         provision("3.10", ("numpy", option), Path("/"), lambda line: None)
-    assert str(error.value) == (
-        f'requires: "{option}" is an option of pip; expected a requirement or -e and a folder'
-    )
+    assert str(error.value) == (f'requires: "{option}" is an option of pip; expected a requirement or -e and a folder')
     assert not cache.exists()
 
 

@@ -48,4 +48,6 @@ def bare(env):
 
 
 def _is_wrapper(env):
-    return any(cls.__name__ == "Wrapper" and cls.__module__ in ("gym.core", "gymnasium.core") for cls in type(env).__mro__)
+    return any(
+        cls.__name__ == "Wrapper" and cls.__module__ in ("gym.core", "gymnasium.core") for cls in type(env).__mro__
+    )
