@@ -26,16 +26,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from gym_service_launcher import interpreter
+from gym_service_launcher.errors import ConfigError
+from gym_service_launcher.versions import find_uv, scrubbed
+
+REPOSITORY = Path(__file__).absolute().parent.parent
 
 # CI must have these Pythons; of the others it tests what it finds.
 CI_VERSIONS = ("3.8", "3.10", "3.11", "3.12")
 
 # A build is a download and perhaps a compiler run. Anything longer than this (seconds) hangs.
 BUILD_TIMEOUT_S = 900
-
-# What the caller's own venv or a test run may have set, and a foreign interpreter must not see.
-FOREIGN_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
 
 
 class TargetMissing(Exception):
@@ -124,19 +125,18 @@ class Target:
         (self.folder / ".complete").touch()
 
     def _commands(self) -> Iterator[list[str]]:
-        interpreter, folder, python = str(find_interpreter(self.version)), str(self.folder), str(self._python)
+        base, folder, python = str(find_interpreter(self.version)), str(self.folder), str(self._python)
         if self.tool == "uv":
-            uv = str(find_uv())
-            yield [uv, "venv", "--no-project", "--python", interpreter, folder]
-            yield [uv, "pip", "install", "--python", python, *self.requirements.split()]
+            uv = find_uv() or ("uv",)
+            yield [*uv, "venv", "--no-project", "--python", base, folder]
+            yield [*uv, "pip", "install", "--python", python, *self.requirements.split()]
         else:
             install = [python, "-m", "pip", "install"]
-            yield [interpreter, "-m", "venv", folder]
+            yield [base, "-m", "venv", folder]
             yield [*install, *self.first.split()]
             yield [*install, *self.requirements.split()]
 
     def _run(self, command: list[str], log: int) -> None:
-        environ = {k: v for k, v in os.environ.items() if k not in FOREIGN_VARIABLES}
         try:
             # The cache folder as working directory: uv would read a pyproject.toml in any other.
             subprocess.run(
@@ -146,7 +146,7 @@ class Target:
                 stdout=log,
                 stderr=log,
                 cwd=cache_folder(),
-                env=environ,
+                env=scrubbed(os.environ),
                 timeout=BUILD_TIMEOUT_S,
             )
         except (OSError, subprocess.SubprocessError) as error:
@@ -167,28 +167,10 @@ def cache_folder() -> Path:
 
 def find_interpreter(version: str) -> Path | None:
     """An executable of this Python, such as ``"3.8"``, that was seen to run."""
-    root = Path(os.environ.get("PYENV_ROOT") or "~/.pyenv").expanduser()
-    candidates = sorted(root.glob(f"versions/{version}.*/bin/python"), key=lambda path: path.stat().st_mtime)
-    on_path = shutil.which(f"python{version}")
-    if on_path:
-        candidates.append(Path(on_path))
-    return next((path for path in candidates if runs_as(path, version)), None)
-
-
-def runs_as(python: Path, version: str) -> bool:
-    """Whether this executable is that Python. A pyenv shim bears the name of every version and runs few."""
-    code = "import sys; print('%d.%d' % sys.version_info[:2])"
     try:
-        ran = subprocess.run([str(python), "-I", "-c", code], capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return ran.stdout.strip() == version
-
-
-def find_uv() -> Path | None:
-    """The uv on PATH, else the one that project.py brought."""
-    found = shutil.which("uv") or shutil.which("uv", path=str(REPOSITORY / ".tools" / "bin"))
-    return Path(found) if found else None
+        return interpreter.find(version, REPOSITORY)
+    except ConfigError:
+        return None
 
 
 @contextmanager
@@ -231,6 +213,21 @@ RECIPES = (
     Target("py311-gymnasium10", "3.11", "gymnasium==1.0.0 numpy==1.26.4 cloudpickle==3.1.1 pygame==2.6.1"),
     Target("py312-gymnasium14", "3.12", "gymnasium==1.4.0 numpy==2.0.2 cloudpickle==3.1.2 pygame==2.6.1"),
     Target("py313-gymnasium14", "3.13", "gymnasium==1.4.0 numpy==2.5.5 cloudpickle==3.1.2 pygame==2.6.1"),
+    Target("pusht", "3.10", "gym-pusht==0.1.8 pymunk==6.11.1 gymnasium==0.29.1 numpy==1.26.4", "real"),
+    Target("xarm", "3.11", "gym-xarm==0.1.1 gymnasium==0.29.1 mujoco==2.3.7 numpy==1.26.4", "real"),
+    Target("aloha", "3.11", "gym-aloha==0.1.5 gymnasium==1.4.0 mujoco==3.8.1 numpy==2.4.6", "real"),
+    Target(
+        "bullet-gym021",
+        "3.8",
+        "gym==0.21.0 numpy==1.24.4 cloudpickle==2.2.1 pybullet==3.2.5 pyglet==1.5.27",
+        "real",
+        tool="pip",
+        first=OLD_TOOLS,
+    ),
+    Target("minigrid", "3.12", "minigrid==3.2.0 gymnasium==1.4.0 numpy==2.5.5", "real"),
+    Target("metaworld", "3.11", "metaworld==3.1.1 gymnasium==1.4.0 mujoco==3.3.0 numpy==2.4.6 packaging==26.3", "real"),
+    Target("panda", "3.10", "panda-gym==3.0.7 gymnasium==1.4.0 numpy==2.2.6 pybullet==3.2.7", "real"),
+    Target("ale", "3.12", "ale-py==0.12.1 gymnasium==1.4.0 numpy==2.5.5", "real"),
 )
 
 TARGETS: dict[str, Target] = {target.name: target for target in RECIPES}
