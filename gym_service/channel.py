@@ -20,7 +20,7 @@ SKIPPED_BYTES = 32768
 
 
 class ChannelClosed(Exception):
-    """The other side is gone: the stream ended, or writing to it failed. ``clean`` says that it ended between frames."""
+    """The other side is gone: the stream ended, or writing to it failed. ``clean``: it ended between frames."""
 
     def __init__(self, text, clean):
         super().__init__(text)

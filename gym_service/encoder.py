@@ -98,7 +98,8 @@ class Encoder:
 
     def _put_bytes_as(self, tag, data):
         if len(data) >= 2**32:
-            return self._refuse(data, "longer than a length on the wire can say (4 GiB)")
+            self._refuse(data, "longer than a length on the wire can say (4 GiB)")
+            return
         if len(data) >= LARGE_BYTES and len(data) > self.largest[0]:
             self.largest = (len(data), self._path_text())
         self.head += tag + _count.pack(len(data))
@@ -153,20 +154,25 @@ class Encoder:
     def _put_scalar(self, value):
         dtype = dtype_text(value.dtype)
         if dtype is None:
-            return self._refuse(value, "numpy scalars of dtype %s have no form on the wire" % value.dtype)
+            self._refuse(value, "numpy scalars of dtype %s have no form on the wire" % value.dtype)
+            return
         self._put_bytes_as(b"n", dtype)
         self.head += value.tobytes()
 
     def _put_array(self, value):
         if isinstance(value, np.ma.MaskedArray):
-            return self._refuse(value, "masked arrays would lose their mask; send .data and .mask")
+            self._refuse(value, "masked arrays would lose their mask; send .data and .mask")
+            return
         if value.ndim > MAX_DIMENSIONS:
-            return self._refuse(value, "more than %d dimensions" % MAX_DIMENSIONS)
+            self._refuse(value, "more than %d dimensions" % MAX_DIMENSIONS)
+            return
         if value.dtype.kind == "O":
-            return self._put_object_array(value)
+            self._put_object_array(value)
+            return
         dtype = dtype_text(value.dtype)
         if dtype is None:
-            return self._refuse(value, "arrays of dtype %s have no form on the wire" % value.dtype)
+            self._refuse(value, "arrays of dtype %s have no form on the wire" % value.dtype)
+            return
         large = value.nbytes >= LARGE_BYTES
         self._put_bytes_as(b"A" if large else b"a", dtype)
         self._put_shape(value.shape)

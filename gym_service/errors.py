@@ -97,11 +97,12 @@ def _add(name: str, also: type[Exception], *remote_names: str) -> None:
     _by_remote_name.update(dict.fromkeys(remote_names, made))
 
 
+# An ExceptionGroup cannot be built from a text alone; the plain Exception is EnvError itself.
 for _found in list(vars(builtins).values()):
-    if isinstance(_found, type) and issubclass(_found, Exception) and _found is not Exception:
-        # An ExceptionGroup cannot be built from a text alone. IOError and its like are names of OSError.
-        if _found.__name__ != "ExceptionGroup" and f"Env{_found.__name__}" not in globals():
-            _add(f"Env{_found.__name__}", _found, _found.__name__)
+    if not (isinstance(_found, type) and issubclass(_found, Exception)):
+        continue
+    if _found.__name__ not in ("Exception", "ExceptionGroup") and f"Env{_found.__name__}" not in globals():
+        _add(f"Env{_found.__name__}", _found, _found.__name__)
 
 for _found in list(vars(gymnasium_error).values()):
     if isinstance(_found, type) and issubclass(_found, Exception) and _found.__module__ == gymnasium_error.__name__:

@@ -51,10 +51,10 @@ class _Plan:
         self.large_bytes = 0
 
     def add(self, space):
-        add = getattr(self, "_add_" + space["kind"], None)
-        return add(space) if add else None
+        add = _ADD.get(space["kind"])
+        return add(self, space) if add else None
 
-    def _add_Box(self, space):
+    def add_array(self, space):
         dtype, shape = np.dtype(space["dtype"]), tuple(space["shape"])
         size = element_count(shape) * dtype.itemsize
         if size < LARGE_BYTES:
@@ -64,19 +64,27 @@ class _Plan:
         self.large_bytes += size
         return _LargeArray(dtype, shape, self.buffer_count - 1)
 
-    _add_MultiBinary = _add_MultiDiscrete = _add_Box
-
-    def _add_Discrete(self, space):
+    def add_integer(self, space):
         self.head_bytes += _Integer.form.size
         return _Integer(np.dtype(space["dtype"]), self.head_bytes - _Integer.form.size)
 
-    def _add_Tuple(self, space):
+    def add_tuple(self, space):
         nodes = [self.add(part) for part in space["spaces"]]
         return None if None in nodes else _Tuple(nodes)
 
-    def _add_Dict(self, space):
+    def add_dict(self, space):
         nodes = {key: self.add(part) for key, part in space["spaces"]}
         return None if None in nodes.values() else _Dict(nodes)
+
+
+_ADD = {
+    "Box": _Plan.add_array,
+    "MultiBinary": _Plan.add_array,
+    "MultiDiscrete": _Plan.add_array,
+    "Discrete": _Plan.add_integer,
+    "Tuple": _Plan.add_tuple,
+    "Dict": _Plan.add_dict,
+}
 
 
 class _SmallArray:
@@ -125,7 +133,7 @@ class _Integer:
 
     def pack(self, value, head, buffers):
         cls = type(value)
-        if cls is not int and cls is not self.type or not -(2**63) <= value < 2**63:
+        if (cls is not int and cls is not self.type) or not -(2**63) <= value < 2**63:
             return False
         head += self.form.pack(cls is not int, value)
         return True

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gymnasium.envs import registration
 from gym_service_launcher import config as entries
 from gym_service_launcher.errors import ConfigError
+from gymnasium.envs import registration
 
 if TYPE_CHECKING:
     from gym_service.client.env import RemoteEnv
@@ -46,7 +46,7 @@ def register_on_import() -> None:
     try:
         use()
     except ConfigError as error:
-        # $GYM_SERVICE_ENVS names a file that is not there. Who asks for an id gets Gymnasium's "not found"; say now why.
+        # $GYM_SERVICE_ENVS names a file that is not there. Who asks for an id hears "not found"; say now why.
         import warnings
 
         warnings.warn(str(error), stacklevel=2)

@@ -47,7 +47,7 @@ class BadValue(Exception):
 class Opaque:
     """What stands in an info for an object that could not cross: its type's name and its (bounded) repr."""
 
-    __slots__ = ("type_name", "repr")
+    __slots__ = ("repr", "type_name")
 
     def __init__(self, type_name, repr):
         self.type_name = type_name
@@ -73,7 +73,7 @@ def bounded_repr(value):
     """A repr of at most ``REPR_CHARS`` characters that cannot fail."""
     try:
         text = repr(value)
-    except Exception as error:  # a foreign __repr__ may raise anything, and a debug text must not kill a step
+    except Exception as error:  # noqa: BLE001 - a foreign __repr__ may raise anything, and a debug text must not kill a step
         text = "<repr failed: %s>" % type(error).__name__
     return text if len(text) <= REPR_CHARS else text[: REPR_CHARS - 1] + "…"
 

@@ -36,9 +36,9 @@ class WrongVersion(BadFrame):
 
 
 class Frame:
-    """One message: its kind, its call id, its head (valid until the decoder's next buffer), its buffers (own memory)."""
+    """One message: kind, call id, head (valid until the decoder's next buffer), buffers (memory of their own)."""
 
-    __slots__ = ("kind", "call_id", "head", "buffers")
+    __slots__ = ("buffers", "call_id", "head", "kind")
 
     def __init__(self, kind, call_id, head, buffers):
         self.kind = kind
@@ -53,7 +53,7 @@ def frame_bytes(kind, call_id, head, buffers=()):
     if not buffers:
         return [header + head]
     sizes = struct.pack("<%dQ" % len(buffers), *map(len, buffers))
-    return [b"".join((header, sizes, head))] + list(buffers)
+    return [b"".join((header, sizes, head)), *buffers]
 
 
 class Decoder:

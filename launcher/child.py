@@ -84,7 +84,8 @@ class Child:
 
     def take_pipes(self) -> tuple[int, int]:
         """(read, write) descriptors of its stdout and stdin, not blocking, the caller's to close from here on."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         fds = os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno())
         self._process.stdout.close()
         self._process.stdin.close()
@@ -134,7 +135,7 @@ class Child:
         """Whether it has ended, found out without reaping it."""
         how = os.WEXITED | os.WNOWAIT | os.WNOHANG
         deadline = time.monotonic() + timeout_s
-        with _end_of(self._process.pid) as ended:
+        with _EndOf(self._process.pid) as ended:
             while os.waitid(os.P_PID, self._process.pid, how) is None:
                 remaining_s = deadline - time.monotonic()
                 if remaining_s <= 0:
@@ -156,7 +157,7 @@ class Child:
                     _copy_to_stderr(data)
 
 
-class _end_of:
+class _EndOf:
     """Something to poll that wakes up when a process ends; without pidfds (macOS), when it is time to look again."""
 
     longest_s = 3600.0
@@ -170,7 +171,7 @@ class _end_of:
         else:
             self.longest_s = 0.005
 
-    def __enter__(self) -> "_end_of":
+    def __enter__(self) -> "_EndOf":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -8,8 +8,6 @@ The line: version, executable, prefix; numpy, gymnasium, gym, pip: the version, 
 there without its metadata, or null; numpy_error: why it does not import, or null.
 """
 
-# ruff: noqa: UP031, UP036 -- Python 2.7 must be able to run this, to say that it is 2.7.
-
 import json
 import os
 import re

@@ -48,7 +48,7 @@ class Link:
         return ServerCrashed(text, during=during, exit_code=exit_code, tail=tail)
 
     def failed_to_start(self, reason: str, advice: str = "") -> ServerStartError:
-        """The error for a server that did not come up. Looks into the target for what is wrong, which takes a moment."""
+        """The error for a server that did not come up. Probes the target for what is wrong, which takes a moment."""
         exit_code = self.child.exit_code(DEATH_S if not reason else 0.0)
         tail = self.child.tail()
         report = interpreter.probe(self.executable, environment(self.entry, self.executable))
@@ -113,7 +113,8 @@ def environment(entry: Entry, executable: Path) -> dict[str, str]:
 def server_program() -> Path:
     """The server half, found without running a line of it."""
     package = importlib.util.find_spec("gym_service")
-    assert package and package.submodule_search_locations
+    assert package
+    assert package.submodule_search_locations
     return Path(package.submodule_search_locations[0]) / "server" / "__main__.py"
 
 

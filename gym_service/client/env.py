@@ -80,7 +80,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
     @property
     def target(self) -> dict[str, Any]:
-        """Facts of the simulator's side: ``executable``, ``python``, ``numpy``, ``api``, ``pid``, ``env`` (its repr)."""
+        """Facts of the simulator's side: ``executable``, ``python``, ``numpy``, ``api``, ``pid``, ``env`` (a repr)."""
         return dict(self._target)
 
     # -- Gymnasium's contract ------------------------------------------------------------------------------------
@@ -105,8 +105,10 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         return self._call(messages.STEP, encode(("$.action", action)), self._read_step)
 
     def render(self) -> Any:
-        """What the simulator renders in the mode that the env was made with: an array (height, width, 3) of uint8,
-        a list of them, a text, or None.
+        """What the simulator renders in the mode it was made with.
+
+        Returns:
+            An array (height, width, 3) of uint8, a list of them, a text, None: whatever the simulator gave.
         """
         return self._call(messages.RENDER, Encoder(), one)
 

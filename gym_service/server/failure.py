@@ -40,7 +40,7 @@ def _known_bases(error):
 def _message(error):
     try:
         return _bounded(str(error))
-    except Exception as second:  # a foreign __str__ may raise anything, and must not cost the first error
+    except Exception as second:  # noqa: BLE001 - a foreign __str__ may raise anything, and must not cost the first error
         return "<no message: its __str__ raised %s>" % type(second).__name__
 
 

@@ -70,7 +70,7 @@ class Server:
                 raise messages.Illegal(frame.kind, self.state)
             kind, encoder = self._calls[frame.kind](self._fields(frame))
             self._check_bound(encoder)
-        except Exception as error:  # the border: whatever a simulator raises is an answer, and no end
+        except Exception as error:  # noqa: BLE001 - the border: whatever a simulator raises is an answer, and no end
             kind, encoder = messages.ERROR, failure.describe(error)
             if isinstance(error, BadValue):  # a client that breaks the rules gets its answer and no second call
                 self.state = messages.CLOSED

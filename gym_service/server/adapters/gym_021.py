@@ -31,7 +31,9 @@ class Gym021Adapter(GymnasiumAdapter):
     def render(self):
         """What the env renders in the client's mode; None with a warning where it named none, as Gymnasium does."""
         if self.render_mode is None:
-            warnings.warn("render() was called on an env that was made without a render_mode; it returns None")
+            warnings.warn(
+                "render() was called on an env that was made without a render_mode; it returns None", stacklevel=2
+            )
             return None
         return self.env.render(mode=self.render_mode)
 

@@ -28,13 +28,13 @@ class GymnasiumAdapter:
         return getattr(self._library_module("spaces.graph"), "GraphInstance", None)
 
     def reset(self, seed, options):
-        """(observation, info). What is None is left out: many simulators' reset() takes no options."""
+        """The observation and the info. What is None is left out: many simulators' reset takes no options."""
         given = {"seed": seed, "options": options}
         result = self.env.reset(**{name: value for name, value in given.items() if value is not None})
         return result if _is_pair_with_info(result) else (result, {})
 
     def step(self, action):
-        """(observation, reward, terminated, truncated, info)."""
+        """Five values: observation, reward, terminated, truncated, info."""
         return five_values(self.env.step(action))
 
     def render(self):
@@ -51,7 +51,7 @@ class GymnasiumAdapter:
         return (True, None) if callable(value) else (False, value)
 
     def set(self, name, value, force):
-        """Set an attribute where it is; with ``force`` on the bare env where it is nowhere. Returns whether it was set."""
+        """Set an attribute where it is; with ``force`` on the bare env where it is nowhere. Returns whether it was."""
         return attributes.set_(self.env, name, value, force)
 
     def has(self, name):
