@@ -1,0 +1,142 @@
+"""After each test no child process, no fd and no temp file of ours is left behind.
+
+Knows /proc and the temp folder; nothing of what the tests are about. Python 3.10 and up. Where there is no
+/proc (macOS), only the temp files are looked at.
+"""
+
+import contextlib
+import gc
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+PROC = Path("/proc")
+HAS_PROC = (PROC / "self/fd").is_dir()
+
+# Inherited by whatever a test starts: so a child that became a daemon, and hence a child of init, is still known.
+MARK = f"GYM_SERVICE_TEST_RUN={os.getpid()}-{time.time_ns()}"
+
+# What was told to end may take this long until it is gone (seconds).
+GRACE_S = 3.0
+
+# uv leaves its lock files in the temp folder.
+FOREIGN_FILES = ("uv-",)
+
+Reporting = Generator[None, pytest.TestReport, pytest.TestReport]
+HAS_PASSED = pytest.StashKey[bool]()
+
+
+class Traces(NamedTuple):
+    """What this process has out in the world, each by a name that tells one from another."""
+
+    processes: frozenset[str]
+    fds: frozenset[str]
+    files: frozenset[str]
+
+    def beyond(self, earlier: "Traces") -> "Traces":
+        return Traces(*(now - before for now, before in zip(self, earlier, strict=True)))
+
+    def told(self) -> str:
+        kinds = (("process", self.processes), ("fd", self.fds), ("file", self.files))
+        return "\n".join(f"  {kind} {name}" for kind, names in kinds for name in sorted(names))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the run a temp folder of its own, so that a stray file in it is ours and nobody else's."""
+    # pytest keeps its own folders (tmp_path) where they were.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="gym-service-tests-")
+    name, _, value = MARK.partition("=")
+    os.environ[name] = value
+    # The envs.toml of whoever runs the tests is none of theirs.
+    os.environ.pop("GYM_SERVICE_ENVS", None)
+    # multiprocessing starts its own little process when it is first needed, and keeps it.
+    resource_tracker.ensure_running()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
+    tempfile.tempdir = None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Reporting:
+    """Remember how the test itself went."""
+    report = yield
+    if call.when == "call":
+        item.stash[HAS_PASSED] = report.passed
+    return report
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = traces()
+    yield
+    left = traces().beyond(before)
+    if any(left):
+        left = after_grace(before)
+    if any(left):
+        kill(left.processes)
+        # The traceback of a failed test holds its objects, and they hold their fds.
+        if left.processes or request.node.stash.get(HAS_PASSED, False):
+            pytest.fail(f"the test left behind:\n{left.told()}", pytrace=False)
+
+
+def after_grace(before: Traces) -> Traces:
+    """What is still there when garbage is collected and the dying had their time."""
+    gc.collect()
+    end = time.monotonic() + GRACE_S
+    while any(left := traces().beyond(before)) and time.monotonic() < end:
+        time.sleep(0.02)
+    return left
+
+
+def traces() -> Traces:
+    files = frozenset(name for name in os.listdir(tempfile.gettempdir()) if not name.startswith(FOREIGN_FILES))
+    if not HAS_PROC:
+        return Traces(frozenset(), frozenset(), files)
+    return Traces(frozenset(our_processes()), frozenset(open_fds()), files)
+
+
+def our_processes() -> Iterator[str]:
+    """Each living descendant: ``pid command line``."""
+    own = str(os.getpid())
+    for pid in os.listdir(PROC):
+        if pid.isdigit() and pid != own:
+            # Any of them may end, or turn out to be another user's, while we look.
+            with contextlib.suppress(OSError):
+                state, parent = (PROC / pid / "stat").read_text().rpartition(")")[2].split()[:2]
+                if state not in "ZX" and (parent == own or is_marked(pid)):
+                    yield f"{pid} {command_line(pid)}"
+
+
+def is_marked(pid: str) -> bool:
+    return MARK.encode() in (PROC / pid / "environ").read_bytes().split(b"\0")
+
+
+def command_line(pid: str) -> str:
+    return (PROC / pid / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+
+
+def open_fds() -> Iterator[str]:
+    """Each open fd with what it leads to."""
+    folder = PROC / "self/fd"
+    for fd in os.listdir(folder):
+        # The fd of this very listing is gone by now.
+        with contextlib.suppress(OSError):
+            yield f"{fd} -> {os.readlink(folder / fd)}"
+
+
+def kill(processes: frozenset[str]) -> None:
+    """So that one leak does not make every later test slow or wrong."""
+    for process in processes:
+        with contextlib.suppress(OSError):
+            os.kill(int(process.split()[0]), signal.SIGKILL)
