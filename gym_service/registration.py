@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from gym_service_launcher import config as entries
 from gym_service_launcher.errors import ConfigError
-from gymnasium.envs import registration
+from gymnasium.envs.registration import EnvSpec, registry
+from gymnasium.error import Error as GymnasiumError
 
 if TYPE_CHECKING:
     from gym_service.client.env import RemoteEnv
@@ -38,7 +39,7 @@ def use(path: str | os.PathLike[str] | None = None) -> list[str]:
     file = entries.find() if path is None else Path(path).absolute()
     keys = [] if file is None else list(entries.load(file).entries)
     _forget_ids()
-    return [_register(key, file) for key in keys]
+    return [env_id for key in keys if (env_id := _register(key, file))]
 
 
 def register_on_import() -> None:
@@ -53,26 +54,33 @@ def register_on_import() -> None:
 
 
 def _forget_ids() -> None:
-    for env_id, spec in list(registration.registry.items()):
-        if getattr(spec, "entry_point", None) == _ENTRY_POINT:
-            del registration.registry[env_id]
+    for env_id in [env_id for env_id, spec in registry.items() if spec.entry_point == _ENTRY_POINT]:
+        del registry[env_id]
 
 
 _ENTRY_POINT = f"{__name__}:make_registered"
 
 
-def _register(key: str, file: Path | None) -> str:
-    env_id = f"{NAMESPACE}/{key}"
-    # The simulator's own gym.make has put on its time limit, its checks of order and of spaces: not twice.
-    registration.register(
-        env_id,
-        entry_point=_ENTRY_POINT,
-        max_episode_steps=None,
-        order_enforce=False,
-        disable_env_checker=True,
-        kwargs={"entry": key, "config": str(file)},
-    )
-    return env_id
+def _register(key: str, file: Path | None) -> str | None:
+    """Put one id into Gymnasium's registry; None where Gymnasium could never be asked for it ("ALE/Pong-v5").
+
+    Past ``gymnasium.register``: that refuses an id beside a versioned one of the same name, warns when an id comes
+    again, and renames it while a plugin of 0.29 is being loaded. The simulator's own ``gym.make`` has put on its time
+    limit and its checks of order and spaces: not twice.
+    """
+    try:
+        spec = EnvSpec(
+            f"{NAMESPACE}/{key}",
+            entry_point=_ENTRY_POINT,
+            max_episode_steps=None,
+            order_enforce=False,
+            disable_env_checker=True,
+            kwargs={"entry": key, "config": str(file)},
+        )
+    except GymnasiumError:
+        return None
+    registry[spec.id] = spec
+    return spec.id
 
 
 def make_registered(
