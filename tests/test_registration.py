@@ -1,0 +1,286 @@
+"""From envs.toml to Gymnasium's registry and through ``gym.make``: what the design promises of ids and specs."""
+
+import copy
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.envs.registration import EnvSpec
+
+import gym_service
+from gym_service.errors import ConfigError, EnvTypeError
+
+GYMNASIUM = tuple(int(part) for part in gym.__version__.split(".")[:2])
+WriteEnvs = Callable[[str], Path]
+
+
+def entry(name: str, more: str = "", env_id: str = "CartPole-v1") -> str:
+    """An entry whose simulator runs in a second process of this very interpreter."""
+    return f'[envs."{name}"]\npython = {json.dumps(sys.executable)}\nid = "{env_id}"\n{more}\n'
+
+
+@pytest.fixture
+def write_envs(tmp_path: Path) -> Iterator[WriteEnvs]:
+    """Writes an envs.toml and registers it; afterwards no id of ours is registered."""
+
+    def write(content: str) -> Path:
+        path = tmp_path / "envs.toml"
+        path.write_text(content)
+        gym_service.use(path)
+        return path
+
+    yield write
+    empty = tmp_path / "empty.toml"
+    empty.write_text("")
+    gym_service.use(empty)
+
+
+def run_python(code: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, **kwargs)  # type: ignore[call-overload]
+
+
+# -- what is registered ------------------------------------------------------------------------------------------
+
+
+def test_every_entry_is_an_id_that_gymnasium_lists(write_envs: WriteEnvs, capsys: pytest.CaptureFixture[str]) -> None:
+    write_envs(entry("Pole-v0") + entry("Other"))
+    assert {"gym_service/Pole-v0", "gym_service/Other"} <= set(gym.registry)
+    gym.pprint_registry()
+    shown = capsys.readouterr().out
+    assert "gym_service" in shown
+    assert "gym_service/Pole-v0" in shown
+
+
+def test_importing_registers_the_file_of_the_working_directory(tmp_path: Path) -> None:
+    (tmp_path / "envs.toml").write_text(entry("Here-v0"))
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    code = "import gymnasium, gym_service; print([i for i in gymnasium.registry if i.startswith('gym_service/')])"
+    assert run_python(code, cwd=tmp_path / "deep" / "er").stdout == "['gym_service/Here-v0']\n"
+
+
+def test_an_id_with_the_module_before_it_needs_no_import(tmp_path: Path) -> None:
+    (tmp_path / "envs.toml").write_text(entry("Pole-v0"))
+    code = """
+import gymnasium as gym
+env = gym.make("gym_service:gym_service/Pole-v0")
+print(env.reset(seed=1)[0].shape)
+env.close()
+"""
+    done = run_python(code, cwd=tmp_path)
+    assert (done.stdout, done.returncode) == ("(4,)\n", 0), done.stderr
+
+
+def test_gymnasium_before_1_0_registers_through_its_plugins(tmp_path: Path) -> None:
+    (tmp_path / "envs.toml").write_text(entry("Pole-v0"))
+    done = run_python("import gymnasium; print('gym_service/Pole-v0' in gymnasium.registry)", cwd=tmp_path)
+    assert done.stdout == f"{GYMNASIUM < (1, 0)}\n", done.stderr
+
+
+@pytest.mark.parametrize("content", ["[envs.", '[envs."Pole-v0"]\npython = 3', "\xff\xfe", "[envs]\nPole = 5"])
+def test_no_file_can_break_an_import(tmp_path: Path, content: str) -> None:
+    (tmp_path / "envs.toml").write_text(content, encoding="latin-1")
+    done = run_python("import gymnasium, gym_service; print('fine')", cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("fine\n", "")
+
+
+def test_a_named_file_that_is_missing_warns_at_import_and_breaks_nothing(tmp_path: Path) -> None:
+    env = {**os.environ, "GYM_SERVICE_ENVS": str(tmp_path / "nowhere.toml")}
+    done = run_python("import gym_service; print('fine')", env=env)
+    assert done.stdout == "fine\n"
+    assert "nowhere.toml" in done.stderr
+
+
+def test_importing_loads_neither_the_client_nor_a_simulator() -> None:
+    code = "import sys, gym_service; print([m for m in sys.modules if m.startswith('gym_service.')])"
+    assert run_python(code).stdout == "['gym_service.registration']\n"
+
+
+def test_using_another_file_forgets_the_ids_of_the_first(write_envs: WriteEnvs) -> None:
+    write_envs(entry("First-v0"))
+    path = write_envs(entry("Second-v0"))
+    assert "gym_service/First-v0" not in gym.registry
+    assert gym_service.use(path) == ["gym_service/Second-v0"]
+
+
+def test_a_name_with_and_one_without_a_version_stand_side_by_side(write_envs: WriteEnvs) -> None:
+    write_envs(entry("Pole") + entry("Pole-v0"))
+    assert {"gym_service/Pole", "gym_service/Pole-v0"} <= set(gym.registry)
+
+
+# -- what is broken says so when it is made ----------------------------------------------------------------------
+
+
+def test_a_broken_entry_says_what_is_broken_and_the_others_work(write_envs: WriteEnvs) -> None:
+    path = write_envs(entry("Good-v0") + entry("Bad-v0", "pyhton = 3"))
+    with pytest.raises(ConfigError, match=r'envs\."Bad-v0"\.pyhton') as caught:
+        gym.make("gym_service/Bad-v0")
+    assert str(path) in str(caught.value)
+    assert "python" in str(caught.value)
+    gym.make("gym_service/Good-v0").close()
+
+
+def test_the_ids_of_a_file_that_is_no_toml_say_so(write_envs: WriteEnvs) -> None:
+    path = write_envs(entry("Pole-v0") + "this is = = no toml")
+    with pytest.raises(ConfigError, match="line 5") as caught:
+        gym.make("gym_service/Pole-v0")
+    assert caught.value.file == str(path)
+
+
+def test_a_broken_entry_can_be_asked_twice(write_envs: WriteEnvs) -> None:
+    write_envs(entry("Bad-v0", "pyhton = 3"))
+    texts = []
+    for _ in range(2):
+        with pytest.raises(ConfigError) as caught:
+            gym.make("gym_service/Bad-v0")
+        texts.append(str(caught.value))
+    assert texts[0] == texts[1]
+
+
+def test_an_entry_that_has_gone_since_is_named(write_envs: WriteEnvs) -> None:
+    path = write_envs(entry("Pole-v0"))
+    path.write_text(entry("Cart-v0"))
+    with pytest.raises(ConfigError, match=r"no key 'Pole-v0' any more"):
+        gym.make("gym_service/Pole-v0")
+
+
+def test_without_a_file_gymnasium_says_it_itself(write_envs: WriteEnvs) -> None:
+    write_envs("")
+    with pytest.raises((gym.error.NameNotFound, gym.error.NamespaceNotFound)):
+        gym.make("gym_service/Nothing-v0")
+
+
+def test_make_without_a_file_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match=r'python="\./sim_env"'):
+        gym_service.make("Nothing-v0")
+
+
+# -- gym.make ----------------------------------------------------------------------------------------------------
+
+
+def test_the_simulators_own_wrappers_are_not_put_on_twice(write_envs: WriteEnvs) -> None:
+    write_envs(entry("Pole-v0"))
+    with gym.make("gym_service/Pole-v0") as env:
+        assert env is env.unwrapped
+        assert isinstance(env, gym_service.RemoteEnv)
+        assert "TimeLimit" in env.unwrapped.target["env"]
+        assert env.spec is not None
+        assert (env.spec.id, env.spec.max_episode_steps) == ("gym_service/Pole-v0", 500)
+        assert env.unwrapped._max_episode_steps == 500
+
+
+def play_to_the_end(env: gym.Env) -> tuple[int, bool, bool]:
+    """(steps, terminated, truncated) of an episode in which the cart stays where it is as long as it can."""
+    observation, _ = env.reset(seed=0)
+    for steps in range(1, 2000):
+        angle, speed = observation[2:]
+        observation, _, terminated, truncated, _ = env.step(int(angle + 0.4 * speed + 0.03 * observation[1] > 0))
+        if terminated or truncated:
+            return steps, terminated, truncated
+    raise AssertionError("the episode does not end")
+
+
+@pytest.mark.parametrize("limit", [7, 560])
+def test_a_limit_in_the_entry_and_in_service_shortens_and_lengthens(write_envs: WriteEnvs, limit: int) -> None:
+    write_envs(entry("Pole-v0") + entry("Limited-v0", f"max_episode_steps = {limit}"))
+    for env in (
+        gym.make("gym_service/Limited-v0"),
+        gym.make("gym_service/Pole-v0", service={"max_episode_steps": limit}),
+    ):
+        with env:
+            assert env.spec.max_episode_steps == limit
+            assert play_to_the_end(env) == (limit, False, True)
+
+
+def test_a_limit_given_to_gym_make_shortens(write_envs: WriteEnvs) -> None:
+    write_envs(entry("Pole-v0"))
+    with gym.make("gym_service/Pole-v0", max_episode_steps=5) as env:
+        assert env.spec.max_episode_steps == 5
+        assert play_to_the_end(env) == (5, False, True)
+
+
+def test_keywords_go_to_the_simulator_over_those_of_the_entry(write_envs: WriteEnvs) -> None:
+    write_envs(entry("Lake-v0", 'kwargs = { map_name = "8x8", is_slippery = false }', "FrozenLake-v1"))
+    with gym.make("gym_service/Lake-v0") as env:
+        assert env.observation_space.n == 64
+    with gym.make("gym_service/Lake-v0", map_name="4x4", render_mode="ansi") as env:
+        assert env.observation_space.n == 16
+        assert env.render_mode == "ansi"
+        env.reset(seed=0)
+        assert env.render().count("\n") == 5
+    with pytest.raises(EnvTypeError, match="no_such_keyword"):
+        gym.make("gym_service/Lake-v0", no_such_keyword=1)
+
+
+def test_service_is_laid_over_the_entry_and_checked_like_it(write_envs: WriteEnvs) -> None:
+    write_envs(entry("Pole-v0", "timeouts = { step = 7 }"))
+    with gym.make("gym_service/Pole-v0", service={"transport": "stdio"}) as env:
+        assert env.reset(seed=1)[0].shape == (4,)
+    with pytest.raises(ConfigError, match=r"transprot.*transport"):
+        gym.make("gym_service/Pole-v0", service={"transprot": "stdio"})
+
+
+def test_a_reset_seeds_the_clients_own_generator(write_envs: WriteEnvs) -> None:
+    write_envs(entry("Pole-v0"))
+    with gym.make("gym_service/Pole-v0") as env:
+        env.reset(seed=123)
+        assert env.unwrapped.np_random.random() == np.random.default_rng(123).random()
+        assert not hasattr(env.unwrapped, "seed")
+
+
+# -- specs and envs that travel ----------------------------------------------------------------------------------
+
+
+def test_a_spec_pickles_goes_to_json_and_makes_itself_anywhere(write_envs: WriteEnvs, tmp_path: Path) -> None:
+    write_envs(entry("Pole-v0"))
+    with gym.make("gym_service/Pole-v0", service={"timeouts": {"step": 9.0}}) as env:
+        spec = env.spec
+    assert pickle.loads(pickle.dumps(spec)) == spec
+    from_json = EnvSpec.from_json(spec.to_json())
+    assert from_json.kwargs == spec.kwargs
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    code = """
+import sys
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
+env = gym.make(EnvSpec.from_json(sys.stdin.read()))
+print(env.reset(seed=1)[0].shape, env.spec.max_episode_steps)
+env.close()
+"""
+    done = run_python(code, input=spec.to_json(), cwd=elsewhere)
+    assert done.stdout == "(4,) 500\n", done.stderr
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_a_copied_env_starts_a_server_of_its_own(write_envs: WriteEnvs, copied: Callable[[gym.Env], gym.Env]) -> None:
+    write_envs(entry("Pole-v0"))
+    with gym.make("gym_service/Pole-v0") as env, copied(env.unwrapped) as other:
+        assert env.unwrapped.target["pid"] != other.unwrapped.target["pid"]
+        assert (env.reset(seed=5)[0] == other.reset(seed=5)[0]).all()
+
+
+def test_make_takes_the_keys_of_an_entry_and_gives_the_rest_to_the_simulator() -> None:
+    with gym_service.make("FrozenLake-v1", python=sys.executable, map_name="8x8", render_mode="ansi") as env:
+        assert env.observation_space.n == 64
+        assert env.render_mode == "ansi"
+    with gym_service.make("FrozenLake-v1", python=sys.executable, kwargs={"map_name": "8x8"}) as env:
+        assert env.observation_space.n == 64
+
+
+def test_make_by_the_name_of_an_entry(write_envs: WriteEnvs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_envs(entry("Pole-v0"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("Pole-v0", "gym_service/Pole-v0"):
+        with gym_service.make(name, max_episode_steps=3) as env:
+            assert play_to_the_end(env) == (3, False, True)
+    with pytest.raises(ConfigError, match=r"no key 'Pole-v1'.*Pole-v0"):
+        gym_service.make("Pole-v1")
