@@ -184,7 +184,7 @@ def find() -> Path | None:
         return file
     here = _here()
     folders = [here, *here.parents] if here else []
-    candidates = [folder / "envs.toml" for folder in folders] + [_config_home() / "gym-service/envs.toml"]
+    candidates = [folder / "envs.toml" for folder in folders] + [config_home() / "gym-service/envs.toml"]
     return next((file for file in candidates if os.path.isfile(file)), None)
 
 
@@ -253,7 +253,8 @@ def _here() -> Path | None:
         return None
 
 
-def _config_home() -> Path:
+def config_home() -> Path:
+    """The user's folder for configuration."""
     configured = os.environ.get("XDG_CONFIG_HOME", "")
     # The XDG specification: a relative one is to be ignored.
     return Path(configured if os.path.isabs(configured) else os.path.expanduser("~/.config"))
