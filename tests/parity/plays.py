@@ -1,0 +1,99 @@
+"""What is played for parity, and how it is played inside the target.
+
+Knows jobs (see tests/canon.py) and the interpreters of the tests. Python 3.10 and up.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import canon
+import numpy as np
+from gym_service_launcher import interpreter
+from gymnasium import spaces
+
+HERE = Path(__file__).absolute().parent
+ENVS = HERE.parent / "envs"
+STEPS = 500
+IN_PROCESS_TIMEOUT_S = 240
+
+Job = dict[str, Any]
+
+CAMERA_ACTIONS = spaces.Dict(
+    OrderedDict(move=spaces.Box(-1, 1, (7,), np.float32), grip=spaces.Discrete(3), switches=spaces.MultiBinary(4))
+)
+PICTURES = {"render_mode": "rgb_array", "render_every": 25}
+
+
+def job(env_id: str, action_space: spaces.Space[Any], steps: int = STEPS, **given: Any) -> Job:
+    """A job with actions as ``sample()`` gives them, each second one with Python's ints for numpy's."""
+    action_space.seed(7)
+    actions = [action_space.sample() for _ in range(steps)]
+    actions[1::2] = [with_python_ints(action) for action in actions[1::2]]
+    made = {"id": env_id, "library": "gymnasium", "kwargs": {}, "imports": [], "seed": 123, "options": None}
+    made |= {"render_mode": None, "render_every": 0, "actions": [canon.action_data(action) for action in actions]}
+    return made | given
+
+
+def with_python_ints(action: Any) -> Any:
+    if isinstance(action, dict):
+        return {key: with_python_ints(part) for key, part in action.items()}
+    return int(action) if isinstance(action, np.integer) else action
+
+
+def jobs_for(target: str) -> dict[str, Job]:
+    """The plays that a target is able to: before gym 0.26 no options, in 0.21 no pictures without a display."""
+    is_021, is_old = "gym021" in target, "gym02" in target and "gym026" not in target
+    pictures = {} if is_021 else PICTURES
+    options = None if is_021 else {"low": -0.02, "high": 0.02}
+    camera_options = None if is_021 or is_old else {"goal": [1, 2.5], "phase": None}
+    jobs = {
+        "cartpole": job("CartPole-v1", spaces.Discrete(2), options=options, **pictures),
+        "pendulum": job("Pendulum-v1", spaces.Box(-2, 2, (1,), np.float32), **pictures),
+        "frozenlake": job("FrozenLake-v1", spaces.Discrete(4), render_mode="ansi", render_every=10),
+        "blackjack": job("Blackjack-v1", spaces.Discrete(2), kwargs={"natural": True}, **pictures),
+        "camera": job("Camera-v0", CAMERA_ACTIONS, imports=["camera_env"], options=camera_options, **PICTURES),
+    }
+    if not is_old:
+        several = {"render_mode": "rgb_array_list", "render_every": 20}
+        jobs["frozenlake pictures"] = job("FrozenLake-v1", spaces.Discrete(4), 60, **PICTURES)
+        jobs["cartpole lists"] = job("CartPole-v1", spaces.Discrete(2), 80, **several)
+    if "gym025" in target:  # the one version that can be asked for either kind of step
+        jobs["cartpole new steps"] = job("CartPole-v1", spaces.Discrete(2), 200, kwargs={"new_step_api": True})
+    library = "gymnasium" if "gymnasium" in target else "gym"
+    return {name: made | {"library": library} for name, made in jobs.items()}
+
+
+def in_process(python: Path, jobs: Sequence[Job]) -> list[list[str]]:
+    """The lines of each job, played inside the interpreter. Raises AssertionError where an env raised."""
+    plays = run_script("in_process.py", python, python, jobs)
+    for played in plays:
+        assert isinstance(played, list), f"the play inside {python} failed:\n{played}"
+        assert played, "nothing was played"
+    return plays
+
+
+def run_script(script: str, python: Path, target: Path, jobs: Sequence[Job], *more: str) -> list[Any]:
+    """Run one of the two players by path, in the environment that a server in the target has."""
+    with tempfile.TemporaryDirectory() as folder:
+        given, output = Path(folder) / "jobs.json", Path(folder) / "plays.json"
+        canon.write_jobs(given, list(jobs))
+        argv = [str(python), str(HERE / script), str(given), str(output), canon.__file__, *more]
+        environ = interpreter.environment(target, {}, [ENVS])
+        done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=IN_PROCESS_TIMEOUT_S)
+        assert done.returncode == 0, f"{argv} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        return json.loads(output.read_text(encoding="utf-8"))
+
+
+def main() -> None:
+    """Write a target's jobs to stdout, to look into a difference by hand."""
+    json.dump(list(jobs_for(sys.argv[1]).values()), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
