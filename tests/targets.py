@@ -76,7 +76,7 @@ class Target:
         if find_interpreter(self.version) is None:
             return f"target {self.name} needs Python {self.version}, which is not on this machine"
         if self.tool == "uv" and find_uv() is None:
-            return f"target {self.name} is built with uv, which is missing (python3 project.py venv gets it)"
+            return f"target {self.name} is built with uv, which is missing (python3 project.py test brings it)"
         return None
 
     def python(self) -> Path:

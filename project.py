@@ -1,0 +1,310 @@
+#!/usr/bin/env python3
+"""The one tool of a fresh clone: it prepares what is needed, then runs the demo or the tests.
+
+    python3 project.py demo                   a simulator in its own interpreter, driven through gym.make
+    python3 project.py test [pytest words]    every check there is, the same that CI runs
+    python3 project.py lint | venv | bench    the checks without the tests; only prepare; a benchmark
+
+Knows uv, the venvs of the clone and the commands of the checks; nothing of gym-service itself. Standard library
+only. Python 3.10 and up; an older one can read this file far enough to say so.
+"""
+
+import sys
+
+if sys.version_info < (3, 10):
+    sys.exit(
+        "gym-service's own side needs Python 3.10 or newer, and this is %d.%d. (A simulator's side may be older.)\n"
+        "Try: python3.12 project.py %s" % (sys.version_info[0], sys.version_info[1], " ".join(sys.argv[1:]))
+    )
+
+import argparse
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+ROOT = Path(__file__).absolute().parent
+TOOLS = ROOT / ".tools"
+
+# The first uv whose `pip install` knows --group.
+OLDEST_UV = (0, 7)
+
+# What of gym_service/ only the client loads; every other file there runs from Python 3.6 up.
+CLIENT_ONLY = ("__init__.py", "envs.py", "errors.py", "opening.py", "registration.py")
+
+# What gym-service imports beyond the standard library; with these it runs from the clone as it stands.
+RUNTIME = ("gymnasium", "numpy", "rich", "cloudpickle")
+
+PARSE = "import sys; [compile(open(path, 'rb').read(), path, 'exec') for path in sys.argv[1:]]"
+
+
+class Failed(Exception):
+    """The text is all that there is to say."""
+
+
+class Client(NamedTuple):
+    """A venv with gym-service's own side: the Pythons it may have, the best first, and its versions."""
+
+    folder: Path
+    pythons: tuple[str, ...]
+    constraints: Path
+
+
+CLIENTS = {
+    "newest": Client(ROOT / ".venv", ("3.13", "3.12", "3.11", "3.10"), ROOT / "constraints.txt"),
+    "oldest": Client(ROOT / ".venv-3.10", ("3.10",), ROOT / "constraints-oldest.txt"),
+}
+
+
+def demo(words: Sequence[str]) -> int:
+    return call(python_with(RUNTIME), ROOT / "examples/quickstart.py", *words)
+
+
+def test(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="project.py test", allow_abbrev=False, add_help=False)
+    parser.add_argument("--clients", default="newest", type=lambda names: names.split(","))
+    options, pytest_words = parser.parse_known_args(words)
+    pythons = [python for python in map(python_of, options.clients) if python]
+    failed = checks(pythons[-1])
+    if not pytest_words:
+        say("the interpreters that the tests drive")
+        failed += ["targets"] if call(pythons[-1], ROOT / "tests/targets.py", "build", "--all") else []
+    for python in pythons:
+        say(f"pytest in {python.parent.parent.name}")
+        failed += ["pytest"] if call(python, "-m", "pytest", *pytest_words) else []
+    return verdict(failed)
+
+
+def lint(words: Sequence[str]) -> int:
+    return verdict(checks(prepared(CLIENTS["newest"])))
+
+
+def venv(words: Sequence[str]) -> int:
+    print(prepared(CLIENTS["newest"]))
+    return 0
+
+
+def bench(words: Sequence[str]) -> int:
+    scripts = {path.stem: path for path in sorted((ROOT / "benchmarks").glob("*.py"))}
+    if not words or words[0] not in scripts:
+        raise Failed(f"Which benchmark? python3 project.py bench {' | '.join(scripts) or '(there is none yet)'}")
+    return call(prepared(CLIENTS["newest"]), scripts[words[0]], *words[1:])
+
+
+def verdict(failed: Sequence[str]) -> int:
+    # Nothing after pytest's own last line, unless it would be taken for success.
+    if failed:
+        say(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def checks(python: Path) -> list[str]:
+    """Run all but the tests; the names of those that failed."""
+    low_floor = [str(path.relative_to(ROOT)) for path in low_floor_files()]
+    commands: dict[str, list[str | Path]] = {
+        "ruff check": [python, "-m", "ruff", "check"],
+        "ruff format": [python, "-m", "ruff", "format", "--check"],
+        "vermin": [python.parent / "vermin", "-q", "-t=3.6-", "--violations", "--no-tips", *low_floor],
+        "mypy": [python, ROOT / "project.py", "types"],
+    }
+    old = found_python("3.6")
+    if old:
+        # This file too: an older Python must come as far as its first sentence.
+        commands["Python 3.6"] = [old, "-c", PARSE, *low_floor, "project.py"]
+    failed = []
+    for name, command in commands.items():
+        say(name)
+        if call(*command):
+            failed.append(name)
+    return failed
+
+
+def low_floor_files() -> list[Path]:
+    """What a target or the guardian runs on, from Python 3.6 up."""
+    files = [path for path in ROOT.glob("gym_service/*.py") if path.name not in CLIENT_ONLY]
+    files += ROOT.glob("gym_service/server/**/*.py")
+    files += [ROOT / "launcher/guardian.py", ROOT / "launcher/probe.py"]
+    return sorted(path for path in files if path.exists())
+
+
+def types(words: Sequence[str]) -> int:
+    """Check the types of what ships: launcher/ has its installed name only in a wheel."""
+    shipped = ROOT / "build/shipped"
+    shutil.rmtree(shipped, ignore_errors=True)
+    if call(uv(), "build", "--quiet", "--no-build-isolation", "--python", sys.executable, "--out-dir", shipped):
+        return 1
+    for wheel in shipped.glob("*.whl"):
+        zipfile.ZipFile(wheel).extractall(shipped)
+    os.environ["MYPYPATH"] = str(shipped)
+    ours = [ROOT / "project.py", ROOT / "tests/targets.py", ROOT / "tests/conftest.py"]
+    packages = [path for path in sorted(shipped.glob("gym_service*")) if path.suffix in ("", ".py")]
+    return call(sys.executable, "-m", "mypy", "--explicit-package-bases", *packages, *ours)
+
+
+def python_of(name: str) -> Path | None:
+    """The Python of this client's venv, prepared; None where an extra one cannot be had and nobody insists."""
+    if name not in CLIENTS:
+        raise Failed(f"There is no client {name!r}: --clients takes {', '.join(CLIENTS)}, with commas between")
+    client = CLIENTS[name]
+    if name == "newest":
+        return python_with((*RUNTIME, "pytest"))
+    if found_python(*client.pythons) or os.environ.get("CI") == "true":
+        return prepared(client)
+    say(f"no Python {client.pythons[0]} on this machine: the tests run without the {name} client")
+    return None
+
+
+def python_with(modules: Sequence[str]) -> Path:
+    """The Python of .venv, or the running one if nothing can be installed and it has these modules."""
+    try:
+        return prepared(CLIENTS["newest"])
+    except Failed as failure:
+        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+        if missing:
+            raise Failed(f"{failure}\nThis Python could do instead, but lacks {', '.join(missing)}.") from None
+        say(f"{failure}\nGoing on with {sys.executable}, which has what is needed.")
+        os.environ["PYTHONPATH"] = str(importable())
+        return Path(sys.executable)
+
+
+def importable() -> Path:
+    """A folder from which both packages can be imported without being installed."""
+    folder = TOOLS / "packages"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in (("gym_service", "gym_service"), ("gym_service_launcher", "launcher")):
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(ROOT / path)
+    return folder
+
+
+def prepared(client: Client) -> Path:
+    """The Python of the client's venv, built anew only when what it was built from has changed.
+
+    Raises:
+        Failed: uv cannot be had, or could not install; the text says what to try.
+    """
+    python, stamp = client.folder / "bin/python", client.folder / ".complete"
+    recipe = b"\0".join(path.read_bytes() for path in (ROOT / "pyproject.toml", client.constraints))
+    digest = hashlib.sha256(recipe).hexdigest()
+    if python.exists() and stamp.exists() and stamp.read_text() == digest:
+        return python
+    base = found_python(*client.pythons) or running_python(client)
+    say(f"preparing {client.folder.name} with {base}")
+    shutil.rmtree(client.folder, ignore_errors=True)
+    packages: list[str | Path] = ["-e", ".", "--group", "dev", "-c", client.constraints]
+    if call(uv(), "venv", "--quiet", "--no-project", "--python", base, client.folder) or call(
+        uv(), "pip", "install", "--python", python, *packages
+    ):
+        raise Failed(
+            f"{client.folder.name} could not be prepared: uv's words are above. Can PyPI be reached from here?"
+        )
+    stamp.write_text(digest)
+    return python
+
+
+def running_python(client: Client) -> Path:
+    if len(client.pythons) == 1:
+        raise Failed(f"There is no Python {client.pythons[0]} on this machine; uv python install {client.pythons[0]}")
+    # The one below, if this is the Python of a venv: the venv may be the very one to be built.
+    return Path(getattr(sys, "_base_executable", sys.executable))
+
+
+def found_python(*wanted: str) -> Path | None:
+    """An executable of the first of these versions that this machine has."""
+    versions = launcher_versions()
+    for minor in wanted:
+        for candidate in (*versions.in_pyenv(minor), *versions.on_path(minor), *versions.in_conda(minor)):
+            try:
+                version, executable = versions.ask(candidate)
+            except ValueError:
+                continue
+            if versions.matches(version, minor):
+                return Path(executable)
+    return None
+
+
+def launcher_versions() -> ModuleType:
+    """The launcher's knowledge of where Pythons lie, by path: nothing is installed yet."""
+    spec = importlib.util.spec_from_file_location("launcher_versions", ROOT / "launcher/versions.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def uv() -> Path:
+    """The uv on PATH, else the one that pip brings into .tools.
+
+    Raises:
+        Failed: there is neither.
+    """
+    own = TOOLS / "bin/uv"
+    found = shutil.which("uv")
+    if found and uv_version(found) >= OLDEST_UV:
+        return Path(found)
+    if not own.exists():
+        say("installing uv into .tools")
+        # --target is allowed where the system's Python is managed by its distribution (PEP 668).
+        pip: list[str | Path] = [sys.executable, "-m", "pip", "install", "--quiet", "--target", TOOLS, "uv"]
+        if call(*pip, PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0", PIP_DISABLE_PIP_VERSION_CHECK="1"):
+            raise Failed("uv could not be installed: pip's words are above. Can PyPI be reached from here?")
+    # First on PATH, so that all that is started from here finds this one.
+    os.environ["PATH"] = os.pathsep.join([str(own.parent), os.environ.get("PATH", os.defpath)])
+    return own
+
+
+def uv_version(executable: str) -> tuple[int, ...]:
+    ran = subprocess.run([executable, "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"(\d+)\.(\d+)", ran.stdout)
+    return tuple(map(int, found.groups())) if found else ()
+
+
+def call(*command: str | Path, **variables: str) -> int:
+    """Run a command in the clone, its words going to the terminal; its exit code."""
+    sys.stdout.flush()
+    try:
+        return subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, check=False).returncode
+    except OSError as error:
+        print(f"{command[0]}: {error.strerror}", file=sys.stderr)
+        return 127
+
+
+def say(text: str) -> None:
+    print(f"\n== {text}", flush=True)
+
+
+def forget_other_pythons() -> None:
+    """An activated venv, or a robot's set-up script, must not reach into the venvs of the clone."""
+    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
+        os.environ.pop(name, None)
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    os.environ["PATH"] = os.pathsep.join(folder for folder in folders if not Path(folder).is_relative_to(ROOT))
+
+
+COMMANDS = {"demo": demo, "test": test, "lint": lint, "venv": venv, "bench": bench, "types": types}
+
+
+def main(words: Sequence[str]) -> int:
+    if not words or words[0] not in COMMANDS:
+        print(__doc__.strip() if __doc__ else "")
+        return 0 if words[:1] in (["-h"], ["--help"]) else 2
+    forget_other_pythons()
+    try:
+        return COMMANDS[words[0]](words[1:])
+    except Failed as failure:
+        print(f"\n{failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
