@@ -129,7 +129,8 @@ def refuse_windows() -> None:
         )
 
 
-def _argv(executable: Path, *channel: str) -> list[str]:
+def server_argv(executable: Path, *channel: str) -> list[str]:
+    """The command of a server; what ``channel`` may be stands in the contract of its program."""
     # -u: a crash must not take the last prints with it.
     return [str(executable), "-u", str(server_program()), *channel]
 
@@ -139,7 +140,7 @@ def _over_socket(entry: Entry, executable: Path) -> Link:
     with theirs:
         try:
             child = Child(
-                _argv(executable, "--fd", str(theirs.fileno())),
+                server_argv(executable, "--fd", str(theirs.fileno())),
                 environment(entry, executable),
                 entry.cwd,
                 pass_fds=(theirs.fileno(),),
@@ -154,7 +155,7 @@ def _over_socket(entry: Entry, executable: Path) -> Link:
 def _over_stdio(entry: Entry, executable: Path) -> Link:
     mark = secrets.token_bytes(16)
     child = Child(
-        _argv(executable, "--stdio", mark.hex()),
+        server_argv(executable, "--stdio", mark.hex()),
         environment(entry, executable),
         entry.cwd,
         piped=True,
