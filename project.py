@@ -256,8 +256,8 @@ def uv() -> Path:
         pip: list[str | Path] = [sys.executable, "-m", "pip", "install", "--quiet", "--target", TOOLS, "uv"]
         if call(*pip, PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0", PIP_DISABLE_PIP_VERSION_CHECK="1"):
             raise Failed("uv could not be installed: pip's words are above. Can PyPI be reached from here?")
-    # First on PATH, so that all that is started from here finds this one.
-    os.environ["PATH"] = os.pathsep.join([str(own.parent), os.environ.get("PATH", os.defpath)])
+    # Before the one that is too old, so that all that is started from here finds this one.
+    os.environ["PATH"] = os.pathsep.join([str(own.parent), os.environ["PATH"]])
     return own
 
 
@@ -281,12 +281,13 @@ def say(text: str) -> None:
     print(f"\n== {text}", flush=True)
 
 
-def forget_other_pythons() -> None:
-    """An activated venv, or a robot's set-up script, must not reach into the venvs of the clone."""
+def arrange_environment() -> None:
+    """An activated venv, or a robot's set-up script, must not reach into the venvs of the clone; uv must be found."""
     for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
         os.environ.pop(name, None)
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    os.environ["PATH"] = os.pathsep.join(folder for folder in folders if not Path(folder).is_relative_to(ROOT))
+    others = [folder for folder in folders if not Path(folder).is_relative_to(ROOT)]
+    os.environ["PATH"] = os.pathsep.join([*others, str(TOOLS / "bin")])
 
 
 COMMANDS = {"demo": demo, "test": test, "lint": lint, "venv": venv, "bench": bench, "types": types}
@@ -296,7 +297,7 @@ def main(words: Sequence[str]) -> int:
     if not words or words[0] not in COMMANDS:
         print(__doc__.strip() if __doc__ else "")
         return 0 if words[:1] in (["-h"], ["--help"]) else 2
-    forget_other_pythons()
+    arrange_environment()
     try:
         return COMMANDS[words[0]](words[1:])
     except Failed as failure:
