@@ -15,14 +15,18 @@ from gym_service.registration import make, register_on_import, use
 if TYPE_CHECKING:
     from gym_service import errors as errors
     from gym_service.client.env import RemoteEnv as RemoteEnv
+    from gym_service.envs import SocketGymClient as SocketGymClient
+    from gym_service.envs import SocketGymServer as SocketGymServer
     from gym_service.values import Opaque as Opaque
 
 __version__ = "0.1.0"
-__all__ = ["Opaque", "RemoteEnv", "errors", "make", "use"]
+__all__ = ["Opaque", "RemoteEnv", "SocketGymClient", "SocketGymServer", "errors", "make", "use"]
 
 _LAZY = {
     "Opaque": "gym_service.values",
     "RemoteEnv": "gym_service.client.env",
+    "SocketGymClient": "gym_service.envs",
+    "SocketGymServer": "gym_service.envs",
 }
 
 

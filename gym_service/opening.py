@@ -11,6 +11,7 @@ from typing import Any
 
 from gym_service_launcher import supervisor
 from gym_service_launcher.config import Entry
+from gym_service_launcher.dial import RemoteLink, dial
 from gym_service_launcher.supervisor import Link
 
 from gym_service import channel, messages
@@ -35,13 +36,23 @@ def open_env(entry: Entry, kwargs: Mapping[str, Any], remake: tuple[Callable[...
         ConfigError, ServerStartError, AuthError: there is no env; nothing is left behind.
         EnvError, CannotCross: the simulator raised while the env was made, or one of its spaces cannot cross.
     """
-    recipe = encode(("$", _recipe(entry, kwargs)))
-    connection, description = _spawn(entry, recipe)
+    connection, description = connect(entry, kwargs)
     try:
         return RemoteEnv(connection, description, timeouts=asdict(entry.timeouts), remake=remake)
     except BaseException:
         connection.close(entry.timeouts.close)
         raise
+
+
+def connect(entry: Entry, kwargs: Mapping[str, Any]) -> tuple[Connection, dict[str, Any]]:
+    """A connection to a server that has made the env, and the env's description. Blocks and raises as ``open_env``."""
+    recipe = encode(("$", _recipe(entry, kwargs)))
+    begun = time.monotonic()
+    if entry.address:
+        return _make(dial(entry, supervisor.to_stderr), entry, recipe, begun + entry.timeouts.start)
+    link = supervisor.launch(entry, supervisor.to_stderr)
+    # Building a venv is none of the server's time.
+    return _make(link, entry, recipe, time.monotonic() + entry.timeouts.start)
 
 
 def _recipe(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,10 +67,8 @@ def _recipe(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _spawn(entry: Entry, recipe: Encoder) -> tuple[Connection, dict[str, Any]]:
-    link = supervisor.launch(entry, supervisor.to_stderr)
+def _make(link: Link | RemoteLink, entry: Entry, recipe: Encoder, deadline: float) -> tuple[Connection, dict[str, Any]]:
     connection = Connection(_channel_of(link), link)
-    deadline = time.monotonic() + entry.timeouts.start
     try:
         if link.mark:
             connection.skip_to(link.mark, entry.timeouts.start)
@@ -79,14 +88,14 @@ def _spawn(entry: Entry, recipe: Encoder) -> tuple[Connection, dict[str, Any]]:
         raise
 
 
-def _channel_of(link: Link) -> channel.Channel:
+def _channel_of(link: Link | RemoteLink) -> channel.Channel:
     if link.sock is not None:
         return channel.over_socket(link.sock)
     assert link.pipes is not None
     return channel.over_pipes(*link.pipes)
 
 
-def _explained(error: EnvError, link: Link) -> GymServiceError:
+def _explained(error: EnvError, link: Link | RemoteLink) -> GymServiceError:
     """An import that failed in the target is a start that failed; anything else is the simulator's own word."""
     if not isinstance(error, ImportError):
         return error

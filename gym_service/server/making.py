@@ -11,6 +11,7 @@ started by its own client does what that client says, and any other is started w
 import copy
 import importlib
 import inspect
+import re
 import sys
 
 from gym_service.server.adapters.gym_021 import Gym021Adapter
@@ -26,11 +27,19 @@ class NotAllowed(Exception):
         super().__init__("%s: this server belongs to somebody who did not start it with --allow-import" % what)
 
 
+# By this name simulators ship what registers their ids (gym_pusht, gym_xarm), and whoever installs one wants it made:
+# the names of a family, at the top level, where installed packages alone lie. Anything else may run what it likes.
+SIMULATOR = re.compile("gym_[A-Za-z0-9_]+")
+
+
 def refuse_imports(recipe):
     """Raise NotAllowed where a recipe makes this interpreter import something that the operator did not name."""
-    for key in ("entry_point", "imports", "wrappers"):
+    for key in ("entry_point", "wrappers"):
         if recipe[key]:
             raise NotAllowed("%s = %r" % (key, recipe[key]))
+    for name in recipe["imports"]:
+        if not SIMULATOR.fullmatch(name):
+            raise NotAllowed("imports = [%r]" % name)
     if ":" in recipe["id"]:
         raise NotAllowed("id = %r" % recipe["id"])
 

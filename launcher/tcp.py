@@ -1,0 +1,108 @@
+"""TCP as both ends use it: addresses, listening sockets, options.
+
+Knows hosts and ports. Never knows who connects or why. Python 3.10 and up.
+"""
+
+import errno
+import ipaddress
+import os
+import socket
+from urllib.parse import urlsplit
+
+from gym_service_launcher.errors import ConfigError, ServerStartError
+
+BACKLOG = 128
+# A host that has gone is noticed after 15 + 4 x 5 = 35 s, waiting or, by TCP_USER_TIMEOUT (in ms), sending. What a
+# system does not have it leaves out. macOS calls the first one TCP_KEEPALIVE.
+OPTIONS = {
+    "TCP_NODELAY": 1,
+    "TCP_KEEPIDLE": 15,
+    "TCP_KEEPALIVE": 15,
+    "TCP_KEEPINTVL": 5,
+    "TCP_KEEPCNT": 4,
+    "TCP_USER_TIMEOUT": 35_000,
+}
+# An address that the name has and the machine has not: ::1 where IPv6 is switched off.
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+def address(host: str, port: int) -> str:
+    """``tcp://host:port``, an IPv6 address in brackets."""
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """The two of a ``tcp://host:port`` that ``keys.address`` has let through, or of a ``host:port``.
+
+    Raises:
+        ValueError: there is no host, or no port from 0 to 65535.
+    """
+    parts = urlsplit(address if "://" in address else f"tcp://{address}")
+    if not parts.hostname or parts.port is None or parts.path or parts.username is not None:
+        raise ValueError(f"{address!r} is no HOST:PORT")
+    return parts.hostname, parts.port
+
+
+def tune(sock: socket.socket) -> None:
+    """Small messages leave at once, and a lost host is noticed. Options stay with a socket that is passed on."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in OPTIONS.items():
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets, one for each address of ``host``: "localhost" is ::1 to one program and 127.0.0.1 to another.
+
+    Args:
+        host: a name or an address of this machine's loopback.
+        port: 0 for one that is free, the same for all of them.
+
+    Raises:
+        ConfigError: there is no such host, or it is not loopback.
+        ServerStartError: the port is taken, or may not be had.
+    """
+    bound: list[socket.socket] = []
+    try:
+        for family, ip in _addresses(host):
+            sock = _bind_one(family, ip, bound[0].getsockname()[1] if bound else port)
+            bound += [sock] if sock else []
+        if not bound:
+            raise _cannot_listen(host, "this machine has no such address")
+    except BaseException:
+        for sock in bound:
+            sock.close()
+        raise
+    return bound
+
+
+def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"there is no host {host!r}: {error}", file=None, key="host") from error
+    addresses = [(family, str(sockaddr[0])) for family, _, _, _, sockaddr in found]
+    for _, ip in addresses:
+        if not ipaddress.ip_address(ip).is_loopback:
+            raise ConfigError(
+                f"{host} ({ip}) can be reached from other machines, and what travels is not encrypted yet: TLS comes "
+                "in a later version\n  try: 127.0.0.1, and ssh -L 2333:127.0.0.1:2333 from the other machine",
+                file=None,
+                key="host",
+            )
+    return list(dict.fromkeys(addresses))
+
+
+def _bind_one(family: socket.AddressFamily, ip: str, port: int) -> socket.socket | None:
+    try:
+        return socket.create_server((ip, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno in _NOT_HERE:
+            return None
+        reason = "the address is already in use" if error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)
+        raise _cannot_listen(address(ip, port), reason) from error
+
+
+def _cannot_listen(where: str, reason: str) -> ServerStartError:
+    text = f"cannot listen at {where}: {reason}\n  try: another port, or 0 for one that is free"
+    return ServerStartError(text, argv=(), interpreter="", exit_code=None, tail="")
