@@ -71,6 +71,12 @@ def provision(python: str, requires: tuple[str, ...], folder: Path, progress: Pr
     return venv / "bin/python"
 
 
+def built(python: str, requires: tuple[str, ...], folder: Path) -> Path | None:
+    """The bin/python that ``provision`` would give at once, or None where it would have to build first."""
+    venv = _cache() / _name(python, requires, folder)
+    return venv / "bin/python" if _whole(venv) else None
+
+
 @dataclass(frozen=True)
 class _Uv:
     """uv, and what each of its runs here has in common."""
