@@ -1,33 +1,35 @@
 """One process that the launcher started: what it prints, how it ends, how it is stopped.
 
-Knows processes, signals and pipes. Never knows what the process is for. Python 3.10 and up.
+Knows processes, pipes and the guardian's leash. Never knows what the process is for. Python 3.10 and up.
 """
 
 import contextlib
 import os
-import select
 import signal
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-TAIL_BYTES = 65536
-# How long after the end of a process its last words may take to arrive. A daemon of its own may hold the pipe open
-# for ever, so the wait is bounded.
-LAST_WORDS_S = 0.5
+from gym_service_launcher import guard
+from gym_service_launcher.guard import Silence
+from gym_service_launcher.output import Output
 
-Rung = Literal["ended by itself", "asked", "terminated", "killed"]
+# The number under which a child finds the first of the descriptors that are passed to it.
+FIRST_PASSED_FD = 3
+# How long after the end of a process its last words may take to arrive.
+LAST_WORDS_S = 0.5
+# How long a process may take to write down its Python stack.
+STACK_S = 0.5
+# How long the kernel may take to kill.
+KILL_S = 2.0
+
+Rung = Literal["ended by itself", "asked", "terminated", "killed", "unkillable"]
 
 
 class Child:
     """A process in a session of its own, so that a Ctrl-C in the terminal reaches only the client.
 
-    Its stdout and stderr are always drained, by one thread, into a bounded tail; a process that prints much can
-    neither block nor fill the memory.
+    It is the guardian's child, and cannot outlive this process, whatever becomes of either; nor can what it starts.
     """
 
     def __init__(
@@ -43,11 +45,11 @@ class Child:
         """Start it.
 
         Args:
-            argv: the command, its executable first.
+            argv: the command, its executable first, with its path.
             env: all of its environment variables.
             cwd: its working directory; None for the client's.
-            pass_fds: descriptors that it inherits under their own numbers.
-            piped: give it pipes on stdin and stdout (``stdin_fd``, ``stdout_fd``); then stderr alone is drained.
+            pass_fds: descriptors that it gets as its 3, 4, …; they stay open here.
+            piped: give it pipes on stdin and stdout (``take_pipes``); then stderr alone is drained.
             show: copy what it prints to this process's stderr as it comes.
 
         Raises:
@@ -55,58 +57,63 @@ class Child:
         """
         self.argv = tuple(argv)
         self.rung: Rung | None = None
-        read_fd, write_fd = os.pipe()
-        try:
-            self._process = subprocess.Popen(
-                self.argv,
-                stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
-                stdout=subprocess.PIPE if piped else write_fd,
-                stderr=write_fd,
-                env=dict(env),
-                cwd=cwd,
-                pass_fds=pass_fds,
-                start_new_session=True,
-                bufsize=0,
-            )
-        except BaseException:
-            os.close(read_fd)
-            raise
-        finally:
-            os.close(write_fd)
-        self._tail = bytearray()
-        self._drain = threading.Thread(target=self._drain_output, args=(read_fd, show), daemon=True)
-        self._drain.start()
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+
+            def pipe(end_of_child: int) -> tuple[int, int]:
+                """(the child's end, ours) of a new pipe."""
+                ends = os.pipe()
+                theirs.callback(os.close, ends[end_of_child])
+                ours.callback(os.close, ends[1 - end_of_child])
+                return ends[end_of_child], ends[1 - end_of_child]
+
+            null = os.open(os.devnull, os.O_RDONLY)
+            theirs.callback(os.close, null)
+            output, output_fd = pipe(1)
+            stdin, to_stdin = pipe(0) if piped else (null, -1)
+            stdout, from_stdout = pipe(1) if piped else (output, -1)
+            self._leash = guard.start(argv, env, cwd, [stdin, stdout, output, *pass_fds])
+            self._pipes = from_stdout, to_stdin
+            ours.pop_all()
+        self._output = Output(output_fd, show=show)
 
     @property
     def pid(self) -> int:
         """For people to read; never to be signalled by."""
-        return self._process.pid
+        return self._leash.pid
 
     def take_pipes(self) -> tuple[int, int]:
         """(read, write) descriptors of its stdout and stdin, not blocking, the caller's to close from here on."""
-        assert self._process.stdin
-        assert self._process.stdout
-        fds = os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno())
-        self._process.stdout.close()
-        self._process.stdin.close()
-        for fd in fds:
+        for fd in self._pipes:
             os.set_blocking(fd, False)
-        return fds
+        return self._pipes
 
     def tail(self) -> str:
-        """The end of what it printed so far, at most TAIL_BYTES; what is no UTF-8 stands as escapes."""
-        return bytes(self._tail).decode("utf-8", "backslashreplace")
+        """The end of what it printed so far, at most 64 KiB; what is no UTF-8 stands as escapes."""
+        return self._output.tail()
 
     def exit_code(self, timeout_s: float = 0.0) -> int | None:
-        """Its exit code, a negative one for a signal; None if it still runs after ``timeout_s`` seconds.
+        """Its exit code, a negative one for a signal; None if anything of it still runs after ``timeout_s`` seconds.
 
-        Once it has ended, what is left of its process group is killed and its last words are waited for.
+        Once it has ended, and with it whatever it had started, its last words are waited for.
         """
-        if self._process.returncode is None and self._has_ended(timeout_s):
-            self._kill_group()  # before it is reaped: until then its id cannot be anybody else's
-            self._process.wait()
-            self._drain.join(LAST_WORDS_S)
-        return self._process.returncode
+        code = self._leash.exit_code(timeout_s)
+        if code is not None:
+            self._output.join(LAST_WORDS_S)
+        return code
+
+    def why_silent(self) -> Silence:
+        """``stopped``, ``blocked`` or ``busy``: what its main thread does, looked at for 100 ms; else ``silent``."""
+        return self._leash.why_silent()
+
+    def python_stack(self) -> str:
+        """Where its Python code is, as faulthandler writes it, also while C code holds the GIL; empty if it cannot.
+
+        Blocks for at most STACK_S. The signal wakes calls that sleep: only for a process that is to be stopped.
+        """
+        before = self._output.total_bytes
+        self._leash.order("d")
+        # The stack of the main thread is written last, and ends in the program itself.
+        return self._output.wait_for(b"__main__.py", before, STACK_S)
 
     def stop(self, ask_s: float, terminate_s: float) -> Rung:
         """Climb the ladder until it has ended: wait for the end it was asked for, SIGTERM, SIGKILL.
@@ -116,76 +123,20 @@ class Child:
         """
         if self.rung is None:
             self.rung = self._climb(ask_s, terminate_s)
+            self._leash.close()
         return self.rung
 
     def _climb(self, ask_s: float, terminate_s: float) -> Rung:
         if self.exit_code() is not None:
             return "ended by itself"
-        if self.exit_code(ask_s) is not None:
+        if ask_s > 0 and self.exit_code(ask_s) is not None:
             return "asked"
-        self._process.terminate()
-        if self.exit_code(terminate_s) is not None:
-            return "terminated"
-        self._kill_group()
-        while self.exit_code(1.0) is None:
-            pass
-        return "killed"
-
-    def _has_ended(self, timeout_s: float) -> bool:
-        """Whether it has ended, found out without reaping it."""
-        how = os.WEXITED | os.WNOWAIT | os.WNOHANG
-        deadline = time.monotonic() + timeout_s
-        with _EndOf(self._process.pid) as ended:
-            while os.waitid(os.P_PID, self._process.pid, how) is None:
-                remaining_s = deadline - time.monotonic()
-                if remaining_s <= 0:
-                    return False
-                ended.poll(min(remaining_s, ended.longest_s) * 1000)
-        return True
-
-    def _kill_group(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says EPERM of a group of zombies
-            os.killpg(self._process.pid, signal.SIGKILL)
-
-    def _drain_output(self, fd: int, show: bool) -> None:
-        with open(fd, "rb", buffering=0) as output:
-            while data := output.read(TAIL_BYTES):
-                self._tail += data
-                if len(self._tail) > 2 * TAIL_BYTES:
-                    del self._tail[:-TAIL_BYTES]
-                if show:
-                    _copy_to_stderr(data)
-
-
-class _EndOf:
-    """Something to poll that wakes up when a process ends; without pidfds (macOS), when it is time to look again."""
-
-    longest_s = 3600.0
-
-    def __init__(self, pid: int) -> None:
-        self._poll = select.poll()
-        self._pidfd = -1
-        if hasattr(os, "pidfd_open"):
-            self._pidfd = os.pidfd_open(pid)
-            self._poll.register(self._pidfd, select.POLLIN)
-        else:
-            self.longest_s = 0.005
-
-    def __enter__(self) -> "_EndOf":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-
-    def poll(self, timeout_ms: float) -> None:
-        self._poll.poll(timeout_ms)
-
-
-def _copy_to_stderr(data: bytes) -> None:
-    with contextlib.suppress(OSError, ValueError):  # closed, or a full disk behind it: showing is a courtesy
-        sys.stderr.write(data.decode("utf-8", "backslashreplace"))
-        sys.stderr.flush()
+        if terminate_s > 0:
+            self._leash.order("t")
+            if self.exit_code(terminate_s) is not None:
+                return "terminated"
+        self._leash.order("k")
+        return "killed" if self.exit_code(KILL_S) is not None else "unkillable"
 
 
 def ending(exit_code: int | None) -> str:

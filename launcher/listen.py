@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 
 from gym_service_launcher import handshake, interpreter, supervisor, tcp, tokens
-from gym_service_launcher.child import Child, ending
+from gym_service_launcher.child import FIRST_PASSED_FD, Child, ending
 from gym_service_launcher.errors import AuthError, ServerStartError
 from gym_service_launcher.handshake import Handshake
 from gym_service_launcher.tokens import Token
@@ -260,7 +260,7 @@ class Listener:
         sock.setblocking(True)  # a property that the server's copy shares
         if sock.family != socket.AF_UNIX:
             tcp.tune(sock)
-        argv = supervisor.server_argv(self._executable, "--fd", str(sock.fileno()), "--no-import")
+        argv = supervisor.server_argv(self._executable, "--fd", str(FIRST_PASSED_FD), "--no-import")
         try:
             child = Child(argv, self._variables, pass_fds=(sock.fileno(),))
         except OSError as error:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gym_service_launcher import interpreter
-from gym_service_launcher.child import Child, ending
+from gym_service_launcher.child import FIRST_PASSED_FD, Child, ending
 from gym_service_launcher.config import Entry
 from gym_service_launcher.errors import ConfigError, ServerCrashed, ServerStartError
 
@@ -140,7 +140,7 @@ def _over_socket(entry: Entry, executable: Path) -> Link:
     with theirs:
         try:
             child = Child(
-                server_argv(executable, "--fd", str(theirs.fileno())),
+                server_argv(executable, "--fd", str(FIRST_PASSED_FD)),
                 environment(entry, executable),
                 entry.cwd,
                 pass_fds=(theirs.fileno(),),

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from gym_service_launcher import guard
 
 PROC = Path("/proc")
 HAS_PROC = (PROC / "self/fd").is_dir()
@@ -60,6 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("GYM_SERVICE_ENVS", None)
     # multiprocessing starts its own little process when it is first needed, and keeps it.
     resource_tracker.ensure_running()
+    # So does this process's guardian.
+    guard.ensure()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -1,0 +1,179 @@
+"""The client's end of the guardian: starts it with the first server, and holds a leash for each.
+
+Knows the guardian's contract. Never knows what a server is for. Python 3.10 and up.
+"""
+
+import array
+import os
+import select
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, cast
+
+from gym_service_launcher import guardian
+
+PROGRAM = Path(guardian.__file__)
+# For an answer that the guardian gives at once; a loaded machine may make it wait its turn.
+ANSWER_S = 10.0
+
+Silence = Literal["stopped", "blocked", "busy", "silent"]
+
+_starting = threading.Lock()
+_control: socket.socket | None = None
+_of_process = 0  # whose guardian it is: a forked child starts its own
+
+
+def start(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, fds: Sequence[int]) -> "Leash":
+    """Have the guardian start a program, with ``fds`` as its 0, 1, 2, …; they stay open here.
+
+    Blocks until it runs: 1 ms, and for the first of a process the start of the guardian, some 30 ms.
+
+    Raises:
+        OSError: it cannot be executed, ``cwd`` is no folder, or no guardian can be started.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        leash = Leash(ours)
+        try:
+            _request([theirs.fileno(), *fds], _texts(argv, env, cwd))
+            leash.wait_for_start(argv[0])
+        except BaseException:
+            leash.close()
+            raise
+    return leash
+
+
+class Leash:
+    """What ties one server to this process: where its end is told of, and it is stopped when this one is closed."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.pid = 0
+        self._socket = sock
+        self._told = b""  # lines of the guardian that nobody has read yet
+        self._exit_code: int | None = None
+        self._lost = False
+        self._turn = threading.RLock()
+
+    def wait_for_start(self, program: str) -> None:
+        """Take note of the pid. Raises OSError where it could not be executed."""
+        line = self._line(("pid", "errno"), ANSWER_S)
+        if line is None:
+            raise OSError("the guardian does not answer")
+        word, number = line
+        if word == "errno":
+            raise OSError(int(number), os.strerror(int(number)), program)
+        self.pid = int(number)
+
+    def exit_code(self, timeout_s: float) -> int | None:
+        """The server's exit code (negative: a signal), once nothing of it is left; None while something is.
+
+        Blocks for at most ``timeout_s`` seconds. Where the guardian itself was killed, its servers were with it.
+        """
+        with self._turn:
+            if self._exit_code is None and (line := self._line(("ended",), timeout_s)):
+                self._exit_code = int(line[1])
+            if self._exit_code is None and self._lost:
+                self._exit_code = -9
+            return self._exit_code
+
+    def why_silent(self) -> Silence:
+        """Look at the server's main thread for 100 ms, without disturbing it. ``silent``: nobody can say."""
+        with self._turn:
+            self.order("w")
+            line = self._line(("why",), ANSWER_S / 10)
+        return cast(Silence, line[1]) if line else "silent"
+
+    def order(self, letter: Literal["t", "k", "w", "d"]) -> None:
+        """Have the guardian do one of what its contract lists; nothing where server or guardian are gone."""
+        try:
+            self._socket.send(letter.encode())
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """Let go: whatever is left of the server is killed."""
+        self._socket.close()
+
+    def _line(self, words: tuple[str, ...], timeout_s: float) -> tuple[str, str] | None:
+        """The next line that begins with one of the words, others of the guardian's put aside or None in time."""
+        deadline = time.monotonic() + timeout_s
+        kept: list[bytes] = []
+        try:
+            while True:
+                while b"\n" in self._told:
+                    line, _, self._told = self._told.partition(b"\n")
+                    word, _, rest = line.decode("ascii").partition(" ")
+                    if word in words:
+                        return word, rest
+                    kept.append(line + b"\n")
+                if not self._read_more(deadline):
+                    return None
+        finally:
+            self._told = b"".join(kept) + self._told
+
+    def _read_more(self, deadline: float) -> bool:
+        poll = select.poll()
+        try:
+            poll.register(self._socket, select.POLLIN)
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                return False
+            data = self._socket.recv(4096)
+        except (OSError, ValueError):  # closed here, by another thread perhaps
+            data = b""
+        self._lost = self._lost or not data
+        self._told += data
+        return bool(data)
+
+
+def _texts(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> bytes:
+    texts = [str(len(argv)), *argv, str(cwd or Path.cwd()), *(f"{name}={value}" for name, value in env.items())]
+    return b"".join(os.fsencode(text) + b"\0" for text in texts)
+
+
+def ensure() -> None:
+    """Start this process's guardian now, some 30 ms, rather than with its first server."""
+    with _starting:
+        _guardian(fresh=False)
+
+
+def _guardian(*, fresh: bool) -> socket.socket:
+    global _control, _of_process
+    if _control is None or _of_process != os.getpid() or fresh:
+        _control, _of_process = _start_guardian(), os.getpid()
+    return _control
+
+
+def _request(fds: Sequence[int], texts: bytes) -> None:
+    """Send one request; where the guardian has died since the last one, start another."""
+    with _starting:
+        for fresh in (False, True):
+            control = _guardian(fresh=fresh)
+            try:
+                _send_with_fds(control, guardian.HEADER.pack(len(texts)), fds)
+                control.sendall(texts)
+            except (BrokenPipeError, ConnectionResetError):
+                continue
+            return
+    raise OSError("the guardian died twice in a row")
+
+
+def _send_with_fds(sock: socket.socket, data: bytes, fds: Sequence[int]) -> None:
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
+    sent = sock.sendmsg([data], [rights])
+    sock.sendall(data[sent:])
+
+
+def _start_guardian() -> socket.socket:
+    ours, theirs = socket.socketpair()
+    with theirs, open(os.devnull, "rb+", buffering=0) as null:
+        argv = [sys.executable, "-I", "-S", str(PROGRAM), str(guardian.CONTROL_FD), str(os.getpid())]
+        numbers = {0: null, 1: null, 2: null, guardian.CONTROL_FD: theirs}
+        # Not subprocess: its Popen would have to be kept alive, and would complain of a child that still runs when
+        # this interpreter ends. The guardian ends by itself, a moment later.
+        actions = [(os.POSIX_SPAWN_DUP2, file.fileno(), number) for number, file in numbers.items()]
+        os.posix_spawn(sys.executable, argv, os.environ, file_actions=actions, setsid=True)
+    return ours

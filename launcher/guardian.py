@@ -1,0 +1,364 @@
+"""The guardian: one small process per client, which sees to it that no server outlives its client.
+
+Run by path, alone: standard library only, one thread, Python 3.6 and up::
+
+    PYTHON -I -S .../guardian.py 3 CLIENT_PID
+
+Knows processes and signals. Never knows what a server is for, nor envs.toml.
+
+Contract. On the control socket, fd 3, a stream, come requests to start a server: a header with the size of the rest,
+and beside its first byte the descriptors: the server's *leash*, then what become its fds 0, 1, 2, 3 …. The rest is
+texts, each ended by NUL: the number of arguments, the arguments, the working directory, the environment as NAME=VALUE.
+
+On a leash the guardian says, a line each: ``pid N`` or ``errno N`` first, ``why WORD`` when asked, ``ended CODE`` at
+last (negative: a signal), once nothing of the server is left. It hears, a byte each: ``t`` SIGTERM, ``k`` kill,
+``w`` why are you silent, ``d`` dump your Python stack. The leash's end is an order to kill.
+
+Why a process of its own. The end of a stream is not noticed by a server whose C code holds the GIL, nor by one that is
+stopped, nor while a forked sibling holds the socket; PR_SET_PDEATHSIG kills a healthy server when the *thread* that
+started it ends. A guardian has one thread, watches a pidfd of the client, and is a subreaper, so that daemons of a dead
+server become its children: whatever child it did not start belongs to a dead server, and is killed. Each server is a
+subreaper too, so that the daemons of a live one stay below it. Where a system lacks these calls (macOS), what remains
+is the end of the stream and the kill of a process group.
+"""
+
+import errno
+import fcntl
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+
+CONTROL_FD = 3
+HEADER = struct.Struct("<I")
+MAX_FDS = 16
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+# How long a silent server is looked at, and how much of that its main thread must run to be called busy (seconds).
+LOOK_S, BUSY_S = 0.1, 0.01
+# Not one that a simulator would use for itself; gym_service/server/loop.py has faulthandler listen to it.
+DUMP_SIGNAL = signal.SIGRTMAX - 2 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
+IGNORED = ("SIGINT", "SIGHUP", "SIGPIPE", "SIGTTOU", "SIGTTIN")
+
+
+def main(arguments):
+    os.closerange(CONTROL_FD + 1, os.sysconf("SC_OPEN_MAX"))  # a C library of the client may have left some open
+    os.chdir("/")
+    control = socket.socket(fileno=int(arguments[0]))
+    os.set_inheritable(CONTROL_FD, False)
+    for name in IGNORED:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    Guardian(control, int(arguments[1])).run()
+    return 0
+
+
+class Guardian:
+    """Waits on everything at once, and does one small thing at a time."""
+
+    def __init__(self, control, client_pid):
+        self._control = control
+        self._poll = select.poll()
+        self._servers = {}  # by pid, while they run
+        self._leashes = {}  # by fd, until their server has been swept up
+        self._client_gone = False
+        self._prctl = _find_prctl()
+        if self._prctl:
+            self._prctl(PR_SET_CHILD_SUBREAPER, 1)
+        self._wakeup, written = os.pipe()
+        for fd in (self._wakeup, written):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(written)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        self._client = _pidfd(client_pid)
+        for fd in (control.fileno(), self._wakeup, self._client):
+            if fd >= 0:
+                self._poll.register(fd, select.POLLIN)
+        if os.getppid() != client_pid:  # it died before anybody watched it
+            self._client_gone = True
+
+    def run(self):
+        """Until the client is gone and nothing of its servers is left."""
+        while not self._client_gone or self._servers or self._leashes:
+            for fd, _ in self._poll.poll():
+                self._handle(fd)
+            if self._client_gone:
+                for server in self._servers.values():
+                    server.kill()
+            self._reap()
+            self._sweep()
+
+    def _handle(self, fd):
+        if fd == self._wakeup:
+            os.read(fd, 4096)
+        elif fd == self._control.fileno():
+            self._start()
+        elif fd == self._client:
+            self._lose_client()
+        elif fd in self._leashes:
+            self._hear(self._leashes[fd])
+
+    def _lose_client(self):
+        self._client_gone = True
+        for fd in (self._control.fileno(), self._client):
+            if fd >= 0:
+                self._poll.unregister(fd)
+        self._client = -1
+
+    def _start(self):
+        request = _receive_request(self._control)
+        if request is None:
+            self._lose_client()
+            return
+        (leash_fd, *fds), (argv, cwd, env) = request
+        server = Server(socket.socket(fileno=leash_fd))
+        try:
+            server.pid = _spawn(argv, cwd, env, fds, self._prctl)
+        except OSError as error:
+            server.say("errno %d" % error.errno)
+            server.leash.close()
+        else:
+            server.say("pid %d" % server.pid)
+            self._servers[server.pid] = server
+            self._leashes[leash_fd] = server
+            self._poll.register(leash_fd, select.POLLIN)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _hear(self, server):
+        try:
+            orders = server.leash.recv(64)
+        except OSError:
+            orders = b""
+        if not orders:
+            self._poll.unregister(server.leash)
+            server.heard_end = True
+            server.kill()
+        for order in orders.decode("ascii", "replace"):
+            server.obey(order)
+
+    def _reap(self):
+        """Take note of every child that has ended, and kill what is left of its process group."""
+        while True:
+            pid, status = self._reap_one()
+            if not pid:
+                return
+            server = self._servers.pop(pid, None)
+            if server:
+                server.exit_code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+    def _reap_one(self):
+        """The pid and status of a child that has ended; (0, 0) where there is none."""
+        try:
+            if not hasattr(os, "waitid"):  # macOS before Python 3.13 cannot look before it reaps
+                return os.waitpid(-1, os.WNOHANG)
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None:
+                return 0, 0
+            if ended.si_pid in self._servers:  # before it is reaped: until then its id is nobody else's
+                self._servers[ended.si_pid].signal_group(signal.SIGKILL)
+            return os.waitpid(ended.si_pid, 0)
+        except ChildProcessError:
+            return 0, 0
+
+    def _sweep(self):
+        """Kill whatever fell to this process from dead servers; once nothing is left, tell who waits for it."""
+        strays = [pid for pid in _children() if pid not in self._servers] if self._prctl else []
+        for pid in strays:
+            _signal(pid, signal.SIGKILL)
+        if strays:
+            return  # their ends wake us, and what falls to us from them is swept then
+        for fd, server in list(self._leashes.items()):
+            if server.exit_code is not None:
+                server.say("ended %d" % server.exit_code)
+                if not server.heard_end:
+                    self._poll.unregister(fd)
+                del self._leashes[fd]
+                server.leash.close()
+
+
+class Server:
+    """One server and its leash. A child that is not reaped yet: its pid is nobody else's."""
+
+    def __init__(self, leash):
+        self.leash = leash
+        self.pid = 0
+        self.exit_code = None
+        self.heard_end = False
+
+    def obey(self, order):
+        if self.exit_code is not None:
+            return
+        if order == "t":
+            _signal(self.pid, signal.SIGTERM)
+        elif order == "k":
+            self.kill()
+        elif order == "w":
+            self.say("why %s" % why_silent(self.pid))
+        elif order == "d":
+            _signal(self.pid, DUMP_SIGNAL)
+
+    def kill(self):
+        if self.exit_code is None:
+            self.signal_group(signal.SIGKILL)
+            _signal(self.pid, signal.SIGKILL)  # also if it has left its group
+
+    def signal_group(self, number):
+        try:
+            os.killpg(self.pid, number)
+        except OSError:
+            pass  # no such group any more
+
+    def say(self, line):
+        try:
+            self.leash.send(line.encode("ascii") + b"\n", getattr(socket, "MSG_DONTWAIT", 0))
+        except OSError:
+            pass  # nobody listens any more
+
+
+def why_silent(pid):
+    """Why a process says nothing: ``stopped``, ``blocked`` (its main thread does not run) or ``busy`` (it does).
+
+    Takes LOOK_S. Says ``silent`` where there is no /proc to look into.
+    """
+    first = _main_thread(pid)
+    time.sleep(LOOK_S)
+    second = _main_thread(pid)
+    if first is None or second is None:
+        return "silent"
+    if second[0] in "Tt":
+        return "stopped"
+    ran_s = second[1] - first[1]
+    return "busy" if ran_s >= BUSY_S or first[0] == second[0] == "R" else "blocked"
+
+
+def _main_thread(pid):
+    """(state, seconds that it ran) of a process's main thread, or None."""
+    task = "/proc/%d/task/%d/" % (pid, pid)
+    try:
+        with open(task + "stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+        try:
+            with open(task + "schedstat") as file:
+                return fields[0], int(file.read().split()[0]) / 1e9
+        except OSError:  # a kernel without it: the clock ticks then
+            return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _receive_request(control):
+    """(descriptors, (argv, cwd, env)), or None where the client has closed its end."""
+    flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+    space = socket.CMSG_SPACE(MAX_FDS * 4)
+    data, ancillary, _, _ = control.recvmsg(HEADER.size, space, flags)
+    fds = []
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds += struct.unpack("%di" % (len(content) // 4), content[: len(content) // 4 * 4])
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    data += _receive_all(control, HEADER.size - len(data)) if data else b""
+    rest = _receive_all(control, HEADER.unpack(data)[0]) if len(data) == HEADER.size else b""
+    if not rest or not fds:
+        return None
+    count, *texts = rest.split(b"\0")[:-1]
+    argv, cwd, env = texts[: int(count)], texts[int(count)], texts[int(count) + 1 :]
+    return fds, (argv, cwd, dict(item.split(b"=", 1) for item in env))
+
+
+def _receive_all(sock, size):
+    data = b""
+    while len(data) < size:
+        piece = sock.recv(size - len(data))
+        if not piece:
+            return b""
+        data += piece
+    return data
+
+
+def _spawn(argv, cwd, env, fds, prctl):
+    """Start a program with the descriptors as its 0, 1, 2, …, in a session of its own. Raises OSError."""
+    guardian = os.getpid()
+    failed, told = os.pipe()  # closed by a successful exec
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _become(argv, cwd, env, fds, prctl, guardian)
+        except OSError as error:
+            os.write(told, b"%d" % error.errno)
+        finally:
+            os._exit(127)
+    os.close(told)
+    with open(failed, "rb") as file:
+        number = file.read()
+    if number:
+        os.waitpid(pid, 0)
+        raise OSError(int(number), os.strerror(int(number)))
+    return pid
+
+
+def _become(argv, cwd, env, fds, prctl, guardian):
+    os.setsid()
+    if prctl:
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() != guardian:  # it died before the line above, and will send nothing any more
+            raise OSError(errno.ESRCH, "the guardian has died")
+    for name in (*IGNORED, "SIGCHLD"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    # First out of the way of the numbers that they are to have, then onto them.
+    apart = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, len(fds)) for fd in fds]
+    for number, fd in enumerate(apart):
+        os.dup2(fd, number)
+    os.chdir(cwd)
+    os.execve(argv[0], argv, env)
+
+
+def _signal(pid, number):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _children():
+    """The pids of this process's children, the dead ones that are not reaped yet included."""
+    me = os.getpid()
+    try:
+        with open("/proc/%d/task/%d/children" % (me, me)) as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN
+        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _parent(pid) == me]
+
+
+def _parent(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        return 0
+
+
+def _pidfd(pid):
+    """A descriptor that becomes readable when a process ends, or -1 where there is no such thing."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return -1
+
+
+def _find_prctl():
+    """Linux's prctl, called with two numbers; None elsewhere."""
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True).prctl
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
