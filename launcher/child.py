@@ -81,6 +81,10 @@ class Child:
         """For people to read; never to be signalled by."""
         return self._leash.pid
 
+    def fileno(self) -> int:
+        """What to poll for its end: readable once it is time to ask for ``exit_code``. -1 after ``stop``."""
+        return self._leash.fileno()
+
     def take_pipes(self) -> tuple[int, int]:
         """(read, write) descriptors of its stdout and stdin, not blocking, the caller's to close from here on."""
         for fd in self._pipes:

@@ -58,6 +58,10 @@ class Leash:
         self._lost = False
         self._turn = threading.RLock()
 
+    def fileno(self) -> int:
+        """What to poll: readable once the guardian has something to say. -1 when closed."""
+        return self._socket.fileno()
+
     def wait_for_start(self, program: str) -> None:
         """Take note of the pid. Raises OSError where it could not be executed."""
         line = self._line(("pid", "errno"), ANSWER_S)

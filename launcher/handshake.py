@@ -34,7 +34,7 @@ LIMIT_S = 5.0
 
 
 class Handshake:
-    """One side of it: send ``hello``, then give it what arrives (``missing_bytes`` at most) and send what it returns."""
+    """One side: send ``hello``, then give it what arrives, ``missing_bytes`` at most, and send what it returns."""
 
     def __init__(self, role: Role, token: Token) -> None:
         self._role: Role = role

@@ -10,7 +10,6 @@ forked child of a simulator may hold it open.
 
 import contextlib
 import math
-import os
 import select
 import signal
 import socket
@@ -23,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 
 from gym_service_launcher import handshake, interpreter, supervisor, tcp, tokens
-from gym_service_launcher.child import FIRST_PASSED_FD, Child, ending
+from gym_service_launcher.child import FIRST_PASSED_FD, Child, Rung, ending
 from gym_service_launcher.errors import AuthError, ServerStartError
 from gym_service_launcher.handshake import Handshake
 from gym_service_launcher.tokens import Token
@@ -34,8 +33,6 @@ Say = Callable[[str], None]
 MAX_STRANGERS = 8
 # How long a server whose client has gone may take to close its env.
 LEAVE_S = 5.0
-# Where a process has no descriptor to poll (macOS), how often it is looked at.
-LOOK_AGAIN_S = 0.05
 # Out of descriptors, accept() fails at once and for ever: a pause keeps the processor free.
 OUT_OF_FDS_PAUSE_S = 0.05
 SHOWN_LINES = 20
@@ -120,7 +117,6 @@ class _Session:
     sock: socket.socket
     name: str
     child: Child
-    ended_fd: int  # a pidfd, -1 where there is no such thing
     begun: float
     deadline: float = math.inf  # once its client has gone: when it is killed
 
@@ -167,8 +163,7 @@ class Listener:
         """See to it that no process and no socket is left, whatever went wrong."""
         self._hang_up_on_all()
         for session in list(self._sessions):
-            session.child.stop(0.0, 0.0)
-            self._see_end(session)
+            self._end(session)
         self._wake.close()
         self._woken.close()
 
@@ -183,8 +178,6 @@ class Listener:
     def _wait_ms(self) -> float | None:
         deadlines = [stranger.deadline for stranger in self._strangers]
         deadlines += [session.deadline for session in self._sessions]
-        if any(session.ended_fd < 0 for session in self._sessions):
-            deadlines.append(time.monotonic() + LOOK_AGAIN_S)
         wait_s = min(deadlines, default=math.inf) - time.monotonic()
         return None if wait_s == math.inf else max(wait_s, 0.0) * 1000 + 1
 
@@ -192,21 +185,17 @@ class Listener:
         now = time.monotonic()
         for stranger in [each for each in self._strangers if each.deadline <= now]:
             self._refuse(stranger, f"the handshake was not done within {handshake.LIMIT_S:g} s")
-        for session in list(self._sessions):
-            if session.deadline <= now:
-                session.child.stop(0.0, 0.0)
-            if session.ended_fd < 0 or session.deadline <= now:
-                self._see_end(session)
+        for session in [each for each in self._sessions if each.deadline <= now]:
+            self._end(session)
 
-    def _watch(self, sock: socket.socket | int, events: int, called: Callable[[], None]) -> None:
-        fd = sock if isinstance(sock, int) else sock.fileno()
-        self._poll.register(fd, events)
-        self._watched[fd] = called
+    def _watch(self, what: socket.socket | Child, events: int, called: Callable[[], None]) -> None:
+        self._poll.register(what, events)
+        self._watched[what.fileno()] = called
 
-    def _forget(self, sock: socket.socket | int) -> None:
-        fd = sock if isinstance(sock, int) else sock.fileno()
-        if self._watched.pop(fd, None):
-            self._poll.unregister(fd)
+    def _forget(self, what: socket.socket | Child) -> None:
+        """Before it is closed; nothing happens where it is not watched, or closed already."""
+        if self._watched.pop(what.fileno(), None):
+            self._poll.unregister(what)
 
     # -- strangers -----------------------------------------------------------------------------------------------
 
@@ -267,12 +256,10 @@ class Listener:
             self._say(f"{stranger.name} refused: its server cannot be started: {error}")
             _shut(sock)
             return
-        ended_fd = os.pidfd_open(child.pid) if hasattr(os, "pidfd_open") else -1
-        session = _Session(sock, stranger.name, child, ended_fd, time.monotonic())
+        session = _Session(sock, stranger.name, child, time.monotonic())
         self._sessions.append(session)
         self._watch(sock, HUNG_UP, partial(self._hang_up, session))
-        if ended_fd >= 0:
-            self._watch(ended_fd, select.POLLIN, partial(self._see_end, session))
+        self._watch(child, select.POLLIN, partial(self._see_end, session))
         self._say(f"{session.name} connected: server {child.pid}")
 
     def _hang_up(self, session: _Session) -> None:
@@ -282,24 +269,20 @@ class Listener:
         _shut(session.sock)
 
     def _see_end(self, session: _Session) -> None:
-        exit_code = session.child.exit_code()
-        if exit_code is None:
-            return
-        self._sessions.remove(session)
-        self._forget(session.sock)
-        _shut(session.sock)
-        if session.ended_fd >= 0:
-            self._forget(session.ended_fd)
-            os.close(session.ended_fd)
-        self._say_end(session, exit_code)
+        if session.child.exit_code() is not None:
+            self._end(session)
 
-    def _say_end(self, session: _Session, exit_code: int) -> None:
-        how = "" if session.child.rung in (None, "ended by itself") else f" ({session.child.rung})"
+    def _end(self, session: _Session) -> None:
+        """Kill its server, if it still runs. Then nothing of it is left."""
+        self._sessions.remove(session)
+        self._forget(session.child)
+        self._forget(session.sock)
+        rung = session.child.stop(0.0, 0.0)
+        _shut(session.sock)
         after_s = time.monotonic() - session.begun
-        self._say(f"{session.name} gone after {after_s:.1f} s: server {session.child.pid}, {ending(exit_code)}{how}")
-        if exit_code != 0:
-            for line in session.child.tail().splitlines()[-SHOWN_LINES:]:
-                self._say(f"    {line}")
+        self._say(
+            f"{session.name} gone after {after_s:.1f} s: server {session.child.pid}, {_ending(session.child, rung)}"
+        )
 
     def _hang_up_on_all(self) -> None:
         self._forget(self._woken)
@@ -312,6 +295,15 @@ class Listener:
         for session in self._sessions:
             if session.deadline == math.inf:
                 self._hang_up(session)
+
+
+def _ending(child: Child, rung: Rung) -> str:
+    """How a server ended; one that did so badly has its last words with it."""
+    if rung != "ended by itself":
+        return f"{rung}, since it did not end within {LEAVE_S:g} s of its client"
+    exit_code = child.exit_code()
+    lines = child.tail().splitlines()[-SHOWN_LINES:] if exit_code != 0 else []
+    return "\n    ".join([ending(exit_code), *lines])
 
 
 def _shut(sock: socket.socket) -> None:
