@@ -18,7 +18,8 @@ class GymServiceError(Exception):
     """
 
     def __init__(self, text: str = "", **facts: Any) -> None:
-        super().__init__(text)
+        # Not super(): of an error that is also a UnicodeDecodeError, the next in line wants five arguments.
+        Exception.__init__(self, text)
         self.__dict__.update(facts)
 
 

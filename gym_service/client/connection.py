@@ -7,6 +7,7 @@ started: a Peer tells it why one has gone. Python 3.10 and up.
 import builtins
 import math
 import os
+import sys
 import threading
 import time
 import warnings
@@ -86,7 +87,11 @@ class Connection:
         """
         self._check_bound(arguments)
         during = messages.CALL_NAMES[kind]
-        return self._guarded(during, timeout_s, lambda: self._exchange(kind, arguments, timeout_s, read))
+        warned: list[tuple[str, str]] = []
+        try:
+            return self._guarded(during, timeout_s, lambda: self._exchange(kind, arguments, timeout_s, read, warned))
+        finally:
+            _warn(warned)
 
     def skip_to(self, mark: bytes, timeout_s: float) -> None:
         """Read past what a shell or a container says before the server begins, with its mark. Raises as ``call``."""
@@ -124,16 +129,25 @@ class Connection:
         """
         if os.getpid() != self._process_id:
             return
+        warned: list[tuple[str, str]] = []
         if not self._closed_by and self._turn.acquire(blocking=False):
             try:
-                self._ask_to_close(ask_s)
+                self._ask_to_close(ask_s, warned)
             finally:
                 self._turn.release()
         self._closed_by = self._closed_by or "it was closed with close()"
         self._channel.close()
         self._peer.close(ask_s)
+        _warn(warned)
 
-    def _exchange(self, kind: int, arguments: Encoder, timeout_s: float, read: Callable[[Frame], T]) -> T:
+    def _exchange(
+        self,
+        kind: int,
+        arguments: Encoder,
+        timeout_s: float,
+        read: Callable[[Frame], T],
+        warned: list[tuple[str, str]],
+    ) -> T:
         deadline = _deadline(timeout_s)
         self._call_id = (self._call_id + 1) & 0xFFFFFFFF
         self._channel.send(frame_bytes(kind, self._call_id, arguments.head, arguments.buffers), deadline)
@@ -143,7 +157,8 @@ class Connection:
             if frame.call_id != self._call_id:
                 raise BadFrame(f"an answer to call {frame.call_id} came where call {self._call_id} was asked")
             if frame.kind == messages.WARNING:
-                _warn(*fields(frame, 2))
+                category, text = fields(frame, 2)
+                warned.append((category, text))
             elif frame.kind == messages.PART:
                 parts += fields(frame, 1)[0]
             elif frame.kind == messages.ERROR:
@@ -154,13 +169,13 @@ class Connection:
             else:
                 raise BadFrame(f"an answer of unknown kind {frame.kind}")
 
-    def _ask_to_close(self, ask_s: float) -> None:
+    def _ask_to_close(self, ask_s: float, warned: list[tuple[str, str]]) -> None:
         try:
-            self._exchange(messages.CLOSE, Encoder(), ask_s, lambda frame: None)
+            self._exchange(messages.CLOSE, Encoder(), ask_s, lambda frame: None, warned)
         except (ChannelClosed, ChannelTimeout, BadFrame, BadValue):
             pass  # it is being closed anyhow; whether the server ends is the peer's to see to
         except EnvError as error:
-            warnings.warn(f"the simulator's close() raised {error}", stacklevel=2)
+            warned.append(("UserWarning", f"the simulator's close() raised {error}"))
 
     def _check_usable(self) -> None:
         if os.getpid() != self._process_id:
@@ -219,10 +234,26 @@ def one(frame: Frame) -> Any:
     return fields(frame, 1)[0]
 
 
-def _warn(category: str, text: str) -> None:
-    cls = getattr(builtins, category, UserWarning)
-    known = isinstance(cls, type) and issubclass(cls, Warning)
-    warnings.warn(text, cls if known else UserWarning, stacklevel=6)
+def _warn(warned: list[tuple[str, str]]) -> None:
+    """Warn of what the simulator warned of, and point at the code that made the call.
+
+    Only once the call is over: a filter that makes errors of warnings must not leave half an answer in the channel.
+    """
+    for category, text in warned:
+        cls = getattr(builtins, category, UserWarning)
+        known = isinstance(cls, type) and issubclass(cls, Warning)
+        warnings.warn(text, cls if known else UserWarning, stacklevel=_caller_level())
+
+
+def _caller_level() -> int:
+    """The ``stacklevel`` of the nearest code outside this package (skip_file_prefixes is of Python 3.12)."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+_PACKAGE = __name__.partition(".")[0]
 
 
 def _remote_error(origin: str, type_name: str, message: str, evidence: str, bases: list[str]) -> GymServiceError:

@@ -29,6 +29,11 @@ def describe(error):
     return encoder
 
 
+def builtin_name(cls):
+    """The name of the nearest of Python's own classes among a class and its bases."""
+    return next(base.__name__ for base in cls.__mro__ if base.__module__ == "builtins")
+
+
 def _name(cls):
     return cls.__qualname__ if cls.__module__ == "builtins" else "%s.%s" % (cls.__module__, cls.__qualname__)
 

@@ -88,7 +88,7 @@ class Server:
         """Stands in for ``warnings.showwarning``: the user gets the warning, and stderr as well."""
         self._show_warning(message, category, filename, lineno, file, line)
         if len(self._warnings) < MAX_WARNINGS:
-            self._warnings.append((category.__name__, str(message)))
+            self._warnings.append((failure.builtin_name(category), str(message)))
 
     def _send(self, kind, encoder):
         self._channel.send(frame_bytes(kind, self._call_id, encoder.head, encoder.buffers))
@@ -149,10 +149,14 @@ class Server:
         frames = self._adapter.render()
         if type(frames) is not list:
             return self._result(frames)
-        *parts, last = in_parts(frames)
-        for part in parts:
-            self._send(messages.PART, Encoder().add(part, "$.frames"))
-        return self._result(last)
+        parts, sent = in_parts(frames), 0
+        for part in parts[:-1]:
+            encoder = Encoder().add(part, "$.result[%d:%d]" % (sent, sent + len(part)))
+            self._check_bound(encoder)
+            self._send(messages.PART, encoder)
+            sent += len(part)
+        root = "$.result[%d:%d]" % (sent, len(frames)) if sent else "$.result"
+        return messages.RESULT, Encoder().add(parts[-1], root)
 
     def _call_function(self, fields):
         function, args, kwargs = _take(fields, 3)
