@@ -99,8 +99,8 @@ def _explained(error: EnvError, link: Link | RemoteLink) -> GymServiceError:
     """An import that failed in the target is a start that failed; anything else is the simulator's own word."""
     if not isinstance(error, ImportError):
         return error
+    found = ", or name its folder in pythonpath = […]" if isinstance(link, Link) else ""
     return link.failed_to_start(
         f"{error.type_name}: {error.message}",
-        f"install it for {link.executable}, or name its folder in pythonpath = […]; modules that register ids "
-        "belong in imports = […]",
+        f"install it for {link.executable}{found}; modules that register ids belong in imports = […]",
     )

@@ -140,6 +140,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from gym_service_launcher import interpreter, supervisor
 
     supervisor.refuse_windows()
+    if arguments.mark and not arguments.stdio:
+        raise ConfigError("--mark is what --stdio begins with; --tcp has none", file=None, key="mark")
     named = os.path.abspath(os.path.expanduser(arguments.venv)) if arguments.venv else arguments.python
     executable = interpreter.find(named, Path.cwd())
     if arguments.stdio:
@@ -171,9 +173,10 @@ def _announce(address: str) -> None:
         return
     from rich.console import Console
 
-    console = Console(soft_wrap=True)
-    console.print(f"[bold green]{address}[/]")
-    console.print(f"  {make}\n  {entry}\n[dim]Ctrl-C ends it.[/]", markup=True)
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console.print(address, style="bold green")
+    console.print(f"  {make}\n  {entry}")
+    console.print("Ctrl-C ends it.", style="dim")
 
 
 def _log(line: str) -> None:

@@ -50,12 +50,16 @@ def show(file: EnvsFile) -> int:
 
 def _row(name: str, entry: Entry | ConfigError) -> Row:
     if isinstance(entry, ConfigError):
-        return Row(name, "broken", "", _first_line(entry))
+        return _broken(name, "", str(entry))
     where = entry.address or entry.python or ""
     try:
         return _reached(name, entry) if entry.address else _probed(name, entry)
     except GymServiceError as error:
-        return Row(name, "broken", where, _first_line(error))
+        return _broken(name, where, str(error))
+
+
+def _broken(name: str, where: str, problem: str) -> Row:
+    return Row(name, "broken", where, problem.partition("\n")[0].removeprefix(f"{where} "))
 
 
 def _reached(name: str, entry: Entry) -> Row:
@@ -75,15 +79,16 @@ def _probed(name: str, entry: Entry) -> Row:
         return Row(name, "not built", wanted, "the first gym.make builds it")
     report = interpreter.probe(executable, supervisor.environment(entry, executable))
     if report.problem:
-        return Row(name, "broken", str(executable), report.problem)
+        return _broken(name, str(executable), report.problem)
     versions = {"Python": report.version, "gymnasium": report.gymnasium, "gym": report.gym, "numpy": report.numpy}
     return Row(
         name, "usable", str(executable), ", ".join(f"{what} {which}" for what, which in versions.items() if which)
     )
 
 
-def _first_line(error: GymServiceError) -> str:
-    return str(error).partition("\n")[0]
+def _problems(file: EnvsFile) -> list[str]:
+    """The first lines of the mistakes that are no entry's."""
+    return [str(problem).partition("\n")[0] for problem in file.problems if problem not in file.entries.values()]
 
 
 def _print(file: EnvsFile, rows: list[Row]) -> None:
@@ -91,8 +96,8 @@ def _print(file: EnvsFile, rows: list[Row]) -> None:
     width = max((len(row.name) for row in rows), default=0)
     for row in rows:
         print("  ".join(filter(None, (row.name.ljust(width), row.state.ljust(9), row.where, row.found))))
-    for problem in file.problems:
-        print(_first_line(problem))
+    for problem in _problems(file):
+        print(problem)
 
 
 def _draw(file: EnvsFile, rows: list[Row]) -> None:
@@ -108,5 +113,5 @@ def _draw(file: EnvsFile, rows: list[Row]) -> None:
         table.add_row(Text(row.name), Text(row.state, COLORS[row.state]), Text(row.where), Text(row.found))
     console = Console()
     console.print(table)
-    for problem in file.problems:
-        console.print(Text(_first_line(problem), "red"))
+    for problem in _problems(file):
+        console.print(Text(problem, "red"))
