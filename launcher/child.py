@@ -12,7 +12,9 @@ from typing import Literal
 
 from gym_service_launcher import guard
 from gym_service_launcher.guard import Silence
+from gym_service_launcher.logs import Log
 from gym_service_launcher.output import Output
+from gym_service_launcher.records import Record
 
 # The number under which a child finds the first of the descriptors that are passed to it.
 FIRST_PASSED_FD = 3
@@ -41,6 +43,7 @@ class Child:
         pass_fds: Sequence[int] = (),
         piped: bool = False,
         show: bool = False,
+        name: str = "",
     ) -> None:
         """Start it.
 
@@ -51,6 +54,7 @@ class Child:
             pass_fds: descriptors that it gets as its 3, 4, …; they stay open here.
             piped: give it pipes on stdin and stdout (``take_pipes``); then stderr alone is drained.
             show: copy what it prints to this process's stderr as it comes.
+            name: the name it goes by in ``gym-service ps`` and ``logs``; without one it is in neither.
 
         Raises:
             OSError: it cannot be executed, or ``cwd`` is no folder.
@@ -71,10 +75,16 @@ class Child:
             output, output_fd = pipe(1)
             stdin, to_stdin = pipe(0) if piped else (null, -1)
             stdout, from_stdout = pipe(1) if piped else (output, -1)
-            self._leash = guard.start(argv, env, cwd, [stdin, stdout, output, *pass_fds])
+            self._record = Record() if name else None
+            if self._record:
+                ours.callback(self._record.remove)
+            record_path = self._record.path if self._record else None
+            self._leash = guard.start(argv, env, cwd, [stdin, stdout, output, *pass_fds], record_path)
             self._pipes = from_stdout, to_stdin
             ours.pop_all()
-        self._output = Output(output_fd, show=show)
+        self._output = Output(output_fd, show=show, log=Log(name, self.pid) if name else None)
+        if self._record:
+            self._record.tell(name, Path(argv[0]), self.pid)
 
     @property
     def pid(self) -> int:
@@ -84,6 +94,11 @@ class Child:
     def fileno(self) -> int:
         """What to poll for its end: readable once it is time to ask for ``exit_code``. -1 after ``stop``."""
         return self._leash.fileno()
+
+    @property
+    def calls(self) -> memoryview:
+        """Where to count the calls: ``calls[0]``, 64 bits without a sign. ``gym-service ps`` reads it."""
+        return self._record.calls if self._record else memoryview(bytearray(8)).cast("Q")
 
     def take_pipes(self) -> tuple[int, int]:
         """(read, write) descriptors of its stdout and stdin, not blocking, the caller's to close from here on."""
@@ -128,6 +143,8 @@ class Child:
         if self.rung is None:
             self.rung = self._climb(ask_s, terminate_s)
             self._leash.close()
+            if self._record:
+                self._record.remove()
         return self.rung
 
     def _climb(self, ask_s: float, terminate_s: float) -> Rung:

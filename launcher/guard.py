@@ -27,8 +27,12 @@ _control: socket.socket | None = None
 _of_process = 0  # whose guardian it is: a forked child starts its own
 
 
-def start(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, fds: Sequence[int]) -> "Leash":
+def start(
+    argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, fds: Sequence[int], record: Path | None = None
+) -> "Leash":
     """Have the guardian start a program, with ``fds`` as its 0, 1, 2, …; they stay open here.
+
+    The file ``record`` is removed once nothing of the program is left, also where this process is killed before.
 
     Blocks until it runs: 1 ms, and for the first of a process the start of the guardian, some 30 ms.
 
@@ -39,7 +43,7 @@ def start(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, fds: Se
     with theirs:
         leash = Leash(ours)
         try:
-            _request([theirs.fileno(), *fds], _texts(argv, env, cwd))
+            _request([theirs.fileno(), *fds], _texts(argv, env, cwd, record))
             leash.wait_for_start(argv[0])
         except BaseException:
             leash.close()
@@ -133,8 +137,9 @@ class Leash:
         return bool(data)
 
 
-def _texts(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> bytes:
-    texts = [str(len(argv)), *argv, str(cwd or Path.cwd()), *(f"{name}={value}" for name, value in env.items())]
+def _texts(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, record: Path | None) -> bytes:
+    variables = (f"{name}={value}" for name, value in env.items())
+    texts = [str(len(argv)), *argv, str(cwd or Path.cwd()), str(record or ""), *variables]
     return b"".join(os.fsencode(text) + b"\0" for text in texts)
 
 

@@ -8,7 +8,8 @@ Knows processes and signals. Never knows what a server is for, nor envs.toml.
 
 Contract. On the control socket, fd 3, a stream, come requests to start a server: a header with the size of the rest,
 and beside its first byte the descriptors: the server's *leash*, then what become its fds 0, 1, 2, 3 …. The rest is
-texts, each ended by NUL: the number of arguments, the arguments, the working directory, the environment as NAME=VALUE.
+texts, each ended by NUL: the number of arguments, the arguments, the working directory, a file to remove when all has
+ended (or nothing), the environment as NAME=VALUE.
 
 On a leash the guardian says, a line each: ``pid N`` or ``errno N`` first, ``why WORD`` when asked, ``ended CODE`` at
 last (negative: a signal), once nothing of the server is left. It hears, a byte each: ``t`` SIGTERM, ``k`` kill,
@@ -111,11 +112,12 @@ class Guardian:
         if request is None:
             self._lose_client()
             return
-        (leash_fd, *fds), (argv, cwd, env) = request
-        server = Server(socket.socket(fileno=leash_fd))
+        (leash_fd, *fds), (argv, cwd, record, env) = request
+        server = Server(socket.socket(fileno=leash_fd), record)
         try:
             server.pid = _spawn(argv, cwd, env, fds, self._prctl)
         except OSError as error:
+            server.remove_record()
             server.say("errno %d" % error.errno)
             server.leash.close()
         else:
@@ -172,18 +174,20 @@ class Guardian:
             return  # their ends wake us, and what falls to us from them is swept then
         for fd, server in list(self._leashes.items()):
             if server.exit_code is not None:
-                server.say("ended %d" % server.exit_code)
                 if not server.heard_end:
                     self._poll.unregister(fd)
                 del self._leashes[fd]
+                server.remove_record()
+                server.say("ended %d" % server.exit_code)
                 server.leash.close()
 
 
 class Server:
     """One server and its leash. A child that is not reaped yet: its pid is nobody else's."""
 
-    def __init__(self, leash):
+    def __init__(self, leash, record):
         self.leash = leash
+        self._record = record
         self.pid = 0
         self.exit_code = None
         self.heard_end = False
@@ -210,6 +214,14 @@ class Server:
             os.killpg(self.pid, number)
         except OSError:
             pass  # no such group any more
+
+    def remove_record(self):
+        """Remove the file that says that this server runs."""
+        try:
+            if self._record:
+                os.unlink(self._record)
+        except OSError:
+            pass  # its client has done so
 
     def say(self, line):
         try:
@@ -250,7 +262,7 @@ def _main_thread(pid):
 
 
 def _receive_request(control):
-    """(descriptors, (argv, cwd, env)), or None where the client has closed its end."""
+    """(descriptors, (argv, cwd, record, env)), or None where the client has closed its end."""
     flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
     space = socket.CMSG_SPACE(MAX_FDS * 4)
     data, ancillary, _, _ = control.recvmsg(HEADER.size, space, flags)
@@ -265,8 +277,8 @@ def _receive_request(control):
     if not rest or not fds:
         return None
     count, *texts = rest.split(b"\0")[:-1]
-    argv, cwd, env = texts[: int(count)], texts[int(count)], texts[int(count) + 1 :]
-    return fds, (argv, cwd, dict(item.split(b"=", 1) for item in env))
+    argv, (cwd, record, *env) = texts[: int(count)], texts[int(count) :]
+    return fds, (argv, cwd, record, dict(item.split(b"=", 1) for item in env))
 
 
 def _receive_all(sock, size):

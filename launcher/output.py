@@ -1,4 +1,4 @@
-"""What a child prints: always drained, by one thread, into a bounded tail.
+"""What a child prints: always drained, by one thread, into a bounded tail and a bounded log.
 
 Knows a pipe and its reader. Never knows who prints or why. Python 3.10 and up.
 """
@@ -8,18 +8,21 @@ import sys
 import threading
 import time
 
+from gym_service_launcher.logs import Log
+
 TAIL_BYTES = 65536
 
 
 class Output:
     """The reading end of a pipe, which it owns. A process that prints much can neither block nor fill the memory."""
 
-    def __init__(self, fd: int, *, show: bool = False) -> None:
-        """Begin to drain. ``show`` copies all of it to this process's stderr as it comes."""
+    def __init__(self, fd: int, *, show: bool = False, log: Log | None = None) -> None:
+        """Begin to drain, into ``log`` too. ``show`` copies all of it to this process's stderr as it comes."""
         self._tail = bytearray()
         self._total_bytes = 0
         self._grown = threading.Condition()
         self._show = show
+        self._log = log
         self._thread = threading.Thread(target=self._drain, args=(fd,), name="gym-service output", daemon=True)
         self._thread.start()
 
@@ -57,8 +60,12 @@ class Output:
                     if len(self._tail) > 2 * TAIL_BYTES:
                         del self._tail[:-TAIL_BYTES]
                     self._grown.notify_all()
+                if self._log:
+                    self._log.write(data)
                 if self._show:
                     _copy_to_stderr(data)
+        if self._log:
+            self._log.close()
 
 
 def _text(data: bytes) -> str:

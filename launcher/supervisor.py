@@ -145,6 +145,7 @@ def _over_socket(entry: Entry, executable: Path) -> Link:
                 entry.cwd,
                 pass_fds=(theirs.fileno(),),
                 show=entry.output == "show",
+                name=entry.name,
             )
         except BaseException:
             ours.close()
@@ -160,6 +161,7 @@ def _over_stdio(entry: Entry, executable: Path) -> Link:
         entry.cwd,
         piped=True,
         show=entry.output == "show",
+        name=entry.name,
     )
     return Link(entry, executable, child, pipes=child.take_pipes(), mark=mark)
 

@@ -57,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
     tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="gym-service-tests-")
     name, _, value = MARK.partition("=")
     os.environ[name] = value
+    os.environ["XDG_STATE_HOME"] = os.environ["XDG_RUNTIME_DIR"] = tempfile.tempdir + "-state"
     # The envs.toml of whoever runs the tests is none of theirs.
     os.environ.pop("GYM_SERVICE_ENVS", None)
     # multiprocessing starts its own little process when it is first needed, and keeps it.
@@ -67,6 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
+    shutil.rmtree(os.environ["XDG_STATE_HOME"], ignore_errors=True)
     tempfile.tempdir = None
 
 

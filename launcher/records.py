@@ -1,0 +1,154 @@
+"""Which servers of this user are running: one small file each, which goes with its server.
+
+Knows files and /proc. Never knows what a server is for. Python 3.10 and up.
+
+The file begins with the number of calls so far, which the client counts in shared memory: counting costs nothing, and
+whoever looks (``gym-service ps``) sees it move. The rest is JSON. The guardian removes the file when the server has
+ended, also where the client was killed; a file that outlived even the guardian is known by its process's start time.
+"""
+
+import contextlib
+import json
+import mmap
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gym_service_launcher import folders
+
+RECORD_BYTES = mmap.PAGESIZE
+CALLS_BYTES = 8
+STATES = {"R": "running", "S": "waiting", "D": "waiting for a disk", "T": "stopped", "t": "traced", "Z": "dead"}
+
+
+class Record:
+    """The record of one server, while this process holds it. ``calls[0]`` is the number of calls.
+
+    Where no file can be written ``path`` is None, and only the count counts.
+    """
+
+    def __init__(self) -> None:
+        self.path: Path | None = None
+        self._memory: Any = bytearray(CALLS_BYTES)
+        with contextlib.suppress(OSError):
+            self.path, self._memory = _create()
+        self.calls = memoryview(self._memory)[:CALLS_BYTES].cast("Q")
+
+    def tell(self, name: str, executable: Path, pid: int) -> None:
+        """Say whose it is, once its process runs."""
+        process = _process(pid)
+        if self.path and process:
+            facts = {"name": name, "executable": str(executable), "pid": pid, "client_pid": os.getpid()}
+            content = json.dumps({**facts, "start_time": process.start_time}).encode()
+            if len(content) <= RECORD_BYTES - CALLS_BYTES:
+                self._memory[CALLS_BYTES : CALLS_BYTES + len(content)] = content
+
+    def remove(self) -> None:
+        """Remove the file, unless the guardian has done so."""
+        if self.path:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+
+
+def _create() -> tuple[Path, mmap.mmap]:
+    folder = folders.run_time()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / f"{os.getpid()}-{os.urandom(6).hex()}.server"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        # Its room is taken up front: on a full disk this fails, and no write to the memory can.
+        os.posix_fallocate(fd, 0, RECORD_BYTES)
+        return path, mmap.mmap(fd, RECORD_BYTES)
+    except BaseException:
+        path.unlink()
+        raise
+    finally:
+        os.close(fd)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that runs: what its record says, and what /proc says of its process."""
+
+    name: str
+    executable: str
+    pid: int
+    client_pid: int
+    calls: int
+    age_s: float
+    memory_bytes: int
+    state: str
+    start_time: int  # of the process, in the kernel's ticks since boot: with the pid it names it for all time
+
+
+@dataclass(frozen=True)
+class _Process:
+    state: str
+    start_time: int
+    memory_bytes: int
+
+
+def running() -> list[Running]:
+    """The servers of this user that run, the oldest first. Removes the records of those that do not."""
+    found = []
+    for path in folders.run_time().glob("*.server"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            content = path.read_bytes()
+            facts = json.loads(content[CALLS_BYTES:].rstrip(b"\0") or b"{}")
+            process = _process(facts["pid"]) if facts else None
+            if process and process.start_time == facts["start_time"]:
+                found.append(_running(facts, int.from_bytes(content[:CALLS_BYTES], sys.byteorder), process))
+            elif facts or not _exists(int(path.name.partition("-")[0])):
+                path.unlink()
+    return sorted(found, key=lambda server: -server.age_s)
+
+
+def stop(server: Running) -> bool:
+    """Ask a server to end, with SIGTERM; its client's next call says so. False where it has ended already."""
+    try:
+        pidfd = os.pidfd_open(server.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        # Looked at after the pidfd is held: what it names now is the process that the record means, or is not.
+        process = _process(server.pid)
+        if process is None or process.start_time != server.start_time:
+            return False
+        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(pidfd)
+    return True
+
+
+def _running(facts: dict[str, Any], calls: int, process: _Process) -> Running:
+    uptime_s = float(Path("/proc/uptime").read_text().split()[0])
+    return Running(
+        name=facts["name"],
+        executable=facts["executable"],
+        pid=facts["pid"],
+        client_pid=facts["client_pid"],
+        calls=calls,
+        # Not by the wall clock, which may be set.
+        age_s=max(0.0, uptime_s - process.start_time / os.sysconf("SC_CLK_TCK")),
+        memory_bytes=process.memory_bytes,
+        state=STATES.get(process.state, process.state),
+        start_time=process.start_time,
+    )
+
+
+def _process(pid: int) -> _Process | None:
+    """What /proc says of a process; None where it has ended, or where there is no /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else _Process(fields[0], int(fields[19]), int(fields[21]) * mmap.PAGESIZE)
+
+
+def _exists(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
