@@ -42,7 +42,9 @@ __all__ = [
 class CallTimeout(GymServiceError):
     """A call took longer than its timeout. The server is stopped and the env stays closed.
 
-    Attributes: ``during`` (the call), ``timeout_s`` (seconds), ``tail`` (the end of what the server printed).
+    Attributes: ``during`` (the call), ``timeout_s`` (seconds), ``silence`` (``stopped``: from outside; ``blocked``: its
+    main thread was waiting; ``busy``: it was computing; ``silent``: nobody can say), ``stack`` (where its Python code
+    was), ``tail`` (the end of what it printed).
     """
 
 

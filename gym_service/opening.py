@@ -7,12 +7,15 @@ Python 3.10 and up.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
+from textwrap import indent
 from typing import Any
 
 from gym_service_launcher import supervisor
 from gym_service_launcher.config import Entry
 from gym_service_launcher.dial import RemoteLink, dial
 from gym_service_launcher.supervisor import Link
+from gymnasium.error import UnregisteredEnv
 
 from gym_service import channel, messages
 from gym_service.client.connection import Connection, one
@@ -38,7 +41,13 @@ def open_env(entry: Entry, kwargs: Mapping[str, Any], remake: tuple[Callable[...
     """
     connection, description = connect(entry, kwargs)
     try:
-        return RemoteEnv(connection, description, timeouts=asdict(entry.timeouts), remake=remake)
+        return RemoteEnv(
+            connection,
+            description,
+            timeouts=asdict(entry.timeouts),
+            remake=remake,
+            restart=partial(connect, entry, kwargs) if entry.restart == "on-reset" else None,
+        )
     except BaseException:
         connection.close(entry.timeouts.close)
         raise
@@ -76,13 +85,14 @@ def _make(link: Link | RemoteLink, entry: Entry, recipe: Encoder, deadline: floa
     except (ServerCrashed, ConnectionLost) as error:
         raise link.failed_to_start("") from error
     except CallTimeout as error:
+        where = f"; its Python code was here:\n{indent(error.stack, '    ')}" if error.stack else ""
         raise link.failed_to_start(
-            f"it was not up after {entry.timeouts.start:g} s",
+            f"it was not up after {entry.timeouts.start:g} s ({error.silence}){where}",
             "a longer one, timeouts = { start = … }, if it was still at work",
         ) from error
     except EnvError as error:
         connection.close(entry.timeouts.close)
-        raise _explained(error, link) from error.__cause__
+        raise _explained(error, entry, link) from error.__cause__
     except BaseException:
         connection.close(0.0)
         raise
@@ -95,12 +105,24 @@ def _channel_of(link: Link | RemoteLink) -> channel.Channel:
     return channel.over_pipes(*link.pipes)
 
 
-def _explained(error: EnvError, link: Link | RemoteLink) -> GymServiceError:
+def _explained(error: EnvError, entry: Entry, link: Link | RemoteLink) -> GymServiceError:
     """An import that failed in the target is a start that failed; anything else is the simulator's own word."""
+    if isinstance(error, UnregisteredEnv):
+        text = f'{error}\n  try: imports = ["…"] with the module that registers it, or another id'
+        return type(error)(text, **vars(error))
     if not isinstance(error, ImportError):
         return error
-    found = ", or name its folder in pythonpath = […]" if isinstance(link, Link) else ""
-    return link.failed_to_start(
-        f"{error.type_name}: {error.message}",
-        f"install it for {link.executable}{found}; modules that register ids belong in imports = […]",
-    )
+    reason = f"{error.type_name}: {error.message}"
+    if not any(f"'{module}'" in error.message for module in entry.imports):  # else where it stands is known
+        reason += "".join(f"\n    {line}" for line in error.remote_traceback.splitlines())
+    return link.failed_to_start(reason, _import_advice(error, entry, link))
+
+
+def _import_advice(error: EnvError, entry: Entry, link: Link | RemoteLink) -> str:
+    if not isinstance(link, Link):
+        return "install it where that server runs"
+    if not isinstance(error, ModuleNotFoundError):  # it is there, and something that it needs is not: a library, say
+        return link.by_hand()
+    missing = [str(path) for path in entry.pythonpath if not path.exists()]
+    gone = f" ({', '.join(missing)} is not there)" if missing else ""
+    return f"install it for {link.executable}, or name its folder in pythonpath = […]{gone}"

@@ -21,9 +21,9 @@ FIRST_PASSED_FD = 3
 # How long after the end of a process its last words may take to arrive.
 LAST_WORDS_S = 0.5
 # How long a process may take to write down its Python stack.
-STACK_S = 0.5
+STACK_S = 0.25
 # How long the kernel may take to kill.
-KILL_S = 2.0
+KILL_S = 1.0
 
 Rung = Literal["ended by itself", "asked", "terminated", "killed", "unkillable"]
 
@@ -132,7 +132,7 @@ class Child:
         before = self._output.total_bytes
         self._leash.order("d")
         # The stack of the main thread is written last, and ends in the program itself.
-        return self._output.wait_for(b"__main__.py", before, STACK_S)
+        return self._output.wait_for(b"in <module>\n", before, STACK_S)
 
     def stop(self, ask_s: float, terminate_s: float) -> Rung:
         """Climb the ladder until it has ended: wait for the end it was asked for, SIGTERM, SIGKILL.

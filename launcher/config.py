@@ -8,6 +8,7 @@ broken entry is its error, and its neighbours stay usable.
 """
 
 import json
+import math
 import os
 import re
 import sys
@@ -111,7 +112,9 @@ class EnvsFile:
 
 def _timeouts(value: object, place: Place) -> Timeouts:
     limits = {limit.name: keys.seconds for limit in fields(Timeouts)}
-    return Timeouts(**keys.read(keys.table(value, place), limits, place))
+    # In Python None is the natural word for no limit, as inf is in TOML.
+    given = {name: math.inf if limit_s is None else limit_s for name, limit_s in keys.table(value, place).items()}
+    return Timeouts(**keys.read(given, limits, place))
 
 
 SECTIONS = ("envs", "interpreters")
@@ -139,7 +142,7 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
         "command": keys.later(()),
         "transport": keys.one_of("unix", "stdio"),
         "timeouts": _timeouts,
-        "restart": keys.later("never"),
+        "restart": keys.one_of("never", "on-reset"),
         "prefork": keys.later(False),
         "workers": keys.later(1),
         "frames": keys.later("raw"),

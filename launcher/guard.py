@@ -103,7 +103,11 @@ class Leash:
             pass
 
     def close(self) -> None:
-        """Let go: whatever is left of the server is killed."""
+        """Let go: whatever is left of the server is killed. Also where a forked child holds a copy of the leash."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the guardian was first
         self._socket.close()
 
     def _line(self, words: tuple[str, ...], timeout_s: float) -> tuple[str, str] | None:

@@ -55,17 +55,37 @@ class Link:
         reason = reason or (ending(exit_code) if report.problem is None else report.problem)
         text = f"the server of {self.entry.name!r} did not start: {reason}"
         text += f"\n  interpreter: {self.executable}\n  command: {shlex.join(self.child.argv)}{_shown(tail)}"
-        text += f"\n  try: {report.advice or advice or 'run the command above by hand and read what it says'}"
+        text += f"\n  try: {report.advice or advice or self.by_hand()}"
         argv, python = self.child.argv, str(self.executable)
         return ServerStartError(text, argv=argv, interpreter=python, exit_code=exit_code, tail=tail)
 
+    def by_hand(self) -> str:
+        """What to type to see the simulator load, or fail to, without a server around it."""
+        importable = os.pathsep.join(map(str, self.entry.pythonpath))
+        modules = ", ".join(self.entry.imports) or self.entry.api or "gymnasium"
+        command = shlex.join([str(self.executable), "-c", f"import {modules}"])
+        return f"PYTHONPATH={shlex.quote(importable)} {command}" if importable else command
+
     def close(self, ask_s: float) -> None:
-        """See the process to its end; its channel must be closed already. Blocks for at most ask_s + TERMINATE_S."""
-        self.child.stop(ask_s, TERMINATE_S)
+        """See the process to its end; its channel must be closed already.
+
+        Blocks for at most ``ask_s`` + TERMINATE_S seconds; with 0 it is killed at once.
+        """
+        self.child.stop(ask_s, TERMINATE_S if ask_s > 0 else 0.0)
 
     def tail(self) -> str:
         """The end of what the server printed."""
         return self.child.tail()
+
+    def silence(self) -> tuple[str, str]:
+        """Why the server says nothing, in a word, and its Python stack; only for one that is to be stopped."""
+        word = self.child.why_silent()
+        return word, "" if word == "stopped" else self.child.python_stack()
+
+    @property
+    def calls(self) -> memoryview:
+        """Where to count the calls."""
+        return self.child.calls
 
 
 def _shown(tail: str) -> str:
@@ -80,10 +100,15 @@ def launch(entry: Entry, progress: Callable[[str], None]) -> Link:
     Blocks while the interpreter is looked for, and for as long as a venv of ``requires`` takes to build.
 
     Raises:
-        ConfigError: the interpreter is not there, or the venv cannot be built.
+        ConfigError: the interpreter or the working directory is not there, or the venv cannot be built.
         ServerStartError: it cannot be executed.
     """
     refuse_windows()
+    if entry.cwd is not None and not entry.cwd.is_dir():
+        text = (
+            f"the working directory of {entry.name!r} is no folder: {entry.cwd}\n  try: another cwd, or none for yours"
+        )
+        raise ConfigError(text, file=None, key="cwd")
     executable = executable_of(entry, progress)
     start = _over_stdio if entry.transport == "stdio" else _over_socket
     try:

@@ -25,7 +25,7 @@ MADE_BYTES = 32
 # 128 bits: beyond guessing, online and off.
 LEAST_BYTES = 16
 # A file that is longer is something else than a token.
-MOST_CHARS = 4096
+MOST_BYTES = 4096
 
 
 class Token:
@@ -68,14 +68,19 @@ def read(file: Path) -> Token:
         raise _refused(file, "is not there", "start the server first, as the same user: it makes one") from None
     except OSError as error:
         raise _refused(file, f"cannot be read: {error.strerror}", "a file of your own") from error
-    with open(fd, "rb") as opened:
-        state = os.fstat(fd)
-        if not stat.S_ISREG(state.st_mode):
-            raise _refused(file, "is no regular file")
-        if state.st_mode & 0o077:
-            mode = f"{stat.S_IMODE(state.st_mode):04o}"
-            raise _refused(file, f"may be read by others than its owner (mode {mode})", f"chmod 600 {file}")
-        return Token(_decoded(opened.read(MOST_CHARS), file), file)
+    try:
+        _check(os.fstat(fd), file)
+        return Token(_decoded(os.read(fd, MOST_BYTES), file), file)
+    finally:
+        os.close(fd)
+
+
+def _check(state: os.stat_result, file: Path) -> None:
+    if not stat.S_ISREG(state.st_mode):
+        raise _refused(file, "is no regular file")
+    if state.st_mode & 0o077:
+        mode = f"{stat.S_IMODE(state.st_mode):04o}"
+        raise _refused(file, f"may be read by others than its owner (mode {mode})", f"chmod 600 {file}")
 
 
 def read_or_make(file: Path) -> Token:

@@ -36,6 +36,8 @@ from gym_service.wire import BOUND_BYTES, BadFrame, Frame, WrongVersion, frame_b
 
 T = TypeVar("T")
 
+SHOWN_LINES = 40
+
 
 class Peer(Protocol):
     """Whoever knows the server as a process, or as a host."""
@@ -49,6 +51,16 @@ class Peer(Protocol):
     def tail(self) -> str:
         """The end of what the server printed, as far as it is known here."""
 
+    def silence(self) -> tuple[str, str]:
+        """Why the server says nothing: a word (``stopped``, ``blocked``, ``busy``, ``silent``) and its Python stack.
+
+        May block for half a second, and wakes calls that sleep: only for a server that is to be stopped.
+        """
+
+    @property
+    def calls(self) -> memoryview:
+        """Where to count the calls, at index 0."""
+
 
 class Connection:
     """A channel with a server at its other end. One call at a time: a second thread's call waits for the first."""
@@ -60,12 +72,9 @@ class Connection:
         self._turn = threading.Lock()
         self._process_id = os.getpid()
         self._call_id = 0
+        self._calls = peer.calls
         self._closed_by = ""  # empty while it is open
-
-    @property
-    def closed(self) -> bool:
-        """Whether no call can be made any more."""
-        return bool(self._closed_by)
+        self.failure = ""  # what closed it, where that was no close()
 
     def call(self, kind: int, arguments: Encoder, timeout_s: float, read: Callable[[Frame], T]) -> T:
         """Make one call and read its reply.
@@ -130,6 +139,7 @@ class Connection:
         if os.getpid() != self._process_id:
             return
         warned: list[tuple[str, str]] = []
+        deadline = time.monotonic() + ask_s
         if not self._closed_by and self._turn.acquire(blocking=False):
             try:
                 self._ask_to_close(ask_s, warned)
@@ -137,7 +147,7 @@ class Connection:
                 self._turn.release()
         self._closed_by = self._closed_by or "it was closed with close()"
         self._channel.close()
-        self._peer.close(ask_s)
+        self._peer.close(max(0.0, deadline - time.monotonic()))
         _warn(warned)
 
     def _exchange(
@@ -150,6 +160,7 @@ class Connection:
     ) -> T:
         deadline = _deadline(timeout_s)
         self._call_id = (self._call_id + 1) & 0xFFFFFFFF
+        self._calls[0] = self._call_id
         self._channel.send(frame_bytes(kind, self._call_id, arguments.head, arguments.buffers), deadline)
         parts: list[Any] = []
         while True:
@@ -198,7 +209,8 @@ class Connection:
 
     def _fail(self, error: BaseException) -> BaseException:
         """Close for good: whatever the stream still holds is nobody's answer any more."""
-        self._closed_by = self._closed_by or f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        self.failure = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        self._closed_by = self._closed_by or self.failure
         self._channel.close()
         self._peer.close(0.0)
         return error
@@ -211,10 +223,25 @@ class Connection:
 
     def _timed_out(self, during: str, timeout_s: float) -> CallTimeout:
         tail = self._peer.tail()
-        text = f"{during} took longer than its timeout of {timeout_s:g} s; the server is stopped"
-        text += "".join(f"\n    {line}" for line in tail[-2000:].splitlines())
+        silence, stack = self._peer.silence()
+        text = f"{during} took longer than its timeout of {timeout_s:g} s; {_SILENCES[silence]}, and has been stopped"
+        text += _block("where its Python code was", stack) + _block("the end of its output", tail)
         text += f"\n  try: a longer timeout, timeouts = {{ {during} = … }}, or inf for none"
-        return CallTimeout(text, during=during, timeout_s=timeout_s, tail=tail)
+        facts = {"during": during, "timeout_s": timeout_s, "silence": silence, "stack": stack, "tail": tail}
+        return CallTimeout(text, **facts)
+
+
+_SILENCES = {
+    "stopped": "the server had been stopped from outside (SIGSTOP, a debugger)",
+    "blocked": "the server was blocked (its main thread was waiting)",
+    "busy": "the server was busy (its main thread was computing)",
+    "silent": "the server was silent",
+}
+
+
+def _block(title: str, text: str) -> str:
+    lines = text.strip().splitlines()[-SHOWN_LINES:]
+    return f"\n  {title}:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
 
 
 def _deadline(timeout_s: float) -> float | None:

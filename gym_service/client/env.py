@@ -18,6 +18,7 @@ from gymnasium.spaces import GraphInstance
 
 from gym_service import messages
 from gym_service.client.connection import Connection, fields, one
+from gym_service.client.restarts import Restarts
 from gym_service.client.spaces import space_from
 from gym_service.encoder import Encoder
 from gym_service.errors import CannotCross
@@ -32,6 +33,8 @@ NOT_FORWARDED = {"seed"}
 LOCAL = {"action_space", "observation_space", "metadata", "render_mode", "reward_range"}
 
 Timeouts = Mapping[str, float]  # seconds, by the name of the call; math.inf for none
+# Starts a server that makes the env: the connection to it, and its description.
+Opening = Callable[[], tuple[Connection, Mapping[str, Any]]]
 
 
 class RemoteEnv(gymnasium.Env[Any, Any]):
@@ -52,6 +55,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         *,
         timeouts: Timeouts = MappingProxyType({}),
         remake: tuple[Callable[..., Any], tuple[Any, ...]] | None = None,
+        restart: Opening | None = None,
     ) -> None:
         """Hold an env that a server has made.
 
@@ -60,13 +64,20 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             description: the server's answer to MAKE.
             timeouts: seconds for reset, step, render, call and close; what is missing has no limit.
             remake: what a pickled or copied env calls to start a server of its own.
+            restart: starts another server for the next reset() after one has failed; None for never.
         """
-        self._connection = connection
         self._timeouts = dict(timeouts)
         self._remake = remake
+        self._restart = restart
+        self._restarts = Restarts()
+        self._spec: EnvSpec | None = None
+        self._attach(connection, description)
+
+    def _attach(self, connection: Connection, description: Mapping[str, Any]) -> None:
+        """Hold the env of a server that has just made it."""
+        self._connection = connection
         self._target = description["target"]
         self._remote_spec = description["spec"]
-        self._spec: EnvSpec | None = None
         self._layout = compile_layout(description["observation_space"])
         self._action_layout = compile_layout(description["action_space"])
         for layout in (self._layout, self._action_layout):
@@ -89,9 +100,12 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         """Begin an episode: (observation, info), as the simulator gives them.
 
         ``seed`` seeds the simulator, and this object's own ``np_random``, as Gymnasium's contract asks. ``options``
-        that a simulator of before gym 0.26 cannot take are an EnvValueError.
+        that a simulator of before gym 0.26 cannot take are an EnvValueError. With ``restart = "on-reset"`` it starts
+        another server where the last one has failed; unseeded, if no seed is given.
         """
         super().reset(seed=seed)
+        if self._restart and self._connection.failure:
+            self._start_again(self._restart)
         arguments = encode(("$.seed", seed), ("$.options", options))
         observation, info = self._call(messages.RESET, arguments, lambda frame: fields(frame, 2))
         return observation, info
@@ -195,6 +209,11 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         return f"<RemoteEnv {self._target['env']} in Python {self._target['python']}, {self._target['api']}>"
 
     # ------------------------------------------------------------------------------------------------------------
+
+    def _start_again(self, opening: Opening) -> None:
+        self._restarts.next(self._connection.failure)
+        self._finalizer.detach()  # what it would close has failed, and its server is gone
+        self._attach(*opening())
 
     def _call(self, kind: int, arguments: Encoder, read: Callable[[Frame], Any]) -> Any:
         return self._connection.call(kind, arguments, self._timeout_s(messages.CALL_NAMES[kind]), read)

@@ -5,6 +5,7 @@ Python 3.6 and up.
 """
 
 import faulthandler
+import signal
 import warnings
 
 from gym_service import messages
@@ -19,11 +20,14 @@ from gym_service.wire import BOUND_BYTES, frame_bytes
 # A list of rendered frames larger than this is sent in several messages.
 PART_BYTES = 16 * 2**20
 MAX_WARNINGS = 100
+# Asks for the Python stack of a server that is silent; launcher/guardian.py sends it.
+DUMP_SIGNAL = signal.SIGRTMAX - 2 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
 
 
 def serve(channel, allow_import):
     """Answer the calls that come over the channel until it ends. Then the env is closed."""
     faulthandler.enable()  # a native crash leaves its stack on stderr, which the client keeps
+    faulthandler.register(DUMP_SIGNAL)
     server = Server(channel, allow_import)
     warnings.showwarning = server.note_warning
     try:
@@ -137,7 +141,7 @@ class Server:
         return self._stepped(self._adapter.step(fields.take()))
 
     def _step_packed(self, frame):
-        return self._stepped(self._adapter.step(self._action_layout.unpack(frame.head, 0, frame.buffers)))
+        return self._stepped(self._adapter.step(messages.unpack_action(self._action_layout, frame.head, frame.buffers)))
 
     def _stepped(self, result):
         encoder = messages.pack_step(self._layout, result) if self._layout else None

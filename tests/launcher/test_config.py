@@ -326,7 +326,6 @@ MISTAKES = [
             "prefork": "true",
             "workers": "4",
             "frames": '"jpeg"',
-            "restart": '"on-reset"',
             "tls_ca": '"ca.pem"',
             "tls_sha256": '"00"',
             "command": '["ssh", "sim-host"]',
