@@ -1,0 +1,145 @@
+"""Servers that stay, as processes of their own: what they print, and how they end.
+
+Knows the command line of gym-service and pipes. Python 3.10 and up.
+"""
+
+import contextlib
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+import venv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+REPOSITORY = Path(__file__).absolute().parent.parent
+COMMAND = (sys.executable, "-m", "gym_service_launcher")
+# For what is there in a second on a machine with nothing else to do.
+PATIENCE_S = 20.0
+
+
+class Serving:
+    """A process that listens, and what it has printed so far, both streams together."""
+
+    def __init__(self, argv: Sequence[str], cwd: Path = REPOSITORY) -> None:
+        self.process = subprocess.Popen(
+            argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.lines: list[str] = []
+        self._queue: queue.Queue[str] = queue.Queue()
+        assert self.process.stdout
+        assert self.process.stderr
+        self._readers = [self._read(stream) for stream in (self.process.stdout, self.process.stderr)]
+        self.address = ""
+
+    def _read(self, stream: IO[str]) -> threading.Thread:
+        def read() -> None:
+            for line in stream:
+                self._queue.put(line.rstrip("\n"))
+
+        thread = threading.Thread(target=read, daemon=True)
+        thread.start()
+        return thread
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+    def until(self, pattern: str) -> str:
+        """The first line from here on in which the pattern is found. Blocks until it is printed."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                self.lines.append(self._queue.get(timeout=max(deadline - time.monotonic(), 0.0)))
+            except queue.Empty:
+                shown = "\n".join(self.lines)
+                raise AssertionError(f"{pattern!r} was not printed within {PATIENCE_S:g} s, but:\n{shown}") from None
+            if re.search(pattern, self.lines[-1]):
+                return self.lines[-1]
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send it a signal, and see it to its end: its exit code."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self) -> int:
+        code = self.process.wait(PATIENCE_S)
+        for reader in self._readers:
+            reader.join(PATIENCE_S)
+        while not self._queue.empty():
+            self.lines.append(self._queue.get())
+        return code
+
+
+@contextmanager
+def started(argv: Sequence[str], address: str = r"^(tcp://\S+)$|listening at (tcp://\S+)") -> Iterator[Serving]:
+    """The process, once it has printed its address."""
+    serving = Serving(argv)
+    try:
+        found = re.search(address, serving.until(address))
+        assert found
+        serving.address = found[1] or found[2]
+        yield serving
+    finally:
+        if serving.process.poll() is None:
+            serving.process.terminate()
+        serving.ended()
+        for stream in (serving.process.stdout, serving.process.stderr):
+            assert stream
+            stream.close()
+
+
+@contextmanager
+def running(python: str | Path = sys.executable, tcp: str = "127.0.0.1:0") -> Iterator[Serving]:
+    """``gym-service run``."""
+    with started([*COMMAND, "run", "--python", str(python), "--tcp", tcp]) as serving:
+        yield serving
+
+
+def venv_with(folder: Path, module: Path) -> Path:
+    """The Python of a venv that has what this one has, and a module besides."""
+    venv.create(folder, symlinks=True)
+    site = next(folder.glob("lib/python*/site-packages"))
+    (site / "ours.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (site / module.name).write_bytes(module.read_bytes())
+    return folder / "bin/python"
+
+
+def is_alive(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def connected(address: str) -> socket.socket:
+    """A bare connection, which says nothing by itself."""
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    return socket.create_connection((host, int(port)), PATIENCE_S)
+
+
+def rest_of(sock: socket.socket) -> tuple[bytes, float]:
+    """What still comes until the other side closes, and how long that took, in seconds."""
+    begun = time.monotonic()
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while data := sock.recv(4096):
+            received += data
+    return received, time.monotonic() - begun
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def environment_without_screen() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
