@@ -12,6 +12,7 @@ from gym_service.spaces import CannotDescribe
 from gym_service.values import BadValue, CannotEncode
 
 TEXT_CHARS = 65536
+_NOT_SHOWN = ("gym_service", "importlib")
 _KNOWN_MODULES = ("builtins", "gymnasium.error", "gym.error")
 
 
@@ -50,7 +51,11 @@ def _message(error):
 
 
 def _traceback(error):
-    return _bounded("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+    """From the first frame on that is not the server's own, nor the import's; all of them where there is no other."""
+    step = error.__traceback__
+    while step is not None and step.tb_frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_SHOWN:
+        step = step.tb_next
+    return _bounded("".join(traceback.format_exception(type(error), error, step or error.__traceback__)))
 
 
 def _bounded(text):

@@ -113,7 +113,8 @@ def _libraries(api):
         found = True
         yield library
     if not found:
-        raise ModuleNotFoundError("%s is not installed in this interpreter" % (api or "neither gymnasium nor gym"))
+        what = "%s is not" % api if api else "neither gymnasium nor gym is"
+        raise ModuleNotFoundError("%s installed in this interpreter" % what)
 
 
 def _make_registered(library, env_id, kwargs, max_episode_steps):
