@@ -37,15 +37,21 @@ class Encoder:
         self.head = bytearray()
         self.buffers = []
         self.replaced = []  # (path, type name) of each value that became an Opaque
-        self.largest = (0, "$")  # (size, path) of the largest single array or text, for the error about the bound
+        self.largest = (0, "$")  # (size, path) of the largest array, text or run of small values: for the bound's error
         self._path = []
+        self._inside = []  # the ids of the containers on the path
         self._opaque = False
 
     def add(self, value, root="$", opaque=False):
         """Append one value. With ``opaque``, what cannot cross becomes an ``Opaque``; else raises CannotEncode."""
         self._path[:] = [root]
+        del self._inside[:]
         self._opaque = opaque
+        before = len(self.head)
         self._put(value)
+        size = len(self.head) - before
+        if size > 2 * self.largest[0]:  # many small ones: no single one is to blame
+            self.largest = (size, root)
         return self
 
     @property
@@ -85,7 +91,7 @@ class Encoder:
         self.head += b"c" + _complex.pack(value.real, value.imag)
 
     def _put_str(self, value):
-        self._put_bytes_as(b"s", value.encode("utf-8", "surrogatepass"))
+        self._put_bytes_as(b"s", str.encode(value, "utf-8", "surrogatepass"))
 
     def _put_numpy_str(self, value):
         self._put_bytes_as(b"u", value.encode("utf-8", "surrogatepass"))
@@ -128,28 +134,40 @@ class Encoder:
     def _put_items(self, tag, items):
         if not self._enter(items):
             return
+        items = list(items)  # a subclass may count other than it iterates, and a simulator's thread may append
         self.head += tag + _count.pack(len(items))
         for index, item in enumerate(items):
             self._path[-1] = index
             self._put(item)
-        self._path.pop()
+        self._leave()
 
     def _put_dict(self, value):
         if not self._enter(value):
             return
-        self.head += b"d" + _count.pack(len(value))
-        for key, item in value.items():
+        items = list(value.items())
+        self.head += b"d" + _count.pack(len(items))
+        for key, item in items:
             self._path[-1] = key
             self._put(key)
             self._put(item)
-        self._path.pop()
+        self._leave()
 
     def _enter(self, value):
-        if len(self._path) > MAX_DEPTH:
-            self._refuse(value, "nested deeper than %d levels (does it hold itself?)" % MAX_DEPTH)
+        # By identity, at the first return: parents and children that know each other would else be written out
+        # 2**MAX_DEPTH times before the depth stops them all.
+        if id(value) in self._inside:
+            self._refuse(value, "it holds itself")
             return False
+        if len(self._inside) >= MAX_DEPTH:
+            self._refuse(value, "nested deeper than %d levels" % MAX_DEPTH)
+            return False
+        self._inside.append(id(value))
         self._path.append(None)
         return True
+
+    def _leave(self):
+        self._inside.pop()
+        self._path.pop()
 
     def _put_scalar(self, value):
         dtype = dtype_text(value.dtype)
@@ -188,10 +206,10 @@ class Encoder:
             return
         self.head += b"o"
         self._put_shape(value.shape)
-        for index, item in enumerate(np.asarray(value).ravel()):
-            self._path[-1] = index
+        for index, item in zip(np.ndindex(*value.shape), np.asarray(value).ravel()):
+            self._path[-1] = index[0] if len(index) == 1 else index
             self._put(item)
-        self._path.pop()
+        self._leave()
 
     def _put_shape(self, shape):
         self.head += struct.pack("<B%dQ" % len(shape), len(shape), *shape)
@@ -220,22 +238,17 @@ _PUT = {
 }
 _PUT.update((cls, Encoder._put_scalar) for cls in _NUMPY_SCALARS)
 
-# numpy first: numpy.float64 is a float and numpy.str_ is a str by inheritance.
-_SUBCLASSES = (np.ndarray, np.str_, np.bytes_, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
-
 
 def _put_for_subclass(value):
-    """The way of the nearest type below a value's own."""
+    """The way of the nearest type below a value's own. Asks the type alone: a proxy's __class__ may lie or raise."""
     if is_graph(value):
         return Encoder._put_graph
-    if isinstance(value, np.generic) and not isinstance(value, (np.str_, np.bytes_)):
-        return Encoder._put_scalar
-    for cls in _SUBCLASSES:
-        if isinstance(value, cls):
+    for cls in type(value).__mro__:
+        if cls in _PUT:
             return _PUT[cls]
     return _put_unknown
 
 
 def _put_unknown(encoder, value):
-    hint = "; pass .numpy() instead" if hasattr(value, "numpy") else ""
+    hint = "; pass .numpy() instead" if hasattr(type(value), "numpy") else ""
     encoder._refuse(value, "this type has no form on the wire" + hint)

@@ -6,6 +6,7 @@ Python 3.6 and up; runs on both sides.
 """
 
 import struct
+import sys
 
 import numpy as np
 
@@ -88,10 +89,14 @@ class Reader:
         return np.bytes_(self._counted())
 
     def _take_opaque(self, depth):
-        parts = self._take(depth), self._take(depth)
-        if not all(type(part) is str for part in parts):
-            raise ValueError("an Opaque of two texts was announced")
-        return Opaque(*parts)
+        return Opaque(self._text(), self._text())
+
+    def _text(self):
+        """A str with its tag, where nothing else may stand: another Opaque, say, would nest without a bound."""
+        if self._head[self._at] != ord("s"):
+            raise ValueError("a text was due")
+        self._at += 1
+        return self._take_str(0)
 
     def _items(self, depth):
         count = self._unpack(_count)[0]
@@ -143,17 +148,20 @@ class Reader:
 
     def _take_scalar(self, depth):
         dtype = self._dtype()
+        if dtype.kind in "SU":  # these have tags of their own
+            raise ValueError("a scalar of dtype %s" % dtype)
         return np.frombuffer(self._bytes(dtype.itemsize), dtype)[0]
 
     def _take_array(self, depth):
         dtype, shape = self._dtype(), self._shape()
         size = element_count(shape) * dtype.itemsize
         if size == 0:
-            return np.empty(shape, dtype)
+            # Not np.empty: it allocates one element even where there is none, and one "<U99999999" is 400 MB.
+            return np.ndarray(shape, dtype, bytearray())
         if size > len(self._head) - self._at:
             raise ValueError("an array of %d bytes announced, %d left" % (size, len(self._head) - self._at))
         start, self._at = self._at, self._at + size
-        return np.ndarray(shape, dtype, self._head, start).copy()
+        return _readable(np.ndarray(shape, dtype, self._head, start).copy())
 
     def _take_large_array(self, depth):
         dtype, shape = self._dtype(), self._shape()
@@ -162,17 +170,27 @@ class Reader:
         buffer = self._buffers.pop()
         if element_count(shape) * dtype.itemsize != len(buffer):
             raise ValueError("an array of %s %s in a buffer of %d bytes" % (shape, dtype, len(buffer)))
-        return np.ndarray(shape, dtype, buffer)
+        return _readable(np.ndarray(shape, dtype, buffer))
 
     def _take_object_array(self, depth):
         shape = self._shape()
         count = element_count(shape)
         if depth >= MAX_DEPTH or count > len(self._head) - self._at:
             raise ValueError("an object array of %d elements in %d bytes" % (count, len(self._head) - self._at))
+        # First the items, then their memory: nested arrays that each announce the rest of the head would else
+        # allocate it a hundred times over.
+        items = [self._take(depth + 1) for _ in range(count)]
         flat = np.empty(count, object)
-        for index in range(count):
-            flat[index] = self._take(depth + 1)
+        for index, item in enumerate(items):
+            flat[index] = item
         return flat.reshape(shape)
+
+
+def _readable(array):
+    """The array, unless it holds text that numpy could not read: it raises SystemError when an element is looked at."""
+    if array.dtype.kind == "U" and array.reshape(-1).view(array.dtype.str[0] + "u4").max() > sys.maxunicode:
+        raise ValueError("an array of texts with characters that do not exist")
+    return array
 
 
 _TAKE = {

@@ -22,8 +22,11 @@ MAX_DEPTH = 100
 MAX_DIMENSIONS = 32
 REPR_CHARS = 200
 
+# Lengths and multiples are bounded because old numpy does not check them: "<U999999999" has a negative size there,
+# and "<M8[3000000000s]" a negative unit. A unit of no length, "<M8[0s]", is accepted to this day.
 ALLOWED_DTYPE = re.compile(
-    r"[<>|](?:b1|[iu][1248]|f(?:2|4|8|12|16)|c(?:8|16|24|32)|[SU][1-9]\d{0,8}|[mM]8(?:\[\w+\])?)"
+    r"[<>|](?:b1|[iu][1248]|f(?:2|4|8|12|16)|c(?:8|16|24|32)|[SU][1-9]\d{0,7}"
+    r"|[mM]8(?:\[(?:[1-9]\d{0,8})?(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?)"
 )
 
 _DTYPE_TEXTS = {}
@@ -95,7 +98,7 @@ def dtype_text(dtype):
 
 def is_graph(value):
     """Whether a value is gym's or Gymnasium's GraphInstance, whichever of the two is installed here."""
-    return type(value).__name__ == "GraphInstance" and getattr(value, "_fields", ()) == GRAPH_FIELDS
+    return type(value).__name__ == "GraphInstance" and getattr(type(value), "_fields", ()) == GRAPH_FIELDS
 
 
 def element_count(shape):

@@ -14,11 +14,12 @@ import struct
 
 import numpy as np
 
+from gym_service.values import LARGE_BYTES
+
 MAGIC = b"gS"
 VERSION = 1
 HEADER = struct.Struct("<2sBBIII")
 ROOM_BYTES = 65536
-MAX_BUFFERS = 65536
 # Beside what the layouts need: infos, rendered frames, the results of calls.
 BOUND_BYTES = 64 * 2**20
 
@@ -98,7 +99,7 @@ class Decoder:
         """Parse a header with its sizes and head once they are all there; else make room for the rest of them."""
         have = self._end - self._start
         if have < HEADER.size:
-            self._check_magic(have)
+            self._check_beginning(have)
             return self._make_room(HEADER.size)
         magic, version, kind, call_id, head_bytes, count = HEADER.unpack_from(self._room, self._start)
         self._check(magic, version, head_bytes, count)
@@ -106,6 +107,8 @@ class Decoder:
         if have < head_at:
             return self._make_room(head_at)
         sizes = struct.unpack_from("<%dQ" % count, self._room, self._start + HEADER.size)
+        if count and min(sizes) < LARGE_BYTES:
+            raise BadFrame("a buffer of %d bytes; smaller ones than %d lie in the head" % (min(sizes), LARGE_BYTES))
         self._check_size(head_bytes + sum(sizes))
         if have < head_at + head_bytes:
             return self._make_room(head_at + head_bytes)
@@ -116,19 +119,21 @@ class Decoder:
             self._allot(sizes)
         return True
 
-    def _check_magic(self, have):
+    def _check_beginning(self, have):
+        """Refuse what cannot become a frame at its first bytes: another program may send no more than those."""
         begun = bytes(self._room[self._start : self._start + min(have, len(MAGIC))])
         if not MAGIC.startswith(begun):
             raise BadFrame("bytes that start with %r are not a frame" % begun)
+        if have > len(MAGIC) and self._room[self._start + len(MAGIC)] != VERSION:
+            raise WrongVersion(self._room[self._start + len(MAGIC)])
 
     def _check(self, magic, version, head_bytes, count):
         if magic != MAGIC:
             raise BadFrame("bytes that start with %r are not a frame" % magic)
         if version != VERSION:
             raise WrongVersion(version)
-        if count > MAX_BUFFERS:
-            raise BadFrame("%d buffers announced, at most %d are allowed" % (count, MAX_BUFFERS))
-        self._check_size(head_bytes)
+        # No buffer is small, so this bounds the table of sizes too, and what numpy keeps beside each buffer.
+        self._check_size(head_bytes + count * LARGE_BYTES)
 
     def _check_size(self, size_bytes):
         if size_bytes > self.bound_bytes:

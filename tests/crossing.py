@@ -1,0 +1,47 @@
+"""Values over the wire without a wire: encoded, read back, and frames fed to a decoder."""
+
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import GraphInstance
+
+from gym_service.encoder import Encoder
+from gym_service.reader import Reader
+from gym_service.wire import Decoder, Frame
+
+
+def encoded(*values: Any) -> Encoder:
+    """The values in a row, as a message holds them."""
+    encoder = Encoder()
+    for value in values:
+        encoder.add(value)
+    return encoder
+
+
+def values_of(head: Any, buffers: Any, count: int) -> list[Any]:
+    """Just so many values, and nothing left over. Raises BadValue."""
+    reader = Reader(head, [np.frombuffer(bytearray(buffer), np.uint8) for buffer in buffers], GraphInstance)
+    values = [reader.take() for _ in range(count)]
+    reader.finish()
+    return values
+
+
+def crossed(value: Any) -> Any:
+    """What arrives of a value."""
+    encoder = encoded(value)
+    return values_of(encoder.head, encoder.buffers, 1)[0]
+
+
+def feed(decoder: Decoder, data: bytes) -> Frame | None:
+    """Hand the decoder some bytes, in as many pieces as its rooms ask for. Returns the first frame that is whole."""
+    rest = memoryview(data)
+    frame = None
+    while len(rest):
+        room = decoder.buffer()
+        size = min(len(room), len(rest))
+        room[:size] = rest[:size]
+        rest = rest[size:]
+        whole = decoder.filled(size)
+        assert whole is None or frame is None, "two frames became whole"
+        frame = frame or whole
+    return frame

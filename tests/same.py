@@ -1,0 +1,84 @@
+"""Whether two values are the same in every way that may cross: type, bits, dtype with byte order, shape, key order.
+
+Knows Python's plain types and numpy. Never knows the wire, so that it can judge it. Python 3.6 and up: the scripts
+that run inside a target import it too. Strides do not count, nor does padding inside a long double.
+"""
+
+import struct
+
+import numpy as np
+
+
+def same(left, right):
+    """True, or an AssertionError that names the first difference with its path."""
+    found = difference(left, right)
+    assert not found, found
+    return True
+
+
+def difference(left, right, path="$"):
+    """The first difference as a text; empty where there is none."""
+    if type(left) is not type(right):
+        return f"{path}: {type(left)} and {type(right)}"
+    if isinstance(left, np.ndarray):
+        return _arrays(left, right, path)
+    if isinstance(left, dict):
+        return _dicts(left, right, path)
+    if isinstance(left, (list, tuple)):
+        return _items(left, right, path)
+    if isinstance(left, (set, frozenset)):
+        return "" if _canonical(left) == _canonical(right) else f"{path}: {left!r} and {right!r}"
+    return "" if _bits(left) == _bits(right) else f"{path}: {left!r} and {right!r}"
+
+
+def _arrays(left, right, path):
+    facts = (left.dtype.str, left.shape), (right.dtype.str, right.shape)
+    if facts[0] != facts[1]:
+        return f"{path}: {facts[0]} and {facts[1]}"
+    if left.dtype.kind == "O":
+        return _items(left.ravel().tolist(), right.ravel().tolist(), path)
+    return "" if _array_bits(left) == _array_bits(right) else f"{path}: {left!r} and {right!r}"
+
+
+def _dicts(left, right, path):
+    found = _items(list(left), list(right), path + ".keys()")
+    for key in [] if found else left:
+        found = found or difference(left[key], right[key], f"{path}[{key!r}]")
+    return found
+
+
+def _items(left, right, path):
+    if len(left) != len(right):
+        return f"{path}: {len(left)} and {len(right)} items"
+    found = (difference(left[index], right[index], f"{path}[{index}]") for index in range(len(left)))
+    return next(filter(None, found), "")
+
+
+def _bits(value):
+    """What tells a scalar from every other of its type, -0.0 from 0.0 and one NaN from another."""
+    if isinstance(value, np.generic):
+        return value.dtype.str, _array_bits(np.asarray(value))
+    if isinstance(value, float):
+        return struct.pack("<d", value)
+    if isinstance(value, complex):
+        return struct.pack("<dd", value.real, value.imag)
+    return value
+
+
+def _array_bits(array):
+    if array.dtype.kind == "c" and array.dtype.itemsize > 16:
+        return _array_bits(array.real), _array_bits(array.imag)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        # Six of the sixteen bytes are padding, which a copy may leave as it finds it.
+        digits = np.where(np.isnan(array), 0, array)
+        return [repr(digit) for digit in digits.ravel()], np.isnan(array).tolist(), np.signbit(array).tolist()
+    return array.tobytes()
+
+
+def _canonical(value):
+    """A text that is equal for equal sets, whatever order they are iterated in."""
+    if isinstance(value, (set, frozenset)):
+        return f"{type(value).__name__}{sorted(_canonical(item) for item in value)}"
+    if isinstance(value, tuple):
+        return f"{type(value).__name__}{[_canonical(item) for item in value]}"
+    return f"{type(value)}{_bits(value)!r}"
