@@ -61,7 +61,7 @@ class Handshake:
         """
         assert len(data) <= self.missing_bytes, "what follows the handshake is not ours to read"
         if not data:
-            raise AuthError(self._why_it_hung_up())
+            raise self.hung_up()
         self._received += data
         self._check_magic()
         if len(self._received) == HELLO_BYTES:
@@ -70,6 +70,12 @@ class Handshake:
             self._check_proof()
             return self._proof(self._role) if self._role == "server" else b""
         return b""
+
+    def hung_up(self) -> AuthError:
+        """The error for a stream that has ended, or was reset, before it was done."""
+        if len(self._received) < HELLO_BYTES:
+            return AuthError(f"the {self._other} hung up before it said who it is")
+        return AuthError(f"the {self._other} hung up during the proof: most likely it holds another token")
 
     def _check_magic(self) -> None:
         magic = MAGIC[self._other]
@@ -87,11 +93,6 @@ class Handshake:
         theirs = self._received[HELLO_BYTES - NONCE_BYTES : HELLO_BYTES]
         nonces = self._nonce + theirs if self._role == "client" else theirs + self._nonce
         return self._token.sign(MAGIC[role] + nonces)
-
-    def _why_it_hung_up(self) -> str:
-        if len(self._received) < HELLO_BYTES:
-            return f"the {self._other} hung up before it said who it is"
-        return f"the {self._other} hung up during the proof: most likely it holds another token"
 
 
 def perform(sock: socket.socket, handshake: Handshake, limit_s: float = LIMIT_S) -> None:
@@ -112,5 +113,5 @@ def perform(sock: socket.socket, handshake: Handshake, limit_s: float = LIMIT_S)
     except TimeoutError:
         raise AuthError(f"the handshake was not done within {limit_s:g} s") from None
     except OSError as error:
-        raise AuthError(f"the connection broke during the handshake: {error.strerror}") from error
+        raise handshake.hung_up() from error
     sock.settimeout(None)

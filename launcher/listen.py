@@ -231,8 +231,8 @@ class Listener:
             pass  # woken up for nothing
         except AuthError as error:
             self._refuse(stranger, str(error))
-        except OSError as error:
-            self._refuse(stranger, f"the connection broke during the handshake: {error.strerror}")
+        except OSError:
+            self._refuse(stranger, str(stranger.handshake.hung_up()))
 
     def _refuse(self, stranger: _Stranger, reason: str) -> None:
         self._strangers.remove(stranger)

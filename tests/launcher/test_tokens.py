@@ -102,7 +102,7 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_told_of(tmp_path: Path) -> None:
     written(tmp_path / "file", b"")
-    with pytest.raises(AuthError, match="cannot be made: (Not a directory|File exists)"):
+    with pytest.raises(AuthError, match=r"cannot be made: (Not a directory|File exists)"):
         tokens.read_or_make(tmp_path / "file/gym-service/token")
 
 
