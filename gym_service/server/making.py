@@ -74,7 +74,14 @@ def named(reference):
             raise CannotEncode("$.function", "callable", reason % (theirs, ours))
         import cloudpickle
 
-        return cloudpickle.loads(pickled)
+        try:
+            return cloudpickle.loads(pickled)
+        except ImportError as error:
+            reason = (
+                "%s, in this interpreter. What can be imported where it was made travels by its name alone: add its "
+                "folder to pythonpath, or define the function in the script itself"
+            )
+            raise CannotEncode("$.function", "callable", reason % error) from error
     module, _, path = reference.partition(":")
     found = importlib.import_module(module)
     for attribute in path.split("."):

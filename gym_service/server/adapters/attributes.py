@@ -12,10 +12,10 @@ READABLE_PRIVATE = {"_max_episode_steps"}
 
 def owner(env, name):
     """The outermost wrapper, or else the bare env, that has the attribute itself; None where nobody has."""
-    if name.startswith("_") and name not in READABLE_PRIVATE:
+    if _is_private(name):
         return None
     while _is_wrapper(env):
-        if name in vars(env) or hasattr(type(env), name):
+        if _has_itself(env, name):
             return env
         env = env.env
     return env if hasattr(env, name) else None
@@ -23,10 +23,11 @@ def owner(env, name):
 
 def get(env, name):
     """The attribute's value. Raises AttributeError, as a read in this process would."""
-    holder = owner(env, name)
-    if holder is None:
-        raise AttributeError("%s has no public attribute %r" % (type(bare(env)).__name__, name))
-    return getattr(holder, name)
+    if _is_private(name):
+        raise AttributeError("%r is private to the simulator" % name)
+    while _is_wrapper(env) and not _has_itself(env, name):
+        env = env.env
+    return getattr(env, name)  # without a hasattr() before it, which would compute a property twice
 
 
 def set_(env, name, value, force):
@@ -45,6 +46,14 @@ def bare(env):
     while _is_wrapper(env):
         env = env.env
     return env
+
+
+def _is_private(name):
+    return name.startswith("_") and name not in READABLE_PRIVATE
+
+
+def _has_itself(wrapper, name):
+    return name in vars(wrapper) or hasattr(type(wrapper), name)
 
 
 def _is_wrapper(env):
