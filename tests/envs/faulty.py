@@ -1,0 +1,188 @@
+"""``faulty:FaultyEnv``: a simulator that dies, hangs, is late or leaves processes behind, when and how it is told.
+
+A fault, by its name in FAULTS, happens once, before the env's state changes: in ``__init__`` (the kwargs ``on="make"``
+and ``what``), or in the next ``reset``, ``step``, ``render`` or ``close`` after ``arm(on, what)``. What a step gives
+says which action it answers: its number, its action, and an image filled with it.
+
+Knows gymnasium or gym 0.26, numpy, POSIX. Python 3.6 and up.
+"""
+
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+
+try:
+    import gymnasium as gym
+except ImportError:
+    import gym
+
+LONG_S = 600
+IMAGE_SHAPE = (96, 96, 3)
+
+
+def kill(number):
+    def fault():
+        print("last words", flush=True)
+        os.kill(os.getpid(), number)
+
+    return fault
+
+
+def crash():
+    print("last words", flush=True)
+    ctypes.string_at(0)
+
+
+def leave(end):
+    def fault():
+        print("last words", flush=True)
+        end()
+
+    return fault
+
+
+def sleep_in_c():
+    """Asleep, and no thread of Python runs meanwhile: PyDLL does not let go of the GIL."""
+    ctypes.PyDLL(None).sleep(LONG_S)
+
+
+def spin_in_c():
+    """The same, but computing: a catastrophe of backtracking."""
+    re.match("(a*)*b", "a" * 64)
+
+
+def spin_in_python():
+    while True:
+        pass
+
+
+def sleep_in_python():
+    time.sleep(LONG_S)
+
+
+def print_much():
+    """50 MB each on stdout and stderr, from Python and from a child."""
+    line = "o" * 1023 + "\n"
+    for _ in range(25 * 1024):
+        sys.stdout.write(line)
+        sys.stderr.write(line)
+    sys.stdout.flush()
+    many = "import os\nfor _ in range(400): os.write(1, b'c' * 65536); os.write(2, b'e' * 65536)"
+    subprocess.check_call([sys.executable, "-c", many])
+
+
+FAULTS = {
+    "SIGKILL": kill(signal.SIGKILL),
+    "SIGABRT": leave(os.abort),
+    "SIGSEGV": crash,
+    "os._exit": leave(lambda: os._exit(7)),
+    "sys.exit": leave(lambda: sys.exit(3)),
+    "SIGSTOP": kill(signal.SIGSTOP),
+    "asleep in C": sleep_in_c,
+    "spinning in C": spin_in_c,
+    "spinning in Python": spin_in_python,
+    "asleep in Python": sleep_in_python,
+    "much output": print_much,
+}
+
+
+def sleeping_child(setsid, deaf=True):
+    """The pid of a child that will not end by itself, nor by SIGTERM or SIGHUP."""
+    pid = os.fork()
+    if pid == 0:
+        if setsid:
+            os.setsid()
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT) if deaf else ():
+            signal.signal(number, signal.SIG_IGN)
+        while True:
+            time.sleep(LONG_S)
+    return pid
+
+
+def daemon():
+    """The pid of a grandchild in a session of its own, whose parent has ended."""
+    read_fd, write_fd = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        os.write(write_fd, b"%d" % sleeping_child(setsid=True))
+        os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(write_fd)
+    with open(read_fd, "rb") as file:
+        return int(file.read())
+
+
+class FaultyEnv(gym.Env):
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+
+    def __init__(self, render_mode="rgb_array", on="", what=""):
+        self.render_mode = render_mode
+        self.action_space = gym.spaces.Box(-(2**31), 2**31 - 1, (2,), np.int64)
+        self.observation_space = gym.spaces.Dict(
+            {
+                "answers": gym.spaces.Box(-(2**31), 2**31 - 1, (3,), np.int64),
+                "image": gym.spaces.Box(0, 255, IMAGE_SHAPE, np.uint8),
+            }
+        )
+        self.armed = {on: what}
+        self.slow_s = 0.0
+        self.number = 0
+        self.do("make")
+
+    def arm(self, on, what):
+        self.armed[on] = what
+
+    def slow_down(self, slow_s):
+        """Let the next step take so long: it computes its answer, and gives it late."""
+        self.slow_s = slow_s
+
+    def do(self, on):
+        if on in self.armed:
+            FAULTS[self.armed.pop(on)]()
+
+    def reset(self, seed=None, options=None):
+        self.do("reset")
+        self.number = 0
+        return self.observation((0, 0)), {}
+
+    def step(self, action):
+        self.do("step")
+        self.number += 1
+        slow_s, self.slow_s = self.slow_s, 0.0
+        if slow_s:
+            time.sleep(slow_s)
+        return self.observation(action), float(action[0]), False, False, {"number": self.number}
+
+    def render(self):
+        self.do("render")
+        return np.full(IMAGE_SHAPE, self.number % 256, np.uint8)
+
+    def close(self):
+        self.do("close")
+
+    def observation(self, action):
+        answers = np.array([self.number, action[0], action[1]], np.int64)
+        return {"answers": answers, "image": np.full(IMAGE_SHAPE, int(action[0]) % 256, np.uint8)}
+
+    def echo(self, value):
+        return value
+
+    def measure(self, value):
+        """The size of what has come, in bytes."""
+        return len(value)
+
+    def fault_in_background(self, what):
+        """Let a fault happen a moment after this call was answered: between two calls."""
+        threading.Timer(0.01, FAULTS[what]).start()
+
+    def start_children(self):
+        """The pids of one child of each kind: of the same group, of a session of its own, a daemon."""
+        return [sleeping_child(setsid=False), sleeping_child(setsid=True), daemon()]

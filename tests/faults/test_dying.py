@@ -1,0 +1,72 @@
+"""A server that dies, whenever and however: a typed error at once, which says how, and nothing after it."""
+
+import os
+import signal
+import time
+
+import pytest
+from faults import watching
+from faults.faulty import METHODS, PROMPT_S, TRANSPORTS, act, armed, faulty
+
+from gym_service import RemoteEnv, errors
+
+# The exit code by the fault.
+DEATHS = {"SIGKILL": -9, "SIGSEGV": -11, "SIGABRT": -6, "os._exit": 7, "sys.exit": 3}
+# Those that come from outside, while the server waits for a call.
+SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT)
+
+
+def assert_crashes(env: RemoteEnv, method: str, exit_code: int) -> errors.ServerCrashed:
+    """The call ends in time, and says how the server died; the next says at once that the env is closed."""
+    pid = env.target["pid"]
+    begun = time.monotonic()
+    with pytest.raises(errors.ServerCrashed) as caught:
+        act(env, method)
+    assert time.monotonic() - begun <= PROMPT_S
+    assert (caught.value.during, caught.value.exit_code) == (method, exit_code)
+    assert not watching.state(pid)
+    begun = time.monotonic()
+    with pytest.raises(errors.ClosedError):
+        act(env, method)
+    assert time.monotonic() - begun <= PROMPT_S / 10
+    return caught.value
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("fault", DEATHS)
+def test_a_death_in_a_call(fault: str, method: str, transport: str) -> None:
+    with armed(method, fault, transport=transport) as env:
+        error = assert_crashes(env, method, DEATHS[fault])
+        assert "last words\n" in error.tail
+        has_native_stack = "Current thread" in error.tail and 'faulty.py", line' in error.tail
+        assert has_native_stack == (fault in ("SIGSEGV", "SIGABRT"))
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_death_while_idle(number: signal.Signals, transport: str) -> None:
+    with faulty(transport=transport) as env:
+        env.reset()
+        os.kill(env.target["pid"], number)
+        watching.until_dead([env.target["pid"]])
+        assert_crashes(env, "step", -number)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("fault", DEATHS)
+def test_a_death_in_make(fault: str, transport: str) -> None:
+    begun = time.monotonic()
+    with pytest.raises(errors.ServerStartError) as caught, faulty(on="make", what=fault, transport=transport):
+        pass
+    assert time.monotonic() - begun <= 2.0
+    assert caught.value.exit_code == DEATHS[fault]
+    assert "last words\n" in caught.value.tail
+    assert "\n  try: " in str(caught.value)
+
+
+@pytest.mark.parametrize("target", ["py38-gym026", "py38-gymnasium028"])
+def test_a_death_in_an_old_interpreter(target: str) -> None:
+    for fault, exit_code in DEATHS.items():
+        with armed("step", fault, target=target) as env:
+            assert "last words\n" in assert_crashes(env, "step", exit_code).tail
