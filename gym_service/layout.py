@@ -12,14 +12,26 @@ import struct
 
 import numpy as np
 
-from gym_service.values import LARGE_BYTES, BadValue, element_count, flat_bytes
+from gym_service.values import LARGE_BYTES, MAX_DIMENSIONS, BadValue, dtype_text, element_count, flat_bytes
+
+# No simulator observes more. The decoder's bound grows with the layouts, and what a stranger calls a space must not
+# talk it into any size at all.
+MAX_LAYOUT_BYTES = 2**31
 
 
 def compile_layout(space):
-    """The Layout of a space given as plain data, or None where its values have no fixed size."""
+    """The Layout of a space given as plain data, or None where its values have no fixed size.
+
+    Raises BadValue where the data is no space.
+    """
     plan = _Plan()
-    node = plan.add(space)
-    return Layout(node, plan) if node is not None else None
+    try:
+        node = plan.add(space)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadValue("not a space: %s" % error) from error
+    if node is None or plan.head_bytes + plan.large_bytes > MAX_LAYOUT_BYTES:
+        return None
+    return Layout(node, plan)
 
 
 class Layout:
@@ -56,6 +68,10 @@ class _Plan:
 
     def add_array(self, space):
         dtype, shape = np.dtype(space["dtype"]), tuple(space["shape"])
+        if len(shape) > MAX_DIMENSIONS or not all(type(length) is int and length >= 0 for length in shape):
+            raise BadValue("not a shape: %r" % (shape,))
+        if dtype_text(dtype) is None:
+            return None  # objects above all: their "bytes" are addresses
         size = element_count(shape) * dtype.itemsize
         if size < LARGE_BYTES:
             self.head_bytes += size
@@ -65,8 +81,11 @@ class _Plan:
         return _LargeArray(dtype, shape, self.buffer_count - 1)
 
     def add_integer(self, space):
+        dtype = np.dtype(space["dtype"])
+        if dtype.kind not in "iu":
+            return None
         self.head_bytes += _Integer.form.size
-        return _Integer(np.dtype(space["dtype"]), self.head_bytes - _Integer.form.size)
+        return _Integer(dtype, self.head_bytes - _Integer.form.size)
 
     def add_tuple(self, space):
         nodes = [self.add(part) for part in space["spaces"]]
@@ -130,6 +149,8 @@ class _Integer:
     def __init__(self, dtype, at):
         self.at = at
         self.type = dtype.type
+        limits = np.iinfo(dtype)
+        self.low, self.high = int(limits.min), int(limits.max)
 
     def pack(self, value, head, buffers):
         cls = type(value)
@@ -140,7 +161,11 @@ class _Integer:
 
     def unpack(self, head, start, buffers):
         is_numpy, value = self.form.unpack_from(head, start + self.at)
-        return self.type(value) if is_numpy else value
+        if not is_numpy:
+            return value
+        if not self.low <= value <= self.high:
+            raise BadValue("%d is no %s" % (value, self.type.__name__))
+        return self.type(value)
 
 
 class _Tuple:
@@ -160,9 +185,11 @@ class _Dict:
     def __init__(self, nodes):
         self.nodes = nodes
         self.keys = list(nodes)
+        self.key_types = [type(key) for key in nodes]
 
     def pack(self, value, head, buffers):
-        if type(value) is not dict or list(value) != self.keys:
+        # The types too: numpy.str_("a") equals "a" and would come back as that.
+        if type(value) is not dict or list(value) != self.keys or [type(key) for key in value] != self.key_types:
             return False
         return all(node.pack(value[key], head, buffers) for key, node in self.nodes.items())
 

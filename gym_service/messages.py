@@ -32,6 +32,7 @@ import numpy as np
 
 from gym_service.encoder import Encoder
 from gym_service.reader import Reader
+from gym_service.values import BadValue
 
 MAKE, RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, CLOSE = range(1, 12)
 RESULT, STEPPED, ERROR, WARNING, PART = range(65, 70)
@@ -71,6 +72,15 @@ _BOOL_FLAGS = {bool: 0, np.bool_: 1}
 _REWARD_FLAGS = {float: 0, np.float64: _NUMPY_REWARD}
 
 
+def unpack_action(layout, head, buffers):
+    """The action of a STEP_PACKED call. Raises BadValue where the bytes are none."""
+    if layout is None:
+        raise BadValue("a packed action where actions have no layout")
+    if (len(head), len(buffers)) != (layout.head_bytes, layout.buffer_count):
+        raise BadValue("%d bytes and %d buffers are not one action" % (len(head), len(buffers)))
+    return layout.unpack(head, 0, buffers)
+
+
 def encode_step(result):
     """A step's result as an Encoder in the general form, for what no layout fits."""
     encoder = Encoder()
@@ -92,7 +102,7 @@ def pack_step(layout, result):
     except KeyError:
         return None
     encoder = Encoder()
-    if info != {}:
+    if type(info) is not dict or info:
         flags |= _INFO
     encoder.head += _REWARD_AND_FLAGS.pack(reward, flags)
     if not layout.pack(observation, encoder.head, encoder.buffers):
@@ -103,7 +113,9 @@ def pack_step(layout, result):
 
 
 def unpack_step(layout, head, buffers, graph):
-    """The result that ``pack_step`` packed. Raises BadValue or what numpy says where the bytes are none."""
+    """The result that ``pack_step`` packed. Raises BadValue where the bytes are none."""
+    if len(head) < _REWARD_AND_FLAGS.size:
+        raise BadValue("a step's result of %d bytes" % len(head))
     reward, flags = _REWARD_AND_FLAGS.unpack_from(head)
     terminated, truncated = bool(flags & _TERMINATED), bool(flags & _TRUNCATED)
     if flags & (_NUMPY_TERMINATED | _NUMPY_TRUNCATED | _NUMPY_REWARD):

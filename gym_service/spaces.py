@@ -10,7 +10,8 @@ a list of (key, space), so that their order is data and not an accident.
 
 import numpy as np
 
-from gym_service.values import type_name
+from gym_service.encoder import Encoder
+from gym_service.values import bounded_repr, type_name
 
 
 class CannotDescribe(Exception):
@@ -26,7 +27,10 @@ class CannotDescribe(Exception):
 
 
 def describe(space, path):
-    """The plain data of a space. ``path`` names it in errors (``$.observation_space``). Raises CannotDescribe."""
+    """The plain data of a space. ``path`` names it in errors (``$.observation_space``).
+
+    Raises CannotDescribe, and CannotEncode for a key of a Dict that cannot cross.
+    """
     for cls in type(space).__mro__:
         if cls.__module__.split(".")[0] in ("gym", "gymnasium") and cls.__name__ in _KINDS:
             data = _KINDS[cls.__name__](space, path)
@@ -39,7 +43,7 @@ def _describe_box(space, path):
     return {
         "low": space.low,
         "high": space.high,
-        "shape": tuple(space.shape),
+        "shape": _lengths(space.shape),
         "dtype": np.dtype(space.dtype).str,
         # An int Box made with an infinite side keeps the dtype's limit as its bound and says only here that it
         # has none; so these are facts of their own, not to be derived from low and high.
@@ -49,7 +53,7 @@ def _describe_box(space, path):
 
 
 def _describe_discrete(space, path):
-    dtype = np.dtype(space.dtype or np.int64)
+    dtype = np.dtype(np.int64 if space.dtype is None else space.dtype)
     return {"n": int(space.n), "start": int(getattr(space, "start", 0)), "dtype": dtype.str}
 
 
@@ -60,8 +64,9 @@ def _describe_multi_discrete(space, path):
 
 
 def _describe_multi_binary(space, path):
-    n = int(space.n) if np.ndim(space.n) == 0 else tuple(int(length) for length in space.n)
-    return {"n": n, "shape": tuple(space.shape), "dtype": np.dtype(space.dtype or np.int8).str}
+    n = int(space.n) if np.ndim(space.n) == 0 else _lengths(space.n)
+    dtype = np.dtype(np.int8 if space.dtype is None else space.dtype)
+    return {"n": n, "shape": _lengths(space.shape), "dtype": dtype.str}
 
 
 def _describe_text(space, path):
@@ -75,6 +80,8 @@ def _describe_tuple(space, path):
 
 
 def _describe_dict(space, path):
+    for key in space.spaces:
+        Encoder().add(key, path)  # an Opaque for a key would be another space
     return {"spaces": [(key, describe(part, "%s[%r]" % (path, key))) for key, part in space.spaces.items()]}
 
 
@@ -99,10 +106,15 @@ def _describe_unknown(space, path):
     return {
         "kind": "Foreign",
         "class_name": type_name(space),
-        "text": repr(space)[:1000],
+        "text": bounded_repr(space, 1000),
         "dtype": None if dtype is None else np.dtype(dtype).str,
-        "shape": None if shape is None else tuple(shape),
+        "shape": None if shape is None else _lengths(shape),
     }
+
+
+def _lengths(shape):
+    """A shape in Python's integers: old gym keeps what it is given, numpy's too."""
+    return tuple(int(length) for length in shape)
 
 
 _KINDS = {

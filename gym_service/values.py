@@ -72,13 +72,13 @@ def type_name(value):
     return cls.__qualname__ if cls.__module__ == "builtins" else "%s.%s" % (cls.__module__, cls.__qualname__)
 
 
-def bounded_repr(value):
-    """A repr of at most ``REPR_CHARS`` characters that cannot fail."""
+def bounded_repr(value, chars=REPR_CHARS):
+    """A repr of at most ``chars`` characters that cannot fail."""
     try:
         text = repr(value)
     except Exception as error:  # noqa: BLE001 - a foreign __repr__ may raise anything, and a debug text must not kill a step
         text = "<repr failed: %s>" % type(error).__name__
-    return text if len(text) <= REPR_CHARS else text[: REPR_CHARS - 1] + "…"
+    return text if len(text) <= chars else text[: chars - 1] + "…"
 
 
 def flat_bytes(array):

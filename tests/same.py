@@ -71,7 +71,7 @@ def _array_bits(array):
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         # Six of the sixteen bytes are padding, which a copy may leave as it finds it.
         digits = np.where(np.isnan(array), 0, array)
-        return [repr(digit) for digit in digits.ravel()], np.isnan(array).tolist(), np.signbit(array).tolist()
+        return [repr(digit) for digit in digits.ravel()], np.isnan(array).ravel().tolist(), np.signbit(array).tobytes()
     return array.tobytes()
 
 
