@@ -123,6 +123,8 @@ def test_nothing_is_left_of_one_that_is_stopped(serving: Serving, number: int, c
     pid = pid_of(env)
     env.reset()
     assert serving.end(number) == code
+    if number != signal.SIGKILL:  # the server was asked, and has closed its env
+        assert serving.lines[-1].endswith(f"server {pid}, exit code 0")
     with pytest.raises(ConnectionLost):
         env.step(0)
     assert number == signal.SIGKILL or not is_alive(pid)  # the guardian is another process: give it its moment

@@ -49,12 +49,16 @@ def test_a_client_makes_none(tmp_path: Path) -> None:
 
 def test_servers_that_start_at_once_agree(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib; from gym_service_launcher import tokens; sys.stdin.read(1); "
-        "print(tokens.read_or_make(pathlib.Path(sys.argv[1])).sign(b'x').hex())"
+        "import sys, pathlib; from gym_service_launcher import tokens; print(flush=True); sys.stdin.read(1)\n"
+        "for number in range(50):\n"
+        "    print(tokens.read_or_make(pathlib.Path(sys.argv[1]) / str(number) / 'token').sign(b'x').hex())"
     )
-    argv = [sys.executable, "-c", program, str(tmp_path / "new/folder/token")]
-    servers = [subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(8)]
-    for server in servers:  # all of them are up, or nearly, when the first one is let go
+    argv = [sys.executable, "-c", program, str(tmp_path)]
+    servers = [subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(6)]
+    for server in servers:
+        assert server.stdout
+        server.stdout.readline()
+    for server in servers:  # all of them are up and wait for this
         assert server.stdin
         server.stdin.close()
     signs = set()
@@ -64,7 +68,8 @@ def test_servers_that_start_at_once_agree(tmp_path: Path) -> None:
             signs.add(server.stdout.read())
         assert server.returncode == 0
     assert len(signs) == 1
-    assert os.listdir(tmp_path / "new/folder") == ["token"]
+    assert len(set(signs.pop().split())) == 50
+    assert all(os.listdir(folder) == ["token"] for folder in tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o620])
