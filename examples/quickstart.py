@@ -41,6 +41,9 @@ def main() -> None:
     try:
         frames, steps, total_s = play(env, policy)
         inside_s, through_s = measure(env)
+        console.print(
+            f"\nthe simulator's Python: {env.unwrapped.target['executable']}", soft_wrap=True, highlight=False
+        )
         console.print(table(env.unwrapped.target, steps, total_s, inside_s, through_s))
     finally:
         env.close()
@@ -133,7 +136,7 @@ def measure(env: gym.Env) -> tuple[float, float]:
 
 def table(target: dict[str, Any], steps: int, total_s: float, inside_s: float, through_s: float) -> Table:
     """What ran where, and what it cost."""
-    shown = Table(title=f"one env, two interpreters: {target['executable']}", title_justify="left")
+    shown = Table(title="one env, two interpreters", title_justify="left")
     for heading in ("", "your code", "the simulator"):
         shown.add_column(heading)
     shown.add_row("Python", platform.python_version(), target["python"])
