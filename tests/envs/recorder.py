@@ -1,0 +1,30 @@
+"""A wrapper that writes down, inside the simulator's process, what it hands to the bridge. Gymnasium, any version."""
+
+import importlib.util
+import os
+
+import gymnasium as gym
+
+CANON = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "canon.py")
+spec = importlib.util.spec_from_file_location("canon", CANON)
+canon = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(canon)
+
+
+class Recorder(gym.Wrapper):
+    def __init__(self, env):
+        gym.Wrapper.__init__(self, env)
+        self.recorded = []
+
+    def reset(self, **given):
+        return self.noted(self.env.reset(**given))
+
+    def step(self, action):
+        return self.noted(self.env.step(action))
+
+    def render(self):
+        return self.noted(self.env.render())
+
+    def noted(self, result):
+        self.recorded.append(canon.text(result))
+        return result
