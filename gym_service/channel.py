@@ -17,6 +17,8 @@ from gym_service.wire import Decoder
 # POSIX promises at least 16 pieces in one gathered write; Linux and macOS take 1,024.
 MAX_PIECES = 1024
 SKIPPED_BYTES = 32768
+# The kernel counts a wait in milliseconds, in 31 bits: 24 days. A longer timeout ends as if it were this long.
+LONGEST_WAIT_S = 2e6
 
 
 class ChannelClosed(Exception):
@@ -94,7 +96,7 @@ def _remaining_s(deadline):
     remaining = deadline - time.monotonic()
     if remaining <= 0:
         raise ChannelTimeout("the deadline passed")
-    return remaining
+    return min(remaining, LONGEST_WAIT_S)
 
 
 class _SocketStream:
@@ -130,15 +132,24 @@ class _SocketStream:
 class _PipeStream:
     def __init__(self, read_fd, write_fd):
         self._read_fd, self._write_fd = read_fd, write_fd
+        # Closing a descriptor does not wake a thread that waits on it. The end of this pipe does.
+        self._woken_fd, self._wake_fd = os.pipe()
+        self._readable = self._poll(read_fd, select.POLLIN)
+        self._writable = self._poll(write_fd, select.POLLOUT)
+
+    def _poll(self, fd, event):
+        poll = select.poll()
+        poll.register(fd, event)
+        poll.register(self._woken_fd, 0)
+        return poll
 
     def read_into(self, buffer, deadline):
         while True:
+            self._wait(self._readable, deadline)
             try:
-                if deadline is not None:
-                    _wait(self._read_fd, select.POLLIN, deadline)
                 return os.readv(self._read_fd, [buffer])
             except BlockingIOError:
-                _wait(self._read_fd, select.POLLIN, deadline)
+                pass  # another process took it: the descriptor was inherited
             except OSError as error:
                 raise ChannelClosed("reading failed: %s" % error, False) from error
 
@@ -147,18 +158,19 @@ class _PipeStream:
             try:
                 return os.writev(self._write_fd, pieces)
             except BlockingIOError:
-                _wait(self._write_fd, select.POLLOUT, deadline)
+                self._wait(self._writable, deadline)
             except OSError as error:
                 raise ChannelClosed("writing failed: %s" % error, False) from error
 
     def close(self):
-        fds, self._read_fd, self._write_fd = {self._read_fd, self._write_fd} - {-1}, -1, -1
+        fds = {self._read_fd, self._write_fd, self._wake_fd, self._woken_fd} - {-1}
+        # First the names: a thread that is woken finds no descriptor, least of all one that is somebody else's by now.
+        self._read_fd = self._write_fd = self._wake_fd = self._woken_fd = -1
         for fd in fds:
             os.close(fd)
 
-
-def _wait(fd, event, deadline):
-    poll = select.poll()
-    poll.register(fd, event)
-    if not poll.poll(None if deadline is None else _remaining_s(deadline) * 1000):
-        raise ChannelTimeout("the deadline passed while waiting")
+    def _wait(self, poll, deadline):
+        if self._woken_fd == -1:
+            raise ChannelClosed("it was closed here", False)
+        if not poll.poll(None if deadline is None else _remaining_s(deadline) * 1000):
+            raise ChannelTimeout("the deadline passed while waiting")

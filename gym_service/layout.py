@@ -12,7 +12,7 @@ import struct
 
 import numpy as np
 
-from gym_service.values import LARGE_BYTES, MAX_DIMENSIONS, BadValue, dtype_text, element_count, flat_bytes
+from gym_service.values import LARGE_BYTES, MAX_DIMENSIONS, BadValue, dtype_from, element_count, flat_bytes
 
 # No simulator observes more. The decoder's bound grows with the layouts, and what a stranger calls a space must not
 # talk it into any size at all.
@@ -67,10 +67,10 @@ class _Plan:
         return add(self, space) if add else None
 
     def add_array(self, space):
-        dtype, shape = np.dtype(space["dtype"]), tuple(space["shape"])
+        dtype, shape = dtype_from(space["dtype"]), tuple(space["shape"])
         if len(shape) > MAX_DIMENSIONS or not all(type(length) is int and length >= 0 for length in shape):
             raise BadValue("not a shape: %r" % (shape,))
-        if dtype_text(dtype) is None:
+        if dtype is None:
             return None  # objects above all: their "bytes" are addresses
         size = element_count(shape) * dtype.itemsize
         if size < LARGE_BYTES:
@@ -81,8 +81,8 @@ class _Plan:
         return _LargeArray(dtype, shape, self.buffer_count - 1)
 
     def add_integer(self, space):
-        dtype = np.dtype(space["dtype"])
-        if dtype.kind not in "iu":
+        dtype = dtype_from(space["dtype"])
+        if dtype is None or dtype.kind not in "iu":
             return None
         self.head_bytes += _Integer.form.size
         return _Integer(dtype, self.head_bytes - _Integer.form.size)

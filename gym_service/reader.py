@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from gym_service.values import ALLOWED_DTYPE, GRAPH_FIELDS, MAX_DEPTH, MAX_DIMENSIONS, BadValue, Opaque, element_count
+from gym_service.values import GRAPH_FIELDS, MAX_DEPTH, MAX_DIMENSIONS, BadValue, Opaque, dtype_from, element_count
 
 _count = struct.Struct("<I")
 _int64 = struct.Struct("<q")
@@ -133,9 +133,10 @@ class Reader:
 
     def _dtype(self):
         text = self._counted().decode("ascii")
-        if not ALLOWED_DTYPE.fullmatch(text):
+        dtype = dtype_from(text)
+        if dtype is None:
             raise ValueError("dtype %r is not allowed" % text)
-        return np.dtype(text)
+        return dtype
 
     def _shape(self):
         dimensions = self._head[self._at]

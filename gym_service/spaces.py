@@ -71,7 +71,8 @@ def _describe_multi_binary(space, path):
 
 def _describe_text(space, path):
     # The order of the characters decides what a seeded sample() gives, so the list is taken and not the set.
-    characters = getattr(space, "_char_list", None) or sorted(space.character_set)
+    # gym 0.25 has it under a name of its own.
+    characters = space._charlist if hasattr(space, "_charlist") else space._char_list
     return {"min_length": int(space.min_length), "max_length": int(space.max_length), "charset": "".join(characters)}
 
 

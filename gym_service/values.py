@@ -86,6 +86,14 @@ def flat_bytes(array):
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
+def dtype_from(text):
+    """The dtype that such a name means, or None where it is not allowed on the wire.
+
+    The name is judged before numpy sees it: merely comparing a dtype "<M8[0s]" ends the process with SIGFPE.
+    """
+    return np.dtype(text) if ALLOWED_DTYPE.fullmatch(text) else None
+
+
 def dtype_text(dtype):
     """A dtype's name on the wire (ASCII bytes), or None where it is not allowed there."""
     known = _DTYPE_TEXTS.get(dtype)

@@ -4,7 +4,6 @@ Knows the data that ``gym_service/spaces.py`` makes, and Gymnasium 0.29 and newe
 """
 
 import inspect
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -96,8 +95,9 @@ def _tuple(data: Data) -> spaces.Tuple:
 
 
 def _dict(data: Data) -> spaces.Dict:
-    # An OrderedDict keeps its order; Dict sorts any other mapping, and the simulator's order is part of its numbers.
-    return spaces.Dict(OrderedDict((key, space_from(part)) for key, part in data["spaces"]))
+    # Pairs keep their order. Mappings are sorted, by Gymnasium 1.0 even an OrderedDict, and the simulator's order is
+    # part of its numbers.
+    return spaces.Dict([(key, space_from(part)) for key, part in data["spaces"]])
 
 
 def _sequence(data: Data) -> spaces.Sequence:
