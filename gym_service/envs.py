@@ -69,7 +69,12 @@ class SocketGymClient(RemoteEnv):
     }
 
     def __init__(
-        self, env_id: str, env_type: str | None = None, host: str = HOST, port: int = PORT, **env_kwargs: Any
+        self,
+        env_id: str = "CartPole-v1",
+        env_type: str | None = None,
+        host: str = HOST,
+        port: int = PORT,
+        **env_kwargs: Any,
     ) -> None:
         """Connect and have the env made.
 
