@@ -19,6 +19,8 @@ from gym_service.server.adapters.gym_025 import Gym025Adapter
 from gym_service.server.adapters.gymnasium import GymnasiumAdapter
 from gym_service.values import CannotEncode
 
+LIBRARIES = ("gymnasium", "gym")
+
 
 class NotAllowed(Exception):
     """The operator of this server has not allowed what a client asked for."""
@@ -110,7 +112,7 @@ def _from_registry(recipe):
 def _libraries(api):
     """The libraries that an env may come from, imported only as they are asked for."""
     found = False
-    for name in [api] if api else ["gymnasium", "gym"]:
+    for name in [api] if api else LIBRARIES:
         try:
             library = importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -140,15 +142,17 @@ def _from_entry_point(recipe):
     if "render_mode" in kwargs and not _takes(creator, "render_mode"):
         del kwargs["render_mode"]  # an old env: its adapter passes the mode to each render()
     env = creator(**kwargs)
-    library = importlib.import_module(recipe["api"] or _library_name(env))
+    api = recipe["api"] or _library_name(env)
+    library = next(_libraries(api))
     if recipe["max_episode_steps"] is not None:
         env = _with_time_limit(library, env, recipe["max_episode_steps"])
-    return env, _adapter_class(library)
+    return env, _adapter_class(library) if api else GymnasiumAdapter
 
 
 def _takes(creator, name):
+    # Of a class, its __init__: the __new__ of gym 0.25's Env, which takes everything, would be asked first.
     try:
-        parameters = inspect.signature(creator).parameters.values()
+        parameters = inspect.signature(creator.__init__ if inspect.isclass(creator) else creator).parameters.values()
     except ValueError:  # a callable in C without a signature: let it say itself
         return True
     return any(parameter.name == name or parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
@@ -162,9 +166,9 @@ def _with_time_limit(library, env, max_episode_steps):
 
 
 def _library_name(env):
-    """By what an env inherits: one target may hold both libraries. An env that inherits neither is taken as new."""
+    """By what an env inherits: one target may hold both libraries. Empty, and taken as new, where it is neither."""
     modules = [cls.__module__.split(".")[0] for cls in type(env).__mro__]
-    return "gym" if "gym" in modules and "gymnasium" not in modules else "gymnasium"
+    return next((name for name in LIBRARIES if name in modules), "")
 
 
 def _adapter_class(library):

@@ -1,0 +1,74 @@
+"""Envs as they were written for older APIs: entry points, by name. Gym 0.21 and up, Python 3.6 and up."""
+
+import numpy as np
+
+try:
+    import gymnasium as gym
+except ImportError:
+    import gym
+
+
+class OlderEnv(gym.Env):
+    """As of gym 0.21, and as LIBERO's are under 0.25: reset() takes nothing, seed() seeds, step() gives four values."""
+
+    metadata = {"render.modes": ["rgb_array", "ansi"], "video.frames_per_second": 7}  # noqa: RUF012
+
+    def __init__(self, ends_after=3, by_the_clock=False):
+        self.action_space = gym.spaces.Discrete(2)
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+        self.ends_after, self.by_the_clock = ends_after, by_the_clock
+        self.seeds = []
+        self.random = np.random.RandomState(0)
+
+    def seed(self, seed=None):
+        self.seeds.append(seed)
+        self.random = np.random.RandomState(seed)
+        return [seed]
+
+    def reset(self):
+        self.steps_done = 0
+        return self.random.random_sample(2)
+
+    def step(self, action):
+        self.steps_done += 1
+        done = self.steps_done >= self.ends_after
+        info = {"TimeLimit.truncated": True} if done and self.by_the_clock else {}
+        return self.random.random_sample(2), 1.0, done, info
+
+    def render(self, mode="human"):
+        return "as %s" % mode
+
+
+class BetweenEnv(OlderEnv):
+    """As of gym 0.22 to 0.25: reset() takes a seed and options, and gives an info if it is asked to."""
+
+    def reset(self, *, seed=None, return_info=False, options=None):
+        if seed is not None:
+            self.random = np.random.RandomState(seed)
+        observation = super().reset()
+        return (observation, {"options": options}) if return_info else observation
+
+
+class SeedOnlyEnv(OlderEnv):
+    """Of the same time, with a reset() that takes a seed and nothing else."""
+
+    def reset(self, seed=None):
+        if seed is not None:
+            self.random = np.random.RandomState(seed)
+        return super().reset()
+
+
+class BareEnv:
+    """Inherits from nothing, has what an env has, and never gives an info at reset."""
+
+    action_space = gym.spaces.Discrete(2)
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float64)
+
+    def reset(self, seed=None):
+        return np.zeros(1)
+
+    def step(self, action):
+        return np.ones(1), 0.5, True, {}
+
+    def close(self):
+        pass
