@@ -9,6 +9,7 @@ the env returned. Spaces whose values have no fixed size (Text, Sequence, Graph,
 """
 
 import struct
+from collections import OrderedDict
 
 import numpy as np
 
@@ -181,6 +182,10 @@ class _Tuple:
         return tuple(node.unpack(head, start, buffers) for node in self.nodes)
 
 
+# Gymnasium's Dict.sample() gave an OrderedDict before 1.0, which crosses as a dict on the general path too.
+_DICTS = (dict, OrderedDict)
+
+
 class _Dict:
     def __init__(self, nodes):
         self.nodes = nodes
@@ -189,7 +194,7 @@ class _Dict:
 
     def pack(self, value, head, buffers):
         # The types too: numpy.str_("a") equals "a" and would come back as that.
-        if type(value) is not dict or list(value) != self.keys or [type(key) for key in value] != self.key_types:
+        if type(value) not in _DICTS or list(value) != self.keys or [type(key) for key in value] != self.key_types:
             return False
         return all(node.pack(value[key], head, buffers) for key, node in self.nodes.items())
 

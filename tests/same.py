@@ -70,8 +70,9 @@ def _array_bits(array):
         return _array_bits(array.real), _array_bits(array.imag)
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         # Six of the sixteen bytes are padding, which a copy may leave as it finds it.
-        digits = np.where(np.isnan(array), 0, array)
-        return [repr(digit) for digit in digits.ravel()], np.isnan(array).ravel().tolist(), np.signbit(array).tobytes()
+        flat = array.ravel()
+        digits = np.where(np.isnan(flat), 0, flat)
+        return [repr(digit) for digit in digits], np.isnan(flat).tolist(), np.signbit(flat).tolist()
     return array.tobytes()
 
 

@@ -37,6 +37,7 @@ def cyclic() -> list[Any]:
 
 
 LOCK = threading.Lock()
+MASKED = f"{np.ma.MaskedArray.__module__}.MaskedArray"  # another name since numpy 2
 REFUSED: dict[str, tuple[Any, str, str]] = {
     "lock": (LOCK, "_thread.lock", "no form on the wire"),
     "function": (in_object_array, "function", "no form on the wire"),
@@ -44,7 +45,11 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "class": (int, "type", "no form on the wire"),
     "range": (range(3), "range", "no form on the wire"),
     "bytearray": (bytearray(b"x"), "bytearray", "no form on the wire"),
-    "masked array": (np.ma.masked_array([1, 2], [True, False]), "numpy.ma.MaskedArray", "send .data and .mask"),
+    "masked array": (
+        np.ma.masked_array([1, 2], [True, False]),
+        MASKED,
+        "send .data and .mask",
+    ),
     "structured array": (np.zeros(2, "i4,f4"), "numpy.ndarray", "dtype"),
     "structured scalar": (np.zeros(2, "i4,f4")[0], "numpy.void", "no form on the wire"),
     "void array": (np.zeros(2, "V4"), "numpy.ndarray", "dtype |V4"),
