@@ -7,6 +7,7 @@ import contextlib
 import os
 import queue
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -109,9 +110,19 @@ def venv_with(folder: Path, module: Path) -> Path:
     """The Python of a venv that has what this one has, and a module besides."""
     venv.create(folder, symlinks=True)
     site = next(folder.glob("lib/python*/site-packages"))
-    (site / "ours.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    # Not its path alone: an editable install is found by a .pth file of its own, and those count in site folders only.
+    (site / "ours.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
     (site / module.name).write_bytes(module.read_bytes())
     return folder / "bin/python"
+
+
+def read_fifo(fifo: Path, process: "subprocess.Popen[bytes]") -> str:
+    """What somebody writes into it. Blocks until then; the process that is to see to it must not end before."""
+    with open(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)) as opened:
+        while not select.select([opened], [], [], 0.1)[0]:
+            assert process.poll() is None, "it ended, and nothing was written"
+        os.set_blocking(opened.fileno(), True)
+        return opened.read()
 
 
 def is_alive(pid: int) -> bool:

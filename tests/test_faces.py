@@ -164,6 +164,17 @@ def test_env_type_has_the_server_import_the_simulator() -> None:
         env.close()
 
 
+@pytest.mark.parametrize("target", ["py36-gym021", "py38-gym021"])
+def test_the_server_starts_old_interpreters_too(target: str) -> None:
+    with started(serving_with(python=str(TARGETS[target].python()))) as serving:
+        env = SocketGymClient("CartPole-v1", port=serving.port)
+        assert env.target["python"].startswith("3.6" if "py36" in target else "3.8")
+        first, _ = env.reset(seed=1)
+        env.step(1)
+        assert np.array_equal(env.reset(seed=1)[0], first)
+        env.close()
+
+
 def test_localhost_is_either_loopback() -> None:
     with started(serving_with(host="localhost")) as serving:
         hosts = {str(info[4][0]) for info in socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)}

@@ -18,7 +18,7 @@ import pytest
 from gym_service_launcher import handshake, interpreter, tcp, tokens
 from gym_service_launcher.handshake import HELLO_BYTES, LIMIT_S, MAGIC, Handshake
 from gym_service_launcher.listen import LEAVE_S, MAX_STRANGERS, Listener
-from serving import Serving, connected, free_port, is_alive, rest_of, running, venv_with
+from serving import Serving, connected, free_port, is_alive, read_fifo, rest_of, running, venv_with
 
 import gym_service
 from gym_service.errors import AuthError, ConfigError, ConnectionLost, EnvError, ServerStartError
@@ -94,7 +94,7 @@ def test_a_client_that_is_killed_in_a_step_leaves_no_server(config_home: Path, t
     with running(venv_with(tmp_path / "venv", ENVS / "gym_stuck.py")) as serving:
         with subprocess.Popen([sys.executable, "-c", client, serving.address, str(fifo)]) as process:
             pid = int(serving.until("connected: server").rpartition(" ")[2])
-            assert fifo.read_text() == "in step\n"
+            assert read_fifo(fifo, process) == "in step\n"
             process.kill()
         begun = time.monotonic()
         assert f"killed, since it did not end within {LEAVE_S:g} s of its client" in serving.until(f"server {pid}, ")
