@@ -61,6 +61,7 @@ class Child:
         """
         self.argv = tuple(argv)
         self.rung: Rung | None = None
+        self._has_ended = False
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
 
             def pipe(end_of_child: int) -> tuple[int, int]:
@@ -116,7 +117,8 @@ class Child:
         Once it has ended, and with it whatever it had started, its last words are waited for.
         """
         code = self._leash.exit_code(timeout_s)
-        if code is not None:
+        if code is not None and not self._has_ended:
+            self._has_ended = True
             self._output.join(LAST_WORDS_S)
         return code
 

@@ -4,6 +4,8 @@ Knows the guardian's contract. Never knows what a server is for. Python 3.10 and
 """
 
 import array
+import contextlib
+import fcntl
 import os
 import select
 import socket
@@ -19,12 +21,14 @@ from gym_service_launcher import guardian
 PROGRAM = Path(guardian.__file__)
 # For an answer that the guardian gives at once; a loaded machine may make it wait its turn.
 ANSWER_S = 10.0
+# The kernel counts a wait in milliseconds, in 31 bits: 24 days stand for every longer one, and for ever.
+LONGEST_WAIT_S = 2e6
 
 Silence = Literal["stopped", "blocked", "busy", "silent"]
 
 _starting = threading.Lock()
 _control: socket.socket | None = None
-_of_process = 0  # whose guardian it is: a forked child starts its own
+_guardian_pid = 0
 
 
 def start(
@@ -70,7 +74,7 @@ class Leash:
         """Take note of the pid. Raises OSError where it could not be executed."""
         line = self._line(("pid", "errno"), ANSWER_S)
         if line is None:
-            raise OSError("the guardian does not answer")
+            raise OSError("the guardian does not answer; it may have too many files open (ulimit -n)")
         word, number = line
         if word == "errno":
             raise OSError(int(number), os.strerror(int(number)), program)
@@ -131,7 +135,7 @@ class Leash:
         poll = select.poll()
         try:
             poll.register(self._socket, select.POLLIN)
-            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            if not poll.poll(min(max(0.0, deadline - time.monotonic()), LONGEST_WAIT_S) * 1000):
                 return False
             data = self._socket.recv(4096)
         except (OSError, ValueError):  # closed here, by another thread perhaps
@@ -147,17 +151,42 @@ def _texts(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, record
     return b"".join(os.fsencode(text) + b"\0" for text in texts)
 
 
-def ensure() -> None:
-    """Start this process's guardian now, some 30 ms, rather than with its first server."""
+def ensure(*, portable: bool = False) -> None:
+    """Start this process's guardian now, some 30 ms, rather than with its first server.
+
+    Args:
+        portable: do without what only Linux has, as elsewhere; to try out what remains.
+    """
+    global _control
     with _starting:
-        _guardian(fresh=False)
+        if _control is None:
+            _control = _start_guardian(portable=portable)
+
+
+def _forget() -> None:
+    """A forked child starts its own guardian; a thread that is not there any more may have held the lock."""
+    global _control, _starting
+    _control, _starting = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def _guardian(*, fresh: bool) -> socket.socket:
-    global _control, _of_process
-    if _control is None or _of_process != os.getpid() or fresh:
-        _control, _of_process = _start_guardian(), os.getpid()
+    global _control
+    if fresh:
+        _reap_guardian()
+    if _control is None or fresh:
+        _control = _start_guardian()
     return _control
+
+
+def _reap_guardian() -> None:
+    """Its end of the control socket is closed: it has died, or does so now."""
+    try:
+        os.waitpid(_guardian_pid, 0)
+    except ChildProcessError:
+        pass  # this process ignores SIGCHLD, or waits for whatever ends
 
 
 def _request(fds: Sequence[int], texts: bytes) -> None:
@@ -180,13 +209,24 @@ def _send_with_fds(sock: socket.socket, data: bytes, fds: Sequence[int]) -> None
     sock.sendall(data[sent:])
 
 
-def _start_guardian() -> socket.socket:
+def _start_guardian(*, portable: bool = False) -> socket.socket:
+    global _guardian_pid
     ours, theirs = socket.socketpair()
-    with theirs, open(os.devnull, "rb+", buffering=0) as null:
-        argv = [sys.executable, "-I", "-S", str(PROGRAM), str(guardian.CONTROL_FD), str(os.getpid())]
-        numbers = {0: null, 1: null, 2: null, guardian.CONTROL_FD: theirs}
+    argv = [sys.executable, "-I", "-S", str(PROGRAM), str(guardian.CONTROL_FD), str(os.getpid())]
+    argv += ["portable"] if portable else []
+    with contextlib.ExitStack() as opened:
+        null = opened.enter_context(open(os.devnull, "rb+", buffering=0))
+        # Out of the way of the numbers that they are to have: in a daemon 0, 1 and 2 may be free.
+        apart = []
+        for file in (null, opened.enter_context(theirs)):
+            apart.append(fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, guardian.CONTROL_FD + 1))
+            opened.callback(os.close, apart[-1])
+        numbers = {0: apart[0], 1: apart[0], 2: apart[0], guardian.CONTROL_FD: apart[1]}
+        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in numbers.items()]
         # Not subprocess: its Popen would have to be kept alive, and would complain of a child that still runs when
-        # this interpreter ends. The guardian ends by itself, a moment later.
-        actions = [(os.POSIX_SPAWN_DUP2, file.fileno(), number) for number, file in numbers.items()]
-        os.posix_spawn(sys.executable, argv, os.environ, file_actions=actions, setsid=True)
+        # this interpreter ends. The guardian ends by itself, a moment later. What signals this thread has blocked is
+        # none of the guardian's business: SIGCHLD wakes it.
+        _guardian_pid = os.posix_spawn(
+            sys.executable, argv, os.environ, file_actions=actions, setsid=True, setsigmask=()
+        )
     return ours

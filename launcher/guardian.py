@@ -2,7 +2,7 @@
 
 Run by path, alone: standard library only, one thread, Python 3.6 and up::
 
-    PYTHON -I -S .../guardian.py 3 CLIENT_PID
+    PYTHON -I -S .../guardian.py 3 CLIENT_PID [portable]
 
 Knows processes and signals. Never knows what a server is for, nor envs.toml.
 
@@ -19,8 +19,9 @@ Why a process of its own. The end of a stream is not noticed by a server whose C
 stopped, nor while a forked sibling holds the socket; PR_SET_PDEATHSIG kills a healthy server when the *thread* that
 started it ends. A guardian has one thread, watches a pidfd of the client, and is a subreaper, so that daemons of a dead
 server become its children: whatever child it did not start belongs to a dead server, and is killed. Each server is a
-subreaper too, so that the daemons of a live one stay below it. Where a system lacks these calls (macOS), what remains
-is the end of the stream and the kill of a process group.
+subreaper too, so that the daemons of a live one stay below it. Where a system lacks these calls (macOS), or with the
+word ``portable``, which is for trying that out, what remains is the end of the stream, a look at the parent's pid now
+and then, and the kill of a process group.
 """
 
 import errno
@@ -35,10 +36,14 @@ import time
 
 CONTROL_FD = 3
 HEADER = struct.Struct("<I")
-MAX_FDS = 16
+# A leash and a server's stdin, stdout and stderr at least.
+LEAST_FDS, MAX_FDS = 4, 16
+CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 # How long a silent server is looked at, and how much of that its main thread must run to be called busy (seconds).
 LOOK_S, BUSY_S = 0.1, 0.01
+# How often it is asked who the parent is, where nothing tells of its end (seconds).
+PARENT_S = 0.25
 # Not one that a simulator would use for itself; gym_service/server/loop.py has faulthandler listen to it.
 DUMP_SIGNAL = signal.SIGRTMAX - 2 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
 IGNORED = ("SIGINT", "SIGHUP", "SIGPIPE", "SIGTTOU", "SIGTTIN")
@@ -51,20 +56,22 @@ def main(arguments):
     os.set_inheritable(CONTROL_FD, False)
     for name in IGNORED:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
-    Guardian(control, int(arguments[1])).run()
+    Guardian(control, int(arguments[1]), portable="portable" in arguments[2:]).run()
     return 0
 
 
 class Guardian:
     """Waits on everything at once, and does one small thing at a time."""
 
-    def __init__(self, control, client_pid):
+    def __init__(self, control, client_pid, portable=False):
+        control.settimeout(PARENT_S)
         self._control = control
+        self._client_pid = client_pid
         self._poll = select.poll()
         self._servers = {}  # by pid, while they run
         self._leashes = {}  # by fd, until their server has been swept up
         self._client_gone = False
-        self._prctl = _find_prctl()
+        self._prctl = None if portable else _find_prctl()
         if self._prctl:
             self._prctl(PR_SET_CHILD_SUBREAPER, 1)
         self._wakeup, written = os.pipe()
@@ -72,18 +79,19 @@ class Guardian:
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(written)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        self._client = _pidfd(client_pid)
+        self._client = -1 if portable else _pidfd(client_pid)
         for fd in (control.fileno(), self._wakeup, self._client):
             if fd >= 0:
                 self._poll.register(fd, select.POLLIN)
-        if os.getppid() != client_pid:  # it died before anybody watched it
-            self._client_gone = True
+        self._look_for_client()  # it may have died before anybody watched it
 
     def run(self):
         """Until the client is gone and nothing of its servers is left."""
         while not self._client_gone or self._servers or self._leashes:
-            for fd, _ in self._poll.poll():
+            for fd, _ in self._poll.poll(self._wait_ms()):
                 self._handle(fd)
+            self._look_for_client()
+            self._answer_looks()
             if self._client_gone:
                 for server in self._servers.values():
                     server.kill()
@@ -100,6 +108,23 @@ class Guardian:
         elif fd in self._leashes:
             self._hear(self._leashes[fd])
 
+    def _wait_ms(self):
+        """How long there is nothing to do, if nothing happens."""
+        dues = [server.look_due for server in self._servers.values() if server.look_due is not None]
+        if self._client < 0 and not self._client_gone:
+            dues.append(time.monotonic() + PARENT_S)
+        return max(0, min(dues) - time.monotonic()) * 1000 if dues else None
+
+    def _answer_looks(self):
+        now = time.monotonic()
+        for server in self._servers.values():
+            if server.look_due is not None and server.look_due <= now:
+                server.end_look()
+
+    def _look_for_client(self):
+        if not self._client_gone and os.getppid() != self._client_pid:
+            self._lose_client()
+
     def _lose_client(self):
         self._client_gone = True
         for fd in (self._control.fileno(), self._client):
@@ -108,13 +133,18 @@ class Guardian:
         self._client = -1
 
     def _start(self):
-        request = _receive_request(self._control)
+        request = _receive_request(self._control, self._client_pid)
         if request is None:
             self._lose_client()
             return
-        (leash_fd, *fds), (argv, cwd, record, env) = request
+        all_fds, is_cut, (argv, cwd, record, env) = request
+        if not all_fds:
+            return  # not even a leash to say so on: that it has ended says it
+        leash_fd, *fds = all_fds
         server = Server(socket.socket(fileno=leash_fd), record)
         try:
+            if is_cut:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             server.pid = _spawn(argv, cwd, env, fds, self._prctl)
         except OSError as error:
             server.remove_record()
@@ -191,6 +221,8 @@ class Server:
         self.pid = 0
         self.exit_code = None
         self.heard_end = False
+        self.look_due = None  # when the look at why it is silent ends
+        self._seen = None
 
     def obey(self, order):
         if self.exit_code is not None:
@@ -200,9 +232,18 @@ class Server:
         elif order == "k":
             self.kill()
         elif order == "w":
-            self.say("why %s" % why_silent(self.pid))
+            self.begin_look()
         elif order == "d":
             _signal(self.pid, DUMP_SIGNAL)
+
+    def begin_look(self):
+        """Look at its main thread, and once more LOOK_S later: nobody waits here meanwhile."""
+        self._seen = _main_thread(self.pid)
+        self.look_due = time.monotonic() + LOOK_S
+
+    def end_look(self):
+        self.look_due = None
+        self.say("why %s" % why_silent(self._seen, _main_thread(self.pid)))
 
     def kill(self):
         if self.exit_code is None:
@@ -230,14 +271,11 @@ class Server:
             pass  # nobody listens any more
 
 
-def why_silent(pid):
-    """Why a process says nothing: ``stopped``, ``blocked`` (its main thread does not run) or ``busy`` (it does).
+def why_silent(first, second):
+    """Why a process says nothing, from two looks at its main thread, LOOK_S apart.
 
-    Takes LOOK_S. Says ``silent`` where there is no /proc to look into.
+    ``stopped``, ``blocked`` (it does not run) or ``busy`` (it does); ``silent`` where there is no /proc to look into.
     """
-    first = _main_thread(pid)
-    time.sleep(LOOK_S)
-    second = _main_thread(pid)
     if first is None or second is None:
         return "silent"
     if second[0] in "Tt":
@@ -261,30 +299,36 @@ def _main_thread(pid):
         return None
 
 
-def _receive_request(control):
-    """(descriptors, (argv, cwd, record, env)), or None where the client has closed its end."""
-    flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-    space = socket.CMSG_SPACE(MAX_FDS * 4)
-    data, ancillary, _, _ = control.recvmsg(HEADER.size, space, flags)
+def _receive_request(control, client_pid):
+    """(descriptors, whether some are missing, (argv, cwd, record, env)); None where the client is gone."""
+    data, ancillary, flags, _ = control.recvmsg(HEADER.size, socket.CMSG_SPACE(MAX_FDS * 4), CLOEXEC)
     fds = []
     for level, kind, content in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             fds += struct.unpack("%di" % (len(content) // 4), content[: len(content) // 4 * 4])
     for fd in fds:
         os.set_inheritable(fd, False)
-    data += _receive_all(control, HEADER.size - len(data)) if data else b""
-    rest = _receive_all(control, HEADER.unpack(data)[0]) if len(data) == HEADER.size else b""
-    if not rest or not fds:
+    data += _receive_all(control, HEADER.size - len(data), client_pid) if data else b""
+    rest = _receive_all(control, HEADER.unpack(data)[0], client_pid) if len(data) == HEADER.size else b""
+    if not rest:
         return None
     count, *texts = rest.split(b"\0")[:-1]
     argv, (cwd, record, *env) = texts[: int(count)], texts[int(count) :]
-    return fds, (argv, cwd, record, dict(item.split(b"=", 1) for item in env))
+    # Descriptors beyond this process's limit are dropped by the kernel.
+    is_cut = bool(flags & socket.MSG_CTRUNC) or len(fds) < LEAST_FDS
+    return fds, is_cut, (argv, cwd, record, dict(item.split(b"=", 1) for item in env))
 
 
-def _receive_all(sock, size):
+def _receive_all(control, size, client_pid):
+    """So many bytes; none where the client has died, though a forked child of it holds its end open."""
     data = b""
     while len(data) < size:
-        piece = sock.recv(size - len(data))
+        try:
+            piece = control.recv(size - len(data))
+        except socket.timeout:
+            if os.getppid() == client_pid:
+                continue
+            return b""
         if not piece:
             return b""
         data += piece
@@ -295,16 +339,18 @@ def _spawn(argv, cwd, env, fds, prctl):
     """Start a program with the descriptors as its 0, 1, 2, …, in a session of its own. Raises OSError."""
     guardian = os.getpid()
     failed, told = os.pipe()  # closed by a successful exec
-    pid = os.fork()
-    if pid == 0:
-        try:
-            _become(argv, cwd, env, fds, prctl, guardian)
-        except OSError as error:
-            os.write(told, b"%d" % error.errno)
-        finally:
-            os._exit(127)
-    os.close(told)
     with open(failed, "rb") as file:
+        try:
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    _become(argv, cwd, env, fds, prctl, guardian)
+                except OSError as error:
+                    os.write(told, b"%d" % error.errno)
+                finally:
+                    os._exit(127)
+        finally:
+            os.close(told)
         number = file.read()
     if number:
         os.waitpid(pid, 0)
@@ -358,7 +404,7 @@ def _parent(pid):
 def _pidfd(pid):
     """A descriptor that becomes readable when a process ends, or -1 where there is no such thing."""
     try:
-        return os.pidfd_open(pid)
+        return getattr(os, "pidfd_open")(pid)  # noqa: B009 - new in Python 3.9
     except (AttributeError, OSError):
         return -1
 

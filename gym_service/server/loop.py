@@ -5,6 +5,7 @@ Python 3.6 and up.
 """
 
 import faulthandler
+import os
 import signal
 import warnings
 
@@ -20,6 +21,7 @@ from gym_service.wire import BOUND_BYTES, frame_bytes
 # A list of rendered frames larger than this is sent in several messages.
 PART_BYTES = 16 * 2**20
 MAX_WARNINGS = 100
+EXIT_FORKED = 4
 # Asks for the Python stack of a server that is silent; launcher/guardian.py sends it.
 DUMP_SIGNAL = signal.SIGRTMAX - 2 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
 
@@ -30,12 +32,16 @@ def serve(channel, allow_import):
     faulthandler.register(DUMP_SIGNAL)
     server = Server(channel, allow_import)
     warnings.showwarning = server.note_warning
+    if hasattr(os, "register_at_fork"):  # new in Python 3.7
+        # Else a child of the simulator holds the channel open, and the server's death is not seen at its other end.
+        os.register_at_fork(after_in_child=channel.let_go)
     try:
         while server.state != messages.CLOSED:
             server.answer(channel.receive())
     except ChannelClosed:
         pass  # the client has gone, or has closed without asking
     finally:
+        server.leave_if_forked()
         server.close()
         channel.close()
 
@@ -45,6 +51,7 @@ class Server:
 
     def __init__(self, channel, allow_import):
         self.state = messages.NEW
+        self._process_id = os.getpid()
         self._channel = channel
         self._allow_import = allow_import
         self._adapter = None
@@ -78,9 +85,18 @@ class Server:
             kind, encoder = messages.ERROR, failure.describe(error)
             if isinstance(error, BadValue):  # a client that breaks the rules gets its answer and no second call
                 self.state = messages.CLOSED
-        for category, text in self._take_warnings(encoder):
-            self._send(messages.WARNING, Encoder().add(category).add(text))
+        if self._warnings or encoder.replaced:
+            for category, text in self._take_warnings(encoder):
+                self._send(messages.WARNING, Encoder().add(category).add(text))
         self._send(kind, encoder)
+
+    def leave_if_forked(self):
+        """End a child of the simulator that came back from the call in which it was forked.
+
+        The answers are its parent's to give, and the env is its parent's to close.
+        """
+        if os.getpid() != self._process_id:
+            os._exit(EXIT_FORKED)
 
     def close(self):
         """Close the env, once; what it raises is shown on stderr and stops nobody."""
@@ -95,6 +111,7 @@ class Server:
             self._warnings.append((failure.builtin_name(category), str(message)))
 
     def _send(self, kind, encoder):
+        self.leave_if_forked()
         self._channel.send(frame_bytes(kind, self._call_id, encoder.head, encoder.buffers))
 
     def _fields(self, frame):

@@ -90,6 +90,7 @@ FAULTS = {
     "spinning in Python": spin_in_python,
     "asleep in Python": sleep_in_python,
     "much output": print_much,
+    "fork": os.fork,  # and both go on
 }
 
 
@@ -115,9 +116,11 @@ def daemon():
         os.write(write_fd, b"%d" % sleeping_child(setsid=True))
         os._exit(0)
     os.waitpid(pid, 0)
-    os.close(write_fd)
-    with open(read_fd, "rb") as file:
-        return int(file.read())
+    try:
+        return int(os.read(read_fd, 32))
+    finally:
+        os.close(read_fd)
+        os.close(write_fd)
 
 
 class FaultyEnv(gym.Env):

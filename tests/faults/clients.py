@@ -1,6 +1,7 @@
 """Clients as processes of their own, for what no test can do to the process it runs in: be killed, fork, end.
 
-Knows pipes: a client is a Python program that says lines on its stdout and hears lines on its stdin. Python 3.10 and up.
+Knows pipes: a client is a Python program that says lines on its stdout and hears lines on its stdin. Python 3.10 and
+up.
 """
 
 import os

@@ -1,0 +1,141 @@
+"""A client that is killed at any moment: nothing that it started outlives it by more than a second."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+from faults import watching
+from faults.clients import Client, client
+from faults.faulty import TRANSPORTS
+
+# The promise.
+GONE_S = 1.0
+# What the server does when its client dies: the fault that the last call meets; "" for idle, "steps" for ordinary work.
+STATES = ("", "steps", "spinning in Python", "spinning in C", "asleep in C", "SIGSTOP")
+LONGEST_WAIT_S = 0.3
+
+PROGRAM = """
+transport, state, is_forked = os.environ["FAULTS_CASE"].split(",")
+with faulty(transport=transport, timeouts={"call": 60}) as env:
+    env.reset()
+    children = env.call("start_children")
+    forked = os.fork() if is_forked == "forked" else 0
+    if is_forked == "forked" and forked == 0:
+        time.sleep(600)
+    say(env.target["pid"], forked, *children)
+    if state == "":
+        time.sleep(600)
+    elif state == "steps":
+        while True:
+            act(env, "step")
+    else:
+        env.call("arm", "step", state)
+        act(env, "step")
+"""
+
+
+def assert_nothing_outlives(dead: Client, spared: list[int]) -> None:
+    """Of all that the client started, directly or not, only the spared live after GONE_S; and no file is left."""
+    begun = time.monotonic()
+    watching.until(lambda: not set(dead.family()) - set(spared), "the end of the family", GONE_S)
+    watching.until(lambda: not dead.files(), "the end of the records", GONE_S - (time.monotonic() - begun))
+    assert all(watching.state(pid) for pid in spared)
+
+
+def kill_at_a_random_moment(transport: str, state: str, is_forked: bool, seed: int) -> None:
+    case = f"{transport},{state},{'forked' if is_forked else 'alone'}"
+    with client(PROGRAM, {"FAULTS_CASE": case}) as running:
+        pid, forked, *children = map(int, running.says().split())
+        assert all(watching.state(process) for process in (pid, *children))
+        if state == "SIGSTOP":
+            watching.until_state(pid, "T")
+        # The moment is what is tried here; nothing waits for it.
+        time.sleep(random.Random(seed).uniform(0, LONGEST_WAIT_S))
+        running.kill()
+        assert_nothing_outlives(running, [forked] if is_forked else [])
+
+
+@pytest.mark.parametrize("is_forked", [False, True], ids=["alone", "forked"])
+@pytest.mark.parametrize("state", STATES)
+def test_a_client_killed(state: str, is_forked: bool) -> None:
+    transport = TRANSPORTS[(STATES.index(state) + is_forked) % 2]
+    kill_at_a_random_moment(transport, state, is_forked, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_forked", [False, True], ids=["alone", "forked"])
+@pytest.mark.parametrize("state", STATES)
+def test_a_client_killed_at_fifty_moments(state: str, is_forked: bool) -> None:
+    for seed in range(50):
+        kill_at_a_random_moment(TRANSPORTS[seed % 2], state, is_forked, seed)
+
+
+STARTS = """
+say("begun")
+from gym_service_launcher import guard
+while True:
+    with faulty(transport=os.environ["FAULTS_CASE"]) as env:
+        env.reset()
+"""
+
+
+@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(6, 50))])
+def test_a_client_killed_while_it_starts_and_closes_servers(seed: int) -> None:
+    with client(STARTS, {"FAULTS_CASE": TRANSPORTS[seed % 2]}) as running:
+        assert running.says() == "begun"
+        time.sleep(random.Random(seed).uniform(0, 1.5))  # the moment is what is tried
+        running.kill()
+        assert_nothing_outlives(running, [])
+
+
+HALF_A_REQUEST = """
+from gym_service_launcher import guard, guardian
+with faulty() as env:
+    if os.fork() == 0:  # holds a copy of the control socket
+        time.sleep(600)
+    ours, theirs = guard.socket.socketpair()
+    guard._send_with_fds(guard._control, guardian.HEADER.pack(5000), [theirs.fileno()])
+    say(env.target["pid"])
+    time.sleep(600)
+"""
+
+
+def test_a_client_killed_in_the_middle_of_a_request_while_a_fork_of_it_lives() -> None:
+    with client(HALF_A_REQUEST) as running:
+        server = int(running.says())
+        watching.until_state(server, "S")
+        running.kill()
+        watching.until_dead([server], GONE_S)
+
+
+STOPPED = """
+with faulty(transport=os.environ["FAULTS_CASE"]) as env:
+    say(env.target["pid"], *env.call("start_children"))
+    hear()
+"""
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_client_terminated_while_its_server_is_stopped(transport: str) -> None:
+    with client(STOPPED, {"FAULTS_CASE": transport}) as running:
+        pid = int(running.says().split()[0])
+        os.kill(pid, signal.SIGSTOP)
+        watching.until_state(pid, "T")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.end() == -signal.SIGTERM
+        assert_nothing_outlives(running, [])
+
+
+EXECUTES = """
+with faulty() as env:
+    say(env.target["pid"])
+    os.execv("/bin/sleep", ["sleep", "600"])
+"""
+
+
+def test_a_client_that_becomes_another_program() -> None:
+    with client(EXECUTES) as running:
+        server = int(running.says())
+        watching.until_dead([server], GONE_S)

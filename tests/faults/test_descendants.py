@@ -1,0 +1,93 @@
+"""What the simulator starts: nothing of it is left a second after its server, and it disturbs nothing meanwhile."""
+
+import os
+import signal
+
+import pytest
+from faults import watching
+from faults.clients import client
+from faults.faulty import METHODS, TRANSPORTS, act, armed, assert_exact, faulty
+from faults.test_client_death import GONE_S
+
+from gym_service import errors
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("end", ["close", "crash", "crash in a call", "timeout"])
+def test_children_end_with_their_server(end: str, transport: str) -> None:
+    with faulty(transport=transport, timeouts={"step": 0.4}) as env:
+        env.reset()
+        processes = [env.target["pid"], *env.call("start_children")]
+        processes += env.call("start_children")
+        assert all(watching.state(pid) for pid in processes)
+        assert_exact(env, 20)
+        if end == "close":
+            env.close()
+        elif end == "crash":
+            os.kill(env.target["pid"], signal.SIGKILL)
+        else:
+            env.call("arm", "step", "SIGSEGV" if end == "crash in a call" else "asleep in C")
+            with pytest.raises((errors.ServerCrashed, errors.CallTimeout)):
+                act(env, "step")
+        watching.until_dead(processes, GONE_S)
+
+
+def test_children_of_one_server_outlive_the_crash_of_another() -> None:
+    with faulty() as env, faulty() as other:
+        processes = env.call("start_children")
+        doomed = other.call("start_children")
+        os.kill(other.target["pid"], signal.SIGKILL)
+        watching.until_dead(doomed, GONE_S)
+        assert all(watching.state(pid) for pid in processes)
+        assert_exact(env, 20)
+
+
+STARTS_CHILDREN = """
+context = faulty()
+env = context.__enter__()
+say(env.target["pid"], *env.call("start_children"))
+hear()
+if os.environ["FAULTS_CASE"] == "exit":
+    sys.exit(0)
+os._exit(1)
+"""
+
+
+@pytest.mark.parametrize("end", ["exit", "os._exit"])
+def test_children_end_with_a_client_that_forgets_to_close(end: str) -> None:
+    with client(STARTS_CHILDREN, {"FAULTS_CASE": end}) as running:
+        processes = list(map(int, running.says().split()))
+        running.hears()
+        assert running.end() == (0 if end == "exit" else 1)
+        watching.until_dead(processes, GONE_S)
+        assert running.errors() == ""
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_simulator_that_forks_and_comes_back_twice(method: str, transport: str) -> None:
+    """The child comes back from the call as well; only one of the two may answer it, and what comes next."""
+    with armed(method, "fork", transport=transport) as env:
+        act(env, method)
+        assert_exact(env, 100)
+
+
+def test_a_crash_is_met_though_a_fork_of_the_simulator_holds_all_that_it_held() -> None:
+    program = """
+from gym_service_launcher import guard
+guard.ensure(portable=True)  # which cannot kill what has left its group
+with faulty(transport=os.environ["FAULTS_CASE"]) as env:
+    say(*env.call("start_children"))
+    env.call("arm", "step", "SIGKILL")
+    begun = time.monotonic()
+    try:
+        act(env, "step")
+    except errors.ServerCrashed as error:
+        say(error.exit_code, time.monotonic() - begun)
+"""
+    for transport in TRANSPORTS:
+        with client(program, {"FAULTS_CASE": transport}) as running:
+            running.says()
+            exit_code, took_s = running.says().split()
+            assert int(exit_code) == -9
+            assert float(took_s) <= 0.5 + 0.5  # the last words of a process whose pipe another one holds

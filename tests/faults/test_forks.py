@@ -1,0 +1,118 @@
+"""Clients that fork, pickle and spawn: an env belongs to the process that made it, and nothing else can disturb it."""
+
+import pytest
+from faults import watching
+from faults.clients import client
+from faults.faulty import TRANSPORTS
+from faults.test_client_death import assert_nothing_outlives
+
+FORK = """
+import gc, pickle
+context = faulty(transport=os.environ["FAULTS_CASE"])
+env = context.__enter__()
+env.reset()
+act(env, "step", 1)
+read, write = os.pipe()
+child = os.fork()
+if child == 0:
+    refused = 0
+    for use in (lambda: act(env, "step"), env.reset, env.render, lambda: env.number, lambda: env.call("echo", 1)):
+        try:
+            use()
+        except errors.ForkedError:
+            refused += 1
+    env.close()
+    say("refused", refused)
+    end = os.environ["FAULTS_END"]
+    if end == "sys.exit":
+        sys.exit(5)
+    if end == "garbage":
+        del env, context
+        gc.collect()
+    if end == "own env":
+        with faulty() as own:
+            own.reset()
+            say("own", act(own, "step", 3)[1])
+    if end == "pickled":
+        own = pickle.loads(pickle.dumps(env))
+        own.reset()
+        say("own", act(own, "step", 3)[1])
+        own.close()
+    os._exit(5)
+for number in range(2, 502):
+    assert act(env, "step", number)[0]["answers"].tolist() == [number, number, -7 * number]
+assert os.waitpid(child, 0)[1] == 5 << 8
+for number in range(502, 1002):
+    assert act(env, "step", number)[0]["answers"].tolist() == [number, number, -7 * number]
+say("exact", env.target["pid"])
+env.close()
+say("closed")
+"""
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("end", ["sys.exit", "os._exit", "garbage", "own env", "pickled"])
+def test_a_forked_child(end: str, transport: str) -> None:
+    # Python 3.12 warns of any fork in a process that has a thread, and the output of a server is read by one.
+    quiet = {"PYTHONWARNINGS": "ignore::DeprecationWarning"}
+    with client(FORK, {"FAULTS_CASE": transport, "FAULTS_END": end, **quiet}) as running:
+        said = [running.says() for _ in range(4 if end in ("own env", "pickled") else 3)]
+        assert said[0] == "refused 5"
+        assert "own 3.0" in said or len(said) == 3
+        server = int(next(line for line in said if line.startswith("exact")).split()[1])
+        assert said[-1] == "closed" or running.says() == "closed"
+        watching.until_dead([server], 1.0)
+        assert running.end() == 0
+        assert running.errors() == ""
+        assert_nothing_outlives(running, [])
+
+
+SPAWN = """
+import pickle
+if __name__ == "__main__":
+    with faulty(transport=os.environ["FAULTS_CASE"]) as env:
+        env.reset()
+        copy = pickle.loads(pickle.dumps(env))
+        assert copy.target["pid"] != env.target["pid"]
+        copy.reset()
+        for number in range(1, 50):
+            assert act(env, "step", number)[1] == act(copy, "step", number)[1] == number
+        copy.close()
+        from faults.spawned import in_spawned
+        rewards, pid = in_spawned(env)
+        assert rewards == [float(number) for number in range(1, 50)]
+        assert pid != env.target["pid"]
+        act(env, "step")
+    say("fine")
+"""
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_pickled_and_a_spawned_env_have_servers_of_their_own(transport: str) -> None:
+    with client(SPAWN, {"FAULTS_CASE": transport}) as running:
+        assert running.says() == "fine"
+        assert running.end() == 0
+        assert_nothing_outlives(running, [])
+
+
+THREADS = """
+with faulty(transport=os.environ["FAULTS_CASE"]) as env:
+    env.reset()
+    wrong = []
+    def step(first):
+        for number in range(first, first + 500):
+            observation, reward, *_ = act(env, "step", number)
+            if observation["answers"].tolist()[1:] != [number, -7 * number] or reward != number:
+                wrong.append(number)
+    threads = [threading.Thread(target=step, args=(1000 * index,)) for index in range(1, 5)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    say(len(wrong), act(env, "step")[4]["number"])
+"""
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_threads_take_turns(transport: str) -> None:
+    with client(THREADS, {"FAULTS_CASE": transport}) as running:
+        assert running.says() == "0 2001"
+        assert running.end() == 0
