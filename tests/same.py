@@ -42,9 +42,12 @@ def _arrays(left, right, path):
 
 def _dicts(left, right, path):
     found = _items(list(left), list(right), path + ".keys()")
-    for key in [] if found else left:
-        found = found or difference(left[key], right[key], f"{path}[{key!r}]")
-    return found
+    if found:
+        return found
+    # By place: a NaN is a key that only the very same NaN finds.
+    values = list(right.values())
+    found = (difference(item, values[at], f"{path}[{key!r}]") for at, (key, item) in enumerate(left.items()))
+    return next(filter(None, found), "")
 
 
 def _items(left, right, path):

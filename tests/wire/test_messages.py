@@ -122,9 +122,9 @@ def test_short_and_long_bytes_are_a_bad_value(layout: Layout, info: Any) -> None
     for count in range(len(buffers)):
         with pytest.raises(BadValue):
             messages.unpack_step(layout, encoder.head, buffers[:count], None)
-    with pytest.raises(BadValue, match="left over"):
+    with pytest.raises(BadValue, match=r"left over|are not one step"):
         unpacked(layout, encoder, b"N")
-    with pytest.raises(BadValue, match="left over"):
+    with pytest.raises(BadValue, match=r"left over|are not one step"):
         messages.unpack_step(layout, encoder.head, [*buffers, buffers[0]], None)
 
 

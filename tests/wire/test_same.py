@@ -55,6 +55,12 @@ def test_sets_are_the_same_in_any_order_and_with_nans() -> None:
     assert same({1, "b", (QUIET_NAN, frozenset("xy"))}, {(QUIET_NAN, frozenset("yx")), "b", 1})
 
 
+def test_nans_that_are_keys_are_compared_by_their_place() -> None:
+    left, right = {QUIET_NAN: 1, OTHER_NAN: 2}, {float(repr(QUIET_NAN)): 1, OTHER_NAN: 2}
+    assert same(left, right)
+    assert difference(left, {**right, OTHER_NAN: 3})
+
+
 def test_strides_do_not_count() -> None:
     array = np.arange(6.0).reshape(2, 3)
     assert same(array, np.asfortranarray(array))
