@@ -61,7 +61,7 @@ def test_the_names_and_their_defaults() -> None:
     assert (server.host, server.port, server.python) == ("127.0.0.1", 65432, sys.executable)
     parameters = list(inspect.signature(SocketGymClient).parameters.values())
     assert [(each.name, each.default) for each in parameters[:-1]] == [
-        ("env_id", inspect.Parameter.empty),
+        ("env_id", "CartPole-v1"),
         ("env_type", None),
         ("host", "127.0.0.1"),
         ("port", 65432),
