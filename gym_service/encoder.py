@@ -57,7 +57,7 @@ class Encoder:
     @property
     def size_bytes(self):
         """All that the message will hold, headers aside."""
-        return len(self.head) + sum(len(buffer) for buffer in self.buffers)
+        return len(self.head) + sum(map(len, self.buffers)) if self.buffers else len(self.head)
 
     def _put(self, value):
         put = _PUT.get(type(value))

@@ -68,7 +68,9 @@ class Illegal(Exception):
 
 _REWARD_AND_FLAGS = struct.Struct("<dB")
 _TERMINATED, _TRUNCATED, _NUMPY_TERMINATED, _NUMPY_TRUNCATED, _NUMPY_REWARD, _INFO = (1 << bit for bit in range(6))
-_BOOL_FLAGS = {bool: 0, np.bool_: 1}
+_NUMPY = _NUMPY_TERMINATED | _NUMPY_TRUNCATED | _NUMPY_REWARD
+_TERMINATED_FLAGS = {bool: 0, np.bool_: _NUMPY_TERMINATED}
+_TRUNCATED_FLAGS = {bool: 0, np.bool_: _NUMPY_TRUNCATED}
 _REWARD_FLAGS = {float: 0, np.float64: _NUMPY_REWARD}
 
 
@@ -96,11 +98,13 @@ def pack_step(layout, result):
     """
     observation, reward, terminated, truncated, info = result
     try:
-        flags = _REWARD_FLAGS[type(reward)]
-        flags |= bool(terminated) | _BOOL_FLAGS[type(terminated)] << 2
-        flags |= bool(truncated) << 1 | _BOOL_FLAGS[type(truncated)] << 3
+        flags = _REWARD_FLAGS[type(reward)] | _TERMINATED_FLAGS[type(terminated)] | _TRUNCATED_FLAGS[type(truncated)]
     except KeyError:
         return None
+    if terminated:
+        flags |= _TERMINATED
+    if truncated:
+        flags |= _TRUNCATED
     encoder = Encoder()
     if type(info) is not dict or info:
         flags |= _INFO
@@ -117,13 +121,18 @@ def unpack_step(layout, head, buffers, graph):
     if len(head) < _REWARD_AND_FLAGS.size:
         raise BadValue("a step's result of %d bytes" % len(head))
     reward, flags = _REWARD_AND_FLAGS.unpack_from(head)
-    terminated, truncated = bool(flags & _TERMINATED), bool(flags & _TRUNCATED)
-    if flags & (_NUMPY_TERMINATED | _NUMPY_TRUNCATED | _NUMPY_REWARD):
+    terminated, truncated = flags & _TERMINATED != 0, flags & _TRUNCATED != 0
+    if flags & _NUMPY:
         terminated = np.bool_(terminated) if flags & _NUMPY_TERMINATED else terminated
         truncated = np.bool_(truncated) if flags & _NUMPY_TRUNCATED else truncated
         reward = np.float64(reward) if flags & _NUMPY_REWARD else reward
     observation = layout.unpack(head, _REWARD_AND_FLAGS.size, buffers)
-    rest = Reader(head, buffers[layout.buffer_count :], graph, _REWARD_AND_FLAGS.size + layout.head_bytes)
-    info = rest.take() if flags & _INFO else {}
+    end = _REWARD_AND_FLAGS.size + layout.head_bytes
+    if not flags & _INFO:
+        if len(head) != end or len(buffers) != layout.buffer_count:
+            raise BadValue("%d bytes and %d buffers are not one step's result" % (len(head), len(buffers)))
+        return observation, reward, terminated, truncated, {}
+    rest = Reader(head, buffers[layout.buffer_count :], graph, end)
+    info = rest.take()
     rest.finish()
     return observation, reward, terminated, truncated, info

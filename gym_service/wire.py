@@ -102,14 +102,16 @@ class Decoder:
             self._check_beginning(have)
             return self._make_room(HEADER.size)
         magic, version, kind, call_id, head_bytes, count = HEADER.unpack_from(self._room, self._start)
-        self._check(magic, version, head_bytes, count)
+        if magic != MAGIC or version != VERSION or head_bytes + count * LARGE_BYTES > self.bound_bytes:
+            self._refuse(magic, version, head_bytes, count)
         head_at = HEADER.size + 8 * count
         if have < head_at:
             return self._make_room(head_at)
-        sizes = struct.unpack_from("<%dQ" % count, self._room, self._start + HEADER.size)
-        if count and min(sizes) < LARGE_BYTES:
-            raise BadFrame("a buffer of %d bytes; smaller ones than %d lie in the head" % (min(sizes), LARGE_BYTES))
-        self._check_size(head_bytes + sum(sizes))
+        if count:
+            sizes = struct.unpack_from("<%dQ" % count, self._room, self._start + HEADER.size)
+            if min(sizes) < LARGE_BYTES:
+                raise BadFrame("a buffer of %d bytes; smaller ones than %d lie in the head" % (min(sizes), LARGE_BYTES))
+            self._check_size(head_bytes + sum(sizes))
         if have < head_at + head_bytes:
             return self._make_room(head_at + head_bytes)
         start = self._start + head_at
@@ -127,7 +129,7 @@ class Decoder:
         if have > len(MAGIC) and self._room[self._start + len(MAGIC)] != VERSION:
             raise WrongVersion(self._room[self._start + len(MAGIC)])
 
-    def _check(self, magic, version, head_bytes, count):
+    def _refuse(self, magic, version, head_bytes, count):
         if magic != MAGIC:
             raise BadFrame("bytes that start with %r are not a frame" % magic)
         if version != VERSION:

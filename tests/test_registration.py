@@ -284,3 +284,34 @@ def test_make_by_the_name_of_an_entry(write_envs: WriteEnvs, tmp_path: Path, mon
             assert play_to_the_end(env) == (3, False, True)
     with pytest.raises(ConfigError, match=r"no key 'Pole-v1'.*Pole-v0"):
         gym_service.make("Pole-v1")
+
+
+# -- a step in two halves ----------------------------------------------------------------------------------------
+
+
+def test_a_step_in_two_halves_is_the_step() -> None:
+    with (
+        gym_service.make("CartPole-v1", python=sys.executable) as halves,
+        gym_service.make("CartPole-v1", python=sys.executable) as whole,
+    ):
+        halves.reset(seed=3)
+        whole.reset(seed=3)
+        for action in (0, 1, 1, 0):
+            halves.step_async(action)
+            expected = whole.step(action)
+            observation, *rest = halves.step_wait()
+            assert observation.tobytes() == expected[0].tobytes()
+            assert tuple(rest) == expected[1:]
+
+
+def test_halves_out_of_order_are_refused_and_do_no_harm() -> None:
+    with gym_service.make("CartPole-v1", python=sys.executable) as env:
+        env.reset(seed=3)
+        with pytest.raises(gym.error.NoAsyncCallError):
+            env.step_wait()
+        env.step_async(1)
+        for call in (lambda: env.step_async(0), env.reset, lambda: env.gravity):
+            with pytest.raises(gym.error.AlreadyPendingCallError, match="while step waits"):
+                call()
+        assert env.step_wait()[1] == 1.0
+        assert env.gravity == 9.8

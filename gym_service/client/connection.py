@@ -12,8 +12,10 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
+from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError
 from gymnasium.spaces import GraphInstance
 
 from gym_service import messages
@@ -70,6 +72,11 @@ class Connection:
         self._channel = channel
         self._peer = peer
         self._turn = threading.Lock()
+        self._thread = 0  # whose turn it is
+        self._during, self._timeout_s = "", math.inf  # of the call under way
+        self._deadline: float | None = None
+        self._gate = _Gate(self)
+        self._warned: list[tuple[str, str]] = []
         self._process_id = os.getpid()
         self._call_id = 0
         self._calls = peer.calls
@@ -94,37 +101,40 @@ class Connection:
             CallTimeout, ServerCrashed, ConnectionLost, ProtocolError, VersionMismatch: the connection is closed now.
             ClosedError, ForkedError: it cannot be used.
         """
-        self._check_bound(arguments)
-        during = messages.CALL_NAMES[kind]
-        warned: list[tuple[str, str]] = []
-        try:
-            return self._guarded(during, timeout_s, lambda: self._exchange(kind, arguments, timeout_s, read, warned))
-        finally:
-            _warn(warned)
+        self.begin(kind, arguments, timeout_s)
+        return self.finish(read)
+
+    def begin(self, kind: int, arguments: Encoder, timeout_s: float) -> None:
+        """The first half of ``call``: send it. Until ``finish`` has read its answer, other threads' calls wait.
+
+        Blocks and raises as ``call``, and AlreadyPendingCallError where this thread has begun one already.
+        """
+        self._take_turn(messages.CALL_NAMES[kind], timeout_s)
+        with self._gate:
+            if arguments.size_bytes > self.bound_bytes:
+                raise _too_large(arguments, self.bound_bytes)
+            self._call_id = (self._call_id + 1) & 0xFFFFFFFF
+            self._calls[0] = self._call_id
+            self._channel.send(frame_bytes(kind, self._call_id, arguments.head, arguments.buffers), self._deadline)
+
+    def finish(self, read: Callable[[Frame], T]) -> T:
+        """The second half of ``call``: read the answer to what ``begin`` has sent.
+
+        Blocks and raises as ``call``, and NoAsyncCallError where nothing has begun.
+        """
+        if not self._thread:
+            raise NoAsyncCallError("nothing has begun whose answer could be waited for", "step_wait")
+        with self._gate:
+            result = self._answer(read)
+        self._end_turn()
+        return result
 
     def skip_to(self, mark: bytes, timeout_s: float) -> None:
         """Read past what a shell or a container says before the server begins, with its mark. Raises as ``call``."""
-        self._guarded("make", timeout_s, lambda: self._channel.skip_to(mark, _deadline(timeout_s)))
-
-    def _guarded(self, during: str, timeout_s: float, exchange: Callable[[], T]) -> T:
-        """The gate: what the wire raises goes in here, and what users know comes out."""
-        self._check_usable()
-        with self._turn:
-            self._check_usable()
-            try:
-                return exchange()
-            except (EnvError, CannotCross):
-                raise
-            except ChannelTimeout as error:
-                raise self._fail(self._timed_out(during, timeout_s)) from error
-            except ChannelClosed as error:
-                raise self._fail(self._gone(during)) from error
-            except (BadFrame, BadValue) as error:
-                raise self._fail(_broken_rule(during, error)) from error
-            except BaseException as error:
-                # A Ctrl-C, say, in the middle of a frame: the next call would read the rest of this one's answer.
-                self._fail(error)
-                raise
+        self._take_turn("make", timeout_s)
+        with self._gate:
+            self._channel.skip_to(mark, self._deadline)
+        self._end_turn()
 
     def allow_replies_of(self, bound_bytes: int) -> None:
         """Raise the bound on replies, once it is known how large an observation is."""
@@ -138,90 +148,97 @@ class Connection:
         """
         if os.getpid() != self._process_id:
             return
-        warned: list[tuple[str, str]] = []
         deadline = time.monotonic() + ask_s
         if not self._closed_by and self._turn.acquire(blocking=False):
-            try:
-                self._ask_to_close(ask_s, warned)
-            finally:
-                self._turn.release()
+            self._deadline = deadline
+            self._ask_to_close()
+            self._turn.release()
         self._closed_by = self._closed_by or "it was closed with close()"
         self._channel.close()
         self._peer.close(max(0.0, deadline - time.monotonic()))
-        _warn(warned)
+        _warn(self._warned)
 
-    def _exchange(
-        self,
-        kind: int,
-        arguments: Encoder,
-        timeout_s: float,
-        read: Callable[[Frame], T],
-        warned: list[tuple[str, str]],
-    ) -> T:
-        deadline = _deadline(timeout_s)
-        self._call_id = (self._call_id + 1) & 0xFFFFFFFF
-        self._calls[0] = self._call_id
-        self._channel.send(frame_bytes(kind, self._call_id, arguments.head, arguments.buffers), deadline)
-        parts: list[Any] = []
-        while True:
-            frame = self._channel.receive(deadline)
-            if frame.call_id != self._call_id:
-                raise BadFrame(f"an answer to call {frame.call_id} came where call {self._call_id} was asked")
-            if frame.kind == messages.WARNING:
-                category, text = fields(frame, 2)
-                warned.append((category, text))
-            elif frame.kind == messages.PART:
-                parts += fields(frame, 1)[0]
-            elif frame.kind == messages.ERROR:
-                raise _remote_error(*fields(frame, 5))
-            elif frame.kind in (messages.RESULT, messages.STEPPED):
-                result = read(frame)
-                return parts + result if parts else result  # type: ignore[operator,return-value]
-            else:
-                raise BadFrame(f"an answer of unknown kind {frame.kind}")
-
-    def _ask_to_close(self, ask_s: float, warned: list[tuple[str, str]]) -> None:
-        try:
-            self._exchange(messages.CLOSE, Encoder(), ask_s, lambda frame: None, warned)
-        except (ChannelClosed, ChannelTimeout, BadFrame, BadValue):
-            pass  # it is being closed anyhow; whether the server ends is the peer's to see to
-        except EnvError as error:
-            warned.append(("UserWarning", f"the simulator's close() raised {error}"))
-
-    def _check_usable(self) -> None:
+    def _take_turn(self, during: str, timeout_s: float) -> None:
         if os.getpid() != self._process_id:
             raise ForkedError(
                 f"this env was made in process {self._process_id} and is used in its forked child {os.getpid()}: "
                 "they would read each other's answers.\n  try: make an env in the child"
             )
+        if self._thread == threading.get_ident():
+            text = f"{during} was called while {self._during} waits for its answer"
+            raise AlreadyPendingCallError(text, self._during)
+        self._turn.acquire()
         if self._closed_by:
+            self._turn.release()
             raise ClosedError(f"the env is closed: {self._closed_by}")
+        self._thread, self._during, self._timeout_s = threading.get_ident(), during, timeout_s
+        self._deadline = None if timeout_s == math.inf else time.monotonic() + timeout_s
 
-    def _check_bound(self, arguments: Encoder) -> None:
-        if arguments.size_bytes > self.bound_bytes:
-            size, path = arguments.largest
-            raise CannotCross(
-                f"{path} holds {size} bytes; a call may hold {self.bound_bytes} and this one holds "
-                f"{arguments.size_bytes}",
-                path=path,
-                type_name="",
-            )
+    def _end_turn(self) -> None:
+        self._thread = 0
+        self._turn.release()
+        if self._warned:
+            _warn(self._warned)
 
-    def _fail(self, error: BaseException) -> BaseException:
+    def _answer(self, read: Callable[[Frame], T]) -> T:
+        parts: list[Any] = []
+        while True:
+            frame = self._channel.receive(self._deadline)
+            if frame.call_id != self._call_id:
+                raise BadFrame(f"an answer to call {frame.call_id} came where call {self._call_id} was asked")
+            if frame.kind in (messages.RESULT, messages.STEPPED):
+                result = read(frame)
+                return parts + _expect(list, result) if parts else result  # type: ignore[return-value]
+            if frame.kind == messages.WARNING:
+                category, text = fields(frame, 2)
+                self._warned.append((_expect(str, category), _expect(str, text)))
+            elif frame.kind == messages.PART:
+                parts += _expect(list, one(frame))
+            elif frame.kind == messages.ERROR:
+                raise _remote_error(*fields(frame, 5))
+            else:
+                raise BadFrame(f"an answer of unknown kind {frame.kind}")
+
+    def _ask_to_close(self) -> None:
+        try:
+            self._call_id = (self._call_id + 1) & 0xFFFFFFFF
+            self._channel.send(frame_bytes(messages.CLOSE, self._call_id, b""), self._deadline)
+            self._answer(lambda frame: None)
+        except (ChannelClosed, ChannelTimeout, BadFrame, BadValue):
+            pass  # it is being closed anyhow; whether the server ends is the peer's to see to
+        except EnvError as error:
+            self._warned.append(("UserWarning", f"the simulator's close() raised {error}"))
+
+    def _meaning(self, error: BaseException) -> BaseException:
+        """What an error of the wire means to a user. Most of them close the connection for good."""
+        if isinstance(error, (EnvError, CannotCross)):
+            return error
+        meaning = error
+        if isinstance(error, ChannelTimeout):
+            meaning = self._timed_out()
+        elif isinstance(error, ChannelClosed):
+            meaning = self._gone()
+        elif isinstance(error, (BadFrame, BadValue)):
+            meaning = _broken_rule(self._during, error)
+        # Anything else too: after a Ctrl-C in the middle of a frame the next call would read the rest of this one's.
+        self._fail(meaning)
+        return meaning
+
+    def _fail(self, error: BaseException) -> None:
         """Close for good: whatever the stream still holds is nobody's answer any more."""
         self.failure = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         self._closed_by = self._closed_by or self.failure
         self._channel.close()
         self._peer.close(0.0)
-        return error
 
-    def _gone(self, during: str) -> GymServiceError:
+    def _gone(self) -> GymServiceError:
         if self._closed_by:
-            return ClosedError(f"during {during} the env was closed by another thread")
+            return ClosedError(f"during {self._during} the env was closed by another thread")
         self._channel.close()  # else a server that only closed its end would wait for us while we wait for its death
-        return self._peer.died(during)
+        return self._peer.died(self._during)
 
-    def _timed_out(self, during: str, timeout_s: float) -> CallTimeout:
+    def _timed_out(self) -> CallTimeout:
+        during, timeout_s = self._during, self._timeout_s
         tail = self._peer.tail()
         silence, stack = self._peer.silence()
         text = f"{during} took longer than its timeout of {timeout_s:g} s; {_SILENCES[silence]}, and has been stopped"
@@ -229,6 +246,25 @@ class Connection:
         text += f"\n  try: a longer timeout, timeouts = {{ {during} = … }}, or inf for none"
         facts = {"during": during, "timeout_s": timeout_s, "silence": silence, "stack": stack, "tail": tail}
         return CallTimeout(text, **facts)
+
+
+class _Gate:
+    """Around whatever touches the wire: its errors go in, and what users know comes out. The turn ends with them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, cls: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            meaning = self._connection._meaning(error)
+            self._connection._end_turn()
+            if meaning is not error:
+                raise meaning from error
 
 
 _SILENCES = {
@@ -244,8 +280,10 @@ def _block(title: str, text: str) -> str:
     return f"\n  {title}:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
 
 
-def _deadline(timeout_s: float) -> float | None:
-    return None if timeout_s == math.inf else time.monotonic() + timeout_s
+def _too_large(arguments: Encoder, bound_bytes: int) -> CannotCross:
+    size, path = arguments.largest
+    text = f"{path} holds {size} bytes; a call may hold {bound_bytes} and this one holds {arguments.size_bytes}"
+    return CannotCross(text, path=path, type_name="")
 
 
 def fields(frame: Frame, count: int) -> list[Any]:
@@ -266,7 +304,8 @@ def _warn(warned: list[tuple[str, str]]) -> None:
 
     Only once the call is over: a filter that makes errors of warnings must not leave half an answer in the channel.
     """
-    for category, text in warned:
+    taken, warned[:] = list(warned), []
+    for category, text in taken:
         cls = getattr(builtins, category, UserWarning)
         known = isinstance(cls, type) and issubclass(cls, Warning)
         warnings.warn(text, cls if known else UserWarning, stacklevel=_caller_level())
@@ -283,7 +322,16 @@ def _caller_level() -> int:
 _PACKAGE = __name__.partition(".")[0]
 
 
+def _expect(sort: type[T], value: Any) -> T:
+    """The value, which must be of this sort. Raises BadValue."""
+    if type(value) is not sort:
+        raise BadValue(f"a {type(value).__name__} came where a {sort.__name__} was due")
+    return value
+
+
 def _remote_error(origin: str, type_name: str, message: str, evidence: str, bases: list[str]) -> GymServiceError:
+    for text in (origin, type_name, message, evidence, *_expect(list, bases)):
+        _expect(str, text)
     if origin == messages.FROM_ENV:
         text = f"{message}\n  raised in the simulator as {type_name}\n{evidence}"
         facts = {"type_name": type_name, "message": message, "remote_traceback": evidence}

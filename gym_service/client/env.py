@@ -21,9 +21,9 @@ from gym_service.client.connection import Connection, fields, one
 from gym_service.client.restarts import Restarts
 from gym_service.client.spaces import space_from
 from gym_service.encoder import Encoder
-from gym_service.errors import CannotCross
+from gym_service.errors import CannotCross, ProtocolError
 from gym_service.layout import compile_layout
-from gym_service.values import CannotEncode
+from gym_service.values import BadValue, CannotEncode
 from gym_service.wire import Frame
 
 # Names that nobody finds on a RemoteEnv unless it defines them. `seed`: Gymnasium's check_env takes an attribute of
@@ -66,7 +66,9 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             remake: what a pickled or copied env calls to start a server of its own.
             restart: starts another server for the next reset() after one has failed; None for never.
         """
-        self._timeouts = dict(timeouts)
+        self._limits_s = {name: timeouts.get(name, math.inf) for name in messages.CALL_NAMES.values()}
+        # What asks for attributes is a call like any other.
+        self._limits_s |= dict.fromkeys(("get", "set", "has"), self._limits_s["call"])
         self._remake = remake
         self._restart = restart
         self._restarts = Restarts()
@@ -74,10 +76,18 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         self._attach(connection, description)
 
     def _attach(self, connection: Connection, description: Mapping[str, Any]) -> None:
-        """Hold the env of a server that has just made it."""
+        """Hold the env of a server that has just made it. Raises ProtocolError where it has described none."""
+        try:
+            self._hold(connection, description)
+        except (ArithmeticError, AttributeError, BadValue, LookupError, TypeError, ValueError) as error:
+            connection.close(0.0)
+            text = f"during make the other side described no env: {type(error).__name__}: {error}"
+            raise ProtocolError(text, during="make") from error
+
+    def _hold(self, connection: Connection, description: Mapping[str, Any]) -> None:
         self._connection = connection
-        self._target = description["target"]
-        self._remote_spec = description["spec"]
+        self._target = {**description["target"]}
+        self._remote_spec = {"max_episode_steps": description["spec"]["max_episode_steps"]}
         self._layout = compile_layout(description["observation_space"])
         self._action_layout = compile_layout(description["action_space"])
         for layout in (self._layout, self._action_layout):
@@ -87,7 +97,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         self.action_space = space_from(description["action_space"])
         self.metadata = description["metadata"]
         self.render_mode = description["render_mode"]
-        self._finalizer = weakref.finalize(self, connection.close, self._timeout_s("close"))
+        self._finalizer = weakref.finalize(self, connection.close, self._limits_s["close"])
 
     @property
     def target(self) -> dict[str, Any]:
@@ -112,11 +122,24 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """(observation, reward, terminated, truncated, info), as the simulator gives them."""
+        self.step_async(action)
+        return self.step_wait()
+
+    def step_async(self, action: Any) -> None:
+        """Begin a step and come back at once; ``step_wait`` gives its result. The time between is yours.
+
+        Raises AlreadyPendingCallError where one has begun already; any other call meanwhile is refused likewise.
+        """
         arguments = Encoder()
         layout = self._action_layout
         if layout is not None and layout.pack(action, arguments.head, arguments.buffers):
-            return self._call(messages.STEP_PACKED, arguments, self._read_step)
-        return self._call(messages.STEP, encode(("$.action", action)), self._read_step)
+            self._connection.begin(messages.STEP_PACKED, arguments, self._limits_s["step"])
+        else:
+            self._connection.begin(messages.STEP, encode(("$.action", action)), self._limits_s["step"])
+
+    def step_wait(self) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """The result of the step that ``step_async`` has begun. Raises NoAsyncCallError where none has."""
+        return self._connection.finish(self._read_step)
 
     def render(self) -> Any:
         """What the simulator renders in the mode it was made with.
@@ -128,8 +151,9 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
     def close(self) -> None:
         """Close the simulator and see its process to its end; any number of times. Blocks for at most 8 s."""
+        self._restart = None  # what the user has closed stays closed, also where it had failed before
         if self._finalizer.detach():
-            self._connection.close(self._timeout_s("close"))
+            self._connection.close(self._limits_s["close"])
 
     @property
     def spec(self) -> EnvSpec | None:  # type: ignore[override]
@@ -188,7 +212,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         """An attribute that only the simulator has. Raises AttributeError (as EnvAttributeError) where it has none."""
         if not _is_forwarded(name):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        is_callable, value = self._ask(messages.GET, name)
+        is_callable, value = self._call(messages.GET, encode(("$.name", name)), _attribute)
         return RemoteMethod(self, name) if is_callable else value
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -216,18 +240,15 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         self._attach(*opening())
 
     def _call(self, kind: int, arguments: Encoder, read: Callable[[Frame], Any]) -> Any:
-        return self._connection.call(kind, arguments, self._timeout_s(messages.CALL_NAMES[kind]), read)
+        return self._connection.call(kind, arguments, self._limits_s[messages.CALL_NAMES[kind]], read)
 
     def _ask(self, kind: int, name: str, *rest: Any) -> Any:
         return self._call(kind, encode(("$.name", name), *((f"$.{name}", value) for value in rest)), one)
 
     def _read_step(self, frame: Frame) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        if frame.kind == messages.STEPPED:
+        if frame.kind == messages.STEPPED and self._layout:
             return messages.unpack_step(self._layout, frame.head, frame.buffers, GraphInstance)
         return tuple(fields(frame, 5))
-
-    def _timeout_s(self, name: str) -> float:
-        return self._timeouts.get(name, self._timeouts.get("call", math.inf))
 
     def _is_own(self, name: str) -> bool:
         return name in LOCAL or name in self.__dict__ or hasattr(type(self), name)
@@ -246,6 +267,14 @@ class RemoteMethod:
 
     def __repr__(self) -> str:
         return f"<remote method {self.__name__} of {self._env!r}>"
+
+
+def _attribute(frame: Frame) -> tuple[bool, Any]:
+    """(whether it is callable, its value): the reply to GET."""
+    found = one(frame)
+    if type(found) is not tuple or len(found) != 2:
+        raise BadValue("an attribute was due")
+    return found
 
 
 def _is_forwarded(name: str) -> bool:

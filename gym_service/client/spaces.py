@@ -58,6 +58,8 @@ def space_from(data: Data) -> spaces.Space[Any]:
 
 def _box(data: Data) -> spaces.Box:
     dtype, shape = np.dtype(data["dtype"]), data["shape"]
+    if not data["low"].shape == data["high"].shape == shape:  # Gymnasium would make arrays of any size that is claimed
+        raise ValueError("a Box whose bounds have another shape than it has")
     try:
         box = spaces.Box(data["low"].copy(), data["high"].copy(), shape, dtype.type)
     except ValueError:
