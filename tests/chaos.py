@@ -1,4 +1,4 @@
-"""Random faults × random calls × transports × restart policies: every outcome must be in the allowed set.
+"""Random faults, random calls, both transports, both restart policies: every outcome must be in the allowed set.
 
     python tests/chaos.py --minutes 10 [--seed 7]
 

@@ -1,0 +1,217 @@
+"""close(), whoever calls it and whenever, and Ctrl-C: quickly, quietly, once."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+from faults import watching
+from faults.clients import client
+from faults.faulty import TRANSPORTS, act, armed, assert_exact, faulty
+from faults.test_client_death import assert_nothing_outlives
+
+from gym_service import errors
+from gym_service.client.env import RemoteEnv
+
+LONGEST_CLOSE_S = 8.0
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_closing_again_is_nothing(transport: str) -> None:
+    with faulty(transport=transport) as env:
+        pid = env.target["pid"]
+        for _ in range(3):
+            env.close()
+        assert not watching.state(pid)
+        with pytest.raises(errors.ClosedError, match="close"):
+            act(env, "step")
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("fault", ["asleep in C", "spinning in Python", "SIGSTOP", "asleep in Python"])
+def test_closing_from_another_thread_ends_the_call(fault: str, transport: str) -> None:
+    raised: list[BaseException] = []
+
+    def step() -> None:
+        try:
+            act(env, "step")
+        except errors.GymServiceError as error:
+            raised.append(error)
+
+    with armed("step", fault, transport=transport, timeouts={"close": 0.5}) as env:
+        pid = env.target["pid"]
+        thread = threading.Thread(target=step)
+        thread.start()
+        watching.until(lambda: env._connection._turn.locked(), "the call")
+        begun = time.monotonic()
+        env.close()
+        # Half a second to end by itself, two for SIGTERM.
+        assert time.monotonic() - begun <= 0.5 + 2.0 + 0.5
+        thread.join(watching.PATIENCE_S)
+        assert [type(error) for error in raised] == [errors.ClosedError]
+        assert not watching.state(pid)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_many_threads_close_at_once(transport: str) -> None:
+    with faulty(transport=transport) as env:
+        env.reset()
+        threads = [threading.Thread(target=env.close) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LONGEST_CLOSE_S)
+        assert not any(thread.is_alive() for thread in threads)
+        watching.until_dead([env.target["pid"]])
+
+
+ENDS = {
+    "forgotten": "env.reset()",
+    "dropped": "env.reset(); del env, context; import gc; gc.collect()",
+    "uncaught exception": "env.reset(); sys.excepthook = lambda *_: None; raise ValueError('of the user')",
+    "sys.exit": "env.reset(); sys.exit(0)",
+    "in a cycle": "keep = [env]; keep.append(keep); del env, context, keep",
+    "a dead server": "env.reset(); os.kill(env.target['pid'], 9)",
+    "a stopped server": "env.reset(); os.kill(env.target['pid'], signal.SIGSTOP)",
+    "a thread in a call": (
+        "env.reset(); env.call('arm', 'step', 'asleep in C')\n"
+        "def use():\n"
+        "    try: act(env, 'step')\n"
+        "    except errors.ClosedError: pass\n"
+        "threading.Thread(target=use, daemon=True).start()\n"
+        "while not env._connection._turn.locked(): pass"
+    ),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_client_that_ends_with_an_open_env_ends_quietly(end: str) -> None:
+    transport = TRANSPORTS[list(ENDS).index(end) % 2]
+    opening = f"context = faulty(transport={transport!r}, timeouts={{'close': 1.0}})\nenv = context.__enter__()\n"
+    with client(f"{opening}say(env.target['pid'])\n{ENDS[end]}") as running:
+        server = int(running.says())
+        assert running.end(LONGEST_CLOSE_S) == (1 if end == "uncaught exception" else 0)
+        watching.until_dead([server], 1.0)
+        assert running.errors() == ""
+        assert_nothing_outlives(running, [])
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_an_exception_in_init_leaves_no_server(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The env is made there, and cannot be held here: the server's end is asked for before the error goes on."""
+    found: list[int] = []
+
+    class Spoilt(Exception):
+        pass
+
+    def spoil(self: RemoteEnv, *args: object, **kwargs: object) -> None:
+        found.append(args[1]["target"]["pid"])  # type: ignore[index]
+        raise Spoilt
+
+    monkeypatch.setattr(RemoteEnv, "__init__", spoil)
+    with pytest.raises(Spoilt), faulty(transport=transport):
+        pass
+    assert not watching.state(found[0])
+
+
+INTERRUPTED = """
+
+with faulty(transport=os.environ["FAULTS_CASE"].split(",")[0]) as env:
+    env.reset()
+    state = os.environ["FAULTS_CASE"].split(",")[1]
+    if state:
+        env.call("arm", "step", state)
+    say(env.target["pid"])
+    try:
+        if not state:
+            hear()
+        act(env, "step")
+    except KeyboardInterrupt:
+        say("interrupted")
+    try:
+        env.reset()
+        say("usable", act(env, "step", 4)[1])
+    except errors.ClosedError as error:
+        say("closed", error)
+    say(env.target["pid"])
+"""
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("state", ["", "asleep in Python", "asleep in C"])
+def test_ctrl_c_reaches_the_client_alone(state: str, transport: str) -> None:
+    """As a terminal does it: SIGINT to the whole group of the client. Between calls the env stays usable."""
+    with client(INTERRUPTED, {"FAULTS_CASE": f"{transport},{state}"}) as running:
+        server = int(running.says())
+        guardian = watching.guardian_of(running.pid)
+        watching.until_state(server, "S")
+        watching.until_state(running.pid, "S")
+        os.killpg(running.pid, signal.SIGINT)
+        assert running.says() == "interrupted"
+        afterwards = running.says()
+        if state == "":
+            assert afterwards == "usable 4.0"
+        else:
+            assert afterwards.startswith("closed the env is closed: KeyboardInterrupt")
+            assert not watching.state(server)
+        assert watching.state(guardian)
+        running.says()
+        assert running.end(LONGEST_CLOSE_S) == 0
+        assert running.errors() == ""
+        assert_nothing_outlives(running, [])
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_restarts_are_three_in_a_minute(transport: str) -> None:
+    with faulty(transport=transport, restart="on-reset") as env:
+        env.reset()
+        pids = [env.target["pid"]]
+        for fault in ("SIGKILL", "os._exit", "SIGSEGV"):
+            env.call("arm", "step", fault)
+            with pytest.raises(errors.ServerCrashed, match="during step"):
+                act(env, "step")
+            with pytest.raises(errors.ClosedError):
+                act(env, "step")
+            assert_exact(env, 10)
+            pids.append(env.target["pid"])
+        assert len(set(pids)) == 4
+        env.call("arm", "step", "SIGKILL")
+        with pytest.raises(errors.ServerCrashed, match="during step"):
+            act(env, "step")
+        for _ in range(2):
+            begun = time.monotonic()
+            with pytest.raises(errors.ServerCrashed, match="not started again"):
+                env.reset()
+            assert time.monotonic() - begun <= 0.1
+        with pytest.raises(errors.ClosedError):
+            act(env, "step")
+        watching.until_dead(pids)
+
+
+def test_a_restart_that_fails_counts_too() -> None:
+    with faulty(restart="on-reset", on="reset", what="SIGKILL") as env:
+        begun = time.monotonic()
+        for _ in range(1 + 3):
+            with pytest.raises(errors.ServerCrashed, match="during reset"):
+                env.reset()
+        assert time.monotonic() - begun >= 0.5 + 2.0  # the pauses before the second and the third
+        with pytest.raises(errors.ServerCrashed, match="not started again"):
+            env.reset()
+
+
+def test_what_the_user_has_closed_is_not_started_again() -> None:
+    with armed("step", "SIGKILL", restart="on-reset") as env:
+        with pytest.raises(errors.ServerCrashed):
+            act(env, "step")
+        env.close()
+        with pytest.raises(errors.ClosedError):
+            env.reset()
+
+
+def test_never_is_the_usual_restart() -> None:
+    with armed("step", "SIGKILL") as env:
+        with pytest.raises(errors.ServerCrashed):
+            act(env, "step")
+        with pytest.raises(errors.ClosedError):
+            env.reset()
