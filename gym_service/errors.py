@@ -47,6 +47,12 @@ class CallTimeout(GymServiceError):
     was), ``tail`` (the end of what it printed).
     """
 
+    during: str = ""
+    timeout_s: float = 0.0
+    silence: str = "silent"
+    stack: str = ""
+    tail: str = ""
+
 
 class EnvError(GymServiceError):
     """The simulator raised. The env stays usable, as it would in-process.
@@ -54,6 +60,10 @@ class EnvError(GymServiceError):
     Its text is the simulator's own message, then the remote traceback. Attributes: ``type_name`` (of the exception
     in the simulator, such as ``mujoco.FatalError``), ``message``, ``remote_traceback``.
     """
+
+    type_name: str = ""
+    message: str = ""
+    remote_traceback: str = ""
 
     def __str__(self) -> str:
         # KeyError would show the repr of its text, UnicodeDecodeError nothing at all.
@@ -65,6 +75,9 @@ class CannotCross(GymServiceError):
 
     Attributes: ``path`` (where it stood, such as ``$.action['x'][3]``), ``type_name``.
     """
+
+    path: str = ""
+    type_name: str = ""
 
 
 class VersionMismatch(GymServiceError):

@@ -29,7 +29,7 @@ ALLOWED_DTYPE = re.compile(
     r"|[mM]8(?:\[(?:[1-9]\d{0,8})?(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?)"
 )
 
-_DTYPE_TEXTS = {}
+_DTYPE_TEXTS = {}  # type: dict
 GRAPH_FIELDS = ("nodes", "edges", "edge_links")
 
 

@@ -21,6 +21,9 @@ examples:
   gym-service run --venv ./sim_env --tcp 127.0.0.1:2333   let the clients of this machine in
   gym-service run --python 3.10 --tcp localhost:0         at a port that is free
   gym-service run --venv ./sim_env --stdio                serve whoever has started this, over its pipes
+  gym-service ps                                          the servers of yours that run
+  gym-service logs PushT-v0 -f                            what one of them prints
+  gym-service stop PushT-v0                               end it
 """
 RUN_EXAMPLES = """\
 With --tcp the first line on standard output is the address, as soon as clients can connect; the log is on standard
@@ -51,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"gym-service {_version()}")
         return 0
     if "command" not in arguments:
-        parser.error("which command? list or run")
+        parser.error("which command? list, run, ps, logs or stop")
     try:
         return int(arguments.command(arguments))
     except GymServiceError as error:
@@ -78,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="")
     _add_list(commands)
     _add_run(commands)
+    _add_ps(commands)
+    _add_logs(commands)
+    _add_stop(commands)
     return parser
 
 
@@ -105,6 +111,29 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     where.add_argument("--tcp", type=_host_and_port, metavar="HOST:PORT", help="listen; port 0 means one that is free")
     parser.add_argument("--mark", type=_mark, metavar="HEX", help="what --stdio begins with")
     parser.set_defaults(command=_run)
+
+
+def _add_ps(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "print the servers of yours that run"
+    parser = commands.add_parser("ps", help=about, description=f"{about.capitalize()}, the oldest first.")
+    parser.set_defaults(command=_ps)
+
+
+def _add_logs(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "print what a server has printed"
+    where = "The logs lie in ~/.local/state/gym-service/logs, at most 4 MiB for each server."
+    parser = commands.add_parser("logs", help=about, description=f"{about.capitalize()}. {where}")
+    parser.add_argument("which", metavar="ENV", help="an env id, for its newest server, or a pid")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until the server has ended")
+    parser.set_defaults(command=_logs)
+
+
+def _add_stop(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "end a server"
+    what = "The next call of its client raises ServerCrashed."
+    parser = commands.add_parser("stop", help=about, description=f"{about.capitalize()}. {what}")
+    parser.add_argument("which", metavar="ENV|PID", help="an env id, for all of its servers, or a pid")
+    parser.set_defaults(command=_stop)
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
@@ -151,6 +180,24 @@ def _run(arguments: argparse.Namespace) -> int:
     host, port = arguments.tcp
     listen.serve(executable, host, port, say=_log, ready=_announce)
     return 0
+
+
+def _ps(arguments: argparse.Namespace) -> int:
+    from gym_service_launcher import servers
+
+    return servers.show()
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    from gym_service_launcher import servers
+
+    return servers.show_log(arguments.which, follow=arguments.follow)
+
+
+def _stop(arguments: argparse.Namespace) -> int:
+    from gym_service_launcher import servers
+
+    return servers.stop(arguments.which)
 
 
 def _become_server(executable: Path, mark: str) -> int:

@@ -30,6 +30,9 @@ class ConfigError(GymServiceError):
     ``envs."PushT-v0".timeouts.step``).
     """
 
+    file: str | None = None
+    key: str = ""
+
 
 class ServerStartError(GymServiceError):
     """A server did not come up.
@@ -37,6 +40,11 @@ class ServerStartError(GymServiceError):
     Attributes: ``argv`` (tuple of str), ``interpreter`` (str), ``exit_code`` (int or None; a negative
     one is a signal), ``tail`` (the end of what it printed).
     """
+
+    argv: tuple[str, ...] = ()
+    interpreter: str = ""
+    exit_code: int | None = None
+    tail: str = ""
 
 
 class ServerCrashed(GymServiceError):
@@ -46,6 +54,10 @@ class ServerCrashed(GymServiceError):
     signal), ``tail`` (the end of what it printed). Make a new env: this one stays closed.
     """
 
+    during: str = ""
+    exit_code: int | None = None
+    tail: str = ""
+
 
 class AuthError(GymServiceError):
     """The two ends of a socket could not prove to each other that they know the same token."""
@@ -53,3 +65,6 @@ class AuthError(GymServiceError):
 
 class ConnectionLost(GymServiceError):
     """The host of a server, or the network to it, went away. Attributes: ``during`` (the call), ``address``."""
+
+    during: str = ""
+    address: str = ""

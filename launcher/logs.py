@@ -77,6 +77,11 @@ def find(name: str) -> list[Path]:
     return _newest_first(folder(), file_name(name) + ".*.log")
 
 
+def of_pid(pid: str) -> list[Path]:
+    """The logs of servers by their pid, the newest first."""
+    return _newest_first(folder(), f"*.{pid}.log") if pid.isdigit() else []
+
+
 def _newest_first(logs: Path, pattern: str) -> list[Path]:
     found = [(path.stat().st_mtime_ns, path) for path in logs.glob(pattern) if not path.name.endswith(".1.log")]
     return [path for _, path in sorted(found, reverse=True)]

@@ -11,6 +11,7 @@ import contextlib
 import json
 import mmap
 import os
+import select
 import signal
 import sys
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from gym_service_launcher import folders
 
 RECORD_BYTES = mmap.PAGESIZE
 CALLS_BYTES = 8
+# How long a server may take to end by SIGTERM; one that is stopped or deaf does not.
+TERMINATE_S = 2.0
 STATES = {"R": "running", "S": "waiting", "D": "waiting for a disk", "T": "stopped", "t": "traced", "Z": "dead"}
 
 
@@ -107,7 +110,10 @@ def running() -> list[Running]:
 
 
 def stop(server: Running) -> bool:
-    """Ask a server to end, with SIGTERM; its client's next call says so. False where it has ended already."""
+    """End a server, with SIGTERM, and with SIGKILL where that does not; its client's next call says so.
+
+    Blocks for at most TERMINATE_S. False where it has ended already.
+    """
     try:
         pidfd = os.pidfd_open(server.pid)
     except ProcessLookupError:
@@ -118,6 +124,10 @@ def stop(server: Running) -> bool:
         if process is None or process.start_time != server.start_time:
             return False
         signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        end = select.poll()
+        end.register(pidfd, select.POLLIN)
+        if not end.poll(TERMINATE_S * 1000):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     except ProcessLookupError:
         return False
     finally:

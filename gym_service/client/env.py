@@ -156,7 +156,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             self._connection.close(self._limits_s["close"])
 
     @property
-    def spec(self) -> EnvSpec | None:  # type: ignore[override]
+    def spec(self) -> EnvSpec | None:
         """The spec that ``gym.make`` gave, with the simulator's own ``max_episode_steps`` in it."""
         return self._spec
 

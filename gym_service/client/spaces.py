@@ -72,7 +72,7 @@ def _box(data: Data) -> spaces.Box:
 
 
 def _discrete(data: Data) -> spaces.Discrete:
-    dtype = np.dtype(data["dtype"])
+    dtype: Any = np.dtype(data["dtype"])
     if "dtype" in inspect.signature(spaces.Discrete).parameters:
         return spaces.Discrete(data["n"], start=data["start"], dtype=dtype.type)
     discrete = spaces.Discrete(data["n"], start=data["start"])
@@ -81,7 +81,8 @@ def _discrete(data: Data) -> spaces.Discrete:
 
 
 def _multi_discrete(data: Data) -> spaces.MultiDiscrete:
-    return spaces.MultiDiscrete(data["nvec"], np.dtype(data["dtype"]).type, start=data["start"])
+    dtype: Any = np.dtype(data["dtype"])
+    return spaces.MultiDiscrete(data["nvec"], dtype.type, start=data["start"])
 
 
 def _multi_binary(data: Data) -> spaces.MultiBinary:
@@ -92,7 +93,7 @@ def _text(data: Data) -> spaces.Text:
     return spaces.Text(data["max_length"], min_length=data["min_length"], charset=data["charset"])
 
 
-def _tuple(data: Data) -> spaces.Tuple:
+def _tuple(data: Data) -> spaces.Space[Any]:
     return spaces.Tuple([space_from(part) for part in data["spaces"]])
 
 

@@ -34,7 +34,7 @@ def serve(channel, allow_import):
     warnings.showwarning = server.note_warning
     if hasattr(os, "register_at_fork"):  # new in Python 3.7
         # Else a child of the simulator holds the channel open, and the server's death is not seen at its other end.
-        os.register_at_fork(after_in_child=channel.let_go)
+        os.register_at_fork(after_in_child=channel.let_go)  # novermin
     try:
         while server.state != messages.CLOSED:
             server.answer(channel.receive())
