@@ -178,6 +178,9 @@ class FaultyEnv(gym.Env):
     def echo(self, value):
         return value
 
+    def say(self, line):
+        print(line, flush=True)
+
     def measure(self, value):
         """The size of what has come, in bytes."""
         return len(value)
