@@ -27,7 +27,8 @@ LONGEST_WAIT_S = 2e6
 Silence = Literal["stopped", "blocked", "busy", "silent"]
 
 _starting = threading.Lock()
-_control: socket.socket | None = None
+# A plain descriptor: it stays open until this process ends, and a socket object would complain of that.
+_control_fd = -1
 _guardian_pid = 0
 
 
@@ -43,15 +44,27 @@ def start(
     Raises:
         OSError: it cannot be executed, ``cwd`` is no folder, or no guardian can be started.
     """
+    texts = _texts(argv, env, cwd, record)
+    try:
+        return _start(argv[0], texts, fds)
+    except GuardianDied:  # and with it whatever it had started: the next one is asked
+        return _start(argv[0], texts, fds)
+
+
+class GuardianDied(OSError):
+    """It did so before it had answered."""
+
+
+def _start(program: str, texts: bytes, fds: Sequence[int]) -> "Leash":
     ours, theirs = socket.socketpair()
-    with theirs:
-        leash = Leash(ours)
-        try:
-            _request([theirs.fileno(), *fds], _texts(argv, env, cwd, record))
-            leash.wait_for_start(argv[0])
-        except BaseException:
-            leash.close()
-            raise
+    leash = Leash(ours)
+    try:
+        with theirs:
+            _request([theirs.fileno(), *fds], texts)
+        leash.wait_for_start(program)
+    except BaseException:
+        leash.close()
+        raise
     return leash
 
 
@@ -73,6 +86,8 @@ class Leash:
     def wait_for_start(self, program: str) -> None:
         """Take note of the pid. Raises OSError where it could not be executed."""
         line = self._line(("pid", "errno"), ANSWER_S)
+        if line is None and self._lost and _has_died():
+            raise GuardianDied("the guardian died twice in a row")
         if line is None:
             raise OSError("the guardian does not answer; it may have too many files open (ulimit -n)")
         word, number = line
@@ -157,28 +172,40 @@ def ensure(*, portable: bool = False) -> None:
     Args:
         portable: do without what only Linux has, as elsewhere; to try out what remains.
     """
-    global _control
+    global _control_fd
     with _starting:
-        if _control is None:
-            _control = _start_guardian(portable=portable)
+        if _control_fd < 0:
+            _control_fd = _start_guardian(portable=portable)
 
 
 def _forget() -> None:
     """A forked child starts its own guardian; a thread that is not there any more may have held the lock."""
-    global _control, _starting
-    _control, _starting = None, threading.Lock()
+    global _control_fd, _starting
+    if _control_fd >= 0:
+        os.close(_control_fd)
+    _control_fd, _starting = -1, threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forget)
 
 
 def _guardian(*, fresh: bool) -> socket.socket:
-    global _control
+    """The control socket, of which the caller closes its copy."""
+    global _control_fd
     if fresh:
+        os.close(_control_fd)
+        _control_fd = -1
         _reap_guardian()
-    if _control is None or fresh:
-        _control = _start_guardian()
-    return _control
+    if _control_fd < 0:
+        _control_fd = _start_guardian()
+    return socket.socket(fileno=os.dup(_control_fd))
+
+
+def _has_died() -> bool:
+    """Whether the guardian's end of the control socket is closed: it sends nothing there as long as it lives."""
+    poll = select.poll()
+    poll.register(_control_fd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _reap_guardian() -> None:
@@ -193,14 +220,14 @@ def _request(fds: Sequence[int], texts: bytes) -> None:
     """Send one request; where the guardian has died since the last one, start another."""
     with _starting:
         for fresh in (False, True):
-            control = _guardian(fresh=fresh)
-            try:
-                _send_with_fds(control, guardian.HEADER.pack(len(texts)), fds)
-                control.sendall(texts)
-            except (BrokenPipeError, ConnectionResetError):
-                continue
+            with _guardian(fresh=fresh) as control:
+                try:
+                    _send_with_fds(control, guardian.HEADER.pack(len(texts)), fds)
+                    control.sendall(texts)
+                except (BrokenPipeError, ConnectionResetError):
+                    continue
             return
-    raise OSError("the guardian died twice in a row")
+    raise GuardianDied("the guardian died twice in a row")
 
 
 def _send_with_fds(sock: socket.socket, data: bytes, fds: Sequence[int]) -> None:
@@ -209,7 +236,7 @@ def _send_with_fds(sock: socket.socket, data: bytes, fds: Sequence[int]) -> None
     sock.sendall(data[sent:])
 
 
-def _start_guardian(*, portable: bool = False) -> socket.socket:
+def _start_guardian(*, portable: bool = False) -> int:
     global _guardian_pid
     ours, theirs = socket.socketpair()
     argv = [sys.executable, "-I", "-S", str(PROGRAM), str(guardian.CONTROL_FD), str(os.getpid())]
@@ -229,4 +256,4 @@ def _start_guardian(*, portable: bool = False) -> socket.socket:
         _guardian_pid = os.posix_spawn(
             sys.executable, argv, os.environ, file_actions=actions, setsid=True, setsigmask=()
         )
-    return ours
+    return ours.detach()

@@ -96,7 +96,7 @@ with faulty() as env:
     if os.fork() == 0:  # holds a copy of the control socket
         time.sleep(600)
     ours, theirs = guard.socket.socketpair()
-    guard._send_with_fds(guard._control, guardian.HEADER.pack(5000), [theirs.fileno()])
+    guard._send_with_fds(guard._guardian(fresh=False), guardian.HEADER.pack(5000), [theirs.fileno()])
     say(env.target["pid"])
     time.sleep(600)
 """
