@@ -3,7 +3,7 @@
 
     python3 project.py demo                   a simulator in its own interpreter, driven through gym.make
     python3 project.py test [pytest words]    every check there is, the same that CI runs
-    python3 project.py lint | venv | bench    the checks without the tests; only prepare; a benchmark
+    python3 project.py lint | venv | bench    the checks without the tests; only prepare; what a step costs
 
 Knows uv, the venvs of the clone and the commands of the checks; nothing of gym-service itself. Standard library
 only. Python 3.10 and up; an older one can read this file far enough to say so.
@@ -92,10 +92,7 @@ def venv(words: Sequence[str]) -> int:
 
 
 def bench(words: Sequence[str]) -> int:
-    scripts = {path.stem: path for path in sorted((ROOT / "benchmarks").glob("*.py"))}
-    if not words or words[0] not in scripts:
-        raise Failed(f"Which benchmark? python3 project.py bench {' | '.join(scripts) or '(there is none yet)'}")
-    return call(prepared(CLIENTS["newest"]), scripts[words[0]], *words[1:])
+    return call(prepared(CLIENTS["newest"]), ROOT / "benchmarks/run.py", *words)
 
 
 def verdict(failed: Sequence[str]) -> int:
