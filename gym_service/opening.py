@@ -89,6 +89,7 @@ def _make(link: Link | RemoteLink, entry: Entry, recipe: Encoder, deadline: floa
         raise link.failed_to_start(
             f"it was not up after {entry.timeouts.start:g} s ({error.silence}){where}",
             "a longer one, timeouts = { start = … }, if it was still at work",
+            in_time=False,
         ) from error
     except EnvError as error:
         connection.close(entry.timeouts.close)

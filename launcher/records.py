@@ -50,7 +50,9 @@ class Record:
                 self._memory[CALLS_BYTES : CALLS_BYTES + len(content)] = content
 
     def remove(self) -> None:
-        """Remove the file, unless the guardian has done so."""
+        """Remove the file, unless the guardian has done so; what is counted from here on is for nobody."""
+        self._memory = bytearray(CALLS_BYTES)
+        self.calls = memoryview(self._memory).cast("Q")
         if self.path:
             with contextlib.suppress(OSError):
                 self.path.unlink()

@@ -17,6 +17,7 @@ from gym_service_launcher import interpreter
 from gym_service_launcher.child import FIRST_PASSED_FD, Child, ending
 from gym_service_launcher.config import Entry
 from gym_service_launcher.errors import ConfigError, ServerCrashed, ServerStartError
+from gym_service_launcher.interpreter import Report
 
 TERMINATE_S = 2.0
 # How long a server whose channel has ended may take to be dead: its exit code is part of the error.
@@ -47,11 +48,17 @@ class Link:
         text += "\n  try: make the env anew; this one stays closed"
         return ServerCrashed(text, during=during, exit_code=exit_code, tail=tail)
 
-    def failed_to_start(self, reason: str, advice: str = "") -> ServerStartError:
-        """The error for a server that did not come up. Probes the target for what is wrong, which takes a moment."""
+    def failed_to_start(self, reason: str, advice: str = "", *, in_time: bool = True) -> ServerStartError:
+        """The error for a server that did not come up.
+
+        Probes the target for what is wrong, which takes a moment; not one that was not up ``in_time``: its time is
+        over, and what was slow or hung would be so again.
+        """
         exit_code = self.child.exit_code(DEATH_S if not reason else 0.0)
         tail = self.child.tail()
-        report = interpreter.probe(self.executable, environment(self.entry, self.executable))
+        report = Report(self.executable)
+        if in_time:
+            report = interpreter.probe(self.executable, environment(self.entry, self.executable))
         reason = reason or (ending(exit_code) if report.problem is None else report.problem)
         text = f"the server of {self.entry.name!r} did not start: {reason}"
         text += f"\n  interpreter: {self.executable}\n  command: {shlex.join(self.child.argv)}{_shown(tail)}"

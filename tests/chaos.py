@@ -57,7 +57,7 @@ class Chaos:
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.slowest_s = 0.0
-        self._has_children = False
+        self._has_children, self._has_guardian = False, True
         self._threads: list[threading.Thread] = []
 
     def run(self, until_s: float) -> None:
@@ -86,13 +86,13 @@ class Chaos:
         with contextlib.ExitStack() as stack:
             try:
                 env = self._timed("make", START_S, lambda: stack.enter_context(faulty(**given)))
-            except errors.ServerStartError:
+            except errors.ServerStartError as error:
                 self._count("make", "ServerStartError")
                 if "on" not in given:
-                    raise Wrong("an env that nothing was wrong with was not made") from None
+                    raise Wrong(f"an env that nothing was wrong with was not made: {error}") from None
                 return
             self._count("make", "made")
-            self._has_children = False
+            self._has_children, self._has_guardian = False, True
             self._disturb_and_use(env, given)
 
     def _disturb_and_use(self, env: RemoteEnv, given: dict[str, Any]) -> None:
@@ -168,7 +168,8 @@ class Chaos:
 
     def _kill_guardian(self, env: RemoteEnv) -> None:
         # Children of its servers are nobody's then: docs/architecture.md says so.
-        if not self._has_children and self.random.random() < 0.3:
+        if not self._has_children and self._has_guardian and self.random.random() < 0.3:
+            self._has_guardian = False  # until the next server is started
             os.kill(watching.guardian_of(os.getpid()), signal.SIGKILL)
             watching.until_dead([env.target["pid"]])
 
@@ -224,7 +225,7 @@ def expect(found: object, wanted: object) -> None:
 
 def left_behind(mark: str, fds: Sequence[str], threads: int, run_time: Path) -> list[str]:
     """What is still there of all that there was, after the grace that the dying are given."""
-    spared = {os.getpid(), watching.guardian_of(os.getpid())}
+    spared = {os.getpid(), *watching.children(os.getpid())}  # the latter: its guardian, if that was not killed
 
     def rest() -> list[str]:
         found = [watching.command_line(pid) for pid in watching.marked(mark) if pid not in spared]

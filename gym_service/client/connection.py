@@ -155,7 +155,7 @@ class Connection:
             self._turn.release()
         self._closed_by = self._closed_by or "it was closed with close()"
         self._channel.close()
-        self._peer.close(max(0.0, deadline - time.monotonic()))
+        self._part(max(0.0, deadline - time.monotonic()))
         _warn(self._warned)
 
     def _take_turn(self, during: str, timeout_s: float) -> None:
@@ -229,7 +229,12 @@ class Connection:
         self.failure = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         self._closed_by = self._closed_by or self.failure
         self._channel.close()
-        self._peer.close(0.0)
+        self._part(0.0)
+
+    def _part(self, ask_s: float) -> None:
+        self._peer.close(ask_s)
+        # The memory where the calls were counted is a file's, and holds a descriptor for as long as it is looked at.
+        self._calls = memoryview(bytearray(8)).cast("Q")
 
     def _gone(self) -> GymServiceError:
         if self._closed_by:

@@ -249,3 +249,33 @@ def test_the_second_choice_kills_the_process_group() -> None:
         of_dead_client = list(map(int, running.says().split()))
         running.kill()
         watching.until_dead(of_dead_client, GONE_S)
+
+
+DIES_WITH_A_REQUEST = """
+from faults import watching
+from gym_service_launcher import guard
+with faulty():
+    pass
+for number in range(20):
+    guardian = watching.guardian_of(os.getpid())
+    os.kill(guardian, signal.SIGSTOP)  # so that the request is on its way when it dies
+    killer = threading.Thread(target=lambda: (hear(), os.kill(guardian, signal.SIGKILL)))
+    killer.start()
+    say("asks")
+    with faulty() as env:
+        env.reset()
+        say(act(env, "step", number)[1])
+    killer.join()
+"""
+
+
+def test_a_guardian_that_dies_with_a_request_in_its_hands() -> None:
+    with client(DIES_WITH_A_REQUEST) as running:
+        for number in range(20):
+            assert running.says() == "asks"
+            # Some of the requests have been sent by now, others will be.
+            running.hears()
+            assert running.says() == f"{float(number)}"
+        assert running.end() == 0
+        assert running.errors() == ""
+        assert_nothing_outlives(running, [])

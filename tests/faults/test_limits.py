@@ -1,0 +1,311 @@
+"""Small machines and full ones: few descriptors, no room, odd folders, much output; many servers, one after another."""
+
+import contextlib
+import gc
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faults import watching
+from faults.clients import TESTS, client
+from faults.faulty import TRANSPORTS, act, armed, assert_exact, faulty
+from faults.test_client_death import assert_nothing_outlives
+from gym_service_launcher import logs
+from targets import cache_folder
+
+from gym_service import errors
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("method", ["step", "render"])
+def test_100_megabytes_of_output(method: str, transport: str) -> None:
+    with armed(method, "much output", transport=transport) as env:
+        act(env, method)
+        assert_exact(env, 50)
+        pid = env.target["pid"]
+        env.call("arm", "step", "os._exit")
+        with pytest.raises(errors.ServerCrashed) as caught:
+            act(env, "step")
+    assert len(caught.value.tail) <= 2 * 65536
+    assert caught.value.tail.endswith("last words\n")
+    files = list(logs.folder().glob(f"Faulty.{pid}.*"))
+    assert len(files) == 2
+    assert sum(path.stat().st_size for path in files) <= 2 * logs.FILE_BYTES
+
+
+FEW_FILES = """
+import resource
+import gym_service.opening
+from gym_service_launcher import interpreter, guard
+limit, entries = int(os.environ["FAULTS_CASE"].split(",")[1]), []
+with faulty():  # all is imported that will be
+    pass
+resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+before = len(os.listdir("/proc/self/fd"))
+try:
+    while len(entries) < 40:
+        context = faulty(transport=os.environ["FAULTS_CASE"].split(",")[0])
+        entries.append((context, context.__enter__()))
+except errors.GymServiceError as error:
+    say(type(error).__name__, "Too many open files" in str(error) or "too many files" in str(error))
+else:
+    say("no error")
+for context, env in entries:
+    env.reset()
+    for number in range(20):
+        assert act(env, "step", number)[1] == number
+    context.__exit__(None, None, None)
+del entries
+say(len(os.listdir("/proc/self/fd")) - before)
+"""
+
+
+@pytest.mark.parametrize("limit", [16, 24, 40])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_few_descriptors(transport: str, limit: int) -> None:
+    """As many envs as there is room for, then a typed error; those that were made work."""
+    with client(FEW_FILES, {"FAULTS_CASE": f"{transport},{limit}"}) as running:
+        assert running.says() == "ServerStartError True"
+        assert running.says() == "0"
+        assert running.end() == 0
+        assert_nothing_outlives(running, [])
+
+
+GUARDIAN_FEW_FILES = """
+import resource
+import gym_service.opening
+from gym_service_launcher import guard
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+with faulty():
+    pass
+guardian = [pid for pid in __import__("faults.watching").watching.children(os.getpid())][0]
+resource.prlimit(guardian, resource.RLIMIT_NOFILE, (26, 26))
+entries = []
+try:
+    while len(entries) < 40:
+        context = faulty()
+        entries.append((context, context.__enter__()))
+except errors.ServerStartError as error:
+    say("Too many open files" in str(error) or "ulimit" in str(error) or str(error))
+say(len(entries) > 0)
+for context, env in entries:
+    env.reset()
+    assert act(env, "step", 3)[1] == 3
+    context.__exit__(None, None, None)
+with faulty() as env:
+    env.reset()
+    say(act(env, "step", 3)[1])
+"""
+
+
+def test_a_guardian_with_few_descriptors_refuses_one_server_and_keeps_the_others() -> None:
+    with client(GUARDIAN_FEW_FILES) as running:
+        assert running.says() == "True"
+        assert running.says() == "True"
+        assert running.says() == "3.0"
+        assert running.end() == 0
+        assert running.errors() == ""
+        assert_nothing_outlives(running, [])
+
+
+WORKS = """
+with armed("step", "SIGKILL", transport=os.environ["FAULTS_CASE"]) as env:
+    pid = env.target["pid"]
+    try:
+        act(env, "step")
+    except errors.ServerCrashed as error:
+        assert "last words" in error.tail
+        say("told")
+with faulty(transport=os.environ["FAULTS_CASE"]) as env:
+    env.reset()
+    env.call("say", "x" * 3000000)
+    for number in range(100):
+        assert act(env, "step", number)[1] == number
+    assert env.call("measure", __import__("numpy").zeros(2**24, "u1")) == 2**24
+say("works")
+"""
+
+
+def assert_works(environ: dict[str, str], prelude: str = "") -> None:
+    for transport in TRANSPORTS:
+        with client(prelude + WORKS, {"FAULTS_CASE": transport, **environ}) as running:
+            assert running.says() == "told"
+            assert running.says() == "works"
+            assert running.end() == 0
+            assert running.errors() == ""
+            assert_nothing_outlives(running, [])
+
+
+def test_a_tmpdir_of_120_characters(tmp_path: Path) -> None:
+    folder = tmp_path / ("t" * 120)
+    folder.mkdir()
+    assert_works({"TMPDIR": str(folder)})
+    assert not list(folder.iterdir())
+
+
+def test_a_tmpdir_that_cannot_be_written() -> None:
+    """Root may write into any folder; nobody may make a file in this one."""
+    assert_works({"TMPDIR": "/proc/self/fdinfo"})
+
+
+@pytest.mark.parametrize("folder", ["/proc/self/fdinfo", "/dev/null/under", "relative", "", "/no\n such"])
+def test_folders_for_logs_and_records_that_cannot_be_had(folder: str) -> None:
+    # A folder that is not absolute is ignored, and the home is the next to be looked at.
+    home = {"HOME": "/dev/null", "GYM_SERVICE_TEST_CACHE": str(cache_folder())} if not folder.startswith("/") else {}
+    assert_works({"XDG_STATE_HOME": folder, "XDG_RUNTIME_DIR": folder, **home})
+
+
+def in_full_filesystem(folder: Path) -> list[str]:
+    """A command's beginning that runs the rest with a full filesystem in a folder; skips where nobody may do that."""
+    script = f'mount -t tmpfs -o size=8k none {folder} && cat /dev/zero > {folder}/full; exec "$@"'
+    begin = ["unshare", "--mount", "sh", "-c", script, "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*begin, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("nobody here may mount a filesystem")
+    return begin
+
+
+@pytest.mark.parametrize("folder", ["/dev/shm", "state"])
+def test_a_full_filesystem(folder: str, tmp_path: Path) -> None:
+    where = Path(folder) if folder.startswith("/") else tmp_path / folder
+    where.mkdir(exist_ok=True)
+    begin = in_full_filesystem(where)
+    environ = {**os.environ, "FAULTS_CASE": "unix", "XDG_STATE_HOME": str(where), "XDG_RUNTIME_DIR": str(where)}
+    from faults.clients import PRELUDE
+
+    ran = subprocess.run(
+        [*begin, sys.executable, "-c", PRELUDE + WORKS], env=environ, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (0, "told\nworks\n"), ran.stderr
+    assert "No space left" not in ran.stderr.replace("cat: write error: No space left on device", "")
+
+
+LONG = [30, pytest.param(1000, marks=pytest.mark.slow)]
+GROWTH_BYTES = 4 * 2**20
+
+
+class Held:
+    """What this process and its guardian hold."""
+
+    def __init__(self) -> None:
+        guardian = watching.guardian_of(os.getpid())
+        gc.collect()
+        self.fds = len(watching.open_fds()), len(watching.open_fds(guardian))
+        self.threads = threading.active_count()
+        self.memory_bytes = watching.memory_bytes(), watching.memory_bytes(guardian)
+        self.children = len(zombies(os.getpid())), len(zombies(guardian))
+
+    def assert_same_as(self, before: "Held") -> None:
+        assert (self.fds, self.threads, self.children) == (before.fds, before.threads, before.children)
+        for now, then in zip(self.memory_bytes, before.memory_bytes, strict=True):
+            assert now - then <= GROWTH_BYTES
+
+
+def zombies(parent: int) -> list[str]:
+    found = []
+    for pid in watching.all_pids():
+        with contextlib.suppress(OSError):
+            state, of = (watching.PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[:2]
+            if state == "Z" and int(of) == parent:
+                found.append(str(pid))
+    return found
+
+
+@pytest.mark.parametrize("cycles", LONG)
+def test_opening_and_closing_again_and_again(cycles: int) -> None:
+    def cycle(number: int) -> None:
+        with faulty(transport=TRANSPORTS[number % 2]) as env:
+            env.reset()
+            assert act(env, "step", number)[1] == number
+
+    for number in range(6):
+        cycle(number)
+    before = Held()
+    for number in range(cycles):
+        cycle(number)
+    watching.until(lambda: threading.active_count() == before.threads, "the end of the threads")
+    Held().assert_same_as(before)
+
+
+@pytest.mark.parametrize("cycles", LONG)
+def test_crashing_again_and_again(cycles: int) -> None:
+    faults = ("SIGKILL", "os._exit", "SIGABRT")
+
+    def cycle(number: int) -> None:
+        with (
+            armed("step", faults[number % 3], transport=TRANSPORTS[number % 2]) as env,
+            pytest.raises(errors.ServerCrashed),
+        ):
+            act(env, "step")
+
+    for number in range(6):
+        cycle(number)
+    before = Held()
+    for number in range(cycles):
+        cycle(number)
+    watching.until(lambda: threading.active_count() == before.threads, "the end of the threads")
+    Held().assert_same_as(before)
+
+
+@pytest.mark.parametrize("count", [16, pytest.param(64, marks=pytest.mark.slow)])
+def test_many_starts_at_once(count: int) -> None:
+    with faulty():
+        pass
+    before = Held()
+
+    def use(number: int) -> float:
+        with faulty(transport=TRANSPORTS[number % 2]) as env:
+            env.reset()
+            barrier.wait(120)  # so that all of them are there at once
+            return float(act(env, "step", number)[1])
+
+    barrier = threading.Barrier(count)
+    with ThreadPoolExecutor(count) as pool:
+        assert list(pool.map(use, range(count))) == [float(number) for number in range(count)]
+    watching.until(lambda: threading.active_count() == before.threads, "the end of the threads")
+    now = Held()
+    assert (now.fds, now.threads, now.children) == (before.fds, before.threads, before.children)
+
+
+def test_no_clock_that_can_be_set_is_used() -> None:
+    """Nothing that waits or measures does so by the wall clock: moved by an hour, it has no effect."""
+    repository = TESTS.parent
+    wall = ("time.time(", "time.time_ns(", "datetime", "CLOCK_REALTIME", "gmtime(", "st_mtime")
+    allowed = {("launcher/logs.py", "st_mtime"), ("launcher/provision.py", "st_mtime")}  # which file is it, not when
+    for path in [*repository.glob("gym_service/**/*.py"), *repository.glob("launcher/*.py")]:
+        name, text = str(path.relative_to(repository)), path.read_text()
+        for clock in wall:
+            assert clock not in text or (name, clock) in allowed, f"{clock} in {name}"
+
+
+@pytest.mark.parametrize("kind", ["not a program", "too old", "hang"])
+def test_a_start_that_fails_does_so_within_two_seconds(kind: str, tmp_path: Path) -> None:
+    """tests/test_starting.py has what each of them says; this has how long they take."""
+    program = tmp_path / "python"
+    program.write_text({"not a program": "?", "too old": "#!/bin/sh\nexit 3\n", "hang": "#!/bin/sh\nsleep 600\n"}[kind])
+    program.chmod(0o755)
+    limit_s = 1.0 if kind == "hang" else 20.0
+    begun = time.monotonic()
+    with pytest.raises(errors.ServerStartError) as caught, faulty(python=str(program), timeouts={"start": limit_s}):
+        pass
+    assert time.monotonic() - begun <= 2.0 + (limit_s if kind == "hang" else 0.0)
+    assert "\n  try: " in str(caught.value)
+
+
+def test_large_things_cross_whole() -> None:
+    with faulty() as env:
+        array = np.arange(2**20, dtype=np.int64)
+        assert (env.call("echo", array) == array).all()
+
+
+def test_chaos_in_little() -> None:
+    """What tests/chaos.py does for as long as one likes, for ten seconds."""
+    argv = [sys.executable, str(TESTS / "chaos.py"), "--minutes", "0.17", "--seed", "7"]
+    ran = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+    assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout
