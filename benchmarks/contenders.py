@@ -81,3 +81,35 @@ def stepper(env: gym.Env) -> Step:
             env.reset()
 
     return step
+
+
+@contextmanager
+def sync_vector(env_id: str, num_envs: int) -> Iterator[Step]:
+    """Gymnasium's SyncVectorEnv: so many envs in this very process, one after another."""
+    with _stepping(gym.vector.SyncVectorEnv([lambda: gym.make(env_id)] * num_envs)) as step:
+        yield step
+
+
+@contextmanager
+def async_vectors(env_id: str, num_envs: int) -> Iterator[Step]:
+    """Gymnasium's AsyncVectorEnv: a process for each env, its shared memory on."""
+    with _stepping(gym.vector.AsyncVectorEnv([lambda: gym.make(env_id)] * num_envs, shared_memory=True)) as step:
+        yield step
+
+
+@contextmanager
+def remote_vector(env_id: str, num_envs: int, workers: int) -> Iterator[Step]:
+    """So many envs in one or more processes of this interpreter, through gym-service."""
+    with _stepping(gym_service.make_vec(env_id, num_envs, workers=workers, python=sys.executable)) as step:
+        yield step
+
+
+@contextmanager
+def _stepping(envs: gym.vector.VectorEnv[Any, Any, Any]) -> Iterator[Step]:
+    try:
+        envs.reset(seed=0)
+        envs.action_space.seed(0)
+        action = envs.action_space.sample()
+        yield lambda: envs.step(action)
+    finally:
+        envs.close()

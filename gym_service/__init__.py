@@ -10,21 +10,33 @@ a server never runs this file. Python 3.10 and up.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gym_service.registration import make, register_on_import, use
+from gym_service.registration import make, make_vec, register_on_import, use
 
 if TYPE_CHECKING:
     from gym_service import errors as errors
     from gym_service.client.env import RemoteEnv as RemoteEnv
+    from gym_service.client.vector import RemoteVectorEnv as RemoteVectorEnv
     from gym_service.envs import SocketGymClient as SocketGymClient
     from gym_service.envs import SocketGymServer as SocketGymServer
     from gym_service.values import Opaque as Opaque
 
 __version__ = "0.1.0"
-__all__ = ["Opaque", "RemoteEnv", "SocketGymClient", "SocketGymServer", "errors", "make", "use"]
+__all__ = [
+    "Opaque",
+    "RemoteEnv",
+    "RemoteVectorEnv",
+    "SocketGymClient",
+    "SocketGymServer",
+    "errors",
+    "make",
+    "make_vec",
+    "use",
+]
 
 _LAZY = {
     "Opaque": "gym_service.values",
     "RemoteEnv": "gym_service.client.env",
+    "RemoteVectorEnv": "gym_service.client.vector",
     "SocketGymClient": "gym_service.envs",
     "SocketGymServer": "gym_service.envs",
 }

@@ -20,19 +20,45 @@ from gym_service.values import LARGE_BYTES, MAX_DIMENSIONS, BadValue, dtype_from
 MAX_LAYOUT_BYTES = 2**31
 
 
-def compile_layout(space):
+def compile_layout(space, count=None):
     """The Layout of a space given as plain data, or None where its values have no fixed size.
 
+    With ``count``, of so many of its values in one, as Gymnasium batches them: each leaf an array (count, …).
     Raises BadValue where the data is no space.
     """
     plan = _Plan()
     try:
-        node = plan.add(space)
+        node = plan.add(space if count is None else batched(space, count))
     except (KeyError, TypeError, ValueError) as error:
         raise BadValue("not a space: %s" % error) from error
     if node is None or plan.head_bytes + plan.large_bytes > MAX_LAYOUT_BYTES:
         return None
     return Layout(node, plan)
+
+
+def batched(space, count):
+    """The space of ``count`` values in one. A space whose values have no fixed size stays as it is."""
+    kind = space["kind"]
+    if kind == "Tuple":
+        return dict(space, spaces=[batched(part, count) for part in space["spaces"]])
+    if kind == "Dict":
+        return dict(space, spaces=[(key, batched(part, count)) for key, part in space["spaces"]])
+    if kind == "Discrete":
+        return {"kind": "Box", "dtype": space["dtype"], "shape": (count,)}
+    if kind in ("Box", "MultiDiscrete", "MultiBinary"):
+        return {"kind": "Box", "dtype": space["dtype"], "shape": (count, *space["shape"])}
+    return space
+
+
+def rows(value, count):
+    """The ``count`` values of which a batched one is made, as Gymnasium's ``iterate`` gives them."""
+    if type(value) is dict:
+        columns = [rows(part, count) for part in value.values()]
+        return [dict(zip(value, [column[index] for column in columns])) for index in range(count)]
+    if type(value) is tuple:
+        columns = [rows(part, count) for part in value]
+        return [tuple([column[index] for column in columns]) for index in range(count)]
+    return list(value)
 
 
 class Layout:

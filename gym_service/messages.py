@@ -20,7 +20,13 @@ HAS             name                                                   whether s
 CALL            name, args, kwargs                                     what it returned
 CALL_FUNCTION   "module:function" or (Python, cloudpickle), args, kwargs  what it returned
 CLOSE                                                                  None
+VEC_RESET       seeds, options, mask (a list, or None for all)         a batch (``encode_batch``)
+VEC_STEP        actions (a list)                                       the same
+VEC_STEP_PACKED  the batched actions' layout                           the same
 ==============  =====================================================  ==============================================
+
+A recipe with a ``batch`` makes several envs in one server. There RENDER, SET, CALL and CLOSE mean all of them:
+results and the value of SET are lists, one item for each env, and CALL gives the value of what cannot be called.
 
 A call is answered by RESULT, by STEPPED (a packed step) or by ERROR, after any number of WARNING (category, text) and
 PART (a list: the first items of a list too long for one frame). Each carries the call's id.
@@ -35,6 +41,7 @@ from gym_service.reader import Reader
 from gym_service.values import BadValue
 
 MAKE, RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, CLOSE = range(1, 12)
+VEC_RESET, VEC_STEP, VEC_STEP_PACKED = range(12, 15)
 RESULT, STEPPED, ERROR, WARNING, PART = range(65, 70)
 
 CALL_NAMES = {
@@ -49,11 +56,19 @@ CALL_NAMES = {
     CALL: "call",
     CALL_FUNCTION: "call",
     CLOSE: "close",
+    VEC_RESET: "reset",
+    VEC_STEP: "step",
+    VEC_STEP_PACKED: "step",
 }
 
 # The server's states, and the calls that each allows.
-NEW, MADE, CLOSED = "new", "made", "closed"
-LEGAL = {NEW: {MAKE, CLOSE}, MADE: set(CALL_NAMES) - {MAKE}, CLOSED: set()}
+NEW, MADE, BATCHED, CLOSED = "new", "made", "batched", "closed"
+LEGAL = {
+    NEW: {MAKE, CLOSE},
+    MADE: {RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, CLOSE},
+    BATCHED: {VEC_RESET, VEC_STEP, VEC_STEP_PACKED, RENDER, SET, CALL, CLOSE},
+    CLOSED: set(),
+}
 
 # What an ERROR's first field says: whose fault it was, and so which error is raised where the call was made.
 FROM_ENV, CANNOT_CROSS, ILLEGAL = "env", "cannot cross", "illegal"
@@ -136,3 +151,64 @@ def unpack_step(layout, head, buffers, graph):
     info = rest.take()
     rest.finish()
     return observation, reward, terminated, truncated, info
+
+
+# Of each env in a batch: its reward and its two flags.
+BYTES_BESIDE = 8 + 1 + 1
+
+
+def encode_batch(layout, stacked, result, first_index):
+    """The kind and the Encoder of a batch's answer: STEPPED where ``stacked``, the batched observation, is there.
+
+    ``result`` is observations (a list), rewards, terminations, truncations (arrays) and infos: (index, dict) of those
+    that are not empty, in order. ``first_index`` is that of the server's first env in the whole vector env; paths in
+    errors count from there.
+    """
+    observations, rewards, terminations, truncations, infos = result
+    encoder = Encoder()
+    for numbers in (rewards, terminations, truncations):
+        encoder.head += numbers.tobytes()
+    is_packed = stacked is not None and layout.pack(stacked, encoder.head, encoder.buffers)
+    if not is_packed:
+        for index, observation in enumerate(observations, first_index):
+            encoder.add(observation, "$.observations[%d]" % index)
+    encoder.add(len(infos))
+    for index, info in infos:
+        encoder.add(index).add(info, "$.infos[%d]" % (first_index + index), opaque=True)
+    return STEPPED if is_packed else RESULT, encoder
+
+
+def decode_batch(layout, count, frame, graph):
+    """What ``encode_batch`` encoded; in a STEPPED answer the batched observation is in the place of the list.
+
+    Raises BadValue where the bytes are none.
+    """
+    head, buffers = frame.head, frame.buffers
+    at = count * BYTES_BESIDE
+    if len(head) < at:
+        raise BadValue("a batch's result of %d bytes" % len(head))
+    rewards = np.ndarray((count,), "<f8", head).astype(np.float64)
+    terminations, truncations = (np.ndarray((count,), np.uint8, head, count * start) != 0 for start in (8, 9))
+    if frame.kind == STEPPED:
+        if layout is None:
+            raise BadValue("a packed observation where observations have no layout")
+        observations = layout.unpack(head, at, buffers)
+        rest = Reader(head, buffers[layout.buffer_count :], graph, at + layout.head_bytes)
+    else:
+        rest = Reader(head, buffers, graph, at)
+        observations = [rest.take() for _ in range(count)]
+    infos = _take_infos(rest, count)
+    return observations, rewards, terminations, truncations, infos
+
+
+def _take_infos(rest, count):
+    infos, length = [], rest.take()
+    if type(length) is not int or not 0 <= length <= 2 * count:
+        raise BadValue("not a number of infos: %r" % (length,))
+    for _ in range(length):
+        index, info = rest.take(), rest.take()
+        if type(index) is not int or not 0 <= index < count:
+            raise BadValue("an info of sub-environment %r" % (index,))
+        infos.append((index, info))
+    rest.finish()
+    return infos

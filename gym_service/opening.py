@@ -5,11 +5,12 @@ Python 3.10 and up.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
 from textwrap import indent
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gym_service_launcher import supervisor
 from gym_service_launcher.config import Entry
@@ -20,8 +21,10 @@ from gymnasium.error import UnregisteredEnv
 from gym_service import channel, messages
 from gym_service.client.connection import Connection, one
 from gym_service.client.env import RemoteEnv, encode, portable
-from gym_service.encoder import Encoder
 from gym_service.errors import CallTimeout, ConnectionLost, EnvError, GymServiceError, ServerCrashed
+
+if TYPE_CHECKING:
+    from gym_service.client.vector import RemoteVectorEnv
 
 
 def open_env(entry: Entry, kwargs: Mapping[str, Any], remake: tuple[Callable[..., Any], tuple[Any, ...]]) -> RemoteEnv:
@@ -53,15 +56,39 @@ def open_env(entry: Entry, kwargs: Mapping[str, Any], remake: tuple[Callable[...
         raise
 
 
+def open_vector_env(
+    entry: Entry, kwargs: Mapping[str, Any], *, num_envs: int, autoreset_mode: Any
+) -> "RemoteVectorEnv":
+    """Start the entry's workers and have each make its share of the envs, all at once.
+
+    Blocks and raises as ``open_env``; ValueError where ``num_envs`` or ``autoreset_mode`` is none.
+    """
+    from gym_service.client.vector import AutoresetMode, RemoteVectorEnv, shares_of  # needs Gymnasium 1.0
+
+    mode = AutoresetMode(autoreset_mode)
+    shares = shares_of(num_envs, entry.workers)
+    recipe = _recipe(entry, kwargs)
+    with ExitStack() as undo:
+        begun: list[_Making] = []
+        for share in shares:
+            batch = {
+                "count": share.stop - share.start,
+                "first_index": share.start,
+                "autoreset_mode": mode.value,
+            }
+            begun.append(_Making(entry, {**recipe, "batch": batch}))
+            undo.callback(begun[-1].connection.close, 0.0)
+        descriptions = [making.description() for making in begun]
+        connections = [making.connection for making in begun]
+        env = RemoteVectorEnv(connections, descriptions, shares, autoreset_mode=mode, timeouts=asdict(entry.timeouts))
+        undo.pop_all()
+    return env
+
+
 def connect(entry: Entry, kwargs: Mapping[str, Any]) -> tuple[Connection, dict[str, Any]]:
     """A connection to a server that has made the env, and the env's description. Blocks and raises as ``open_env``."""
-    recipe = encode(("$", _recipe(entry, kwargs)))
-    begun = time.monotonic()
-    if entry.address:
-        return _make(dial(entry, supervisor.to_stderr), entry, recipe, begun + entry.timeouts.start)
-    link = supervisor.launch(entry, supervisor.to_stderr)
-    # Building a venv is none of the server's time.
-    return _make(link, entry, recipe, time.monotonic() + entry.timeouts.start)
+    making = _Making(entry, _recipe(entry, kwargs))
+    return making.connection, making.description()
 
 
 def _recipe(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,27 +103,52 @@ def _recipe(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _make(link: Link | RemoteLink, entry: Entry, recipe: Encoder, deadline: float) -> tuple[Connection, dict[str, Any]]:
-    connection = Connection(_channel_of(link), link)
-    try:
-        if link.mark:
-            connection.skip_to(link.mark, entry.timeouts.start)
-        return connection, connection.call(messages.MAKE, recipe, deadline - time.monotonic(), one)
-    except (ServerCrashed, ConnectionLost) as error:
-        raise link.failed_to_start("") from error
-    except CallTimeout as error:
-        where = f"; its Python code was here:\n{indent(error.stack, '    ')}" if error.stack else ""
-        raise link.failed_to_start(
-            f"it was not up after {entry.timeouts.start:g} s ({error.silence}){where}",
-            "a longer one, timeouts = { start = … }, if it was still at work",
-            in_time=False,
-        ) from error
-    except EnvError as error:
-        connection.close(entry.timeouts.close)
-        raise _explained(error, entry, link) from error.__cause__
-    except BaseException:
-        connection.close(0.0)
-        raise
+class _Making:
+    """A server that is making what a recipe says: so that several of them can be at it at once."""
+
+    def __init__(self, entry: Entry, recipe: Mapping[str, Any]) -> None:
+        encoded = encode(("$", recipe))
+        begun = time.monotonic()
+        self._entry = entry
+        self._link = _link_of(entry)
+        # Building a venv is none of the server's time; finding one at its address is.
+        deadline = (begun if entry.address else time.monotonic()) + entry.timeouts.start
+        self.connection = Connection(_channel_of(self._link), self._link)
+        with self._errors_explained():
+            if self._link.mark:
+                self.connection.skip_to(self._link.mark, entry.timeouts.start)
+            self.connection.begin(messages.MAKE, encoded, deadline - time.monotonic())
+
+    def description(self) -> dict[str, Any]:
+        """What the server has made, once it has."""
+        with self._errors_explained():
+            return self.connection.finish(one)
+
+    @contextmanager
+    def _errors_explained(self) -> Iterator[None]:
+        """No server, no open connection: an error here closes it, and says what kept the env from being made."""
+        entry, link = self._entry, self._link
+        try:
+            yield
+        except (ServerCrashed, ConnectionLost) as error:
+            raise link.failed_to_start("") from error
+        except CallTimeout as error:
+            where = f"; its Python code was here:\n{indent(error.stack, '    ')}" if error.stack else ""
+            raise link.failed_to_start(
+                f"it was not up after {entry.timeouts.start:g} s ({error.silence}){where}",
+                "a longer one, timeouts = { start = … }, if it was still at work",
+                in_time=False,
+            ) from error
+        except EnvError as error:
+            self.connection.close(entry.timeouts.close)
+            raise _explained(error, entry, link) from error.__cause__
+        except BaseException:
+            self.connection.close(0.0)
+            raise
+
+
+def _link_of(entry: Entry) -> Link | RemoteLink:
+    return dial(entry, supervisor.to_stderr) if entry.address else supervisor.launch(entry, supervisor.to_stderr)
 
 
 def _channel_of(link: Link | RemoteLink) -> channel.Channel:

@@ -17,6 +17,7 @@ from gymnasium.error import Error as GymnasiumError
 
 if TYPE_CHECKING:
     from gym_service.client.env import RemoteEnv
+    from gym_service.client.vector import RemoteVectorEnv
 
 NAMESPACE = "gym_service"
 # Each of these says by itself where the simulator lives, so that make() looks at no envs.toml.
@@ -59,6 +60,7 @@ def _forget_ids() -> None:
 
 
 _ENTRY_POINT = f"{__name__}:make_registered"
+_VECTOR_ENTRY_POINT = f"{__name__}:make_registered_vector"
 
 
 def _register(key: str, file: Path | None) -> str | None:
@@ -72,6 +74,7 @@ def _register(key: str, file: Path | None) -> str | None:
         spec = EnvSpec(
             f"{NAMESPACE}/{key}",
             entry_point=_ENTRY_POINT,
+            vector_entry_point=_VECTOR_ENTRY_POINT,
             max_episode_steps=None,
             order_enforce=False,
             disable_env_checker=True,
@@ -106,18 +109,46 @@ def make_registered(
         ConfigError, ServerStartError: see there.
         EnvError: the simulator raised while it was made.
     """
-    file = entries.load(config)
-    found = file.entries.get(entry)
-    if found is None:
-        raise ConfigError(f"{config}: [envs] has no key {entry!r} any more", file=config, key=f'envs."{entry}"')
-    if isinstance(found, ConfigError):
-        raise found
+    found = _registered_entry(entry, config, _laid_over(service, host, port))
+    return _open(found, kwargs, (_remake_registered, (entry, config, dict(service or {}), host, port, kwargs)))
+
+
+def make_registered_vector(
+    *,
+    num_envs: int,
+    entry: str,
+    config: str,
+    service: Mapping[str, Any] | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    workers: int | None = None,
+    max_episode_steps: int | None = None,
+    autoreset_mode: Any = "NextStep",
+    **kwargs: Any,
+) -> "RemoteVectorEnv":
+    """What ``gym.make_vec("gym_service/<key>", num_envs=…)`` calls; see ``make_registered`` and ``make_vec``."""
+    table = _laid_over(service, host, port)
+    table |= {"workers": workers} if workers is not None else {}
+    table |= {"max_episode_steps": max_episode_steps} if max_episode_steps is not None else {}
+    return _open_vector(_registered_entry(entry, config, table), kwargs, num_envs, autoreset_mode)
+
+
+def _laid_over(service: Mapping[str, Any] | None, host: str | None, port: int | None) -> dict[str, Any]:
     table = dict(service or {})
     if port is not None:
         table.setdefault("address", f"tcp://{host or '127.0.0.1'}:{port}")
-    if table:
-        found = entries.entry(entry, table, file=file.path, base=found, interpreters=file.interpreters)
-    return _open(found, kwargs, (_remake_registered, (entry, config, dict(service or {}), host, port, kwargs)))
+    return table
+
+
+def _registered_entry(key: str, config: str, table: Mapping[str, Any]) -> entries.Entry:
+    """The entry of an envs.toml, with a table laid over it."""
+    file = entries.load(config)
+    found = file.entries.get(key)
+    if found is None:
+        raise ConfigError(f"{config}: [envs] has no key {key!r} any more", file=config, key=f'envs."{key}"')
+    if isinstance(found, ConfigError):
+        raise found
+    return entries.entry(key, table, file=file.path, base=found, interpreters=file.interpreters) if table else found
 
 
 def _remake_registered(entry: str, config: str, service: Any, host: Any, port: Any, kwargs: Any) -> "RemoteEnv":
@@ -137,11 +168,43 @@ def make(env_id: str, **given: Any) -> "RemoteEnv":
         ConfigError, ServerStartError: see there.
         EnvError: the simulator raised while it was made.
     """
+    entry, kwargs = _entry_and_kwargs(env_id, given)
+    return _open(entry, kwargs, (_remake, (env_id, given)))
+
+
+def make_vec(
+    env_id: str, num_envs: int = 1, *, workers: int | None = None, autoreset_mode: Any = "NextStep", **given: Any
+) -> "RemoteVectorEnv":
+    """Make several envs in another interpreter, as one vector env.
+
+    Args:
+        env_id: as in ``make``.
+        num_envs: how many.
+        workers: how many server processes hold them, each a contiguous share that it steps one after another; at most
+            one for each env. None for what the entry says, which is 1 unless it says otherwise.
+        autoreset_mode: a ``gymnasium.vector.AutoresetMode`` or its value (``"NextStep"``, ``"SameStep"``,
+            ``"Disabled"``).
+        given: as in ``make``.
+
+    Raises:
+        ConfigError, ServerStartError: see there.
+        EnvError: the simulator raised while it was made.
+        NotImplementedError: the Gymnasium here is older than 1.0.
+    """
+    entry, kwargs = _entry_and_kwargs(env_id, given if workers is None else {**given, "workers": workers})
+    return _open_vector(entry, kwargs, num_envs, autoreset_mode)
+
+
+def _entry_and_kwargs(env_id: str, given: Mapping[str, Any]) -> tuple[entries.Entry, dict[str, Any]]:
+    """What the keywords of ``make`` mean: an entry, and what is left for the simulator."""
     table = {key: value for key, value in given.items() if key in entries.ENTRY_KEYS}
     kwargs = {key: value for key, value in given.items() if key not in entries.ENTRY_KEYS}
-    remake = _remake, (env_id, given)
     if any(given.get(key) for key in _SAYS_WHERE):
-        return _open(entries.entry(env_id, table), kwargs, remake)
+        return entries.entry(env_id, table), kwargs
+    return _entry_in_file(env_id, table), kwargs
+
+
+def _entry_in_file(env_id: str, table: Mapping[str, Any]) -> entries.Entry:
     key = env_id.removeprefix(f"{NAMESPACE}/")
     path = entries.find()
     if path is None:
@@ -158,8 +221,7 @@ def make(env_id: str, **given: Any) -> "RemoteEnv":
         raise ConfigError(f"{path}: [envs] has no key {key!r}; it has: {known}", file=str(path), key=f'envs."{key}"')
     if isinstance(base, ConfigError):
         raise base
-    entry = entries.entry(key, table, file=path, base=base, interpreters=file.interpreters) if table else base
-    return _open(entry, kwargs, remake)
+    return entries.entry(key, table, file=path, base=base, interpreters=file.interpreters) if table else base
 
 
 def _remake(env_id: str, given: dict[str, Any]) -> "RemoteEnv":
@@ -172,3 +234,17 @@ def _open(
     from gym_service.opening import open_env  # imports all of Gymnasium
 
     return open_env(entry, {**entry.kwargs, **kwargs}, remake)
+
+
+def _open_vector(
+    entry: entries.Entry, kwargs: Mapping[str, Any], num_envs: int, autoreset_mode: Any
+) -> "RemoteVectorEnv":
+    import gymnasium
+
+    if int(gymnasium.__version__.partition(".")[0]) < 1:
+        raise NotImplementedError(
+            f"vector envs need gymnasium 1.0 or newer on this side, and this is {gymnasium.__version__}"
+        )
+    from gym_service.opening import open_vector_env
+
+    return open_vector_env(entry, {**entry.kwargs, **kwargs}, num_envs=num_envs, autoreset_mode=autoreset_mode)

@@ -144,7 +144,7 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
         "timeouts": _timeouts,
         "restart": keys.one_of("never", "on-reset"),
         "prefork": keys.later(False),
-        "workers": keys.later(1),
+        "workers": keys.worker_count,
         "frames": keys.later("raw"),
         "output": keys.one_of("tail", "show"),
     }

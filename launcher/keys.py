@@ -178,6 +178,14 @@ def step_limit(value: object, place: Place) -> int:
     return int(value)
 
 
+def worker_count(value: object, place: Place) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise unexpected(value, "an integer", place)
+    if value < 1:
+        raise place.mistake(f"{value} is no number of workers; expected 1 or more")
+    return int(value)
+
+
 def one_of(*words: str) -> Check:
     expected = " or ".join(json.dumps(word) for word in words)
 

@@ -140,7 +140,7 @@ class Connection:
         """Raise the bound on replies, once it is known how large an observation is."""
         self._channel.decoder.bound_bytes = bound_bytes
 
-    def close(self, ask_s: float) -> None:
+    def close(self, ask_s: float, reason: str = "it was closed with close()") -> None:
         """Ask the server to end, then see to it that it does. Any number of times, from any thread; waits for no call.
 
         Blocks for at most ``ask_s`` seconds and the moment it takes to stop a server by force. In a forked child of
@@ -153,7 +153,7 @@ class Connection:
             self._deadline = deadline
             self._ask_to_close()
             self._turn.release()
-        self._closed_by = self._closed_by or "it was closed with close()"
+        self._closed_by = self._closed_by or reason
         self._channel.close()
         self._part(max(0.0, deadline - time.monotonic()))
         _warn(self._warned)

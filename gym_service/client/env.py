@@ -66,9 +66,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             remake: what a pickled or copied env calls to start a server of its own.
             restart: starts another server for the next reset() after one has failed; None for never.
         """
-        self._limits_s = {name: timeouts.get(name, math.inf) for name in messages.CALL_NAMES.values()}
-        # What asks for attributes is a call like any other.
-        self._limits_s |= dict.fromkeys(("get", "set", "has"), self._limits_s["call"])
+        self._limits_s = limits_of(timeouts)
         self._remake = remake
         self._restart = restart
         self._restarts = Restarts()
@@ -279,6 +277,13 @@ def _attribute(frame: Frame) -> tuple[bool, Any]:
 
 def _is_forwarded(name: str) -> bool:
     return not name.startswith("_") and name not in NOT_FORWARDED
+
+
+def limits_of(timeouts: Timeouts) -> dict[str, float]:
+    """The limit of every call, in seconds, by its name; what is missing has none."""
+    limits_s = {name: timeouts.get(name, math.inf) for name in messages.CALL_NAMES.values()}
+    # What asks for attributes is a call like any other.
+    return limits_s | dict.fromkeys(("get", "set", "has"), limits_s["call"])
 
 
 def encode(*named_values: tuple[str, Any]) -> Encoder:

@@ -12,9 +12,9 @@ import warnings
 from gym_service import messages
 from gym_service.channel import ChannelClosed
 from gym_service.encoder import Encoder
-from gym_service.layout import compile_layout
+from gym_service.layout import compile_layout, rows
 from gym_service.reader import Reader
-from gym_service.server import failure, making
+from gym_service.server import batch, failure, making
 from gym_service.values import BadValue, CannotEncode
 from gym_service.wire import BOUND_BYTES, frame_bytes
 
@@ -71,6 +71,9 @@ class Server:
             messages.CALL: lambda fields: self._result(self._adapter.call(*_take(fields, 3))),
             messages.CALL_FUNCTION: self._call_function,
             messages.CLOSE: self._close,
+            messages.VEC_RESET: lambda fields: self._batch(self._adapter.reset(*_take(fields, 3))),
+            messages.VEC_STEP: lambda fields: self._batch(self._adapter.step(fields.take())),
+            messages.VEC_STEP_PACKED: self._vec_step_packed,
         }
 
     def answer(self, frame):
@@ -82,7 +85,7 @@ class Server:
             kind, encoder = self._calls[frame.kind](self._fields(frame))
             self._check_bound(encoder)
         except Exception as error:  # noqa: BLE001 - the border: whatever a simulator raises is an answer, and no end
-            kind, encoder = messages.ERROR, failure.describe(error)
+            kind, encoder = messages.ERROR, failure.describe(error, getattr(self._adapter, "place", ""))
             if isinstance(error, BadValue):  # a client that breaks the rules gets its answer and no second call
                 self.state = messages.CLOSED
         if self._warnings or encoder.replaced:
@@ -115,7 +118,7 @@ class Server:
         self._channel.send(frame_bytes(kind, self._call_id, encoder.head, encoder.buffers))
 
     def _fields(self, frame):
-        if frame.kind == messages.STEP_PACKED:
+        if frame.kind in (messages.STEP_PACKED, messages.VEC_STEP_PACKED):
             return frame
         return Reader(frame.head, frame.buffers, self._adapter.graph_class if self._adapter else None)
 
@@ -139,15 +142,15 @@ class Server:
         recipe = fields.take()
         if not self._allow_import:
             making.refuse_imports(recipe)
-        adapter = making.make(recipe)
+        adapter = batch.make(recipe) if "batch" in recipe else making.make(recipe)
         description = adapter.describe()
         self._adapter = adapter
-        self._layout = compile_layout(description["observation_space"])
-        self._action_layout = compile_layout(description["action_space"])
+        self._layout = compile_layout(description["observation_space"], adapter.count)
+        self._action_layout = compile_layout(description["action_space"], adapter.count)
         for layout in (self._layout, self._action_layout):
             self._bound_bytes += layout.size_bytes if layout else 0
         self._channel.decoder.bound_bytes = self._bound_bytes
-        self.state = messages.MADE
+        self.state = messages.MADE if adapter.count is None else messages.BATCHED
         return messages.RESULT, Encoder().add(description, "$", opaque=True)
 
     def _reset(self, fields):
@@ -165,6 +168,14 @@ class Server:
         if encoder is not None:
             return messages.STEPPED, encoder
         return messages.RESULT, messages.encode_step(result)
+
+    def _vec_step_packed(self, frame):
+        actions = messages.unpack_action(self._action_layout, frame.head, frame.buffers)
+        return self._batch(self._adapter.step(rows(actions, self._adapter.count)))
+
+    def _batch(self, result):
+        stacked = self._adapter.stacked(result[0]) if self._layout else None
+        return messages.encode_batch(self._layout, stacked, result, self._adapter.first_index)
 
     def _render(self, fields):
         frames = self._adapter.render()

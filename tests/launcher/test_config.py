@@ -92,7 +92,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         output = "show"
         restart = "never"
         prefork = false
-        workers = 1
+        workers = 4
         frames = "raw"
         command = []
     """
@@ -108,6 +108,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
     assert entry.cwd == tmp_path / "repo"
     assert entry.pythonpath == (tmp_path / "repo", tmp_path.parent / "lib", Path("/abs"))
     assert entry.max_episode_steps == 400
+    assert entry.workers == 4
     assert entry.wrappers == ("package.module:Wrapper",)
     assert (entry.api, entry.transport, entry.output) == ("gym", "stdio", "show")
     assert entry.timeouts == Timeouts(step=math.inf, close=1.0)
@@ -324,18 +325,14 @@ MISTAKES = [
         )
         for key, value in {
             "prefork": "true",
-            "workers": "4",
             "frames": '"jpeg"',
             "tls_ca": '"ca.pem"',
             "tls_sha256": '"00"',
             "command": '["ssh", "sim-host"]',
         }.items()
     ),
-    (
-        "workers = true",
-        'envs."X-v0".workers',
-        "true is not in this version of gym-service; leave the key out",
-    ),
+    ("workers = true", 'envs."X-v0".workers', "true is a boolean; expected an integer"),
+    ("workers = 0", 'envs."X-v0".workers', "0 is no number of workers; expected 1 or more"),
 ]
 
 

@@ -17,6 +17,8 @@ class GymnasiumAdapter:
     """Holds the env as its library made it, registered wrappers included."""
 
     makes_with_render_mode = True
+    count = None  # it holds one env, and no batch
+    place = ""
 
     def __init__(self, env, render_mode):
         self.env = env

@@ -1,0 +1,294 @@
+"""The vector env that a user holds: a gymnasium.vector.VectorEnv whose simulators live in another interpreter.
+
+Knows Gymnasium's contract for vector envs, and the calls. Never knows how a server was started. Python 3.10 and up,
+Gymnasium 1.0 and up.
+"""
+
+import weakref
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import gymnasium.vector
+import numpy as np
+from gymnasium.spaces import GraphInstance
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+
+from gym_service import messages
+from gym_service.client.connection import Connection, one
+from gym_service.client.env import Timeouts, encode, limits_of
+from gym_service.client.spaces import space_from
+from gym_service.client.workers import Workers
+from gym_service.encoder import Encoder
+from gym_service.errors import ProtocolError
+from gym_service.layout import Layout, compile_layout, rows
+from gym_service.values import BadValue
+from gym_service.wire import Frame
+
+# New in Gymnasium 1.1; before that every vector env did what NEXT_STEP does.
+AutoresetMode: Any = getattr(gymnasium.vector, "AutoresetMode", None) or Enum(
+    "AutoresetMode", {"NEXT_STEP": "NextStep", "SAME_STEP": "SameStep", "DISABLED": "Disabled"}
+)
+
+# observations (batched, or a list), rewards, terminations, truncations, infos (index in the share, dict)
+Share = tuple[Any, "np.ndarray[Any, Any]", "np.ndarray[Any, Any]", "np.ndarray[Any, Any]", list[tuple[int, Any]]]
+
+
+class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
+    """Several envs in other interpreters, in one or more server processes ("workers").
+
+    Each worker holds a contiguous share of the envs and steps them one after another; a step is one round trip per
+    worker, all under way at once. Everything is what SyncVectorEnv would give in the simulators' interpreter, bit for
+    bit. Arrays are new memory in each call, writeable and the caller's to keep.
+
+    An error that a simulator raises is an EnvError that names the sub-environment. The vector env stays usable, as
+    a SyncVectorEnv does: the envs before that one in its worker, and those of other workers, have made their step.
+    After any other error, such as ServerCrashed, all workers are closed.
+    """
+
+    def __init__(
+        self,
+        connections: Sequence[Connection],
+        descriptions: Sequence[Mapping[str, Any]],
+        shares: Sequence[slice],
+        *,
+        autoreset_mode: Any = AutoresetMode.NEXT_STEP,
+        timeouts: Timeouts = MappingProxyType({}),
+    ) -> None:
+        """Hold what servers have made.
+
+        Args:
+            connections: one to each worker; the vector env owns them from here on.
+            descriptions: each worker's answer to MAKE.
+            shares: which sub-environments each worker holds.
+            autoreset_mode: that the workers were told: an AutoresetMode or its value.
+            timeouts: seconds for reset, step, render, call and close; what is missing has no limit.
+        """
+        super().__init__()
+        self.num_envs = shares[-1].stop
+        self._shares = shares
+        self._limits_s = limits_of(timeouts)
+        self._workers = Workers(connections, self._limits_s)
+        try:
+            self._hold(descriptions)
+        except (ArithmeticError, AttributeError, BadValue, LookupError, TypeError, ValueError) as error:
+            self._workers.close(0.0)
+            text = f"during make the other side described no env: {type(error).__name__}: {error}"
+            raise ProtocolError(text, during="make") from error
+        self.metadata["autoreset_mode"] = AutoresetMode(autoreset_mode)
+        for connection, layouts in zip(connections, zip(self._layouts, self._action_layouts, strict=True), strict=True):
+            connection.bound_bytes += sum(layout.size_bytes for layout in layouts if layout)
+            connection.allow_replies_of(connection.bound_bytes)
+        self._finalizer = weakref.finalize(self, self._workers.close, self._limits_s["close"])
+
+    def _hold(self, descriptions: Sequence[Mapping[str, Any]]) -> None:
+        first = descriptions[0]
+        self.single_observation_space = space_from(first["observation_space"])
+        self.single_action_space = space_from(first["action_space"])
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.metadata = dict(first["metadata"])
+        self.render_mode = first["render_mode"]
+        self._targets = tuple(dict(description["target"]) for description in descriptions)
+        counts = [share.stop - share.start for share in self._shares]
+        self._layouts = [compile_layout(first["observation_space"], count) for count in counts]
+        self._action_layouts = [compile_layout(first["action_space"], count) for count in counts]
+        self._reads = [partial(_share, layout, count) for layout, count in zip(self._layouts, counts, strict=True)]
+
+    @property
+    def targets(self) -> tuple[dict[str, Any], ...]:
+        """Facts of each worker: ``executable``, ``python``, ``numpy``, ``api``, ``pid``, ``env`` (of its first env)."""
+        return self._targets
+
+    # -- Gymnasium's contract ------------------------------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode in every env, or in those that a mask names: (observations, infos).
+
+        Args:
+            seed: of the first env, the next has one more, and so on; or one for each; None for none.
+            options: for every env. ``options["reset_mask"]``, bool of shape (num_envs,), names the envs that are
+                reset; the others keep their observation.
+
+        Raises:
+            TypeError, ValueError: a list of seeds of another length, or a mask that is none. Nothing was reset.
+            EnvError: an env raised.
+        """
+        seeds = self._seeds(seed)
+        mask = None
+        if options is not None and "reset_mask" in options:
+            mask = self._mask(options["reset_mask"])
+            options = {key: value for key, value in options.items() if key != "reset_mask"}
+        given = ("$.options", options)
+        calls = []
+        for share in self._shares:
+            chosen = None if mask is None else mask[share]
+            calls.append((messages.VEC_RESET, encode(("$.seeds", seeds[share]), given, ("$.mask", chosen))))
+        self._workers.begin(calls)
+        observations, _, _, _, infos = self.step_wait()
+        return observations, infos
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """One step of every env: (observations, rewards, terminations, truncations, infos).
+
+        Returns:
+            The batched observations, float64 (num_envs,), bool (num_envs,) twice, and infos in Gymnasium's layout.
+        """
+        self.step_async(actions)
+        return self.step_wait()
+
+    def step_async(self, actions: Any) -> None:
+        """Begin a step everywhere and come back at once; ``step_wait`` gives its result.
+
+        Raises AlreadyPendingCallError where one has begun already; any other call meanwhile is refused likewise.
+        """
+        self._workers.begin(self._packed(actions) or self._listed(actions))
+
+    def step_wait(self) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """The result of the step that ``step_async`` has begun. Raises NoAsyncCallError where none has."""
+        found = self._workers.finish(self._reads)
+        observations, *numbers, infos = found[0] if len(found) == 1 else self._joined(found)
+        if type(observations) is list:
+            space = self.single_observation_space
+            out: Any = create_empty_array(space, n=self.num_envs, fn=np.zeros)
+            observations = concatenate(space, observations, out)
+        gathered: dict[str, Any] = {}
+        for index, info in infos:
+            gathered = self._add_info(gathered, info, index)
+        rewards, terminations, truncations = numbers
+        return observations, rewards, terminations, truncations, gathered
+
+    def render(self) -> tuple[Any, ...]:
+        """What each env renders in the mode it was made with."""
+        return self._gathered([(messages.RENDER, Encoder())] * len(self._shares))
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Call a method of every env, or of a wrapper around it; of what is no method, the value."""
+        arguments = ("$.name", name), ("$.args", args), ("$.kwargs", kwargs)
+        return self._gathered([(messages.CALL, encode(*arguments)) for _ in self._shares])
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """An attribute of every env. As in SyncVectorEnv, a method is called."""
+        return self.call(name)
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Set an attribute of every env: a list or tuple holds one value for each, anything else is for all."""
+        if not isinstance(values, (list, tuple)):
+            values = [values] * self.num_envs
+        if len(values) != self.num_envs:
+            raise ValueError(f"{len(values)} values for {self.num_envs} sub-environments")
+        parts = [encode(("$.name", name), ("$.values", list(values[at])), ("$.force", True)) for at in self._shares]
+        self._workers.call([(messages.SET, part) for part in parts], one)
+
+    @property
+    def np_random_seed(self) -> Any:
+        """The seed of each env's own generator."""
+        return self.get_attr("np_random_seed")
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """What ``close`` calls: close the envs and see each worker to its end. Blocks for at most 8 s for each."""
+        if self._finalizer.detach():
+            self._workers.close(self._limits_s["close"])
+
+    # ------------------------------------------------------------------------------------------------------------
+
+    def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+        if seed is None:
+            return [None] * self.num_envs
+        if isinstance(seed, (int, np.integer)):
+            return [int(seed) + index for index in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise ValueError(f"{len(seed)} seeds for {self.num_envs} sub-environments")
+        return list(seed)
+
+    def _mask(self, mask: Any) -> list[bool]:
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+            raise TypeError(f"options['reset_mask'] must be a numpy array of bool, not {mask!r}")
+        if mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(f"options['reset_mask'] must have shape ({self.num_envs},) and a True in it, not {mask!r}")
+        return mask.tolist()
+
+    def _packed(self, actions: Any) -> list[tuple[int, Encoder]] | None:
+        """The calls of a step whose actions fit the layouts; None where they do not."""
+        calls = []
+        for share, layout in zip(self._shares, self._action_layouts, strict=True):
+            if layout is None:
+                return None
+            if share.stop == self.num_envs:
+                share = slice(share.start, None)  # so that too many actions do not fit
+            part = actions if len(self._shares) == 1 else _part(actions, share)
+            arguments = Encoder()
+            if not layout.pack(part, arguments.head, arguments.buffers):
+                return None
+            calls.append((messages.VEC_STEP_PACKED, arguments))
+        return calls
+
+    def _listed(self, actions: Any) -> list[tuple[int, Encoder]]:
+        each = list(iterate(self.action_space, actions))
+        if len(each) != self.num_envs:
+            raise ValueError(f"{len(each)} actions for {self.num_envs} sub-environments")
+        return [(messages.VEC_STEP, encode(("$.actions", each[share]))) for share in self._shares]
+
+    def _joined(self, found: Sequence[Share]) -> Share:
+        """The shares of all workers as one."""
+        infos = [
+            (share.start + index, info)
+            for share, part in zip(self._shares, found, strict=True)
+            for index, info in part[4]
+        ]
+        observations = [part[0] for part in found]
+        if any(type(observation) is list for observation in observations):
+            listed: list[Any] = []
+            for share, observation in zip(self._shares, observations, strict=True):
+                is_list = type(observation) is list
+                listed += observation if is_list else rows(observation, share.stop - share.start)
+            joined: Any = listed
+        else:
+            joined = _concatenated(observations)
+        rewards, terminations, truncations = (np.concatenate([part[at] for part in found]) for at in (1, 2, 3))
+        return joined, rewards, terminations, truncations, infos
+
+    def _gathered(self, calls: Sequence[tuple[int, Encoder]]) -> tuple[Any, ...]:
+        found = self._workers.call(calls, one)
+        return tuple(value for part in found for value in part)
+
+
+def shares_of(num_envs: int, workers: int) -> list[slice]:
+    """The share of each worker, contiguous and as equal as can be, the larger ones first; none of them is empty."""
+    if num_envs < 1:
+        raise ValueError(f"num_envs={num_envs}: a vector env holds at least one env")
+    size, rest = divmod(num_envs, min(workers, num_envs))
+    shares: list[slice] = []
+    start = 0
+    while start < num_envs:
+        stop = start + size + (len(shares) < rest)
+        shares.append(slice(start, stop))
+        start = stop
+    return shares
+
+
+def _share(layout: Layout | None, count: int, frame: Frame) -> Share:
+    return messages.decode_batch(layout, count, frame, GraphInstance)
+
+
+def _part(actions: Any, share: slice) -> Any:
+    """The rows of batched actions. What is no array, dict or tuple fits no layout and is given back as it is."""
+    if type(actions) is np.ndarray and actions.ndim:
+        return actions[share]
+    if type(actions) is dict:
+        return {key: _part(part, share) for key, part in actions.items()}
+    if type(actions) is tuple:
+        return tuple(_part(part, share) for part in actions)
+    return actions
+
+
+def _concatenated(parts: Sequence[Any]) -> Any:
+    if type(parts[0]) is dict:
+        return {key: _concatenated([part[key] for part in parts]) for key in parts[0]}
+    if type(parts[0]) is tuple:
+        return tuple(_concatenated([part[at] for part in parts]) for at in range(len(parts[0])))
+    return np.concatenate(parts)
