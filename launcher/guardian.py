@@ -36,14 +36,12 @@ import time
 
 CONTROL_FD = 3
 HEADER = struct.Struct("<I")
-# A leash and a server's stdin, stdout and stderr at least.
-LEAST_FDS, MAX_FDS = 4, 16
+LEAST_FDS, MAX_FDS = 4, 16  # a leash, stdin, stdout and stderr at least
 CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 # How long a silent server is looked at, and how much of that its main thread must run to be called busy (seconds).
 LOOK_S, BUSY_S = 0.1, 0.01
-# How often it is asked who the parent is, where nothing tells of its end (seconds).
-PARENT_S = 0.25
+PARENT_S = 0.25  # between two looks at who the parent is, where nothing tells of its end
 # Not one that a simulator would use for itself; gym_service/server/loop.py has faulthandler listen to it.
 DUMP_SIGNAL = signal.SIGRTMAX - 2 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
 IGNORED = ("SIGINT", "SIGHUP", "SIGPIPE", "SIGTTOU", "SIGTTIN")
@@ -57,7 +55,6 @@ def main(arguments):
     for name in IGNORED:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     Guardian(control, int(arguments[1]), portable="portable" in arguments[2:]).run()
-    return 0
 
 
 class Guardian:
@@ -91,9 +88,9 @@ class Guardian:
             for fd, _ in self._poll.poll(self._wait_ms()):
                 self._handle(fd)
             self._look_for_client()
-            self._answer_looks()
-            if self._client_gone:
-                for server in self._servers.values():
+            for server in self._servers.values():
+                server.end_look_if_due()
+                if self._client_gone:
                     server.kill()
             self._reap()
             self._sweep()
@@ -114,12 +111,6 @@ class Guardian:
         if self._client < 0 and not self._client_gone:
             dues.append(time.monotonic() + PARENT_S)
         return max(0, min(dues) - time.monotonic()) * 1000 if dues else None
-
-    def _answer_looks(self):
-        now = time.monotonic()
-        for server in self._servers.values():
-            if server.look_due is not None and server.look_due <= now:
-                server.end_look()
 
     def _look_for_client(self):
         if not self._client_gone and os.getppid() != self._client_pid:
@@ -147,9 +138,7 @@ class Guardian:
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             server.pid = _spawn(argv, cwd, env, fds, self._prctl)
         except OSError as error:
-            server.remove_record()
-            server.say("errno %d" % error.errno)
-            server.leash.close()
+            server.part("errno %d" % error.errno)
         else:
             server.say("pid %d" % server.pid)
             self._servers[server.pid] = server
@@ -190,7 +179,7 @@ class Guardian:
             if ended is None:
                 return 0, 0
             if ended.si_pid in self._servers:  # before it is reaped: until then its id is nobody else's
-                self._servers[ended.si_pid].signal_group(signal.SIGKILL)
+                self._servers[ended.si_pid].kill_group()
             return os.waitpid(ended.si_pid, 0)
         except ChildProcessError:
             return 0, 0
@@ -207,9 +196,7 @@ class Guardian:
                 if not server.heard_end:
                     self._poll.unregister(fd)
                 del self._leashes[fd]
-                server.remove_record()
-                server.say("ended %d" % server.exit_code)
-                server.leash.close()
+                server.part("ended %d" % server.exit_code)
 
 
 class Server:
@@ -232,37 +219,33 @@ class Server:
         elif order == "k":
             self.kill()
         elif order == "w":
-            self.begin_look()
+            # And once more LOOK_S later: nobody waits here meanwhile.
+            self._seen, self.look_due = _main_thread(self.pid), time.monotonic() + LOOK_S
         elif order == "d":
             _signal(self.pid, DUMP_SIGNAL)
 
-    def begin_look(self):
-        """Look at its main thread, and once more LOOK_S later: nobody waits here meanwhile."""
-        self._seen = _main_thread(self.pid)
-        self.look_due = time.monotonic() + LOOK_S
-
-    def end_look(self):
-        self.look_due = None
-        self.say("why %s" % why_silent(self._seen, _main_thread(self.pid)))
+    def end_look_if_due(self):
+        """Say why it is silent, once the second look is due."""
+        if self.look_due is not None and self.look_due <= time.monotonic():
+            self.look_due = None
+            self.say("why %s" % why_silent(self._seen, _main_thread(self.pid)))
 
     def kill(self):
         if self.exit_code is None:
-            self.signal_group(signal.SIGKILL)
+            self.kill_group()
             _signal(self.pid, signal.SIGKILL)  # also if it has left its group
 
-    def signal_group(self, number):
-        try:
-            os.killpg(self.pid, number)
-        except OSError:
-            pass  # no such group any more
+    def kill_group(self):
+        _signal(-self.pid, signal.SIGKILL)
 
-    def remove_record(self):
-        """Remove the file that says that this server runs."""
+    def part(self, line):
+        """Say the last line on the leash, once the file that says that this server runs is gone."""
         try:
-            if self._record:
-                os.unlink(self._record)
+            os.unlink(self._record)
         except OSError:
-            pass  # its client has done so
+            pass  # its client has done so, or there was none
+        self.say(line)
+        self.leash.close()
 
     def say(self, line):
         try:
@@ -272,10 +255,7 @@ class Server:
 
 
 def why_silent(first, second):
-    """Why a process says nothing, from two looks at its main thread, LOOK_S apart.
-
-    ``stopped``, ``blocked`` (it does not run) or ``busy`` (it does); ``silent`` where there is no /proc to look into.
-    """
+    """Why a process says nothing, from two looks at its main thread; ``silent`` where there is no /proc."""
     if first is None or second is None:
         return "silent"
     if second[0] in "Tt":
@@ -287,16 +267,23 @@ def why_silent(first, second):
 def _main_thread(pid):
     """(state, seconds that it ran) of a process's main thread, or None."""
     task = "/proc/%d/task/%d/" % (pid, pid)
-    try:
-        with open(task + "stat") as file:
-            fields = file.read().rpartition(")")[2].split()
-        try:
-            with open(task + "schedstat") as file:
-                return fields[0], int(file.read().split()[0]) / 1e9
-        except OSError:  # a kernel without it: the clock ticks then
-            return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
+    fields = _stat(task)
+    if not fields:
         return None
+    try:
+        with open(task + "schedstat") as file:
+            return fields[0], int(file.read().split()[0]) / 1e9
+    except (OSError, ValueError, IndexError):  # a kernel without it, or an end just now: the clock ticks then
+        return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(folder):
+    """The fields of a stat file of /proc from the state on; none where there is no such file."""
+    try:
+        with open(folder + "stat") as file:
+            return file.read().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _receive_request(control, client_pid):
@@ -379,8 +366,8 @@ def _become(argv, cwd, env, fds, prctl, guardian):
 def _signal(pid, number):
     try:
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
+    except OSError:
+        pass  # it has ended; or it is a group in which nothing is left but what may not be signalled
 
 
 def _children():
@@ -390,15 +377,7 @@ def _children():
         with open("/proc/%d/task/%d/children" % (me, me)) as file:
             return [int(pid) for pid in file.read().split()]
     except OSError:  # a kernel without CONFIG_PROC_CHILDREN
-        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _parent(pid) == me]
-
-
-def _parent(pid):
-    try:
-        with open("/proc/%d/stat" % pid) as file:
-            return int(file.read().rpartition(")")[2].split()[1])
-    except (OSError, IndexError):
-        return 0
+        return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _stat("/proc/%s/" % pid)[1:2] == [str(me)]]
 
 
 def _pidfd(pid):
@@ -411,12 +390,10 @@ def _pidfd(pid):
 
 def _find_prctl():
     """Linux's prctl, called with two numbers; None elsewhere."""
-    if not sys.platform.startswith("linux"):
-        return None
     import ctypes
 
-    return ctypes.CDLL(None, use_errno=True).prctl
+    return ctypes.CDLL(None, use_errno=True).prctl if sys.platform.startswith("linux") else None
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

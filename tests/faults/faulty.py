@@ -3,11 +3,14 @@
 Knows tests/envs/faulty.py and gym_service.make. Python 3.10 and up.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pytest
+from _pytest.mark import ParameterSet
 from opened import TARGET, opened
 
 from gym_service import RemoteEnv
@@ -16,6 +19,15 @@ TRANSPORTS = ("unix", "stdio")
 METHODS = ("reset", "step", "render")
 # What may pass on a busy machine beside what was promised (seconds). The promise itself is part of each assertion.
 PROMPT_S = 0.5
+
+
+def alternately(*cases: Iterable[Any]) -> list[ParameterSet]:
+    """Each combination over both transports; the second of them, which is the other one each time, in the long form."""
+    return [
+        pytest.param(*case, transport, marks=[pytest.mark.long] if (index + place) % 2 else [])
+        for index, case in enumerate(itertools.product(*cases))
+        for place, transport in enumerate(TRANSPORTS)
+    ]
 
 
 @contextmanager

@@ -10,6 +10,9 @@ from faults import watching
 from faults.clients import Client, client
 from faults.faulty import TRANSPORTS
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 # The promise.
 GONE_S = 1.0
 # What the server does when its client dies: the fault that the last call meets; "" for idle, "steps" for ordinary work.
@@ -64,7 +67,7 @@ def test_a_client_killed(state: str, is_forked: bool) -> None:
     kill_at_a_random_moment(transport, state, is_forked, seed=0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("is_forked", [False, True], ids=["alone", "forked"])
 @pytest.mark.parametrize("state", STATES)
 def test_a_client_killed_at_fifty_moments(state: str, is_forked: bool) -> None:
@@ -81,7 +84,7 @@ while True:
 """
 
 
-@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(6, 50))])
+@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(6, 50))])
 def test_a_client_killed_while_it_starts_and_closes_servers(seed: int) -> None:
     with client(STARTS, {"FAULTS_CASE": TRANSPORTS[seed % 2]}) as running:
         assert running.says() == "begun"

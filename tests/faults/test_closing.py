@@ -8,11 +8,14 @@ import time
 import pytest
 from faults import watching
 from faults.clients import client
-from faults.faulty import TRANSPORTS, act, armed, assert_exact, faulty
+from faults.faulty import TRANSPORTS, act, alternately, armed, assert_exact, faulty
 from faults.test_client_death import assert_nothing_outlives
 
 from gym_service import errors
 from gym_service.client.env import RemoteEnv
+
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
 
 LONGEST_CLOSE_S = 8.0
 
@@ -28,8 +31,9 @@ def test_closing_again_is_nothing(transport: str) -> None:
             act(env, "step")
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("fault", ["asleep in C", "spinning in Python", "SIGSTOP", "asleep in Python"])
+@pytest.mark.parametrize(
+    ("fault", "transport"), alternately(["asleep in C", "spinning in Python", "SIGSTOP", "asleep in Python"])
+)
 def test_closing_from_another_thread_ends_the_call(fault: str, transport: str) -> None:
     raised: list[BaseException] = []
 
@@ -138,8 +142,7 @@ with faulty(transport=os.environ["FAULTS_CASE"].split(",")[0]) as env:
 """
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("state", ["", "asleep in Python", "asleep in C"])
+@pytest.mark.parametrize(("state", "transport"), alternately(["", "asleep in Python", "asleep in C"]))
 def test_ctrl_c_reaches_the_client_alone(state: str, transport: str) -> None:
     """As a terminal does it: SIGINT to the whole group of the client. Between calls the env stays usable."""
     with client(INTERRUPTED, {"FAULTS_CASE": f"{transport},{state}"}) as running:
@@ -162,7 +165,7 @@ def test_ctrl_c_reaches_the_client_alone(state: str, transport: str) -> None:
         assert_nothing_outlives(running, [])
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("transport", ["unix", pytest.param("stdio", marks=pytest.mark.long)])
 def test_restarts_are_three_in_a_minute(transport: str) -> None:
     with faulty(transport=transport, restart="on-reset") as env:
         env.reset()

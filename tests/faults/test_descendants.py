@@ -6,14 +6,16 @@ import signal
 import pytest
 from faults import watching
 from faults.clients import client
-from faults.faulty import METHODS, TRANSPORTS, act, armed, assert_exact, faulty
+from faults.faulty import METHODS, TRANSPORTS, act, alternately, armed, assert_exact, faulty
 from faults.test_client_death import GONE_S
 
 from gym_service import errors
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("end", ["close", "crash", "crash in a call", "timeout"])
+
+@pytest.mark.parametrize(("end", "transport"), alternately(["close", "crash", "crash in a call", "timeout"]))
 def test_children_end_with_their_server(end: str, transport: str) -> None:
     with faulty(transport=transport, timeouts={"step": 0.4}) as env:
         env.reset()
@@ -63,8 +65,7 @@ def test_children_end_with_a_client_that_forgets_to_close(end: str) -> None:
         assert running.errors() == ""
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "transport"), alternately(METHODS))
 def test_a_simulator_that_forks_and_comes_back_twice(method: str, transport: str) -> None:
     """The child comes back from the call as well; only one of the two may answer it, and what comes next."""
     with armed(method, "fork", transport=transport) as env:

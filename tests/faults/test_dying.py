@@ -6,7 +6,7 @@ import time
 
 import pytest
 from faults import watching
-from faults.faulty import METHODS, PROMPT_S, TRANSPORTS, act, armed, faulty
+from faults.faulty import PROMPT_S, TRANSPORTS, act, alternately, armed, faulty
 
 from gym_service import RemoteEnv, errors
 
@@ -33,8 +33,12 @@ def assert_crashes(env: RemoteEnv, method: str, exit_code: int) -> errors.Server
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("fault", DEATHS)
+def test_a_death_in_a_step(fault: str, transport: str) -> None:
+    test_a_death_in_a_call(fault, "step", transport)
+
+
+@pytest.mark.parametrize(("fault", "method", "transport"), alternately(DEATHS, ("reset", "render")))
 def test_a_death_in_a_call(fault: str, method: str, transport: str) -> None:
     with armed(method, fault, transport=transport) as env:
         error = assert_crashes(env, method, DEATHS[fault])
@@ -53,8 +57,7 @@ def test_a_death_while_idle(number: signal.Signals, transport: str) -> None:
         assert_crashes(env, "step", -number)
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("fault", DEATHS)
+@pytest.mark.parametrize(("fault", "transport"), alternately(DEATHS))
 def test_a_death_in_make(fault: str, transport: str) -> None:
     begun = time.monotonic()
     with pytest.raises(errors.ServerStartError) as caught, faulty(on="make", what=fault, transport=transport):

@@ -3,11 +3,14 @@
 import pytest
 from faults import watching
 from faults.clients import client
-from faults.faulty import TRANSPORTS
+from faults.faulty import TRANSPORTS, alternately
 from faults.test_client_death import assert_nothing_outlives
 
 FORK = """
 import gc, pickle
+
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
 context = faulty(transport=os.environ["FAULTS_CASE"])
 env = context.__enter__()
 env.reset()
@@ -50,8 +53,7 @@ say("closed")
 """
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("end", ["sys.exit", "os._exit", "garbage", "own env", "pickled"])
+@pytest.mark.parametrize(("end", "transport"), alternately(["sys.exit", "os._exit", "garbage", "own env", "pickled"]))
 def test_a_forked_child(end: str, transport: str) -> None:
     # Python 3.12 warns of any fork in a process that has a thread, and the output of a server is read by one.
     quiet = {"PYTHONWARNINGS": "ignore::DeprecationWarning"}
@@ -87,7 +89,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("transport", ["stdio", pytest.param("unix", marks=pytest.mark.long)])
 def test_a_pickled_and_a_spawned_env_have_servers_of_their_own(transport: str) -> None:
     with client(SPAWN, {"FAULTS_CASE": transport}) as running:
         assert running.says() == "fine"

@@ -6,8 +6,11 @@ import signal
 import pytest
 from faults import watching
 from faults.clients import client
-from faults.faulty import PROMPT_S, TRANSPORTS
+from faults.faulty import PROMPT_S, TRANSPORTS, alternately
 from faults.test_client_death import GONE_S, assert_nothing_outlives
+
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
 
 KILLED = """
 env_of_first = faulty(transport=os.environ["FAULTS_CASE"])
@@ -99,8 +102,7 @@ def use(say=say):
 """
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("oddity", ODD_CLIENTS)
+@pytest.mark.parametrize(("oddity", "transport"), alternately(ODD_CLIENTS))
 def test_a_guardian_of_an_odd_client(oddity: str, transport: str) -> None:
     with client(f"{ODD_CLIENTS[oddity]}\n{ODD}\nuse()", {"FAULTS_CASE": transport}) as running:
         assert running.says() == "stopped"
@@ -210,8 +212,7 @@ with faulty(transport=os.environ["FAULTS_CASE"].split(",")[0], timeouts={"call":
 """
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("state", ["asleep in C", "SIGSTOP", "spinning in Python"])
+@pytest.mark.parametrize(("state", "transport"), alternately(["asleep in C", "SIGSTOP", "spinning in Python"]))
 def test_the_second_choice_kills_the_servers_of_a_dead_client(state: str, transport: str) -> None:
     with client(PORTABLE + SECOND_CHOICE, {"FAULTS_CASE": f"{transport},{state}"}) as running:
         pid, forked = map(int, running.says().split())
@@ -256,7 +257,7 @@ from faults import watching
 from gym_service_launcher import guard
 with faulty():
     pass
-for number in range(20):
+for number in range(8):
     guardian = watching.guardian_of(os.getpid())
     os.kill(guardian, signal.SIGSTOP)  # so that the request is on its way when it dies
     killer = threading.Thread(target=lambda: (hear(), os.kill(guardian, signal.SIGKILL)))
@@ -271,7 +272,7 @@ for number in range(20):
 
 def test_a_guardian_that_dies_with_a_request_in_its_hands() -> None:
     with client(DIES_WITH_A_REQUEST) as running:
-        for number in range(20):
+        for number in range(8):
             assert running.says() == "asks"
             # Some of the requests have been sent by now, others will be.
             running.hears()

@@ -1,6 +1,7 @@
 """A server that speaks rubbish: an error of the wire, never another exception, never more memory, nothing executed."""
 
 import gc
+import itertools
 import math
 import os
 import pickle
@@ -9,7 +10,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ def test_an_end_at_every_offset(description: dict[str, Any]) -> None:
             assert isinstance(converse(whole[:end]), errors.ServerCrashed), end
 
 
-@pytest.mark.parametrize("flips", [1500, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("flips", [1500, pytest.param(10_000, marks=pytest.mark.long)])
 def test_flipped_bits(description: dict[str, Any], flips: int) -> None:
     whole = b"".join(conversation(description))
     chosen = random.Random(flips)
@@ -225,28 +226,28 @@ VALUES: tuple[Any, ...] = (
 )
 
 
+def replies(number: int, value: Any) -> Iterator[bytes]:
+    """The value wherever a reply to the call of this number has a value."""
+    yield frame(messages.RESULT, number, value)
+    yield frame(messages.RESULT, number, value, value)
+    yield frame(messages.PART, number, value) + frame(messages.RESULT, number, [1])
+    yield frame(messages.PART, number, [1]) + frame(messages.RESULT, number, value)
+    yield frame(messages.WARNING, number, value, value)
+    yield frame(messages.WARNING, number, "UserWarning", value)
+    yield frame(messages.ERROR, number, *([value] * 5))
+    yield frame(messages.ERROR, number, "env", "ValueError", "m", "t", value)
+    yield frame(messages.ERROR, number, "env", value, value, value, ["ValueError"])
+    yield frame(messages.ERROR, number, "cannot cross", value, value, value, [])
+    yield frame(messages.STEPPED, number, value)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_answers_of_the_wrong_sort(description: dict[str, Any]) -> None:
     frames = conversation(description)
     chosen = random.Random(5)
-    replies: list[Callable[[int], bytes]] = []
-    for value in VALUES:
-        replies += [
-            lambda number, value=value: frame(messages.RESULT, number, value),
-            lambda number, value=value: frame(messages.RESULT, number, value, value),
-            lambda number, value=value: frame(messages.PART, number, value) + frame(messages.RESULT, number, [1]),
-            lambda number, value=value: frame(messages.PART, number, [1]) + frame(messages.RESULT, number, value),
-            lambda number, value=value: frame(messages.WARNING, number, value, value),
-            lambda number, value=value: frame(messages.WARNING, number, "UserWarning", value),
-            lambda number, value=value: frame(messages.ERROR, number, *([value] * 5)),
-            lambda number, value=value: frame(messages.ERROR, number, "env", "ValueError", "m", "t", value),
-            lambda number, value=value: frame(messages.ERROR, number, "env", value, value, value, ["ValueError"]),
-            lambda number, value=value: frame(messages.ERROR, number, "cannot cross", value, value, value, []),
-            lambda number, value=value: frame(messages.STEPPED, number, value),
-        ]
-    for at in range(5):
-        for reply in replies:
-            converse(b"".join(frames[:at]) + reply(at + 1) + b"".join(frames[at + 1 :]))
+    for at, value in itertools.product(range(5), VALUES):
+        for reply in replies(at + 1, value):
+            converse(b"".join(frames[:at]) + reply + b"".join(frames[at + 1 :]))
     for _ in range(600):
         converse(frame(messages.RESULT, 1, spoilt(description, chosen)))
 

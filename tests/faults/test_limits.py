@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faults import watching
-from faults.clients import TESTS, client
-from faults.faulty import TRANSPORTS, act, armed, assert_exact, faulty
+from faults.clients import PRELUDE, TESTS, client
+from faults.faulty import TRANSPORTS, act, alternately, armed, assert_exact, faulty
 from faults.test_client_death import assert_nothing_outlives
 from gym_service_launcher import logs
 from targets import cache_folder
@@ -23,8 +23,7 @@ from targets import cache_folder
 from gym_service import errors
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("method", ["step", "render"])
+@pytest.mark.parametrize(("method", "transport"), alternately(["step", "render"]))
 def test_100_megabytes_of_output(method: str, transport: str) -> None:
     with armed(method, "much output", transport=transport) as env:
         act(env, method)
@@ -44,6 +43,9 @@ FEW_FILES = """
 import resource
 import gym_service.opening
 from gym_service_launcher import interpreter, guard
+
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
 limit, entries = int(os.environ["FAULTS_CASE"].split(",")[1]), []
 with faulty():  # all is imported that will be
     pass
@@ -67,9 +69,8 @@ say(len(os.listdir("/proc/self/fd")) - before)
 """
 
 
-@pytest.mark.parametrize("limit", [16, 24, 40])
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_few_descriptors(transport: str, limit: int) -> None:
+@pytest.mark.parametrize(("limit", "transport"), alternately([16, 24, 40]))
+def test_few_descriptors(limit: int, transport: str) -> None:
     """As many envs as there is room for, then a typed error; those that were made work."""
     with client(FEW_FILES, {"FAULTS_CASE": f"{transport},{limit}"}) as running:
         assert running.says() == "ServerStartError True"
@@ -133,33 +134,37 @@ say("works")
 """
 
 
-def assert_works(environ: dict[str, str], prelude: str = "") -> None:
-    for transport in TRANSPORTS:
-        with client(prelude + WORKS, {"FAULTS_CASE": transport, **environ}) as running:
-            assert running.says() == "told"
-            assert running.says() == "works"
-            assert running.end() == 0
-            assert running.errors() == ""
-            assert_nothing_outlives(running, [])
+def assert_works(environ: dict[str, str], transport: str) -> None:
+    with client(WORKS, {"FAULTS_CASE": transport, **environ}) as running:
+        assert running.says() == "told"
+        assert running.says() == "works"
+        assert running.end() == 0
+        assert running.errors() == ""
+        assert_nothing_outlives(running, [])
 
 
-def test_a_tmpdir_of_120_characters(tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_tmpdir_of_120_characters(transport: str, tmp_path: Path) -> None:
     folder = tmp_path / ("t" * 120)
     folder.mkdir()
-    assert_works({"TMPDIR": str(folder)})
+    assert_works({"TMPDIR": str(folder)}, transport)
     assert not list(folder.iterdir())
 
 
-def test_a_tmpdir_that_cannot_be_written() -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_tmpdir_that_cannot_be_written(transport: str) -> None:
     """Root may write into any folder; nobody may make a file in this one."""
-    assert_works({"TMPDIR": "/proc/self/fdinfo"})
+    assert_works({"TMPDIR": "/proc/self/fdinfo"}, transport)
 
 
-@pytest.mark.parametrize("folder", ["/proc/self/fdinfo", "/dev/null/under", "relative", "", "/no\n such"])
-def test_folders_for_logs_and_records_that_cannot_be_had(folder: str) -> None:
+UNUSABLE = ("/proc/self/fdinfo", "/dev/null/under", "relative", "", "/no\n such")
+
+
+@pytest.mark.parametrize(("folder", "transport"), alternately(UNUSABLE))
+def test_folders_for_logs_and_records_that_cannot_be_had(folder: str, transport: str) -> None:
     # A folder that is not absolute is ignored, and the home is the next to be looked at.
     home = {"HOME": "/dev/null", "GYM_SERVICE_TEST_CACHE": str(cache_folder())} if not folder.startswith("/") else {}
-    assert_works({"XDG_STATE_HOME": folder, "XDG_RUNTIME_DIR": folder, **home})
+    assert_works({"XDG_STATE_HOME": folder, "XDG_RUNTIME_DIR": folder, **home}, transport)
 
 
 def in_full_filesystem(folder: Path) -> list[str]:
@@ -177,8 +182,6 @@ def test_a_full_filesystem(folder: str, tmp_path: Path) -> None:
     where.mkdir(exist_ok=True)
     begin = in_full_filesystem(where)
     environ = {**os.environ, "FAULTS_CASE": "unix", "XDG_STATE_HOME": str(where), "XDG_RUNTIME_DIR": str(where)}
-    from faults.clients import PRELUDE
-
     ran = subprocess.run(
         [*begin, sys.executable, "-c", PRELUDE + WORKS], env=environ, capture_output=True, text=True, check=False
     )
@@ -186,7 +189,7 @@ def test_a_full_filesystem(folder: str, tmp_path: Path) -> None:
     assert "No space left" not in ran.stderr.replace("cat: write error: No space left on device", "")
 
 
-LONG = [30, pytest.param(1000, marks=pytest.mark.slow)]
+LONG = [20, pytest.param(1000, marks=pytest.mark.long)]
 GROWTH_BYTES = 4 * 2**20
 
 
@@ -253,7 +256,7 @@ def test_crashing_again_and_again(cycles: int) -> None:
     Held().assert_same_as(before)
 
 
-@pytest.mark.parametrize("count", [16, pytest.param(64, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [16, pytest.param(64, marks=pytest.mark.long)])
 def test_many_starts_at_once(count: int) -> None:
     with faulty():
         pass
@@ -305,7 +308,7 @@ def test_large_things_cross_whole() -> None:
 
 
 def test_chaos_in_little() -> None:
-    """What tests/chaos.py does for as long as one likes, for ten seconds."""
-    argv = [sys.executable, str(TESTS / "chaos.py"), "--minutes", "0.17", "--seed", "7"]
+    """What tests/chaos.py does for as long as one likes, for eight seconds."""
+    argv = [sys.executable, str(TESTS / "chaos.py"), "--minutes", "0.14", "--seed", "7"]
     ran = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
     assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout

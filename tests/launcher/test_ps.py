@@ -111,8 +111,8 @@ def test_rubbish_among_the_records() -> None:
 
 def test_the_log_of_a_server() -> None:
     with printing("the first line", "the second") as pid:
+        watching.until(lambda: "the second" in run("logs", str(pid)).stdout, "the log")
         for which in ("Faulty", str(pid)):
-            watching.until(lambda which=which: "the second" in run("logs", which).stdout, "the log")
             assert run("logs", which).stdout == "the first line\nthe second\n"
 
 
