@@ -22,6 +22,7 @@ from gym_service_launcher.errors import (
 )
 
 __all__ = [
+    "AttributeCannotCross",
     "AuthError",
     "CallTimeout",
     "CannotCross",
@@ -78,6 +79,13 @@ class CannotCross(GymServiceError):
 
     path: str = ""
     type_name: str = ""
+
+
+class AttributeCannotCross(CannotCross, AttributeError):
+    """An attribute of the simulator has a value without a form on the wire.
+
+    To ``hasattr`` and to ``getattr`` with a default it is not there, as libraries expect that probe with them.
+    """
 
 
 class VersionMismatch(GymServiceError):

@@ -70,20 +70,27 @@ def _register(key: str, file: Path | None) -> str | None:
     again, and renames it while a plugin of 0.29 is being loaded. The simulator's own ``gym.make`` has put on its time
     limit and its checks of order and spaces: not twice.
     """
-    try:
-        spec = EnvSpec(
-            f"{NAMESPACE}/{key}",
-            entry_point=_ENTRY_POINT,
-            vector_entry_point=_VECTOR_ENTRY_POINT,
-            max_episode_steps=None,
-            order_enforce=False,
-            disable_env_checker=True,
-            kwargs={"entry": key, "config": str(file)},
-        )
-    except GymnasiumError:
+    kwargs = {"entry": key, "config": str(file)}
+    spec = _spec(f"{NAMESPACE}/{key}", _ENTRY_POINT, _VECTOR_ENTRY_POINT, kwargs)
+    if spec is None:
         return None
     registry[spec.id] = spec
     return spec.id
+
+
+def _spec(env_id: str, entry_point: str, vector_entry_point: str | None, kwargs: dict[str, Any]) -> EnvSpec | None:
+    try:
+        return EnvSpec(
+            env_id,
+            entry_point=entry_point,
+            vector_entry_point=vector_entry_point,
+            max_episode_steps=None,
+            order_enforce=False,
+            disable_env_checker=True,
+            kwargs=kwargs,
+        )
+    except GymnasiumError:  # an id that Gymnasium cannot take
+        return None
 
 
 def make_registered(
@@ -134,6 +141,9 @@ def make_registered_vector(
 
 
 def _laid_over(service: Mapping[str, Any] | None, host: str | None, port: int | None) -> dict[str, Any]:
+    if not isinstance(service, Mapping | None):
+        text = f"service = {service!r}: a table was expected, such as {{'python': './sim_env'}}"
+        raise ConfigError(text, file=None, key="service")
     table = dict(service or {})
     if port is not None:
         table.setdefault("address", f"tcp://{host or '127.0.0.1'}:{port}")
@@ -169,7 +179,10 @@ def make(env_id: str, **given: Any) -> "RemoteEnv":
         EnvError: the simulator raised while it was made.
     """
     entry, kwargs = _entry_and_kwargs(env_id, given)
-    return _open(entry, kwargs, (_remake, (env_id, given)))
+    env = _open(entry, kwargs, (_remake, (env_id, given)))
+    # In place of gym.make, which gives each env a spec that makes it again.
+    env.spec = _spec(entry.id, f"{__name__}:make", None, {"env_id": env_id, **given})
+    return env
 
 
 def make_vec(

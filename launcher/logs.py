@@ -83,7 +83,11 @@ def of_pid(pid: str) -> list[Path]:
 
 
 def _newest_first(logs: Path, pattern: str) -> list[Path]:
-    found = [(path.stat().st_mtime_ns, path) for path in logs.glob(pattern) if not path.name.endswith(".1.log")]
+    found = []
+    for path in logs.glob(pattern):
+        with contextlib.suppress(FileNotFoundError):  # another client has just found it too old
+            if not path.name.endswith(".1.log"):
+                found.append((path.stat().st_mtime_ns, path))
     return [path for _, path in sorted(found, reverse=True)]
 
 

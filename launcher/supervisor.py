@@ -45,7 +45,8 @@ class Link:
         tail = self.child.tail()
         text = f"the server of {self.entry.name!r} died during {during}: {ending(exit_code)}"
         text += f"\n  interpreter: {self.executable}{_shown(tail)}"
-        text += "\n  try: make the env anew; this one stays closed"
+        again = self.entry.restart == "on-reset"
+        text += f"\n  try: {'reset(), which starts another' if again else 'make the env anew; this one stays closed'}"
         return ServerCrashed(text, during=during, exit_code=exit_code, tail=tail)
 
     def failed_to_start(self, reason: str, advice: str = "", *, in_time: bool = True) -> ServerStartError:
@@ -116,7 +117,7 @@ def launch(entry: Entry, progress: Callable[[str], None]) -> Link:
             f"the working directory of {entry.name!r} is no folder: {entry.cwd}\n  try: another cwd, or none for yours"
         )
         raise ConfigError(text, file=None, key="cwd")
-    executable = executable_of(entry, progress)
+    executable = _named_executable_of(entry, progress)
     start = _over_stdio if entry.transport == "stdio" else _over_socket
     try:
         return start(entry, executable)
@@ -125,6 +126,16 @@ def launch(entry: Entry, progress: Callable[[str], None]) -> Link:
         text = f"the server of {entry.name!r} did not start: {error}\n  interpreter: {executable}"
         text += f"\n  try: {executable} --version"
         raise ServerStartError(text, argv=argv, interpreter=argv[0], exit_code=None, tail="") from error
+
+
+def _named_executable_of(entry: Entry, progress: Callable[[str], None]) -> Path:
+    """As ``executable_of``; its errors say which entry they are about."""
+    try:
+        return executable_of(entry, progress)
+    except ConfigError as error:
+        where = f'{entry.file}: envs."{entry.name}"' if entry.file else f'given in Python for "{entry.name}"'
+        key = f'envs."{entry.name}".{error.key or "python"}'
+        raise ConfigError(f"{where}: {error}", file=str(entry.file) if entry.file else None, key=key) from error
 
 
 def executable_of(entry: Entry, progress: Callable[[str], None]) -> Path:

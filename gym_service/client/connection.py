@@ -71,8 +71,10 @@ class Connection:
         self.bound_bytes = BOUND_BYTES
         self._channel = channel
         self._peer = peer
-        self._turn = threading.Lock()
-        self._thread = 0  # whose turn it is
+        # An RLock knows its owner from the moment it is taken, whatever interrupts the next line.
+        self._turn = threading.RLock()
+        self._is_mine: Callable[[], bool] = self._turn._is_owned  # type: ignore[attr-defined]
+        self._pending = False  # whether a call of the owner's is under way
         self._during, self._timeout_s = "", math.inf  # of the call under way
         self._deadline: float | None = None
         self._gate = _Gate(self)
@@ -101,8 +103,22 @@ class Connection:
             CallTimeout, ServerCrashed, ConnectionLost, ProtocolError, VersionMismatch: the connection is closed now.
             ClosedError, ForkedError: it cannot be used.
         """
-        self.begin(kind, arguments, timeout_s)
-        return self.finish(read)
+        try:
+            self.begin(kind, arguments, timeout_s)
+            return self.finish(read)
+        except BaseException as error:
+            self.abandon(error)
+            raise
+
+    def abandon(self, error: BaseException) -> None:
+        """Leave nothing half done where a Ctrl-C has come between two lines: whoever pairs the halves calls this.
+
+        An Exception has been seen to already.
+        """
+        if not isinstance(error, Exception) and self._is_mine():
+            if self._pending:
+                self._fail(error)
+            self._end_turn()
 
     def begin(self, kind: int, arguments: Encoder, timeout_s: float) -> None:
         """The first half of ``call``: send it. Until ``finish`` has read its answer, other threads' calls wait.
@@ -122,7 +138,7 @@ class Connection:
 
         Blocks and raises as ``call``, and NoAsyncCallError where nothing has begun.
         """
-        if not self._thread:
+        if not (self._pending and self._is_mine()):
             raise NoAsyncCallError("nothing has begun whose answer could be waited for", "step_wait")
         with self._gate:
             result = self._answer(read)
@@ -149,7 +165,9 @@ class Connection:
         if os.getpid() != self._process_id:
             return
         deadline = time.monotonic() + ask_s
-        if not self._closed_by and self._turn.acquire(blocking=False):
+        if self._closed_by or self._pending or not self._turn.acquire(blocking=False):
+            deadline = 0.0  # nobody can be asked: it has failed, or a call is under way
+        else:
             self._deadline = deadline
             self._ask_to_close()
             self._turn.release()
@@ -164,18 +182,20 @@ class Connection:
                 f"this env was made in process {self._process_id} and is used in its forked child {os.getpid()}: "
                 "they would read each other's answers.\n  try: make an env in the child"
             )
-        if self._thread == threading.get_ident():
+        if not self._is_mine():
+            self._turn.acquire()
+        elif self._pending and not self._closed_by:  # else it is the turn of a call that a Ctrl-C kept from beginning
             text = f"{during} was called while {self._during} waits for its answer"
             raise AlreadyPendingCallError(text, self._during)
-        self._turn.acquire()
         if self._closed_by:
-            self._turn.release()
+            self._end_turn()
             raise ClosedError(f"the env is closed: {self._closed_by}")
-        self._thread, self._during, self._timeout_s = threading.get_ident(), during, timeout_s
+        self._during, self._timeout_s = during, timeout_s
         self._deadline = None if timeout_s == math.inf else time.monotonic() + timeout_s
+        self._pending = True
 
     def _end_turn(self) -> None:
-        self._thread = 0
+        self._pending = False
         self._turn.release()
         if self._warned:
             _warn(self._warned)
@@ -226,7 +246,8 @@ class Connection:
 
     def _fail(self, error: BaseException) -> None:
         """Close for good: whatever the stream still holds is nobody's answer any more."""
-        self.failure = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        reason = str(error).partition("\n")[0] or f"it came in the middle of {self._during}"
+        self.failure = f"{type(error).__name__}: {reason}"
         self._closed_by = self._closed_by or self.failure
         self._channel.close()
         self._part(0.0)

@@ -21,16 +21,32 @@ from gym_service.client.connection import Connection, fields, one
 from gym_service.client.restarts import Restarts
 from gym_service.client.spaces import space_from
 from gym_service.encoder import Encoder
-from gym_service.errors import CannotCross, ProtocolError
+from gym_service.errors import AttributeCannotCross, CannotCross, ProtocolError
 from gym_service.layout import compile_layout
 from gym_service.values import BadValue, CannotEncode
 from gym_service.wire import Frame
 
 # Names that nobody finds on a RemoteEnv unless it defines them. `seed`: Gymnasium's check_env takes an attribute of
-# that name for the API before 0.26. Names with an underscore are the simulator's own, but for the one in `_PRIVATE`.
+# that name for the API before 0.26. Names with an underscore are the simulator's own.
 NOT_FORWARDED = {"seed"}
 # What of this process may be assigned without the simulator hearing of it: what Gymnasium's Env keeps on itself.
 LOCAL = {"action_space", "observation_space", "metadata", "render_mode", "reward_range"}
+# What this class and Gymnasium's Env keep under private names. Any other is the simulator's, and stays there.
+OWN_PRIVATE = {
+    "_action_layout",
+    "_connection",
+    "_finalizer",
+    "_layout",
+    "_limits_s",
+    "_np_random",
+    "_np_random_seed",
+    "_remake",
+    "_remote_spec",
+    "_restart",
+    "_restarts",
+    "_spec",
+    "_target",
+}
 
 Timeouts = Mapping[str, float]  # seconds, by the name of the call; math.inf for none
 # Starts a server that makes the env: the connection to it, and its description.
@@ -85,7 +101,8 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
     def _hold(self, connection: Connection, description: Mapping[str, Any]) -> None:
         self._connection = connection
         self._target = {**description["target"]}
-        self._remote_spec = {"max_episode_steps": description["spec"]["max_episode_steps"]}
+        spec = description["spec"]
+        self._remote_spec = {name: spec[name] for name in ("max_episode_steps", "reward_threshold", "nondeterministic")}
         self._layout = compile_layout(description["observation_space"])
         self._action_layout = compile_layout(description["action_space"])
         for layout in (self._layout, self._action_layout):
@@ -120,8 +137,12 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """(observation, reward, terminated, truncated, info), as the simulator gives them."""
-        self.step_async(action)
-        return self.step_wait()
+        try:
+            self.step_async(action)
+            return self.step_wait()
+        except BaseException as error:
+            self._connection.abandon(error)
+            raise
 
     def step_async(self, action: Any) -> None:
         """Begin a step and come back at once; ``step_wait`` gives its result. The time between is yours.
@@ -155,14 +176,15 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
     @property
     def spec(self) -> EnvSpec | None:
-        """The spec that ``gym.make`` gave, with the simulator's own ``max_episode_steps`` in it."""
+        """The spec that ``gym.make`` gave, with the simulator's own limit and threshold in it."""
         return self._spec
 
     @spec.setter
     def spec(self, value: EnvSpec | None) -> None:
-        if value is not None and value.max_episode_steps is None:
+        if value is not None:
             value = copy.copy(value)
-            value.max_episode_steps = self._remote_spec["max_episode_steps"]
+            for name, stated in self._remote_spec.items():
+                setattr(value, name, getattr(value, name) or stated)
         self._spec = value
 
     @property
@@ -210,21 +232,29 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         """An attribute that only the simulator has. Raises AttributeError (as EnvAttributeError) where it has none."""
         if not _is_forwarded(name):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        is_callable, value = self._call(messages.GET, encode(("$.name", name)), _attribute)
+        try:
+            is_callable, value = self._call(messages.GET, encode(("$.name", name)), _attribute)
+        except CannotCross as error:
+            raise AttributeCannotCross(str(error), **vars(error)) from error
         return RemoteMethod(self, name) if is_callable else value
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute of this object where it is one, else in the simulator."""
+        if name.startswith("_") and name not in OWN_PRIVATE:
+            raise AttributeError(
+                f"{name!r} is private to the simulator, and does not cross\n"
+                '  try: a function that sets it there, env.unwrapped.call("package.module:function", value)'
+            )
         if self._is_own(name) or not _is_forwarded(name):
             super().__setattr__(name, value)
         else:
             self._ask(messages.SET, name, value, True)
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Pickled, copied or spawned, an env is its recipe: a fresh server is started where it is taken up."""
         if self._remake is None:
             raise TypeError("this RemoteEnv was made without a recipe, so it cannot be pickled or copied")
-        return self._remake
+        return (*self._remake, {"_spec": self._spec})
 
     def __repr__(self) -> str:
         """The simulator's env and its interpreter."""

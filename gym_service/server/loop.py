@@ -7,6 +7,7 @@ Python 3.6 and up.
 import faulthandler
 import os
 import signal
+import traceback
 import warnings
 
 from gym_service import messages
@@ -65,7 +66,7 @@ class Server:
             messages.STEP: self._step,
             messages.STEP_PACKED: self._step_packed,
             messages.RENDER: self._render,
-            messages.GET: lambda fields: self._result(self._adapter.get(fields.take())),
+            messages.GET: self._get,
             messages.SET: lambda fields: self._result(self._adapter.set(*_take(fields, 3))),
             messages.HAS: lambda fields: self._result(self._adapter.has(fields.take())),
             messages.CALL: lambda fields: self._result(self._adapter.call(*_take(fields, 3))),
@@ -84,6 +85,9 @@ class Server:
                 raise messages.Illegal(frame.kind, self.state)
             kind, encoder = self._calls[frame.kind](self._fields(frame))
             self._check_bound(encoder)
+        except (SystemExit, KeyboardInterrupt):
+            traceback.print_exc()  # it ends this process, and by itself it would not say where it came from
+            raise
         except Exception as error:  # noqa: BLE001 - the border: whatever a simulator raises is an answer, and no end
             kind, encoder = messages.ERROR, failure.describe(error, getattr(self._adapter, "place", ""))
             if isinstance(error, BadValue):  # a client that breaks the rules gets its answer and no second call
@@ -176,6 +180,10 @@ class Server:
     def _batch(self, result):
         stacked = self._adapter.stacked(result[0]) if self._layout else None
         return messages.encode_batch(self._layout, stacked, result, self._adapter.first_index)
+
+    def _get(self, fields):
+        name = fields.take()
+        return messages.RESULT, Encoder().add(self._adapter.get(name), "$.%s" % name)
 
     def _render(self, fields):
         frames = self._adapter.render()

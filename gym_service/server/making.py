@@ -22,6 +22,10 @@ from gym_service.values import CannotEncode
 LIBRARIES = ("gymnasium", "gym")
 
 
+# As max_episode_steps: take the registered limit off and put none on.
+NO_LIMIT = -1
+
+
 class NotAllowed(Exception):
     """The operator of this server has not allowed what a client asked for."""
 
@@ -132,7 +136,7 @@ def _make_registered(library, env_id, kwargs, max_episode_steps):
     # gym.make(max_episode_steps=-1) means "none" only since 1.0: before, it truncates after one step. A changed copy
     # of the spec means the same in every version, and lengthens as well as shortens.
     spec = copy.deepcopy(library.envs.registration.spec(env_id))
-    spec.max_episode_steps = max_episode_steps
+    spec.max_episode_steps = None if max_episode_steps == NO_LIMIT else max_episode_steps
     return spec.make(**kwargs)
 
 
@@ -162,6 +166,8 @@ def _with_time_limit(library, env, max_episode_steps):
     """Take a limit off that stands outermost, put the wanted one on."""
     if type(env) is library.wrappers.TimeLimit:
         env = env.env
+    if max_episode_steps == NO_LIMIT:
+        return env
     return library.wrappers.TimeLimit(env, max_episode_steps=max_episode_steps)
 
 

@@ -6,11 +6,11 @@ from faults.clients import client
 from faults.faulty import TRANSPORTS, alternately
 from faults.test_client_death import assert_nothing_outlives
 
-FORK = """
-import gc, pickle
-
 # About processes and not about versions: once is enough.
 pytestmark = pytest.mark.slow
+
+FORK = """
+import gc, pickle
 context = faulty(transport=os.environ["FAULTS_CASE"])
 env = context.__enter__()
 env.reset()

@@ -22,6 +22,9 @@ from targets import cache_folder
 
 from gym_service import errors
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("method", "transport"), alternately(["step", "render"]))
 def test_100_megabytes_of_output(method: str, transport: str) -> None:
@@ -43,9 +46,6 @@ FEW_FILES = """
 import resource
 import gym_service.opening
 from gym_service_launcher import interpreter, guard
-
-# About processes and not about versions: once is enough.
-pytestmark = pytest.mark.slow
 limit, entries = int(os.environ["FAULTS_CASE"].split(",")[1]), []
 with faulty():  # all is imported that will be
     pass

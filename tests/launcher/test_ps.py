@@ -125,7 +125,7 @@ def test_a_log_of_nobody() -> None:
 def test_a_log_is_followed_across_its_rotation_until_the_server_ends() -> None:
     with faulty() as env:
         env.call("say", "begin")
-        watching.until(lambda: logs.find("Faulty"), "the log")
+        watching.until(lambda: logs.of_pid(str(env.target["pid"])), "the log")
         argv = [*COMMAND, "logs", "-f", str(env.target["pid"])]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as following:
             assert following.stdout
@@ -174,8 +174,8 @@ def test_only_the_newest_logs_are_kept() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(logs.MAX_LOGS + 10):
         (folder / f"Old.{number}.log").write_text("old")
-    with printing("a line"):
-        watching.until(lambda: logs.find("Faulty"), "the log")
+    with printing("a line") as pid:
+        watching.until(lambda: logs.of_pid(str(pid)), "the log")
         kept = [path for path in folder.glob("*.log") if not path.name.endswith(".1.log")]
         assert len(kept) <= logs.MAX_LOGS
         assert not (folder / "Old.0.log").exists()

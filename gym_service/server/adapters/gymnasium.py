@@ -124,4 +124,4 @@ def five_values(result):
 
 
 def _is_pair_with_info(result):
-    return type(result) is tuple and len(result) == 2 and isinstance(result[1], dict)
+    return isinstance(result, (tuple, list)) and len(result) == 2 and isinstance(result[1], dict)
