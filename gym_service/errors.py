@@ -72,7 +72,9 @@ class EnvError(GymServiceError):
 
 
 class CannotCross(GymServiceError):
-    """A value or a space has no form on the wire. Nothing was sent; the env stays usable.
+    """A value or a space has no form on the wire. The env stays usable.
+
+    Of an argument nothing was sent; of an observation or a result, the simulator has made its step.
 
     Attributes: ``path`` (where it stood, such as ``$.action['x'][3]``), ``type_name``.
     """

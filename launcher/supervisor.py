@@ -108,8 +108,8 @@ def launch(entry: Entry, progress: Callable[[str], None]) -> Link:
     Blocks while the interpreter is looked for, and for as long as a venv of ``requires`` takes to build.
 
     Raises:
-        ConfigError: the interpreter or the working directory is not there, or the venv cannot be built.
-        ServerStartError: it cannot be executed.
+        ConfigError: the interpreter or the working directory is not there.
+        ServerStartError: it cannot be executed, or the venv cannot be built.
     """
     refuse_windows()
     if entry.cwd is not None and not entry.cwd.is_dir():

@@ -58,10 +58,12 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
     Each call blocks until the simulator has answered, at most for the timeout of its kind. Arrays in observations,
     infos and frames are new memory in each call, writeable and the caller's to keep. An error that the simulator
-    raises is an EnvError, and the env stays usable; after any other error it is closed.
+    raises is an EnvError, and the env stays usable, as after CannotCross; what closes it stands in docs/errors.md.
 
     Reading, calling and assigning a public attribute that this class does not define means the simulator's:
-    ``env.unwrapped.state``, ``env.unwrapped.goal = x``. A method of the simulator reads as a RemoteMethod.
+    ``env.unwrapped.state``, ``env.unwrapped.goal = x``. What is read is a copy. A method of the simulator reads as a
+    RemoteMethod. Four names are this class's own and hide the simulator's: ``target``, ``call``, ``step_async`` and
+    ``step_wait``.
     """
 
     def __init__(
@@ -108,8 +110,11 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         for layout in (self._layout, self._action_layout):
             connection.bound_bytes += layout.size_bytes if layout else 0
         connection.allow_replies_of(connection.bound_bytes)
-        self.observation_space = space_from(description["observation_space"])
-        self.action_space = space_from(description["action_space"])
+        for name in ("observation_space", "action_space"):
+            space = space_from(description[name])
+            # After a restart the one that wrappers hold, and that somebody may have seeded, stays if it is the same.
+            if self.__dict__.get(name) != space:
+                setattr(self, name, space)
         self.metadata = description["metadata"]
         self.render_mode = description["render_mode"]
         self._finalizer = weakref.finalize(self, connection.close, self._limits_s["close"])
@@ -169,7 +174,10 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         return self._call(messages.RENDER, Encoder(), one)
 
     def close(self) -> None:
-        """Close the simulator and see its process to its end; any number of times. Blocks for at most 8 s."""
+        """Close the simulator and see its process to its end; any number of times.
+
+        Blocks for at most ``timeouts.close`` and 3 s: with the usual timeouts, 8 s.
+        """
         self._restart = None  # what the user has closed stays closed, also where it had failed before
         if self._finalizer.detach():
             self._connection.close(self._limits_s["close"])

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from gym_service.errors import CannotCross
+
 Data = dict[str, Any]
 
 
@@ -115,7 +117,7 @@ def _graph(data: Data) -> spaces.Graph:
 def _one_of(data: Data) -> spaces.Space[Any]:
     one_of = getattr(spaces, "OneOf", None)  # new in Gymnasium 1.0
     if one_of is None:
-        raise NotImplementedError("a OneOf space needs gymnasium 1.0 or newer on this side too")
+        raise CannotCross("a OneOf space needs gymnasium 1.0 or newer on this side too", type_name="OneOf")
     return one_of([space_from(part) for part in data["spaces"]])
 
 
