@@ -60,6 +60,10 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["XDG_STATE_HOME"] = os.environ["XDG_RUNTIME_DIR"] = tempfile.tempdir + "-state"
     # The envs.toml of whoever runs the tests is none of theirs.
     os.environ.pop("GYM_SERVICE_ENVS", None)
+    # Whoever runs the tests in the background may have these ignored, and what is ignored stays so in every child.
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
     # multiprocessing starts its own little process when it is first needed, and keeps it.
     resource_tracker.ensure_running()
     # So does this process's guardian.
