@@ -196,7 +196,7 @@ def _build(uv: _Uv, venv: Path, arguments: list[str]) -> None:
         shutil.rmtree(venv)
     source = _source(uv.python, uv.folder)
     executable = venv / "bin/python"
-    uv.run("venv", "--quiet", "--no-project", "--python", source, str(venv))
+    uv.run("venv", "--no-project", "--python", source, str(venv))
     if arguments:
         uv.run("pip", "install", "--python", str(executable), *arguments)
     version, _ = versions.ask(executable)
