@@ -37,7 +37,8 @@ def start(
 ) -> "Leash":
     """Have the guardian start a program, with ``fds`` as its 0, 1, 2, …; they stay open here.
 
-    The file ``record`` is removed once nothing of the program is left, also where this process is killed before.
+    The file ``record`` is made, empty, and is removed once nothing of the program is left, also where this process is
+    killed before.
 
     Blocks until it runs: 1 ms, and for the first of a process the start of the guardian, some 30 ms.
 

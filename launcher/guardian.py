@@ -8,8 +8,8 @@ Knows processes and signals. Never knows what a server is for, nor envs.toml.
 
 Contract. On the control socket, fd 3, a stream, come requests to start a server: a header with the size of the rest,
 and beside its first byte the descriptors: the server's *leash*, then what become its fds 0, 1, 2, 3 …. The rest is
-texts, each ended by NUL: the number of arguments, the arguments, the working directory, a file to remove when all has
-ended (or nothing), the environment as NAME=VALUE.
+texts, each ended by NUL: the number of arguments, the arguments, the working directory, a file to make and to remove
+when all has ended (or nothing), the environment as NAME=VALUE.
 
 On a leash the guardian says, a line each: ``pid N`` or ``errno N`` first, ``why WORD`` when asked, ``ended CODE`` at
 last (negative: a signal), once nothing of the server is left. It hears, a byte each: ``t`` SIGTERM, ``k`` kill,
@@ -136,6 +136,7 @@ class Guardian:
         try:
             if is_cut:
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            server.make_record()
             server.pid = _spawn(argv, cwd, env, fds, self._prctl)
         except OSError as error:
             server.part("errno %d" % error.errno)
@@ -149,10 +150,7 @@ class Guardian:
                 os.close(fd)
 
     def _hear(self, server):
-        try:
-            orders = server.leash.recv(64)
-        except OSError:
-            orders = b""
+        orders = _quietly(server.leash.recv, 64) or b""
         if not orders:
             self._poll.unregister(server.leash)
             server.heard_end = True
@@ -188,7 +186,7 @@ class Guardian:
         """Kill whatever fell to this process from dead servers; once nothing is left, tell who waits for it."""
         strays = [pid for pid in _children() if pid not in self._servers] if self._prctl else []
         for pid in strays:
-            _signal(pid, signal.SIGKILL)
+            _quietly(os.kill, pid, signal.SIGKILL)
         if strays:
             return  # their ends wake us, and what falls to us from them is swept then
         for fd, server in list(self._leashes.items()):
@@ -215,14 +213,14 @@ class Server:
         if self.exit_code is not None:
             return
         if order == "t":
-            _signal(self.pid, signal.SIGTERM)
+            _quietly(os.kill, self.pid, signal.SIGTERM)
         elif order == "k":
             self.kill()
         elif order == "w":
             # And once more LOOK_S later: nobody waits here meanwhile.
             self._seen, self.look_due = _main_thread(self.pid), time.monotonic() + LOOK_S
         elif order == "d":
-            _signal(self.pid, DUMP_SIGNAL)
+            _quietly(os.kill, self.pid, DUMP_SIGNAL)
 
     def end_look_if_due(self):
         """Say why it is silent, once the second look is due."""
@@ -233,25 +231,25 @@ class Server:
     def kill(self):
         if self.exit_code is None:
             self.kill_group()
-            _signal(self.pid, signal.SIGKILL)  # also if it has left its group
+            _quietly(os.kill, self.pid, signal.SIGKILL)  # also if it has left its group
 
     def kill_group(self):
-        _signal(-self.pid, signal.SIGKILL)
+        _quietly(os.kill, -self.pid, signal.SIGKILL)
+
+    def make_record(self):
+        """Make the empty file that the client writes into: whoever makes it must be there to remove it."""
+        fd = _quietly(os.open, self._record, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        if fd is not None:
+            os.close(fd)
 
     def part(self, line):
         """Say the last line on the leash, once the file that says that this server runs is gone."""
-        try:
-            os.unlink(self._record)
-        except OSError:
-            pass  # its client has done so, or there was none
+        _quietly(os.unlink, self._record)
         self.say(line)
         self.leash.close()
 
     def say(self, line):
-        try:
-            self.leash.send(line.encode("ascii") + b"\n", getattr(socket, "MSG_DONTWAIT", 0))
-        except OSError:
-            pass  # nobody listens any more
+        _quietly(self.leash.send, line.encode("ascii") + b"\n", getattr(socket, "MSG_DONTWAIT", 0))
 
 
 def why_silent(first, second):
@@ -363,11 +361,12 @@ def _become(argv, cwd, env, fds, prctl, guardian):
     os.execve(argv[0], argv, env)
 
 
-def _signal(pid, number):
+def _quietly(call, *arguments):
+    """What it returns; None where it fails, since somebody else was first, or nobody is there any more."""
     try:
-        os.kill(pid, number)
+        return call(*arguments)
     except OSError:
-        pass  # it has ended; or it is a group in which nothing is left but what may not be signalled
+        return None
 
 
 def _children():

@@ -34,42 +34,43 @@ class Record:
     """
 
     def __init__(self) -> None:
+        """Choose where it is to be. The guardian makes the file, since it outlives this process to remove it."""
         self.path: Path | None = None
-        self._memory: Any = bytearray(CALLS_BYTES)
+        self._count_in(bytearray(CALLS_BYTES))
         with contextlib.suppress(OSError):
-            self.path, self._memory = _create()
-        self.calls = memoryview(self._memory)[:CALLS_BYTES].cast("Q")
+            folder = folders.run_time()
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path = folder / f"{os.getpid()}-{os.urandom(6).hex()}.server"
 
     def tell(self, name: str, executable: Path, pid: int) -> None:
-        """Say whose it is, once its process runs."""
+        """Say whose it is, once its process runs and the file is there."""
         process = _process(pid)
         if self.path and process:
             facts = {"name": name, "executable": str(executable), "pid": pid, "client_pid": os.getpid()}
             content = json.dumps({**facts, "start_time": process.start_time}).encode()
             if len(content) <= RECORD_BYTES - CALLS_BYTES:
-                self._memory[CALLS_BYTES : CALLS_BYTES + len(content)] = content
+                with contextlib.suppress(OSError):
+                    memory = _mapped(self.path)
+                    memory[CALLS_BYTES : CALLS_BYTES + len(content)] = content
+                    self._count_in(memory)
 
     def remove(self) -> None:
         """Remove the file, unless the guardian has done so; what is counted from here on is for nobody."""
-        self._memory = bytearray(CALLS_BYTES)
-        self.calls = memoryview(self._memory).cast("Q")
+        self._count_in(bytearray(CALLS_BYTES))
         if self.path:
             with contextlib.suppress(OSError):
                 self.path.unlink()
 
+    def _count_in(self, memory: bytearray | mmap.mmap) -> None:
+        self.calls = memoryview(memory)[:CALLS_BYTES].cast("Q")
 
-def _create() -> tuple[Path, mmap.mmap]:
-    folder = folders.run_time()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"{os.getpid()}-{os.urandom(6).hex()}.server"
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+def _mapped(path: Path) -> mmap.mmap:
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         # Its room is taken up front: on a full disk this fails, and no write to the memory can.
         os.posix_fallocate(fd, 0, RECORD_BYTES)
-        return path, mmap.mmap(fd, RECORD_BYTES)
-    except BaseException:
-        path.unlink()
-        raise
+        return mmap.mmap(fd, RECORD_BYTES)
     finally:
         os.close(fd)
 

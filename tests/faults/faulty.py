@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from _pytest.mark import ParameterSet
+from gym_service_launcher import records
 from opened import TARGET, opened
 
 from gym_service import RemoteEnv
@@ -51,6 +52,11 @@ def act(env: RemoteEnv, method: str, number: int = 1) -> Any:
     if method == "step":
         return env.step(action(number))
     return env.reset() if method == "reset" else env.render()
+
+
+def calls_of(pid: int) -> int:
+    """How many calls a server has been sent so far, as gym-service ps has it."""
+    return next(server.calls for server in records.running() if server.pid == pid)
 
 
 def action(number: int) -> Any:

@@ -84,7 +84,11 @@ while True:
 """
 
 
-@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(6, 50))])
+# 31 hit the moment between a server's record and the request for the server.
+SEEDS = [seed if seed in (0, 1, 2, 3, 4, 31) else pytest.param(seed, marks=pytest.mark.long) for seed in range(50)]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_client_killed_while_it_starts_and_closes_servers(seed: int) -> None:
     with client(STARTS, {"FAULTS_CASE": TRANSPORTS[seed % 2]}) as running:
         assert running.says() == "begun"

@@ -8,7 +8,7 @@ import time
 import pytest
 from faults import watching
 from faults.clients import client
-from faults.faulty import TRANSPORTS, act, alternately, armed, assert_exact, faulty
+from faults.faulty import TRANSPORTS, act, alternately, armed, assert_exact, calls_of, faulty
 from faults.test_client_death import assert_nothing_outlives
 
 from gym_service import errors
@@ -45,9 +45,9 @@ def test_closing_from_another_thread_ends_the_call(fault: str, transport: str) -
 
     with armed("step", fault, transport=transport, timeouts={"close": 0.5}) as env:
         pid = env.target["pid"]
-        thread = threading.Thread(target=step)
+        thread, calls = threading.Thread(target=step), calls_of(pid)
         thread.start()
-        watching.until(lambda: env._connection._turn.locked(), "the call")
+        watching.until(lambda: calls_of(pid) > calls, "the call")
         begun = time.monotonic()
         env.close()
         # Half a second to end by itself, two for SIGTERM.
@@ -79,12 +79,15 @@ ENDS = {
     "a dead server": "env.reset(); os.kill(env.target['pid'], 9)",
     "a stopped server": "env.reset(); os.kill(env.target['pid'], signal.SIGSTOP)",
     "a thread in a call": (
+        "from faults.faulty import calls_of\n"
         "env.reset(); env.call('arm', 'step', 'asleep in C')\n"
+        "pid = env.target['pid']\n"
+        "calls = calls_of(pid)\n"
         "def use():\n"
         "    try: act(env, 'step')\n"
         "    except errors.ClosedError: pass\n"
         "threading.Thread(target=use, daemon=True).start()\n"
-        "while not env._connection._turn.locked(): pass"
+        "while calls_of(pid) == calls: pass"
     ),
 }
 
