@@ -12,19 +12,20 @@ import select
 import socket
 import time
 
-from gym_service.wire import Decoder
+from gym_service.wire import Decoder, frame_bytes
 
 # POSIX promises at least 16 pieces in one gathered write; Linux and macOS take 1,024.
 MAX_PIECES = 1024
 SKIPPED_BYTES = 32768
 # The kernel counts a wait in milliseconds, in 31 bits: 24 days. A longer timeout ends as if it were this long.
 LONGEST_WAIT_S = 2e6
-# Waking a process that sleeps costs 12 to 30 us, several times the rest of a light step. So a reader looks at its
-# stream for this long before it sleeps on it.
-LOOK_S = 40e-6
-# But only while that pays: on a busy machine it takes the processor from the very process that is waited for. A look
-# that was in vain costs four that were not; without credit the next so many waits begin with sleep.
-MOST_CREDIT, LOSS, RESTING_WAITS = 16, 4, 256
+# Waking a process that sleeps costs 10 to 60 us, a multiple of a light step. So a reader looks at its stream again and
+# again for this long before it sleeps on it: long enough for the other side to wake up once, from where on both are
+# awake. Between two looks it offers its processor to others, of which the one that is waited for may be one.
+LOOK_S = 200e-6
+# But only while that pays. A look that was in vain costs four that were not; without credit the next so many waits
+# begin with sleep, and then one look may earn it again.
+MOST_CREDIT, LOSS, RESTING_WAITS = 16, 4, 64
 
 
 class ChannelClosed(Exception):
@@ -42,24 +43,38 @@ class ChannelTimeout(Exception):
 class Channel:
     """Frames over a byte stream. Not thread-safe: whoever owns it takes turns."""
 
-    def __init__(self, stream):
+    def __init__(self, stream, arena=None):
         self._stream = stream
+        self._arena = arena
         self.decoder = Decoder()
+        self.decoder.arena = arena
+
+    def send_frame(self, kind, call_id, head, buffers=(), deadline=None):
+        """Write one frame, its large arrays through shared memory where there is any. Blocks as ``send``."""
+        arena = self._arena
+        if arena is not None and (buffers or arena.owes):
+            buffers = arena.entries(buffers)
+        self.send(frame_bytes(kind, call_id, head, buffers), deadline)
 
     def send(self, pieces, deadline=None):
-        """Write a frame's buffers. Blocks until the kernel has taken all of it."""
-        pieces = [memoryview(piece) for piece in pieces if len(piece)]
-        while pieces:
-            sent = self._stream.write(pieces[:MAX_PIECES], deadline)
+        """Write a frame's pieces. Blocks until the kernel has taken all of it."""
+        sent = self._stream.write(pieces[:MAX_PIECES], deadline)
+        if len(pieces) > 1 or sent < len(pieces[0]):  # one small piece goes at once
+            self._send_rest([memoryview(piece) for piece in pieces if len(piece)], sent, deadline)
+
+    def _send_rest(self, pieces, sent, deadline):
+        while True:
             while pieces and sent >= len(pieces[0]):
                 sent -= len(pieces.pop(0))
-            if sent:
-                pieces[0] = pieces[0][sent:]
+            if not pieces:
+                return
+            pieces[0] = pieces[0][sent:]
+            sent = self._stream.write(pieces[:MAX_PIECES], deadline)
 
     def receive(self, deadline=None):
         """The next frame. Blocks until it is whole. Raises ChannelClosed, ChannelTimeout, or wire.BadFrame."""
         decoder = self.decoder
-        frame = decoder.filled(0)
+        frame = decoder.filled(0) if decoder.is_ahead else None
         while frame is None:
             size = self._stream.read_into(decoder.buffer(), deadline)
             if size == 0:
@@ -82,24 +97,28 @@ class Channel:
     def close(self):
         """End both directions, also for copies of the stream that other processes may hold. Any number of times."""
         self._stream.close()
+        if self._arena is not None:
+            self._arena.close()
 
     def let_go(self):
         """Close this process's copy of the stream and no other: for a forked child, whose parent goes on with it."""
         self._stream.let_go()
+        if self._arena is not None:
+            self._arena.close()
 
 
-def over_socket(sock):
-    """A Channel over a connected stream socket, which it owns from here on."""
-    return Channel(_SocketStream(sock))
+def over_socket(sock, arena=None):
+    """A Channel over a connected stream socket, which it owns from here on, as it does the arena."""
+    return Channel(_SocketStream(sock), arena)
 
 
-def over_pipes(read_fd, write_fd):
-    """A Channel over two pipe ends (or any two descriptors), which it owns from here on.
+def over_pipes(read_fd, write_fd, arena=None):
+    """A Channel over two pipe ends (or any two descriptors), which it owns from here on, as it does the arena.
 
     Deadlines hold for writing only where the descriptor does not block. That is the caller's to set, and only on
     descriptors that are its own: the mode is shared with every process that inherited them.
     """
-    return Channel(_PipeStream(read_fd, write_fd))
+    return Channel(_PipeStream(read_fd, write_fd), arena)
 
 
 def _remaining_s(deadline):
@@ -109,37 +128,14 @@ def _remaining_s(deadline):
     return min(remaining, LONGEST_WAIT_S)
 
 
-class _Patience:
-    """Whether looking for a moment before sleeping has paid of late."""
-
-    def __init__(self):
-        self._credit = MOST_CREDIT
-        self._resting = 0
-
-    def look(self, attempt):
-        """What ``attempt`` gives within LOOK_S; None if that is nothing, or if looking has not paid."""
-        if not self._credit:
-            self._resting -= 1
-            self._credit = self._resting <= 0
-            return None
-        until = time.perf_counter() + LOOK_S
-        while time.perf_counter() < until:
-            size = attempt()
-            if size is not None:
-                self._credit = min(self._credit + 1, MOST_CREDIT)
-                return size
-        self._credit = max(self._credit - LOSS, 0)
-        self._resting = RESTING_WAITS
-        return None
-
-
 class _SocketStream:
     """A socket that never blocks by itself: waiting is done here, with patience and then with poll()."""
 
     def __init__(self, sock):
         self._socket = sock
         self._receive = sock.recv_into
-        self._patience = _Patience()
+        self._credit = MOST_CREDIT  # while there is any, looking has paid of late
+        self._resting = 0  # waits that begin with sleep
         self._readable, self._writable = select.poll(), select.poll()
         self._readable.register(sock, select.POLLIN)
         self._writable.register(sock, select.POLLOUT)
@@ -147,19 +143,42 @@ class _SocketStream:
 
     def read_into(self, buffer, deadline):
         try:
-            size = self._patience.look(lambda: self._attempt(buffer))
+            size = self._look(buffer) if self._credit else self._rest(buffer)
             while size is None:
+                self._wait(self._readable, deadline)
                 size = self._attempt(buffer)
-                if size is None:
-                    self._wait(self._readable, deadline)
             return size
         except OSError as error:
             raise ChannelClosed("reading failed: %s" % error, False) from error
 
+    def _look(self, buffer):
+        """What comes within LOOK_S; None if that is nothing."""
+        receive, now = self._receive, time.perf_counter
+        until = now() + LOOK_S
+        while True:
+            try:
+                size = receive(buffer)
+            except BlockingIOError:
+                if now() > until:
+                    break
+                os.sched_yield()
+            else:
+                if self._credit < MOST_CREDIT:
+                    self._credit += 1
+                return size
+        self._credit = max(self._credit - LOSS, 0)
+        self._resting = RESTING_WAITS
+        return None
+
+    def _rest(self, buffer):
+        self._resting -= 1
+        self._credit = int(self._resting <= 0)
+        return self._attempt(buffer)
+
     def write(self, pieces, deadline):
         while True:
             try:
-                return self._socket.sendmsg(pieces)
+                return self._socket.send(pieces[0]) if len(pieces) == 1 else self._socket.sendmsg(pieces)
             except BlockingIOError:
                 self._wait(self._writable, deadline)
             except OSError as error:

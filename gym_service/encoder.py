@@ -16,7 +16,6 @@ from gym_service.values import (
     Opaque,
     bounded_repr,
     dtype_text,
-    flat_bytes,
     is_graph,
     type_name,
 )
@@ -28,9 +27,9 @@ _complex = struct.Struct("<dd")
 
 
 class Encoder:
-    """Collects one message's values: ``head`` (bytearray) and ``buffers`` (large arrays as flat uint8 views).
+    """Collects one message's values: ``head`` (bytearray) and ``buffers`` (large arrays, as they are).
 
-    The buffers are views: send them before the arrays they belong to change.
+    The arrays are not copied: send them before they change.
     """
 
     def __init__(self):
@@ -57,7 +56,7 @@ class Encoder:
     @property
     def size_bytes(self):
         """All that the message will hold, headers aside."""
-        return len(self.head) + sum(map(len, self.buffers)) if self.buffers else len(self.head)
+        return len(self.head) + sum([array.nbytes for array in self.buffers])
 
     def _put(self, value):
         put = _PUT.get(type(value))
@@ -195,7 +194,7 @@ class Encoder:
         self._put_bytes_as(b"A" if large else b"a", dtype)
         self._put_shape(value.shape)
         if large:
-            self.buffers.append(flat_bytes(value))
+            self.buffers.append(value)
             if value.nbytes > self.largest[0]:
                 self.largest = (value.nbytes, self._path_text())
         else:

@@ -13,7 +13,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from gym_service.values import LARGE_BYTES, MAX_DIMENSIONS, BadValue, dtype_from, element_count, flat_bytes
+from gym_service.values import LARGE_BYTES, MAX_DIMENSIONS, BadValue, dtype_from, element_count
 
 # No simulator observes more. The decoder's bound grows with the layouts, and what a stranger calls a space must not
 # talk it into any size at all.
@@ -158,7 +158,7 @@ class _LargeArray:
     def pack(self, value, head, buffers):
         if type(value) is not np.ndarray or value.dtype != self.dtype or value.shape != self.shape:
             return False
-        buffers.append(flat_bytes(value))
+        buffers.append(value)
         return True
 
     def unpack(self, head, start, buffers):

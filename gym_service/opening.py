@@ -18,7 +18,7 @@ from gym_service_launcher.dial import RemoteLink, dial
 from gym_service_launcher.supervisor import Link
 from gymnasium.error import UnregisteredEnv
 
-from gym_service import channel, messages
+from gym_service import arena, channel, messages
 from gym_service.client.connection import Connection, one
 from gym_service.client.env import RemoteEnv, encode, portable
 from gym_service.errors import CallTimeout, ConnectionLost, EnvError, GymServiceError, ServerCrashed
@@ -152,10 +152,11 @@ def _link_of(entry: Entry) -> Link | RemoteLink:
 
 
 def _channel_of(link: Link | RemoteLink) -> channel.Channel:
+    shared = arena.over_socket(link.arena_sock) if link.arena_sock else None
     if link.sock is not None:
-        return channel.over_socket(link.sock)
+        return channel.over_socket(link.sock, shared)
     assert link.pipes is not None
-    return channel.over_pipes(*link.pipes)
+    return channel.over_pipes(*link.pipes, shared)
 
 
 def _explained(error: EnvError, entry: Entry, link: Link | RemoteLink) -> GymServiceError:

@@ -2,8 +2,10 @@
 
 Knows the header and the bounds. Never knows what a message means. Python 3.6 and up; runs on both sides.
 
-A frame: the header (magic, version, kind, call id, head size, number of buffers), the buffers' sizes, the head, the
-buffers. The header is parsed, and every size checked against the bound, before anything is allocated.
+A frame: the header (magic, version, kind, call id, head size, number of entries), the entries, the head, the buffers.
+An entry is the size of a buffer; or, with its highest bit set, a slot of shared memory where a buffer lies, or one that
+is given back (``arena.py``). The header is parsed, and every size checked against the bound, before anything is
+allocated.
 
 The decoder gives out the memory that is to be filled next. Bytes that belong to a large array go straight into the
 array's own memory; everything else goes through one room that is used again and again, and that a single read
@@ -14,12 +16,15 @@ import struct
 
 import numpy as np
 
-from gym_service.values import LARGE_BYTES
+from gym_service.values import LARGE_BYTES, flat_bytes
 
 MAGIC = b"gS"
 VERSION = 1
 HEADER = struct.Struct("<2sBBIII")
+HEADER_BYTES = HEADER.size
 ROOM_BYTES = 65536
+# Entries that are no sizes: a slot that is lent; with the second bit too, one that is returned.
+LENT, RETURNED = 1 << 63, 1 << 62
 # Beside what the layouts need: infos, rendered frames, the results of calls.
 BOUND_BYTES = 64 * 2**20
 
@@ -49,12 +54,17 @@ class Frame:
 
 
 def frame_bytes(kind, call_id, head, buffers=()):
-    """One frame as a list of buffers for one gathered write. The buffers are not copied."""
+    """One frame as a list of pieces for one gathered write.
+
+    A buffer is an array, which is not copied unless it lies in another than C order, or an entry of an arena.
+    """
     header = HEADER.pack(MAGIC, VERSION, kind, call_id, len(head), len(buffers))
     if not buffers:
         return [header + head]
-    sizes = struct.pack("<%dQ" % len(buffers), *map(len, buffers))
-    return [b"".join((header, sizes, head)), *buffers]
+    flat = [flat_bytes(buffer) for buffer in buffers if type(buffer) is not int]
+    sizes = iter(flat)
+    entries = [buffer if type(buffer) is int else len(next(sizes)) for buffer in buffers]
+    return [b"".join((header, struct.pack("<%dQ" % len(entries), *entries), head)), *flat]
 
 
 class Decoder:
@@ -66,11 +76,17 @@ class Decoder:
 
     def __init__(self, bound_bytes=BOUND_BYTES):
         self.bound_bytes = bound_bytes  # of head and buffers together; may be raised between frames
+        self.arena = None  # where slots are leased and given back, if there is shared memory
         self._room = memoryview(bytearray(ROOM_BYTES))
         self._start = 0  # of what has been read and not yet used
         self._end = 0
         self._frame = None  # whose buffers are being filled
         self._empty = []  # what is left to fill of them, as views, the next one last
+
+    @property
+    def is_ahead(self):
+        """Whether bytes have been read that no frame has used yet: the next frame may be among them."""
+        return self._start != self._end
 
     @property
     def idle(self):
@@ -89,37 +105,45 @@ class Decoder:
         """Take note that ``size_bytes`` more are there. Raises BadFrame where they cannot be a frame."""
         if self._frame is None:
             self._end += size_bytes
-            if not self._begin_frame():
-                return None
+            frame = self._begin_frame()
+            if not self._empty:
+                return frame
+            self._frame = frame
         elif size_bytes:
             self._fill_last(size_bytes)
         return self._end_frame()
 
     def _begin_frame(self):
-        """Parse a header with its sizes and head once they are all there; else make room for the rest of them."""
-        have = self._end - self._start
-        if have < HEADER.size:
+        """The frame, once its header, its entries and its head are all there; else None, and room for the rest."""
+        start, have = self._start, self._end - self._start
+        if have < HEADER_BYTES:
             self._check_beginning(have)
-            return self._make_room(HEADER.size)
-        magic, version, kind, call_id, head_bytes, count = HEADER.unpack_from(self._room, self._start)
+            return self._make_room(HEADER_BYTES)
+        magic, version, kind, call_id, head_bytes, count = HEADER.unpack_from(self._room, start)
         if magic != MAGIC or version != VERSION or head_bytes + count * LARGE_BYTES > self.bound_bytes:
             self._refuse(magic, version, head_bytes, count)
-        head_at = HEADER.size + 8 * count
+        head_at = HEADER_BYTES + 8 * count
         if have < head_at:
             return self._make_room(head_at)
-        if count:
-            sizes = struct.unpack_from("<%dQ" % count, self._room, self._start + HEADER.size)
-            if min(sizes) < LARGE_BYTES:
-                raise BadFrame("a buffer of %d bytes; smaller ones than %d lie in the head" % (min(sizes), LARGE_BYTES))
-            self._check_size(head_bytes + sum(sizes))
-        if have < head_at + head_bytes:
-            return self._make_room(head_at + head_bytes)
-        start = self._start + head_at
-        self._start = start + head_bytes
-        self._frame = Frame(kind, call_id, self._room[start : self._start], [])
-        if count:
-            self._allot(sizes)
-        return True
+        entries = self._entries(head_bytes, count) if count else ()
+        end = head_at + head_bytes
+        if have < end:
+            return self._make_room(end)
+        self._start = start + end
+        frame = Frame(kind, call_id, self._room[start + head_at : start + end], [])
+        if entries:
+            self._allot(frame, entries)
+        return frame
+
+    def _entries(self, head_bytes, count):
+        """The entries of the frame that begins, once they are within the bound."""
+        entries = struct.unpack_from("<%dQ" % count, self._room, self._start + HEADER_BYTES)
+        if min(entries) < LARGE_BYTES:
+            raise BadFrame("a buffer of %d bytes; smaller ones than %d lie in the head" % (min(entries), LARGE_BYTES))
+        # Without shared memory an entry for a slot is a size beyond any bound.
+        sizes = entries if self.arena is None else [entry for entry in entries if entry < LENT]
+        self._check_size(head_bytes + sum(sizes))
+        return entries
 
     def _check_beginning(self, have):
         """Refuse what cannot become a frame at its first bytes: another program may send no more than those."""
@@ -142,7 +166,7 @@ class Decoder:
             raise BadFrame("%d bytes announced, the bound is %d" % (size_bytes, self.bound_bytes))
 
     def _make_room(self, size_bytes):
-        """See to it that a run of ``size_bytes`` from the start of the unused bytes fits. Returns False: wait."""
+        """See to it that a run of ``size_bytes`` from the start of the unused bytes fits. Returns None: wait."""
         if len(self._room) - self._start < size_bytes:
             unused = bytes(self._room[self._start : self._end])
             # A new room also where the old one is large enough: the last frame's head may still be looked at. It
@@ -150,12 +174,19 @@ class Decoder:
             self._room = memoryview(bytearray(max(size_bytes, ROOM_BYTES)))
             self._room[: len(unused)] = unused
             self._start, self._end = 0, len(unused)
-        return False
 
-    def _allot(self, sizes):
+    def _allot(self, frame, entries):
         """Give each buffer its memory, and move there what the room already holds of it."""
-        self._frame.buffers = [np.empty(size, np.uint8) for size in sizes]
-        self._empty = [memoryview(buffer) for buffer in reversed(self._frame.buffers) if len(buffer)]
+        for entry in entries:
+            if entry < LENT:
+                buffer = np.empty(entry, np.uint8)
+                frame.buffers.append(buffer)
+                self._empty.append(memoryview(buffer))
+            elif entry & RETURNED:
+                self.arena.take_back(entry)
+            else:
+                frame.buffers.append(self.arena.lease(entry))
+        self._empty.reverse()
         while self._empty and self._start < self._end:
             size = min(len(self._empty[-1]), self._end - self._start)
             self._empty[-1][:size] = self._room[self._start : self._start + size]

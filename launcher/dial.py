@@ -28,6 +28,7 @@ class RemoteLink:
     sock: socket.socket
     pipes: None = None
     mark: bytes = b""
+    arena_sock: None = None
 
     @property
     def executable(self) -> str:

@@ -3,13 +3,14 @@
 Knows entries, interpreters, children. Never knows what travels over the bytes. Python 3.10 and up.
 """
 
+import contextlib
 import importlib.util
 import os
 import secrets
 import shlex
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class Link:
     """A server that was started: its end of the bytes, and its process.
 
     Either ``sock`` is set, or ``pipes`` (read, write) with the ``mark`` after which the server's bytes begin.
+    ``arena_sock`` is for handing memory over, where both sides are on one machine.
     """
 
     entry: Entry
@@ -38,6 +40,7 @@ class Link:
     sock: socket.socket | None = None
     pipes: tuple[int, int] | None = None
     mark: bytes = b""
+    arena_sock: socket.socket | None = None
 
     def died(self, during: str) -> ServerCrashed:
         """The error for a server whose channel ended during a call. Blocks for at most DEATH_S and its last words."""
@@ -179,34 +182,45 @@ def server_argv(executable: Path, *channel: str) -> list[str]:
 
 
 def _over_socket(entry: Entry, executable: Path) -> Link:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        try:
-            child = Child(
-                server_argv(executable, "--fd", str(FIRST_PASSED_FD)),
-                environment(entry, executable),
-                entry.cwd,
-                pass_fds=(theirs.fileno(),),
-                show=entry.output == "show",
-                name=entry.name,
-            )
-        except BaseException:
-            ours.close()
-            raise
-    return Link(entry, executable, child, sock=ours)
+    with _socketpairs(2) as (ours, theirs):
+        channel = "--fd", str(FIRST_PASSED_FD), "--arena", str(FIRST_PASSED_FD + 1)
+        child = _child(entry, executable, channel, [sock.fileno() for sock in theirs])
+    return Link(entry, executable, child, sock=ours[0], arena_sock=ours[1])
 
 
 def _over_stdio(entry: Entry, executable: Path) -> Link:
     mark = secrets.token_bytes(16)
-    child = Child(
-        server_argv(executable, "--stdio", mark.hex()),
+    with _socketpairs(1) as (ours, theirs):
+        channel = "--stdio", mark.hex(), "--arena", str(FIRST_PASSED_FD)
+        child = _child(entry, executable, channel, [theirs[0].fileno()], piped=True)
+    return Link(entry, executable, child, pipes=child.take_pipes(), mark=mark, arena_sock=ours[0])
+
+
+@contextlib.contextmanager
+def _socketpairs(count: int) -> Iterator[tuple[list[socket.socket], list[socket.socket]]]:
+    """Both ends of so many pairs. Theirs are closed after the block, and ours too where it fails."""
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+        pairs = []
+        for _ in range(count):
+            pairs.append(socket.socketpair())
+            ours.enter_context(pairs[-1][0])
+            theirs.enter_context(pairs[-1][1])
+        yield [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        ours.pop_all()
+
+
+def _child(
+    entry: Entry, executable: Path, channel: Sequence[str], pass_fds: Sequence[int], *, piped: bool = False
+) -> Child:
+    return Child(
+        server_argv(executable, *channel),
         environment(entry, executable),
         entry.cwd,
-        piped=True,
+        pass_fds=pass_fds,
+        piped=piped,
         show=entry.output == "show",
         name=entry.name,
     )
-    return Link(entry, executable, child, pipes=child.take_pipes(), mark=mark)
 
 
 def to_stderr(line: str) -> None:

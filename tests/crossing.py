@@ -7,6 +7,7 @@ from gymnasium.spaces import GraphInstance
 
 from gym_service.encoder import Encoder
 from gym_service.reader import Reader
+from gym_service.values import flat_bytes
 from gym_service.wire import Decoder, Frame
 
 
@@ -20,10 +21,16 @@ def encoded(*values: Any) -> Encoder:
 
 def values_of(head: Any, buffers: Any, count: int) -> list[Any]:
     """Just so many values, and nothing left over. Raises BadValue."""
-    reader = Reader(head, [np.frombuffer(bytearray(buffer), np.uint8) for buffer in buffers], GraphInstance)
+    reader = Reader(head, received(buffers), GraphInstance)
     values = [reader.take() for _ in range(count)]
     reader.finish()
     return values
+
+
+def received(buffers: Any) -> list[Any]:
+    """Buffers as they are where they arrive: flat, in C order, memory of their own."""
+    arrays = [np.frombuffer(buffer, np.uint8) if isinstance(buffer, bytes) else buffer for buffer in buffers]
+    return [flat_bytes(array).copy() for array in arrays]
 
 
 def crossed(value: Any) -> Any:

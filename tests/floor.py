@@ -28,7 +28,7 @@ from gym_service.encoder import Encoder  # noqa: E402
 from gym_service.layout import compile_layout  # noqa: E402
 from gym_service.reader import Reader  # noqa: E402
 from gym_service.spaces import CannotDescribe, describe  # noqa: E402
-from gym_service.values import BadValue, type_name  # noqa: E402
+from gym_service.values import BadValue, flat_bytes, type_name  # noqa: E402
 from gym_service.wire import Decoder, frame_bytes  # noqa: E402
 
 GraphInstance = collections.namedtuple("GraphInstance", "nodes edges edge_links")
@@ -111,7 +111,7 @@ def account(space):
         return {"data": data, "fits": None}
     head, buffers = bytearray(), []
     fits = layout.pack(sample, head, buffers) if layout else None
-    packed = layout.unpack(head, 0, [np.array(buffer) for buffer in buffers]) if fits else None
+    packed = layout.unpack(head, 0, [flat_bytes(buffer).copy() for buffer in buffers]) if fits else None
     return {"data": data, "sample": sample, "fits": fits, "packed": packed}
 
 

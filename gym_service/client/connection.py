@@ -11,8 +11,8 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError
@@ -34,9 +34,12 @@ from gym_service.errors import (
 )
 from gym_service.reader import Reader
 from gym_service.values import BadValue
-from gym_service.wire import BOUND_BYTES, BadFrame, Frame, WrongVersion, frame_bytes
+from gym_service.wire import BOUND_BYTES, BadFrame, Frame, WrongVersion
 
 T = TypeVar("T")
+
+# Told of every fork: asking for the pid with each call costs more than looking at a flag.
+_connections: "weakref.WeakSet[Connection]" = weakref.WeakSet()
 
 SHOWN_LINES = 40
 
@@ -77,9 +80,10 @@ class Connection:
         self._pending = False  # whether a call of the owner's is under way
         self._during, self._timeout_s = "", math.inf  # of the call under way
         self._deadline: float | None = None
-        self._gate = _Gate(self)
         self._warned: list[tuple[str, str]] = []
         self._process_id = os.getpid()
+        self._is_forked = False  # whether this is a copy, in a forked child
+        _connections.add(self)
         self._call_id = 0
         self._calls = peer.calls
         self._closed_by = ""  # empty while it is open
@@ -126,12 +130,15 @@ class Connection:
         Blocks and raises as ``call``, and AlreadyPendingCallError where this thread has begun one already.
         """
         self._take_turn(messages.CALL_NAMES[kind], timeout_s)
-        with self._gate:
+        try:
             if arguments.size_bytes > self.bound_bytes:
                 raise _too_large(arguments, self.bound_bytes)
-            self._call_id = (self._call_id + 1) & 0xFFFFFFFF
-            self._calls[0] = self._call_id
-            self._channel.send(frame_bytes(kind, self._call_id, arguments.head, arguments.buffers), self._deadline)
+            self._call_id = call_id = (self._call_id + 1) & 0xFFFFFFFF
+            self._calls[0] = call_id
+            self._channel.send_frame(kind, call_id, arguments.head, arguments.buffers, self._deadline)
+        except BaseException as error:
+            self._end_with(error)
+            raise
 
     def finish(self, read: Callable[[Frame], T]) -> T:
         """The second half of ``call``: read the answer to what ``begin`` has sent.
@@ -140,16 +147,22 @@ class Connection:
         """
         if not (self._pending and self._is_mine()):
             raise NoAsyncCallError("nothing has begun whose answer could be waited for", "step_wait")
-        with self._gate:
+        try:
             result = self._answer(read)
+        except BaseException as error:
+            self._end_with(error)
+            raise
         self._end_turn()
         return result
 
     def skip_to(self, mark: bytes, timeout_s: float) -> None:
         """Read past what a shell or a container says before the server begins, with its mark. Raises as ``call``."""
         self._take_turn("make", timeout_s)
-        with self._gate:
+        try:
             self._channel.skip_to(mark, self._deadline)
+        except BaseException as error:
+            self._end_with(error)
+            raise
         self._end_turn()
 
     def allow_replies_of(self, bound_bytes: int) -> None:
@@ -162,7 +175,7 @@ class Connection:
         Blocks for at most ``ask_s`` seconds and the moment it takes to stop a server by force. In a forked child of
         the process that made the connection it does nothing: the server is not the child's.
         """
-        if os.getpid() != self._process_id:
+        if self._is_forked:
             return
         deadline = time.monotonic() + ask_s
         if self._closed_by or self._pending or not self._turn.acquire(blocking=False):
@@ -177,7 +190,7 @@ class Connection:
         _warn(self._warned)
 
     def _take_turn(self, during: str, timeout_s: float) -> None:
-        if os.getpid() != self._process_id:
+        if self._is_forked:
             raise ForkedError(
                 f"this env was made in process {self._process_id} and is used in its forked child {os.getpid()}: "
                 "they would read each other's answers.\n  try: make an env in the child"
@@ -222,12 +235,21 @@ class Connection:
     def _ask_to_close(self) -> None:
         try:
             self._call_id = (self._call_id + 1) & 0xFFFFFFFF
-            self._channel.send(frame_bytes(messages.CLOSE, self._call_id, b""), self._deadline)
+            self._channel.send_frame(messages.CLOSE, self._call_id, b"", deadline=self._deadline)
             self._answer(lambda frame: None)
         except (ChannelClosed, ChannelTimeout, BadFrame, BadValue):
             pass  # it is being closed anyhow; whether the server ends is the peer's to see to
         except EnvError as error:
             self._warned.append(("UserWarning", f"the simulator's close() raised {error}"))
+
+    def _end_with(self, error: BaseException) -> None:
+        """The gate: an error of the wire is raised as one that users know; any other returns. The turn ends with it."""
+        try:
+            meaning = self._meaning(error)
+        finally:
+            self._end_turn()
+        if meaning is not error:
+            raise meaning from error
 
     def _meaning(self, error: BaseException) -> BaseException:
         """What an error of the wire means to a user. Most of them close the connection for good."""
@@ -274,23 +296,12 @@ class Connection:
         return CallTimeout(text, **facts)
 
 
-class _Gate:
-    """Around whatever touches the wire: its errors go in, and what users know comes out. The turn ends with them."""
+def _note_fork() -> None:
+    for connection in _connections:
+        connection._is_forked = True
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, cls: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            meaning = self._connection._meaning(error)
-            self._connection._end_turn()
-            if meaning is not error:
-                raise meaning from error
+os.register_at_fork(after_in_child=_note_fork)
 
 
 _SILENCES = {

@@ -144,7 +144,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         """(observation, reward, terminated, truncated, info), as the simulator gives them."""
         try:
             self.step_async(action)
-            return self.step_wait()
+            return self._connection.finish(self._read_step)
         except BaseException as error:
             self._connection.abandon(error)
             raise

@@ -67,8 +67,9 @@ def _box(data: Data) -> spaces.Box:
     except ValueError:
         # Bounds that this Gymnasium refuses and the simulator's allowed (low above high, NaN): theirs all the same.
         box = spaces.Box(0, 0, shape, dtype.type)
-    box.low, box.high = data["low"], data["high"]
-    box.bounded_below, box.bounded_above = data["bounded_below"], data["bounded_above"]
+    # Copies: as they came they may lie in shared memory, which is for what comes and goes.
+    box.low, box.high = data["low"].copy(), data["high"].copy()
+    box.bounded_below, box.bounded_above = data["bounded_below"].copy(), data["bounded_above"].copy()
     box.dtype = dtype
     return box
 

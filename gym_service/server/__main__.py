@@ -5,6 +5,7 @@ Contract::
     PYTHON -u .../gym_service/server --fd N         the channel is the inherited socket N
     PYTHON -u .../gym_service/server --stdio MARK   the channel is fd 0 and fd 1; it begins after MARK (hex) on fd 1
     ... --no-import                                 refuse imports, entry points and callables that a client names
+    ... --arena N                                   large arrays lie in memory that is handed over by the socket N
 
 It serves until the client closes the channel, then closes the env and exits with 0. What the simulator prints goes
 to stdout and stderr (under --stdio: to stderr alone). Exit codes of its own: 2 for a wrong command line, 3 for an
@@ -31,14 +32,18 @@ def main(argv):
     allow_import = "--no-import" not in options
     if not allow_import:
         options.remove("--no-import")
-    if len(options) != 2 or options[0] not in ("--fd", "--stdio"):
-        sys.stderr.write("gym-service: usage: server --fd N | --stdio MARK [--no-import]\n")
+    given = dict(zip(options[::2], options[1::2]))
+    arena_fd = given.pop("--arena", None)
+    if len(options) % 2 or set(given) not in ({"--fd"}, {"--stdio"}):
+        sys.stderr.write("gym-service: usage: server --fd N | --stdio MARK [--arena N] [--no-import]\n")
         return EXIT_USAGE
     _become_importable()
     # Before anything else is imported: a simulator may print from C the moment it loads.
     from gym_service.server import stdio
 
-    channel = stdio.open_socket(int(options[1])) if options[0] == "--fd" else stdio.open_stdio(options[1])
+    arena = stdio.open_arena(int(arena_fd)) if arena_fd else None
+    open_channel = stdio.open_stdio if "--stdio" in given else stdio.open_socket
+    channel = open_channel(given.popitem()[1], arena)
     if channel is None:
         return EXIT_USAGE
 

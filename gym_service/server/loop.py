@@ -17,7 +17,7 @@ from gym_service.layout import compile_layout, rows
 from gym_service.reader import Reader
 from gym_service.server import batch, failure, making
 from gym_service.values import BadValue, CannotEncode
-from gym_service.wire import BOUND_BYTES, frame_bytes
+from gym_service.wire import BOUND_BYTES
 
 # A list of rendered frames larger than this is sent in several messages.
 PART_BYTES = 16 * 2**20
@@ -119,7 +119,7 @@ class Server:
 
     def _send(self, kind, encoder):
         self.leave_if_forked()
-        self._channel.send(frame_bytes(kind, self._call_id, encoder.head, encoder.buffers))
+        self._channel.send_frame(kind, self._call_id, encoder.head, encoder.buffers)
 
     def _fields(self, frame):
         if frame.kind in (messages.STEP_PACKED, messages.VEC_STEP_PACKED):

@@ -8,21 +8,31 @@ import os
 import socket
 import sys
 
-from gym_service import channel
+from gym_service import arena, channel
 
 
-def open_socket(fd):
-    """The channel over an inherited, connected stream socket. Children of the simulator do not inherit it."""
+def open_socket(fd, shared=None):
+    """The channel over an inherited, connected stream socket, with the arena that goes with it."""
+    return channel.over_socket(_inherited(int(fd)), shared)
+
+
+def open_arena(fd):
+    """The arena whose memory is handed over by an inherited socket; None where this Python can map none."""
+    return arena.over_socket(_inherited(fd))
+
+
+def _inherited(fd):
+    """A socket that was inherited. Children of the simulator do not inherit it."""
     os.set_inheritable(fd, False)
     if sys.version_info >= (3, 7):
-        return channel.over_socket(socket.socket(fileno=fd))
+        return socket.socket(fileno=fd)
     # Before 3.7 a socket made from a descriptor does not ask it for its family and takes AF_INET.
     sock = socket.fromfd(fd, socket.AF_UNIX, socket.SOCK_STREAM)
     os.close(fd)
-    return channel.over_socket(sock)
+    return sock
 
 
-def open_stdio(mark):
+def open_stdio(mark, shared=None):
     """The channel over fd 0 and fd 1, or None where fd 0 is a terminal.
 
     Both are moved away at once. Then fd 1 is fd 2, so that prints, C's printf and chatty children cannot reach the
@@ -42,4 +52,4 @@ def open_stdio(mark):
     os.close(null)
     os.dup2(2, 1)
     os.write(write_fd, binascii.unhexlify(mark))
-    return channel.over_pipes(read_fd, write_fd)
+    return channel.over_pipes(read_fd, write_fd, shared)

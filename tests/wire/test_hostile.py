@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from crossing import crossed, encoded, feed
+from crossing import crossed, encoded, feed, received
 from golden import GOLDEN
 from gymnasium.spaces import GraphInstance
 from hostile import HOSTILE, array, objects
@@ -128,7 +128,7 @@ def value_or_bad(head: Any, buffers: Any = ()) -> None:
         again = Encoder().add(value, opaque=True)
         assert not again.replaced
         with np.errstate(all="ignore"):
-            assert same(read(again.head, again.buffers), value)
+            assert same(read(again.head, received(again.buffers)), value)
 
 
 def frame_or_bad(data: bytes) -> None:

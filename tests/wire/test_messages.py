@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from crossing import crossed
+from crossing import crossed, received
 from gymnasium.spaces import Box, Dict, Discrete, GraphInstance
 from same import same
 
@@ -44,7 +44,7 @@ def layout() -> Layout:
 
 def unpacked(layout: Layout, encoder: Any, extra: bytes = b"") -> Any:
     head = memoryview(bytes(encoder.head) + extra)
-    return messages.unpack_step(layout, head, [np.array(buffer) for buffer in encoder.buffers], GraphInstance)
+    return messages.unpack_step(layout, head, received(encoder.buffers), GraphInstance)
 
 
 @pytest.mark.parametrize("info", INFOS, ids=repr)
@@ -79,7 +79,7 @@ def test_an_observation_outside_its_space_takes_the_general_form(layout: Layout)
 
 def in_general_form(result: Any) -> list[Any]:
     encoder = messages.encode_step(result)
-    return fields(Frame(messages.RESULT, 1, encoder.head, [np.array(buffer) for buffer in encoder.buffers]), 5)
+    return fields(Frame(messages.RESULT, 1, encoder.head, received(encoder.buffers)), 5)
 
 
 @pytest.mark.parametrize("info", [OrderedDict(), OrderedDict(a=1), defaultdict(int)], ids=repr)
@@ -115,7 +115,7 @@ def test_a_lock_is_an_opaque_in_an_info_and_refused_anywhere_else(layout: Layout
 def test_short_and_long_bytes_are_a_bad_value(layout: Layout, info: Any) -> None:
     encoder = messages.pack_step(layout, (OBSERVATION, 1.0, False, False, info))
     assert encoder is not None
-    buffers = [np.array(buffer) for buffer in encoder.buffers]
+    buffers = received(encoder.buffers)
     for size in range(len(encoder.head)):
         with pytest.raises(BadValue):
             messages.unpack_step(layout, encoder.head[:size], buffers, None)
@@ -131,7 +131,7 @@ def test_short_and_long_bytes_are_a_bad_value(layout: Layout, info: Any) -> None
 def test_an_action_is_just_its_layouts_bytes(layout: Layout) -> None:
     head, buffers = bytearray(), []
     assert layout.pack(OBSERVATION, head, buffers)
-    buffers = [np.array(buffer) for buffer in buffers]
+    buffers = received(buffers)
     assert same(messages.unpack_action(layout, head, buffers), OBSERVATION)
     for bad in ((head + b"\0", buffers), (head[:-1], buffers), (head, []), (head, buffers * 2)):
         with pytest.raises(BadValue, match="are not one action"):
