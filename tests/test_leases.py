@@ -171,5 +171,3 @@ def test_an_observation_pickles_and_copies_as_any_array() -> None:
         for again in (pickle.loads(pickle.dumps(observation)), copy.deepcopy(observation)):
             assert same(again, observation)
             assert not np.shares_memory(again["top"], observation["top"])
-
-
