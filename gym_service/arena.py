@@ -27,7 +27,7 @@ import numpy as np
 
 from gym_service import memory
 from gym_service.values import BadValue
-from gym_service.wire import LENT, RETURNED
+from gym_service.wire import LENT
 
 try:
     import ctypes
@@ -43,13 +43,19 @@ MOST_BYTES = 256 * 2**20
 MOST_OF_A_SIZE = 32
 # How many slot numbers go back in one frame at most; the rest go with the next.
 RETURNS = 256
-# A frame's entry: LENT, the slot's number, its size; or LENT, RETURNED, perhaps RETIRED, the slot's number.
-RETIRED = 1 << 61
+# A frame's entry: LENT, the slot's number, its size. With RETURNED: the receiver's own slot, which is free again. With
+# OFFERED: the sender's, into which the receiver may write its answer. RETIRED beside one of them: forget this slot.
+RETURNED, RETIRED, OFFERED = 1 << 62, 1 << 61, 1 << 60
 NUMBER_SHIFT, NUMBER_BITS, SIZE_BITS = 40, 20, 40
 _NUMBER, _SIZE = (1 << NUMBER_BITS) - 1, (1 << SIZE_BITS) - 1
 _ANNOUNCEMENT = struct.Struct("<QQ")  # slot number, size in bytes; beside it the descriptor
 
-_arenas = weakref.WeakSet()  # type: weakref.WeakSet
+_holders = weakref.WeakSet()  # type: weakref.WeakSet
+
+
+def number_in(entry):
+    """The number of the slot that an entry speaks of."""
+    return entry >> NUMBER_SHIFT & _NUMBER
 
 
 def over_socket(sock):
@@ -73,12 +79,12 @@ class Arena:
         self._leasable = {}  # their slots, by number
         self._to_return = []  # entries: what leases that died have left
         self._made = 0  # how many slots of theirs have been announced
-        _arenas.add(self)
+        retire_at_forks(self)
 
     # -- what is lent ----------------------------------------------------------------------------------------------
 
     def entries(self, buffers):
-        """The buffers of a frame, with numbers in place of those that lie in a slot, and with what is to be returned.
+        """The buffers of a frame, with entries in place of those that lie in a slot, and of what is to be returned.
 
         Blocks for a copy of each large array, and for the system calls of a new slot where none is free.
         """
@@ -95,7 +101,7 @@ class Arena:
 
     def take_back(self, entry):
         """A slot that the other side has returned. Raises BadValue where it holds no such slot."""
-        number = entry >> NUMBER_SHIFT & _NUMBER
+        number = number_in(entry)
         slot = self._lent[number] if number < len(self._lent) else None
         if slot is None or not slot.is_out:
             raise BadValue("slot %d was returned and is not out" % number)
@@ -127,36 +133,70 @@ class Arena:
         try:
             fd = memory.create(size_bytes)
             try:
-                slot = _Slot(memory.Memory(fd, size_bytes), number)
-                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
-                self._socket.sendmsg([_ANNOUNCEMENT.pack(number, size_bytes)], rights)
+                self.announce(fd, memory.Memory(fd, size_bytes))
             finally:
                 os.close(fd)
         except OSError:  # no memory, no descriptor, or nobody there: inline it goes
             return None
-        self._lent.append(slot)
         self._free.setdefault(size_bytes, [])
         self._counts[size_bytes] = count + 1
         self._lent_bytes += size_bytes
         return number
 
+    def announce(self, fd, mapped):
+        """Hand memory over to the other side; the number by which frames name it. Raises OSError."""
+        number = len(self._lent)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+        self._socket.sendmsg([_ANNOUNCEMENT.pack(number, mapped.size_bytes)], rights)
+        self._lent.append(Slot(mapped, number))
+        return number
+
+    def offer(self, number):
+        """An entry that lets the other side write its answer into memory that was announced."""
+        return LENT | OFFERED | number << NUMBER_SHIFT | self._lent[number].size_bytes
+
+    def withdraw(self, number):
+        """An entry that has the other side forget memory that was announced; it is forgotten here."""
+        entry = self.offer(number) | RETIRED
+        self._lent[number] = None
+        return entry
+
     # -- what is leased --------------------------------------------------------------------------------------------
+
+    def receive(self, entry, frame):
+        """Do what an entry of a frame says. Raises BadValue where it means nothing."""
+        if entry & RETURNED:
+            self.take_back(entry)
+        elif entry & OFFERED:
+            offer = self._offered(entry)
+            frame.offers = frame.offers if offer is None else (*frame.offers, offer)
+        else:
+            frame.buffers.append(self.lease(entry))
 
     def lease(self, entry):
         """The memory of a slot that a frame names: a buffer of as many bytes, which owns the slot while it lives.
 
-        Raises BadValue where the other side has announced no such slot, or leases it twice.
+        Raises BadValue where the other side has announced no such slot, or lends it twice.
         """
-        number, size_bytes = entry >> NUMBER_SHIFT & _NUMBER, entry & _SIZE
+        lease = self._announced_slot(entry).lease()
+        return lease if CAN_RETIRE else bytearray(lease)
+
+    def _offered(self, entry):
+        """The bytes of a slot, to be written into before the answer; None for one that is to be forgotten."""
+        slot = self._announced_slot(entry)
+        if entry & RETIRED:
+            del self._leasable[slot.number]
+            return None
+        return slot.bytes
+
+    def _announced_slot(self, entry):
+        number, size_bytes = number_in(entry), entry & _SIZE
         while number >= self._made:
             self._hear_of_slot()
         slot = self._leasable.get(number)
         if slot is None or slot.is_out or slot.size_bytes != size_bytes:
-            raise BadValue("slot %d of %d bytes was lent and is not to be had" % (number, size_bytes))
-        slot.is_out = True
-        lease = slot.lease_class.from_address(slot.address)
-        lease.slot = slot
-        return lease if CAN_RETIRE else bytearray(lease)
+            raise BadValue("slot %d of %d bytes was named and is not to be had" % (number, size_bytes))
+        return slot
 
     def _hear_of_slot(self):
         """Take the next slot that was announced. It was, before the frame that names it was sent: nothing blocks."""
@@ -180,10 +220,10 @@ class Arena:
             # With too many files open the kernel drops the descriptor.
             raise OSError("its announcement came with %d descriptors; is the limit reached (ulimit -n)?" % len(fds))
         number, size_bytes = _ANNOUNCEMENT.unpack(data)
-        if number != self._made or not LEAST_BYTES <= size_bytes <= MOST_BYTES:
+        if number != self._made or not 0 < size_bytes <= MOST_BYTES:
             raise OSError("slot %d of %d bytes was announced" % (number, size_bytes))
         memory.check(fds[0], size_bytes)
-        return _Slot(memory.Memory(fds[0], size_bytes), number, self._to_return)
+        return Slot(memory.Memory(fds[0], size_bytes), number, self._to_return)
 
     # -- ends ------------------------------------------------------------------------------------------------------
 
@@ -202,7 +242,7 @@ class Arena:
         self._free = {}
 
 
-class _Slot:
+class Slot:
     """One place: memory of its own, mapped here, and whether an array is in it."""
 
     def __init__(self, mapped, number, returns=None):
@@ -213,12 +253,19 @@ class _Slot:
         self.is_out = False
         self.flags = 0
         self._returns = returns
-        self._bytes = (ctypes.c_ubyte * self.size_bytes).from_address(self.address)
-        self.lease_class = _lease_class(mapped.size_bytes)
+        self.bytes = (ctypes.c_ubyte * self.size_bytes).from_address(self.address)
+        self._lease_class = _lease_class(mapped.size_bytes)
 
     def write(self, value):
         """Copy an array into it, in C order, whatever order it lies in."""
-        np.copyto(np.ndarray(value.shape, value.dtype, self._bytes), value)
+        np.copyto(np.ndarray(value.shape, value.dtype, self.bytes), value)
+
+    def lease(self):
+        """Its memory, for an array to own it."""
+        self.is_out = True
+        lease = self._lease_class.from_address(self.address)
+        lease.slot = self
+        return lease
 
     def give_back(self):
         """Nothing can see it any more."""
@@ -244,8 +291,13 @@ def _end_lease(lease):
 
 
 def _retire_all():
-    for arena in list(_arenas):
-        arena.retire()
+    for holder in list(_holders):
+        holder.retire()
+
+
+def retire_at_forks(holder):
+    """Have ``holder.retire()`` called before every fork of this process, for as long as it lives."""
+    _holders.add(holder)
 
 
 # New in Python 3.7. Without it arrays are copied out of their slots.

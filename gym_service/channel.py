@@ -20,12 +20,13 @@ SKIPPED_BYTES = 32768
 # The kernel counts a wait in milliseconds, in 31 bits: 24 days. A longer timeout ends as if it were this long.
 LONGEST_WAIT_S = 2e6
 # Waking a process that sleeps costs 10 to 60 us, a multiple of a light step. So a reader looks at its stream again and
-# again for this long before it sleeps on it: long enough for the other side to wake up once, from where on both are
-# awake. Between two looks it offers its processor to others, of which the one that is waited for may be one.
+# again before it sleeps on it: long enough for the other side to wake up once, from where on both are awake. Between
+# two looks it offers its processor to others, of which the one that is waited for may be one.
 LOOK_S = 200e-6
-# But only while that pays. A look that was in vain costs four that were not; without credit the next so many waits
-# begin with sleep, and then one look may earn it again.
-MOST_CREDIT, LOSS, RESTING_WAITS = 16, 4, 64
+# But only while waits are usually shorter than this: of a longer one the waking is a small part, and the processor may
+# be wanted elsewhere. The usual wait is a running mean, in which a new one counts an eighth, and as COUNTED_S at most:
+# one that is out of the ordinary changes little, four of them much.
+WORTH_LOOKING_S, COUNTED_S, WEIGHT = 500e-6, 1e-3, 0.125
 
 
 class ChannelClosed(Exception):
@@ -45,21 +46,24 @@ class Channel:
 
     def __init__(self, stream, arena=None):
         self._stream = stream
-        self._arena = arena
+        self.arena = arena
         self.decoder = Decoder()
         self.decoder.arena = arena
 
-    def send_frame(self, kind, call_id, head, buffers=(), deadline=None):
-        """Write one frame, its large arrays through shared memory where there is any. Blocks as ``send``."""
-        arena = self._arena
-        if arena is not None and (buffers or arena.owes):
-            buffers = arena.entries(buffers)
+    def send_frame(self, kind, call_id, head, buffers=(), deadline=None, offers=()):
+        """Write one frame, its large arrays through shared memory where there is any. Blocks as ``send``.
+
+        ``offers`` are entries of the arena's, for the answer.
+        """
+        arena = self.arena
+        if arena is not None and (buffers or offers or arena.owes):
+            buffers = [*arena.entries(buffers), *offers]
         self.send(frame_bytes(kind, call_id, head, buffers), deadline)
 
     def send(self, pieces, deadline=None):
         """Write a frame's pieces. Blocks until the kernel has taken all of it."""
         sent = self._stream.write(pieces[:MAX_PIECES], deadline)
-        if len(pieces) > 1 or sent < len(pieces[0]):  # one small piece goes at once
+        if len(pieces) != 1 or sent < len(pieces[0]):  # one small piece goes at once
             self._send_rest([memoryview(piece) for piece in pieces if len(piece)], sent, deadline)
 
     def _send_rest(self, pieces, sent, deadline):
@@ -97,14 +101,14 @@ class Channel:
     def close(self):
         """End both directions, also for copies of the stream that other processes may hold. Any number of times."""
         self._stream.close()
-        if self._arena is not None:
-            self._arena.close()
+        if self.arena is not None:
+            self.arena.close()
 
     def let_go(self):
         """Close this process's copy of the stream and no other: for a forked child, whose parent goes on with it."""
         self._stream.let_go()
-        if self._arena is not None:
-            self._arena.close()
+        if self.arena is not None:
+            self.arena.close()
 
 
 def over_socket(sock, arena=None):
@@ -129,51 +133,43 @@ def _remaining_s(deadline):
 
 
 class _SocketStream:
-    """A socket that never blocks by itself: waiting is done here, with patience and then with poll()."""
+    """A socket that never blocks by itself: waiting is done here, by looking and then with poll()."""
 
     def __init__(self, sock):
         self._socket = sock
         self._receive = sock.recv_into
-        self._credit = MOST_CREDIT  # while there is any, looking has paid of late
-        self._resting = 0  # waits that begin with sleep
+        self._usual_wait_s = 0.0
         self._readable, self._writable = select.poll(), select.poll()
         self._readable.register(sock, select.POLLIN)
         self._writable.register(sock, select.POLLOUT)
         sock.setblocking(False)
 
     def read_into(self, buffer, deadline):
+        begun = time.perf_counter()
+        usual_s = self._usual_wait_s
         try:
-            size = self._look(buffer) if self._credit else self._rest(buffer)
+            if usual_s < WORTH_LOOKING_S:
+                size = self._look(buffer, begun + max(LOOK_S, 2 * usual_s))
+            else:
+                size = self._attempt(buffer)
             while size is None:
                 self._wait(self._readable, deadline)
                 size = self._attempt(buffer)
-            return size
         except OSError as error:
             raise ChannelClosed("reading failed: %s" % error, False) from error
+        self._usual_wait_s = usual_s + (min(time.perf_counter() - begun, COUNTED_S) - usual_s) * WEIGHT
+        return size
 
-    def _look(self, buffer):
-        """What comes within LOOK_S; None if that is nothing."""
+    def _look(self, buffer, until):
+        """What comes before ``until``; None if that is nothing."""
         receive, now = self._receive, time.perf_counter
-        until = now() + LOOK_S
         while True:
             try:
-                size = receive(buffer)
+                return receive(buffer)
             except BlockingIOError:
                 if now() > until:
-                    break
+                    return None
                 os.sched_yield()
-            else:
-                if self._credit < MOST_CREDIT:
-                    self._credit += 1
-                return size
-        self._credit = max(self._credit - LOSS, 0)
-        self._resting = RESTING_WAITS
-        return None
-
-    def _rest(self, buffer):
-        self._resting -= 1
-        self._credit = int(self._resting <= 0)
-        return self._attempt(buffer)
 
     def write(self, pieces, deadline):
         while True:

@@ -32,6 +32,8 @@ class Encoder:
     The arrays are not copied: send them before they change.
     """
 
+    offers = ()  # type: tuple  # of shared memory, for the answer; see arena.py
+
     def __init__(self):
         self.head = bytearray()
         self.buffers = []

@@ -31,7 +31,7 @@ def compile_layout(space, count=None):
         node = plan.add(space if count is None else batched(space, count))
     except (KeyError, TypeError, ValueError) as error:
         raise BadValue("not a space: %s" % error) from error
-    if node is None or plan.head_bytes + plan.large_bytes > MAX_LAYOUT_BYTES:
+    if node is None or plan.head_bytes + sum(plan.buffer_bytes) > MAX_LAYOUT_BYTES:
         return None
     return Layout(node, plan)
 
@@ -62,13 +62,17 @@ def rows(value, count):
 
 
 class Layout:
-    """Packs and unpacks the values of one space. ``head_bytes`` lie in the head, ``buffer_count`` arrays beside it."""
+    """Packs and unpacks the values of one space.
+
+    ``head_bytes`` lie in the head, ``buffer_count`` arrays beside it, of ``buffer_bytes`` each.
+    """
 
     def __init__(self, node, plan):
         self._node = node
         self.head_bytes = plan.head_bytes
-        self.buffer_count = plan.buffer_count
-        self.size_bytes = plan.head_bytes + plan.large_bytes
+        self.buffer_bytes = tuple(plan.buffer_bytes)
+        self.buffer_count = len(plan.buffer_bytes)
+        self.size_bytes = plan.head_bytes + sum(plan.buffer_bytes)
 
     def pack(self, value, head, buffers):
         """Append the value; returns whether it fitted. Where it did not, ``head`` and ``buffers`` are spoilt."""
@@ -86,8 +90,7 @@ class _Plan:
 
     def __init__(self):
         self.head_bytes = 0
-        self.buffer_count = 0
-        self.large_bytes = 0
+        self.buffer_bytes = []  # of each large leaf
 
     def add(self, space):
         add = _ADD.get(space["kind"])
@@ -103,9 +106,8 @@ class _Plan:
         if size < LARGE_BYTES:
             self.head_bytes += size
             return _SmallArray(dtype, shape, self.head_bytes - size)
-        self.buffer_count += 1
-        self.large_bytes += size
-        return _LargeArray(dtype, shape, self.buffer_count - 1)
+        self.buffer_bytes.append(size)
+        return _LargeArray(dtype, shape, len(self.buffer_bytes) - 1)
 
     def add_integer(self, space):
         dtype = dtype_from(space["dtype"])

@@ -28,7 +28,8 @@ VEC_STEP_PACKED  the batched actions' layout                           the same
 A recipe with a ``batch`` makes several envs in one server. There RENDER, SET, CALL and CLOSE mean all of them:
 results and the value of SET are lists, one item for each env, and CALL gives the value of what cannot be called.
 
-A call is answered by RESULT, by STEPPED (a packed step) or by ERROR, after any number of WARNING (category, text) and
+A call is answered by RESULT, by STEPPED (a packed step), by PLACED (a packed batch whose large leaves have been written
+where the call offered) or by ERROR, after any number of WARNING (category, text) and
 PART (a list: the first items of a list too long for one frame). Each carries the call's id.
 """
 
@@ -42,7 +43,7 @@ from gym_service.values import BadValue
 
 MAKE, RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, CLOSE = range(1, 12)
 VEC_RESET, VEC_STEP, VEC_STEP_PACKED = range(12, 15)
-RESULT, STEPPED, ERROR, WARNING, PART = range(65, 70)
+RESULT, STEPPED, ERROR, WARNING, PART, PLACED = range(65, 71)
 
 CALL_NAMES = {
     MAKE: "make",
@@ -155,10 +156,13 @@ def unpack_step(layout, head, buffers, graph):
 
 # Of each env in a batch: its reward and its two flags.
 BYTES_BESIDE = 8 + 1 + 1
+_FLOAT64, _UINT8 = np.dtype("<f8"), np.dtype("u1")
 
 
-def encode_batch(layout, stacked, result, first_index):
+def encode_batch(layout, stacked, result, first_index, is_placed=False):
     """The kind and the Encoder of a batch's answer: STEPPED where ``stacked``, the batched observation, is there.
+
+    PLACED where its large leaves are in their place already.
 
     ``result`` is observations (a list), rewards, terminations, truncations (arrays) and infos: (index, dict) of those
     that are not empty, in order. ``first_index`` is that of the server's first env in the whole vector env; paths in
@@ -166,8 +170,7 @@ def encode_batch(layout, stacked, result, first_index):
     """
     observations, rewards, terminations, truncations, infos = result
     encoder = Encoder()
-    for numbers in (rewards, terminations, truncations):
-        encoder.head += numbers.tobytes()
+    encoder.head += rewards.tobytes() + terminations.tobytes() + truncations.tobytes()
     is_packed = stacked is not None and layout.pack(stacked, encoder.head, encoder.buffers)
     if not is_packed:
         for index, observation in enumerate(observations, first_index):
@@ -175,21 +178,27 @@ def encode_batch(layout, stacked, result, first_index):
     encoder.add(len(infos))
     for index, info in infos:
         encoder.add(index).add(info, "$.infos[%d]" % (first_index + index), opaque=True)
+    if is_packed and is_placed:
+        del encoder.buffers[: layout.buffer_count]
+        return PLACED, encoder
     return STEPPED if is_packed else RESULT, encoder
 
 
-def decode_batch(layout, count, frame, graph):
-    """What ``encode_batch`` encoded; in a STEPPED answer the batched observation is in the place of the list.
+def decode_batch(layout, count, frame, graph, placed=()):
+    """What ``encode_batch`` encoded; in a packed answer the batched observation is in the place of the list.
 
-    Raises BadValue where the bytes are none.
+    ``placed`` is the memory that was offered, this server's share of it. Raises BadValue where the bytes are none.
     """
     head, buffers = frame.head, frame.buffers
+    if frame.kind == PLACED:
+        buffers = [*placed, *buffers]
     at = count * BYTES_BESIDE
     if len(head) < at:
         raise BadValue("a batch's result of %d bytes" % len(head))
-    rewards = np.ndarray((count,), "<f8", head).astype(np.float64)
-    terminations, truncations = (np.ndarray((count,), np.uint8, head, count * start) != 0 for start in (8, 9))
-    if frame.kind == STEPPED:
+    rewards = np.ndarray((count,), _FLOAT64, head).astype(np.float64)
+    terminations = np.ndarray((count,), _UINT8, head, 8 * count) != 0
+    truncations = np.ndarray((count,), _UINT8, head, 9 * count) != 0
+    if frame.kind in (STEPPED, PLACED):
         if layout is None:
             raise BadValue("a packed observation where observations have no layout")
         observations = layout.unpack(head, at, buffers)

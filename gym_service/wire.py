@@ -23,8 +23,8 @@ VERSION = 1
 HEADER = struct.Struct("<2sBBIII")
 HEADER_BYTES = HEADER.size
 ROOM_BYTES = 65536
-# Entries that are no sizes: a slot that is lent; with the second bit too, one that is returned.
-LENT, RETURNED = 1 << 63, 1 << 62
+# From here on an entry is no size but speaks of a slot.
+LENT = 1 << 63
 # Beside what the layouts need: infos, rendered frames, the results of calls.
 BOUND_BYTES = 64 * 2**20
 
@@ -42,15 +42,19 @@ class WrongVersion(BadFrame):
 
 
 class Frame:
-    """One message: kind, call id, head (valid until the decoder's next buffer), buffers (memory of their own)."""
+    """One message: kind, call id, head (valid until the decoder's next buffer), buffers (memory of their own).
 
-    __slots__ = ("buffers", "call_id", "head", "kind")
+    ``offers``: shared memory into which the answer may be written.
+    """
+
+    __slots__ = ("buffers", "call_id", "head", "kind", "offers")
 
     def __init__(self, kind, call_id, head, buffers):
         self.kind = kind
         self.call_id = call_id
         self.head = head
         self.buffers = buffers
+        self.offers = ()
 
 
 def frame_bytes(kind, call_id, head, buffers=()):
@@ -182,10 +186,8 @@ class Decoder:
                 buffer = np.empty(entry, np.uint8)
                 frame.buffers.append(buffer)
                 self._empty.append(memoryview(buffer))
-            elif entry & RETURNED:
-                self.arena.take_back(entry)
             else:
-                frame.buffers.append(self.arena.lease(entry))
+                self.arena.receive(entry, frame)
         self._empty.reverse()
         while self._empty and self._start < self._end:
             size = min(len(self._empty[-1]), self._end - self._start)

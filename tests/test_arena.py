@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from gym_service import arena, memory
-from gym_service.arena import LEAST_BYTES, MOST_BYTES, MOST_OF_A_SIZE, RETIRED, Arena
+from gym_service.arena import LEAST_BYTES, MOST_BYTES, MOST_OF_A_SIZE, RETIRED, RETURNED, Arena
 from gym_service.values import BadValue
-from gym_service.wire import LENT, RETURNED
+from gym_service.wire import LENT
 
 SIZE = LEAST_BYTES
 Ends = tuple[Arena, Arena]

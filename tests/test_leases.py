@@ -1,4 +1,4 @@
-"""Leases over a real bridge: no stale and no torn read, whatever is kept; they outlive the env, its crash and a fork."""
+"""Leases over a real bridge: no stale and no torn read, whatever is kept; they outlive the env, its crash, a fork."""
 
 import gc
 import os

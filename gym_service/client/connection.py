@@ -19,6 +19,7 @@ from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError
 from gymnasium.spaces import GraphInstance
 
 from gym_service import messages
+from gym_service.arena import Arena
 from gym_service.channel import Channel, ChannelClosed, ChannelTimeout
 from gym_service.encoder import Encoder
 from gym_service.errors import (
@@ -42,6 +43,7 @@ T = TypeVar("T")
 _connections: "weakref.WeakSet[Connection]" = weakref.WeakSet()
 
 SHOWN_LINES = 40
+_RESULTS = (messages.RESULT, messages.STEPPED, messages.PLACED)
 
 
 class Peer(Protocol):
@@ -135,7 +137,7 @@ class Connection:
                 raise _too_large(arguments, self.bound_bytes)
             self._call_id = call_id = (self._call_id + 1) & 0xFFFFFFFF
             self._calls[0] = call_id
-            self._channel.send_frame(kind, call_id, arguments.head, arguments.buffers, self._deadline)
+            self._channel.send_frame(kind, call_id, arguments.head, arguments.buffers, self._deadline, arguments.offers)
         except BaseException as error:
             self._end_with(error)
             raise
@@ -164,6 +166,11 @@ class Connection:
             self._end_with(error)
             raise
         self._end_turn()
+
+    @property
+    def arena(self) -> Arena | None:
+        """Where memory is shared with the server; None where it is not."""
+        return self._channel.arena
 
     def allow_replies_of(self, bound_bytes: int) -> None:
         """Raise the bound on replies, once it is known how large an observation is."""
@@ -219,7 +226,7 @@ class Connection:
             frame = self._channel.receive(self._deadline)
             if frame.call_id != self._call_id:
                 raise BadFrame(f"an answer to call {frame.call_id} came where call {self._call_id} was asked")
-            if frame.kind in (messages.RESULT, messages.STEPPED):
+            if frame.kind in _RESULTS:
                 result = read(frame)
                 return parts + _expect(list, result) if parts else result  # type: ignore[return-value]
             if frame.kind == messages.WARNING:

@@ -5,7 +5,7 @@ Gymnasium 1.0 and up.
 """
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from gymnasium.spaces import GraphInstance
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 from gym_service import messages
+from gym_service.client.batches import Batches, Offer
 from gym_service.client.connection import Connection, one
 from gym_service.client.env import Timeouts, encode, limits_of
 from gym_service.client.spaces import space_from
@@ -24,7 +25,7 @@ from gym_service.client.workers import Workers
 from gym_service.encoder import Encoder
 from gym_service.errors import ProtocolError
 from gym_service.layout import Layout, compile_layout, rows
-from gym_service.values import BadValue
+from gym_service.values import LARGE_BYTES, BadValue
 from gym_service.wire import Frame
 
 # New in Gymnasium 1.1; before that every vector env did what NEXT_STEP does.
@@ -81,6 +82,7 @@ class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         for connection, layouts in zip(connections, zip(self._layouts, self._action_layouts, strict=True), strict=True):
             connection.bound_bytes += sum(layout.size_bytes for layout in layouts if layout)
             connection.allow_replies_of(connection.bound_bytes)
+        self._batches = Batches([connection.arena for connection in connections])
         self._finalizer = weakref.finalize(self, self._workers.close, self._limits_s["close"])
 
     def _hold(self, descriptions: Sequence[Mapping[str, Any]]) -> None:
@@ -96,6 +98,8 @@ class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._layouts = [compile_layout(first["observation_space"], count) for count in counts]
         self._action_layouts = [compile_layout(first["action_space"], count) for count in counts]
         self._reads = [partial(_share, layout, count) for layout, count in zip(self._layouts, counts, strict=True)]
+        self._row_bytes = _row_bytes(self._layouts, counts)
+        self._offers: list[Offer] = []  # for the call that is under way
 
     @property
     def targets(self) -> tuple[dict[str, Any], ...]:
@@ -128,7 +132,7 @@ class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         for share in self._shares:
             chosen = None if mask is None else mask[share]
             calls.append((messages.VEC_RESET, encode(("$.seeds", seeds[share]), given, ("$.mask", chosen))))
-        self._workers.begin(calls)
+        self._begin(calls)
         observations, _, _, _, infos = self.step_wait()
         return observations, infos
 
@@ -146,12 +150,13 @@ class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
         Raises AlreadyPendingCallError where one has begun already; any other call meanwhile is refused likewise.
         """
-        self._workers.begin(self._packed(actions) or self._listed(actions))
+        self._begin(self._packed(actions) or self._listed(actions))
 
     def step_wait(self) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """The result of the step that ``step_async`` has begun. Raises NoAsyncCallError where none has."""
-        found = self._workers.finish(self._reads)
+        found = self._workers.finish(self._reads_of_call())
         observations, *numbers, infos = found[0] if len(found) == 1 else self._joined(found)
+        self._offers = []
         if type(observations) is list:
             space = self.single_observation_space
             out: Any = create_empty_array(space, n=self.num_envs, fn=np.zeros)
@@ -248,9 +253,28 @@ class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
                 listed += observation if is_list else rows(observation, share.stop - share.start)
             joined: Any = listed
         else:
-            joined = _concatenated(observations)
+            joined = _concatenated(observations, iter([offer[0] for offer in self._offers]))
         rewards, terminations, truncations = (np.concatenate([part[at] for part in found]) for at in (1, 2, 3))
         return joined, rewards, terminations, truncations, infos
+
+    def _begin(self, calls: Sequence[tuple[int, Encoder]]) -> None:
+        """Begin a call that is answered by a batch, and offer the workers one place for the large leaves of it."""
+        self._offers = self._batches.offer([size * self.num_envs for size in self._row_bytes])
+        entries = self._batches.forgotten()
+        if self._offers or any(entries):
+            for worker, (_, arguments) in enumerate(calls):
+                arguments.offers = (*[offer[1][worker] for offer in self._offers], *entries[worker])
+        self._workers.begin(calls)
+
+    def _reads_of_call(self) -> Sequence[Callable[[Frame], Share]]:
+        if not self._offers:
+            return self._reads
+        whole = [memoryview(offer[0]).cast("B") for offer in self._offers]
+        reads = []
+        for read, share in zip(self._reads, self._shares, strict=True):
+            sized = zip(whole, self._row_bytes, strict=True)
+            reads.append(partial(read, placed=[part[share.start * size : share.stop * size] for part, size in sized]))
+        return reads
 
     def _gathered(self, calls: Sequence[tuple[int, Encoder]]) -> tuple[Any, ...]:
         found = self._workers.call(calls, one)
@@ -271,8 +295,17 @@ def shares_of(num_envs: int, workers: int) -> list[slice]:
     return shares
 
 
-def _share(layout: Layout | None, count: int, frame: Frame) -> Share:
-    return messages.decode_batch(layout, count, frame, GraphInstance)
+def _share(layout: Layout | None, count: int, frame: Frame, placed: Sequence[memoryview] = ()) -> Share:
+    return messages.decode_batch(layout, count, frame, GraphInstance, placed)
+
+
+def _row_bytes(layouts: Sequence[Layout | None], counts: Sequence[int]) -> list[int]:
+    """Bytes of one env in each leaf that is large in every share; none where the shares differ in which are."""
+    rows = {
+        tuple(size // count for size in layout.buffer_bytes) if layout else ()
+        for layout, count in zip(layouts, counts, strict=True)
+    }
+    return list(rows.pop()) if len(rows) == 1 else []
 
 
 def _part(actions: Any, share: slice) -> Any:
@@ -286,9 +319,14 @@ def _part(actions: Any, share: slice) -> Any:
     return actions
 
 
-def _concatenated(parts: Sequence[Any]) -> Any:
+def _concatenated(parts: Sequence[Any], offers: Iterator[Any]) -> Any:
     if type(parts[0]) is dict:
-        return {key: _concatenated([part[key] for part in parts]) for key in parts[0]}
+        return {key: _concatenated([part[key] for part in parts], offers) for key in parts[0]}
     if type(parts[0]) is tuple:
-        return tuple(_concatenated([part[at] for part in parts]) for at in range(len(parts[0])))
+        return tuple(_concatenated([part[at] for part in parts], offers) for at in range(len(parts[0])))
+    offer = next(offers, None) if parts[0].nbytes >= LARGE_BYTES else None
+    if offer is not None:  # in the order of the large leaves
+        whole = np.ndarray((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype, offer)
+        if all(np.may_share_memory(part, whole) for part in parts):
+            return whole
     return np.concatenate(parts)

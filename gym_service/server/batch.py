@@ -10,10 +10,11 @@ from contextlib import ExitStack
 import numpy as np
 
 from gym_service.server import making
+from gym_service.server.adapters.gymnasium import five_values
 from gym_service.server.stacking import stack_for
 from gym_service.values import BadValue
 
-NEXT_STEP, SAME_STEP, DISABLED = "NextStep", "SameStep", "Disabled"
+NEXT_STEP, SAME_STEP, DISABLED = MODES = "NextStep", "SameStep", "Disabled"
 
 
 def make(recipe):
@@ -22,7 +23,11 @@ def make(recipe):
     Raises whatever the simulator raises; the envs that were made before are closed then.
     """
     plan = recipe["batch"]
-    if type(plan["count"]) is not int or plan["count"] < 1 or plan["autoreset_mode"] not in Batch.STEPS:
+    if (
+        type(plan["count"]) is not int
+        or plan["count"] < 1
+        or plan["autoreset_mode"] not in (NEXT_STEP, SAME_STEP, DISABLED)
+    ):
         raise BadValue("not a batch: %r" % (plan,))
     with ExitStack() as undo:
         adapters = []
@@ -43,12 +48,13 @@ class Batch:
         self.graph_class = adapters[0].graph_class
         self._adapters = adapters
         self._at = 0  # the env that is under way, for errors
-        self._step_one = self.STEPS[autoreset_mode].__get__(self)
+        self._mode = autoreset_mode
+        self._steps = [adapter.env.step for adapter in adapters]
         self._observations = [None] * self.count
         self._rewards = np.zeros(self.count, np.float64)
         self._terminations = np.zeros(self.count, np.bool_)
         self._truncations = np.zeros(self.count, np.bool_)
-        self._ended = [False] * self.count  # whose episode is over
+        self._ended = [False] * self.count  # whose episode is over, and who has not begun the next one by itself
         self._infos = []
         self._stack = None
 
@@ -70,8 +76,12 @@ class Batch:
         self._stack = stack_for(description["observation_space"], self.count)
         return description
 
-    def stacked(self, observations):
-        """The observations as one, in arrays (count, …) that the next call overwrites; None where they do not fit."""
+    def stacked(self, observations, offers):
+        """The observations as one, in arrays (count, …) that the next call overwrites; None where they do not fit.
+
+        Large leaves are written where ``offers``, memory for all envs of the vector env, has the rows of these.
+        """
+        self._stack.place(iter(offers) if offers else None, self.first_index)
         return self._stack.value if self._stack.fill(observations) else None
 
     def reset(self, seeds, options, mask):
@@ -90,11 +100,16 @@ class Batch:
         if len(actions) != self.count:
             raise BadValue("%d actions for %d envs" % (len(actions), self.count))
         self._infos = []
+        ended, step_one = self._ended, self._step_one
         for index, action in enumerate(actions):
             self._at = index
-            self._step_one(index, action)
-        # Only now: where an env has raised, those before it are reset once more, as they are in SyncVectorEnv.
-        self._ended = np.logical_or(self._terminations, self._truncations).tolist()
+            if ended[index]:
+                self._begin_next(index)
+            else:
+                step_one(index, action)
+        if self._mode != SAME_STEP:
+            # Only now: where an env has raised, those before it are reset once more, as they are in SyncVectorEnv.
+            self._ended = np.logical_or(self._terminations, self._truncations).tolist()
         return self._result()
 
     def render(self):
@@ -135,7 +150,7 @@ class Batch:
         self._observations[index], info = self._adapters[index].reset(seed, options)
         self._note(index, info)
 
-    def _step_simply(self, index, action):
+    def _step_one(self, index, action):
         # Into their places one by one, like SyncVectorEnv: a reward that is no number leaves what stands before it.
         (
             self._observations[index],
@@ -143,32 +158,21 @@ class Batch:
             self._terminations[index],
             self._truncations[index],
             info,
-        ) = self._adapters[index].step(action)
-        return info
-
-    def _step_or_reset(self, index, action):
-        if self._ended[index]:
-            self._reset_one(index)
-            self._rewards[index] = 0.0
-            self._terminations[index] = self._truncations[index] = False
-        else:
-            self._note(index, self._step_simply(index, action))
-
-    def _step_and_reset(self, index, action):
-        info = self._step_simply(index, action)
-        if self._terminations[index] or self._truncations[index]:
+        ) = five_values(self._steps[index](action))
+        if self._mode == SAME_STEP and (self._terminations[index] or self._truncations[index]):
             self._infos.append((index, {"final_obs": self._observations[index], "final_info": info}))
             self._reset_one(index)
-        else:
-            self._note(index, info)
+        elif info or type(info) is not dict:
+            self._infos.append((index, info))
 
-    def _step_unless_ended(self, index, action):
-        if self._ended[index]:
+    def _begin_next(self, index):
+        """In place of a step, where the last one has ended the episode."""
+        if self._mode == DISABLED:
             raise AssertionError("its episode is over, and with autoreset disabled only a reset() begins another")
-        self._note(index, self._step_simply(index, action))
+        self._reset_one(index)
+        self._rewards[index] = 0.0
+        self._terminations[index] = self._truncations[index] = False
 
     def _note(self, index, info):
         if info or type(info) is not dict:
             self._infos.append((index, info))
-
-    STEPS = {NEXT_STEP: _step_or_reset, SAME_STEP: _step_and_reset, DISABLED: _step_unless_ended}  # noqa: RUF012

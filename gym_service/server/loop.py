@@ -79,7 +79,7 @@ class Server:
 
     def answer(self, frame):
         """Carry out one call and send its one answer, an ERROR where it failed. The env stays usable after that."""
-        self._call_id = frame.call_id
+        self._call_id, self._offers = frame.call_id, frame.offers
         try:
             if frame.kind not in messages.LEGAL[self.state]:
                 raise messages.Illegal(frame.kind, self.state)
@@ -178,8 +178,9 @@ class Server:
         return self._batch(self._adapter.step(rows(actions, self._adapter.count)))
 
     def _batch(self, result):
-        stacked = self._adapter.stacked(result[0]) if self._layout else None
-        return messages.encode_batch(self._layout, stacked, result, self._adapter.first_index)
+        offers = self._offers
+        stacked = self._adapter.stacked(result[0], offers) if self._layout else None
+        return messages.encode_batch(self._layout, stacked, result, self._adapter.first_index, bool(offers))
 
     def _get(self, fields):
         name = fields.take()

@@ -10,6 +10,7 @@ from collections import OrderedDict
 import numpy as np
 
 from gym_service.layout import batched
+from gym_service.values import LARGE_BYTES, BadValue
 
 
 def stack_for(space, count):
@@ -18,26 +19,45 @@ def stack_for(space, count):
     return make(space, count) if make else None
 
 
-class _Arrays:
-    def __init__(self, space, count):
-        self.dtype, self.shape = np.dtype(space["dtype"]), tuple(space["shape"])
-        self.value = np.zeros(batched(space, count)["shape"], self.dtype)
+class _Leaf:
+    """An array (count, …): memory of its own, or for one call rows in memory that was offered."""
 
+    def __init__(self, space, count):
+        space = batched(space, count)
+        self.dtype, self.shape = np.dtype(space["dtype"]), tuple(space["shape"])
+        self._own = self.value = np.zeros(self.shape, self.dtype)
+
+    def place(self, offers, first):
+        """Take the next offer from row ``first`` on, if there are offers and the leaf is one that they are for."""
+        self.value = self._own
+        if offers is None or self._own.nbytes < LARGE_BYTES:
+            return
+        offer = next(offers, b"")
+        start = first * (self._own.nbytes // self.shape[0])
+        if len(offer) - start < self._own.nbytes:
+            raise BadValue("%d bytes were offered for %d from byte %d on" % (len(offer), self._own.nbytes, start))
+        self.value = np.ndarray(self.shape, self.dtype, offer, start)
+
+
+class _Arrays(_Leaf):
     def fill(self, values):
         """Put each value into its row; returns whether all fitted."""
-        dtype, shape, rows = self.dtype, self.shape, self.value
-        for index, value in enumerate(values):
+        dtype, shape, rows = self.dtype, self.shape[1:], self.value
+        for value in values:
             if type(value) is not np.ndarray or value.dtype != dtype or value.shape != shape:
                 return False
-            rows[index] = value
+        if shape and rows.size:
+            np.concatenate(values, out=rows.reshape((-1, *shape[1:])))
+        else:
+            rows[...] = values
         return True
 
 
-class _Integers:
+class _Integers(_Leaf):
     def __init__(self, space, count):
-        self.value = np.zeros(count, np.dtype(space["dtype"]))
-        self.type = self.value.dtype.type
-        limits = np.iinfo(self.value.dtype)
+        super().__init__(space, count)
+        self.type = self.dtype.type
+        limits = np.iinfo(self.dtype)
         self.low, self.high = int(limits.min), int(limits.max)
 
     def fill(self, values):
@@ -52,7 +72,14 @@ class _Integers:
 class _Tuples:
     def __init__(self, space, count):
         self.parts = [stack_for(part, count) for part in space["spaces"]]
-        self.value = tuple(part.value for part in self.parts if part)
+
+    @property
+    def value(self):
+        return tuple([part.value for part in self.parts])
+
+    def place(self, offers, first):
+        for part in self.parts:
+            part.place(offers, first)
 
     def fill(self, values):
         length = len(self.parts)
@@ -64,7 +91,14 @@ class _Tuples:
 class _Dicts:
     def __init__(self, space, count):
         self.parts = {key: stack_for(part, count) for key, part in space["spaces"]}
-        self.value = {key: part.value for key, part in self.parts.items() if part}
+
+    @property
+    def value(self):
+        return {key: part.value for key, part in self.parts.items()}
+
+    def place(self, offers, first):
+        for part in self.parts.values():
+            part.place(offers, first)
 
     def fill(self, values):
         # In any order: a batched Dict has the order of its space.

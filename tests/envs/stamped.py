@@ -47,7 +47,7 @@ class StampedEnv(gym.Env):
         value = self.stamp % 251
         return {
             "top": np.full(self.shape, value, np.uint8),
-            "wrist": np.full((self.shape[0] // 2,) + self.shape[1:], value, np.uint8)[::-1],
+            "wrist": np.full((self.shape[0] // 2, *self.shape[1:]), value, np.uint8)[::-1],
             "state": np.full(14, self.stamp, np.float64),
         }
 
