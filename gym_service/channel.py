@@ -12,6 +12,7 @@ import select
 import socket
 import time
 
+from gym_service.patience import Patience
 from gym_service.wire import Decoder, frame_bytes
 
 # POSIX promises at least 16 pieces in one gathered write; Linux and macOS take 1,024.
@@ -19,14 +20,6 @@ MAX_PIECES = 1024
 SKIPPED_BYTES = 32768
 # The kernel counts a wait in milliseconds, in 31 bits: 24 days. A longer timeout ends as if it were this long.
 LONGEST_WAIT_S = 2e6
-# Waking a process that sleeps costs 10 to 60 us, a multiple of a light step. So a reader looks at its stream again and
-# again before it sleeps on it: long enough for the other side to wake up once, from where on both are awake. Between
-# two looks it offers its processor to others, of which the one that is waited for may be one.
-LOOK_S = 200e-6
-# But only while waits are usually shorter than this: of a longer one the waking is a small part, and the processor may
-# be wanted elsewhere. The usual wait is a running mean, in which a new one counts an eighth, and as COUNTED_S at most:
-# one that is out of the ordinary changes little, four of them much.
-WORTH_LOOKING_S, COUNTED_S, WEIGHT = 500e-6, 1e-3, 0.125
 
 
 class ChannelClosed(Exception):
@@ -138,7 +131,7 @@ class _SocketStream:
     def __init__(self, sock):
         self._socket = sock
         self._receive = sock.recv_into
-        self._usual_wait_s = 0.0
+        self._patience = Patience()
         self._readable, self._writable = select.poll(), select.poll()
         self._readable.register(sock, select.POLLIN)
         self._writable.register(sock, select.POLLOUT)
@@ -146,22 +139,19 @@ class _SocketStream:
 
     def read_into(self, buffer, deadline):
         begun = time.perf_counter()
-        usual_s = self._usual_wait_s
+        patience = self._patience
         try:
-            if usual_s < WORTH_LOOKING_S:
-                size = self._look(buffer, begun + max(LOOK_S, 2 * usual_s))
-            else:
-                size = self._attempt(buffer)
+            size = self._look(buffer, begun + patience.look_s) if patience.looks else self._attempt(buffer)
             while size is None:
                 self._wait(self._readable, deadline)
                 size = self._attempt(buffer)
         except OSError as error:
             raise ChannelClosed("reading failed: %s" % error, False) from error
-        self._usual_wait_s = usual_s + (min(time.perf_counter() - begun, COUNTED_S) - usual_s) * WEIGHT
+        patience.note(time.perf_counter() - begun)
         return size
 
     def _look(self, buffer, until):
-        """What comes before ``until``; None if that is nothing."""
+        """What comes before ``until``; None if that is nothing. Between two looks others may run."""
         receive, now = self._receive, time.perf_counter
         while True:
             try:

@@ -1,0 +1,63 @@
+"""How to wait for the other side: to look at the stream again and again, or to sleep on it.
+
+Knows how long waits took, one way and the other. Never knows a stream. Python 3.6 and up; runs on both sides.
+
+Where processors idle, waking a process that sleeps costs 10 to 60 us, a multiple of a light step, and looking saves it.
+Where every processor is busy, the two sides take turns on one of them, waking is cheap, and who looks only keeps the
+other from running. No rule tells the two apart, so it is tried: now and then a few waits are done the other way, and
+the way that took less time goes on.
+"""
+
+# A look lasts at least so long: the other side can wake up once meanwhile, and from then on both are awake.
+LOOK_S = 200e-6
+# Of a wait that is usually longer than this the waking is a small part, and the processor may be wanted elsewhere.
+WORTH_LOOKING_S = 500e-6
+# What a single wait counts at most, as a multiple of the usual one, and what it counts for in the running mean.
+COUNTED, WEIGHT = 4.0, 1 / 16
+# What is taken to be usual before anything is known.
+FIRST_S = 50e-6
+# So many waits between two trials, and so many in a trial: tried wrongly, they cost 1 or 2 per cent.
+USUAL_WAITS, TRIAL_WAITS = 1000, 8
+# The other way must have taken less than this part of the usual wait. Sleeping must have been much better, as it is
+# where both sides share a processor: that much is no accident on a machine that others slow down, too.
+LOOK_BETTER, SLEEP_BETTER = 0.95, 0.75
+
+
+class Patience:
+    """Says whether to look, and learns from how long that took."""
+
+    def __init__(self):
+        self.looks = True  # whether to look during the wait that comes
+        self.look_s = LOOK_S  # and for how long
+        self._usual_s = FIRST_S
+        self._trial_s = 0.0
+        self._is_trial = False
+        self._left = USUAL_WAITS
+
+    def note(self, wait_s):
+        """Take note of how long a wait took."""
+        self._left -= 1
+        if self._is_trial:
+            self._trial_s += min(wait_s, COUNTED * self._usual_s) / TRIAL_WAITS
+            if not self._left:
+                self._end_trial()
+            return
+        usual_s = self._usual_s
+        counted_s = COUNTED * usual_s if wait_s > COUNTED * usual_s else wait_s
+        self._usual_s = usual_s = usual_s + (counted_s - usual_s) * WEIGHT
+        if usual_s > WORTH_LOOKING_S:
+            self.looks = False
+        elif self._left <= 0:
+            self._begin_trial()
+        self.look_s = 2 * usual_s if 2 * usual_s > LOOK_S else LOOK_S
+
+    def _begin_trial(self):
+        self._is_trial, self._trial_s, self._left = True, 0.0, TRIAL_WAITS
+        self.looks = not self.looks
+
+    def _end_trial(self):
+        if self._trial_s < (LOOK_BETTER if self.looks else SLEEP_BETTER) * self._usual_s:
+            self._usual_s = self._trial_s
+        else:
+            self.looks = not self.looks
+        self._is_trial, self._left = False, USUAL_WAITS
