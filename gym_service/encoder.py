@@ -26,17 +26,31 @@ _float64 = struct.Struct("<d")
 _complex = struct.Struct("<dd")
 
 
-class Encoder:
-    """Collects one message's values: ``head`` (bytearray) and ``buffers`` (large arrays, as they are).
+class Packed:
+    """What a layout has packed: ``head`` (bytearray) and ``buffers`` (large arrays, as they are).
 
     The arrays are not copied: send them before they change.
     """
 
-    offers = ()  # type: tuple  # of shared memory, for the answer; see arena.py
+    replaced = ()  # see Encoder
+    largest = (0, "$")
 
     def __init__(self):
         self.head = bytearray()
         self.buffers = []
+        self.offers = ()  # of shared memory, for the answer; see arena.py
+
+    @property
+    def size_bytes(self):
+        """All that the message will hold, headers aside."""
+        return len(self.head) + sum([array.nbytes for array in self.buffers]) if self.buffers else len(self.head)
+
+
+class Encoder(Packed):
+    """Collects one message's values."""
+
+    def __init__(self):
+        super().__init__()
         self.replaced = []  # (path, type name) of each value that became an Opaque
         self.largest = (0, "$")  # (size, path) of the largest array, text or run of small values: for the bound's error
         self._path = []
@@ -54,11 +68,6 @@ class Encoder:
         if size > 2 * self.largest[0]:  # many small ones: no single one is to blame
             self.largest = (size, root)
         return self
-
-    @property
-    def size_bytes(self):
-        """All that the message will hold, headers aside."""
-        return len(self.head) + sum([array.nbytes for array in self.buffers])
 
     def _put(self, value):
         put = _PUT.get(type(value))

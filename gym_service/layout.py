@@ -69,14 +69,12 @@ class Layout:
 
     def __init__(self, node, plan):
         self._node = node
+        # Append a value to head and buffers; whether it fitted. Where it did not, head and buffers are spoilt.
+        self.pack = node.pack
         self.head_bytes = plan.head_bytes
         self.buffer_bytes = tuple(plan.buffer_bytes)
         self.buffer_count = len(plan.buffer_bytes)
         self.size_bytes = plan.head_bytes + sum(plan.buffer_bytes)
-
-    def pack(self, value, head, buffers):
-        """Append the value; returns whether it fitted. Where it did not, ``head`` and ``buffers`` are spoilt."""
-        return self._node.pack(value, head, buffers)
 
     def unpack(self, head, start, buffers):
         """The value whose bytes begin at ``start`` of the head. Its arrays are new, or are the buffers themselves."""

@@ -37,7 +37,7 @@ import struct
 
 import numpy as np
 
-from gym_service.encoder import Encoder
+from gym_service.encoder import Encoder, Packed
 from gym_service.reader import Reader
 from gym_service.values import BadValue
 
@@ -83,6 +83,7 @@ class Illegal(Exception):
 
 
 _REWARD_AND_FLAGS = struct.Struct("<dB")
+_BESIDE_BYTES = _REWARD_AND_FLAGS.size
 _TERMINATED, _TRUNCATED, _NUMPY_TERMINATED, _NUMPY_TRUNCATED, _NUMPY_REWARD, _INFO = (1 << bit for bit in range(6))
 _NUMPY = _NUMPY_TERMINATED | _NUMPY_TRUNCATED | _NUMPY_REWARD
 _TERMINATED_FLAGS = {bool: 0, np.bool_: _NUMPY_TERMINATED}
@@ -121,8 +122,10 @@ def pack_step(layout, result):
         flags |= _TERMINATED
     if truncated:
         flags |= _TRUNCATED
-    encoder = Encoder()
-    if type(info) is not dict or info:
+    if type(info) is dict and not info:
+        encoder = Packed()
+    else:
+        encoder = Encoder()
         flags |= _INFO
     encoder.head += _REWARD_AND_FLAGS.pack(reward, flags)
     if not layout.pack(observation, encoder.head, encoder.buffers):
@@ -134,19 +137,21 @@ def pack_step(layout, result):
 
 def unpack_step(layout, head, buffers, graph):
     """The result that ``pack_step`` packed. Raises BadValue where the bytes are none."""
-    if len(head) < _REWARD_AND_FLAGS.size:
+    if len(head) < _BESIDE_BYTES:
         raise BadValue("a step's result of %d bytes" % len(head))
     reward, flags = _REWARD_AND_FLAGS.unpack_from(head)
+    observation = layout.unpack(head, _BESIDE_BYTES, buffers)
+    end = _BESIDE_BYTES + layout.head_bytes
+    if not flags & _INFO and (len(head) != end or len(buffers) != layout.buffer_count):
+        raise BadValue("%d bytes and %d buffers are not one step's result" % (len(head), len(buffers)))
+    if not flags:  # most steps
+        return observation, reward, False, False, {}
     terminated, truncated = flags & _TERMINATED != 0, flags & _TRUNCATED != 0
     if flags & _NUMPY:
         terminated = np.bool_(terminated) if flags & _NUMPY_TERMINATED else terminated
         truncated = np.bool_(truncated) if flags & _NUMPY_TRUNCATED else truncated
         reward = np.float64(reward) if flags & _NUMPY_REWARD else reward
-    observation = layout.unpack(head, _REWARD_AND_FLAGS.size, buffers)
-    end = _REWARD_AND_FLAGS.size + layout.head_bytes
     if not flags & _INFO:
-        if len(head) != end or len(buffers) != layout.buffer_count:
-            raise BadValue("%d bytes and %d buffers are not one step's result" % (len(head), len(buffers)))
         return observation, reward, terminated, truncated, {}
     rest = Reader(head, buffers[layout.buffer_count :], graph, end)
     info = rest.take()

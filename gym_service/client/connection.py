@@ -21,7 +21,7 @@ from gymnasium.spaces import GraphInstance
 from gym_service import messages
 from gym_service.arena import Arena
 from gym_service.channel import Channel, ChannelClosed, ChannelTimeout
-from gym_service.encoder import Encoder
+from gym_service.encoder import Packed
 from gym_service.errors import (
     CallTimeout,
     CannotCross,
@@ -91,7 +91,7 @@ class Connection:
         self._closed_by = ""  # empty while it is open
         self.failure = ""  # what closed it, where that was no close()
 
-    def call(self, kind: int, arguments: Encoder, timeout_s: float, read: Callable[[Frame], T]) -> T:
+    def call(self, kind: int, arguments: Packed, timeout_s: float, read: Callable[[Frame], T]) -> T:
         """Make one call and read its reply.
 
         Blocks until the reply is there, at most ``timeout_s`` seconds (``math.inf``: no limit), besides waiting for
@@ -126,7 +126,7 @@ class Connection:
                 self._fail(error)
             self._end_turn()
 
-    def begin(self, kind: int, arguments: Encoder, timeout_s: float) -> None:
+    def begin(self, kind: int, arguments: Packed, timeout_s: float) -> None:
         """The first half of ``call``: send it. Until ``finish`` has read its answer, other threads' calls wait.
 
         Blocks and raises as ``call``, and AlreadyPendingCallError where this thread has begun one already.
@@ -150,7 +150,9 @@ class Connection:
         if not (self._pending and self._is_mine()):
             raise NoAsyncCallError("nothing has begun whose answer could be waited for", "step_wait")
         try:
-            result = self._answer(read)
+            frame = self._channel.receive(self._deadline)
+            at_once = frame.kind == messages.STEPPED and frame.call_id == self._call_id
+            result = read(frame) if at_once else self._answer(read, frame)
         except BaseException as error:
             self._end_with(error)
             raise
@@ -220,10 +222,10 @@ class Connection:
         if self._warned:
             _warn(self._warned)
 
-    def _answer(self, read: Callable[[Frame], T]) -> T:
+    def _answer(self, read: Callable[[Frame], T], frame: Frame) -> T:
+        """The result, which is in this frame or in one that comes after."""
         parts: list[Any] = []
         while True:
-            frame = self._channel.receive(self._deadline)
             if frame.call_id != self._call_id:
                 raise BadFrame(f"an answer to call {frame.call_id} came where call {self._call_id} was asked")
             if frame.kind in _RESULTS:
@@ -238,12 +240,13 @@ class Connection:
                 raise _remote_error(*fields(frame, 5))
             else:
                 raise BadFrame(f"an answer of unknown kind {frame.kind}")
+            frame = self._channel.receive(self._deadline)
 
     def _ask_to_close(self) -> None:
         try:
             self._call_id = (self._call_id + 1) & 0xFFFFFFFF
             self._channel.send_frame(messages.CLOSE, self._call_id, b"", deadline=self._deadline)
-            self._answer(lambda frame: None)
+            self._answer(lambda frame: None, self._channel.receive(self._deadline))
         except (ChannelClosed, ChannelTimeout, BadFrame, BadValue):
             pass  # it is being closed anyhow; whether the server ends is the peer's to see to
         except EnvError as error:
@@ -324,7 +327,7 @@ def _block(title: str, text: str) -> str:
     return f"\n  {title}:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
 
 
-def _too_large(arguments: Encoder, bound_bytes: int) -> CannotCross:
+def _too_large(arguments: Packed, bound_bytes: int) -> CannotCross:
     size, path = arguments.largest
     text = f"{path} holds {size} bytes; a call may hold {bound_bytes} and this one holds {arguments.size_bytes}"
     return CannotCross(text, path=path, type_name="")

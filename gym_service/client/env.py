@@ -20,7 +20,7 @@ from gym_service import messages
 from gym_service.client.connection import Connection, fields, one
 from gym_service.client.restarts import Restarts
 from gym_service.client.spaces import space_from
-from gym_service.encoder import Encoder
+from gym_service.encoder import Encoder, Packed
 from gym_service.errors import AttributeCannotCross, CannotCross, ProtocolError
 from gym_service.layout import compile_layout
 from gym_service.values import BadValue, CannotEncode
@@ -154,10 +154,10 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
         Raises AlreadyPendingCallError where one has begun already; any other call meanwhile is refused likewise.
         """
-        arguments = Encoder()
+        packed = Packed()
         layout = self._action_layout
-        if layout is not None and layout.pack(action, arguments.head, arguments.buffers):
-            self._connection.begin(messages.STEP_PACKED, arguments, self._limits_s["step"])
+        if layout is not None and layout.pack(action, packed.head, packed.buffers):
+            self._connection.begin(messages.STEP_PACKED, packed, self._limits_s["step"])
         else:
             self._connection.begin(messages.STEP, encode(("$.action", action)), self._limits_s["step"])
 

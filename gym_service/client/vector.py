@@ -22,7 +22,7 @@ from gym_service.client.connection import Connection, one
 from gym_service.client.env import Timeouts, encode, limits_of
 from gym_service.client.spaces import space_from
 from gym_service.client.workers import Workers
-from gym_service.encoder import Encoder
+from gym_service.encoder import Encoder, Packed
 from gym_service.errors import ProtocolError
 from gym_service.layout import Layout, compile_layout, rows
 from gym_service.values import LARGE_BYTES, BadValue
@@ -217,7 +217,7 @@ class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             raise ValueError(f"options['reset_mask'] must have shape ({self.num_envs},) and a True in it, not {mask!r}")
         return mask.tolist()
 
-    def _packed(self, actions: Any) -> list[tuple[int, Encoder]] | None:
+    def _packed(self, actions: Any) -> list[tuple[int, Packed]] | None:
         """The calls of a step whose actions fit the layouts; None where they do not."""
         calls = []
         for share, layout in zip(self._shares, self._action_layouts, strict=True):
@@ -226,13 +226,13 @@ class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             if share.stop == self.num_envs:
                 share = slice(share.start, None)  # so that too many actions do not fit
             part = actions if len(self._shares) == 1 else _part(actions, share)
-            arguments = Encoder()
-            if not layout.pack(part, arguments.head, arguments.buffers):
+            packed = Packed()
+            if not layout.pack(part, packed.head, packed.buffers):
                 return None
-            calls.append((messages.VEC_STEP_PACKED, arguments))
+            calls.append((messages.VEC_STEP_PACKED, packed))
         return calls
 
-    def _listed(self, actions: Any) -> list[tuple[int, Encoder]]:
+    def _listed(self, actions: Any) -> list[tuple[int, Packed]]:
         each = list(iterate(self.action_space, actions))
         if len(each) != self.num_envs:
             raise ValueError(f"{len(each)} actions for {self.num_envs} sub-environments")
@@ -257,7 +257,7 @@ class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         rewards, terminations, truncations = (np.concatenate([part[at] for part in found]) for at in (1, 2, 3))
         return joined, rewards, terminations, truncations, infos
 
-    def _begin(self, calls: Sequence[tuple[int, Encoder]]) -> None:
+    def _begin(self, calls: Sequence[tuple[int, Packed]]) -> None:
         """Begin a call that is answered by a batch, and offer the workers one place for the large leaves of it."""
         self._offers = self._batches.offer([size * self.num_envs for size in self._row_bytes])
         entries = self._batches.forgotten()
@@ -276,7 +276,7 @@ class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             reads.append(partial(read, placed=[part[share.start * size : share.stop * size] for part, size in sized]))
         return reads
 
-    def _gathered(self, calls: Sequence[tuple[int, Encoder]]) -> tuple[Any, ...]:
+    def _gathered(self, calls: Sequence[tuple[int, Packed]]) -> tuple[Any, ...]:
         found = self._workers.call(calls, one)
         return tuple(value for part in found for value in part)
 

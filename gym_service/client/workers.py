@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from gym_service import messages
 from gym_service.client.connection import Connection
-from gym_service.encoder import Encoder
+from gym_service.encoder import Packed
 from gym_service.wire import Frame
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ class Workers:
         self._connections = connections
         self._limits_s = limits_s
 
-    def begin(self, calls: Sequence[tuple[int, Encoder]]) -> None:
+    def begin(self, calls: Sequence[tuple[int, Packed]]) -> None:
         """Send each worker its call. Blocks and raises as ``Connection.begin``; then nothing is under way."""
         begun: list[Connection] = []
         try:
@@ -44,7 +44,7 @@ class Workers:
             raise errors[0]
         return answers
 
-    def call(self, calls: Sequence[tuple[int, Encoder]], read: Callable[[Frame], T]) -> list[T]:
+    def call(self, calls: Sequence[tuple[int, Packed]], read: Callable[[Frame], T]) -> list[T]:
         """``begin`` and ``finish``."""
         self.begin(calls)
         return self.finish([read] * len(calls))

@@ -63,27 +63,27 @@ class Server:
         self._calls = {
             messages.MAKE: self._make,
             messages.RESET: self._reset,
-            messages.STEP: self._step,
+            messages.STEP: lambda frame: self._stepped(self._adapter.step(self._reader(frame).take())),
             messages.STEP_PACKED: self._step_packed,
             messages.RENDER: self._render,
             messages.GET: self._get,
-            messages.SET: lambda fields: self._result(self._adapter.set(*_take(fields, 3))),
-            messages.HAS: lambda fields: self._result(self._adapter.has(fields.take())),
-            messages.CALL: lambda fields: self._result(self._adapter.call(*_take(fields, 3))),
+            messages.SET: lambda frame: self._result(self._adapter.set(*self._take(frame, 3))),
+            messages.HAS: lambda frame: self._result(self._adapter.has(*self._take(frame, 1))),
+            messages.CALL: lambda frame: self._result(self._adapter.call(*self._take(frame, 3))),
             messages.CALL_FUNCTION: self._call_function,
             messages.CLOSE: self._close,
-            messages.VEC_RESET: lambda fields: self._batch(self._adapter.reset(*_take(fields, 3))),
-            messages.VEC_STEP: lambda fields: self._batch(self._adapter.step(fields.take())),
+            messages.VEC_RESET: lambda frame: self._batch(frame, self._adapter.reset(*self._take(frame, 3))),
+            messages.VEC_STEP: lambda frame: self._batch(frame, self._adapter.step(*self._take(frame, 1))),
             messages.VEC_STEP_PACKED: self._vec_step_packed,
         }
 
     def answer(self, frame):
         """Carry out one call and send its one answer, an ERROR where it failed. The env stays usable after that."""
-        self._call_id, self._offers = frame.call_id, frame.offers
+        self._call_id = frame.call_id
         try:
             if frame.kind not in messages.LEGAL[self.state]:
                 raise messages.Illegal(frame.kind, self.state)
-            kind, encoder = self._calls[frame.kind](self._fields(frame))
+            kind, encoder = self._calls[frame.kind](frame)
             self._check_bound(encoder)
         except (SystemExit, KeyboardInterrupt):
             traceback.print_exc()  # it ends this process, and by itself it would not say where it came from
@@ -121,10 +121,12 @@ class Server:
         self.leave_if_forked()
         self._channel.send_frame(kind, self._call_id, encoder.head, encoder.buffers)
 
-    def _fields(self, frame):
-        if frame.kind in (messages.STEP_PACKED, messages.VEC_STEP_PACKED):
-            return frame
+    def _reader(self, frame):
         return Reader(frame.head, frame.buffers, self._adapter.graph_class if self._adapter else None)
+
+    def _take(self, frame, count):
+        reader = self._reader(frame)
+        return [reader.take() for _ in range(count)]
 
     def _take_warnings(self, encoder):
         for path, type_name in encoder.replaced:
@@ -142,8 +144,8 @@ class Server:
             reason = "%d bytes; the whole answer holds %d and may hold %d"
             raise CannotEncode(path, "value", reason % (size, encoder.size_bytes, self._bound_bytes))
 
-    def _make(self, fields):
-        recipe = fields.take()
+    def _make(self, frame):
+        recipe = self._reader(frame).take()
         if not self._allow_import:
             making.refuse_imports(recipe)
         adapter = batch.make(recipe) if "batch" in recipe else making.make(recipe)
@@ -157,12 +159,9 @@ class Server:
         self.state = messages.MADE if adapter.count is None else messages.BATCHED
         return messages.RESULT, Encoder().add(description, "$", opaque=True)
 
-    def _reset(self, fields):
-        observation, info = self._adapter.reset(*_take(fields, 2))
+    def _reset(self, frame):
+        observation, info = self._adapter.reset(*self._take(frame, 2))
         return messages.RESULT, Encoder().add(observation, "$.observation").add(info, "$.info", opaque=True)
-
-    def _step(self, fields):
-        return self._stepped(self._adapter.step(fields.take()))
 
     def _step_packed(self, frame):
         return self._stepped(self._adapter.step(messages.unpack_action(self._action_layout, frame.head, frame.buffers)))
@@ -175,18 +174,18 @@ class Server:
 
     def _vec_step_packed(self, frame):
         actions = messages.unpack_action(self._action_layout, frame.head, frame.buffers)
-        return self._batch(self._adapter.step(rows(actions, self._adapter.count)))
+        return self._batch(frame, self._adapter.step(rows(actions, self._adapter.count)))
 
-    def _batch(self, result):
-        offers = self._offers
+    def _batch(self, frame, result):
+        offers = frame.offers
         stacked = self._adapter.stacked(result[0], offers) if self._layout else None
         return messages.encode_batch(self._layout, stacked, result, self._adapter.first_index, bool(offers))
 
-    def _get(self, fields):
-        name = fields.take()
+    def _get(self, frame):
+        name = self._reader(frame).take()
         return messages.RESULT, Encoder().add(self._adapter.get(name), "$.%s" % name)
 
-    def _render(self, fields):
+    def _render(self, frame):
         frames = self._adapter.render()
         if type(frames) is not list:
             return self._result(frames)
@@ -199,13 +198,13 @@ class Server:
         root = "$.result[%d:%d]" % (sent, len(frames)) if sent else "$.result"
         return messages.RESULT, Encoder().add(parts[-1], root)
 
-    def _call_function(self, fields):
-        function, args, kwargs = _take(fields, 3)
+    def _call_function(self, frame):
+        function, args, kwargs = self._take(frame, 3)
         if not self._allow_import:
             raise making.NotAllowed("a function named or sent by a client")
         return self._result(making.named(function)(self._adapter.env, *args, **kwargs))
 
-    def _close(self, fields):
+    def _close(self, frame):
         self.state = messages.CLOSED
         self.close()
         return self._result(None)
@@ -225,7 +224,3 @@ def in_parts(frames):
             size = getattr(frame, "nbytes", 0)
         parts[-1].append(frame)
     return parts
-
-
-def _take(fields, count):
-    return [fields.take() for _ in range(count)]
