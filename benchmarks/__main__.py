@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks import criteria, memory, plot, profile, record, running, tables
 from benchmarks.workloads import WORKLOADS
+from gym_service.errors import GymServiceError
 
 MEMORY, PROFILE = "memory", "profile"
 # Where nobody says how wide the screen is.
@@ -38,6 +39,16 @@ examples:
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line ``words`` and return its exit code: 0 whatever the figures say."""
     arguments = _parser().parse_args(words)
+    try:
+        return _obey(arguments)
+    except (GymServiceError, running.Different) as error:
+        print(f"project.py bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _obey(arguments: argparse.Namespace) -> int:
     console = Console()
     if not console.is_terminal:
         console.width = FILE_WIDTH
@@ -103,12 +114,18 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="workload", type=_name, help="which; default: all")
-    parser.add_argument("--blocks", type=int, default=criteria.LEAST_BLOCKS, help="of each contender (default 30)")
+    parser.add_argument("--blocks", type=_positive, default=criteria.LEAST_BLOCKS, help="of each (default 30)")
     parser.add_argument("--block-ms", type=float, default=50.0, help="how long a block is (default 50); 0: one call")
-    parser.add_argument("--steps", type=int, default=memory.STEPS, help=f"of {MEMORY} (default 1,000,000)")
+    parser.add_argument("--steps", type=_positive, default=memory.STEPS, help=f"of {MEMORY} (default 1,000,000)")
     parser.add_argument("--outputs", type=Path, default=record.OUTPUTS, help="a folder (default ./outputs)")
     parser.add_argument("--show", action="store_true", help="run nothing; show the newest record")
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
+    return int(text)
 
 
 def _name(text: str) -> str:

@@ -71,7 +71,9 @@ def _table(side: str, samples: Samples, step_us: float) -> Table:
     table.add_column("share", justify="right")
     table.add_column("in", no_wrap=True)
     total = sum(samples.values()) or 1
-    for (file, line, function), count in sorted(samples.items(), key=lambda item: -item[1]):
-        if count / total >= LEAST_SHARE:
-            table.add_row(f"{count / total * step_us:.1f}", f"{count / total:.0%}", f"{file}:{line} {function}")
+    shown = {place: count for place, count in samples.items() if count / total >= LEAST_SHARE}
+    for (file, line, function), count in sorted(shown.items(), key=lambda item: -item[1]):
+        table.add_row(f"{count / total * step_us:.1f}", f"{count / total:.0%}", f"{file}:{line} {function}")
+    rest = (total - sum(shown.values())) / total
+    table.add_row(f"{rest * step_us:.1f}", f"{rest:.0%}", f"{len(samples) - len(shown)} others")
     return table

@@ -6,6 +6,7 @@ Knows JSON and this machine's names. Never knows how anything is shown. Python 3
 import json
 import os
 import platform
+import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -96,7 +97,18 @@ def machine() -> dict[str, str]:
         "load": " ".join(f"{load:.1f}" for load in os.getloadavg()),
         "Python": platform.python_version(),
         **{name: version(name) for name in ("numpy", "gymnasium", "gym-service")},
+        "commit": _commit(),
     }
+
+
+def _commit() -> str:
+    """What was measured; with a mark where files differ from it."""
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        ran = subprocess.run(command, cwd=OUTPUTS.parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return ran.stdout.strip()
 
 
 def _processor() -> str:

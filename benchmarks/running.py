@@ -56,7 +56,7 @@ def compare(contenders: Mapping[str, Step | Clocked]) -> None:
         first = next(iter(seen), None)
         for name, observation in seen.items():
             if observation != seen[first]:
-                raise Different(f"at call {call}, {name} saw another observation than {first}")
+                raise Different(f"at call {call}, {name} saw another observation than {first}: nothing was timed")
 
 
 def _plain(observation: Any) -> Any:
