@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from benchmarks.criteria import Judged, Verdict
 from benchmarks.record import Found
 from benchmarks.tables import duration
-from benchmarks.workloads import ASYNC, IN_PROCESS, LOOP, MEMCPY, POLLING, SLEEPING
+from benchmarks.workloads import ASYNC, IN_PROCESS, LOOKING, LOOP, MEMCPY, SLEEPING
 
 WIDTH, MARGIN, COLUMNS = 1800, 50, 2
 PANEL_WIDTH = (WIDTH - 3 * MARGIN) // COLUMNS
@@ -23,7 +23,7 @@ TITLE_HEIGHT, ROW_HEIGHT, PANEL_GAP = 44, 30, 34
 LABEL_WIDTH, VALUE_WIDTH = 235, 105
 INK, FAINT, PAPER = "#1f2933", "#7b8794", "#ffffff"
 OURS, PEER, YARDSTICK, FLOOR, SPREAD = "#1f7a8c", "#c3cbd4", "#8d99a6", "#e4e8ec", "#0b3c49"
-FLOORS = (IN_PROCESS, LOOP, SLEEPING, POLLING, MEMCPY)
+FLOORS = (IN_PROCESS, LOOP, SLEEPING, LOOKING, MEMCPY)
 VERDICT_INKS = {
     Verdict.PASS: "#2f855a",
     Verdict.FALL_SHORT: "#c53030",

@@ -53,8 +53,8 @@ def compare(contenders: Mapping[str, Step | Clocked]) -> None:
     for call in range(COMPARED_CALLS):
         # At once: an env may give the same memory each time.
         seen = {name: _plain(step()) for name, step in steps.items()}
-        first = next(iter(seen), None)
         for name, observation in seen.items():
+            first = next(iter(seen))
             if observation != seen[first]:
                 raise Different(f"at call {call}, {name} saw another observation than {first}: nothing was timed")
 

@@ -21,7 +21,7 @@ STDIO, TCP = "gym-service, stdio", "gym-service, tcp"
 ONE_WORKER, TWO_WORKERS = "gym-service, 1 worker", "gym-service, 2 workers"
 ASYNC, SYNC, SB3 = "AsyncVectorEnv", "SyncVectorEnv", "SB3 SubprocVecEnv"
 PICKLE, IN_PROCESS = "pickles over TCP", "in-process"
-SLEEPING, POLLING, MEMCPY = "64 bytes, sleeping", "64 bytes, polling", "memcpy"
+SLEEPING, LOOKING, MEMCPY = "64 bytes, sleeping", "64 bytes, looking", "memcpy"
 LOOP, BARE = "bare loop", "two bare processes"
 START_BARE, START_GYMNASIUM = "gymnasium imported", "in-process, first reset"
 START_OURS = "gym-service, first reset"
@@ -46,11 +46,11 @@ class Workload:
     # What goes on beside it.
     beside: Callable[[], AbstractContextManager[None]] = nullcontext
     # Contenders that give other observations than the rest at the same call, or none.
-    differ: tuple[str, ...] = (SB3, SLEEPING, POLLING, MEMCPY)
+    differ: tuple[str, ...] = (SB3, SLEEPING, LOOKING, MEMCPY)
 
 
 def cartpole() -> Workload:
-    return Workload("CartPole, one step", _one_env(CARTPOLE), floors=(IN_PROCESS, POLLING))
+    return Workload("CartPole, one step", _one_env(CARTPOLE), floors=(IN_PROCESS, LOOKING))
 
 
 def cartpole_busy() -> Workload:
@@ -149,8 +149,8 @@ def _one_env(simulator: Simulator) -> dict[str, Contender]:
         ASYNC: lambda: contenders.async_one(simulator),
         SB3: lambda: sb3.subproc(simulator),
         PICKLE: lambda: pickle_bridge.bridged(simulator),
-        SLEEPING: lambda: floors.ping_pong(polling=False),
-        POLLING: lambda: floors.ping_pong(polling=True),
+        SLEEPING: lambda: floors.ping_pong("sleeping"),
+        LOOKING: lambda: floors.ping_pong("yielding"),
     }
 
 
@@ -159,7 +159,7 @@ def _frames(title: str, simulator: Simulator, size_bytes: int) -> Workload:
         COPIED: lambda: contenders.remote_copied(simulator),
         MEMCPY: lambda: floors.memcpy(size_bytes),
     }
-    return Workload(title, _one_env(simulator) | more, floors=(IN_PROCESS, POLLING, MEMCPY))
+    return Workload(title, _one_env(simulator) | more, floors=(IN_PROCESS, LOOKING, MEMCPY))
 
 
 def _vector(num_envs: int) -> Workload:

@@ -4,6 +4,7 @@ Knows the package ``benchmarks`` and real processes; never looks at how fast any
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import __main__ as command
-from benchmarks import criteria, memory, profile, record, running, workloads
+from benchmarks import criteria, floors, memory, profile, record, running, workloads
 from benchmarks.criteria import CRITERIA, Criterion, Verdict
 from benchmarks.interleaved import repeated, time_in_turn
 from benchmarks.record import Found, Memory, Record
@@ -100,6 +101,12 @@ def test_a_profile_has_both_sides() -> None:
     assert step_us > 0
     assert any("cartpole.py" in file for file, _, _ in sides["server"])
     assert any("gym_service" in file for file, _, _ in sides["client"])
+
+
+@pytest.mark.parametrize("waiting", sorted(floors.WAITING))
+def test_a_round_trip_comes_back(waiting: str) -> None:
+    with floors.ping_pong(waiting, core=min(os.sched_getaffinity(0))) as ping:
+        assert [ping() for _ in range(3)] == [b"x" * 64] * 3
 
 
 # -- how it is timed ---------------------------------------------------------------------------------------------------
