@@ -94,7 +94,7 @@ def venv(words: Sequence[str]) -> int:
 
 
 def bench(words: Sequence[str]) -> int:
-    return call(prepared(CLIENTS["newest"]), ROOT / "benchmarks/run.py", *words)
+    return call(prepared(CLIENTS["newest"]), "-m", "benchmarks", *words)
 
 
 def verdict(failed: Sequence[str]) -> int:

@@ -1,115 +1,121 @@
-"""The ways to step an env that the benchmarks compare: each a context manager that gives a function to call once.
+"""The ways to step one env, and many at once, that the benchmarks compare.
 
-Knows Gymnasium and gym-service as a user does. Python 3.10 and up.
+Each is a context manager that gives a function to call once: it makes one step, or the reset that is due, and gives
+the observation; or it gives something that takes its own time. Knows Gymnasium and gym-service as a user does. What
+needs neither stands in ``bare``, ``floors``, ``pickle_bridge`` and ``sb3``. Python 3.10 and up.
 """
 
-import multiprocessing
-import socket
 import sys
-from collections.abc import Callable, Iterator
+import sysconfig
+import tempfile
+import venv
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
 import gym_service
-
-Step = Callable[[], Any]
-PING_BYTES = 64
+from benchmarks.children import started
+from benchmarks.interleaved import Step
+from benchmarks.simulators import ENVS, Simulator
+from benchmarks.stepping import stepping, stepping_vector
 
 
 @contextmanager
-def in_process(env_id: str, **kwargs: Any) -> Iterator[Step]:
+def in_process(simulator: Simulator) -> Iterator[Step]:
     """The env in this very process: what nothing can beat."""
-    with gym.make(env_id, **kwargs) as env:
-        yield stepper(env)
+    with simulator.make() as env:
+        yield stepping(env)
 
 
 @contextmanager
-def remote(env_id: str, transport: str, **kwargs: Any) -> Iterator[Step]:
-    """The env in a second process of this interpreter, through gym-service."""
-    with gym_service.make(env_id, python=sys.executable, transport=transport, **kwargs) as env:
-        yield stepper(env)
+def remote(simulator: Simulator, transport: str = "unix", **given: Any) -> Iterator[Step]:
+    """The env in a second process of this interpreter, through gym-service. An observation may be a lease."""
+    with opened(simulator, transport=transport, **given) as env:
+        yield stepping(env)
 
 
 @contextmanager
-def async_vector(env_id: str, **kwargs: Any) -> Iterator[Step]:
+def remote_copied(simulator: Simulator) -> Iterator[Step]:
+    """The same, with each observation copied, as by a user who keeps thousands of them."""
+    with opened(simulator) as env:
+        step = stepping(env)
+        yield lambda: copied(step())
+
+
+@contextmanager
+def remote_tcp(simulator: Simulator) -> Iterator[Step]:
+    """The env of a server that stays, on loopback."""
+    with serving() as address, gym_service.make(simulator.env_id, address=address, **simulator.keys) as env:
+        yield stepping(env)
+
+
+@contextmanager
+def async_one(simulator: Simulator) -> Iterator[Step]:
     """Gymnasium's own way to a second process: AsyncVectorEnv with one env, its shared memory on."""
-    envs = gym.vector.AsyncVectorEnv([lambda: gym.make(env_id, **kwargs)], shared_memory=True)
-    try:
-        envs.reset(seed=0)
-        action = envs.action_space.sample()
-        yield lambda: envs.step(action)
-    finally:
-        envs.close()
+    with async_vector(simulator, 1) as step:
+        yield step
 
 
 @contextmanager
-def ping_pong() -> Iterator[Step]:
-    """64 bytes there and back over a socketpair, both sides blocking: the floor of whatever wakes a process."""
-    ours, theirs = socket.socketpair()
-    process = multiprocessing.get_context("fork").Process(target=_pong, args=(ours, theirs))
-    process.start()
-    theirs.close()
-    message = b"x" * PING_BYTES
-
-    def ping() -> None:
-        ours.sendall(message)
-        ours.recv(PING_BYTES)
-
-    try:
-        yield ping
-    finally:
-        ours.close()
-        process.join()
-
-
-def _pong(ours: socket.socket, theirs: socket.socket) -> None:
-    ours.close()
-    while message := theirs.recv(PING_BYTES):
-        theirs.sendall(message)
-
-
-def stepper(env: gym.Env) -> Step:
-    """A function that steps with one fixed action, and resets at the end of an episode."""
-    env.reset(seed=0)
-    action = env.action_space.sample()
-
-    def step() -> None:
-        _, _, terminated, truncated, _ = env.step(action)
-        if terminated or truncated:
-            env.reset()
-
-    return step
-
-
-@contextmanager
-def sync_vector(env_id: str, num_envs: int) -> Iterator[Step]:
+def sync_vector(simulator: Simulator, num_envs: int) -> Iterator[Step]:
     """Gymnasium's SyncVectorEnv: so many envs in this very process, one after another."""
-    with _stepping(gym.vector.SyncVectorEnv([lambda: gym.make(env_id)] * num_envs)) as step:
+    with _closing(gym.vector.SyncVectorEnv([simulator.make] * num_envs)) as step:
         yield step
 
 
 @contextmanager
-def async_vectors(env_id: str, num_envs: int) -> Iterator[Step]:
+def async_vector(simulator: Simulator, num_envs: int) -> Iterator[Step]:
     """Gymnasium's AsyncVectorEnv: a process for each env, its shared memory on."""
-    with _stepping(gym.vector.AsyncVectorEnv([lambda: gym.make(env_id)] * num_envs, shared_memory=True)) as step:
+    with _closing(gym.vector.AsyncVectorEnv([simulator.make] * num_envs, shared_memory=True)) as step:
         yield step
 
 
 @contextmanager
-def remote_vector(env_id: str, num_envs: int, workers: int) -> Iterator[Step]:
+def remote_vector(simulator: Simulator, num_envs: int, workers: int) -> Iterator[Step]:
     """So many envs in one or more processes of this interpreter, through gym-service."""
-    with _stepping(gym_service.make_vec(env_id, num_envs, workers=workers, python=sys.executable)) as step:
+    with _closing(opened_vector(simulator, num_envs, workers=workers)) as step:
         yield step
 
 
+def opened(simulator: Simulator, **given: Any) -> "gym_service.RemoteEnv":
+    return gym_service.make(simulator.env_id, python=sys.executable, pythonpath=[str(ENVS)], **simulator.keys, **given)
+
+
+def opened_vector(simulator: Simulator, num_envs: int, **given: Any) -> "gym_service.RemoteVectorEnv":
+    return gym_service.make_vec(
+        simulator.env_id, num_envs, python=sys.executable, pythonpath=[str(ENVS)], **simulator.keys, **given
+    )
+
+
+def copied(observation: Any) -> Any:
+    if isinstance(observation, dict):
+        return {key: copied(part) for key, part in observation.items()}
+    return observation.copy()
+
+
 @contextmanager
-def _stepping(envs: gym.vector.VectorEnv[Any, Any, Any]) -> Iterator[Step]:
+def serving() -> Iterator[str]:
+    """The address of a ``gym-service run`` whose interpreter has the envs of the benchmarks installed.
+
+    It imports only what is, so this interpreter gets a venv of its own.
+    """
+    with tempfile.TemporaryDirectory(prefix="gym-bench-") as folder:
+        venv.create(folder, symlinks=True)
+        site = next(Path(folder).glob("lib/python*/site-packages"))
+        ours = sysconfig.get_path("purelib")
+        (site / "bench.pth").write_text(f"import site; site.addsitedir({ours!r})\n{ENVS}\n")
+        argv = [sys.executable, "-m", "gym_service_launcher", "run", "--venv", folder, "--tcp", "127.0.0.1:0"]
+        with started(argv) as server:
+            yield server.line()
+            server.process.terminate()
+
+
+@contextmanager
+def _closing(envs: Any) -> Iterator[Step]:
     try:
-        envs.reset(seed=0)
-        envs.action_space.seed(0)
-        action = envs.action_space.sample()
-        yield lambda: envs.step(action)
+        yield stepping_vector(envs)
     finally:
         envs.close()

@@ -1,0 +1,130 @@
+"""What this project promises of its speed, as data, and whether a run has shown it.
+
+Knows the names of workloads and contenders, and records. Never knows how anything is timed or shown.
+Python 3.10 and up.
+"""
+
+import statistics
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+from benchmarks import workloads as names
+from benchmarks.interleaved import quartiles, ratios
+from benchmarks.record import Memory, Record
+
+LEAST_BLOCKS = 30
+# A control of which one block took more than so many times another says that the machine was not steady.
+MOST_VARIATION = 2.0
+# About a byte for each of the steps between: less than any object.
+FLAT_BYTES = 512 * 1024
+LEAST_STEPS = 1_000_000
+
+
+class Verdict(str, Enum):
+    """What one criterion came to."""
+
+    PASS = "PASS"
+    FALL_SHORT = "FALL SHORT"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NOT_RUN = "NOT RUN"
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A ratio of two contenders of one workload: of their times, or of their speeds."""
+
+    text: str
+    workload: str
+    contender: str
+    control: str
+    must: float
+    aim: float
+    of_speeds: bool = False
+
+    def meets(self, ratio: float, bound: float) -> bool:
+        return ratio >= bound if self.of_speeds else ratio <= bound
+
+
+CRITERIA = (
+    Criterion("CartPole over unix ÷ AsyncVectorEnv", "cartpole", names.OURS, names.ASYNC, 0.25, 0.16),
+    Criterion("the same, the other core busy", "busy", names.OURS, names.ASYNC, 0.45, 0.30),
+    Criterion("640×480×3 ÷ AsyncVectorEnv", "frame", names.OURS, names.ASYNC, 0.35, 0.28),
+    Criterion("the same, copied", "frame", names.COPIED, names.ASYNC, 0.60, 0.48),
+    Criterion("two cameras and 14 floats ÷ AsyncVectorEnv", "cameras", names.OURS, names.ASYNC, 0.36, 0.29),
+    Criterion("8 CartPoles, env steps/s ÷ AsyncVectorEnv", "vector8", names.ONE_WORKER, names.ASYNC, 4, 6, True),
+    Criterion("32 CartPoles, env steps/s ÷ AsyncVectorEnv", "vector32", names.ONE_WORKER, names.ASYNC, 6, 10, True),
+    Criterion("32 CartPoles, env steps/s ÷ SyncVectorEnv", "vector32", names.ONE_WORKER, names.SYNC, 0.87, 1.0, True),
+    Criterion("8 × 1 ms, 2 workers, speed ÷ bare processes", "work", names.TWO_WORKERS, names.BARE, 0.92, 0.97, True),
+    Criterion("a fresh client's first reset ÷ in-process", "start", names.START_OURS, names.START_GYMNASIUM, 1.5, 1.2),
+    Criterion("16 workers, prefork ÷ one worker", "prefork", names.PREFORKED, names.WORKER, 1.3, 1.1),
+    Criterion("a step with 64 open envs ÷ with one", "open", names.MANY_OPEN, names.ONE_OPEN, 1.1, 1.0),
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A criterion and what became of it."""
+
+    text: str
+    verdict: Verdict
+    because: str = ""
+    ratio: float | None = None
+    quartiles: tuple[float, float] | None = None
+    must: str = ""
+    aim: str = ""
+    meets_aim: bool = False
+    control_varies: float | None = None
+
+    def to_data(self) -> dict[str, Any]:
+        return {**asdict(self), "verdict": self.verdict.value}
+
+
+def judged(record: Record) -> list[Judged]:
+    """Every criterion, and each record of memory."""
+    return [_judged(criterion, record) for criterion in CRITERIA] + _judged_memory(record)
+
+
+def _judged(criterion: Criterion, record: Record) -> Judged:
+    sign = "≥" if criterion.of_speeds else "≤"
+    bounds = {"must": f"{sign} {criterion.must:g}", "aim": f"{criterion.aim:g}"}
+    found = record.found.get(criterion.workload)
+    if found is None:
+        return Judged(criterion.text, Verdict.NOT_RUN, f"project.py bench {criterion.workload}", **bounds)
+    for name in (criterion.contender, criterion.control):
+        if name not in found.blocks_us:
+            return Judged(criterion.text, Verdict.NOT_RUN, found.missing.get(name, f"no {name}"), **bounds)
+    contender, control = found.timings[criterion.contender], found.timings[criterion.control]
+    all_ratios = ratios(control, contender) if criterion.of_speeds else ratios(contender, control)
+    ratio = statistics.median(all_ratios)
+    verdict, because = Verdict.FALL_SHORT, ""
+    if criterion.meets(ratio, criterion.must):
+        verdict = Verdict.PASS
+    if found.blocks < LEAST_BLOCKS:
+        verdict, because = Verdict.INCONCLUSIVE, f"{found.blocks} blocks; {LEAST_BLOCKS} are needed"
+    elif control.varies > MOST_VARIATION:
+        verdict, because = Verdict.INCONCLUSIVE, f"{criterion.control} varied {control.varies:.1f} times"
+    return Judged(
+        criterion.text,
+        verdict,
+        because,
+        ratio,
+        quartiles(all_ratios),
+        meets_aim=criterion.meets(ratio, criterion.aim),
+        control_varies=control.varies,
+        **bounds,
+    )
+
+
+def _judged_memory(record: Record) -> list[Judged]:
+    if not record.memory:
+        return [Judged("memory over 1,000,000 steps", Verdict.NOT_RUN, "project.py bench memory", must="flat")]
+    return [_flat(memory) for memory in record.memory.values()]
+
+
+def _flat(memory: Memory) -> Judged:
+    grown = f"{memory.growth_bytes / 1024:+,.0f} KiB after the first tenth"
+    verdict = Verdict.PASS if memory.growth_bytes <= FLAT_BYTES else Verdict.FALL_SHORT
+    if memory.steps[-1] < LEAST_STEPS:
+        verdict, grown = Verdict.INCONCLUSIVE, f"{grown}; {memory.steps[-1]:,} steps; {LEAST_STEPS:,} are needed"
+    return Judged(f"{memory.title}, memory over {memory.steps[-1]:,} steps", verdict, grown, must="flat")

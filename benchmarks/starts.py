@@ -1,0 +1,92 @@
+"""How long until the first observation: of a fresh client, and of many workers at once.
+
+Knows interpreters, envs.toml and clocks. Python 3.10 and up.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.children import Missing
+from benchmarks.contenders import opened_vector
+from benchmarks.interleaved import Clocked
+from benchmarks.simulators import Simulator
+
+SLOW = Simulator("Slow-v0", "gym_bench_slow")
+
+ENTRY = '[envs."CartPole-v1"]\npython = {python!r}\n'
+IMPORTED = "import gymnasium as gym"
+IN_PROCESS = """
+import gymnasium as gym
+env = gym.make("CartPole-v1")
+env.reset(seed=0)
+"""
+OURS = """
+import gymnasium as gym, gym_service
+env = gym.make("gym_service/CartPole-v1")
+env.reset(seed=0)
+"""
+END = """
+import os
+os.write(1, b"x")
+"""
+
+
+@contextmanager
+def fresh_client(program: str) -> Iterator[Clocked]:
+    """A fresh interpreter that runs this program, up to its end; closing what it opened is not counted."""
+    with tempfile.TemporaryDirectory(prefix="gym-bench-") as folder:
+        file = Path(folder) / "envs.toml"
+        file.write_text(ENTRY.format(python=sys.executable))
+        variables = {**os.environ, "GYM_SERVICE_ENVS": str(file)}
+        yield clocked(lambda: _until_it_says_so(program, variables))
+
+
+@contextmanager
+def workers(count: int, **given: Any) -> Iterator[Clocked]:
+    """So many workers with an env each, of a simulator that imports for two seconds; closing is not counted."""
+
+    def start_s() -> float:
+        begun = time.perf_counter()
+        envs = opened_vector(SLOW, count, workers=count, **given)
+        try:
+            envs.reset(seed=0)
+            return time.perf_counter() - begun
+        finally:
+            envs.close()
+
+    yield clocked(start_s)
+
+
+@contextmanager
+def preforked_workers(count: int) -> Iterator[Clocked]:
+    """The same with the entry's ``prefork``. Raises Missing where this version has no such key."""
+    from gym_service.errors import ConfigError
+
+    with workers(count, prefork=True) as started:
+        try:
+            started.block(1)
+        except ConfigError as error:
+            raise Missing(f"not there yet: {error}") from error
+        yield started
+
+
+def clocked(once_s: Callable[[], float]) -> Clocked:
+    return Clocked(lambda calls: sum(once_s() for _ in range(calls)))
+
+
+def _until_it_says_so(program: str, variables: dict[str, str]) -> float:
+    begun = time.perf_counter()
+    with subprocess.Popen([sys.executable, "-c", program + END], env=variables, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        said = process.stdout.read(1)
+        taken_s = time.perf_counter() - begun
+    if said != b"x" or process.returncode:
+        raise RuntimeError(f"a client that was to start ended with exit code {process.returncode}:\n{program}")
+    return taken_s

@@ -1,0 +1,174 @@
+"""What is measured: for each workload its contenders, and the floors that its figures are held against.
+
+Knows the contenders by name. Never knows how they are timed or shown. Python 3.10 and up.
+
+A workload is made when it is run, so that one that fits a machine's speed (``work``) can find it out.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks import bare, busy, contenders, floors, many, pickle_bridge, sb3, starts
+from benchmarks.interleaved import Clocked, Step
+from benchmarks.simulators import ATARI, CAMERAS, CARTPOLE, FRAME, Simulator, work
+
+Contender = Callable[[], AbstractContextManager[Step | Clocked]]
+
+OURS, COPIED = "gym-service, unix", "gym-service, unix, copied"
+STDIO, TCP = "gym-service, stdio", "gym-service, tcp"
+ONE_WORKER, TWO_WORKERS = "gym-service, 1 worker", "gym-service, 2 workers"
+ASYNC, SYNC, SB3 = "AsyncVectorEnv", "SyncVectorEnv", "SB3 SubprocVecEnv"
+PICKLE, IN_PROCESS = "pickles over TCP", "in-process"
+SLEEPING, LOOKING, MEMCPY = "64 bytes, sleeping", "64 bytes, looking", "memcpy"
+LOOP, BARE = "bare loop", "two bare processes"
+START_BARE, START_GYMNASIUM = "gymnasium imported", "in-process, first reset"
+START_OURS = "gym-service, first reset"
+WORKER, PREFORKED = "1 worker", "16 workers, prefork"
+ONE_OPEN, MANY_OPEN, IN_TURN = "1 open", "64 open, one stepped", "64 open, each in turn"
+
+# The envs of one client, and the workers that start at once.
+MANY, MANY_WORKERS = 64, 16
+WORK_S = 1e-3
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Some contenders that do the same."""
+
+    title: str
+    contenders: Mapping[str, Contender]
+    # Env steps in one call, where what counts is how many of them make a second.
+    env_steps: int = 1
+    # What the first contender of ours takes cannot be less than these together.
+    floors: tuple[str, ...] = ()
+    # What goes on beside it.
+    beside: Callable[[], AbstractContextManager[None]] = nullcontext
+    # Contenders that give other observations than the rest at the same call, or none.
+    differ: tuple[str, ...] = (SB3, SLEEPING, LOOKING, MEMCPY)
+
+
+def cartpole() -> Workload:
+    return Workload("CartPole, one step", _one_env(CARTPOLE), floors=(IN_PROCESS, LOOKING))
+
+
+def cartpole_busy() -> Workload:
+    few = {name: one for name, one in _one_env(CARTPOLE).items() if name not in (STDIO, TCP, SB3)}
+    return Workload("CartPole, one step, the other core busy", few, beside=busy.other_cores)
+
+
+def atari() -> Workload:
+    return _frames("210×160×3, one step", ATARI, 210 * 160 * 3)
+
+
+def frame() -> Workload:
+    return _frames("640×480×3, one step", FRAME, 640 * 480 * 3)
+
+
+def cameras() -> Workload:
+    return _frames("two cameras of 480×640×3 and 14 floats, one step", CAMERAS, 2 * 640 * 480 * 3)
+
+
+def vector_8() -> Workload:
+    return _vector(8)
+
+
+def vector_32() -> Workload:
+    return _vector(32)
+
+
+def work_8() -> Workload:
+    simulator = work(WORK_S)
+    return Workload(
+        "8 envs of 1 ms each, one step",
+        {
+            BARE: lambda: bare.processes(simulator, 8, 2),
+            TWO_WORKERS: lambda: contenders.remote_vector(simulator, 8, 2),
+            ASYNC: lambda: contenders.async_vector(simulator, 8),
+            SYNC: lambda: contenders.sync_vector(simulator, 8),
+        },
+        env_steps=8,
+        floors=(BARE,),
+    )
+
+
+def start() -> Workload:
+    return Workload(
+        "a fresh interpreter, to the first reset",
+        {
+            START_GYMNASIUM: lambda: starts.fresh_client(starts.IN_PROCESS),
+            START_OURS: lambda: starts.fresh_client(starts.OURS),
+            START_BARE: lambda: starts.fresh_client(starts.IMPORTED),
+        },
+        floors=(START_GYMNASIUM,),
+    )
+
+
+def prefork() -> Workload:
+    return Workload(
+        "workers whose simulator imports for 2 s, to the first reset",
+        {WORKER: lambda: starts.workers(1), PREFORKED: lambda: starts.preforked_workers(MANY_WORKERS)},
+        floors=(WORKER,),
+    )
+
+
+def open_envs() -> Workload:
+    return Workload(
+        "CartPole in a client with many envs open, one step",
+        {
+            ONE_OPEN: lambda: many.client(1, 1),
+            MANY_OPEN: lambda: many.client(MANY, 1),
+            IN_TURN: lambda: many.client(MANY, MANY),
+        },
+        floors=(ONE_OPEN,),
+    )
+
+
+WORKLOADS: dict[str, Callable[[], Workload]] = {
+    "cartpole": cartpole,
+    "busy": cartpole_busy,
+    "atari": atari,
+    "frame": frame,
+    "cameras": cameras,
+    "vector8": vector_8,
+    "vector32": vector_32,
+    "work": work_8,
+    "start": start,
+    "prefork": prefork,
+    "open": open_envs,
+}
+
+
+def _one_env(simulator: Simulator) -> dict[str, Contender]:
+    return {
+        IN_PROCESS: lambda: contenders.in_process(simulator),
+        OURS: lambda: contenders.remote(simulator),
+        STDIO: lambda: contenders.remote(simulator, "stdio"),
+        TCP: lambda: contenders.remote_tcp(simulator),
+        ASYNC: lambda: contenders.async_one(simulator),
+        SB3: lambda: sb3.subproc(simulator),
+        PICKLE: lambda: pickle_bridge.bridged(simulator),
+        SLEEPING: lambda: floors.ping_pong("sleeping"),
+        LOOKING: lambda: floors.ping_pong("yielding"),
+    }
+
+
+def _frames(title: str, simulator: Simulator, size_bytes: int) -> Workload:
+    more: dict[str, Contender] = {
+        COPIED: lambda: contenders.remote_copied(simulator),
+        MEMCPY: lambda: floors.memcpy(size_bytes),
+    }
+    return Workload(title, _one_env(simulator) | more, floors=(IN_PROCESS, LOOKING, MEMCPY))
+
+
+def _vector(num_envs: int) -> Workload:
+    many_envs: dict[str, Any] = {
+        LOOP: lambda: bare.loop(CARTPOLE, num_envs),
+        SYNC: lambda: contenders.sync_vector(CARTPOLE, num_envs),
+        ONE_WORKER: lambda: contenders.remote_vector(CARTPOLE, num_envs, 1),
+        TWO_WORKERS: lambda: contenders.remote_vector(CARTPOLE, num_envs, 2),
+        ASYNC: lambda: contenders.async_vector(CARTPOLE, num_envs),
+        SB3: lambda: sb3.subproc(CARTPOLE, num_envs),
+    }
+    return Workload(f"{num_envs} CartPoles, one step", many_envs, env_steps=num_envs, floors=(LOOP,))
