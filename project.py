@@ -18,12 +18,14 @@ if sys.version_info < (3, 10):
     )
 
 import argparse
+import contextlib
 import hashlib
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,12 +78,32 @@ def test(words: Sequence[str]) -> int:
     if not pytest_words:
         say("the interpreters that the tests drive")
         failed += ["targets"] if call(pythons[-1], ROOT / "tests/targets.py", "build", "--all") else []
-    for python in pythons:
-        say(f"pytest in {python.parent.parent.name}")
-        # What takes long is about processes, not about versions: once is enough.
-        words_of_run = pytest_words if python == pythons[-1] else ["-m", "not slow", *pytest_words]
-        failed += ["pytest"] if call(python, "-m", "pytest", *words_of_run) else []
-    return verdict(failed)
+    return verdict(failed + run_pytest(pythons, pytest_words))
+
+
+def run_pytest(pythons: Sequence[Path], words: Sequence[str]) -> list[str]:
+    """The tests with every client at once, the last one's as they come and the others' after them; what failed.
+
+    What takes long is about processes and not about versions: with the last client alone.
+    """
+    failed = []
+    with contextlib.ExitStack() as beside:
+        others = []
+        for python in pythons[:-1]:
+            output = beside.enter_context(tempfile.TemporaryFile())
+            command: list[str | Path] = [python, "-m", "pytest", "-m", "not slow", *words]
+            ran = beside.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT))
+            others.append((python, ran, output))
+        for python in pythons[-1:]:
+            say(f"pytest in {python.parent.parent.name}")
+            failed += ["pytest"] if call(python, "-m", "pytest", *words) else []
+        for python, ran, output in others:
+            failed += ["pytest"] if ran.wait() else []
+            say(f"pytest in {python.parent.parent.name}")
+            output.seek(0)
+            shutil.copyfileobj(output, sys.stdout.buffer)
+            sys.stdout.flush()
+    return failed
 
 
 def lint(words: Sequence[str]) -> int:
