@@ -17,6 +17,7 @@ from gym_service_launcher.errors import (
     ConfigError,
     ConnectionLost,
     GymServiceError,
+    InterpreterNotFound,
     ServerCrashed,
     ServerStartError,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "EnvError",
     "ForkedError",
     "GymServiceError",
+    "InterpreterNotFound",
     "ProtocolError",
     "ServerCrashed",
     "ServerStartError",

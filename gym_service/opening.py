@@ -138,6 +138,7 @@ class _Making:
                 f"it was not up after {entry.timeouts.start:g} s ({error.silence}){where}",
                 "a longer one, timeouts = { start = … }, if it was still at work",
                 in_time=False,
+                tail=error.tail,
             ) from error
         except EnvError as error:
             self.connection.close(entry.timeouts.close)

@@ -41,7 +41,9 @@ class RemoteLink:
         text += "\n  try: read what gym-service run, or SocketGymServer, printed there; then make the env anew"
         return ConnectionLost(text, during=during, address=self.address)
 
-    def failed_to_start(self, reason: str, advice: str = "", *, in_time: bool = True) -> ServerStartError:
+    def failed_to_start(
+        self, reason: str, advice: str = "", *, in_time: bool = True, tail: str | None = None
+    ) -> ServerStartError:
         """The error for a server that was reached and made no env."""
         text = f"the server at {self.address} made no env: {reason or 'its connection ended'}"
         text += f"\n  try: {advice or 'read what gym-service run, or SocketGymServer, printed there'}"

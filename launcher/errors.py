@@ -47,6 +47,13 @@ class ServerStartError(GymServiceError):
     tail: str = ""
 
 
+class InterpreterNotFound(ConfigError, ServerStartError):
+    """The interpreter that an entry names is not there, or is no program.
+
+    It is a mistake in the entry and a server that did not come up, and is caught as either.
+    """
+
+
 class ServerCrashed(GymServiceError):
     """A server that was up has died.
 

@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, cast
@@ -30,6 +31,7 @@ _starting = threading.Lock()
 # A plain descriptor: it stays open until this process ends, and a socket object would complain of that.
 _control_fd = -1
 _guardian_pid = 0
+_leashes: "weakref.WeakSet[Leash]" = weakref.WeakSet()
 
 
 def start(
@@ -75,6 +77,7 @@ class Leash:
     def __init__(self, sock: socket.socket) -> None:
         self.pid = 0
         self._socket = sock
+        _leashes.add(self)
         self._told = b""  # lines of the guardian that nobody has read yet
         self._exit_code: int | None = None
         self._lost = False
@@ -122,8 +125,12 @@ class Leash:
         except OSError:
             pass
 
+    def let_go(self) -> None:
+        """Close this process's copy alone: for a forked child, whose parent holds the server."""
+        self._socket.close()
+
     def close(self) -> None:
-        """Let go: whatever is left of the server is killed. Also where a forked child holds a copy of the leash."""
+        """Whatever is left of the server is killed. Also where a forked child holds a copy of the leash."""
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -185,6 +192,8 @@ def _forget() -> None:
     if _control_fd >= 0:
         os.close(_control_fd)
     _control_fd, _starting = -1, threading.Lock()
+    for leash in list(_leashes):
+        leash.let_go()
 
 
 os.register_at_fork(after_in_child=_forget)

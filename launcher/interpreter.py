@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from gym_service_launcher import versions
-from gym_service_launcher.errors import ConfigError
+from gym_service_launcher.errors import InterpreterNotFound
 from gym_service_launcher.keys import nearest
 from gym_service_launcher.report import Report, probe
 from gym_service_launcher.versions import find_versions, scrubbed
@@ -34,7 +34,7 @@ def find(python: str, folder: Path) -> Path:
         folder: where relative paths begin.
 
     Raises:
-        ConfigError: it is not there; the text names each place that was looked at and what to try.
+        InterpreterNotFound: it is not there; the text names each place that was looked at and what to try.
     """
     if python.startswith("conda:"):
         return _conda(python[len("conda:") :])
@@ -68,10 +68,10 @@ def environment(
     return variables
 
 
-def _not_found(what: str, looked: Iterable[str], advice: str) -> ConfigError:
+def _not_found(what: str, looked: Iterable[str], advice: str) -> InterpreterNotFound:
     places = "".join(f"\n  {line}" for line in looked)
     text = f"{what}; looked at:{places}" if places else what
-    return ConfigError(f"{text}\nTry: {advice}", file=None, key="python")
+    return InterpreterNotFound(f"{text}\nTry: {advice}", file=None, key="python")
 
 
 def _path(path: Path) -> Path:

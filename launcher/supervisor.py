@@ -52,14 +52,16 @@ class Link:
         text += f"\n  try: {'reset(), which starts another' if again else 'make the env anew; this one stays closed'}"
         return ServerCrashed(text, during=during, exit_code=exit_code, tail=tail)
 
-    def failed_to_start(self, reason: str, advice: str = "", *, in_time: bool = True) -> ServerStartError:
-        """The error for a server that did not come up.
+    def failed_to_start(
+        self, reason: str, advice: str = "", *, in_time: bool = True, tail: str | None = None
+    ) -> ServerStartError:
+        """The error for a server that did not come up; ``tail``, where it was kept before the server was made to speak.
 
         Probes the target for what is wrong, which takes a moment; not one that was not up ``in_time``: its time is
         over, and what was slow or hung would be so again.
         """
         exit_code = self.child.exit_code(DEATH_S if not reason else 0.0)
-        tail = self.child.tail()
+        tail = self.child.tail() if tail is None else tail
         report = Report(self.executable)
         if in_time:
             report = interpreter.probe(self.executable, environment(self.entry, self.executable))
@@ -111,7 +113,7 @@ def launch(entry: Entry, progress: Callable[[str], None]) -> Link:
     Blocks while the interpreter is looked for, and for as long as a venv of ``requires`` takes to build.
 
     Raises:
-        ConfigError: the interpreter or the working directory is not there.
+        ConfigError: the working directory is not there, or (as InterpreterNotFound) the interpreter.
         ServerStartError: it cannot be executed, or the venv cannot be built.
     """
     refuse_windows()
@@ -138,7 +140,7 @@ def _named_executable_of(entry: Entry, progress: Callable[[str], None]) -> Path:
     except ConfigError as error:
         where = f'{entry.file}: envs."{entry.name}"' if entry.file else f'given in Python for "{entry.name}"'
         key = f'envs."{entry.name}".{error.key or "python"}'
-        raise ConfigError(f"{where}: {error}", file=str(entry.file) if entry.file else None, key=key) from error
+        raise type(error)(f"{where}: {error}", file=str(entry.file) if entry.file else None, key=key) from error
 
 
 def executable_of(entry: Entry, progress: Callable[[str], None]) -> Path:

@@ -75,6 +75,7 @@ class Connection:
     def __init__(self, channel: Channel, peer: Peer) -> None:
         self.bound_bytes = BOUND_BYTES
         self._channel = channel
+        _channels.add(channel)
         self._peer = peer
         # An RLock knows its owner from the moment it is taken, whatever interrupts the next line.
         self._turn = threading.RLock()
@@ -312,6 +313,18 @@ def _note_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_note_fork)
+
+
+_channels: weakref.WeakSet[Channel] = weakref.WeakSet()
+
+
+def _let_go_of_all() -> None:
+    """A forked child has copies of what is its parent's: closed there they are nobody's to warn of, nor to use."""
+    for channel in list(_channels):
+        channel.let_go()
+
+
+os.register_at_fork(after_in_child=_let_go_of_all)
 
 
 _SILENCES = {
