@@ -1,8 +1,9 @@
 """``faulty:FaultyEnv``: a simulator that dies, hangs, is late or leaves processes behind, when and how it is told.
 
 A fault, by its name in FAULTS, happens once, before the env's state changes: in ``__init__`` (the kwargs ``on="make"``
-and ``what``), or in the next ``reset``, ``step``, ``render`` or ``close`` after ``arm(on, what)``. What a step gives
-says which action it answers: its number, its action, and an image filled with it.
+and ``what``), in the next ``reset``, ``step``, ``render`` or ``close`` after ``arm(on, what)``, or at a signal after
+``arm_signal(what)``. What a step gives says which action it answers: its number, its action, and an image filled with
+it, ``side`` pixels high and wide.
 
 Knows gymnasium or gym 0.26, numpy, POSIX. Python 3.6 and up.
 """
@@ -13,7 +14,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import numpy as np
@@ -24,7 +24,7 @@ except ImportError:
     import gym
 
 LONG_S = 600
-IMAGE_SHAPE = (96, 96, 3)
+SIDE = 96  # of the image, in pixels
 
 
 def kill(number):
@@ -78,6 +78,21 @@ def print_much():
     subprocess.check_call([sys.executable, "-c", many])
 
 
+def leave_children(end):
+    """Start a child of each kind, say which, then meet an end of one's own."""
+
+    def fault():
+        pids = "children %d %d %d" % start_children()
+        print(pids, flush=True)
+        end(pids)
+
+    return fault
+
+
+def refuse(why):
+    raise ValueError(why)
+
+
 FAULTS = {
     "SIGKILL": kill(signal.SIGKILL),
     "SIGABRT": leave(os.abort),
@@ -91,6 +106,9 @@ FAULTS = {
     "asleep in Python": sleep_in_python,
     "much output": print_much,
     "fork": os.fork,  # and both go on
+    "children, then os._exit": leave_children(lambda pids: os._exit(7)),
+    "children, then asleep": leave_children(lambda pids: sleep_in_python()),
+    "children, then ValueError": leave_children(refuse),
 }
 
 
@@ -123,16 +141,22 @@ def daemon():
         os.close(write_fd)
 
 
+def start_children():
+    """The pids of one child of each kind: of the same group, of a session of its own, a daemon."""
+    return sleeping_child(setsid=False), sleeping_child(setsid=True), daemon()
+
+
 class FaultyEnv(gym.Env):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
 
-    def __init__(self, render_mode="rgb_array", on="", what=""):
+    def __init__(self, render_mode="rgb_array", on="", what="", side=SIDE):
         self.render_mode = render_mode
+        self.image_shape = (side, side, 3)
         self.action_space = gym.spaces.Box(-(2**31), 2**31 - 1, (2,), np.int64)
         self.observation_space = gym.spaces.Dict(
             {
                 "answers": gym.spaces.Box(-(2**31), 2**31 - 1, (3,), np.int64),
-                "image": gym.spaces.Box(0, 255, IMAGE_SHAPE, np.uint8),
+                "image": gym.spaces.Box(0, 255, self.image_shape, np.uint8),
             }
         )
         self.armed = {on: what}
@@ -166,17 +190,21 @@ class FaultyEnv(gym.Env):
 
     def render(self):
         self.do("render")
-        return np.full(IMAGE_SHAPE, self.number % 256, np.uint8)
+        return np.full(self.image_shape, self.number % 256, np.uint8)
 
     def close(self):
         self.do("close")
 
     def observation(self, action):
         answers = np.array([self.number, action[0], action[1]], np.int64)
-        return {"answers": answers, "image": np.full(IMAGE_SHAPE, int(action[0]) % 256, np.uint8)}
+        return {"answers": answers, "image": np.full(self.image_shape, int(action[0]) % 256, np.uint8)}
 
     def echo(self, value):
         return value
+
+    def now(self):
+        """What the wall clock says there."""
+        return time.time()
 
     def say(self, line):
         print(line, flush=True)
@@ -185,10 +213,9 @@ class FaultyEnv(gym.Env):
         """The size of what has come, in bytes."""
         return len(value)
 
-    def fault_in_background(self, what):
-        """Let a fault happen a moment after this call was answered: between two calls."""
-        threading.Timer(0.01, FAULTS[what]).start()
+    def arm_signal(self, what):
+        """Let a fault happen in the main thread when SIGUSR1 comes: while it waits for a call, if one chooses so."""
+        signal.signal(signal.SIGUSR1, lambda number, frame: FAULTS[what]())
 
     def start_children(self):
-        """The pids of one child of each kind: of the same group, of a session of its own, a daemon."""
-        return [sleeping_child(setsid=False), sleeping_child(setsid=True), daemon()]
+        return list(start_children())

@@ -24,6 +24,7 @@ TESTS = Path(__file__).absolute().parent.parent
 PRELUDE = f"""\
 import os, signal, sys, threading, time
 sys.path.insert(0, {str(TESTS)!r})
+from faults.clock import Clock
 from faults.faulty import faulty, armed, act
 from gym_service import errors
 def say(*words): print(*words, flush=True)
@@ -66,10 +67,8 @@ class Client:
 
     def says(self, within_s: float = watching.PATIENCE_S) -> str:
         """The next line that it says."""
-        try:
-            line = self._said.get(timeout=within_s)
-        except queue.Empty:
-            raise AssertionError(f"the client said nothing within {within_s:g} s") from None
+        watching.until(lambda: not self._said.empty(), "a word of the client", within_s)
+        line = self._said.get_nowait()
         if not line:
             self._said.put("")
             raise AssertionError(f"the client ended without a word:\n{self.errors()}")
@@ -77,7 +76,8 @@ class Client:
 
     def end(self, within_s: float = watching.PATIENCE_S) -> int:
         """Its exit code, once it has ended by itself."""
-        return self.process.wait(within_s)
+        watching.until(lambda: self.process.poll() is not None, "the end of the client", within_s)
+        return self.process.returncode
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)

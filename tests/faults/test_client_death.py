@@ -8,6 +8,7 @@ import time
 import pytest
 from faults import watching
 from faults.clients import Client, client
+from faults.clock import Clock
 from faults.faulty import TRANSPORTS
 
 # About processes and not about versions: once is enough.
@@ -41,9 +42,9 @@ with faulty(transport=transport, timeouts={"call": 60}) as env:
 
 def assert_nothing_outlives(dead: Client, spared: list[int]) -> None:
     """Of all that the client started, directly or not, only the spared live after GONE_S; and no file is left."""
-    begun = time.monotonic()
+    clock = Clock()
     watching.until(lambda: not set(dead.family()) - set(spared), "the end of the family", GONE_S)
-    watching.until(lambda: not dead.files(), "the end of the records", GONE_S - (time.monotonic() - begun))
+    watching.until(lambda: not dead.files(), "the end of the records", GONE_S - clock.took_s)
     assert all(watching.state(pid) for pid in spared)
 
 

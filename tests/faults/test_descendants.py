@@ -1,12 +1,13 @@
 """What the simulator starts: nothing of it is left a second after its server, and it disturbs nothing meanwhile."""
 
 import os
+import re
 import signal
 
 import pytest
 from faults import watching
 from faults.clients import client
-from faults.faulty import METHODS, TRANSPORTS, act, alternately, armed, assert_exact, faulty
+from faults.faulty import METHODS, TRANSPORTS, act, alternately, armed, assert_exact, faulty, refused_at_start
 from faults.test_client_death import GONE_S
 
 from gym_service import errors
@@ -32,6 +33,21 @@ def test_children_end_with_their_server(end: str, transport: str) -> None:
             with pytest.raises((errors.ServerCrashed, errors.CallTimeout)):
                 act(env, "step")
         watching.until_dead(processes, GONE_S)
+
+
+@pytest.mark.parametrize(("end", "transport"), alternately(["os._exit", "asleep", "ValueError"]))
+def test_children_of_an_env_that_was_never_made(end: str, transport: str) -> None:
+    what = f"children, then {end}"
+    if end == "asleep":
+        text = str(refused_at_start("children ", transport, what, 1.5))
+    else:
+        expected = errors.EnvValueError if end == "ValueError" else errors.ServerStartError
+        with pytest.raises(expected) as caught, faulty(on="make", what=what, transport=transport):
+            pass
+        text = str(caught.value)
+    found = re.search(r"children (\d+) (\d+) (\d+)", text)
+    assert found
+    watching.until_dead(map(int, found.groups()), GONE_S)
 
 
 def test_children_of_one_server_outlive_the_crash_of_another() -> None:
@@ -80,11 +96,11 @@ guard.ensure(portable=True)  # which cannot kill what has left its group
 with faulty(transport=os.environ["FAULTS_CASE"]) as env:
     say(*env.call("start_children"))
     env.call("arm", "step", "SIGKILL")
-    begun = time.monotonic()
+    clock = Clock()
     try:
         act(env, "step")
     except errors.ServerCrashed as error:
-        say(error.exit_code, time.monotonic() - begun)
+        say(error.exit_code, clock.took_s)
 """
     for transport in TRANSPORTS:
         with client(program, {"FAULTS_CASE": transport}) as running:

@@ -18,11 +18,11 @@ with env_of_first as env:
     env.reset()
     say(env.target["pid"])
     hear()
-    begun = time.monotonic()
+    clock = Clock()
     try:
         act(env, "step")
     except errors.ServerCrashed as error:
-        say(error.exit_code, time.monotonic() - begun)
+        say(error.exit_code, clock.took_s)
     try:
         act(env, "step")
     except errors.ClosedError:
@@ -59,24 +59,48 @@ def test_a_guardian_killed(transport: str) -> None:
 
 
 KILLED_IN_A_CALL = """
-for fault in ("asleep in C", "asleep in Python", "SIGSTOP"):
-    with armed("step", fault, transport=os.environ["FAULTS_CASE"]) as env:
+for method, fault in (("step", "asleep in C"), ("reset", "asleep in Python"), ("render", "SIGSTOP")):
+    with armed(method, fault, transport=os.environ["FAULTS_CASE"]) as env:
         say(env.target["pid"])
-        begun = time.monotonic()
         try:
-            act(env, "step")
+            act(env, method)
         except errors.ServerCrashed as error:
-            say(error.exit_code)
+            say(error.during, error.exit_code)
 """
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_guardian_killed_during_a_call(transport: str) -> None:
     with client(KILLED_IN_A_CALL, {"FAULTS_CASE": transport}) as running:
-        for _ in range(3):
+        for method in ("step", "reset", "render"):
             watching.until_state(int(running.says()), "ST")
             os.kill(watching.guardian_of(running.pid), signal.SIGKILL)
-            assert int(running.says(PROMPT_S)) == -9
+            assert running.says(PROMPT_S) == f"{method} -9"
+        assert running.end() == 0
+        assert running.errors() == ""
+
+
+KILLED_IN_MAKE = """
+try:
+    with faulty(transport=os.environ["FAULTS_CASE"], on="make", what="children, then asleep"):
+        pass
+except errors.ServerStartError as error:
+    say(error.exit_code, "killed by SIGKILL" in str(error), "\\n  try: " in str(error))
+with faulty(transport=os.environ["FAULTS_CASE"]) as env:
+    env.reset()
+    say(act(env, "step", 3)[1])
+"""
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_guardian_killed_while_a_server_makes_its_env(transport: str) -> None:
+    with client(KILLED_IN_MAKE, {"FAULTS_CASE": transport}) as running:
+        # The server, and the three that it starts: then it sleeps.
+        watching.until(lambda: len(running.family()) == 2 + 4, "the server and its children")
+        os.kill(watching.guardian_of(running.pid), signal.SIGKILL)
+        # A start that failed is looked into: the interpreter is run once more.
+        assert running.says(2.0) == "-9 True True"
+        assert running.says() == "3.0"
         assert running.end() == 0
         assert running.errors() == ""
 

@@ -1,0 +1,102 @@
+"""A wall clock that is set, and a pid that is somebody else's by now: neither has an effect."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from faults import watching
+from faults.clients import TESTS, client
+from faults.faulty import TRANSPORTS, act, faulty
+from faults.test_client_death import assert_nothing_outlives
+from gym_service_launcher import records
+
+from gym_service import errors
+
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
+LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
+
+JUMPS = """
+from envs import jumping
+from faults.faulty import assert_exact
+keys = {"transport": os.environ["FAULTS_CASE"], "imports": ["jumping"]}
+assert abs(time.time() - time.time()) > 3000
+with faulty(timeouts={"step": 1.0}, restart="on-reset", **keys) as env:
+    assert abs(env.call("now") - env.call("now")) > 3000
+    assert_exact(env, 300)
+    for fault in ("asleep in Python", "SIGKILL"):
+        env.call("arm", "step", fault)
+        clock = Clock()
+        try:
+            act(env, "step")
+        except (errors.CallTimeout, errors.ServerCrashed) as error:
+            say(type(error).__name__, clock.is_within(1.0, 1.5) if fault != "SIGKILL" else clock.took_s <= 0.5)
+        assert_exact(env, 10)
+    clock = Clock()
+say(clock.took_s <= 5.0)
+"""
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_wall_clock_that_jumps_has_no_effect(transport: str) -> None:
+    with client(JUMPS, {"FAULTS_CASE": transport}) as running:
+        assert running.says() == "CallTimeout True"
+        assert running.says() == "ServerCrashed True"
+        assert running.says() == "True"
+        assert running.end() == 0
+        assert running.errors() == ""
+        assert_nothing_outlives(running, [])
+
+
+def test_no_clock_that_can_be_set_is_used() -> None:
+    """Also where the test above does not come: nothing that waits or measures does so by the wall clock."""
+    repository = TESTS.parent
+    wall = ("time.time(", "time.time_ns(", "datetime", "CLOCK_REALTIME", "gmtime(", "st_mtime")
+    allowed = {("launcher/logs.py", "st_mtime"), ("launcher/provision.py", "st_mtime")}  # which file is it, not when
+    for path in [*repository.glob("gym_service/**/*.py"), *repository.glob("launcher/*.py")]:
+        name, text = str(path.relative_to(repository)), path.read_text()
+        for clock in wall:
+            assert clock not in text or (name, clock) in allowed, f"{clock} in {name}"
+
+
+@contextmanager
+def process_with_pid(pid: int) -> Iterator[int]:
+    """A process that sleeps, under a pid that was another's; its pid."""
+    for _ in range(200):  # somebody else may take it, or one just before it
+        try:
+            LAST_PID.write_text(str(pid - 1))
+        except OSError as error:
+            pytest.skip(f"nobody here may choose a pid: {error}")
+        with subprocess.Popen(["sleep", "600"]) as process:
+            try:
+                if process.pid == pid:
+                    yield pid
+                    return
+            finally:
+                process.kill()
+    raise AssertionError(f"pid {pid} was not to be had")
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_pid_that_is_another_process_by_now(transport: str) -> None:
+    with faulty(transport=transport) as env:
+        env.reset()
+        pid, record = env.target["pid"], next(server for server in records.running())
+        assert record.pid == pid
+        os.kill(pid, signal.SIGKILL)
+        watching.until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the server, reaped")
+        with process_with_pid(pid):
+            assert not records.stop(record)
+            assert not records.running()
+            stopped = subprocess.run([sys.executable, "-m", "gym_service_launcher", "stop", str(pid)], check=False)
+            assert stopped.returncode == 2
+            with pytest.raises(errors.ServerCrashed, match="killed by SIGKILL"):
+                act(env, "step")
+            env.close()
+            assert watching.state(pid), "somebody has killed a process that is none of ours"
