@@ -170,14 +170,23 @@ class Decoder:
             raise BadFrame("%d bytes announced, the bound is %d" % (size_bytes, self.bound_bytes))
 
     def _make_room(self, size_bytes):
-        """See to it that a run of ``size_bytes`` from the start of the unused bytes fits. Returns None: wait."""
-        if len(self._room) - self._start < size_bytes:
+        """See to it that what comes next of ``size_bytes`` from the start of the unused bytes fits. None: wait.
+
+        A large run gets its memory as its bytes come, twice as much each time: a header is quickly forged.
+        """
+        have = self._end - self._start
+        if size_bytes > ROOM_BYTES:
+            is_short = self._end == len(self._room)
+            size_bytes = min(size_bytes, max(2 * have, ROOM_BYTES))
+        else:
+            is_short = len(self._room) - self._start < size_bytes
+        if is_short:
             unused = bytes(self._room[self._start : self._end])
             # A new room also where the old one is large enough: the last frame's head may still be looked at. It
-            # is as large as this head needs, and back to its usual size with the next: untouched pages cost nothing.
+            # is back to its usual size with the next.
             self._room = memoryview(bytearray(max(size_bytes, ROOM_BYTES)))
-            self._room[: len(unused)] = unused
-            self._start, self._end = 0, len(unused)
+            self._room[:have] = unused
+            self._start, self._end = 0, have
 
     def _allot(self, frame, entries):
         """Give each buffer its memory, and move there what the room already holds of it."""

@@ -220,3 +220,22 @@ def test_a_bad_frame_after_a_good_one_is_refused_too() -> None:
 
 def test_the_header_is_sixteen_bytes() -> None:
     assert HEADER.size == 16
+
+
+def test_a_long_head_takes_memory_as_its_bytes_come() -> None:
+    """A header is sixteen bytes, and quickly forged."""
+    decoder, head_bytes = Decoder(), 40 * 2**20
+    tracemalloc.start()
+    try:
+        feed(decoder, HEADER.pack(b"gS", 1, 65, 1, head_bytes, 0) + bytes(ROOM_BYTES))
+        assert tracemalloc.get_traced_memory()[1] < 6 * ROOM_BYTES
+        for sent in (2**20, 4 * 2**20):
+            feed(decoder, bytes(sent))
+            assert tracemalloc.get_traced_memory()[0] < 4 * 2 * sent
+    finally:
+        tracemalloc.stop()
+    rest = head_bytes - ROOM_BYTES - 5 * 2**20
+    frame = feed(decoder, bytes(rest - 1) + b"!" + LIGHT[:3])
+    assert frame is not None
+    assert (len(frame.head), frame.head[-1]) == (head_bytes, ord("!"))
+    assert facts(feed(decoder, LIGHT[3:])) == LIGHT_FACTS
