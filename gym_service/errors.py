@@ -24,6 +24,7 @@ from gym_service_launcher.errors import (
 
 __all__ = [
     "AttributeCannotCross",
+    "AttributeOfClosedError",
     "AuthError",
     "CallTimeout",
     "CannotCross",
@@ -102,6 +103,14 @@ class ForkedError(GymServiceError):
 
 class ClosedError(GymServiceError):
     """The env is closed: by close(), or by an earlier error, which the text repeats."""
+
+
+class AttributeOfClosedError(ClosedError, AttributeError):
+    """An attribute of the simulator was read when the env was closed already.
+
+    To ``hasattr`` and to ``getattr`` with a default it is not there any more, as libraries expect that probe with
+    them while they clean up.
+    """
 
 
 class ProtocolError(GymServiceError):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gym_service_launcher import config as entries
 from gym_service_launcher.errors import ConfigError
+from gym_service_launcher.keys import nearest
 from gymnasium.envs.registration import EnvSpec, registry
 from gymnasium.error import Error as GymnasiumError
 
@@ -231,7 +232,10 @@ def _entry_in_file(env_id: str, table: Mapping[str, Any]) -> entries.Entry:
     base = file.entries.get(key)
     if base is None:
         known = ", ".join(file.entries) or "none"
-        raise ConfigError(f"{path}: [envs] has no key {key!r}; it has: {known}", file=str(path), key=f'envs."{key}"')
+        near = nearest(key, file.entries)
+        advice = f"{near!r}" if near else f'python="./sim_env" (a venv), or a table [envs."{key}"] in that file'
+        text = f"{path}: [envs] has no key {key!r}; it has: {known}\n  try: {advice}"
+        raise ConfigError(text, file=str(path), key=f'envs."{key}"')
     if isinstance(base, ConfigError):
         raise base
     return entries.entry(key, table, file=path, base=base, interpreters=file.interpreters) if table else base

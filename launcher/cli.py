@@ -17,7 +17,7 @@ from gym_service_launcher.errors import ConfigError, GymServiceError, ServerStar
 
 EXAMPLES = """\
 examples:
-  gym-service list                                        what envs.toml has, and whether it works
+  gym-service list                                        what envs.toml has, and which interpreters work
   gym-service run --venv ./sim_env --tcp 127.0.0.1:2333   let the clients of this machine in
   gym-service run --python 3.10 --tcp localhost:0         at a port that is free
   gym-service run --venv ./sim_env --stdio                serve whoever has started this, over its pipes
@@ -88,8 +88,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_list(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    about = "print the entries of envs.toml with their interpreters, and whether they are usable"
-    parser = commands.add_parser("list", help=about, description=f"{about.capitalize()}: each interpreter is run.")
+    about = "print the entries of envs.toml, and whether their interpreters are usable"
+    what = "Each interpreter is run. No env is made: whether an id is known there, the first gym.make says."
+    parser = commands.add_parser("list", help=about, description=f"{about.capitalize()}. {what}")
     parser.add_argument("--envs", type=Path, metavar="FILE", help="an envs.toml (default: the one that holds here)")
     parser.set_defaults(command=_list)
 

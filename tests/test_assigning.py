@@ -46,3 +46,16 @@ def test_a_limit_of_minus_one_is_none(limit: int) -> None:
         ends = [env.step(env.action_space.sample())[3] for _ in range(250)]
         assert any(ends) == (limit > 0)
         assert env.unwrapped._max_episode_steps == (None if limit < 0 else limit)
+
+
+def test_a_name_of_ours_that_the_simulator_has_too(env: gym_service.RemoteEnv) -> None:
+    pid = env.target["pid"]
+    assert env.get_wrapper_attr("target")["pid"] == pid  # it has none
+    assert env.set_wrapper_attr("gravity", 3.0)
+    env.call("builtins:setattr", "target", [1, 2])
+    assert env.target["pid"] == pid
+    assert env.get_wrapper_attr("target") == [1, 2]
+    assert env.set_wrapper_attr("target", [3])
+    assert env.get_wrapper_attr("target") == [3]
+    assert env.target["pid"] == pid
+    assert env.get_wrapper_attr("step_wait").__name__ == "step_wait"

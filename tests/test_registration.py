@@ -282,8 +282,10 @@ def test_make_by_the_name_of_an_entry(write_envs: WriteEnvs, tmp_path: Path, mon
     for name in ("Pole-v0", "gym_service/Pole-v0"):
         with gym_service.make(name, max_episode_steps=3) as env:
             assert play_to_the_end(env) == (3, False, True)
-    with pytest.raises(ConfigError, match=r"no key 'Pole-v1'.*Pole-v0"):
+    with pytest.raises(ConfigError, match=r"no key 'Pole-v1'; it has: Pole-v0\n  try: 'Pole-v0'$"):
         gym_service.make("Pole-v1")
+    with pytest.raises(ConfigError, match=r"try: python=\"./sim_env\" \(a venv\), or a table \[envs.\"Boat\"\]"):
+        gym_service.make("Boat")
 
 
 # -- a step in two halves ----------------------------------------------------------------------------------------

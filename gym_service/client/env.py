@@ -21,7 +21,7 @@ from gym_service.client.connection import Connection, fields, one
 from gym_service.client.restarts import Restarts
 from gym_service.client.spaces import space_from
 from gym_service.encoder import Encoder, Packed
-from gym_service.errors import AttributeCannotCross, CannotCross, ProtocolError
+from gym_service.errors import AttributeCannotCross, AttributeOfClosedError, CannotCross, ClosedError, ProtocolError
 from gym_service.layout import compile_layout
 from gym_service.values import BadValue, CannotEncode
 from gym_service.wire import Frame
@@ -29,6 +29,8 @@ from gym_service.wire import Frame
 # Names that nobody finds on a RemoteEnv unless it defines them. `seed`: Gymnasium's check_env takes an attribute of
 # that name for the API before 0.26. Names with an underscore are the simulator's own.
 NOT_FORWARDED = {"seed"}
+# What this class has beyond Gymnasium's Env, and a simulator may have too: many a goal is called `target`.
+HIDING = {"target", "call", "step_async", "step_wait"}
 # What of this process may be assigned without the simulator hearing of it: what Gymnasium's Env keeps on itself.
 LOCAL = {"action_space", "observation_space", "metadata", "render_mode", "reward_range"}
 # What this class and Gymnasium's Env keep under private names. Any other is the simulator's, and stays there.
@@ -63,7 +65,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
     Reading, calling and assigning a public attribute that this class does not define means the simulator's:
     ``env.unwrapped.state``, ``env.unwrapped.goal = x``. What is read is a copy. A method of the simulator reads as a
     RemoteMethod. Four names are this class's own and hide the simulator's: ``target``, ``call``, ``step_async`` and
-    ``step_wait``.
+    ``step_wait``. Where a simulator has them too, ``get_wrapper_attr`` and ``set_wrapper_attr`` mean the simulator's.
     """
 
     def __init__(
@@ -222,16 +224,22 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         return self._call(messages.CALL_FUNCTION, encode(("$.function", portable(method)), *given), one)
 
     def has_wrapper_attr(self, name: str) -> bool:
-        """Whether this object, the env in the simulator, or a wrapper there has the attribute."""
-        return self._is_own(name) or (_is_forwarded(name) and self._ask(messages.HAS, name))
+        """Whether this object, the env in the simulator, or a wrapper there has the attribute.
+
+        Of a closed env, whether this object has it.
+        """
+        return self._is_own(name) or (_is_forwarded(name) and self._has(name))
 
     def get_wrapper_attr(self, name: str) -> Any:
-        """The attribute of this object, or of the simulator's env or a wrapper there. Raises AttributeError."""
-        return getattr(self, name)
+        """The attribute of this object, or of the simulator's env or a wrapper there. Raises AttributeError.
+
+        Of the names that this class has beyond Gymnasium's, such as ``target``, the simulator's, where it has one.
+        """
+        return self._read(name) if self._is_hidden(name) else getattr(self, name)
 
     def set_wrapper_attr(self, name: str, value: Any, *, force: bool = True) -> bool:
         """Set an attribute in the simulator where it is; with ``force`` on the bare env where it is nowhere."""
-        if self._is_own(name):
+        if self._is_own(name) and not self._is_hidden(name):
             setattr(self, name, value)
             return True
         return self._ask(messages.SET, name, value, force)
@@ -240,10 +248,16 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         """An attribute that only the simulator has. Raises AttributeError (as EnvAttributeError) where it has none."""
         if not _is_forwarded(name):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self._read(name)
+
+    def _read(self, name: str) -> Any:
+        """The simulator's attribute. Raises AttributeError, in one of three forms, where it is not to be had."""
         try:
             is_callable, value = self._call(messages.GET, encode(("$.name", name)), _attribute)
         except CannotCross as error:
             raise AttributeCannotCross(str(error), **vars(error)) from error
+        except ClosedError as error:
+            raise AttributeOfClosedError(str(error)) from error
         return RemoteMethod(self, name) if is_callable else value
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -285,6 +299,16 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         if frame.kind == messages.STEPPED and self._layout:
             return messages.unpack_step(self._layout, frame.head, frame.buffers, GraphInstance)
         return tuple(fields(frame, 5))
+
+    def _has(self, name: str) -> bool:
+        try:
+            return self._ask(messages.HAS, name)
+        except ClosedError:
+            return False
+
+    def _is_hidden(self, name: str) -> bool:
+        """Whether the simulator has something of its own under a name that this class has beyond Gymnasium's."""
+        return name in HIDING and self._has(name)
 
     def _is_own(self, name: str) -> bool:
         return name in LOCAL or name in self.__dict__ or hasattr(type(self), name)

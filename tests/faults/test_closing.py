@@ -1,6 +1,7 @@
 """close(), whoever calls it and whenever, and Ctrl-C: quickly, quietly, once."""
 
 import os
+import pickle
 import signal
 import threading
 
@@ -68,6 +69,26 @@ def test_many_threads_close_at_once(transport: str) -> None:
             thread.join(LONGEST_CLOSE_S)
         assert not any(thread.is_alive() for thread in threads)
         watching.until_dead([env.target["pid"]])
+
+
+def test_probing_a_closed_env_finds_nothing_and_raises_nothing() -> None:
+    """As libraries do while they clean up."""
+    with faulty() as env:
+        assert hasattr(env, "number")
+        assert env.has_wrapper_attr("number")
+        env.close()
+        assert not hasattr(env, "number")
+        assert not env.has_wrapper_attr("number")
+        assert getattr(env, "viewer", None) is None
+        assert hasattr(env, "reset")
+        with pytest.raises(errors.ClosedError, match="the env is closed: it was closed with close"):
+            env.number
+        assert pickle.loads(pickle.dumps(errors.AttributeOfClosedError("text"))).args == ("text",)
+    with armed("step", "SIGKILL") as env:
+        os.kill(env.target["pid"], signal.SIGKILL)
+        with pytest.raises(errors.ServerCrashed):  # the first to meet a death says so, whatever it is
+            hasattr(env, "number")
+        assert not hasattr(env, "number")
 
 
 ENDS = {
