@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).absolute().parent))
 import numpy as np
 from faults import watching
 from faults.clock import Clock
-from faults.faulty import METHODS, TRANSPORTS, action, faulty
+from faults.faulty import METHODS, SIDES, TRANSPORTS, action, faulty
 from gym_service_launcher import guard
 
 from gym_service import RemoteEnv, errors
@@ -76,6 +76,7 @@ class Chaos:
         limits = dict.fromkeys(("reset", "step", "render", "call", "close"), LIMIT_S)
         given: dict[str, Any] = {
             "transport": self.random.choice(TRANSPORTS),
+            "side": self.random.choice(SIDES),
             "restart": self.random.choice(("never", "on-reset")),
             "timeouts": {"start": START_S, **limits},
         }
