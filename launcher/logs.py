@@ -82,6 +82,11 @@ def of_pid(pid: str) -> list[Path]:
     return _newest_first(folder(), f"*.{pid}.log") if pid.isdigit() else []
 
 
+def names() -> list[str]:
+    """The envs that have logs, as ``file_name`` writes them."""
+    return sorted({path.name.rsplit(".", 2)[0] for path in _newest_first(folder(), "*.log")})
+
+
 def _newest_first(logs: Path, pattern: str) -> list[Path]:
     found = []
     for path in logs.glob(pattern):

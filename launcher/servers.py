@@ -57,7 +57,7 @@ def stop(which: str) -> int:
         names = ", ".join(sorted({server.name for server in records.running()})) or "none"
         raise GymServiceError(f"no server {which!r} of yours runs; there are: {names}\n  try: gym-service ps")
     for server in found:
-        how = "stopped" if records.stop(server) else "had ended already"
+        how = "ended" if records.stop(server) else "had ended already"
         print(f"{server.name} (pid {server.pid}): {how}", flush=True)
     return 0
 
@@ -104,7 +104,8 @@ def _draw(running: list[Running], rows: list[tuple[str, ...]]) -> None:
 def _log_of(which: str) -> Path:
     found = logs.find(which) or logs.of_pid(which)
     if not found:
-        text = f"there is no log of {which!r} in {logs.folder()}: its server has printed nothing, or is long gone"
+        names = ", ".join(logs.names()) or "none"
+        text = f"there is no log of {which!r}: its server has printed nothing, or is long gone; there are: {names}"
         raise GymServiceError(f"{text}\n  try: ls {logs.folder()}")
     return found[0]
 

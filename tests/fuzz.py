@@ -5,7 +5,7 @@
 Each round takes a conversation that has reached something new, spoils it, and hands it to a client as the words of a
 server, or to a server as those of a client. The client must end in an error that a user may see; the server in
 answers that are frames, or in BadFrame. Either soon, and neither may grow. Exit code 0, or 1 with what was found and
-the bytes that do it again.
+the file of the bytes that do it again.
 
 Knows the frames of a conversation. Python 3.10 and up; from 3.12 on it sees what is new by the lines that run, before
 that by the errors alone.
@@ -13,6 +13,7 @@ that by the errors alone.
 
 import argparse
 import contextlib
+import ctypes
 import gc
 import math
 import random
@@ -20,6 +21,7 @@ import re
 import socket
 import struct
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -254,14 +256,24 @@ class Fuzz:
         try:
             ending = re.sub(r"\d+", "#", self._judge(said))[:80]
         except Exception:  # noqa: BLE001 - whatever else comes out is what this looks for
-            self.wrong.append(f"{traceback.format_exc()}\n{said[:4000]!r}")
+            self._find(traceback.format_exc(), said)
             return
-        self.slowest_s = max(self.slowest_s, clock.took_s)
-        if clock.took_s > SOON_S:
-            self.wrong.append(f"{clock.took_s:.2f} s for {said[:4000]!r}")
+        took_s = clock.took_s
+        if took_s > SOON_S:  # the machine may have been elsewhere: what is slow is so again
+            again = Clock()
+            self._judge(said)
+            took_s = again.took_s
+        self.slowest_s = max(self.slowest_s, took_s)
+        if took_s > SOON_S:
+            self._find(f"it took {took_s:.2f} s", said)
         if self._lines.count > before or ending not in self._endings:
             self._endings.add(ending)
             self._corpus.append(said)
+
+    def _find(self, what: str, said: bytes) -> None:
+        with tempfile.NamedTemporaryFile(prefix="fuzz-", suffix=".bin", delete=False) as file:
+            file.write(said)
+        self.wrong.append(f"{what}\n  for the {len(said)} bytes in {file.name}")
 
     def _spoilt(self) -> bytes:
         said = bytearray(self.random.choice(self._corpus[-50:] if self.random.random() < 0.5 else self._corpus))
@@ -366,11 +378,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def play(side: str, minutes: float, seed: int) -> int:
     fuzz = Fuzz(side, seed)
     fuzz.run(rounds=WARM_UP_ROUNDS)
-    gc.collect()
-    before = watching.memory_bytes()
+    before = held_bytes()
     fuzz.run(minutes * 60)
-    gc.collect()
-    grown_bytes = watching.memory_bytes() - before
+    grown_bytes = held_bytes() - before
     if grown_bytes > MORE_MEMORY_BYTES:
         fuzz.wrong.append(f"it has grown by {grown_bytes / 2**20:.1f} MiB")
     print(f"{side}: seed {seed}, {fuzz.rounds} conversations, {fuzz.reached}", end="; ")
@@ -378,6 +388,14 @@ def play(side: str, minutes: float, seed: int) -> int:
     for wrong in fuzz.wrong:
         print(f"WRONG  {wrong}")
     return int(bool(fuzz.wrong))
+
+
+def held_bytes() -> int:
+    """The memory of this process, without what malloc keeps for the next time."""
+    gc.collect()
+    with contextlib.suppress(AttributeError):  # a C library of another maker
+        ctypes.CDLL(None).malloc_trim(0)
+    return watching.memory_bytes()
 
 
 if __name__ == "__main__":

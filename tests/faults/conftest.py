@@ -1,6 +1,18 @@
-"""What is long runs only when it is asked for: ``pytest tests/faults -m long``; all of it with "long or not long"."""
+"""What is long runs only when it is asked for: ``pytest tests/faults -m long``; all of it with "long or not long".
+
+After each test no thread, no shared memory and no descriptor of the guardian is left, besides what tests/conftest.py
+looks for everywhere.
+"""
+
+import gc
+import threading
+from collections.abc import Iterator
 
 import pytest
+from faults import watching
+
+# What a test of large arrays, or the first of a kind, may leave with malloc and with what is imported.
+MORE_MEMORY_BYTES = 64 * 2**20
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -13,3 +25,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+@pytest.fixture(autouse=True)
+def as_before(nothing_left_behind: None) -> Iterator[None]:
+    """The threads, the shared memory and the descriptors are what they were, of this process and of its guardian."""
+    before, memory_bytes = held(), watching.memory_bytes()
+    yield
+    gc.collect()
+    try:
+        watching.until(lambda: held() == before, "what there was before", 5.0)
+    except AssertionError:
+        pytest.fail(f"before the test (threads, descriptors of the guardian, maps): {before}; after it: {held()}")
+    assert watching.memory_bytes() - memory_bytes <= MORE_MEMORY_BYTES
+
+
+def held() -> tuple[int, int, int]:
+    shared = [line for line in (watching.PROC / "self/maps").read_text().splitlines() if is_shared(line)]
+    return threading.active_count(), len(watching.open_fds(watching.guardian_of())), len(shared)
+
+
+def is_shared(line: str) -> bool:
+    """Whether a line of /proc/self/maps is of memory that another process could see."""
+    return line.split()[1].endswith("s")

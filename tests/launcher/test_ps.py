@@ -120,6 +120,9 @@ def test_a_log_of_nobody() -> None:
     shown = run("logs", "Nobody-v0")
     assert (shown.returncode, shown.stdout) == (2, "")
     assert "there is no log of 'Nobody-v0'" in shown.stderr
+    with printing("words") as pid:
+        watching.until(lambda: logs.of_pid(str(pid)), "the log")
+        assert "; there are: Faulty\n" in run("logs", "Nobody-v0").stderr
 
 
 def test_a_log_is_followed_across_its_rotation_until_the_server_ends() -> None:
@@ -148,7 +151,7 @@ def test_stopping_a_server(by: str) -> None:
         env.reset()
         shown = run("stop", "Faulty" if by == "name" else str(env.target["pid"]))
         assert (shown.returncode, shown.stderr) == (0, "")
-        assert shown.stdout == f"Faulty (pid {env.target['pid']}): stopped\n"
+        assert shown.stdout == f"Faulty (pid {env.target['pid']}): ended\n"
         watching.until_dead([env.target["pid"]])
         with pytest.raises(errors.ServerCrashed, match="killed by SIGTERM"):
             act(env, "step")
