@@ -47,8 +47,7 @@ def test_a_death_in_a_call(fault: str, method: str, transport: str) -> None:
         assert has_native_stack == (fault in ("SIGSEGV", "SIGABRT"))
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(("number", "transport"), alternately(SIGNALS))
 def test_a_death_while_idle(number: signal.Signals, transport: str) -> None:
     with faulty(transport=transport) as env:
         env.reset()

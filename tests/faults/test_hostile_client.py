@@ -84,7 +84,7 @@ def peak_bytes(pid: int) -> int:
 
 
 CASES = [
-    pytest.param(name, target, transport, marks=[pytest.mark.long] if (place + index) % 5 else [])
+    pytest.param(name, target, transport, marks=[pytest.mark.long] if (place + index) % 8 else [])
     for index, name in enumerate(RUBBISH)
     for place, (target, transport) in enumerate(((TARGET, "unix"), (TARGET, "stdio"), (OLD, "stdio"), (OLD, "unix")))
 ]

@@ -109,15 +109,6 @@ def test_a_server_that_falls_silent_while_idle(fault: str, transport: str) -> No
         assert_times_out(env, "step", fault)
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_server_that_is_stopped_while_idle(transport: str) -> None:
-    with faulty(transport=transport, timeouts=LIMITS) as env:
-        env.reset()
-        os.kill(env.target["pid"], signal.SIGSTOP)
-        watching.until_state(env.target["pid"], "T")
-        assert_times_out(env, "step", "SIGSTOP")
-
-
 @pytest.mark.parametrize(("fault", "transport"), alternately([*SILENCES, None]))
 def test_close_of_a_silent_server(fault: str | None, transport: str) -> None:
     """Where the server is stuck in its own close(), the whole ladder is climbed."""
