@@ -33,6 +33,18 @@ def missing(what: str) -> None:
     pytest.skip(f"needs {what}")
 
 
+def which(program: str) -> Path:
+    """Where a program lies that CI installs; sshd is in a folder that only root has on PATH."""
+    found = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    if found is None:
+        missing(program)
+    return Path(str(found))
+
+
+def need_shell(name: str) -> None:
+    which(SHELLS[name].split()[0])
+
+
 def need_namespaces() -> None:
     words = [*engine.namespaces("--pid", "--fork", "--mount-proc", "--net"), "true"]
     environ = {**os.environ, "HIDDEN": str(REPOSITORY)}
@@ -61,9 +73,8 @@ class SshHost:
 def sshd(folder: Path) -> Iterator[SshHost]:
     """A real sshd on loopback, with host and user keys of its own, in a mount namespace without this repository."""
     need_namespaces()
-    program = shutil.which("sshd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
-    if program is None or shutil.which("ssh") is None:
-        missing("sshd and ssh (openssh-server, openssh-client)")
+    program = which("sshd")
+    which("ssh")
     for name in ("host", "stranger", *SHELLS):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
     host = SshHost(folder, free_port(), subprocess.check_output(["id", "-un"], text=True).strip())
