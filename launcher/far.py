@@ -47,8 +47,13 @@ sources = json.loads(zlib.decompress(parcel.read()).decode())
 names = {}
 exec(sources["gym_service_launcher/arrival.py"], names)
 names["arrive"](sources)
-from gym_service.server import __main__ as program
-code = program.serve(sys.argv[1:])
+try:
+    from gym_service.server import __main__ as program
+    code = program.serve(sys.argv[1:])
+except Exception:
+    import traceback
+    traceback.print_exc()  # unlike Python's own it finds the lines of files that are on no disk
+    code = 1
 parcel.close()
 sys.exit(code)
 """

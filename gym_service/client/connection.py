@@ -160,10 +160,15 @@ class Connection:
         return result
 
     def send_ahead(self, parcel: bytes, timeout_s: float) -> None:
-        """Send what the other side begins with, before it speaks in frames. Blocks and raises as ``call``."""
+        """Send what the other side begins with, before it speaks in frames. Blocks and raises as ``call``.
+
+        Where it has ended already, nothing is raised: ``skip_to`` reads what it said of that.
+        """
         self._take_turn("make", timeout_s)
         try:
             self._channel.send([parcel], self._deadline)
+        except ChannelClosed:
+            pass
         except BaseException as error:
             self._end_with(error)
             raise

@@ -4,7 +4,6 @@ Knows sshd, ssh, namespaces. Never knows gym_service. Python 3.10 and up.
 """
 
 import os
-import shlex
 import shutil
 import socket
 import subprocess
@@ -23,7 +22,7 @@ REPOSITORY = TESTS.parent
 PATIENCE_S = 20.0
 # What a user's key may run: their own login shell, as sshd would start it; and a host that has something to say first.
 SHELLS = {"sh": "sh -c", "bash": "bash -c", "dash": "dash -c", "csh": "tcsh -c", "fish": "fish -c"}
-NOISE = "Welcome to the cluster.\n>>> 3 jobs\x1b[0m"
+NOISE = r"Welcome to the cluster.\n>>> 3 jobs\033[0m"
 
 
 def missing(what: str) -> None:
@@ -101,8 +100,8 @@ def _configure(host: SshHost) -> None:
     keys = []
     for name, shell in SHELLS.items():
         key = (folder / f"{name}.pub").read_text()
-        noise = f"printf %s {shlex.quote(NOISE)}; " if name != "sh" else ""
-        run = f'{noise}exec {shell} "$SSH_ORIGINAL_COMMAND"'.replace("\\", "\\\\").replace('"', '\\"')
+        noise = f"printf '{NOISE}'; " if name != "sh" else ""
+        run = f'{noise}exec {shell} "$SSH_ORIGINAL_COMMAND"'.replace('"', '\\"')
         keys.append(f'command="{run}" {key}')
     (folder / "authorized_keys").write_text("".join(keys))
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{host.port} {(folder / 'host.pub').read_text()}")
@@ -113,10 +112,10 @@ def _configure(host: SshHost) -> None:
         f"AuthorizedKeysFile {folder / 'authorized_keys'}\nStrictModes no\nPasswordAuthentication no\n"
         f"KbdInteractiveAuthentication no\nPermitRootLogin yes\nBanner {folder / 'banner'}\nMaxStartups 100\n"
     )
-    (folder / "config").write_text(
-        f"Host *\n  UserKnownHostsFile {folder / 'known_hosts'}\n  StrictHostKeyChecking yes\n  IdentitiesOnly yes\n"
-        f"  IdentityFile {folder / 'sh'}\n  GlobalKnownHostsFile none\n  UpdateHostKeys no\n"
-    )
+    config = f"Host *\n  UserKnownHostsFile {folder / 'known_hosts'}\n  StrictHostKeyChecking yes\n"
+    config += "  IdentitiesOnly yes\n  GlobalKnownHostsFile none\n  UpdateHostKeys no\n"
+    (folder / "config").write_text(config)
+    (folder / "config_with_key").write_text(f"{config}  IdentityFile {folder / 'bash'}\n")
 
 
 def free_port() -> int:

@@ -109,7 +109,7 @@ def test_the_short_form_of_ssh(
     venv = Path(python_of(NEWEST)).parent.parent
     spaced = tmp_path / "a venv; of mine"
     spaced.symlink_to(venv)
-    (tmp_path / "ssh").write_text(f'#!/bin/sh\nexec {hosts.which("ssh")} -F {ssh_host.folder}/config "$@"\n')
+    (tmp_path / "ssh").write_text(f'#!/bin/sh\nexec {hosts.which("ssh")} -F {ssh_host.folder}/config_with_key "$@"\n')
     (tmp_path / "ssh").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     for path in (venv, spaced):
