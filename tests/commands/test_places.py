@@ -1,5 +1,6 @@
 """The same env id, at the other end of a command: what is there, what travels, and what does not."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ import gymnasium as gym
 import pytest
 from commands import hosts
 from commands.hosts import REPOSITORY, Engine, SshHost
+from faults import watching
 from same import same
 from targets import TARGETS
 from vector.playing import actions_for, played
@@ -23,6 +25,12 @@ from gym_service import RemoteEnv
 
 OLDEST, NEWEST = "py36-gym021", "py313-gymnasium14"
 PLACES = ("ssh", "docker", "srun")
+
+
+def argv_of(pid: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def python_of(target: str) -> str:
@@ -84,9 +92,9 @@ def test_what_is_said_of_paths_and_variables_is_of_the_other_side(
         assert found["MUJOCO_GL"] == ("/of/the/client" if is_job else "egl")
         assert found["PATH"].split(":")[0] == str(Path(python_of(NEWEST)).parent)
         assert env.call("process")["cwd"] == str(tmp_path)
-        argvs = subprocess.check_output(["ps", "-eo", "args", "-ww"], text=True)
-        assert "-m code" in argvs
-        assert secret not in argvs
+        argvs = b"".join(argv_of(pid) for pid in watching.all_pids())
+        assert b"-m\0code\0" in argvs
+        assert secret.encode() not in argvs
 
 
 @pytest.mark.parametrize("shell", hosts.SHELLS)
