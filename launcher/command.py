@@ -34,7 +34,7 @@ EXECUTABLE = re.compile(r"(python|pypy)[\d.]*t?(\.\w+)?|.+\.sh")
 
 TERMINATE_S = 2.0
 # How long a command whose link has ended may take to end itself: its exit code is part of the error.
-DEATH_S = 1.0
+DEATH_S = 3.0
 # How long the far guardian may take to say what a silent server did: it waits, looks, and its words travel.
 WORDS_S, LISTEN_S = 3.0, 0.05
 SHOWN_TAIL_CHARS = 4000
@@ -179,7 +179,7 @@ class CommandLink:
         text = f"the link to the server of {self.entry.name!r} ended during {during}: "
         text += f"{self.route.command[0]}: {ending(exit_code)}{where}"
         text += f"\n  try: {again}, once this works: {self.route.by_hand}"
-        return ConnectionLost(text, during=during, address=shlex.join(self.route.command))
+        return ConnectionLost(text, during=during, address=shlex.join(self.route.command), tail=tail)
 
     def failed_to_start(self, reason: str, advice: str = "", *, in_time: bool = True) -> ServerStartError:
         """The error for a server that did not come up; ``in_time`` changes nothing here, where nothing is probed."""
@@ -206,6 +206,9 @@ class CommandLink:
         python = self.route.python
         if "Unknown option: -I" in tail or "unrecognized arguments: -q" in tail:
             return f"{python} over there is too old: the floor is Python 3.6", "a newer Python for this simulator"
+        if "now exiting InteractiveConsole" in tail:
+            reason = "the interpreter over there was given no standard input"
+            return reason, "the option that passes it on: -i of docker run, docker exec and kubectl exec"
         if refused := [line for line in SAID.findall(tail) if not ENDED.match(line)]:
             advice = "leave out the option that asks for one: -t of ssh and docker run, --pty of srun"
             return refused[-1], advice if "is a terminal" in refused[-1] else ""

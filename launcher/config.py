@@ -11,21 +11,15 @@ import json
 import math
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from gym_service_launcher import keys
+from gym_service_launcher import keys, toml
 from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.keys import Check, Place
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 T = TypeVar("T")
 
@@ -219,9 +213,9 @@ def load(path: str | os.PathLike[str]) -> EnvsFile:
     except OSError as error:
         raise place.mistake(f"cannot be read: {error.strerror}") from error
     try:
-        tables = _parse(content, place)
+        tables = toml.parsed(content, place)
     except ConfigError as error:
-        return EnvsFile(file, dict.fromkeys(_header_ids(content), error), problems=(error,))
+        return EnvsFile(file, dict.fromkeys(toml.header_ids(content), error), problems=(error,))
     return _envs_file(file, tables, place)
 
 
@@ -319,30 +313,6 @@ def config_home() -> Path:
     configured = os.environ.get("XDG_CONFIG_HOME", "")
     # The XDG specification: a relative one is to be ignored.
     return Path(configured if os.path.isabs(configured) else os.path.expanduser("~/.config"))
-
-
-def _parse(content: bytes, place: Place) -> dict[str, Any]:
-    try:
-        text = content.decode("utf-8-sig")
-        return tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        where = _position(content[: error.start].decode("utf-8"))
-        raise place.mistake(f"no TOML: it is not UTF-8 (at {where})") from error
-    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5000 digits.
-        what = str(error).replace("at end of document", f"at {_position(text)}, the end of the file")
-        raise place.mistake(f"no TOML: {what}") from error
-
-
-def _position(before: str) -> str:
-    lines = before.split("\n")
-    return f"line {len(lines)}, column {len(lines[-1]) + 1}"
-
-
-def _header_ids(content: bytes) -> list[str]:
-    """The ids of the headers in a file that is no TOML, so that each can at least say so."""
-    header = r"""^\s*\[\s*envs\s*\.\s*(?:"([^"\n]+)"|'([^'\n]+)'|([\w-]+))"""
-    found = re.findall(header, content.decode("utf-8-sig", "replace"), re.MULTILINE)
-    return ["".join(quoted) for quoted in found]
 
 
 def _envs_file(file: Path, tables: dict[str, Any], place: Place) -> EnvsFile:

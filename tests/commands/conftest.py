@@ -21,5 +21,23 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
+def ssh(ssh_host: SshHost) -> list[str]:
+    """The command that leads to another host, past what its shell has to say."""
+    return ssh_host.command("bash")
+
+
+@pytest.fixture(scope="session")
+def places(ssh: list[str], engine: Engine) -> dict[str, list[str]]:
+    """The command that leads to each place."""
+    return {"ssh": ssh, "docker": engine.docker, "srun": engine.srun}
+
+
+@pytest.fixture(scope="session", params=["ssh", "docker", "srun"])
+def place(request: pytest.FixtureRequest, places: dict[str, list[str]]) -> list[str]:
+    """The command that leads to one of the places."""
+    return places[request.param]
+
+
+@pytest.fixture(scope="session")
 def far_envs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return hosts.envs_over_there(tmp_path_factory.mktemp("far"))

@@ -138,6 +138,8 @@ def docker(words):
         print(f"docker: Error response from daemon: pull access denied for {asked.image}", file=sys.stderr)
         return 125
     print("A container of sim:1\nsays hello, \x00 and ends no line", end="", flush=True)
+    if not asked.i:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     env = {**CONTAINER_ENVIRONMENT, **dict(variable.split("=", 1) for variable in asked.e)}
     return ask(asked.words, env, ["--pid", "--fork", "--mount-proc", "--net"], over_sockets())
 

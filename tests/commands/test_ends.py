@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands.hosts import Engine, SshHost
+from commands.hosts import SshHost
 from faults import watching
 from faults.clients import client
 from faults.faulty import act, assert_exact, faulty
@@ -24,27 +24,7 @@ from gym_service import RemoteEnv, errors
 # About processes and not about versions: once is enough.
 pytestmark = pytest.mark.slow
 
-# The promise, and what may pass beside it on a busy machine. Before the kill comes the time to end by itself.
-GONE_S = far.HANGUP_S + 0.4 + 1.0
 STATES = ("", "asleep in C", "spinning in C", "SIGSTOP")
-PLACES = ("ssh", "docker", "srun")
-
-
-@pytest.fixture(params=PLACES, scope="session")
-def place(request: pytest.FixtureRequest) -> list[str]:
-    return command_to(request.param, request)
-
-
-@pytest.fixture(scope="session")
-def ssh(ssh_host: SshHost) -> list[str]:
-    return ssh_host.command("bash")
-
-
-def command_to(name: str, request: pytest.FixtureRequest) -> list[str]:
-    if name == "ssh":
-        return request.getfixturevalue("ssh_host").command("bash")
-    engine: Engine = request.getfixturevalue("engine")
-    return engine.docker if name == "docker" else engine.srun
 
 
 class There:
@@ -56,12 +36,21 @@ class There:
         self.guardian = next(pid for pid in guardians if "-m code" in watching.command_line(pid))
         self.server = next(pid for pid in self.marked if parent(pid) == self.guardian)
 
-    def assert_gone(self, within_s: float = GONE_S) -> None:
-        watching.until_dead([*self.marked, self.guardian], within_s)
+    def assert_gone(self) -> None:
+        """It takes HANGUP_S and a moment; what is not killed would live for ten minutes."""
+        watching.until_dead([*self.marked, self.guardian])
 
 
 def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def session_of(there: There) -> int:
+    """The pid of the sshd that serves this link."""
+    session = parent(there.guardian)
+    while "sshd" not in watching.command_line(session):
+        session = parent(session)
+    return session
 
 
 @contextmanager
@@ -103,11 +92,9 @@ def test_a_link_that_is_cut(ssh: list[str], far_envs: Path, state: str) -> None:
         assert caught.value.address.startswith("ssh -F ")
 
 
-@pytest.mark.parametrize(
-    ("name", "state"), [("docker", "asleep in C"), ("docker", "SIGSTOP"), ("srun", ""), ("srun", "spinning in C")]
-)
-def test_a_command_that_is_killed(request: pytest.FixtureRequest, far_envs: Path, name: str, state: str) -> None:
-    with faulty_there(command_to(name, request), far_envs) as (env, there):
+@pytest.mark.parametrize(("name", "state"), [("docker", "asleep in C"), ("srun", "SIGSTOP")])
+def test_a_command_that_is_killed(places: dict[str, list[str]], far_envs: Path, name: str, state: str) -> None:
+    with faulty_there(places[name], far_envs) as (env, there):
         begin_fault(env, there, state)
         os.kill(command_process(), signal.SIGKILL)
         there.assert_gone()
@@ -115,13 +102,24 @@ def test_a_command_that_is_killed(request: pytest.FixtureRequest, far_envs: Path
 
 def test_a_session_that_its_host_ends(ssh: list[str], far_envs: Path) -> None:
     with faulty_there(ssh, far_envs) as (env, there):
-        session = parent(there.guardian)
-        while "sshd" not in watching.command_line(session):
-            session = parent(session)
-        os.kill(session, signal.SIGKILL)
+        os.kill(session_of(there), signal.SIGKILL)
         there.assert_gone()
         with pytest.raises(errors.ConnectionLost, match="ssh: exit code 255"):
             env.reset()
+
+
+def test_a_host_that_falls_silent(ssh_host: SshHost, far_envs: Path) -> None:
+    options = ["-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=1"]
+    with faulty_there(ssh_host.command("bash", *options), far_envs) as (env, there):
+        session = session_of(there)
+        os.kill(session, signal.SIGSTOP)
+        try:
+            with pytest.raises(errors.ConnectionLost, match="ssh: exit code 255") as caught:
+                env.reset()
+        finally:
+            os.kill(session, signal.SIGCONT)
+        assert "not responding" in caught.value.tail
+        there.assert_gone()
 
 
 PROGRAM = """
@@ -138,11 +136,11 @@ with faulty(command=command, pythonpath=pythonpath, environ={"FAR": os.environ["
 
 
 @pytest.mark.parametrize(
-    ("name", "state"), [*(("ssh", state) for state in STATES), ("docker", "asleep in C"), ("srun", "SIGSTOP")]
+    ("name", "state"), [("ssh", ""), ("ssh", "spinning in C"), ("docker", "asleep in C"), ("srun", "SIGSTOP")]
 )
-def test_a_client_that_is_killed(request: pytest.FixtureRequest, far_envs: Path, name: str, state: str) -> None:
+def test_a_client_that_is_killed(places: dict[str, list[str]], far_envs: Path, name: str, state: str) -> None:
     mark = os.urandom(8).hex()
-    case = json.dumps([command_to(name, request), [str(far_envs)], state])
+    case = json.dumps([places[name], [str(far_envs)], state])
     with client("import json\n" + PROGRAM, {"FAULTS_CASE": case, "FAULTS_CASE_MARK": mark}) as running:
         assert running.says(3 * watching.PATIENCE_S) == "begun"
         there = There(mark)
@@ -150,19 +148,21 @@ def test_a_client_that_is_killed(request: pytest.FixtureRequest, far_envs: Path,
             watching.until_state(there.server, "T")
         running.kill()
         there.assert_gone()
-        watching.until_dead(running.family(), GONE_S)
+        watching.until_dead(running.family())
 
 
 @pytest.mark.parametrize(
-    ("fault", "exit_code", "ending"),
+    ("name", "fault", "exit_code", "ending"),
     [
-        ("SIGSEGV", -11, "killed by SIGSEGV (signal 11)"),
-        ("SIGKILL", -9, "killed by SIGKILL (signal 9)"),
-        ("os._exit", 7, "exit code 7"),
+        ("ssh", "SIGSEGV", -11, "killed by SIGSEGV (signal 11)"),
+        ("docker", "SIGKILL", -9, "killed by SIGKILL (signal 9)"),
+        ("srun", "os._exit", 7, "exit code 7"),
     ],
 )
-def test_a_server_that_dies(place: list[str], far_envs: Path, fault: str, exit_code: int, ending: str) -> None:
-    with faulty_there(place, far_envs) as (env, there):
+def test_a_server_that_dies(
+    places: dict[str, list[str]], far_envs: Path, name: str, fault: str, exit_code: int, ending: str
+) -> None:
+    with faulty_there(places[name], far_envs) as (env, there):
         env.call("arm", "step", fault)
         with pytest.raises(errors.ServerCrashed) as caught:
             act(env, "step")
@@ -178,7 +178,7 @@ def test_a_far_guardian_that_is_killed_takes_the_server_with_it(ssh: list[str], 
         env.reset()
         server = env.target["pid"]
         os.kill(parent(server), signal.SIGKILL)
-        watching.until_dead([server], GONE_S)
+        watching.until_dead([server])
         with pytest.raises(errors.ConnectionLost):
             env.reset()
 
@@ -217,14 +217,15 @@ def test_a_deadline_holds_for_sending(ssh: list[str], far_envs: Path) -> None:
         begun = time.monotonic()
         with pytest.raises(errors.CallTimeout) as caught:
             env.call("measure", np.zeros(50 * 2**20, np.uint8))
-        # Three seconds for words that do not come: ssh has more to send than anybody takes, and its end stands behind.
-        assert 1.0 <= time.monotonic() - begun < 1.0 + 3.0 + 2.0
+        # Six seconds at most, and a turn on a busy machine; the server would sleep for ever.
+        assert 1.0 <= time.monotonic() - begun < 60.0
+        # ssh has more to send than anybody takes, and behind it stands the end of the link: no words come.
         assert caught.value.silence == "silent"
         there.assert_gone()
 
 
-def test_another_server_after_a_failure(place: list[str], far_envs: Path) -> None:
-    with faulty_there(place, far_envs, restart="on-reset") as (env, there):
+def test_another_server_after_a_failure(ssh: list[str], far_envs: Path) -> None:
+    with faulty_there(ssh, far_envs, restart="on-reset") as (env, there):
         env.call("arm", "step", "SIGSEGV")
         with pytest.raises(errors.ServerCrashed, match=r"try: reset\(\), which starts another"):
             act(env, "step")
@@ -244,16 +245,16 @@ def test_a_simulator_has_the_time_that_the_client_gives_to_whoever_closes(
     assert file.read_text() == "closed, left"
 
 
-def test_what_is_printed_over_there_is_kept_and_disturbs_nothing(place: list[str], far_envs: Path) -> None:
-    with faulty_there(place, far_envs) as (env, _):
+def test_what_is_printed_over_there_is_kept_and_disturbs_nothing(places: dict[str, list[str]], far_envs: Path) -> None:
+    with faulty_there(places["docker"], far_envs) as (env, _):
         env.call("say", "a line from afar")
         env.call("arm", "step", "much output")
         assert act(env, "step")[0]["answers"].tolist() == [1, 1, -7]
         assert_exact(env, 3)
 
 
-def test_closing_leaves_nothing(place: list[str], far_envs: Path) -> None:
-    with faulty_there(place, far_envs) as (env, there):
+def test_closing_leaves_nothing(places: dict[str, list[str]], far_envs: Path) -> None:
+    with faulty_there(places["srun"], far_envs) as (env, there):
         env.close()
         there.assert_gone()
 

@@ -23,8 +23,10 @@ from vector.playing import actions_for, played
 import gym_service
 from gym_service import RemoteEnv
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 OLDEST, NEWEST = "py36-gym021", "py313-gymnasium14"
-PLACES = ("ssh", "docker", "srun")
 
 
 def argv_of(pid: int) -> bytes:
@@ -35,15 +37,6 @@ def argv_of(pid: int) -> bytes:
 
 def python_of(target: str) -> str:
     return str(TARGETS[target].python())
-
-
-@pytest.fixture(params=PLACES, scope="session")
-def place(request: pytest.FixtureRequest) -> list[str]:
-    """The command that leads to each place."""
-    if request.param == "ssh":
-        return request.getfixturevalue("ssh_host").command("bash")
-    engine: Engine = request.getfixturevalue("engine")
-    return engine.docker if request.param == "docker" else engine.srun
 
 
 @contextmanager
@@ -149,11 +142,10 @@ def test_an_entry_in_a_file(engine: Engine, far_envs: Path, tmp_path: Path, monk
     assert listed.returncode == 0
 
 
-@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
-def test_vector_envs(ssh_host: SshHost, mode: str) -> None:
-    given = {"python": python_of(NEWEST), "workers": 3, "autoreset_mode": mode, "max_episode_steps": 9}
+def test_vector_envs(ssh: list[str]) -> None:
+    given = {"python": python_of(NEWEST), "workers": 3, "autoreset_mode": "SameStep", "max_episode_steps": 9}
     results = []
-    for command in ([], ssh_host.command("bash")):
+    for command in ([], ssh):
         envs = gym_service.make_vec("CartPole-v1", 5, command=command, **given)
         results.append(played(envs, actions_for(envs, 20)))
         envs.close()

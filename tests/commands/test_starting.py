@@ -14,6 +14,9 @@ from targets import TARGETS, find_interpreter
 import gym_service
 from gym_service import errors
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 TARGET = "py312-gymnasium14"
 
 
@@ -165,11 +168,17 @@ def test_a_terminal_that_docker_refuses_itself(engine: Engine) -> None:
         assert first_line(error) == f"{engine.folder}/docker: exit code 1: the input device is not a TTY"
 
 
+def test_a_container_that_is_given_no_input(engine: Engine) -> None:
+    with refused(engine.command("docker", "run", "sim:1")) as error:
+        assert first_line(error) == "the interpreter over there was given no standard input"
+        assert advice(error).startswith("the option that passes it on: -i of docker run")
+
+
 def test_a_job_that_does_not_start_in_time(engine: Engine) -> None:
     begun = time.monotonic()
     with refused(["sh", "-c", "echo queued >&2; exec sleep 600"], timeouts={"start": 1.0}) as error:
-        # Its evidence may take three seconds to arrive, and the end of the command two.
-        assert 1.0 <= time.monotonic() - begun < 1.0 + 3.0 + 2.0 + 2.0
+        # Six seconds at most, and a turn on a busy machine; it would take ten minutes.
+        assert 1.0 <= time.monotonic() - begun < 60.0
         assert first_line(error).startswith("it was not up after 1 s (silent)")
         assert "queued" in error.tail
         assert advice(error) == "a longer one, timeouts = { start = … }, if it was still at work"
