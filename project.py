@@ -151,7 +151,7 @@ def low_floor_files() -> list[Path]:
     """What a target or the guardian runs on, from Python 3.6 up."""
     files = [path for path in ROOT.glob("gym_service/*.py") if path.name not in CLIENT_ONLY]
     files += ROOT.glob("gym_service/server/**/*.py")
-    files += [ROOT / "launcher/guardian.py", ROOT / "launcher/probe.py"]
+    files += [ROOT / "launcher" / name for name in ("arrival.py", "far.py", "guardian.py", "probe.py", "variables.py")]
     return sorted(path for path in files if path.exists())
 
 
@@ -252,13 +252,9 @@ def found_python(*wanted: str) -> Path | None:
 
 
 def launcher_versions() -> ModuleType:
-    """The launcher's knowledge of where Pythons lie, by path: nothing is installed yet."""
-    spec = importlib.util.spec_from_file_location("launcher_versions", ROOT / "launcher/versions.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The launcher's knowledge of where Pythons lie, from the clone: nothing is installed yet."""
+    sys.path.insert(0, str(importable()))
+    return importlib.import_module("gym_service_launcher.versions")
 
 
 def uv() -> Path:

@@ -79,9 +79,12 @@ class Channel:
             frame = decoder.filled(size)
         return frame
 
-    def skip_to(self, mark, deadline=None):
-        """Read past whatever comes before ``mark``: banners, shell noise. Returns what was skipped, bounded."""
-        skipped = bytearray()
+    def skip_to(self, mark, deadline=None, skipped=None):
+        """Read past whatever comes before ``mark``: banners, shell noise. Returns what was skipped, bounded.
+
+        What was read so far is in ``skipped``, a bytearray, also where the mark never comes.
+        """
+        skipped = bytearray() if skipped is None else skipped
         byte = memoryview(bytearray(1))  # one at a time: what follows the mark belongs to the decoder
         while not skipped.endswith(mark):
             if self._stream.read_into(byte, deadline) == 0:
@@ -89,7 +92,12 @@ class Channel:
             skipped += byte
             if len(skipped) > 2 * SKIPPED_BYTES:
                 del skipped[:SKIPPED_BYTES]
-        return bytes(skipped[: -len(mark)])
+        del skipped[-len(mark) :]
+        return bytes(skipped)
+
+    def end_sending(self):
+        """Let the other side see the end of what is sent; its own words can still be read."""
+        self._stream.end_sending()
 
     def close(self):
         """End both directions, also for copies of the stream that other processes may hold. Any number of times."""
@@ -182,6 +190,12 @@ class _SocketStream:
         if not poll.poll(None if deadline is None else _remaining_s(deadline) * 1000):
             raise ChannelTimeout("the deadline passed while waiting")
 
+    def end_sending(self):
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it is closed already
+
     def close(self):
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -225,6 +239,11 @@ class _PipeStream:
                 self._wait(self._writable, deadline)
             except OSError as error:
                 raise ChannelClosed("writing failed: %s" % error, False) from error
+
+    def end_sending(self):
+        fd, self._write_fd = self._write_fd, -1
+        if fd >= 0 and fd != self._read_fd:
+            os.close(fd)
 
     def close(self):
         fds = {self._read_fd, self._write_fd, self._wake_fd, self._woken_fd} - {-1}

@@ -13,6 +13,7 @@ from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 from gym_service_launcher import supervisor
+from gym_service_launcher.command import CommandLink
 from gym_service_launcher.config import Entry
 from gym_service_launcher.dial import RemoteLink, dial
 from gym_service_launcher.supervisor import Link
@@ -25,6 +26,8 @@ from gym_service.errors import CallTimeout, ConnectionLost, EnvError, GymService
 
 if TYPE_CHECKING:
     from gym_service.client.vector import RemoteVectorEnv
+
+AnyLink = Link | CommandLink | RemoteLink
 
 
 def open_env(entry: Entry, kwargs: Mapping[str, Any], remake: tuple[Callable[..., Any], tuple[Any, ...]]) -> RemoteEnv:
@@ -78,6 +81,8 @@ def open_vector_env(
             }
             begun.append(_Making(entry, {**recipe, "batch": batch}))
             undo.callback(begun[-1].connection.close, 0.0)
+        for making in begun:
+            making.begin()
         descriptions = [making.description() for making in begun]
         connections = [making.connection for making in begun]
         env = RemoteVectorEnv(connections, descriptions, shares, autoreset_mode=mode, timeouts=asdict(entry.timeouts))
@@ -88,6 +93,7 @@ def open_vector_env(
 def connect(entry: Entry, kwargs: Mapping[str, Any]) -> tuple[Connection, dict[str, Any]]:
     """A connection to a server that has made the env, and the env's description. Blocks and raises as ``open_env``."""
     making = _Making(entry, _recipe(entry, kwargs))
+    making.begin()
     return making.connection, making.description()
 
 
@@ -104,25 +110,39 @@ def _recipe(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Making:
-    """A server that is making what a recipe says: so that several of them can be at it at once."""
+    """A server that is started and makes what a recipe says, in steps: so that several of them can be at it at once."""
 
     def __init__(self, entry: Entry, recipe: Mapping[str, Any]) -> None:
-        encoded = encode(("$", recipe))
+        """Start it."""
+        self._encoded = encode(("$", recipe))
         begun = time.monotonic()
         self._entry = entry
         self._link = _link_of(entry)
         # Building a venv is none of the server's time; finding one at its address is.
-        deadline = (begun if entry.address else time.monotonic()) + entry.timeouts.start
-        self.connection = Connection(_channel_of(self._link), self._link)
+        self._deadline = (begun if entry.address else time.monotonic()) + entry.timeouts.start
+        stream = _channel_of(self._link)
+        self.connection = Connection(stream, self._link)
+        if isinstance(self._link, CommandLink):
+            self._link.end_sending = stream.end_sending
+            with self._errors_explained():
+                self.connection.send_ahead(self._link.parcel, self._remaining_s())
+
+    def begin(self) -> None:
+        """Have it make the env, once it is up."""
+        link = self._link
         with self._errors_explained():
-            if self._link.mark:
-                self.connection.skip_to(self._link.mark, entry.timeouts.start)
-            self.connection.begin(messages.MAKE, encoded, deadline - time.monotonic())
+            if link.mark:
+                noise = link.noise if isinstance(link, CommandLink) else None
+                self.connection.skip_to(link.mark, self._remaining_s(), noise)
+            self.connection.begin(messages.MAKE, self._encoded, self._remaining_s())
 
     def description(self) -> dict[str, Any]:
         """What the server has made, once it has."""
         with self._errors_explained():
             return self.connection.finish(one)
+
+    def _remaining_s(self) -> float:
+        return self._deadline - time.monotonic()
 
     @contextmanager
     def _errors_explained(self) -> Iterator[None]:
@@ -148,11 +168,11 @@ class _Making:
             raise
 
 
-def _link_of(entry: Entry) -> Link | RemoteLink:
+def _link_of(entry: Entry) -> AnyLink:
     return dial(entry, supervisor.to_stderr) if entry.address else supervisor.launch(entry, supervisor.to_stderr)
 
 
-def _channel_of(link: Link | RemoteLink) -> channel.Channel:
+def _channel_of(link: AnyLink) -> channel.Channel:
     shared = arena.over_socket(link.arena_sock) if link.arena_sock else None
     if link.sock is not None:
         return channel.over_socket(link.sock, shared)
@@ -160,7 +180,7 @@ def _channel_of(link: Link | RemoteLink) -> channel.Channel:
     return channel.over_pipes(*link.pipes, shared)
 
 
-def _explained(error: EnvError, entry: Entry, link: Link | RemoteLink) -> GymServiceError:
+def _explained(error: EnvError, entry: Entry, link: AnyLink) -> GymServiceError:
     """An import that failed in the target is a start that failed; anything else is the simulator's own word."""
     if isinstance(error, UnregisteredEnv):
         text = f'{error}\n  try: imports = ["…"] with the module that registers it, or another id'
@@ -173,7 +193,9 @@ def _explained(error: EnvError, entry: Entry, link: Link | RemoteLink) -> GymSer
     return link.failed_to_start(reason, _import_advice(error, entry, link))
 
 
-def _import_advice(error: EnvError, entry: Entry, link: Link | RemoteLink) -> str:
+def _import_advice(error: EnvError, entry: Entry, link: AnyLink) -> str:
+    if isinstance(link, CommandLink):
+        return f"install it for {link.executable} over there, or name its folder there in pythonpath = […]"
     if not isinstance(link, Link):
         return "install it where that server runs"
     if not isinstance(error, ModuleNotFoundError):  # it is there, and something that it needs is not: a library, say

@@ -111,6 +111,15 @@ class Child:
         """The end of what it printed so far, at most 64 KiB; what is no UTF-8 stands as escapes."""
         return self._output.tail()
 
+    @property
+    def said_bytes(self) -> int:
+        """How much it printed so far."""
+        return self._output.total_bytes
+
+    def said_since(self, before_bytes: int) -> str:
+        """What it printed after the first ``before_bytes``, as ``tail`` gives it."""
+        return self._output.since(before_bytes)
+
     def exit_code(self, timeout_s: float = 0.0) -> int | None:
         """Its exit code, a negative one for a signal; None if anything of it still runs after ``timeout_s`` seconds.
 

@@ -11,21 +11,15 @@ import json
 import math
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from gym_service_launcher import keys
+from gym_service_launcher import keys, toml
 from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.keys import Check, Place
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 T = TypeVar("T")
 
@@ -54,7 +48,9 @@ class Interpreter:
 class Entry:
     """How one env is made. Paths are absolute; ``python`` is one, or a version, or ``conda:NAME``.
 
-    ``name`` is the user's, ``id`` the one in the target. Either ``python`` or ``address`` is set.
+    ``name`` is the user's, ``id`` the one in the target. One of ``python``, ``command`` and ``address`` is set, or the
+    first two. Of an entry that is elsewhere (``is_far``), ``python``, ``cwd`` and ``pythonpath`` are what the user
+    wrote: they mean that place's.
     ``requires`` is None where the interpreter is used as it is. ``max_episode_steps`` of None means
     what the env was registered with, -1 no limit. ``api`` of None means gymnasium's registry first.
     """
@@ -90,6 +86,11 @@ class Entry:
     def __post_init__(self) -> None:
         if not self.id:
             object.__setattr__(self, "id", self.name)
+
+    @property
+    def is_far(self) -> bool:
+        """Whether its interpreter is reached through a command."""
+        return bool(self.command) or is_ssh(self.python)
 
     @property
     def folder(self) -> Path:
@@ -139,7 +140,7 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
         "token_file": keys.path,
         "tls_ca": keys.later(None),
         "tls_sha256": keys.later(None),
-        "command": keys.later(()),
+        "command": keys.texts,
         "transport": keys.one_of("unix", "stdio"),
         "timeouts": _timeouts,
         "restart": keys.one_of("never", "on-reset"),
@@ -150,6 +151,11 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
     }
 )
 
+# What these say is of the place that a command leads to.
+FAR_KEYS: Mapping[str, Check] = MappingProxyType(
+    {**ENTRY_KEYS, "python": keys.far_python, "cwd": keys.far_path, "pythonpath": keys.far_paths}
+)
+
 # What concerns the start of a server, which an address leaves to somebody else.
 STARTING = ("python", "requires", "command", "transport", "environ", "cwd", "pythonpath", "output")
 
@@ -157,6 +163,7 @@ STARTING = ("python", "requires", "command", "transport", "environ", "cwd", "pyt
 EXCLUSIVE: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("interpreter", ("python", "requires"), "these stand in its own table"),
     ("entry_point", ("id",), "each of them alone says which env is made"),
+    ("command", ("interpreter",), "it is one of this machine; say python = …, the one over there"),
     ("address", ("interpreter", *STARTING), "the server at an address is already running"),
 )
 
@@ -166,6 +173,8 @@ DISPLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "python": ("requires", "address", "token_file"),
         "address": STARTING,
+        # To another machine, where what this one has means nothing.
+        "command": ("python", "requires", "address", "token_file", "cwd", "pythonpath", "transport"),
         "id": ("entry_point",),
         "entry_point": ("id",),
     }
@@ -204,9 +213,9 @@ def load(path: str | os.PathLike[str]) -> EnvsFile:
     except OSError as error:
         raise place.mistake(f"cannot be read: {error.strerror}") from error
     try:
-        tables = _parse(content, place)
+        tables = toml.parsed(content, place)
     except ConfigError as error:
-        return EnvsFile(file, dict.fromkeys(_header_ids(content), error), problems=(error,))
+        return EnvsFile(file, dict.fromkeys(toml.header_ids(content), error), problems=(error,))
     return _envs_file(file, tables, place)
 
 
@@ -235,18 +244,61 @@ def entry(
     place = Place(file, base.folder if base else blank.folder, f"given in Python for {json.dumps(name)}")
     if file:
         place = place.at("envs").at(name, quoted=True)
-    given = keys.read(keys.table(table, place), ENTRY_KEYS, place, "what the simulator takes stands in kwargs")
+    table = keys.table(table, place)
+    is_far = _will_be_far(table, base, interpreters)
+    given = keys.read(table, FAR_KEYS if is_far else ENTRY_KEYS, place, "what the simulator takes stands in kwargs")
     _refuse_exclusive(given, base, place)
     if "interpreter" in given:
         chosen = _interpreter(given.pop("interpreter"), interpreters, place.at("interpreter"))
         given |= {"python": chosen.python, "requires": chosen.requires}
-    gone = {key for said in given for key in DISPLACES.get(said, ())}
-    made = replace(base or blank, **{key: getattr(blank, key) for key in gone} | given)
-    if not (made.python or made.address):
+    made = replace(base or blank, **{key: getattr(blank, key) for key in _gone(given, base, is_far)} | given)
+    if made.is_far:
+        _refuse_beside_far(made, given, place)
+    if not (made.python or made.address or made.command):
         raise place.mistake('no interpreter; say python = "./sim_env" (a venv), "3.10" or "conda:NAME"')
     if made.token_file and not made.address:
         raise place.at("token_file").mistake("cannot stand without address: only its server asks for a token")
     return made
+
+
+def is_ssh(python: str | None) -> bool:
+    """Whether an interpreter is named by the short form of a command."""
+    return python is not None and python.startswith("ssh:")
+
+
+def _will_be_far(
+    table: Mapping[str, Any], base: Entry | None, interpreters: Mapping[str, Interpreter | ConfigError]
+) -> bool:
+    """Whether the paths in a table are those of another place; looked at before any of its values is checked."""
+    said = {key for key, value in table.items() if value is not None}
+    if "command" in said or "address" in said:
+        return bool(table.get("command"))
+    if "interpreter" in said:
+        chosen = interpreters.get(str(table["interpreter"]))
+        return isinstance(chosen, Interpreter) and is_ssh(chosen.python)
+    if "python" in said and is_ssh(str(table["python"])):
+        return True
+    return bool(base and (base.command or (base.is_far and "python" not in said)))
+
+
+def _gone(given: Mapping[str, Any], base: Entry | None, is_far: bool) -> set[str]:
+    """The keys of the entry below that these take away."""
+    gone = {key for said in given if given[said] != () for key in DISPLACES.get(said, ())}
+    if is_ssh(given.get("python")):
+        gone.add("command")
+    if base and is_far != base.is_far:  # its paths were meant for the other side
+        gone |= {"python", "command", "cwd", "pythonpath"}
+    return gone
+
+
+def _refuse_beside_far(made: Entry, given: Mapping[str, Any], place: Place) -> None:
+    """What cannot stand in an entry whose interpreter is elsewhere."""
+    if made.command and is_ssh(made.python):
+        raise place.at("python").mistake("an ssh:// address cannot stand beside command: it is short for one")
+    if made.requires is not None:
+        raise place.at("requires").mistake("nothing is built at the other end of a command; name what is there")
+    if given.get("transport") == "unix":
+        raise place.at("transport").mistake('"unix" needs both sides on one machine; a command has "stdio"')
 
 
 def _here() -> Path | None:
@@ -261,30 +313,6 @@ def config_home() -> Path:
     configured = os.environ.get("XDG_CONFIG_HOME", "")
     # The XDG specification: a relative one is to be ignored.
     return Path(configured if os.path.isabs(configured) else os.path.expanduser("~/.config"))
-
-
-def _parse(content: bytes, place: Place) -> dict[str, Any]:
-    try:
-        text = content.decode("utf-8-sig")
-        return tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        where = _position(content[: error.start].decode("utf-8"))
-        raise place.mistake(f"no TOML: it is not UTF-8 (at {where})") from error
-    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5000 digits.
-        what = str(error).replace("at end of document", f"at {_position(text)}, the end of the file")
-        raise place.mistake(f"no TOML: {what}") from error
-
-
-def _position(before: str) -> str:
-    lines = before.split("\n")
-    return f"line {len(lines)}, column {len(lines[-1]) + 1}"
-
-
-def _header_ids(content: bytes) -> list[str]:
-    """The ids of the headers in a file that is no TOML, so that each can at least say so."""
-    header = r"""^\s*\[\s*envs\s*\.\s*(?:"([^"\n]+)"|'([^'\n]+)'|([\w-]+))"""
-    found = re.findall(header, content.decode("utf-8-sig", "replace"), re.MULTILINE)
-    return ["".join(quoted) for quoted in found]
 
 
 def _envs_file(file: Path, tables: dict[str, Any], place: Place) -> EnvsFile:
@@ -358,8 +386,8 @@ def _interpreter(name: str, interpreters: Mapping[str, Interpreter | ConfigError
 
 
 def _refuse_exclusive(given: Mapping[str, Any], base: Entry | None, place: Place) -> None:
-    said = set(given)
-    if base and base.address and said.isdisjoint({"python", "interpreter"}):
+    said = {key for key in given if key != "command" or given[key]}
+    if base and base.address and said.isdisjoint({"python", "interpreter", "command"}):
         said.add("address")
     for key, others, why in EXCLUSIVE:
         clash = next((other for other in others if key in said and other in said), None)

@@ -71,7 +71,11 @@ class AuthError(GymServiceError):
 
 
 class ConnectionLost(GymServiceError):
-    """The host of a server, or the network to it, went away. Attributes: ``during`` (the call), ``address``."""
+    """The host of a server, or the way to it, went away.
+
+    Attributes: ``during`` (the call), ``address`` (or the command), ``tail`` (the end of what came through, if known).
+    """
 
     during: str = ""
     address: str = ""
+    tail: str = ""

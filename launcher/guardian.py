@@ -21,7 +21,7 @@ started it ends. A guardian has one thread, watches a pidfd of the client, and i
 server become its children: whatever child it did not start belongs to a dead server, and is killed. Each server is a
 subreaper too, so that the daemons of a live one stay below it. Where a system lacks these calls (macOS), or with the
 word ``portable``, which is for trying that out, what remains is the end of the stream, a look at the parent's pid now
-and then, and the kill of a process group.
+and then, and the kill of a process group. At the other end of a command ``far.py`` does this work with this class.
 """
 
 import errno
@@ -136,18 +136,21 @@ class Guardian:
         try:
             if is_cut:
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            server.make_record()
-            server.pid = _spawn(argv, cwd, env, fds, self._prctl)
+            self.begin(server, argv, cwd, env, fds)
         except OSError as error:
             server.part("errno %d" % error.errno)
-        else:
-            server.say("pid %d" % server.pid)
-            self._servers[server.pid] = server
-            self._leashes[leash_fd] = server
-            self._poll.register(leash_fd, select.POLLIN)
         finally:
             for fd in fds:
                 os.close(fd)
+
+    def begin(self, server, argv, cwd, env, fds):
+        """Have the server run, with the descriptors as its 0, 1, 2, …. Raises OSError."""
+        server.make_record()
+        server.pid = _spawn(argv, cwd, env, fds, self._prctl)
+        server.say("pid %d" % server.pid)
+        self._servers[server.pid] = server
+        self._leashes[server.leash.fileno()] = server
+        self._poll.register(server.leash, select.POLLIN)
 
     def _hear(self, server):
         orders = _quietly(server.leash.recv, 64) or b""

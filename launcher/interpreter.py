@@ -9,20 +9,16 @@ A path is never resolved through its links: the real path of venv/bin/python is 
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from gym_service_launcher import versions
+from gym_service_launcher import variables, versions
 from gym_service_launcher.errors import InterpreterNotFound
 from gym_service_launcher.keys import nearest
 from gym_service_launcher.report import Report, probe
-from gym_service_launcher.versions import find_versions, scrubbed
+from gym_service_launcher.versions import find_versions
 
 __all__ = ["Report", "environment", "find", "find_versions", "probe"]
-
-# The renderers that need no display, by the variable that each library reads.
-OFFSCREEN = ("egl", "osmesa")
 
 
 def find(python: str, folder: Path) -> Path:
@@ -51,21 +47,8 @@ def environment(
     pythonpath: Iterable[str | Path],
     base: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
-    """The variables a target runs with: ``base`` without what leads back to the client's interpreter.
-
-    PATH begins with the target's own bin. Where there is no display, renderers that need none are the
-    default, unless ``base`` says otherwise. ``environ`` wins over everything.
-    """
-    variables = scrubbed(base)
-    variables["PATH"] = os.pathsep.join([str(Path(executable).parent), base.get("PATH", os.defpath)])
-    importable = os.pathsep.join(str(path) for path in pythonpath)
-    if importable:
-        variables["PYTHONPATH"] = importable
-    variables.update(environ)
-    # macOS draws without DISPLAY, and has no EGL.
-    if sys.platform == "linux" and not (variables.get("DISPLAY") or variables.get("WAYLAND_DISPLAY")):
-        _draw_offscreen(variables)
-    return variables
+    """The variables a target runs with; ``variables`` says which."""
+    return variables.environment(executable, environ, pythonpath, base)
 
 
 def _not_found(what: str, looked: Iterable[str], advice: str) -> InterpreterNotFound:
@@ -174,12 +157,3 @@ def _nothing(source: str, wanted: str) -> str:
         roots = ", ".join(str(root) for root in versions.conda_roots())
         return f"no {wanted} at {roots}" if roots else "not installed"
     return f"knows no {wanted}" if versions.find_uv() else "not installed"
-
-
-def _draw_offscreen(variables: dict[str, str]) -> None:
-    """MuJoCo refuses to start when its two variables name different renderers: one follows the other."""
-    platform = variables.get("PYOPENGL_PLATFORM", "")
-    renderer = variables.setdefault("MUJOCO_GL", platform if platform in OFFSCREEN else "egl")
-    if renderer in OFFSCREEN:
-        variables.setdefault("PYOPENGL_PLATFORM", renderer)
-    variables.setdefault("SDL_VIDEODRIVER", "dummy")

@@ -27,6 +27,10 @@ T = TypeVar("T")
 LONGEST_S = 1e8
 
 ADDRESS = re.compile(r"unix:///.+|tcp://(?:[^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})")
+SSH_URL = re.compile(
+    r"ssh://(?P<destination>(?:[^\s@:/-][^\s@:/]*@)?(?:[^\s@:/\[\]-][^\s@:/\[\]]*|\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%\w+)?)\]))"
+    r"(?::(?P<port>\d{1,5}))?/(?P<path>.+)"
+)
 POINTER = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -137,16 +141,48 @@ paths = list_of(path, "a list of folders")
 
 
 def python(value: object, place: Place) -> str:
-    """A version, ``conda:NAME`` or a command as it stands; a path made absolute."""
+    """A version, ``conda:NAME``, a command or an ssh:// address as it stands; a path made absolute."""
     if isinstance(value, os.PathLike):
         return str(path(value, place))
     if isinstance(value, Real) and not isinstance(value, bool):
         # Unquoted, 3.10 is the number 3.1: the value cannot be quoted back.
         raise unexpected(value, 'a string: put a version in quotes, such as "3.10"', place)
     name = text(value, place)
+    if name.startswith("ssh:"):
+        return ssh_url(name, place)
     if ("/" in name and not name.startswith("conda:")) or name[0] in ".~":
         return str(place.absolute(name))
     return name
+
+
+def ssh_url(value: str, place: Place) -> str:
+    match = SSH_URL.fullmatch(value)
+    if not match or int(match["port"] or 1) not in range(1, 65536):
+        raise place.mistake(f"{shown(value)} is no address; expected ssh://user@host:port/path/to/venv")
+    return value
+
+
+def far_python(value: object, place: Place) -> str:
+    """What an interpreter is called at the other end of a command: nothing of it is looked for on this machine."""
+    if isinstance(value, os.PathLike):
+        path = os.fspath(value)
+        return path if "/" in path else f"./{path}"
+    name = python(value, place) if isinstance(value, Real) else text(value, place)
+    if name.startswith("ssh:"):
+        return ssh_url(name, place)
+    if name.startswith("conda:"):
+        raise place.mistake(
+            f"{shown(name)} is looked for on this machine; expected the path of its bin/python over there"
+        )
+    return name
+
+
+def far_path(value: object, place: Place) -> Path:
+    """A path of another machine: what it is relative to, and whose home ``~`` is, is found out there."""
+    return Path(text(os.fspath(value) if isinstance(value, os.PathLike) else value, place))
+
+
+far_paths = list_of(far_path, "a list of folders")
 
 
 def environ(value: object, place: Place) -> dict[str, str]:

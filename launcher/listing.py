@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Literal
 
 from gym_service_launcher import interpreter, provision, supervisor
+from gym_service_launcher.command import route_of
 from gym_service_launcher.config import Entry, EnvsFile
 from gym_service_launcher.dial import dial
 from gym_service_launcher.errors import ConfigError, GymServiceError
 
-State = Literal["usable", "not built", "broken"]
-COLORS: dict[State, str] = {"usable": "green", "not built": "yellow", "broken": "red"}
+State = Literal["usable", "not built", "not tried", "broken"]
+COLORS: dict[State, str] = {"usable": "green", "not built": "yellow", "not tried": "yellow", "broken": "red"}
 
 # A probe is a process that waits for a disk: more of them than processors.
 AT_ONCE = 8
@@ -52,6 +53,8 @@ def _row(name: str, entry: Entry | ConfigError) -> Row:
     if isinstance(entry, ConfigError):
         return _broken(name, "", str(entry))
     where = entry.address or entry.python or ""
+    if entry.is_far:  # a connection may cost seconds, a container its image, a job its place in a queue
+        return Row(name, "not tried", route_of(entry).place, "the first gym.make runs it")
     try:
         return _reached(name, entry) if entry.address else _probed(name, entry)
     except GymServiceError as error:

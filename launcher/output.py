@@ -33,7 +33,11 @@ class Output:
 
     def tail(self) -> str:
         """The end of it, at most TAIL_BYTES; what is no UTF-8 stands as escapes."""
-        return _text(self._since(0))
+        return self.since(0)
+
+    def since(self, since_bytes: int) -> str:
+        """What came after the first ``since_bytes``, as ``tail`` gives it."""
+        return _text(self._since(since_bytes))
 
     def wait_for(self, word: bytes, since_bytes: int, timeout_s: float) -> str:
         """What came after the first ``since_bytes``, once ``word`` is in it, or after ``timeout_s`` seconds."""
@@ -41,7 +45,7 @@ class Output:
         with self._grown:
             while word not in self._since(since_bytes) and (remaining_s := deadline - time.monotonic()) > 0:
                 self._grown.wait(remaining_s)
-        return _text(self._since(since_bytes))
+        return self.since(since_bytes)
 
     def join(self, timeout_s: float) -> None:
         """Wait for the end of it, at most ``timeout_s`` seconds: somebody else may hold the pipe open for ever."""

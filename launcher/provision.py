@@ -26,6 +26,7 @@ from pathlib import Path
 
 from gym_service_launcher import interpreter, versions
 from gym_service_launcher.errors import ConfigError, ServerStartError
+from gym_service_launcher.variables import scrubbed
 
 # What of uv's words stands in the error; a resolver's explanation is seldom longer.
 TAIL_LINES = 40
@@ -106,7 +107,7 @@ class _Uv:
         return subprocess.Popen(
             argv,
             cwd=self.folder,
-            env=versions.scrubbed(os.environ),
+            env=scrubbed(os.environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

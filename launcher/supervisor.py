@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gym_service_launcher import interpreter
+from gym_service_launcher import command, interpreter
 from gym_service_launcher.child import FIRST_PASSED_FD, Child, ending
+from gym_service_launcher.command import CommandLink
 from gym_service_launcher.config import Entry
 from gym_service_launcher.errors import ConfigError, ServerCrashed, ServerStartError
 from gym_service_launcher.interpreter import Report
@@ -28,7 +29,7 @@ SHOWN_TAIL_CHARS = 4000
 
 @dataclass(frozen=True)
 class Link:
-    """A server that was started: its end of the bytes, and its process.
+    """A server that was started on this machine: its end of the bytes, and its process.
 
     Either ``sock`` is set, or ``pipes`` (read, write) with the ``mark`` after which the server's bytes begin.
     ``arena_sock`` is for handing memory over, where both sides are on one machine.
@@ -107,7 +108,7 @@ def _shown(tail: str) -> str:
     return "\n  the end of its output:\n" + "\n".join(f"    {line}" for line in tail[-SHOWN_TAIL_CHARS:].splitlines())
 
 
-def launch(entry: Entry, progress: Callable[[str], None]) -> Link:
+def launch(entry: Entry, progress: Callable[[str], None]) -> Link | CommandLink:
     """Start the server of an entry. Does not wait for it: it answers once it is up.
 
     Blocks while the interpreter is looked for, and for as long as a venv of ``requires`` takes to build.
@@ -117,6 +118,8 @@ def launch(entry: Entry, progress: Callable[[str], None]) -> Link:
         ServerStartError: it cannot be executed, or the venv cannot be built.
     """
     refuse_windows()
+    if entry.is_far:
+        return command.launch(entry)
     if entry.cwd is not None and not entry.cwd.is_dir():
         text = (
             f"the working directory of {entry.name!r} is no folder: {entry.cwd}\n  try: another cwd, or none for yours"

@@ -12,16 +12,15 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
+
+from gym_service_launcher.variables import scrubbed
 
 VERSION = re.compile(r"\d+(\.\d+){0,2}")
 
 # A cold interpreter on a network file system takes seconds; a shim that asks something takes for ever.
 ANSWER_S = 20.0
-
-# What Python reads at its start and what would lead it, or uv, back to the client's own interpreter.
-LEADING_HOME = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
 
 # Runs on every Python, 2.7 too. sys.executable is asked for because the one on PATH may be a shim.
 ASK = "import sys; sys.stdout.write('%d.%d.%d %s' % (sys.version_info[:3] + (sys.executable,)))"
@@ -31,11 +30,6 @@ CONDA_ROOTS = tuple(
     for folder in ("~", "/opt", "~/.local/share", "/usr/local")
     for name in ("miniforge3", "mambaforge", "miniconda3", "anaconda3", "conda", "micromamba", "mamba")
 )
-
-
-def scrubbed(variables: Mapping[str, str]) -> dict[str, str]:
-    """The variables without those that tie a Python to the client's interpreter."""
-    return {name: value for name, value in variables.items() if name not in LEADING_HOME}
 
 
 def ask(executable: str | Path) -> tuple[str, Path]:

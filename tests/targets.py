@@ -28,7 +28,8 @@ from typing import Literal
 
 from gym_service_launcher import interpreter
 from gym_service_launcher.errors import ConfigError
-from gym_service_launcher.versions import find_uv, scrubbed
+from gym_service_launcher.variables import scrubbed
+from gym_service_launcher.versions import find_uv
 
 REPOSITORY = Path(__file__).absolute().parent.parent
 

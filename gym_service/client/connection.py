@@ -160,11 +160,29 @@ class Connection:
         self._end_turn()
         return result
 
-    def skip_to(self, mark: bytes, timeout_s: float) -> None:
-        """Read past what a shell or a container says before the server begins, with its mark. Raises as ``call``."""
+    def send_ahead(self, parcel: bytes, timeout_s: float) -> None:
+        """Send what the other side begins with, before it speaks in frames. Blocks and raises as ``call``.
+
+        Where it has ended already, nothing is raised: ``skip_to`` reads what it said of that.
+        """
         self._take_turn("make", timeout_s)
         try:
-            self._channel.skip_to(mark, self._deadline)
+            self._channel.send([parcel], self._deadline)
+        except ChannelClosed:
+            pass
+        except BaseException as error:
+            self._end_with(error)
+            raise
+        self._end_turn()
+
+    def skip_to(self, mark: bytes, timeout_s: float, noise: bytearray | None = None) -> None:
+        """Read past what a shell or a container says before the server begins, with its mark, into ``noise``.
+
+        Raises as ``call``.
+        """
+        self._take_turn("make", timeout_s)
+        try:
+            self._channel.skip_to(mark, self._deadline, noise)
         except BaseException as error:
             self._end_with(error)
             raise

@@ -28,6 +28,12 @@ def main(argv):
             % (sys.version_info[0], sys.version_info[1], sys.executable)
         )
         return EXIT_TOO_OLD
+    _become_importable()
+    return serve(argv)
+
+
+def serve(argv):
+    """What ``main`` does once ``gym_service`` can be imported, which at the end of a command it can from memory."""
     options = list(argv)
     allow_import = "--no-import" not in options
     if not allow_import:
@@ -37,7 +43,6 @@ def main(argv):
     if len(options) % 2 or set(given) not in ({"--fd"}, {"--stdio"}):
         sys.stderr.write("gym-service: usage: server --fd N | --stdio MARK [--arena N] [--no-import]\n")
         return EXIT_USAGE
-    _become_importable()
     # Before anything else is imported: a simulator may print from C the moment it loads.
     from gym_service.server import stdio
 

@@ -56,6 +56,9 @@ class ReportingEnv(gym.Env):
             "flags": [sys.flags.isolated, sys.flags.ignore_environment, sys.flags.no_user_site],
         }
 
+    def names_in(self, folder):
+        return sorted(os.listdir(folder))
+
     def fds_of_a_child(self):
         """Where each fd of a child leads to, of one that was started without closing anything."""
         script = "import os, sys; sys.stdout.write(repr({fd: os.readlink('/proc/self/fd/' + fd) for fd in LIST}))"

@@ -328,7 +328,6 @@ MISTAKES = [
             "frames": '"jpeg"',
             "tls_ca": '"ca.pem"',
             "tls_sha256": '"00"',
-            "command": '["ssh", "sim-host"]',
         }.items()
     ),
     ("workers = true", 'envs."X-v0".workers', "true is a boolean; expected an integer"),

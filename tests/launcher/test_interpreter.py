@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gym_service_launcher import versions
+from gym_service_launcher import variables, versions
 from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.interpreter import environment, find, find_versions, probe
 
@@ -220,7 +220,7 @@ needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: m
 
 
 def test_what_leads_back_to_the_client_is_dropped() -> None:
-    base = dict.fromkeys(versions.LEADING_HOME, "client") | {
+    base = dict.fromkeys(variables.LEADING_HOME, "client") | {
         "PATH": "/usr/bin",
         "HOME": "/h",
         "DISPLAY": ":0",

@@ -20,8 +20,8 @@ import gym_service
 ENVS = Path(__file__).absolute().parent.parent / "envs"
 
 
-def played(canon: ModuleType, job: dict[str, Any], python: Path, transport: str = "unix") -> list[str]:
-    """The lines of one job, played in the target behind a bridge."""
+def played(canon: ModuleType, job: dict[str, Any], python: Path, transport: str = "unix", **where: Any) -> list[str]:
+    """The lines of one job, played in the target behind a bridge; ``where`` has more keys of an entry, or others."""
     kwargs = dict(job["kwargs"])
     if job["render_mode"]:
         kwargs["render_mode"] = job["render_mode"]
@@ -29,12 +29,10 @@ def played(canon: ModuleType, job: dict[str, Any], python: Path, transport: str 
         warnings.simplefilter("ignore")  # what the target's own checker says of an env is not compared
         env = gym_service.make(
             job["id"],
-            python=str(python),
             imports=job["imports"],
             kwargs=kwargs,
-            pythonpath=[str(ENVS)],
             api=job["library"],
-            transport=transport,
+            **{"python": str(python), "pythonpath": [str(ENVS)], "transport": transport, **where},
         )
         try:
             reset = lambda seed, options: env.reset(seed=seed, options=options)  # noqa: E731

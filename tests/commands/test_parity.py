@@ -1,0 +1,39 @@
+"""The first promise at the other end of a command: bit for bit what the simulator gives inside its own interpreter."""
+
+from pathlib import Path
+from typing import Any
+
+import canon
+import pytest
+from commands.hosts import Engine, SshHost
+from parity import plays, remote
+from targets import TARGETS
+
+STEPS = 120
+
+
+def assert_parity(target: str, names: tuple[str, ...], **where: Any) -> None:
+    python = TARGETS[target].python()
+    jobs = [plays.jobs_for(target)[name] for name in names]
+    for job in jobs:
+        job["actions"] = job["actions"][:STEPS]
+    for job, expected in zip(jobs, plays.in_process(python, jobs), strict=True):
+        ours = remote.played(canon, job, python, "stdio", **where)
+        assert len(ours) > STEPS
+        difference = canon.first_difference(ours, expected)
+        assert difference is None, f"the first difference:\n{difference}"
+
+
+@pytest.mark.parametrize("target", ["py36-gym021", "py313-gymnasium14"])
+def test_over_ssh(ssh_host: SshHost, far_envs: Path, target: str) -> None:
+    assert_parity(target, ("cartpole", "camera"), command=ssh_host.command("bash"), pythonpath=[str(far_envs)])
+
+
+@pytest.mark.slow
+def test_in_a_container(engine: Engine, far_envs: Path) -> None:
+    assert_parity("py312-gymnasium14", ("blackjack", "camera"), command=engine.docker, pythonpath=[str(far_envs)])
+
+
+@pytest.mark.slow
+def test_in_a_job(engine: Engine, far_envs: Path) -> None:
+    assert_parity("py39-gym026", ("frozenlake", "camera"), command=engine.srun, pythonpath=[str(far_envs)])
