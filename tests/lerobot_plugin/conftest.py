@@ -1,6 +1,12 @@
-"""What needs LeRobot itself runs only when it is asked for: ``pytest tests/lerobot_plugin -m integrations``."""
+"""What needs LeRobot itself runs only when it is asked for: ``pytest tests/lerobot_plugin -m integrations``.
 
+LeRobot needs Gymnasium 1.0 and more, and so does its plugin.
+"""
+
+import gymnasium
 import pytest
+
+collect_ignore_glob = ["test_*.py"] if gymnasium.__version__.startswith("0.") else []
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -34,7 +34,7 @@ class Renaming:
             raise ValueError(f"rename: the simulator has no observation {unknown[0]!r}; it has: {list(given)}")
         if not self._is_dict:
             names = {WHOLE: "pixels" if is_image(space) else "agent_pos", **names}
-        self._paths = {name: tuple(names.get(name, name).split(".")) if name in names else (name,) for name in given}
+        self._paths = {name: tuple(names[name].split(".")) if name in names else (name,) for name in given}
         self._moves_nothing = self._is_dict and all(path == (name,) for name, path in self._paths.items())
         self.space = space if self._moves_nothing else _space(self._moved(given))
 
