@@ -163,10 +163,11 @@ def types(words: Sequence[str]) -> int:
         return 1
     for wheel in shipped.glob("*.whl"):
         zipfile.ZipFile(wheel).extractall(shipped)
-    os.environ["MYPYPATH"] = str(shipped)
+    plugins = [path.parent for path in sorted(ROOT.glob("integrations/*/*/__init__.py"))]
+    os.environ["MYPYPATH"] = os.pathsep.join(map(str, [shipped, *(plugin.parent for plugin in plugins)]))
     ours = [ROOT / "project.py", ROOT / "tests/targets.py", ROOT / "tests/conftest.py"]
     packages = [path for path in sorted(shipped.glob("gym_service*")) if path.suffix in ("", ".py")]
-    return call(sys.executable, "-m", "mypy", "--explicit-package-bases", *packages, *ours)
+    return call(sys.executable, "-m", "mypy", "--explicit-package-bases", *packages, *plugins, *ours)
 
 
 def python_of(name: str) -> Path | None:

@@ -55,7 +55,7 @@ class Target:
     name: str
     version: str
     requirements: str
-    kind: Literal["parity", "real"] = "parity"
+    kind: Literal["parity", "real", "integration"] = "parity"
     tool: Literal["uv", "pip"] = "uv"
     first: str = ""
 
@@ -229,6 +229,14 @@ RECIPES = (
     Target("metaworld", "3.11", "metaworld==3.1.1 gymnasium==1.4.0 mujoco==3.3.0 numpy==2.4.6 packaging==26.3", "real"),
     Target("panda", "3.10", "panda-gym==3.0.7 gymnasium==1.4.0 numpy==2.2.6 pybullet==3.2.7", "real"),
     Target("ale", "3.12", "ale-py==0.12.1 gymnasium==1.4.0 numpy==2.5.5", "real"),
+    # 5 GB, most of it torch; only what is marked `integrations` asks for it.
+    Target(
+        "lerobot",
+        "3.12",
+        "lerobot[dataset,diffusion]==0.6.1 torch==2.11.0 torchvision==0.26.0 torchcodec==0.11.1 gymnasium==1.4.0 "
+        "numpy==2.2.6 diffusers==0.39.0 datasets==4.8.5 huggingface-hub==1.33.0 av==15.1.0 rich==15.0.0",
+        "integration",
+    ),
 )
 
 TARGETS: dict[str, Target] = {target.name: target for target in RECIPES}

@@ -87,3 +87,19 @@ def test_an_env_that_inherits_from_nothing(target: str) -> None:
         assert info == {}
         assert env.step(0)[1:] == (0.5, True, False, {})
         assert env.metadata == {}
+
+
+@pytest.mark.parametrize(
+    ("target", "entry_point", "takes_options"),
+    [
+        ("py36-gym021", "OlderEnv", False),
+        ("py38-gym025", "BetweenEnv", True),
+        ("py38-gym025", "SeedOnlyEnv", False),
+        (TARGET, "BetweenEnv", True),
+        (TARGET, "SeedOnlyEnv", False),
+        (TARGET, "AnythingEnv", True),
+    ],
+)
+def test_whether_reset_takes_options_is_known_beforehand(target: str, entry_point: str, takes_options: bool) -> None:
+    with older(target, entry_point) as env:
+        assert env.target["takes_options"] is takes_options

@@ -123,7 +123,11 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
     @property
     def target(self) -> dict[str, Any]:
-        """Facts of the simulator's side: ``executable``, ``python``, ``numpy``, ``api``, ``pid``, ``env`` (a repr)."""
+        """Facts of the simulator's side.
+
+        ``executable``, ``python``, ``numpy``, ``api``, ``pid``, ``env`` (a repr), and ``takes_options``: whether
+        ``reset(options=…)`` is anything that the simulator can take.
+        """
         return dict(self._target)
 
     # -- Gymnasium's contract ------------------------------------------------------------------------------------

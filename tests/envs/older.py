@@ -58,6 +58,13 @@ class SeedOnlyEnv(OlderEnv):
         return super().reset()
 
 
+class AnythingEnv(OlderEnv):
+    """With a reset() that takes whatever it is given."""
+
+    def reset(self, **given):
+        return super().reset()
+
+
 class BareEnv:
     """Inherits from nothing, has what an env has, and never gives an info at reset."""
 

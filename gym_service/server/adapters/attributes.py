@@ -43,9 +43,15 @@ def set_(env, name, value, force):
 
 def bare(env):
     """The env inside all wrappers."""
+    return list(layers(env))[-1]
+
+
+def layers(env):
+    """The wrappers around the env, outermost first, and the env itself."""
     while _is_wrapper(env):
+        yield env
         env = env.env
-    return env
+    yield env
 
 
 def _is_private(name):

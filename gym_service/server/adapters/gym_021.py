@@ -18,6 +18,10 @@ class Gym021Adapter(GymnasiumAdapter):
         self.seed_and_check(seed, options)
         return self.env.reset(), {}
 
+    def takes_options(self):
+        """Never: there were none."""
+        return False
+
     def seed_and_check(self, seed, options):
         """Do what reset cannot do here, and refuse what cannot be done at all."""
         if options:

@@ -5,9 +5,8 @@ Never knows the wire. Python 3.6 and up. These versions are between two APIs: gy
 env's reset takes is looked up once. Wrappers pass on what they are given.
 """
 
-import inspect
-
 from gym_service.server.adapters.gym_021 import Gym021Adapter
+from gym_service.server.adapters.gymnasium import reset_takes
 
 
 class Gym025Adapter(Gym021Adapter):
@@ -15,10 +14,11 @@ class Gym025Adapter(Gym021Adapter):
 
     def __init__(self, env, render_mode):
         super().__init__(env, render_mode)
-        parameters = inspect.signature(env.unwrapped.reset).parameters.values()
-        takes_all = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
-        names = {parameter.name for parameter in parameters}
-        self._reset_takes = {"seed", "return_info", "options"} if takes_all else names
+        self._reset_takes = reset_takes(env.unwrapped)
+
+    def takes_options(self):
+        """Whether the bare env's reset takes options; the wrappers of these versions pass on what they are given."""
+        return "options" in self._reset_takes
 
     def reset(self, seed, options):
         """(observation, info)."""

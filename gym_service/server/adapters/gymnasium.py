@@ -3,6 +3,7 @@
 Knows the calls of an env. Never knows the wire. Python 3.6 and up. The other adapters inherit from this one.
 """
 
+import inspect
 import os
 import platform
 import sys
@@ -100,13 +101,30 @@ class GymnasiumAdapter:
             "numpy": np.__version__,
             "api": "%s %s" % (library.__name__, library.__version__) if library else "none",
             "env": repr(self.env)[:1000],
+            "takes_options": self.takes_options(),
         }
+
+    def takes_options(self):
+        """Whether reset() takes options, all the way through the wrappers to the bare env."""
+        return all("options" in reset_takes(layer) for layer in attributes.layers(self.env))
 
     def _library_module(self, inner=""):
         """The module of gymnasium or gym that the env belongs to, if it belongs to one."""
         roots = {cls.__module__.split(".")[0] for cls in type(self.env).__mro__}
         name = next((name for name in ("gymnasium", "gym") if name in roots), "")
         return sys.modules.get(".".join(filter(None, (name, inner))))
+
+
+def reset_takes(env):
+    """Which of these keywords its reset() has a place for; all of them, where its signature is not to be had."""
+    everything = {"seed", "return_info", "options"}
+    try:
+        parameters = inspect.signature(env.reset).parameters.values()
+    except (TypeError, ValueError):  # written in C, or decorated by something that hides it
+        return everything
+    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
+        return everything
+    return everything & {parameter.name for parameter in parameters}
 
 
 def five_values(result):
