@@ -151,7 +151,7 @@ def low_floor_files() -> list[Path]:
     """What a target or the guardian runs on, from Python 3.6 up."""
     files = [path for path in ROOT.glob("gym_service/*.py") if path.name not in CLIENT_ONLY]
     files += ROOT.glob("gym_service/server/**/*.py")
-    files += [ROOT / "launcher/guardian.py", ROOT / "launcher/probe.py"]
+    files += [ROOT / f"launcher/{name}.py" for name in ("guardian", "nursery", "probe")]
     return sorted(path for path in files if path.exists())
 
 

@@ -20,8 +20,8 @@ import gym_service
 ENVS = Path(__file__).absolute().parent.parent / "envs"
 
 
-def played(canon: ModuleType, job: dict[str, Any], python: Path, transport: str = "unix") -> list[str]:
-    """The lines of one job, played in the target behind a bridge."""
+def played(canon: ModuleType, job: dict[str, Any], python: Path, transport: str = "unix", **keys: Any) -> list[str]:
+    """The lines of one job, played in the target behind a bridge; ``keys`` as an entry has them."""
     kwargs = dict(job["kwargs"])
     if job["render_mode"]:
         kwargs["render_mode"] = job["render_mode"]
@@ -35,6 +35,7 @@ def played(canon: ModuleType, job: dict[str, Any], python: Path, transport: str 
             pythonpath=[str(ENVS)],
             api=job["library"],
             transport=transport,
+            **keys,
         )
         try:
             reset = lambda seed, options: env.reset(seed=seed, options=options)  # noqa: E731
