@@ -110,10 +110,10 @@ def _left_behind(guardian):
     found = []
     threads = _threads()
     if threads:
-        found.append("%d threads (%s)" % (len(threads), ", ".join(sorted(set(threads)))))
+        found.append("threads (%s)" % ", ".join(sorted(threads)))
     processes = [_name("/proc/%d" % pid) for pid in guardian.children()]
     if processes:
-        found.append("%d processes (%s)" % (len(processes), ", ".join(sorted(set(processes)))))
+        found.append("processes (%s)" % ", ".join(sorted(processes)))
     links = [_link("/proc/self/fd/%s" % fd) for fd in os.listdir("/proc/self/fd")]
     found += sorted({link for link in links if link.startswith(GPU_DEVICES)})
     return "its imports have left %s" % " and ".join(found) if found else ""

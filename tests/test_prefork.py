@@ -24,7 +24,12 @@ from targets import TARGETS
 import gym_service
 from gym_service import RemoteEnv, errors
 
-OLDEST, OLD = "py36-gym021", "py38-gym021"
+# About processes and not about the client's versions: once is enough.
+pytestmark = pytest.mark.slow
+
+# The usual target here: it imports in no time.
+OLD = "py38-gym021"
+STEPS = 60
 
 
 @pytest.fixture
@@ -38,7 +43,7 @@ def trace(tmp_path: Path) -> Path:
 @contextmanager
 def counted(trace: Path, deed: str = "", **given: Any) -> Iterator[RemoteEnv]:
     """The env whose import is counted, forked unless told otherwise."""
-    keys = {"entry_point": "counted:CountedEnv", "prefork": True, "output": "tail", **given}
+    keys = {"entry_point": "counted:CountedEnv", "prefork": True, "target": OLD, **given}
     with opened("Counted", environ={"COUNTED_IN": str(trace), "COUNTED": deed}, **keys) as env:
         yield env
 
@@ -66,7 +71,7 @@ def no_other_warning() -> Iterator[None]:
 # -- one import --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", [OLDEST, TARGET])
+@pytest.mark.parametrize("target", [OLD, TARGET])
 def test_envs_of_one_client_share_one_import(trace: Path, target: str) -> None:
     with ExitStack() as envs:
         opened_envs = [envs.enter_context(counted(trace, target=target)) for _ in range(4)]
@@ -112,7 +117,7 @@ def test_what_decides_what_is_imported_decides_whose_import_is_shared(trace: Pat
 def test_the_module_of_a_registered_class_is_imported_too(trace: Path) -> None:
     with ExitStack() as envs:
         for _ in range(2):
-            given = {"entry_point": None, "imports": ["counted_ids"]}
+            given = {"entry_point": None, "id": "Counted-v0", "imports": ["counted_ids"]}
             env = envs.enter_context(counted(trace, **given))
             assert env.target["pid"] not in importers(trace)
         assert len(importers(trace)) == 1
@@ -142,7 +147,7 @@ def test_a_restart_forks_once_more(trace: Path) -> None:
 
 
 def test_an_env_that_nobody_closes_lets_go_of_its_nursery(trace: Path) -> None:
-    keys = {"python": str(TARGETS[TARGET].python()), "pythonpath": [str(ENVS)], "environ": {"COUNTED_IN": str(trace)}}
+    keys = {"python": str(TARGETS[OLD].python()), "pythonpath": [str(ENVS)], "environ": {"COUNTED_IN": str(trace)}}
     env = gym_service.make("Counted", entry_point="counted:CountedEnv", prefork=True, restart="on-reset", **keys)
     pids = [env.target["pid"], *importers(trace)]
     del env
@@ -153,7 +158,7 @@ def test_an_env_that_nobody_closes_lets_go_of_its_nursery(trace: Path) -> None:
 
 
 @pytest.mark.parametrize("transport", ["unix", "stdio"])
-@pytest.mark.parametrize("target", [OLDEST, TARGET])
+@pytest.mark.parametrize("target", [OLD, TARGET])
 def test_a_forked_server_is_like_one_that_was_started(trace: Path, target: str, transport: str) -> None:
     states = []
     for prefork in (False, True):
@@ -167,16 +172,18 @@ def test_a_forked_server_is_like_one_that_was_started(trace: Path, target: str, 
     assert states[0] == states[1]
 
 
-@pytest.mark.parametrize("target", [OLDEST, OLD, "py39-gym026", "py313-gymnasium14"])
+@pytest.mark.parametrize("target", ["py36-gym021", OLD, "py313-gymnasium14"])
 def test_it_gives_the_same_numbers(target: str) -> None:
     python = TARGETS[target].python()
-    jobs = {name: job for name, job in plays.jobs_for(target).items() if name in ("cartpole", "blackjack", "camera")}
+    jobs = {name: plays.jobs_for(target)[name] for name in ("cartpole", "camera")}
+    for job in jobs.values():
+        job["actions"] = job["actions"][:STEPS]
     inside = dict(zip(jobs, plays.in_process(python, list(jobs.values())), strict=True))
     for name, job in jobs.items():
         assert canon.first_difference(remote.played(canon, job, python, prefork=True), inside[name]) is None
 
 
-@pytest.mark.parametrize("target", [OLDEST, TARGET])
+@pytest.mark.parametrize("target", [OLD, TARGET])
 @pytest.mark.parametrize("deed", ["", "draw"])
 def test_chance_is_each_ones_own(trace: Path, deed: str, target: str) -> None:
     with counted(trace, deed, target=target) as one, counted(trace, deed, target=target) as other:
@@ -186,7 +193,7 @@ def test_chance_is_each_ones_own(trace: Path, deed: str, target: str) -> None:
         assert drawn[0][1] != drawn[1][1]
 
 
-@pytest.mark.parametrize("target", [OLDEST, TARGET])
+@pytest.mark.parametrize("target", [OLD, TARGET])
 def test_chance_that_the_simulator_has_seeded_is_as_it_left_it(trace: Path, target: str) -> None:
     with counted(trace, "seed", prefork=False, target=target) as started:
         expected = [started.call("chance") for _ in range(3)]
@@ -204,7 +211,7 @@ def test_what_an_import_warns_of_reaches_each_user(trace: Path) -> None:
 
 def test_its_output_and_its_record_are_its_own(trace: Path) -> None:
     name = f"Counted-{os.getpid()}"
-    keys = {"python": str(TARGETS[TARGET].python()), "pythonpath": [str(ENVS)], "environ": {"COUNTED_IN": str(trace)}}
+    keys = {"python": str(TARGETS[OLD].python()), "pythonpath": [str(ENVS)], "environ": {"COUNTED_IN": str(trace)}}
     envs = [gym_service.make(name, entry_point="counted:CountedEnv", prefork=True, **keys) for _ in range(2)]
     try:
         for number, env in enumerate(envs):
@@ -294,7 +301,7 @@ def test_an_interpreter_without_numpy_is_the_same_error(trace: Path, tmp_path: P
 
 def test_an_import_that_hangs_ends_at_its_timeout(trace: Path) -> None:
     begun = time.monotonic()
-    error = start_error(trace, "hang", True, target=OLDEST, timeouts={"start": 3})
+    error = start_error(trace, "hang", True, timeouts={"start": 3})
     assert time.monotonic() - begun >= 3
     assert str(error).startswith("the server of 'Counted' did not start: it was not up after 3 s (blocked)")
     assert "in hang\n" in str(error)
@@ -304,7 +311,7 @@ def test_an_import_that_hangs_ends_at_its_timeout(trace: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("deed", "left"), [("thread", r"1 threads \(python.*\)"), ("process", r"1 processes \(python.*\)")]
+    ("deed", "left"), [("thread", r"threads \(python.*\)"), ("process", r"processes \(python.*\)")]
 )
 def test_what_a_fork_would_not_have_is_told_and_nothing_is_forked(trace: Path, deed: str, left: str) -> None:
     for made in (1, 2):  # found out once
@@ -318,8 +325,9 @@ def test_what_a_fork_would_not_have_is_told_and_nothing_is_forked(trace: Path, d
     assert not [server for server in records.running() if server.name.startswith("nursery:")]
 
 
-def test_threads_of_openblas_are_no_obstacle(trace: Path) -> None:
-    with counted(trace, "compute") as one, counted(trace, "compute") as other:
+@pytest.mark.parametrize("target", [OLD, TARGET])
+def test_threads_of_openblas_are_no_obstacle(trace: Path, target: str) -> None:
+    with counted(trace, "compute", target=target) as one, counted(trace, "compute", target=target) as other:
         assert [env.call("multiply") for env in (one, other)] == [600.0, 600.0]
         assert len(importers(trace)) == 1
 
