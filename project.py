@@ -151,7 +151,8 @@ def low_floor_files() -> list[Path]:
     """What a target or the guardian runs on, from Python 3.6 up."""
     files = [path for path in ROOT.glob("gym_service/*.py") if path.name not in CLIENT_ONLY]
     files += ROOT.glob("gym_service/server/**/*.py")
-    files += [ROOT / "launcher" / name for name in ("arrival.py", "far.py", "guardian.py", "probe.py", "variables.py")]
+    low = ("arrival.py", "far.py", "guardian.py", "nursery.py", "probe.py", "variables.py")
+    files += [ROOT / "launcher" / name for name in low]
     return sorted(path for path in files if path.exists())
 
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
-from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 from gym_service_launcher import supervisor
 from gym_service_launcher.command import CommandLink
 from gym_service_launcher.config import Entry
 from gym_service_launcher.dial import RemoteLink, dial
+from gym_service_launcher.nurseries import Hold
 from gym_service_launcher.supervisor import Link
 from gymnasium.error import UnregisteredEnv
 
@@ -45,17 +45,24 @@ def open_env(entry: Entry, kwargs: Mapping[str, Any], remake: tuple[Callable[...
         ConfigError, ServerStartError, AuthError: there is no env; nothing is left behind.
         EnvError, CannotCross: the simulator raised while the env was made, or one of its spaces cannot cross.
     """
-    connection, description = connect(entry, kwargs)
+    making = _Making(entry, _recipe(entry, kwargs))
+    making.begin()
+    description = making.description()
+    # So that the next server, if there must be one, is forked from the same nursery.
+    hold = making.hold.another() if making.hold and entry.restart == "on-reset" else None
     try:
         return RemoteEnv(
-            connection,
+            making.connection,
             description,
             timeouts=asdict(entry.timeouts),
             remake=remake,
             restart=partial(connect, entry, kwargs) if entry.restart == "on-reset" else None,
+            at_close=hold.release if hold else None,
         )
     except BaseException:
-        connection.close(entry.timeouts.close)
+        making.connection.close(entry.timeouts.close)
+        if hold:
+            hold.release(0.0)
         raise
 
 
@@ -115,11 +122,9 @@ class _Making:
     def __init__(self, entry: Entry, recipe: Mapping[str, Any]) -> None:
         """Start it."""
         self._encoded = encode(("$", recipe))
-        begun = time.monotonic()
         self._entry = entry
         self._link = _link_of(entry)
-        # Building a venv is none of the server's time; finding one at its address is.
-        self._deadline = (begun if entry.address else time.monotonic()) + entry.timeouts.start
+        self._deadline = self._link.begun + entry.timeouts.start
         stream = _channel_of(self._link)
         self.connection = Connection(stream, self._link)
         if isinstance(self._link, CommandLink):
@@ -136,10 +141,17 @@ class _Making:
                 self.connection.skip_to(link.mark, self._remaining_s(), noise)
             self.connection.begin(messages.MAKE, self._encoded, self._remaining_s())
 
+    @property
+    def hold(self) -> Hold | None:
+        """On the nursery that the server was forked from, if it was."""
+        return self._link.hold
+
     def description(self) -> dict[str, Any]:
         """What the server has made, once it has."""
         with self._errors_explained():
-            return self.connection.finish(one)
+            made = self.connection.finish(one)
+            self.connection.warn(self._link.warning)
+        return made
 
     def _remaining_s(self) -> float:
         return self._deadline - time.monotonic()
@@ -153,13 +165,8 @@ class _Making:
         except (ServerCrashed, ConnectionLost) as error:
             raise link.failed_to_start("") from error
         except CallTimeout as error:
-            where = f"; its Python code was here:\n{indent(error.stack, '    ')}" if error.stack else ""
-            raise link.failed_to_start(
-                f"it was not up after {entry.timeouts.start:g} s ({error.silence}){where}",
-                "a longer one, timeouts = { start = … }, if it was still at work",
-                in_time=False,
-                tail=error.tail,
-            ) from error
+            reason = supervisor.lateness(entry, error.silence, error.stack)
+            raise link.failed_to_start(reason, supervisor.LATE_ADVICE, in_time=False, tail=error.tail) from error
         except EnvError as error:
             self.connection.close(entry.timeouts.close)
             raise _explained(error, entry, link) from error.__cause__

@@ -44,6 +44,7 @@ class Child:
         piped: bool = False,
         show: bool = False,
         name: str = "",
+        forker: guard.Forker | None = None,
     ) -> None:
         """Start it.
 
@@ -55,9 +56,10 @@ class Child:
             piped: give it pipes on stdin and stdout (``take_pipes``); then stderr alone is drained.
             show: copy what it prints to this process's stderr as it comes.
             name: the name it goes by in ``gym-service ps`` and ``logs``; without one it is in neither.
+            forker: the process that forks it, instead of the guardian, which executes it.
 
         Raises:
-            OSError: it cannot be executed, or ``cwd`` is no folder.
+            OSError: it cannot be executed, ``cwd`` is no folder, or the forker has ended.
         """
         self.argv = tuple(argv)
         self.rung: Rung | None = None
@@ -76,11 +78,10 @@ class Child:
             output, output_fd = pipe(1)
             stdin, to_stdin = pipe(0) if piped else (null, -1)
             stdout, from_stdout = pipe(1) if piped else (output, -1)
-            self._record = Record() if name else None
+            self._record = Record(forker.record if forker else None) if name else None
             if self._record:
                 ours.callback(self._record.remove)
-            record_path = self._record.path if self._record else None
-            self._leash = guard.start(argv, env, cwd, [stdin, stdout, output, *pass_fds], record_path)
+            self._leash = guard.start(argv, env, cwd, [stdin, stdout, output, *pass_fds], self.record, forker)
             self._pipes = from_stdout, to_stdin
             ours.pop_all()
         self._output = Output(output_fd, show=show, log=Log(name, self.pid) if name else None)
@@ -95,6 +96,11 @@ class Child:
     def fileno(self) -> int:
         """What to poll for its end: readable once it is time to ask for ``exit_code``. -1 after ``stop``."""
         return self._leash.fileno()
+
+    @property
+    def record(self) -> Path | None:
+        """The file that says that it runs, and is removed once nothing of it is left."""
+        return self._record.path if self._record else None
 
     @property
     def calls(self) -> memoryview:

@@ -160,6 +160,9 @@ class CommandLink:
     arena_sock: None = None  # no memory is shared with another machine
     noise: bytearray = field(default_factory=bytearray)
     end_sending: Callable[[], None] = lambda: None
+    hold: None = None  # nothing is forked over there
+    warning: str = ""
+    begun: float = field(default_factory=time.monotonic)
 
     @property
     def executable(self) -> str:

@@ -144,7 +144,7 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
         "transport": keys.one_of("unix", "stdio"),
         "timeouts": _timeouts,
         "restart": keys.one_of("never", "on-reset"),
-        "prefork": keys.later(False),
+        "prefork": keys.boolean,
         "workers": keys.worker_count,
         "frames": keys.later("raw"),
         "output": keys.one_of("tail", "show"),
@@ -157,7 +157,7 @@ FAR_KEYS: Mapping[str, Check] = MappingProxyType(
 )
 
 # What concerns the start of a server, which an address leaves to somebody else.
-STARTING = ("python", "requires", "command", "transport", "environ", "cwd", "pythonpath", "output")
+STARTING = ("python", "requires", "command", "transport", "environ", "cwd", "pythonpath", "output", "prefork")
 
 # A key, those that cannot stand beside it, and why.
 EXCLUSIVE: tuple[tuple[str, tuple[str, ...], str], ...] = (
@@ -258,6 +258,8 @@ def entry(
         raise place.mistake('no interpreter; say python = "./sim_env" (a venv), "3.10" or "conda:NAME"')
     if made.token_file and not made.address:
         raise place.at("token_file").mistake("cannot stand without address: only its server asks for a token")
+    if made.prefork and made.command:
+        raise place.at("prefork").mistake("cannot stand beside command: what that starts is not this machine's to fork")
     return made
 
 

@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gym_service_launcher import tcp, tokens
@@ -29,6 +29,9 @@ class RemoteLink:
     pipes: None = None
     mark: bytes = b""
     arena_sock: None = None
+    hold: None = None
+    warning: str = ""
+    begun: float = field(default_factory=time.monotonic)
 
     @property
     def executable(self) -> str:
@@ -77,6 +80,7 @@ def dial(entry: Entry, progress: Callable[[str], None]) -> RemoteLink:
         AuthError: no token here, another one there, or what listens there is no gym-service.
     """
     assert entry.address, "an entry has an address or an interpreter"
+    begun = time.monotonic()
     sock = _connected(entry.address, entry.timeouts.start, progress)
     file = entry.token_file or tokens.usual_file()
     try:
@@ -87,7 +91,7 @@ def dial(entry: Entry, progress: Callable[[str], None]) -> RemoteLink:
     except BaseException:
         sock.close()
         raise
-    return RemoteLink(entry.address, sock)
+    return RemoteLink(entry.address, sock, begun=begun)
 
 
 def _refused(address: str, error: AuthError, file: Path) -> AuthError:

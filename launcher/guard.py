@@ -13,9 +13,9 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, Protocol, cast
 
 from gym_service_launcher import guardian
 
@@ -34,10 +34,29 @@ _guardian_pid = 0
 _leashes: "weakref.WeakSet[Leash]" = weakref.WeakSet()
 
 
+class Forker(Protocol):
+    """A process that keeps to the guardian's contract, and forks servers instead of executing them."""
+
+    @property
+    def record(self) -> Path | None:
+        """The file that is removed once nothing of it is left, and with it those whose names begin like its own."""
+
+    def request(self, fds: Sequence[int], texts: bytes) -> None:
+        """Send it one request. Raises OSError where it has ended."""
+
+    def has_died(self) -> bool:
+        """Whether it has ended, as far as can be told at once."""
+
+
 def start(
-    argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, fds: Sequence[int], record: Path | None = None
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path | None,
+    fds: Sequence[int],
+    record: Path | None = None,
+    forker: Forker | None = None,
 ) -> "Leash":
-    """Have the guardian start a program, with ``fds`` as its 0, 1, 2, …; they stay open here.
+    """Have the guardian, or a forker, start a program, with ``fds`` as its 0, 1, 2, …; they stay open here.
 
     The file ``record`` is made, empty, and is removed once nothing of the program is left, also where this process is
     killed before.
@@ -45,26 +64,34 @@ def start(
     Blocks until it runs: 1 ms, and for the first of a process the start of the guardian, some 30 ms.
 
     Raises:
-        OSError: it cannot be executed, ``cwd`` is no folder, or no guardian can be started.
+        OSError: it cannot be executed, ``cwd`` is no folder, no guardian can be started, or the forker has ended.
     """
     texts = _texts(argv, env, cwd, record)
+    if forker:
+        return _start(argv[0], texts, fds, forker.request, forker.has_died)
     try:
-        return _start(argv[0], texts, fds)
+        return _start(argv[0], texts, fds, _request, _has_died)
     except GuardianDied:  # and with it whatever it had started: the next one is asked
-        return _start(argv[0], texts, fds)
+        return _start(argv[0], texts, fds, _request, _has_died)
 
 
 class GuardianDied(OSError):
-    """It did so before it had answered."""
+    """It, or the forker, did so before it had answered."""
 
 
-def _start(program: str, texts: bytes, fds: Sequence[int]) -> "Leash":
+def _start(
+    program: str,
+    texts: bytes,
+    fds: Sequence[int],
+    request: Callable[[Sequence[int], bytes], None],
+    has_died: Callable[[], bool],
+) -> "Leash":
     ours, theirs = socket.socketpair()
     leash = Leash(ours)
     try:
         with theirs:
-            _request([theirs.fileno(), *fds], texts)
-        leash.wait_for_start(program)
+            request([theirs.fileno(), *fds], texts)
+        leash.wait_for_start(program, has_died)
     except BaseException:
         leash.close()
         raise
@@ -87,13 +114,15 @@ class Leash:
         """What to poll: readable once the guardian has something to say. -1 when closed."""
         return self._socket.fileno()
 
-    def wait_for_start(self, program: str) -> None:
+    def wait_for_start(self, program: str, has_died: Callable[[], bool]) -> None:
         """Take note of the pid. Raises OSError where it could not be executed."""
         line = self._line(("pid", "errno"), ANSWER_S)
-        if line is None and self._lost and _has_died():
-            raise GuardianDied("the guardian died twice in a row")
+        if line is None and self._lost and has_died():
+            raise GuardianDied("the process that was to start it has died, or was killed")
         if line is None:
-            raise OSError("the guardian does not answer; it may have too many files open (ulimit -n)")
+            raise OSError(
+                "the process that is to start it does not answer; it may have too many files open (ulimit -n)"
+            )
         word, number = line
         if word == "errno":
             raise OSError(int(number), os.strerror(int(number)), program)
@@ -232,12 +261,17 @@ def _request(fds: Sequence[int], texts: bytes) -> None:
         for fresh in (False, True):
             with _guardian(fresh=fresh) as control:
                 try:
-                    _send_with_fds(control, guardian.HEADER.pack(len(texts)), fds)
-                    control.sendall(texts)
+                    send_request(control, fds, texts)
                 except (BrokenPipeError, ConnectionResetError):
                     continue
             return
     raise GuardianDied("the guardian died twice in a row")
+
+
+def send_request(control: socket.socket, fds: Sequence[int], texts: bytes) -> None:
+    """Ask for a server, as the guardian's contract has it. Raises OSError where nobody listens any more."""
+    _send_with_fds(control, guardian.HEADER.pack(len(texts)), fds)
+    control.sendall(texts)
 
 
 def _send_with_fds(sock: socket.socket, data: bytes, fds: Sequence[int]) -> None:

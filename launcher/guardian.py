@@ -4,7 +4,8 @@ Run by path, alone: standard library only, one thread, Python 3.6 and up::
 
     PYTHON -I -S .../guardian.py 3 CLIENT_PID [portable]
 
-Knows processes and signals. Never knows what a server is for, nor envs.toml.
+Knows processes and signals. Never knows what a server is for, nor envs.toml. A nursery (nursery.py) is a guardian of
+its own servers: it keeps to the same contract, but for how it starts one.
 
 Contract. On the control socket, fd 3, a stream, come requests to start a server: a header with the size of the rest,
 and beside its first byte the descriptors: the server's *leash*, then what become its fds 0, 1, 2, 3 …. The rest is
@@ -50,20 +51,19 @@ IGNORED = ("SIGINT", "SIGHUP", "SIGPIPE", "SIGTTOU", "SIGTTIN")
 def main(arguments):
     os.closerange(CONTROL_FD + 1, os.sysconf("SC_OPEN_MAX"))  # a C library of the client may have left some open
     os.chdir("/")
-    control = socket.socket(fileno=int(arguments[0]))
     os.set_inheritable(CONTROL_FD, False)
-    for name in IGNORED:
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
-    Guardian(control, int(arguments[1]), portable="portable" in arguments[2:]).run()
+    Guardian(unix_socket(int(arguments[0])), int(arguments[1]), portable="portable" in arguments[2:]).run()
 
 
 class Guardian:
     """Waits on everything at once, and does one small thing at a time."""
 
-    def __init__(self, control, client_pid, portable=False):
+    def __init__(self, control, client_pid, spawn=None, portable=False):
+        """Take the signals over. ``spawn`` starts a server in another way than by a program of its own."""
         control.settimeout(PARENT_S)
         self._control = control
         self._client_pid = client_pid
+        self._spawn = spawn or _spawn
         self._poll = select.poll()
         self._servers = {}  # by pid, while they run
         self._leashes = {}  # by fd, until their server has been swept up
@@ -71,11 +71,13 @@ class Guardian:
         self._prctl = None if portable else _find_prctl()
         if self._prctl:
             self._prctl(PR_SET_CHILD_SUBREAPER, 1)
-        self._wakeup, written = os.pipe()
-        for fd in (self._wakeup, written):
+        self._wakeup, self._waker = os.pipe()
+        for fd in (self._wakeup, self._waker):
             os.set_blocking(fd, False)
-        signal.set_wakeup_fd(written)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(self._waker)
+        numbers = [getattr(signal, name) for name in IGNORED]
+        self._handlers = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+        self._handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
         self._client = -1 if portable else _pidfd(client_pid)
         for fd in (control.fileno(), self._wakeup, self._client):
             if fd >= 0:
@@ -94,6 +96,18 @@ class Guardian:
                     server.kill()
             self._reap()
             self._sweep()
+
+    def let_go(self):
+        """Be no guardian any more: in a forked child, which takes nothing from its parent by it."""
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for server in self._leashes.values():
+            server.leash.close()
+        self._control.close()
+        for fd in (self._wakeup, self._waker, self._client):
+            if fd >= 0:
+                os.close(fd)
 
     def _handle(self, fd):
         if fd == self._wakeup:
@@ -132,12 +146,13 @@ class Guardian:
         if not all_fds:
             return  # not even a leash to say so on: that it has ended says it
         leash_fd, *fds = all_fds
-        server = Server(socket.socket(fileno=leash_fd), record)
+        server = Server(unix_socket(leash_fd), record)
         try:
             if is_cut:
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             self.begin(server, argv, cwd, env, fds)
         except OSError as error:
+            self._leashes.pop(leash_fd, None)
             server.part("errno %d" % error.errno)
         finally:
             for fd in fds:
@@ -145,11 +160,11 @@ class Guardian:
 
     def begin(self, server, argv, cwd, env, fds):
         """Have the server run, with the descriptors as its 0, 1, 2, …. Raises OSError."""
+        self._leashes[server.leash.fileno()] = server
         server.make_record()
-        server.pid = _spawn(argv, cwd, env, fds, self._prctl)
+        server.pid = self._spawn(argv, cwd, env, fds, self._prctl)
         server.say("pid %d" % server.pid)
         self._servers[server.pid] = server
-        self._leashes[server.leash.fileno()] = server
         self._poll.register(server.leash, select.POLLIN)
 
     def _hear(self, server):
@@ -187,7 +202,7 @@ class Guardian:
 
     def _sweep(self):
         """Kill whatever fell to this process from dead servers; once nothing is left, tell who waits for it."""
-        strays = [pid for pid in _children() if pid not in self._servers] if self._prctl else []
+        strays = [pid for pid in children() if pid not in self._servers] if self._prctl else []
         for pid in strays:
             _quietly(os.kill, pid, signal.SIGKILL)
         if strays:
@@ -246,8 +261,15 @@ class Server:
             os.close(fd)
 
     def part(self, line):
-        """Say the last line on the leash, once the file that says that this server runs is gone."""
-        _quietly(os.unlink, self._record)
+        """Say the last line on the leash, once the files that say that this server runs are gone.
+
+        Those whose names begin like its own are of servers that it was the guardian of: killed, it removed none.
+        """
+        folder, name = os.path.split(self._record)
+        stem = name.rpartition(b".")[0]
+        for other in (_quietly(os.listdir, folder) or []) if stem else []:
+            if other.startswith(stem):
+                _quietly(os.unlink, os.path.join(folder, other))
         self.say(line)
         self.leash.close()
 
@@ -347,21 +369,37 @@ def _spawn(argv, cwd, env, fds, prctl):
 
 
 def _become(argv, cwd, env, fds, prctl, guardian):
+    settle(prctl, guardian)
+    for name in (*IGNORED, "SIGCHLD"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    place(fds)
+    os.chdir(cwd)
+    os.execve(argv[0], argv, env)
+
+
+def settle(prctl, guardian):
+    """Be a server to its guardian: in a session of its own, above its daemons, dead if that one dies."""
     os.setsid()
     if prctl:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
         if os.getppid() != guardian:  # it died before the line above, and will send nothing any more
             raise OSError(errno.ESRCH, "the guardian has died")
-    for name in (*IGNORED, "SIGCHLD"):
-        signal.signal(getattr(signal, name), signal.SIG_DFL)
-    signal.set_wakeup_fd(-1)
+
+
+def place(fds):
+    """Give descriptors the numbers 0, 1, 2, …."""
     # First out of the way of the numbers that they are to have, then onto them.
     apart = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, len(fds)) for fd in fds]
     for number, fd in enumerate(apart):
         os.dup2(fd, number)
-    os.chdir(cwd)
-    os.execve(argv[0], argv, env)
+        os.close(fd)
+
+
+def unix_socket(fd):
+    """Before Python 3.7 a socket made from a descriptor takes itself for one of AF_INET."""
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=fd)
 
 
 def _quietly(call, *arguments):
@@ -372,7 +410,7 @@ def _quietly(call, *arguments):
         return None
 
 
-def _children():
+def children():
     """The pids of this process's children, the dead ones that are not reaped yet included."""
     me = os.getpid()
     try:

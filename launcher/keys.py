@@ -206,6 +206,12 @@ def seconds(value: object, place: Place) -> float:
     return limit_s
 
 
+def boolean(value: object, place: Place) -> bool:
+    if not isinstance(value, bool):
+        raise unexpected(value, "true or false", place)
+    return value
+
+
 def step_limit(value: object, place: Place) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise unexpected(value, "an integer", place)

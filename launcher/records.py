@@ -33,14 +33,19 @@ class Record:
     Where no file can be written ``path`` is None, and only the count counts.
     """
 
-    def __init__(self) -> None:
-        """Choose where it is to be. The guardian makes the file, since it outlives this process to remove it."""
+    def __init__(self, below: Path | None = None) -> None:
+        """Choose where it is to be. The guardian makes the file, since it outlives this process to remove it.
+
+        Of a server that was forked, its name begins like the record ``below`` of what has forked it, and if that is
+        killed the guardian removes both.
+        """
         self.path: Path | None = None
         self._count_in(bytearray(CALLS_BYTES))
         with contextlib.suppress(OSError):
             folder = folders.run_time()
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.path = folder / f"{os.getpid()}-{os.urandom(6).hex()}.server"
+            stem = below.stem if below else os.getpid()
+            self.path = folder / f"{stem}-{os.urandom(6).hex()}.server"
 
     def tell(self, name: str, executable: Path, pid: int) -> None:
         """Say whose it is, once its process runs and the file is there."""

@@ -10,16 +10,19 @@ import secrets
 import shlex
 import socket
 import sys
+import textwrap
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gym_service_launcher import command, interpreter
+from gym_service_launcher import command, interpreter, nurseries
 from gym_service_launcher.child import FIRST_PASSED_FD, Child, ending
 from gym_service_launcher.command import CommandLink
 from gym_service_launcher.config import Entry
 from gym_service_launcher.errors import ConfigError, ServerCrashed, ServerStartError
 from gym_service_launcher.interpreter import Report
+from gym_service_launcher.nurseries import Hold, Nursery
 
 TERMINATE_S = 2.0
 # How long a server whose channel has ended may take to be dead: its exit code is part of the error.
@@ -32,7 +35,8 @@ class Link:
     """A server that was started on this machine: its end of the bytes, and its process.
 
     Either ``sock`` is set, or ``pipes`` (read, write) with the ``mark`` after which the server's bytes begin.
-    ``arena_sock`` is for handing memory over, where both sides are on one machine.
+    ``arena_sock`` is for handing memory over, where both sides are on one machine. ``hold`` is on the nursery that
+    it was to be forked from, and ``begun`` when its time to start began, by the monotonic clock.
     """
 
     entry: Entry
@@ -42,16 +46,31 @@ class Link:
     pipes: tuple[int, int] | None = None
     mark: bytes = b""
     arena_sock: socket.socket | None = None
+    hold: Hold | None = None
+    begun: float = field(default_factory=time.monotonic)
 
     def died(self, during: str) -> ServerCrashed:
         """The error for a server whose channel ended during a call. Blocks for at most DEATH_S and its last words."""
         exit_code = self.child.exit_code(DEATH_S)
         tail = self.child.tail()
         text = f"the server of {self.entry.name!r} died during {during}: {ending(exit_code)}"
-        text += f"\n  interpreter: {self.executable}{_shown(tail)}"
+        text += f"\n  interpreter: {self.executable}{self._end_of_nursery()}{_shown(tail)}"
         again = self.entry.restart == "on-reset"
         text += f"\n  try: {'reset(), which starts another' if again else 'make the env anew; this one stays closed'}"
         return ServerCrashed(text, during=during, exit_code=exit_code, tail=tail)
+
+    def _end_of_nursery(self) -> str:
+        if self.hold is None or self.hold.nursery.problem or not self.hold.nursery.has_died():
+            return ""
+        child = self.hold.nursery.child
+        return f"\n  its nursery, process {child.pid}, from which it was forked: {ending(child.exit_code(DEATH_S))}"
+
+    @property
+    def warning(self) -> str:
+        """What its user is to be warned of, once it is up; empty if nothing."""
+        if self.hold is None or not self.hold.nursery.problem:
+            return ""
+        return f"{self.entry.name!r} was started without prefork: {self.hold.nursery.problem}"
 
     def failed_to_start(
         self, reason: str, advice: str = "", *, in_time: bool = True, tail: str | None = None
@@ -83,9 +102,12 @@ class Link:
     def close(self, ask_s: float) -> None:
         """See the process to its end; its channel must be closed already.
 
-        Blocks for at most ``ask_s`` + TERMINATE_S seconds; with 0 it is killed at once.
+        Blocks for at most ``ask_s`` + TERMINATE_S seconds, and two more for the nursery of the last that was forked
+        from it; with 0 it is killed at once.
         """
         self.child.stop(ask_s, TERMINATE_S if ask_s > 0 else 0.0)
+        if self.hold:
+            self.hold.release(ask_s)
 
     def tail(self) -> str:
         """The end of what the server printed."""
@@ -102,6 +124,15 @@ class Link:
         return self.child.calls
 
 
+LATE_ADVICE = "a longer one, timeouts = { start = … }, if it was still at work"
+
+
+def lateness(entry: Entry, silence: str, stack: str) -> str:
+    """The reason of a start that was not done in time: how the server was silent, and its Python stack."""
+    where = f"; its Python code was here:\n{textwrap.indent(stack, '    ')}" if stack else ""
+    return f"it was not up after {entry.timeouts.start:g} s ({silence}){where}"
+
+
 def _shown(tail: str) -> str:
     if not tail.strip():
         return "\n  output: none"
@@ -115,7 +146,7 @@ def launch(entry: Entry, progress: Callable[[str], None]) -> Link | CommandLink:
 
     Raises:
         ConfigError: the working directory is not there, or (as InterpreterNotFound) the interpreter.
-        ServerStartError: it cannot be executed, or the venv cannot be built.
+        ServerStartError: it cannot be executed, the venv cannot be built, or its nursery took too long to import.
     """
     refuse_windows()
     if entry.is_far:
@@ -128,6 +159,8 @@ def launch(entry: Entry, progress: Callable[[str], None]) -> Link | CommandLink:
     executable = _named_executable_of(entry, progress)
     start = _over_stdio if entry.transport == "stdio" else _over_socket
     try:
+        if entry.prefork:
+            return _forked(entry, executable, start)
         return start(entry, executable)
     except OSError as error:
         argv = (str(executable),)
@@ -186,18 +219,48 @@ def server_argv(executable: Path, *channel: str) -> list[str]:
     return [str(executable), "-u", str(server_program()), *channel]
 
 
-def _over_socket(entry: Entry, executable: Path) -> Link:
+def _forked(entry: Entry, executable: Path, start: Callable[..., Link]) -> Link:
+    """Have a server forked from the entry's nursery; where that cannot be, it is started as any other."""
+    begun = time.monotonic()
+    hold = nurseries.hold(_plan(entry, executable), entry.name)
+    try:
+        nursery = hold.nursery
+        if not nursery.wait(entry.timeouts.start):
+            link = Link(entry, executable, nursery.child)
+            reason = lateness(entry, *link.silence())
+            link.close(0.0)
+            raise link.failed_to_start(reason, LATE_ADVICE, in_time=False)
+        return replace(start(entry, executable, None if nursery.problem else nursery), hold=hold, begun=begun)
+    except BaseException:
+        hold.release(0.0)
+        raise
+
+
+def _plan(entry: Entry, executable: Path) -> nurseries.Plan:
+    recipe = {
+        "id": entry.id,
+        "imports": entry.imports,
+        "entry_point": entry.entry_point,
+        "api": entry.api,
+        # A callable that was handed over is loaded where it is called.
+        "wrappers": [wrapper for wrapper in entry.wrappers if isinstance(wrapper, str)],
+    }
+    command, variables = [str(executable), "-u"], environment(entry, executable)
+    return nurseries.plan(command, server_program(), recipe, variables, entry.cwd, show=entry.output == "show")
+
+
+def _over_socket(entry: Entry, executable: Path, nursery: Nursery | None = None) -> Link:
     with _socketpairs(2) as (ours, theirs):
         channel = "--fd", str(FIRST_PASSED_FD), "--arena", str(FIRST_PASSED_FD + 1)
-        child = _child(entry, executable, channel, [sock.fileno() for sock in theirs])
+        child = _child(entry, executable, channel, [sock.fileno() for sock in theirs], nursery)
     return Link(entry, executable, child, sock=ours[0], arena_sock=ours[1])
 
 
-def _over_stdio(entry: Entry, executable: Path) -> Link:
+def _over_stdio(entry: Entry, executable: Path, nursery: Nursery | None = None) -> Link:
     mark = secrets.token_bytes(16)
     with _socketpairs(1) as (ours, theirs):
         channel = "--stdio", mark.hex(), "--arena", str(FIRST_PASSED_FD)
-        child = _child(entry, executable, channel, [theirs[0].fileno()], piped=True)
+        child = _child(entry, executable, channel, [theirs[0].fileno()], nursery, piped=True)
     return Link(entry, executable, child, pipes=child.take_pipes(), mark=mark, arena_sock=ours[0])
 
 
@@ -215,16 +278,23 @@ def _socketpairs(count: int) -> Iterator[tuple[list[socket.socket], list[socket.
 
 
 def _child(
-    entry: Entry, executable: Path, channel: Sequence[str], pass_fds: Sequence[int], *, piped: bool = False
+    entry: Entry,
+    executable: Path,
+    channel: Sequence[str],
+    pass_fds: Sequence[int],
+    nursery: Nursery | None,
+    *,
+    piped: bool = False,
 ) -> Child:
     return Child(
         server_argv(executable, *channel),
-        environment(entry, executable),
+        {} if nursery else environment(entry, executable),  # what is forked has its nursery's
         entry.cwd,
         pass_fds=pass_fds,
         piped=piped,
         show=entry.output == "show",
         name=entry.name,
+        forker=nursery,
     )
 
 

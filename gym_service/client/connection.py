@@ -197,6 +197,10 @@ class Connection:
         """Raise the bound on replies, once it is known how large an observation is."""
         self._channel.decoder.bound_bytes = bound_bytes
 
+    def warn(self, text: str) -> None:
+        """Warn of something at the code that made the call; of nothing where the text is empty."""
+        _warn([("UserWarning", text)] if text else [])
+
     def close(self, ask_s: float, reason: str = "it was closed with close()") -> None:
         """Ask the server to end, then see to it that it does. Any number of times, from any thread; waits for no call.
 

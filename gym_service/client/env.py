@@ -36,6 +36,7 @@ LOCAL = {"action_space", "observation_space", "metadata", "render_mode", "reward
 # What this class and Gymnasium's Env keep under private names. Any other is the simulator's, and stays there.
 OWN_PRIVATE = {
     "_action_layout",
+    "_at_close",
     "_connection",
     "_finalizer",
     "_layout",
@@ -76,6 +77,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         timeouts: Timeouts = MappingProxyType({}),
         remake: tuple[Callable[..., Any], tuple[Any, ...]] | None = None,
         restart: Opening | None = None,
+        at_close: Callable[[float], object] | None = None,
     ) -> None:
         """Hold an env that a server has made.
 
@@ -85,10 +87,12 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             timeouts: seconds for reset, step, render, call and close; what is missing has no limit.
             remake: what a pickled or copied env calls to start a server of its own.
             restart: starts another server for the next reset() after one has failed; None for never.
+            at_close: called once it is closed, with the seconds that it may take: lets go what ``restart`` needs.
         """
         self._limits_s = limits_of(timeouts)
         self._remake = remake
         self._restart = restart
+        self._at_close = weakref.finalize(self, at_close, self._limits_s["close"]) if at_close else None
         self._restarts = Restarts()
         self._spec: EnvSpec | None = None
         self._attach(connection, description)
@@ -187,6 +191,8 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         self._restart = None  # what the user has closed stays closed, also where it had failed before
         if self._finalizer.detach():
             self._connection.close(self._limits_s["close"])
+        if self._at_close:
+            self._at_close()
 
     @property
     def spec(self) -> EnvSpec | None:

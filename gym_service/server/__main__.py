@@ -9,7 +9,7 @@ Contract::
 
 It serves until the client closes the channel, then closes the env and exits with 0. What the simulator prints goes
 to stdout and stderr (under --stdio: to stderr alone). Exit codes of its own: 2 for a wrong command line, 3 for an
-interpreter that is too old.
+interpreter that is too old. launcher/nursery.py, which forks servers, calls what has no underscore here.
 
 Knows where it lies. This file must be readable by every Python, so that an old one gets a sentence and no
 SyntaxError; the rest of the server needs Python 3.6 and numpy.
@@ -28,12 +28,16 @@ def main(argv):
             % (sys.version_info[0], sys.version_info[1], sys.executable)
         )
         return EXIT_TOO_OLD
-    _become_importable()
+    become_importable()
     return serve(argv)
 
 
-def serve(argv):
-    """What ``main`` does once ``gym_service`` can be imported, which at the end of a command it can from memory."""
+def serve(argv, preloaded=None):
+    """Be the server of such a command line, until its client is done; returns the exit code.
+
+    It can be called wherever ``gym_service`` can be imported: at the other end of a command that is from memory.
+    ``preloaded``: what ``preload`` returned in the process that this one was forked from.
+    """
     options = list(argv)
     allow_import = "--no-import" not in options
     if not allow_import:
@@ -54,11 +58,18 @@ def serve(argv):
 
     from gym_service.server import loop
 
-    loop.serve(channel, allow_import)
+    loop.serve(channel, allow_import, preloaded.part() if preloaded else ())
     return 0
 
 
-def _become_importable():
+def preload(recipe):
+    """Import the server, and all that the recipe of an env names: for processes that will be forked from this one."""
+    from gym_service.server.preloading import Preloaded
+
+    return Preloaded(recipe)
+
+
+def become_importable():
     """Make ``gym_service`` a package that is found where this file lies, without running its ``__init__``.
 
     Running that would register ids and import Gymnasium: the client's business. The folder that Python put first on

@@ -27,12 +27,17 @@ EXIT_FORKED = 4
 DUMP_SIGNAL = signal.SIGRTMAX - 2 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
 
 
-def serve(channel, allow_import):
-    """Answer the calls that come over the channel until it ends. Then the env is closed."""
+def serve(channel, allow_import, warned=()):
+    """Answer the calls that come over the channel until it ends. Then the env is closed.
+
+    ``warned``: what the user is to be warned of with the first answer, as ``warnings.showwarning`` takes it.
+    """
     faulthandler.enable()  # a native crash leaves its stack on stderr, which the client keeps
     faulthandler.register(DUMP_SIGNAL)
     server = Server(channel, allow_import)
     warnings.showwarning = server.note_warning
+    for warning in warned:
+        server.note_warning(*warning)
     if hasattr(os, "register_at_fork"):  # new in Python 3.7
         # Else a child of the simulator holds the channel open, and the server's death is not seen at its other end.
         os.register_at_fork(after_in_child=channel.let_go)  # novermin

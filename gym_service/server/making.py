@@ -63,6 +63,35 @@ def make(recipe):
     return adapter_class(env, recipe["kwargs"].get("render_mode"))
 
 
+def preload(recipe):
+    """Import what ``make`` would import for a recipe, the module of a registered class too. Raises what that raises.
+
+    An id that nobody has registered is nothing yet: ``make`` looks again, and says so.
+    """
+    for name in recipe["imports"]:
+        importlib.import_module(name)
+    if recipe["entry_point"]:
+        named(recipe["entry_point"])
+    else:
+        _preload_registered(recipe)
+    for wrapper in recipe["wrappers"]:
+        named(wrapper)
+
+
+def _preload_registered(recipe):
+    module, _, env_id = recipe["id"].rpartition(":")
+    if module:
+        importlib.import_module(module)
+    for library in _libraries(recipe["api"]):
+        try:
+            entry_point = getattr(library.envs.registration.spec(env_id), "entry_point", None)
+        except library.error.Error:
+            continue
+        if isinstance(entry_point, str):
+            importlib.import_module(entry_point.partition(":")[0])
+        return
+
+
 def named(reference):
     """A callable: the one that ``package.module:attribute`` names, or the one that a user handed over on purpose.
 

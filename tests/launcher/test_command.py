@@ -176,7 +176,8 @@ def test_what_travels_is_all_that_the_server_loads_and_nothing_of_the_client() -
     sent = parcel.sources()
     empty = {name for name, text in sent.items() if not text}
     assert empty == {"gym_service/__init__.py", "gym_service_launcher/__init__.py"}
-    assert set(sent) - empty == low_floor - {"gym_service_launcher/probe.py"}
+    local = {"gym_service_launcher/probe.py", "gym_service_launcher/nursery.py"}
+    assert set(sent) - empty == low_floor - local
 
 
 def test_what_is_secret_is_in_the_order_and_on_no_command_line() -> None:

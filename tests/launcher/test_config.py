@@ -291,6 +291,7 @@ MISTAKES = [
             "cwd": '"."',
             "pythonpath": "[]",
             "output": '"show"',
+            "prefork": "true",
         }.items()
     ),
     (
@@ -324,12 +325,12 @@ MISTAKES = [
             f"{value} is not in this version of gym-service; leave the key out",
         )
         for key, value in {
-            "prefork": "true",
             "frames": '"jpeg"',
             "tls_ca": '"ca.pem"',
             "tls_sha256": '"00"',
         }.items()
     ),
+    ('python = "3.10"\nprefork = 1', 'envs."X-v0".prefork', "1 is an integer; expected true or false"),
     ("workers = true", 'envs."X-v0".workers', "true is a boolean; expected an integer"),
     ("workers = 0", 'envs."X-v0".workers', "0 is no number of workers; expected 1 or more"),
 ]

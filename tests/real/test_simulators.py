@@ -32,6 +32,7 @@ class Simulator(NamedTuple):
     library: str = "gymnasium"
     transport: str = "unix"
     needs_egl: bool = False
+    prefork: bool = False
 
 
 def unit_box(size: int) -> spaces.Box:
@@ -40,14 +41,14 @@ def unit_box(size: int) -> spaces.Box:
 
 PIXELS, STATE = {"obs_type": "pixels_agent_pos"}, {"obs_type": "state"}
 REACH = {"env_name": "reach-v3", "seed": 42}  # its goals are drawn from this seed alone, not from reset's
+ALOHA = "gym_aloha/AlohaTransferCube-v0", "gym_aloha", unit_box(14)
 PUSHT = "gym_pusht/PushT-v0", "gym_pusht", spaces.Box(0, 512, (2,), np.float32)
 SIMULATORS = {
     "pusht pixels": Simulator("pusht", *PUSHT, 120, PIXELS),
     "pusht state": Simulator("pusht", *PUSHT, 200, STATE),
     "pusht stdio": Simulator("pusht", *PUSHT, 40, PIXELS, transport="stdio"),
-    "aloha": Simulator(
-        "aloha", "gym_aloha/AlohaTransferCube-v0", "gym_aloha", unit_box(14), 12, PIXELS, needs_egl=True
-    ),
+    "aloha": Simulator("aloha", *ALOHA, 12, PIXELS, needs_egl=True),
+    "aloha forked": Simulator("aloha", *ALOHA, 12, PIXELS, needs_egl=True, prefork=True),
     "bullet": Simulator("bullet-gym021", "HalfCheetahBulletEnv-v0", "pybullet_envs", unit_box(6), 300, library="gym"),
     "minigrid": Simulator("minigrid", "MiniGrid-DoorKey-8x8-v0", "minigrid", spaces.Discrete(7), 200),
     "panda": Simulator("panda", "PandaReach-v3", "panda_gym", unit_box(3), 45),
@@ -94,7 +95,7 @@ def test_a_simulator_gives_what_it_gives_inside_its_interpreter(name: str) -> No
         render_mode="rgb_array",
         render_every=max(10, simulator.steps // 10),
     )
-    ours = remote.played(canon, job, python, simulator.transport)
+    ours = remote.played(canon, job, python, simulator.transport, prefork=simulator.prefork)
     assert sum(": frame: numpy array |u1 (" in line for line in ours) >= 2
     difference = canon.first_difference(ours, plays.in_process(python, [job])[0])
     assert difference is None, f"the first difference:\n{difference}"

@@ -1,0 +1,8 @@
+"""Registers ``Counted-v0``, by a string: whoever imports this has not imported the simulator. Python 3.6 and up."""
+
+try:
+    import gymnasium as gym
+except ImportError:
+    import gym
+
+gym.register(id="Counted-v0", entry_point="counted:CountedEnv")
