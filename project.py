@@ -153,6 +153,7 @@ def low_floor_files() -> list[Path]:
     files += ROOT.glob("gym_service/server/**/*.py")
     low = ("arrival.py", "far.py", "guardian.py", "nursery.py", "probe.py", "variables.py")
     files += [ROOT / "launcher" / name for name in low]
+    files += [ROOT / "gym_service/testing/bare.py", ROOT / "gym_service/testing/canon.py"]
     return sorted(path for path in files if path.exists())
 
 

@@ -179,7 +179,7 @@ def make(env_id: str, **given: Any) -> "RemoteEnv":
         ConfigError, ServerStartError: see there.
         EnvError: the simulator raised while it was made.
     """
-    entry, kwargs = _entry_and_kwargs(env_id, given)
+    entry, kwargs = entry_and_kwargs(env_id, given)
     env = _open(entry, kwargs, (_remake, (env_id, given)))
     # In place of gym.make, which gives each env a spec that makes it again.
     env.spec = _spec(entry.id, f"{__name__}:make", None, {"env_id": env_id, **given})
@@ -205,11 +205,11 @@ def make_vec(
         EnvError: the simulator raised while it was made.
         NotImplementedError: the Gymnasium here is older than 1.0.
     """
-    entry, kwargs = _entry_and_kwargs(env_id, given if workers is None else {**given, "workers": workers})
+    entry, kwargs = entry_and_kwargs(env_id, given if workers is None else {**given, "workers": workers})
     return _open_vector(entry, kwargs, num_envs, autoreset_mode)
 
 
-def _entry_and_kwargs(env_id: str, given: Mapping[str, Any]) -> tuple[entries.Entry, dict[str, Any]]:
+def entry_and_kwargs(env_id: str, given: Mapping[str, Any]) -> tuple[entries.Entry, dict[str, Any]]:
     """What the keywords of ``make`` mean: an entry, and what is left for the simulator."""
     table = {key: value for key, value in given.items() if key in entries.ENTRY_KEYS}
     kwargs = {key: value for key, value in given.items() if key not in entries.ENTRY_KEYS}

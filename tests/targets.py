@@ -237,6 +237,31 @@ RECIPES = (
         "numpy==2.2.6 diffusers==0.39.0 datasets==4.8.5 huggingface-hub==1.33.0 av==15.1.0 rich==15.0.0",
         "integration",
     ),
+    # No targets but clients: training libraries, with gym-service beside them. `build --all` leaves them out.
+    Target(
+        "trainers",
+        "3.11",
+        "stable-baselines3==2.9.2 minari==0.5.4 h5py==3.16.0 jax==0.10.2 tianshou==2.0.1 torchrl==0.14.1 "
+        f"gymnasium==1.4.0 numpy==2.4.6 moviepy==2.2.1 --editable {REPOSITORY}",
+        "integration",
+        tool="pip",
+        first="torch==2.13.0",
+    ),
+    Target(
+        "rllib",
+        "3.11",
+        f"ray[rllib]==2.60.0 gymnasium==1.2.2 numpy==2.4.6 --editable {REPOSITORY}",
+        "integration",
+        tool="pip",
+        first="torch==2.13.0",
+    ),
+    Target(
+        "gymnasium-suite",
+        "3.12",
+        "gymnasium==1.4.0 numpy==2.5.5 box2d==2.3.10 pygame-ce==2.5.6 scipy dill moviepy opencv-python-headless "
+        f"matplotlib array-api-compat array-api-extra pytest==9.2.0 --editable {REPOSITORY}",
+        "integration",
+    ),
 )
 
 TARGETS: dict[str, Target] = {target.name: target for target in RECIPES}

@@ -6,7 +6,6 @@ import traceback
 import warnings
 from typing import Any
 
-import canon
 import gymnasium
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from envs import odd_values
 from opened import misbehaving
 
 from gym_service import Opaque, RemoteEnv, errors
+from gym_service.testing import canon
 
 TRANSPORTS = ("unix", "stdio")
 METHODS = ("reset", "step", "render")

@@ -103,3 +103,10 @@ def test_an_env_that_inherits_from_nothing(target: str) -> None:
 def test_whether_reset_takes_options_is_known_beforehand(target: str, entry_point: str, takes_options: bool) -> None:
     with older(target, entry_point) as env:
         assert env.target["takes_options"] is takes_options
+
+
+def test_a_reset_that_demands_its_parameters_gets_them() -> None:
+    with older(TARGET, "DemandingEnv") as env:
+        assert env.reset()[1] == {"seed": None, "options": None}
+        assert env.reset(seed=3)[1] == {"seed": 3, "options": None}
+        assert env.reset(options={"goal": 1})[1] == {"seed": None, "options": {"goal": 1}}

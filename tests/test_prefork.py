@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import canon
 import numpy as np
 import pytest
 from faults import watching
@@ -180,7 +179,7 @@ def test_it_gives_the_same_numbers(target: str) -> None:
         job["actions"] = job["actions"][:STEPS]
     inside = dict(zip(jobs, plays.in_process(python, list(jobs.values())), strict=True))
     for name, job in jobs.items():
-        assert canon.first_difference(remote.played(canon, job, python, prefork=True), inside[name]) is None
+        plays.assert_same(remote.played(job, python, prefork=True), inside[name])
 
 
 @pytest.mark.parametrize("target", [OLD, TARGET])

@@ -79,3 +79,11 @@ class BareEnv:
 
     def close(self):
         pass
+
+
+class DemandingEnv(OlderEnv):
+    """Of today, with a reset() that cannot do without either: Gymnasium's wrappers and vector envs always give both."""
+
+    def reset(self, seed, options):
+        self.steps_done = 0
+        return np.zeros(2), {"seed": seed, "options": options}

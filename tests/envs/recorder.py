@@ -5,7 +5,8 @@ import os
 
 import gymnasium as gym
 
-CANON = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "canon.py")
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+CANON = os.path.join(ROOT, "gym_service", "testing", "canon.py")
 spec = importlib.util.spec_from_file_location("canon", CANON)
 canon = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(canon)

@@ -1,6 +1,6 @@
 """What is played for parity, and how it is played inside the target.
 
-Knows jobs (see tests/canon.py) and the interpreters of the tests. Python 3.10 and up.
+Knows jobs (see gym_service/testing/canon.py) and the interpreters of the tests. Python 3.10 and up.
 """
 
 import json
@@ -12,17 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import canon
 import numpy as np
 from gym_service_launcher import interpreter
 from gymnasium import spaces
 
-HERE = Path(__file__).absolute().parent
-ENVS = HERE.parent / "envs"
+from gym_service.testing import bare, canon, difference
+
+ENVS = Path(__file__).absolute().parent.parent / "envs"
 STEPS = 500
 IN_PROCESS_TIMEOUT_S = 240
 
 Job = dict[str, Any]
+Moments = list[list[Any]]
 
 CAMERA_ACTIONS = spaces.Dict(
     OrderedDict(move=spaces.Box(-1, 1, (7,), np.float32), grip=spaces.Discrete(3), switches=spaces.MultiBinary(4))
@@ -35,9 +36,9 @@ def job(env_id: str, action_space: spaces.Space[Any], steps: int = STEPS, **give
     action_space.seed(7)
     actions = [action_space.sample() for _ in range(steps)]
     actions[1::2] = [with_python_ints(action) for action in actions[1::2]]
-    made = {"id": env_id, "library": "gymnasium", "kwargs": {}, "imports": [], "seed": 123, "options": None}
-    made |= {"render_mode": None, "render_every": 0, "actions": [canon.action_data(action) for action in actions]}
-    return made | given
+    made = {"id": env_id, "library": "gymnasium", "kwargs": {}, "imports": [], "seed": 123}
+    made |= {"render_mode": None, "render_every": 0, "actions": [canon.to_data(action) for action in actions]}
+    return made | given | {"options": canon.to_data(given.get("options"))}
 
 
 def with_python_ints(action: Any) -> Any:
@@ -69,25 +70,41 @@ def jobs_for(target: str) -> dict[str, Job]:
     return {name: made | {"library": library} for name, made in jobs.items()}
 
 
-def in_process(python: Path, jobs: Sequence[Job]) -> list[list[str]]:
-    """The lines of each job, played inside the interpreter. Raises AssertionError where an env raised."""
-    plays = run_script("in_process.py", python, python, jobs)
-    for played in plays:
-        assert isinstance(played, list), f"the play inside {python} failed:\n{played}"
-        assert played, "nothing was played"
-    return plays
+def in_process(python: Path, jobs: Sequence[Job]) -> list[Moments]:
+    """The moments of each job, played inside the interpreter. Raises AssertionError where an env raised."""
+    outputs = run_script(bare.__file__, python, python, [task(job) for job in jobs])
+    for output in outputs:
+        assert not output["failure"], f"the env cannot be made inside {python}:\n{output['failure']}"
+        assert output["moments"], "nothing was played"
+        assert output["moments"][-1][2] != canon.RAISED, output["moments"][-1]
+    return [output["moments"] for output in outputs]
 
 
-def run_script(script: str, python: Path, target: Path, jobs: Sequence[Job], *more: str) -> list[Any]:
+def task(job: Job) -> dict[str, Any]:
+    """What the bare player is told."""
+    recipe = {"id": job["id"], "api": job["library"], "imports": job["imports"], "render_mode": job["render_mode"]}
+    recipe |= {"kwargs": canon.to_data(job["kwargs"])}
+    recipe |= {"entry_point": None, "max_episode_steps": None, "wrappers": []}
+    return {"recipe": recipe, "plays": [job], "options": None, "until": None}
+
+
+def run_script(script: str, python: Path, target: Path, tasks: Sequence[Any], *more: str) -> list[Any]:
     """Run one of the two players by path, in the environment that a server in the target has."""
     with tempfile.TemporaryDirectory() as folder:
-        given, output = Path(folder) / "jobs.json", Path(folder) / "plays.json"
-        canon.write_jobs(given, list(jobs))
-        argv = [str(python), str(HERE / script), str(given), str(output), canon.__file__, *more]
+        given, output = Path(folder) / "tasks.json", Path(folder) / "outputs.json"
+        given.write_text(json.dumps(list(tasks)), encoding="utf-8")
+        argv = [str(python), script, str(given), str(output), *more]
         environ = interpreter.environment(target, {}, [ENVS])
         done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=IN_PROCESS_TIMEOUT_S)
         assert done.returncode == 0, f"{argv} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return json.loads(output.read_text(encoding="utf-8"))
+
+
+def assert_same(ours: Sequence[Sequence[Any]], theirs: Sequence[Sequence[Any]]) -> None:
+    """Raises AssertionError with the first difference."""
+    found = difference.first(theirs, ours)
+    unknown = (lambda _: ""), (lambda _: "")
+    assert found is None, difference.in_words(found, unknown, ("in the simulator", "here"))
 
 
 def main() -> None:

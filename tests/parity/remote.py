@@ -1,27 +1,26 @@
-"""Plays an env through gym_service: the other half of ``in_process.py``.
+"""Plays an env through gym_service: the other half of ``gym_service/testing/bare.py``.
 
 As a program, for a client that is not the interpreter of the tests::
 
-    PYTHON remote.py JOBS OUTPUT CANON TARGET
+    PYTHON remote.py JOBS OUTPUT TARGET
 
 Knows jobs and gym_service.make. Python 3.10 and up.
 """
 
-import importlib.util
 import json
 import sys
 import warnings
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import gym_service
+from gym_service.testing import checks
 
 ENVS = Path(__file__).absolute().parent.parent / "envs"
 
 
-def played(canon: ModuleType, job: dict[str, Any], python: Path, transport: str = "unix", **where: Any) -> list[str]:
-    """The lines of one job, played in the target behind a bridge; ``where`` has more keys of an entry, or others."""
+def played(job: dict[str, Any], python: Path, transport: str = "unix", **where: Any) -> list[tuple[Any, ...]]:
+    """The moments of one job, played in the target behind a bridge; ``where`` has more keys of an entry, or others."""
     kwargs = dict(job["kwargs"])
     if job["render_mode"]:
         kwargs["render_mode"] = job["render_mode"]
@@ -35,20 +34,14 @@ def played(canon: ModuleType, job: dict[str, Any], python: Path, transport: str 
             **{"python": str(python), "pythonpath": [str(ENVS)], "transport": transport, **where},
         )
         try:
-            reset = lambda seed, options: env.reset(seed=seed, options=options)  # noqa: E731
-            return list(canon.play(job, reset, env.step, env.render))
+            return [moment[:4] for moment in checks.remote_play(env, job)]
         finally:
             env.close()
 
 
-def main(jobs: str, output: str, canon_path: str, target: str) -> None:
-    """Play all jobs, write a list of lists of lines."""
-    spec = importlib.util.spec_from_file_location("canon", canon_path)
-    assert spec
-    assert spec.loader
-    canon = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(canon)
-    plays = [played(canon, job, Path(target)) for job in canon.read_jobs(jobs)]
+def main(jobs: str, output: str, target: str) -> None:
+    """Play all jobs, write a list of lists of moments."""
+    plays = [played(job, Path(target)) for job in json.loads(Path(jobs).read_text(encoding="utf-8"))]
     Path(output).write_text(json.dumps(plays), encoding="utf-8")
 
 

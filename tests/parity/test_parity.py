@@ -3,10 +3,12 @@
 import itertools
 from functools import cache
 
-import canon
 import pytest
 from parity import plays, remote
+from parity.plays import Moments, assert_same
 from targets import REPOSITORY, TARGETS, Target
+
+from gym_service.testing import canon, difference
 
 PARITY = [name for name, target in TARGETS.items() if target.kind == "parity"]
 CASES = [(target, play) for target in PARITY for play in plays.jobs_for(target)]
@@ -21,21 +23,16 @@ OLDEST_CLIENT = Target(
 
 
 @cache
-def inside(target: str) -> dict[str, list[str]]:
+def inside(target: str) -> dict[str, Moments]:
     """The plays inside the target, made once for all that is compared with them."""
     jobs = plays.jobs_for(target)
     return dict(zip(jobs, plays.in_process(TARGETS[target].python(), list(jobs.values())), strict=True))
 
 
-def assert_same(ours: list[str], theirs: list[str]) -> None:
-    difference = canon.first_difference(ours, theirs)
-    assert difference is None, f"the first difference:\n{difference}"
-
-
 @pytest.mark.parametrize(("target", "play"), CASES, ids=[f"{target}-{play}" for target, play in CASES])
 def test_what_a_remote_env_gives_is_what_the_env_gives_inside_its_interpreter(target: str, play: str) -> None:
     python = TARGETS[target].python()
-    assert_same(remote.played(canon, plays.jobs_for(target)[play], python), inside(target)[play])
+    assert_same(remote.played(plays.jobs_for(target)[play], python), inside(target)[play])
 
 
 @pytest.mark.parametrize("target", PARITY)
@@ -43,7 +40,7 @@ def test_over_stdio_it_is_the_same(target: str) -> None:
     python = TARGETS[target].python()
     job = plays.jobs_for(target)["camera"]
     job["actions"] = job["actions"][:SHORT_STEPS]
-    ours = remote.played(canon, job, python, "stdio")
+    ours = remote.played(job, python, "stdio")
     assert len(ours) > SHORT_STEPS
     assert_same(ours, inside(target)["camera"][: len(ours)])
 
@@ -53,14 +50,14 @@ def test_a_client_with_numpy_1_exchanges_everything(target: str) -> None:
     python = TARGETS[target].python()
     names = ("cartpole", "camera")
     jobs = [plays.jobs_for(target)[name] for name in names]
-    played = plays.run_script("remote.py", OLDEST_CLIENT.python(), python, jobs, str(python))
+    played = plays.run_script(remote.__file__, OLDEST_CLIENT.python(), python, jobs, str(python))
     for name, ours in zip(names, played, strict=True):
         assert_same(ours, inside(target)[name])
 
 
 def test_the_play_holds_what_real_simulators_return() -> None:
     """So that parity is not parity of little: each of these was seen to get lost in some bridge."""
-    lines = inside("py313-gymnasium14")["camera"]
+    lines = ["%s: %s: %s %s" % tuple(moment) for moment in inside("py313-gymnasium14")["camera"]]
     for piece in ("nan", "-inf", "-0.0", ">i4", "<f2", "<M8[D]", "'debug'", "numpy scalar |b1", "None", "frozenset"):
         assert any(piece in line for line in lines), piece
     orders = {tuple(part.split("'")[1] for part in group) for group in _observation_keys(lines)}
@@ -68,7 +65,7 @@ def test_the_play_holds_what_real_simulators_return() -> None:
 
 
 def _observation_keys(lines: list[str]) -> list[list[str]]:
-    keys = [line for line in lines if ": observation['" in line]
+    keys = [line for line in lines if ": $.observation['" in line]
     return [list(group) for _, group in itertools.groupby(keys, lambda line: line.partition(":")[0])]
 
 
@@ -83,4 +80,5 @@ def _observation_keys(lines: list[str]) -> list[list[str]]:
     ],
 )
 def test_the_measure_itself_tells_types_and_orders_apart(one: object, other: object) -> None:
-    assert canon.first_difference(list(canon.lines(one, "$")), list(canon.lines(other, "$")))
+    theirs, ours = ([("", *item) for item in canon.items(value)] for value in (one, other))
+    assert difference.first(theirs, ours)

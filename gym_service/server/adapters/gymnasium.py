@@ -31,9 +31,13 @@ class GymnasiumAdapter:
         return getattr(self._library_module("spaces.graph"), "GraphInstance", None)
 
     def reset(self, seed, options):
-        """The observation and the info. What is None is left out: many simulators' reset takes no options."""
+        """The observation and the info. What is None is left out: many simulators' reset takes no options.
+
+        Unless it cannot do without: some demand both, and Gymnasium's wrappers and vector envs give them both.
+        """
         given = {"seed": seed, "options": options}
-        result = self.env.reset(**{name: value for name, value in given.items() if value is not None})
+        demanded = _demanded(self.env.reset)
+        result = self.env.reset(**{name: given[name] for name in given if given[name] is not None or name in demanded})
         return result if _is_pair_with_info(result) else (result, {})
 
     def step(self, action):
@@ -139,6 +143,15 @@ def five_values(result):
     observation, reward, done, info = result
     truncated = bool(done) and bool(info.get("TimeLimit.truncated", False))
     return observation, reward, bool(done) and not truncated, truncated, info
+
+
+def _demanded(reset):
+    """The parameters without a default."""
+    try:
+        parameters = inspect.signature(reset).parameters.values()
+    except (TypeError, ValueError):  # written in C
+        return []
+    return [parameter.name for parameter in parameters if parameter.default is parameter.empty]
 
 
 def _is_pair_with_info(result):

@@ -1,0 +1,201 @@
+"""One text for one value: what two plays of the same env are compared by, bit for bit and type for type.
+
+Runs on both sides of a comparison, in the target by path, so: Python 3.6 and up, the standard library and numpy,
+nothing of gym-service. A value becomes *items*, one for itself and one for each value inside it: its path, its kind
+(type; of an array dtype with byte order and shape), its content (of an array its bytes, of a dict its keys in order),
+and the value itself. OrderedDict, namedtuple and IntEnum count as the type below them, as the wire has it; strides do
+not count. Also the play itself, so that both sides take the same steps for the same reasons.
+"""
+
+import binascii
+import hashlib
+import struct
+
+import numpy as np
+
+# Longer ones stand as their digest, so that 500 camera frames stay a small file.
+SHOWN_BYTES = 128
+_SCALARS = (bool, int, float, complex, str, bytes)
+_CONTAINERS = (list, tuple, dict, set, frozenset)
+RAISED = "raised"
+NONE = ["plain", None]  # None, as ``to_data`` has it
+
+
+def items(value, path="$"):
+    """(path, kind, content, value) of the value, and after it of each value inside it."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        yield from _numpy_items(value, path)
+        return
+    kind = next((cls.__name__ for cls in _SCALARS + _CONTAINERS if isinstance(value, cls)), None)
+    if value is None:
+        yield path, "None", "", None
+    elif kind is None:
+        shown = ascii(value)
+        yield path, type_name(value), "" if " at 0x" in shown else shown, value  # an address is nothing of the value
+    elif kind in _SCALAR_TEXTS:
+        yield path, kind, _SCALAR_TEXTS[kind](value), value
+    elif kind in ("set", "frozenset"):
+        yield path, kind, "; ".join(sorted(text(item, "") for item in value)), value
+    else:
+        yield from _inside(value, kind, path)
+
+
+def lines(value, path="$"):
+    """The items as texts."""
+    for item in items(value, path):
+        yield "%s: %s %s" % item[:3]
+
+
+def text(value, path="$"):
+    """The items as one text."""
+    return "\n".join(lines(value, path))
+
+
+def type_name(value):
+    """The full name of a value's class, ``builtins`` left out."""
+    cls = type(value)
+    return cls.__qualname__ if cls.__module__ == "builtins" else "%s.%s" % (cls.__module__, cls.__qualname__)
+
+
+def play(job, reset, step, render, remote_error=lambda error: None):
+    """The moments of a play: (where, path, kind, content, value) of all that it gives.
+
+    ``reset(seed, options)``, ``step(action)`` and ``render()`` are those of today's Gymnasium, options and actions as
+    ``to_data`` has them. An episode that is over begins anew: the second, fifth, … without a seed. What one of them
+    raises is the last moment; ``remote_error(error)`` gives the (type name, message) that it stands for, None for its
+    own.
+    """
+    try:
+        yield from _play(job, reset, step, render)
+    except Exception as error:  # noqa: BLE001 - whatever an env raises is part of its play
+        name, message = remote_error(error) or (type_name(error), str(error))
+        yield "then", "$", RAISED, "%s: %s" % (name, message), error
+
+
+def _play(job, reset, step, render):
+    episode, over, of_seed = 0, True, " of seed %s" % job["seed"]
+    for number, data in enumerate(job["actions"]):
+        if over:
+            reseeded = episode % 3 != 1
+            result = reset(job["seed"] + episode if reseeded else None, job["options"] if reseeded else NONE)
+            yield from _fields("reset %d%s" % (episode, of_seed), ("observation", "info"), result)
+            episode += 1
+        result = step(data)
+        where = "step %d%s" % (number, of_seed)
+        yield from _fields(where, ("observation", "reward", "terminated", "truncated", "info"), result)
+        over = bool(result[2] or result[3])
+        if job["render_every"] and number % job["render_every"] == 0:
+            for item in items(render(), "$.frame"):
+                yield (where, *item)
+
+
+def outcome(function, remote_error=lambda error: None):
+    """The items of what a function returns, without the values; or the one that says what it has raised."""
+    try:
+        return [list(item[:3]) for item in items(function())]
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other side must see the same
+        return [["$", RAISED, "%s: %s" % (remote_error(error) or (type_name(error), error))]]
+
+
+def from_data(data, graph_class=None):
+    """A value from its JSON. ``graph_class`` is the GraphInstance of the env's own library."""
+    kind, content = data[0], data[1]
+    if kind == "plain":
+        return content
+    if kind == "float":
+        return float.fromhex(content)
+    if kind in ("list", "tuple"):
+        found = [from_data(part, graph_class) for part in content]
+        return found if kind == "list" else tuple(found)
+    if kind == "graph":
+        return graph_class(*[from_data(part, graph_class) for part in content])
+    if kind == "dict":
+        return {from_data(key, graph_class): from_data(part, graph_class) for key, part in content}
+    array = np.frombuffer(binascii.unhexlify(data[3]), np.dtype(content)).reshape(data[2])
+    return array[()] if kind == "scalar" else array.copy()
+
+
+def to_data(value):
+    """A value as JSON, from which it comes back as it was. Raises TypeError where it would not."""
+    if isinstance(value, dict):
+        return ["dict", [[to_data(key), to_data(part)] for key, part in value.items()]]
+    if type(value).__name__ == "GraphInstance":
+        return ["graph", [to_data(part) for part in value]]
+    if isinstance(value, (list, tuple)):
+        return ["tuple" if isinstance(value, tuple) else "list", [to_data(part) for part in value]]
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind not in "OV":
+        kind = "scalar" if isinstance(value, np.generic) else "array"
+        return [kind, value.dtype.str, list(value.shape), _hex(value.tobytes())]
+    if value is None or type(value) in (bool, int, str):
+        return ["plain", value]
+    if type(value) is float:
+        return ["float", value.hex()]
+    raise TypeError("a %s cannot be given to both sides alike: %r" % (type_name(value), value))
+
+
+def full_bytes(value):
+    """All bytes of an array or a numpy scalar, as hex; empty for anything else."""
+    is_plain = isinstance(value, (np.ndarray, np.generic)) and value.dtype != object
+    return _hex(_bits(value)) if is_plain else ""
+
+
+def _fields(where, names, values):
+    if len(values) != len(names):
+        raise ValueError("%s gave %d values" % (where, len(values)))
+    for name, value in zip(names, values):
+        for item in items(value, "$." + name):
+            yield (where, *item)
+
+
+def _numpy_items(value, path):
+    kind = "array" if isinstance(value, np.ndarray) else "scalar"
+    kind = "numpy %s %s %s" % (kind, value.dtype.str, tuple(int(length) for length in value.shape))
+    if value.dtype != object:
+        yield path, kind, _bytes_text(_bits(value)), value
+        return
+    yield path, kind, "", value
+    for index, part in enumerate(value.ravel()):
+        yield from items(part, "%s.flat[%d]" % (path, index))
+
+
+def _inside(value, kind, path):
+    pairs = list(value.items() if kind == "dict" else enumerate(value))
+    keys = [ascii(key) if type(key) is str else text(key, "")[2:] for key, _ in pairs]
+    yield path, kind, "[%s]" % ", ".join(keys) if kind == "dict" else "%d items" % len(pairs), value
+    for key, part in pairs:
+        yield from items(part, "%s[%s]" % (path, ascii(key)))
+
+
+def _bytes_text(data):
+    if len(data) <= SHOWN_BYTES:
+        return _hex(data)
+    return "%d bytes %s" % (len(data), hashlib.sha256(data).hexdigest())
+
+
+def _bits(value):
+    """The bytes of an array, without what fills a long double up: a copy may leave that as it finds it."""
+    parts = 2 if value.dtype.kind == "c" else 1
+    if value.dtype.kind not in "fc" or value.dtype.itemsize // parts <= 8 or np.finfo(value.dtype).nmant != 63:
+        return value.tobytes()
+    raw = np.frombuffer(value.tobytes(), np.uint8).reshape(-1, value.dtype.itemsize // parts).copy()
+    raw[:, 10:] = 0
+    return raw.tobytes()
+
+
+def _hex(data):
+    return binascii.hexlify(data).decode("ascii")
+
+
+def _float_text(value):
+    bits = " " + _hex(struct.pack("<d", value)) if value != value else ""  # two NaNs may differ in bits
+    return "%r%s" % (float(value), bits)
+
+
+_SCALAR_TEXTS = {
+    "bool": str,
+    "int": lambda value: "%d" % value,
+    "float": _float_text,
+    "complex": lambda value: "%r %s" % (complex(value), _hex(struct.pack("<dd", value.real, value.imag))),
+    "str": lambda value: ascii(str.__str__(value)),
+    "bytes": lambda value: _bytes_text(bytes(value)),
+}

@@ -1,0 +1,264 @@
+"""The checks, one function each: what it compares, and what it says where that fails.
+
+Each takes a Subject, returns what it has seen in a few words, or raises Failed or Skipped. They build on each other in
+the order of CHECKS. Knows the calls of an env and the errors of gym-service. Python 3.10 and up.
+"""
+
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from types import MappingProxyType
+from typing import Any
+
+from gymnasium.spaces import GraphInstance
+
+from gym_service.client.env import RemoteEnv
+from gym_service.errors import CallTimeout, ClosedError, EnvError, GymServiceError, ServerCrashed
+from gym_service.testing import bare, canon, difference, traces
+from gym_service.testing.subject import Failed, Skipped, Subject
+from gym_service.values import Opaque
+
+PROBE_OPTIONS = {"gym_service_check": 7}
+RENDERED_STEPS = 3
+# For the call to a server that was stopped: it is past this whatever the machine is doing.
+STOPPED_STEP_S = 1.0
+SIDES = ("in the simulator", "here")
+OPAQUE_HINT = "\n  try: in infos, what has a form on the wire: numbers, texts, arrays, lists, dicts"
+HINT = (
+    "\n  try: what the simulator takes from around it: environment variables, the working directory, sys.argv, files, "
+    "the clock, other processes"
+)
+
+
+def check_simulator(subject: Subject) -> str:
+    """It plays in a bare process, to the end."""
+    played = subject.bare(options=PROBE_OPTIONS)
+    raised = next((moment for moment in played["moments"] if moment[2] == canon.RAISED), None)
+    if raised:
+        before = played["moments"][-2][0] if len(played["moments"]) > 1 else "the first reset"
+        raise Failed(f"without gym-service the simulator raised after {before}: {raised[3]}")
+    subject.played = played
+    facts = subject.facts
+    if facts["nondeterministic"]:
+        subject.deterministic = False
+    return f"{facts['api']}, Python {facts['python']}: {len(subject.seeds)} seeds, {_steps(subject)} steps"
+
+
+def check_determinism(subject: Subject) -> str:
+    """Two bare processes give the same: else no bridge could be judged."""
+    facts = subject.facts
+    if facts["nondeterministic"]:
+        raise Skipped("registered as nondeterministic: types are compared, numbers are not")
+    if not subject.deterministic:
+        raise Skipped("deterministic=False: types are compared, numbers are not")
+    again = subject.bare(options=PROBE_OPTIONS)["moments"]
+    found = difference.first(subject.played["moments"], again)
+    if found:
+        full = lambda number: subject.bare(until=number)["full"]  # noqa: E731
+        words = difference.in_words(found, (full, full), ("in one process", "in another"))
+        subject.deterministic = False
+        raise Failed(
+            f"the simulator itself is not deterministic, its plays in two bare processes differ: {words}\n"
+            "  try: draw every number in it from generators that reset(seed=…) seeds; or deterministic=False, which "
+            "compares types alone"
+        )
+    return f"two bare processes agree in {len(again)} values"
+
+
+def check_spaces(subject: Subject) -> str:
+    """Spaces, metadata and render mode are the simulator's."""
+    facts = subject.facts
+    with opened(subject) as env:
+        for name in ("observation_space", "action_space"):
+            theirs = [(f"{name}", *item) for item in facts[name]]
+            ours = [(name, *item) for item in bare.space_items(canon, getattr(env, name))]
+            _same(theirs, ours)
+        if facts["is_new"]:  # else today's names stand beside its own
+            _same(
+                [("metadata", *item) for item in facts["metadata"]],
+                [("metadata", *item) for item in canon.items(env.metadata, "$.metadata")],
+            )
+        if env.render_mode != facts["render_mode"]:
+            raise Failed(f"render_mode: {facts['render_mode']!r} {SIDES[0]}, {env.render_mode!r} {SIDES[1]}")
+    return f"{facts['observation_space'][0][1]} and {facts['action_space'][0][1]}"
+
+
+def check_parity(subject: Subject) -> str:
+    """Bit for bit and type for type what the bare process gave."""
+    facts = subject.facts
+    moments = subject.played["moments"]
+    with opened(subject) as env:
+        if facts["enforces_order"]:
+            _same_outcome(
+                "a step before the first reset",
+                subject.played["unready"],
+                canon.outcome(lambda: env.step(None), remote_error),
+            )
+        played = (moment for job in subject.jobs() for moment in remote_play(env, job))
+        found = difference.first(moments, played, values=subject.deterministic)
+        if found:
+            ours = canon.full_bytes(found.ours[4]) if found.ours else ""
+            full = (lambda number: subject.bare(until=number)["full"], lambda number: ours)
+            raise Failed(difference.in_words(found, full, SIDES) + (OPAQUE_HINT if _is_opaque(found.ours) else HINT))
+        reset = lambda: env.reset(seed=1, options=dict(PROBE_OPTIONS))  # noqa: E731
+        subject.optioned = canon.outcome(reset, remote_error)
+    what = "values are the same, bit for bit" if subject.deterministic else "values are of the same types"
+    return f"{len(moments)} {what}"
+
+
+def check_options(subject: Subject) -> str:
+    """``reset(options=…)`` does there what it does in the bare process."""
+    if not subject.facts["takes_options"]:
+        raise Skipped(f"reset() takes no options in {subject.facts['api']}")
+    if not subject.deterministic:
+        raise Skipped("the simulator is not deterministic")
+    if not subject.optioned:
+        raise Skipped("without parity nothing can be said of it")
+    theirs = subject.played["optioned"]
+    _same_outcome("a reset with options", theirs, subject.optioned)
+    return (
+        f"both raise {theirs[0][2].splitlines()[0]}"
+        if theirs[0][1] == canon.RAISED
+        else f"options={PROBE_OPTIONS} are taken alike"
+    )
+
+
+def check_render(subject: Subject) -> str:
+    """Frames are the same."""
+    if subject.render_mode:
+        raise Skipped(f"render_mode={subject.render_mode!r} is part of parity")
+    modes = subject.facts["render_modes"]
+    mode = next((mode for mode in ("rgb_array", "ansi") if mode in modes), None)
+    if mode is None:
+        raise Skipped(f"neither rgb_array nor ansi is among its render modes {modes}")
+    rendering = subject.with_render_mode(mode, RENDERED_STEPS)
+    try:
+        check_simulator(rendering)
+    except Failed as failure:
+        raise Skipped(f"it cannot render {mode!r} here without gym-service either: {failure}") from failure
+    return f"{mode}: {check_parity(rendering)}"
+
+
+def check_close(subject: Subject) -> str:
+    """After ``close()`` nothing of it runs, and using it is a ClosedError."""
+    subject.must_play()
+    mark = traces.new_mark()
+    with opened(subject, mark) as env:
+        env.reset(seed=subject.seeds[0])
+        env.close()
+        env.close()
+        _refused(subject, env, ClosedError, "after close()")
+    return _nothing_left(mark, "after close()")
+
+
+def check_killed(subject: Subject) -> str:
+    """A server that is killed is a ServerCrashed, and nothing of it runs."""
+    mark = _seen_mark(subject)
+    with opened(subject, mark) as env:
+        env.reset(seed=subject.seeds[0])
+        if not traces.send(env.target["pid"], mark, signal.SIGKILL):
+            raise Failed(f"the server, process {env.target['pid']}, was gone before it could be killed")
+        _refused(subject, env, ServerCrashed, "after its server was killed")
+        _refused(subject, env, ClosedError, "after that")
+    return f"ServerCrashed; {_nothing_left(mark, 'after its server was killed')}"
+
+
+def check_stopped(subject: Subject) -> str:
+    """A server that is silent is a CallTimeout, and nothing of it runs."""
+    mark = _seen_mark(subject)
+    with opened(subject, mark, timeouts={**asdict(subject.entry.timeouts), "step": STOPPED_STEP_S}) as env:
+        env.reset(seed=subject.seeds[0])
+        if not traces.send(env.target["pid"], mark, signal.SIGSTOP):
+            raise Failed(f"the server, process {env.target['pid']}, was gone before it could be stopped")
+        _refused(subject, env, CallTimeout, "after its server was stopped")
+    return f"CallTimeout; {_nothing_left(mark, 'after its server was stopped')}"
+
+
+CHECKS: Mapping[str, Callable[[Subject], str]] = MappingProxyType(
+    {
+        "simulator": check_simulator,
+        "determinism": check_determinism,
+        "spaces": check_spaces,
+        "parity": check_parity,
+        "options": check_options,
+        "render": check_render,
+        "close": check_close,
+        "killed": check_killed,
+        "stopped": check_stopped,
+    }
+)
+
+
+@contextmanager
+def opened(subject: Subject, mark: str = "", **over: Any) -> Iterator[RemoteEnv]:
+    """The env, open; what gym-service raises of its own accord, and nobody expects, is a Failed."""
+    if subject.cannot_open:
+        raise Skipped("it cannot be made through gym-service")
+    subject.cannot_open = True
+    try:
+        with subject.opened(mark, **over) as env:
+            subject.cannot_open = False
+            yield env
+    except GymServiceError as error:
+        raise Failed(f"{'cannot be made: ' if subject.cannot_open else ''}{type(error).__name__}: {error}") from error
+
+
+def remote_play(env: RemoteEnv, job: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, Any]]:
+    """The moments of a play through gym-service."""
+    reset = lambda seed, data: env.reset(seed=seed, options=canon.from_data(data))  # noqa: E731
+    step = lambda data: env.step(canon.from_data(data, GraphInstance))  # noqa: E731
+    return canon.play(job, reset, step, env.render, remote_error)
+
+
+def remote_error(error: Exception) -> tuple[str, str] | None:
+    """What a simulator's error was there; None for one of gym-service's own."""
+    return (error.type_name, error.message) if isinstance(error, EnvError) else None
+
+
+def _same(theirs: Sequence[Sequence[Any]], ours: Sequence[Sequence[Any]]) -> None:
+    found = difference.first(theirs, ours)
+    if found:
+        mine = canon.full_bytes(found.ours[4]) if found.ours else ""
+        their_bytes = found.theirs[3] if found.theirs and " " not in found.theirs[3] else ""
+        raise Failed(difference.in_words(found, (lambda _: their_bytes, lambda _: mine), SIDES))
+
+
+def _same_outcome(where: str, theirs: Sequence[Sequence[Any]], ours: Sequence[Sequence[Any]]) -> None:
+    _same([(where, *item) for item in theirs], [(where, *item, None) for item in ours])
+
+
+def _is_opaque(moment: Sequence[Any] | None) -> bool:
+    return moment is not None and isinstance(moment[4], Opaque)
+
+
+def _refused(subject: Subject, env: RemoteEnv, wanted: type[Exception], when: str) -> None:
+    try:
+        env.step(canon.from_data(subject.jobs()[0]["actions"][0], GraphInstance))
+    except wanted:
+        return
+    except Exception as error:
+        raise Failed(f"{when}, step() raised {type(error).__name__} and no {wanted.__name__}: {error}") from error
+    raise Failed(f"{when}, step() gave an answer")
+
+
+def _seen_mark(subject: Subject) -> str:
+    subject.must_play()
+    if not traces.can_see():
+        raise Skipped("there is no /proc here to find its processes in")
+    return traces.new_mark()
+
+
+def _nothing_left(mark: str, when: str) -> str:
+    if not traces.can_see():
+        return "what is left behind cannot be seen here"
+    left = traces.after_grace(mark)
+    if left:
+        raise Failed(
+            f"{when} these processes of the simulator still run:\n" + "\n".join(f"    {line}" for line in left)
+        )
+    return "nothing left behind"
+
+
+def _steps(subject: Subject) -> int:
+    return sum(len(job["actions"]) for job in subject.jobs())

@@ -1,0 +1,178 @@
+"""``unfaithful:UnfaithfulEnv``: simulators that are wrong on purpose, each in its own way, for the checks to catch.
+
+Most are right in a bare process and wrong behind a bridge, which they know by the modules that are loaded.
+Gymnasium, any version.
+"""
+
+import os
+import sys
+import threading
+
+import gymnasium as gym
+import numpy as np
+
+FAULTS = {}
+IS_BEHIND_A_BRIDGE = "gym_service" in sys.modules
+CHANGED_STEP = 17
+
+
+def fault(moment):
+    """Register a fault by its name, with the moment at which it happens."""
+
+    def registered(function):
+        FAULTS[function.__name__] = moment, function
+        return function
+
+    return registered
+
+
+class UnfaithfulEnv(gym.Env):
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
+
+    def __init__(self, render_mode=None, wrong="", path=""):
+        self.render_mode = render_mode
+        self.wrong = wrong
+        self.path = path
+        self.seed = 0
+        self.action_space = gym.spaces.Discrete(3)
+        self.observation_space = gym.spaces.Dict(
+            pixels=gym.spaces.Box(0, 255, (8, 8, 3), np.uint8), state=gym.spaces.Box(-9, 9, (2,), np.float32)
+        )
+        self.when("make")
+
+    def when(self, moment, *values):
+        """Do what is wrong, if it belongs to this moment."""
+        due, wrong = FAULTS.get(self.wrong, ("", None))
+        return wrong(self, *values) if due == moment else values
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.seed = seed
+        self.steps_done = 0
+        self.when("reset", options)
+        return self.observation(), {"options": options}
+
+    def step(self, action):
+        self.steps_done += 1
+        observation, reward, info = self.when("step", self.observation(), 0.5 + int(action), {"a": 1, "b": 2.0})
+        return observation, reward, False, False, info
+
+    def observation(self):
+        pixels = self.np_random.integers(0, 200, (8, 8, 3)).astype(np.uint8)
+        return {"pixels": pixels, "state": self.np_random.random(2).astype(np.float32)}
+
+    def render(self):
+        return self.when("render", np.zeros((4, 4, 3), np.uint8))[0]
+
+
+@fault("step")
+def pixel(env, observation, reward, info):
+    if env.steps_done == CHANGED_STEP + 1 and env.seed == 3:
+        observation["pixels"][4, 5, 0] = 13 if IS_BEHIND_A_BRIDGE else 12
+    return observation, reward, info
+
+
+@fault("step")
+def state(env, observation, reward, info):
+    if IS_BEHIND_A_BRIDGE:
+        observation["state"][1] = -observation["state"][1] * 0
+    else:
+        observation["state"][1] = 0
+    return observation, reward, info
+
+
+@fault("step")
+def reward_type(env, observation, reward, info):
+    return observation, np.float32(reward) if IS_BEHIND_A_BRIDGE else reward, info
+
+
+@fault("step")
+def dtype(env, observation, reward, info):
+    if IS_BEHIND_A_BRIDGE:
+        observation["state"] = observation["state"].astype(np.float64)
+    return observation, reward, info
+
+
+@fault("step")
+def key_order(env, observation, reward, info):
+    return observation, reward, {key: info[key] for key in sorted(info, reverse=IS_BEHIND_A_BRIDGE)}
+
+
+@fault("step")
+def lock(env, observation, reward, info):
+    return observation, reward, dict(info, lock=threading.Lock())
+
+
+@fault("step")
+def no_form(env, observation, reward, info):
+    return dict(observation, state=threading.Lock()), reward, info
+
+
+@fault("step")
+def unseeded(env, observation, reward, info):
+    return observation, reward, dict(info, noise=np.random.default_rng().random(40))
+
+
+@fault("step")
+def raises(env, *values):
+    if env.steps_done == 5:
+        raise ValueError("five is too many")
+    return values
+
+
+@fault("step")
+def raises_there(env, *values):
+    if env.steps_done == 5 and IS_BEHIND_A_BRIDGE:
+        raise ValueError("five is too many")
+    return values
+
+
+@fault("step")
+def crashes(env, *values):
+    print("last words", flush=True)
+    os._exit(7)
+
+
+@fault("make")
+def space(env):
+    env.action_space = gym.spaces.Discrete(4 if IS_BEHIND_A_BRIDGE else 3)
+
+
+@fault("make")
+def cannot_be_made(env):
+    raise ValueError("no licence")
+
+
+@fault("make")
+def cannot_be_made_there(env):
+    if IS_BEHIND_A_BRIDGE:
+        raise ValueError("no licence")
+
+
+@fault("reset")
+def options(env, given):
+    if given and IS_BEHIND_A_BRIDGE:
+        raise TypeError("no options")
+
+
+@fault("render")
+def frame(env, picture):
+    picture[1, 2, 0] = IS_BEHIND_A_BRIDGE
+    return (picture,)
+
+
+@fault("render")
+def cannot_render(env, picture):
+    raise RuntimeError("no display")
+
+
+@fault("reset")
+def leaves_a_process(env, given):
+    # Somebody else starts it, and so it is no descendant of this process.
+    with open(env.path, "w") as file:
+        file.write(os.environ.get("GYM_SERVICE_CHECK", "") + "\n")
+    with open(env.path + ".started") as file:
+        file.read()
+
+
+gym.register(id="Unfaithful-v0", entry_point="unfaithful:UnfaithfulEnv", disable_env_checker=True)

@@ -1,0 +1,11 @@
+"""Whole training libraries run only where they are asked for: ``pytest tests/integrations -m integrations``."""
+
+import pytest
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "integrations" in config.getoption("-m"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("integrations")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("integrations")]
