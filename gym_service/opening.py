@@ -19,10 +19,19 @@ from gym_service_launcher.dial import RemoteLink, dial
 from gym_service_launcher.supervisor import Link
 from gymnasium.error import UnregisteredEnv
 
-from gym_service import arena, channel, messages
+from gym_service import arena, channel, jpeg, messages, pictures
 from gym_service.client.connection import Connection, one
 from gym_service.client.env import RemoteEnv, encode, portable
-from gym_service.errors import CallTimeout, ConnectionLost, EnvError, GymServiceError, ServerCrashed
+from gym_service.client.thrift import Thrift
+from gym_service.errors import (
+    CallTimeout,
+    ConfigError,
+    ConnectionLost,
+    EnvError,
+    GymServiceError,
+    ProtocolError,
+    ServerCrashed,
+)
 
 if TYPE_CHECKING:
     from gym_service.client.vector import RemoteVectorEnv
@@ -83,7 +92,8 @@ def open_vector_env(
             undo.callback(begun[-1].connection.close, 0.0)
         for making in begun:
             making.begin()
-        descriptions = [making.description() for making in begun]
+        thrift = Thrift()  # of them all, which share one link; what the first one waits for says how fast that is
+        descriptions = [making.description(thrift, measures=making is begun[0]) for making in begun]
         connections = [making.connection for making in begun]
         env = RemoteVectorEnv(connections, descriptions, shares, autoreset_mode=mode, timeouts=asdict(entry.timeouts))
         undo.pop_all()
@@ -94,7 +104,7 @@ def connect(entry: Entry, kwargs: Mapping[str, Any]) -> tuple[Connection, dict[s
     """A connection to a server that has made the env, and the env's description. Blocks and raises as ``open_env``."""
     making = _Making(entry, _recipe(entry, kwargs))
     making.begin()
-    return making.connection, making.description()
+    return making.connection, making.description(Thrift())
 
 
 def _recipe(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,6 +116,7 @@ def _recipe(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         "api": entry.api,
         "max_episode_steps": entry.max_episode_steps,
         "wrappers": [portable(wrapper) for wrapper in entry.wrappers],
+        "frames": entry.frames,
     }
 
 
@@ -131,15 +142,33 @@ class _Making:
         """Have it make the env, once it is up."""
         link = self._link
         with self._errors_explained():
+            self._refuse_frames_without_pillow()
             if link.mark:
                 noise = link.noise if isinstance(link, CommandLink) else None
                 self.connection.skip_to(link.mark, self._remaining_s(), noise)
             self.connection.begin(messages.MAKE, self._encoded, self._remaining_s())
 
-    def description(self) -> dict[str, Any]:
-        """What the server has made, once it has."""
+    def description(self, thrift: Thrift, *, measures: bool = True) -> dict[str, Any]:
+        """What the server has made, once it has. Pictures are coded as it says, if at all."""
         with self._errors_explained():
-            return self.connection.finish(one)
+            description = self.connection.finish(one)
+            frames = _frames_of(description)
+            if frames != pictures.RAW:
+                if frames != pictures.shown(self._entry.frames) or self._link.arena_sock:
+                    text = f"during make the other side chose frames = {frames!r}, which nobody asked for"
+                    raise ProtocolError(text, during="make")
+                is_auto = frames == pictures.AUTO
+                self.connection.code_pictures(pictures.Restorer(thrift if is_auto else None, measures))
+            return description
+
+    def _refuse_frames_without_pillow(self) -> None:
+        frames = self._entry.frames
+        if frames.startswith("jpeg") and not self._link.arena_sock:  # with shared memory nothing is coded
+            try:
+                jpeg.require(frames)
+            except ImportError as error:
+                file = self._entry.file
+                raise ConfigError(str(error), file=str(file) if file else None, key="frames") from error
 
     def _remaining_s(self) -> float:
         return self._deadline - time.monotonic()
@@ -166,6 +195,12 @@ class _Making:
         except BaseException:
             self.connection.close(0.0)
             raise
+
+
+def _frames_of(description: Any) -> Any:
+    """What a description says of frames; a server of before they could be coded says nothing."""
+    target = description.get("target") if type(description) is dict else None
+    return target.get("frames", pictures.RAW) if type(target) is dict else pictures.RAW
 
 
 def _link_of(entry: Entry) -> AnyLink:
