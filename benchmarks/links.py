@@ -106,15 +106,10 @@ def carry(rate_bit_s: float, delay_s: float) -> None:
     print(*[namespace for _, namespace in ends], flush=True)
     tuns = [tun for tun, _ in ends]
     ways = [_Way(tuns[0], tuns[1], rate_bit_s, delay_s), _Way(tuns[1], tuns[0], rate_bit_s, delay_s)]
-    poll = select.poll()
-    for way in ways:
-        poll.register(way.source, select.POLLIN)
-    poll.register(0, select.POLLIN)  # whose end is the end of whoever started this
     while True:
-        due_s = min(way.due_s for way in ways) - time.perf_counter()
-        # The last half millisecond is looked away: poll() counts in milliseconds, and wakes late.
-        wait_ms = 0 if due_s < 0.0015 else min(int((due_s - 0.0005) * 1000), 1000)
-        if any(fd == 0 for fd, _ in poll.poll(wait_ms)):
+        wait_s = min(way.due_s for way in ways) - time.perf_counter()
+        # Not poll(), which counts in milliseconds. The end of fd 0 is the end of whoever started this.
+        if 0 in select.select([0, *tuns], [], [], min(max(wait_s, 0.0), 1.0))[0]:
             return
         for way in ways:
             way.take()
@@ -212,11 +207,23 @@ def _play(env: Any, seconds: float) -> float:
 # -- both --------------------------------------------------------------------------------------------------------------
 
 
-def frames_over(link: Link, simulator: str, python: Path, choices: Sequence[str], seconds: float) -> dict[str, Measured]:
+def frames_over(
+    link: Link, simulator: str, python: Path, choices: Sequence[str], seconds: float
+) -> dict[str, Measured]:
     """What a client at one end of a link measures of a server at the other, for each choice of ``frames``."""
     with tempfile.TemporaryDirectory() as config, linked(link) as (at_client, at_server):
         environ = {**os.environ, "XDG_CONFIG_HOME": config}
-        argv = [sys.executable, "-u", "-m", "gym_service_launcher", "run", "--python", str(python), "--tcp", f"{SERVER}:0"]
+        argv = [
+            sys.executable,
+            "-u",
+            "-m",
+            "gym_service_launcher",
+            "run",
+            "--python",
+            str(python),
+            "--tcp",
+            f"{SERVER}:0",
+        ]
         server = subprocess.Popen([*at_server, *argv], env=environ, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
         try:
             assert server.stdout
