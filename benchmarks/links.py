@@ -2,10 +2,10 @@
 
     python -m benchmarks.links [--links 100M] [--simulators pusht] [--frames raw,zlib] [--seconds 5]
 
-Needs Linux, root, iproute2 and util-linux. Everything between is real: ``gym-service run``, TCP, the simulators. The link
-is made here: two network namespaces, a TUN device in each, and a process between them that gives each packet its time on a
-wire of that rate, and its delay, each way. Rejected: tc netem, which not every kernel has. A packet has 9,000 bytes, so
-that this process, which is Python, keeps up with 1 Gbit/s.
+Needs Linux, root, iproute2 and util-linux. Everything between is real: ``gym-service run``, TCP, the simulators. The
+link is made here: two network namespaces, a TUN device in each, and a process between them that gives each packet its
+time on a wire of that rate, and its delay, each way. Rejected: tc netem, which not every kernel has. A packet has 9,000
+bytes, so that this process, which is Python, keeps up with 1 Gbit/s.
 
 The namespaces have no names: they end with the process that holds them. Knows nothing of gym-service but its command
 line and ``make``. Python 3.10 and up.

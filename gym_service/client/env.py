@@ -126,8 +126,8 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         """Facts of the simulator's side.
 
         ``executable``, ``python``, ``numpy``, ``api``, ``pid``, ``env`` (a repr), ``takes_options`` (whether
-        ``reset(options=…)`` is anything that the simulator can take) and ``frames``: how pictures travel, ``"raw"`` where
-        memory is shared, ``"jpeg:90 (lossy)"`` where they change.
+        ``reset(options=…)`` is anything that the simulator can take), and ``frames``: how pictures travel, ``"raw"``
+        where memory is shared, ``"jpeg:90 (lossy)"`` where they change.
         """
         return dict(self._target)
 
