@@ -59,7 +59,6 @@ LINKS = {
 SIMULATORS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "pusht": ("gym_pusht/PushT-v0", "gym_pusht", {"obs_type": "state"}),
     "xarm": ("gym_xarm/XarmLift-v0", "gym_xarm", {"obs_type": "state"}),
-    "metaworld": ("Meta-World/MT1", "metaworld", {"env_name": "reach-v3"}),
 }
 
 
@@ -278,7 +277,7 @@ def main() -> int:
         print(json.dumps(measure(*sys.argv[2:5], float(sys.argv[5]))))
         return 0
     parser = argparse.ArgumentParser(prog="python -m benchmarks.links", description="Frames a second over links.")
-    for option, known in (("links", ",".join(LINKS)), ("simulators", "pusht,xarm,metaworld")):
+    for option, known in (("links", ",".join(LINKS)), ("simulators", ",".join(SIMULATORS))):
         parser.add_argument(f"--{option}", default=known, metavar="A,B")
     parser.add_argument("--frames", default="raw,zlib,auto,jpeg:90", metavar="A,B")
     parser.add_argument("--seconds", type=float, default=5.0, help="for each cell")

@@ -10,10 +10,9 @@ it is restored to. Thus everything is held against the bound before the first by
 DEFLATED. Both sides keep the last few pictures. Of those of its size the sender takes the one that a picture resembles
 most, deflates the difference, and says which one it was and in whose place the new one is kept. So the receiver obeys
 and decides nothing, and nothing needs to be known of cameras, resets or lists of rendered frames. Most cameras of
-simulators stand still: there a difference is a half to an eighth of what the picture itself is deflated to, costs as
-little, and is undone in one addition. Rejected: a difference between rows, which gains a tenth here, loses it there,
-and is undone row by row; level 2 and above, which take twice the time for a tenth less; deflating without a checksum,
-since a wrong bit would be a wrong picture.
+simulators stand still: there a difference deflates to a fraction of what the picture itself does, costs no more, and is
+undone in one addition. Rejected: a difference between rows, which gains a little with some simulators, loses it with
+others, and is undone row by row; deflating without a checksum, since a wrong bit would be a wrong picture.
 
 Only answers to calls that show what the env shows are coded (``messages.SHOWING``); attributes, results of other calls
 and whatever the client sends go as they are.
