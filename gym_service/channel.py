@@ -40,17 +40,26 @@ class Channel:
     def __init__(self, stream, arena=None):
         self._stream = stream
         self.arena = arena
+        self.pictures = None
         self.decoder = Decoder()
         self.decoder.arena = arena
 
+    def code_pictures(self, pictures):
+        """From here on have what is sent and received pass through one end of ``pictures.py``; not beside an arena."""
+        self.pictures = self.decoder.pictures = pictures
+
     def send_frame(self, kind, call_id, head, buffers=(), deadline=None, offers=()):
-        """Write one frame, its large arrays through shared memory where there is any. Blocks as ``send``.
+        """Write one frame, its large arrays through shared memory where there is any, else coded where that was agreed.
+
+        Blocks as ``send``, and for the coding.
 
         ``offers`` are entries of the arena's, for the answer.
         """
         arena = self.arena
         if arena is not None and (buffers or offers or arena.owes):
             buffers = [*arena.entries(buffers), *offers]
+        elif self.pictures is not None:
+            buffers = self.pictures.entries(buffers)
         self.send(frame_bytes(kind, call_id, head, buffers), deadline)
 
     def send(self, pieces, deadline=None):

@@ -19,10 +19,19 @@ from gym_service_launcher.nurseries import Hold
 from gym_service_launcher.supervisor import Link
 from gymnasium.error import UnregisteredEnv
 
-from gym_service import arena, channel, messages
+from gym_service import arena, channel, jpeg, messages, pictures
 from gym_service.client.connection import Connection, one
 from gym_service.client.env import RemoteEnv, encode, portable
-from gym_service.errors import CallTimeout, ConnectionLost, EnvError, GymServiceError, ServerCrashed
+from gym_service.client.thrift import Thrift
+from gym_service.errors import (
+    CallTimeout,
+    ConfigError,
+    ConnectionLost,
+    EnvError,
+    GymServiceError,
+    ProtocolError,
+    ServerCrashed,
+)
 
 if TYPE_CHECKING:
     from gym_service.client.vector import RemoteVectorEnv
@@ -47,7 +56,7 @@ def open_env(entry: Entry, kwargs: Mapping[str, Any], remake: tuple[Callable[...
     """
     making = _Making(entry, _recipe(entry, kwargs))
     making.begin()
-    description = making.description()
+    description = making.description(Thrift())
     # So that the next server, if there must be one, is forked from the same nursery.
     hold = making.hold.another() if making.hold and entry.restart == "on-reset" else None
     try:
@@ -90,7 +99,8 @@ def open_vector_env(
             undo.callback(begun[-1].connection.close, 0.0)
         for making in begun:
             making.begin()
-        descriptions = [making.description() for making in begun]
+        thrift = Thrift()  # of them all, which share one link; what the first one waits for says how fast that is
+        descriptions = [making.description(thrift, measures=making is begun[0]) for making in begun]
         connections = [making.connection for making in begun]
         env = RemoteVectorEnv(connections, descriptions, shares, autoreset_mode=mode, timeouts=asdict(entry.timeouts))
         undo.pop_all()
@@ -101,7 +111,7 @@ def connect(entry: Entry, kwargs: Mapping[str, Any]) -> tuple[Connection, dict[s
     """A connection to a server that has made the env, and the env's description. Blocks and raises as ``open_env``."""
     making = _Making(entry, _recipe(entry, kwargs))
     making.begin()
-    return making.connection, making.description()
+    return making.connection, making.description(Thrift())
 
 
 def _recipe(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,6 +123,7 @@ def _recipe(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         "api": entry.api,
         "max_episode_steps": entry.max_episode_steps,
         "wrappers": [portable(wrapper) for wrapper in entry.wrappers],
+        "frames": entry.frames,
     }
 
 
@@ -136,6 +147,7 @@ class _Making:
         """Have it make the env, once it is up."""
         link = self._link
         with self._errors_explained():
+            self._refuse_frames_without_pillow()
             if link.mark:
                 noise = link.noise if isinstance(link, CommandLink) else None
                 self.connection.skip_to(link.mark, self._remaining_s(), noise)
@@ -146,12 +158,28 @@ class _Making:
         """On the nursery that the server was forked from, if it was."""
         return self._link.hold
 
-    def description(self) -> dict[str, Any]:
-        """What the server has made, once it has."""
+    def description(self, thrift: Thrift, *, measures: bool = True) -> dict[str, Any]:
+        """What the server has made, once it has. Pictures are coded as it says, if at all."""
         with self._errors_explained():
-            made = self.connection.finish(one)
+            description = self.connection.finish(one)
+            frames = _frames_of(description)
+            if frames != pictures.RAW:
+                if frames != pictures.shown(self._entry.frames) or self._link.arena_sock:
+                    text = f"during make the other side chose frames = {frames!r}, which nobody asked for"
+                    raise ProtocolError(text, during="make")
+                is_auto = frames == pictures.AUTO
+                self.connection.code_pictures(pictures.Restorer(thrift if is_auto else None, measures))
             self.connection.warn(self._link.warning)
-        return made
+        return description
+
+    def _refuse_frames_without_pillow(self) -> None:
+        frames = self._entry.frames
+        if frames.startswith("jpeg") and not self._link.arena_sock:  # with shared memory nothing is coded
+            try:
+                jpeg.require(frames)
+            except ImportError as error:
+                file = self._entry.file
+                raise ConfigError(str(error), file=str(file) if file else None, key="frames") from error
 
     def _remaining_s(self) -> float:
         return self._deadline - time.monotonic()
@@ -173,6 +201,12 @@ class _Making:
         except BaseException:
             self.connection.close(0.0)
             raise
+
+
+def _frames_of(description: Any) -> Any:
+    """What a description says of frames; a server of before they could be coded says nothing."""
+    target = description.get("target") if type(description) is dict else None
+    return target.get("frames", pictures.RAW) if type(target) is dict else pictures.RAW
 
 
 def _link_of(entry: Entry) -> AnyLink:

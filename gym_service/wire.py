@@ -4,7 +4,8 @@ Knows the header and the bounds. Never knows what a message means. Python 3.6 an
 
 A frame: the header (magic, version, kind, call id, head size, number of entries), the entries, the head, the buffers.
 An entry is the size of a buffer; or, with its highest bit set, a slot of shared memory where a buffer lies, or one that
-is given back (``arena.py``). The header is parsed, and every size checked against the bound, before anything is
+is given back (``arena.py``); or, where no memory is shared, what became of the picture in the buffer that follows
+(``pictures.py``). The header is parsed, and every size checked against the bound, before anything is
 allocated.
 
 The decoder gives out the memory that is to be filled next. Bytes that belong to a large array go straight into the
@@ -23,7 +24,7 @@ VERSION = 1
 HEADER = struct.Struct("<2sBBIII")
 HEADER_BYTES = HEADER.size
 ROOM_BYTES = 65536
-# From here on an entry is no size but speaks of a slot.
+# From here on an entry is no size but speaks of a slot, or of a picture.
 LENT = 1 << 63
 # Beside what the layouts need: infos, rendered frames, the results of calls.
 BOUND_BYTES = 64 * 2**20
@@ -81,6 +82,7 @@ class Decoder:
     def __init__(self, bound_bytes=BOUND_BYTES):
         self.bound_bytes = bound_bytes  # of head and buffers together; may be raised between frames
         self.arena = None  # where slots are leased and given back, if there is shared memory
+        self.pictures = None  # what restores the buffers that were coded, if there may be any
         self._room = memoryview(bytearray(ROOM_BYTES))
         self._start = 0  # of what has been read and not yet used
         self._end = 0
@@ -109,10 +111,7 @@ class Decoder:
         """Take note that ``size_bytes`` more are there. Raises BadFrame where they cannot be a frame."""
         if self._frame is None:
             self._end += size_bytes
-            frame = self._begin_frame()
-            if not self._empty:
-                return frame
-            self._frame = frame
+            self._frame = self._begin_frame()
         elif size_bytes:
             self._fill_last(size_bytes)
         return self._end_frame()
@@ -142,6 +141,10 @@ class Decoder:
     def _entries(self, head_bytes, count):
         """The entries of the frame that begins, once they are within the bound."""
         entries = struct.unpack_from("<%dQ" % count, self._room, self._start + HEADER_BYTES)
+        if self.pictures is not None:
+            sizes, size_bytes = self.pictures.announced(entries)
+            self._check_size(head_bytes + size_bytes)
+            return sizes
         if min(entries) < LARGE_BYTES:
             raise BadFrame("a buffer of %d bytes; smaller ones than %d lie in the head" % (min(entries), LARGE_BYTES))
         # Without shared memory an entry for a slot is a size beyond any bound.
@@ -215,4 +218,6 @@ class Decoder:
         if self._empty:
             return None
         frame, self._frame = self._frame, None
+        if frame is not None and frame.buffers and self.pictures is not None:
+            self.pictures.restore(frame)
         return frame

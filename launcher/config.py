@@ -146,7 +146,7 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
         "restart": keys.one_of("never", "on-reset"),
         "prefork": keys.boolean,
         "workers": keys.worker_count,
-        "frames": keys.later("raw"),
+        "frames": keys.frames,
         "output": keys.one_of("tail", "show"),
     }
 )

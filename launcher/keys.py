@@ -31,6 +31,7 @@ SSH_URL = re.compile(
     r"ssh://(?P<destination>(?:[^\s@:/-][^\s@:/]*@)?(?:[^\s@:/\[\]-][^\s@:/\[\]]*|\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%\w+)?)\]))"
     r"(?::(?P<port>\d{1,5}))?/(?P<path>.+)"
 )
+FRAMES = re.compile("raw|zlib|auto|jpeg:([1-9][0-9]?|100)")
 POINTER = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -237,6 +238,13 @@ def one_of(*words: str) -> Check:
         return str(value)
 
     return word
+
+
+def frames(value: object, place: Place) -> str:
+    """How pictures travel; what of it a server can do, it says itself."""
+    if not FRAMES.fullmatch(text(value, place)):
+        raise place.mistake(f'{shown(value)} is not known; expected "raw", "zlib", "auto", or "jpeg:1" to "jpeg:100"')
+    return str(value)
 
 
 def address(value: object, place: Place) -> str:

@@ -2,6 +2,7 @@
 
     PYTHON floor.py echo                    reads one frame of values from stdin, writes them again as one frame
     PYTHON floor.py refuse                  reads one frame of byte strings, says of each what reading it raises
+    PYTHON floor.py pictures                reads a list of pictures, writes each as a frame of its own, coded
     PYTHON floor.py spaces gym|gymnasium    writes one frame: what that library's spaces are described as
 
 Knows nothing that is not in Python 3.6 and numpy, until it is asked for spaces. It finds ``gym_service`` as the
@@ -23,7 +24,7 @@ sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.curdir
 
 import numpy as np  # noqa: E402
 
-from gym_service import channel, messages  # noqa: E402, F401 - that they load here is what is tested
+from gym_service import channel, messages, pictures  # noqa: E402, F401 - that they load here is what is tested
 from gym_service.encoder import Encoder  # noqa: E402
 from gym_service.layout import compile_layout  # noqa: E402
 from gym_service.reader import Reader  # noqa: E402
@@ -125,9 +126,21 @@ def refusal(library):
     return None
 
 
+def coded_one_by_one(values):
+    """Each picture in a frame of its own, as a server sends one after the other with frames = "zlib"."""
+    coder = pictures.coder_for("zlib")
+    coder.is_on = True
+    for value in values:
+        encoder = Encoder().add(value)
+        pieces = frame_bytes(1, 1, encoder.head, coder.entries(encoder.buffers))
+        sys.stdout.buffer.write(b"".join(bytes(piece) for piece in pieces))
+
+
 def main(action, library=None):
     if action == "echo":
         write_value(read_value())
+    elif action == "pictures":
+        coded_one_by_one(read_value())
     elif action == "refuse":
         write_value([outcome(head) for head in read_value()])
     else:

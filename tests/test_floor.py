@@ -14,6 +14,7 @@ from same import same
 from targets import TARGETS
 
 from gym_service.client.spaces import ForeignSpace, space_from
+from gym_service.pictures import Restorer
 from gym_service.wire import Decoder, frame_bytes
 
 SCRIPT = Path(__file__).with_name("floor.py")
@@ -32,15 +33,20 @@ LIBRARIES = {
 
 
 def run(target: str, *arguments: str, sent: Any = None) -> Any:
-    """What the script answers in the target's interpreter."""
+    """The value that the script answers in the target's interpreter."""
+    frame = feed(Decoder(), answer(target, *arguments, sent=sent))
+    assert frame is not None
+    return values_of(frame.head, frame.buffers, 1)[0]
+
+
+def answer(target: str, *arguments: str, sent: Any = None) -> bytes:
+    """The bytes that the script answers."""
     encoder = encoded(sent)
     data = b"".join(bytes(piece) for piece in frame_bytes(1, 1, encoder.head, encoder.buffers))
     command = [str(TARGETS[target].python()), str(SCRIPT), *arguments]
     done = subprocess.run(command, input=data, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr.decode()
-    frame = feed(Decoder(), done.stdout)
-    assert frame is not None
-    return values_of(frame.head, frame.buffers, 1)[0]
+    return done.stdout
 
 
 @pytest.mark.parametrize("target", FLOOR_AND_CEILING)
@@ -49,6 +55,23 @@ def test_everything_comes_back_from_the_target_as_it_went(target: str) -> None:
     values["long doubles"] = [np.longdouble(1) / 3, np.array([np.longdouble(1) / 3, -0.0])]
     values["image"] = [np.arange(480 * 640 * 3, dtype=np.uint8).reshape(480, 640, 3)]
     assert same(run(target, "echo", sent=values), values)
+
+
+@pytest.mark.parametrize("target", FLOOR_AND_CEILING)
+def test_what_the_target_codes_is_restored_here(target: str) -> None:
+    values = [np.indices((64, 96, 3)).sum(axis=0).astype(np.uint8) for _ in range(4)]
+    for step, value in enumerate(values):
+        value[step : step + 9, 7:20] = 255
+    data = answer(target, "pictures", sent=values)
+    assert len(data) < sum(value.nbytes for value in values) / 4
+    decoder = Decoder()
+    decoder.pictures = Restorer()
+    frame = feed(decoder, data)
+    for value in values:
+        assert frame is not None
+        assert same(values_of(frame.head, frame.buffers, 1)[0], value)
+        frame = decoder.filled(0)
+    assert decoder.idle
 
 
 @pytest.mark.parametrize("target", FLOOR_AND_CEILING)

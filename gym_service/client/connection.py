@@ -33,6 +33,7 @@ from gym_service.errors import (
     VersionMismatch,
     env_error_class,
 )
+from gym_service.pictures import Restorer
 from gym_service.reader import Reader
 from gym_service.values import BadValue
 from gym_service.wire import BOUND_BYTES, BadFrame, Frame, WrongVersion
@@ -192,6 +193,10 @@ class Connection:
     def arena(self) -> Arena | None:
         """Where memory is shared with the server; None where it is not."""
         return self._channel.arena
+
+    def code_pictures(self, restorer: Restorer) -> None:
+        """Restore from here on what the server codes, which it has been told to do."""
+        self._channel.code_pictures(restorer)
 
     def allow_replies_of(self, bound_bytes: int) -> None:
         """Raise the bound on replies, once it is known how large an observation is."""

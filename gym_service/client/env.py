@@ -129,8 +129,9 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
     def target(self) -> dict[str, Any]:
         """Facts of the simulator's side.
 
-        ``executable``, ``python``, ``numpy``, ``api``, ``pid``, ``env`` (a repr), and ``takes_options``: whether
-        ``reset(options=…)`` is anything that the simulator can take.
+        ``executable``, ``python``, ``numpy``, ``api``, ``pid``, ``env`` (a repr), ``takes_options`` (whether
+        ``reset(options=…)`` is anything that the simulator can take), and ``frames``: how pictures travel, ``"raw"``
+        where memory is shared, ``"jpeg:90 (lossy)"`` where they change.
         """
         return dict(self._target)
 
@@ -289,8 +290,10 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         return (*self._remake, {"_spec": self._spec})
 
     def __repr__(self) -> str:
-        """The simulator's env and its interpreter."""
-        return f"<RemoteEnv {self._target['env']} in Python {self._target['python']}, {self._target['api']}>"
+        """The simulator's env and its interpreter; frames, where they are lossy."""
+        frames = str(self._target.get("frames", ""))
+        lossy = f", frames {frames}" if "lossy" in frames else ""
+        return f"<RemoteEnv {self._target['env']} in Python {self._target['python']}, {self._target['api']}{lossy}>"
 
     # ------------------------------------------------------------------------------------------------------------
 

@@ -103,7 +103,7 @@ class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     @property
     def targets(self) -> tuple[dict[str, Any], ...]:
-        """Facts of each worker: ``executable``, ``python``, ``numpy``, ``api``, ``pid``, ``env`` (of its first env)."""
+        """Facts of each worker, as ``RemoteEnv.target`` has them; ``env`` is that of its first env."""
         return self._targets
 
     # -- Gymnasium's contract ------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import signal
 import traceback
 import warnings
 
-from gym_service import messages
+from gym_service import messages, pictures
 from gym_service.channel import ChannelClosed
 from gym_service.encoder import Encoder
 from gym_service.layout import compile_layout, rows
@@ -61,6 +61,7 @@ class Server:
         self._channel = channel
         self._allow_import = allow_import
         self._adapter = None
+        self._coder = None
         self._bound_bytes = BOUND_BYTES
         self._warnings = []
         self._show_warning = warnings.showwarning
@@ -88,6 +89,8 @@ class Server:
         try:
             if frame.kind not in messages.LEGAL[self.state]:
                 raise messages.Illegal(frame.kind, self.state)
+            if self._coder is not None:
+                self._coder.is_on = frame.kind in messages.SHOWING
             kind, encoder = self._calls[frame.kind](frame)
             self._check_bound(encoder)
         except (SystemExit, KeyboardInterrupt):
@@ -153,8 +156,11 @@ class Server:
         recipe = self._reader(frame).take()
         if not self._allow_import:
             making.refuse_imports(recipe)
+        frames = recipe.get("frames", pictures.RAW) if self._channel.arena is None else pictures.RAW
+        coder = pictures.coder_for(frames)
         adapter = batch.make(recipe) if "batch" in recipe else making.make(recipe)
         description = adapter.describe()
+        description["target"]["frames"] = pictures.shown(frames)
         self._adapter = adapter
         self._layout = compile_layout(description["observation_space"], adapter.count)
         self._action_layout = compile_layout(description["action_space"], adapter.count)
@@ -162,7 +168,18 @@ class Server:
             self._bound_bytes += layout.size_bytes if layout else 0
         self._channel.decoder.bound_bytes = self._bound_bytes
         self.state = messages.MADE if adapter.count is None else messages.BATCHED
+        if coder is not None:
+            self._code_pictures(coder, frames)
         return messages.RESULT, Encoder().add(description, "$", opaque=True)
+
+    def _code_pictures(self, coder, frames):
+        self._coder = coder
+        self._channel.code_pictures(coder)
+        if coder.is_lossy and not getattr(self._adapter, "first_index", 0):  # one warning for all of a vector env
+            text = (
+                'frames = "%s" is lossy: colour pictures in observations, infos and renders are not what the env gave'
+            )
+            self._warnings.append(("UserWarning", text % frames))
 
     def _reset(self, frame):
         observation, info = self._adapter.reset(*self._take(frame, 2))

@@ -93,7 +93,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         restart = "never"
         prefork = false
         workers = 4
-        frames = "raw"
+        frames = "jpeg:90"
         command = []
     """
     entry = an_entry(tmp_path, keys)
@@ -325,12 +325,20 @@ MISTAKES = [
             f"{value} is not in this version of gym-service; leave the key out",
         )
         for key, value in {
-            "frames": '"jpeg"',
             "tls_ca": '"ca.pem"',
             "tls_sha256": '"00"',
         }.items()
     ),
     ('python = "3.10"\nprefork = 1', 'envs."X-v0".prefork', "1 is an integer; expected true or false"),
+    *(
+        (
+            f'python = "3.10"\nframes = "{frames}"',
+            'envs."X-v0".frames',
+            f'"{frames}" is not known; expected "raw", "zlib", "auto", or "jpeg:1" to "jpeg:100"',
+        )
+        for frames in ("jpeg", "jpeg:0", "jpeg:101", "jpeg:9.5", "png", "Zlib", "raw ")
+    ),
+    ("frames = 90", 'envs."X-v0".frames', "90 is an integer; expected a string"),
     ("workers = true", 'envs."X-v0".workers', "true is a boolean; expected an integer"),
     ("workers = 0", 'envs."X-v0".workers', "0 is no number of workers; expected 1 or more"),
 ]
