@@ -32,6 +32,7 @@ SSH_URL = re.compile(
     r"(?::(?P<port>\d{1,5}))?/(?P<path>.+)"
 )
 POINTER = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+FINGERPRINT = re.compile("[0-9a-f]{64}")
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 # In the order of the question: True is an int too, and an int is a Real.
@@ -244,6 +245,15 @@ def address(value: object, place: Place) -> str:
     if not match or int(match["port"] or 1) not in range(1, 65536):
         raise place.mistake(f"{shown(value)} is no address; expected unix:///path or tcp://host:port")
     return str(value)
+
+
+def fingerprint(value: object, place: Place) -> str:
+    """A SHA-256 as openssl prints it, with its colons and "sha256 Fingerprint=", or as its digits alone."""
+    digits = text(value, place).rpartition("=")[2].replace(":", "").strip().lower()
+    if not FINGERPRINT.fullmatch(digits):
+        expected = "64 hex digits, as gym-service run prints them"
+        raise place.mistake(f"{shown(value)} is no SHA-256 of a certificate; expected {expected}")
+    return digits
 
 
 def pointer(value: object, place: Place) -> str:

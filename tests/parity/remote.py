@@ -20,8 +20,13 @@ import gym_service
 ENVS = Path(__file__).absolute().parent.parent / "envs"
 
 
-def played(canon: ModuleType, job: dict[str, Any], python: Path, transport: str = "unix", **where: Any) -> list[str]:
-    """The lines of one job, played in the target behind a bridge; ``where`` has more keys of an entry, or others."""
+def played(canon: ModuleType, job: dict[str, Any], python: Path | None, **where: Any) -> list[str]:
+    """The lines of one job, played in the target behind a bridge, or by the server at an ``address``.
+
+    ``where`` has more keys of an entry, or others.
+    """
+    if python:
+        where = {"python": str(python), "pythonpath": [str(ENVS)], **where}
     kwargs = dict(job["kwargs"])
     if job["render_mode"]:
         kwargs["render_mode"] = job["render_mode"]
@@ -32,7 +37,7 @@ def played(canon: ModuleType, job: dict[str, Any], python: Path, transport: str 
             imports=job["imports"],
             kwargs=kwargs,
             api=job["library"],
-            **{"python": str(python), "pythonpath": [str(ENVS)], "transport": transport, **where},
+            **where,
         )
         try:
             reset = lambda seed, options: env.reset(seed=seed, options=options)  # noqa: E731

@@ -95,7 +95,7 @@ def test_a_simulator_gives_what_it_gives_inside_its_interpreter(name: str) -> No
         render_mode="rgb_array",
         render_every=max(10, simulator.steps // 10),
     )
-    ours = remote.played(canon, job, python, simulator.transport, prefork=simulator.prefork)
+    ours = remote.played(canon, job, python, transport=simulator.transport, prefork=simulator.prefork)
     assert sum(": frame: numpy array |u1 (" in line for line in ours) >= 2
     difference = canon.first_difference(ours, plays.in_process(python, [job])[0])
     assert difference is None, f"the first difference:\n{difference}"
