@@ -16,7 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gym_service_launcher import config, interpreter, listen, supervisor, tcp
+from gym_service_launcher import config, interpreter, listen, supervisor, tcp, tokens
+from gym_service_launcher.sessions import Servers
+from gym_service_launcher.strangers import Door, tcp_doors
 
 from gym_service.client.env import RemoteEnv
 from gym_service.opening import connect
@@ -40,10 +42,13 @@ class SocketGymServer:
         self.python = sys.executable if python is None else os.fspath(python)
 
     def start(self) -> None:
-        """Listen and serve. Blocks until SIGTERM or Ctrl-C (KeyboardInterrupt); then no server process is left.
+        """Listen and serve. Blocks until Ctrl-C (KeyboardInterrupt) or SIGTERM; then no server process is left.
+
+        After SIGTERM nobody is let in any more, and the last client is waited for; a second one ends it at once.
 
         A client may have any env made that is registered in the interpreter, or by an installed package called
-        ``gym_…``. It proves that it knows the token of this user, which is made by the first server that starts.
+        ``gym_…``. It proves that it knows the token of this user, which is made by the first server that starts,
+        or that of $GYM_SERVICE_TOKEN.
         What goes on is printed to stderr, the address first.
 
         Raises:
@@ -52,8 +57,13 @@ class SocketGymServer:
             AuthError: the token file cannot be used.
         """
         executable = interpreter.find(self.python, Path.cwd())
+        servers = Servers(executable, interpreter.environment(executable, {}, ()))
         say = supervisor.to_stderr
-        listen.serve(executable, self.host, self.port, say, lambda address: say(f"listening at {address}"))
+
+        def doors() -> list[Door]:
+            return tcp_doors(self.host, self.port, tokens.of_server(None, None))
+
+        listen.serve(doors, servers, say, lambda address: say(f"listening at {address}"))
 
 
 class SocketGymClient(RemoteEnv):

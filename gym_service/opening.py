@@ -214,6 +214,10 @@ def _link_of(entry: Entry) -> AnyLink:
 
 
 def _channel_of(link: AnyLink) -> channel.Channel:
+    if isinstance(link, RemoteLink) and link.is_secured:
+        from gym_service.client.tls_stream import TlsStream  # imports ssl
+
+        return channel.Channel(TlsStream(link.sock))
     shared = arena.over_socket(link.arena_sock) if link.arena_sock else None
     if link.sock is not None:
         return channel.over_socket(link.sock, shared)

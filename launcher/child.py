@@ -107,6 +107,11 @@ class Child:
         """Where to count the calls: ``calls[0]``, 64 bits without a sign. ``gym-service ps`` reads it."""
         return self._record.calls if self._record else memoryview(bytearray(8)).cast("Q")
 
+    def rename(self, name: str) -> None:
+        """Have ``gym-service ps`` show another name, which was not known at the start; the log keeps the first."""
+        if self._record:
+            self._record.tell(name, Path(self.argv[0]), self.pid)
+
     def take_pipes(self) -> tuple[int, int]:
         """(read, write) descriptors of its stdout and stdin, not blocking, the caller's to close from here on."""
         for fd in self._pipes:

@@ -138,8 +138,8 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
         "api": keys.one_of("gymnasium", "gym"),
         "address": keys.address,
         "token_file": keys.path,
-        "tls_ca": keys.later(None),
-        "tls_sha256": keys.later(None),
+        "tls_ca": keys.path,
+        "tls_sha256": keys.fingerprint,
         "command": keys.texts,
         "transport": keys.one_of("unix", "stdio"),
         "timeouts": _timeouts,
@@ -159,6 +159,17 @@ FAR_KEYS: Mapping[str, Check] = MappingProxyType(
 # What concerns the start of a server, which an address leaves to somebody else.
 STARTING = ("python", "requires", "command", "transport", "environ", "cwd", "pythonpath", "output", "prefork")
 
+# By what the two ends of an address know each other.
+PROVING = ("token_file", "tls_ca", "tls_sha256")
+
+WHY_NOT_PROVEN: Mapping[str, str] = MappingProxyType(
+    {
+        "token_file": "only its server asks for a token",
+        "tls_ca": "only over TCP there is TLS",
+        "tls_sha256": "only over TCP there is TLS",
+    }
+)
+
 # A key, those that cannot stand beside it, and why.
 EXCLUSIVE: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("interpreter", ("python", "requires"), "these stand in its own table"),
@@ -171,10 +182,10 @@ EXCLUSIVE: tuple[tuple[str, tuple[str, ...], str], ...] = (
 # same question. A new python does not bring the old one's venv along.
 DISPLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "python": ("requires", "address", "token_file"),
-        "address": STARTING,
+        "python": ("requires", "address", *PROVING),
+        "address": (*STARTING, *PROVING),
         # To another machine, where what this one has means nothing.
-        "command": ("python", "requires", "address", "token_file", "cwd", "pythonpath", "transport"),
+        "command": ("python", "requires", "address", *PROVING, "cwd", "pythonpath", "transport"),
         "id": ("entry_point",),
         "entry_point": ("id",),
     }
@@ -256,10 +267,11 @@ def entry(
         _refuse_beside_far(made, given, place)
     if not (made.python or made.address or made.command):
         raise place.mistake('no interpreter; say python = "./sim_env" (a venv), "3.10" or "conda:NAME"')
-    if made.token_file and not made.address:
-        raise place.at("token_file").mistake("cannot stand without address: only its server asks for a token")
     if made.prefork and made.command:
         raise place.at("prefork").mistake("cannot stand beside command: what that starts is not this machine's to fork")
+    for key in PROVING:
+        if getattr(made, key) and not (made.address and made.address.startswith("tcp://")):
+            raise place.at(key).mistake(f'cannot stand without address = "tcp://…": {WHY_NOT_PROVEN[key]}')
     return made
 
 

@@ -1,21 +1,23 @@
 """From an entry with an address to a proven connection, and from a broken one to the reason.
 
-Knows addresses, the handshake, and how long somebody may take to begin to listen. Never knows what travels over the
-connection, nor anything of the server's process: that is its own host's to see to. Python 3.10 and up.
+Knows addresses, TLS, the handshake, and how long somebody may take to begin to listen. Never knows what travels over
+the connection, nor anything of the server's process: that is its own host's to see to. Python 3.10 and up.
 """
 
 import errno
 import os
+import random
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from gym_service_launcher import tcp, tokens
+from gym_service_launcher import tcp, tokens, unix
 from gym_service_launcher.config import Entry
 from gym_service_launcher.errors import AuthError, ConnectionLost, ServerStartError
-from gym_service_launcher.handshake import LIMIT_S, Handshake, perform
+from gym_service_launcher.handshake import LIMIT_S, NO_SECRET, Handshake, LateError, TurnedAwayError, perform
+from gym_service_launcher.tokens import Token
+from gym_service_launcher.variables import TOKEN
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.5
 
@@ -26,6 +28,7 @@ class RemoteLink:
 
     address: str
     sock: socket.socket
+    is_secured: bool = False  # then it is an ssl.SSLSocket
     pipes: None = None
     mark: bytes = b""
     arena_sock: None = None
@@ -72,52 +75,108 @@ class RemoteLink:
 def dial(entry: Entry, progress: Callable[[str], None]) -> RemoteLink:
     """Connect to the server at the entry's address and prove each other's identity.
 
-    Blocks until somebody listens there, at most ``entry.timeouts.start`` seconds, and for the handshake, at most
-    LIMIT_S seconds. ``progress`` is told once if there is anything to wait for.
+    Blocks until somebody listens there and has room, at most ``entry.timeouts.start`` seconds. ``progress`` is told
+    once if there is anything to wait for.
 
     Raises:
-        ServerStartError: nobody listens there, or there is no such host.
-        AuthError: no token here, another one there, or what listens there is no gym-service.
+        ServerStartError: nobody listens there, it has no room, or there is no such host.
+        AuthError: no token here, another one or another certificate there, or what listens there is no gym-service.
+        ConfigError: the certificates of ``tls_ca`` cannot be read.
     """
     assert entry.address, "an entry has an address or an interpreter"
     begun = time.monotonic()
-    sock = _connected(entry.address, entry.timeouts.start, progress)
-    file = entry.token_file or tokens.usual_file()
+    attempts = _Attempts(entry.address, entry.timeouts.start, progress)
+    while True:
+        try:
+            sock = _introduced(entry, attempts.remaining_s())
+            return RemoteLink(entry.address, sock, is_secured=_wants_tls(entry), begun=begun)
+        except AuthError as error:
+            if not (isinstance(error, LateError) and attempts.may_go_on(str(error).partition("\n")[0])):
+                raise AuthError(f"{entry.address}: {error}") from error.__cause__
+        except TurnedAwayError as error:
+            attempts.failed(str(error), error, "--max-clients there, or fewer clients at once")
+        except (socket.gaierror, UnicodeError) as error:
+            raise _not_reached(
+                entry.address, f"there is no such host ({error})", "another spelling of its name"
+            ) from error
+        except OSError as error:
+            attempts.failed(error.strerror or str(error), error, _how_to_start(entry.address))
+
+
+class _Attempts:
+    """Until when to try again, and how long to wait before that."""
+
+    def __init__(self, address: str, timeout_s: float, progress: Callable[[str], None]) -> None:
+        self._address, self._timeout_s, self._progress = address, timeout_s, progress
+        self._deadline = time.monotonic() + timeout_s
+        self._pause_s = FIRST_PAUSE_S
+
+    def remaining_s(self) -> float:
+        return max(self._deadline - time.monotonic(), FIRST_PAUSE_S)
+
+    def failed(self, reason: str, error: Exception, advice: str) -> None:
+        """Wait until the next one. Raises ServerStartError where there is no time for it."""
+        if not self.may_go_on(reason):
+            raise _not_reached(self._address, f"{reason}, for {self._timeout_s:g} s", advice) from error
+
+    def may_go_on(self, reason: str) -> bool:
+        """Wait until the next one; False, at once, where there is no time for it."""
+        if time.monotonic() + self._pause_s >= self._deadline:
+            return False
+        if self._pause_s == FIRST_PAUSE_S:
+            self._progress(f"no server at {self._address} yet ({reason}): trying for {self._timeout_s:g} s")
+        # Each for another time: who was sent away in a crowd must not come back in the same crowd.
+        time.sleep(self._pause_s * random.uniform(0.5, 1.0))
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        return True
+
+
+def _introduced(entry: Entry, timeout_s: float) -> socket.socket:
+    """A connection whose two ends know each other."""
+    assert entry.address
+    sock = _connect(entry.address, timeout_s)
     try:
-        perform(sock, Handshake("client", tokens.read(file)), min(LIMIT_S, entry.timeouts.start))
-    except AuthError as error:
-        sock.close()
-        raise _refused(entry.address, error, file) from error.__cause__
+        # Not before: a server that has begun to listen meanwhile may have made it.
+        token = NO_SECRET if sock.family == socket.AF_UNIX else tokens.of_client(entry.token_file)
+        limit_s = min(LIMIT_S, timeout_s)
+        deadline = time.monotonic() + limit_s
+        if _wants_tls(entry):
+            sock = _secured(sock, entry, limit_s)
+        _prove(sock, token, max(deadline - time.monotonic(), FIRST_PAUSE_S), _wants_tls(entry))
     except BaseException:
         sock.close()
         raise
-    return RemoteLink(entry.address, sock, begun=begun)
+    return sock
 
 
-def _refused(address: str, error: AuthError, file: Path) -> AuthError:
-    text = f"{address}: {error}"
-    if str(file) not in text:
-        text += f"\n  token: {file}\n  try: the token file of the server, token_file = …"
-    return AuthError(text)
+def _wants_tls(entry: Entry) -> bool:
+    return bool(entry.tls_ca or entry.tls_sha256)
 
 
-def _connected(address: str, timeout_s: float, progress: Callable[[str], None]) -> socket.socket:
-    deadline = time.monotonic() + timeout_s
-    pause_s = FIRST_PAUSE_S
-    while True:
-        try:
-            return _connect(address, max(deadline - time.monotonic(), FIRST_PAUSE_S))
-        except (socket.gaierror, UnicodeError) as error:
-            raise _not_reached(address, f"there is no such host ({error})", "another spelling of its name") from error
-        except OSError as error:
-            if time.monotonic() + pause_s >= deadline:
-                advice = f"gym-service run --venv ./sim_env --tcp {address.removeprefix('tcp://')}"
-                reason = f"{error.strerror or error}, for {timeout_s:g} s"
-                raise _not_reached(address, reason, advice) from error
-            if pause_s == FIRST_PAUSE_S:
-                progress(f"nobody listens at {address} yet ({error.strerror or error}): trying for {timeout_s:g} s")
-        time.sleep(pause_s)
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+def _secured(sock: socket.socket, entry: Entry, limit_s: float) -> socket.socket:
+    from gym_service_launcher import tls  # imports ssl
+
+    sock.settimeout(limit_s)
+    host, _ = tcp.host_and_port(entry.address or "")
+    try:
+        return tls.connect(sock, host, entry.tls_ca, entry.tls_sha256)
+    except TimeoutError:
+        raise LateError(f"the handshake of TLS was not done within {limit_s:.3g} s") from None
+
+
+def _prove(sock: socket.socket, token: Token, limit_s: float, is_secured: bool) -> None:
+    try:
+        perform(sock, Handshake("client", token), limit_s)
+    except AuthError as error:
+        if token is NO_SECRET:
+            raise
+        text = f"{error}\n  token: {token.origin}\n  try: the token of that server: token_file = …, or ${TOKEN}"
+        raise type(error)(text + ("" if is_secured else "; and tls_sha256 = …, if it prints one")) from error.__cause__
+
+
+def _how_to_start(address: str) -> str:
+    where = address.removeprefix("tcp://") if address.startswith("tcp://") else address.removeprefix("unix://")
+    return f"gym-service run --venv ./sim_env --{address.partition(':')[0]} {where}"
 
 
 def _not_reached(address: str, reason: str, advice: str) -> ServerStartError:
@@ -127,22 +186,11 @@ def _not_reached(address: str, reason: str, advice: str) -> ServerStartError:
 
 def _connect(address: str, timeout_s: float) -> socket.socket:
     if address.startswith("unix://"):
-        return _connect_unix(address.removeprefix("unix://"), timeout_s)
+        return unix.connect(address.removeprefix("unix://"), timeout_s)
     sock = socket.create_connection(tcp.host_and_port(address), timeout_s)
     if sock.getsockname() == sock.getpeername():
         # Nobody listens, and the port that this end was given happened to be the one it wanted to reach.
         sock.close()
         raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     tcp.tune(sock)
-    return sock
-
-
-def _connect_unix(path: str, timeout_s: float) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        sock.settimeout(timeout_s)
-        sock.connect(path)
-    except BaseException:
-        sock.close()
-        raise
     return sock

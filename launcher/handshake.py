@@ -8,9 +8,15 @@ the role of who proves and of both nonces: recorded it is worth nothing, and sen
 role. So each side reads 72 bytes, never one more, before anything is allocated or parsed; the first byte of the
 magic that is wrong ends it.
 
-The client proves itself first: the server's proof then says at the same time that the client has been let in.
+The client proves itself first: the server's proof then says at the same time that the client has been let in. In its
+place may stand, in as many bytes, that it has not: signed, that the server has all the clients that it lets in; or
+unsigned, to one that had no time to prove itself, that too many came at once. Either may be tried again.
+
+On a Unix socket the kernel says who is who. There the same bytes go to and fro under a key that is no secret: they say
+that both are gym-service, of one version, and that there is room.
 """
 
+import contextlib
 import hmac
 import secrets
 import socket
@@ -29,14 +35,32 @@ NONCE_BYTES = 32
 PROOF_BYTES = 32
 HELLO_BYTES = len(MAGIC["client"]) + NONCE_BYTES
 WHOLE_BYTES = HELLO_BYTES + PROOF_BYTES
-# From the first byte to the last: some round trips, with room for a busy machine.
+# From the first byte to the last, those of TLS included: some round trips, with room for a busy machine.
 LIMIT_S = 5.0
+# Said in the place of the server's proof to whoever is sent away since others came.
+CROWDED = b"gymsvcS1 too many at once".ljust(PROOF_BYTES)
+# What the server signs in the place of the usual when it has no room; a magic is never this long.
+FULL = b"gymsvcS1 has no room"
+# The key of Unix sockets, and of nothing else.
+NO_SECRET = Token(b"the kernel says who is who", "none is needed on a Unix socket")
+
+
+class LateError(AuthError):
+    """The other side took longer than it may: it is none, or a machine is busy."""
+
+
+class TurnedAwayError(Exception):
+    """The other side has no room now; later it may. The text says why."""
 
 
 class Handshake:
-    """One side: send ``hello``, then give it what arrives, ``missing_bytes`` at most, and send what it returns."""
+    """One side: send ``hello``, then give it what arrives, ``missing_bytes`` at most, and send what it returns.
+
+    Of a server ``has_room`` may be set to False until the proof is out: then a client that knows the token is told so.
+    """
 
     def __init__(self, role: Role, token: Token) -> None:
+        self.has_room = True
         self._role: Role = role
         self._other: Role = "server" if role == "client" else "client"
         self._token = token
@@ -58,6 +82,7 @@ class Handshake:
 
         Raises:
             AuthError: the other side is no gym-service, holds another token, or has hung up.
+            TurnedAwayError: it has no room.
         """
         assert len(data) <= self.missing_bytes, "what follows the handshake is not ours to read"
         if not data:
@@ -68,7 +93,7 @@ class Handshake:
             return self._proof(self._role) if self._role == "client" else b""
         if len(self._received) == WHOLE_BYTES:
             self._check_proof()
-            return self._proof(self._role) if self._role == "server" else b""
+            return self._proof("server", full=not self.has_room) if self._role == "server" else b""
         return b""
 
     def hung_up(self) -> AuthError:
@@ -86,13 +111,19 @@ class Handshake:
             )
 
     def _check_proof(self) -> None:
-        if not hmac.compare_digest(self._received[HELLO_BYTES:], self._proof(self._other)):
-            raise AuthError(f"the {self._other} holds another token")
+        proof = self._received[HELLO_BYTES:]
+        if hmac.compare_digest(proof, self._proof(self._other)):
+            return
+        if self._role == "client" and proof == CROWDED:
+            raise TurnedAwayError("too many clients come to it at once")
+        if self._role == "client" and hmac.compare_digest(proof, self._proof("server", full=True)):
+            raise TurnedAwayError("it has as many clients as it lets in")
+        raise AuthError(f"the {self._other} holds another token")
 
-    def _proof(self, role: Role) -> bytes:
+    def _proof(self, role: Role, *, full: bool = False) -> bytes:
         theirs = self._received[HELLO_BYTES - NONCE_BYTES : HELLO_BYTES]
         nonces = self._nonce + theirs if self._role == "client" else theirs + self._nonce
-        return self._token.sign(MAGIC[role] + nonces)
+        return self._token.sign((FULL if full else MAGIC[role]) + nonces)
 
 
 def perform(sock: socket.socket, handshake: Handshake, limit_s: float = LIMIT_S) -> None:
@@ -100,18 +131,25 @@ def perform(sock: socket.socket, handshake: Handshake, limit_s: float = LIMIT_S)
 
     Raises:
         AuthError: it failed; the socket is of no more use.
+        TurnedAwayError: the other side has no room now; nor is it of more use then.
     """
     deadline = time.monotonic() + limit_s
     answer = handshake.hello
     try:
         while True:
             sock.settimeout(max(deadline - time.monotonic(), 1e-6))
-            sock.sendall(answer)
+            _send(sock, answer)
             if not handshake.missing_bytes:
                 break
             answer = handshake.receive(sock.recv(handshake.missing_bytes))
     except TimeoutError:
-        raise AuthError(f"the handshake was not done within {limit_s:g} s") from None
+        raise LateError(f"the handshake was not done within {limit_s:.3g} s") from None
     except OSError as error:
         raise handshake.hung_up() from error
     sock.settimeout(None)
+
+
+def _send(sock: socket.socket, data: bytes) -> None:
+    """Where the other side has hung up, what it said before is still there to be read, or its end is."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        sock.sendall(data)

@@ -33,6 +33,7 @@ SSH_URL = re.compile(
 )
 FRAMES = re.compile("raw|zlib|auto|jpeg:([1-9][0-9]?|100)")
 POINTER = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+FINGERPRINT = re.compile("[0-9a-f]{64}")
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 # In the order of the question: True is an int too, and an int is a Real.
@@ -254,6 +255,15 @@ def address(value: object, place: Place) -> str:
     return str(value)
 
 
+def fingerprint(value: object, place: Place) -> str:
+    """A SHA-256 as openssl prints it, with its colons and "sha256 Fingerprint=", or as its digits alone."""
+    digits = text(value, place).rpartition("=")[2].replace(":", "").strip().lower()
+    if not FINGERPRINT.fullmatch(digits):
+        expected = "64 hex digits, as gym-service run prints them"
+        raise place.mistake(f"{shown(value)} is no SHA-256 of a certificate; expected {expected}")
+    return digits
+
+
 def pointer(value: object, place: Place) -> str:
     if not POINTER.fullmatch(text(value, place)):
         raise place.mistake(f'{shown(value)} points at nothing; expected "package.module:name"')
@@ -263,18 +273,6 @@ def pointer(value: object, place: Place) -> str:
 def wrapper(value: object, place: Place) -> str | Callable[..., Any]:
     """``package.module:Wrapper``, or from Python the callable itself."""
     return value if callable(value) else pointer(value, place)
-
-
-def later(default: object) -> Check:
-    """The check of a key whose room is not built yet: only its default passes, nothing is ignored."""
-
-    def only(value: object, place: Place) -> object:
-        plain = tuple(value) if isinstance(value, list) else value
-        if type(plain) is not type(default) or plain != default:
-            raise place.mistake(f"{shown(value)} is not in this version of gym-service; leave the key out")
-        return default
-
-    return only
 
 
 def read(given: Mapping[str, Any], keys: Mapping[str, Check], place: Place, hint: str = "") -> dict[str, Any]:

@@ -48,15 +48,15 @@ class Record:
             self.path = folder / f"{stem}-{os.urandom(6).hex()}.server"
 
     def tell(self, name: str, executable: Path, pid: int) -> None:
-        """Say whose it is, once its process runs and the file is there."""
-        process = _process(pid)
+        """Say whose it is, once its process runs and the file is there; again where it is another's by now."""
+        process = process_of(pid)
         if self.path and process:
             facts = {"name": name, "executable": str(executable), "pid": pid, "client_pid": os.getpid()}
             content = json.dumps({**facts, "start_time": process.start_time}).encode()
             if len(content) <= RECORD_BYTES - CALLS_BYTES:
                 with contextlib.suppress(OSError):
                     memory = _mapped(self.path)
-                    memory[CALLS_BYTES : CALLS_BYTES + len(content)] = content
+                    memory[CALLS_BYTES:] = content.ljust(RECORD_BYTES - CALLS_BYTES, b"\0")
                     self._count_in(memory)
 
     def remove(self) -> None:
@@ -96,7 +96,9 @@ class Running:
 
 
 @dataclass(frozen=True)
-class _Process:
+class Process:
+    """What /proc says of a process."""
+
     state: str
     start_time: int
     memory_bytes: int
@@ -109,7 +111,7 @@ def running() -> list[Running]:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             content = path.read_bytes()
             facts = json.loads(content[CALLS_BYTES:].rstrip(b"\0") or b"{}")
-            process = _process(facts["pid"]) if facts else None
+            process = process_of(facts["pid"]) if facts else None
             if process and process.start_time == facts["start_time"]:
                 found.append(_running(facts, int.from_bytes(content[:CALLS_BYTES], sys.byteorder), process))
             elif facts or not _exists(int(path.name.partition("-")[0])):
@@ -128,7 +130,7 @@ def stop(server: Running) -> bool:
         return False
     try:
         # Looked at after the pidfd is held: what it names now is the process that the record means, or is not.
-        process = _process(server.pid)
+        process = process_of(server.pid)
         if process is None or process.start_time != server.start_time:
             return False
         signal.pidfd_send_signal(pidfd, signal.SIGTERM)
@@ -143,7 +145,7 @@ def stop(server: Running) -> bool:
     return True
 
 
-def _running(facts: dict[str, Any], calls: int, process: _Process) -> Running:
+def _running(facts: dict[str, Any], calls: int, process: Process) -> Running:
     uptime_s = float(Path("/proc/uptime").read_text().split()[0])
     return Running(
         name=facts["name"],
@@ -159,13 +161,13 @@ def _running(facts: dict[str, Any], calls: int, process: _Process) -> Running:
     )
 
 
-def _process(pid: int) -> _Process | None:
+def process_of(pid: int) -> Process | None:
     """What /proc says of a process; None where it has ended, or where there is no /proc."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in "ZX" else _Process(fields[0], int(fields[19]), int(fields[21]) * mmap.PAGESIZE)
+    return None if fields[0] in "ZX" else Process(fields[0], int(fields[19]), int(fields[21]) * mmap.PAGESIZE)
 
 
 def _exists(pid: int) -> bool:

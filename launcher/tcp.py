@@ -12,15 +12,17 @@ from urllib.parse import urlsplit
 from gym_service_launcher.errors import ConfigError, ServerStartError
 
 BACKLOG = 128
-# A host that has gone is noticed after 15 + 4 x 5 = 35 s, waiting or, by TCP_USER_TIMEOUT (in ms), sending. What a
-# system does not have it leaves out. macOS calls the first one TCP_KEEPALIVE.
+# A host that has gone is to be noticed within 35 s. Sending, by TCP_USER_TIMEOUT (in ms), which also ends a connection
+# whose other side takes nothing for so long. Waiting, by the first probe after that time, 12 + 5 x 4 = 32 s after the
+# last word; a system without that option counts the probes. What a system does not have it leaves out; macOS calls the
+# first one TCP_KEEPALIVE.
 OPTIONS = {
     "TCP_NODELAY": 1,
-    "TCP_KEEPIDLE": 15,
-    "TCP_KEEPALIVE": 15,
-    "TCP_KEEPINTVL": 5,
-    "TCP_KEEPCNT": 4,
-    "TCP_USER_TIMEOUT": 35_000,
+    "TCP_KEEPIDLE": 12,
+    "TCP_KEEPALIVE": 12,
+    "TCP_KEEPINTVL": 4,
+    "TCP_KEEPCNT": 5,
+    "TCP_USER_TIMEOUT": 30_000,
 }
 # An address that the name has and the machine has not: ::1 where IPv6 is switched off.
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
@@ -51,20 +53,26 @@ def tune(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def bind(host: str, port: int) -> list[socket.socket]:
+def shown_host(sock: socket.socket) -> str:
+    """The name to dial where a socket listens at every address of this machine; empty where its own address will do."""
+    return socket.gethostname() if ipaddress.ip_address(sock.getsockname()[0]).is_unspecified else ""
+
+
+def bind(host: str, port: int, *, public: bool = False) -> list[socket.socket]:
     """Listening sockets, one for each address of ``host``: "localhost" is ::1 to one program and 127.0.0.1 to another.
 
     Args:
-        host: a name or an address of this machine's loopback.
+        host: a name or an address of this machine.
         port: 0 for one that is free, the same for all of them.
+        public: whether it may be one that other machines reach.
 
     Raises:
-        ConfigError: there is no such host, or it is not loopback.
+        ConfigError: there is no such host, or other machines reach it.
         ServerStartError: the port is taken, or may not be had.
     """
     bound: list[socket.socket] = []
     try:
-        for family, ip in _addresses(host):
+        for family, ip in _addresses(host, public=public):
             sock = _bind_one(family, ip, bound[0].getsockname()[1] if bound else port)
             bound += [sock] if sock else []
         if not bound:
@@ -76,17 +84,18 @@ def bind(host: str, port: int) -> list[socket.socket]:
     return bound
 
 
-def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
+def _addresses(host: str, *, public: bool) -> list[tuple[socket.AddressFamily, str]]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"there is no host {host!r}: {error}", file=None, key="host") from error
     addresses = [(family, str(sockaddr[0])) for family, _, _, _, sockaddr in found]
     for _, ip in addresses:
-        if not ipaddress.ip_address(ip).is_loopback:
+        if not (public or ipaddress.ip_address(ip).is_loopback):
             raise ConfigError(
-                f"{host} ({ip}) can be reached from other machines, and what travels is not encrypted yet: TLS comes "
-                "in a later version\n  try: 127.0.0.1, and ssh -L 2333:127.0.0.1:2333 from the other machine",
+                f"{host} ({ip}) can be reached from other machines, and what travels would not be encrypted\n"
+                "  try: gym-service run with --tls-cert and --tls-key; or 127.0.0.1, and from the other machine "
+                "ssh -L 2333:127.0.0.1:2333; or --insecure, in a network whose every machine you trust",
                 file=None,
                 key="host",
             )

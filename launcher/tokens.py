@@ -1,11 +1,14 @@
 """The token of a user: the secret by which the two ends of a socket know each other.
 
-Knows its file, who makes it and when it is refused. Never knows sockets or what is proven with it. Python 3.10 and up.
+Knows where it may lie, who makes it and when it is refused. Never knows sockets or what is proven with it. Python 3.10
+and up.
 
 Not called token.py: the probe is run by path in this folder, and there that name hides the standard library's.
 
-A server makes the file where there is none, a client never does: a client that made one would prove itself to nobody.
-The secret stays inside a Token, whose repr does not show it, so that it is in no log and in no traceback.
+It lies in a file, in an environment variable or behind an inherited descriptor; never in a command line, which every
+user of a machine can read. A server makes the file where there is none, a client never does: a client that made one
+would prove itself to nobody. The secret stays inside a Token, whose repr does not show it, so that it is in no log and
+in no traceback.
 """
 
 import base64
@@ -20,34 +23,35 @@ from pathlib import Path
 
 from gym_service_launcher.config import config_home
 from gym_service_launcher.errors import AuthError
+from gym_service_launcher.variables import TOKEN
 
 MADE_BYTES = 32
 # 128 bits: beyond guessing, online and off.
 LEAST_BYTES = 16
-# A file that is longer is something else than a token.
+# What is longer is something else than a token.
 MOST_BYTES = 4096
 
 
 class Token:
-    """A secret that signs and is not shown."""
+    """A secret that signs and is not shown. ``origin`` says where it lies."""
 
-    __slots__ = ("_secret", "file")
+    __slots__ = ("_secret", "origin")
 
-    def __init__(self, secret: bytes, file: Path) -> None:
+    def __init__(self, secret: bytes, origin: str) -> None:
         if len(secret) < LEAST_BYTES:
-            raise _refused(file, f"holds {len(secret)} bytes; a token has {LEAST_BYTES} or more")
+            raise _refused(origin, f"holds {len(secret)} bytes; a token has {LEAST_BYTES} or more")
         self._secret = secret
-        self.file = file
+        self.origin = origin
 
     def sign(self, message: bytes) -> bytes:
         """The HMAC-SHA256 of the message, 32 bytes."""
         return hmac.digest(self._secret, message, "sha256")
 
     def __repr__(self) -> str:
-        return f"<Token of {self.file}>"
+        return f"<Token: {self.origin}>"
 
     def __reduce__(self) -> str:
-        raise TypeError("a token is not pickled: what travels is the name of its file")
+        raise TypeError("a token is not pickled: what travels is where it lies")
 
 
 def usual_file() -> Path:
@@ -55,32 +59,73 @@ def usual_file() -> Path:
     return config_home() / "gym-service" / "token"
 
 
-def read(file: Path) -> Token:
-    """The token in a file.
+def of_client(file: Path | None) -> Token:
+    """The token that a client proves itself with: of the file it was told, else of the variable, else of the user.
+
+    Raises:
+        AuthError: there is none, others may read it, or it is no token.
+    """
+    if file is None and TOKEN in os.environ:
+        return of_variable()
+    return read(file or usual_file())
+
+
+def of_server(file: Path | None, fd: int | None) -> Token:
+    """The token that a server asks for: of the file or the descriptor it was told, of the variable, or of the user.
+
+    Only the user's own is made where there is none. Raises AuthError as ``of_client``.
+    """
+    if fd is not None:
+        return of_descriptor(fd)
+    if file is not None:
+        return read(file, "gym-service token makes one")
+    return of_variable() if TOKEN in os.environ else read_or_make(usual_file())
+
+
+def of_variable() -> Token:
+    """The token in the environment. Set and empty is no token, and no reason to look elsewhere."""
+    return _token(os.environ[TOKEN].encode("utf-8", "surrogateescape"), f"${TOKEN}")
+
+
+def of_descriptor(fd: int) -> Token:
+    """The token that can be read from an inherited descriptor, to its end; then it is closed."""
+    origin = f"descriptor {fd}"
+    try:
+        with open(fd, "rb") as opened:
+            content = opened.read(MOST_BYTES)
+    except OSError as error:
+        raise _refused(origin, f"cannot be read: {error.strerror}", "gym-service run --token-fd 3 3< FILE") from error
+    return _token(content, origin)
+
+
+def read(file: Path, advice: str = "start the server first, as the same user: it makes one") -> Token:
+    """The token in a file; ``advice`` is what to do where there is none.
 
     Raises:
         AuthError: it is not there, others may read it, or it is no token.
     """
+    origin = _origin(file)
     try:
         # Not blocking: somebody may have put a FIFO there.
         fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise _refused(file, "is not there", "start the server first, as the same user: it makes one") from None
+        raise _refused(origin, "is not there", advice) from None
     except OSError as error:
-        raise _refused(file, f"cannot be read: {error.strerror}", "a file of your own") from error
+        raise _refused(origin, f"cannot be read: {error.strerror}", "a file of your own") from error
     try:
         _check(os.fstat(fd), file)
-        return Token(_decoded(os.read(fd, MOST_BYTES), file), file)
+        return _token(os.read(fd, MOST_BYTES), origin)
     finally:
         os.close(fd)
 
 
 def _check(state: os.stat_result, file: Path) -> None:
     if not stat.S_ISREG(state.st_mode):
-        raise _refused(file, "is no regular file")
+        raise _refused(_origin(file), "is no regular file")
     if state.st_mode & 0o077:
         mode = f"{stat.S_IMODE(state.st_mode):04o}"
-        raise _refused(file, f"may be read by others than its owner (mode {mode})", f"chmod 600 {file}")
+        reason = f"may be read by others than its owner (mode {mode})"
+        raise _refused(_origin(file), reason, f"chmod 600 {file}")
 
 
 def read_or_make(file: Path) -> Token:
@@ -96,7 +141,7 @@ def read_or_make(file: Path) -> Token:
         try:
             _make(file)
         except OSError as error:
-            raise _refused(file, f"cannot be made: {error.strerror}") from error
+            raise _refused(_origin(file), f"cannot be made: {error.strerror}", "another place") from error
     return read(file)
 
 
@@ -112,16 +157,24 @@ def _make(file: Path) -> None:
         os.unlink(unfinished)
 
 
-def _decoded(content: bytes, file: Path) -> bytes:
+def _token(content: bytes, origin: str) -> Token:
     """Hex, or base64 of either alphabet, padded or not."""
     text = content.strip()
     with contextlib.suppress(ValueError):
-        return binascii.unhexlify(text)
+        return Token(binascii.unhexlify(text), origin)
     try:
-        return base64.b64decode(text.translate(bytes.maketrans(b"-_", b"+/")) + b"=" * (-len(text) % 4), validate=True)
+        url = text.translate(bytes.maketrans(b"-_", b"+/")) + b"=" * (-len(text) % 4)
+        secret = base64.b64decode(url, validate=True)
     except ValueError:
-        raise _refused(file, "is no token: it holds neither hex nor base64") from None
+        # Not "from": what could not be decoded may be a secret all the same.
+        raise _refused(origin, "is no token: it holds neither hex nor base64") from None
+    return Token(secret, origin)
 
 
-def _refused(file: Path, why: str, advice: str = "remove it, and let the next server make a new one") -> AuthError:
-    return AuthError(f"the token file {file} {why}\n  try: {advice}")
+def _origin(file: Path) -> str:
+    return f"the token file {file}"
+
+
+def _refused(origin: str, why: str, advice: str = "") -> AuthError:
+    usual = "remove it, and let the next server make a new one" if "file" in origin else "what gym-service token makes"
+    return AuthError(f"{origin} {why}\n  try: {advice or usual}")

@@ -10,6 +10,9 @@ import sys
 # What Python reads at its start and what would lead it, or uv, back to the client's own interpreter.
 LEADING_HOME = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
 
+# Where the token of a server may lie: no business of a simulator's.
+TOKEN = "GYM_SERVICE_TOKEN"
+
 # The renderers that need no display, by the variable that each library reads.
 OFFSCREEN = ("egl", "osmesa")
 
@@ -26,6 +29,7 @@ def environment(executable, environ, pythonpath, base):
     default, unless ``base`` says otherwise. ``environ`` wins over everything.
     """
     variables = scrubbed(base)
+    variables.pop(TOKEN, None)
     variables["PATH"] = os.pathsep.join([os.path.dirname(str(executable)), base.get("PATH", os.defpath)])
     importable = os.pathsep.join(str(path) for path in pythonpath)
     if importable:

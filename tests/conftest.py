@@ -68,6 +68,16 @@ def pytest_configure(config: pytest.Config) -> None:
     resource_tracker.ensure_running()
     # So does this process's guardian.
     guard.ensure()
+    config.addinivalue_line("markers", "long: the long form of a test; runs only if -m names it")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is long runs only when it is asked for: ``pytest tests/faults -m long``; all with "long or not long"."""
+    if "long" in config.getoption("-m"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -8,6 +8,7 @@ import os
 import queue
 import re
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -16,24 +17,28 @@ import sysconfig
 import threading
 import time
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NamedTuple
+
+from gym_service_launcher import handshake, tokens
 
 REPOSITORY = Path(__file__).absolute().parent.parent
 COMMAND = (sys.executable, "-m", "gym_service_launcher")
 # For what is there in a second on a machine with nothing else to do.
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
+# "At once": far from the 5 s of the handshake, though the machine may be busy.
+AT_ONCE_S = 1.0
 
 
 class Serving:
     """A process that listens, and what it has printed so far, both streams together."""
 
-    def __init__(self, argv: Sequence[str], cwd: Path = REPOSITORY) -> None:
-        self.process = subprocess.Popen(
-            argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+    def __init__(self, argv: Sequence[str], cwd: Path = REPOSITORY, **given: Any) -> None:
+        pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        self.process = subprocess.Popen(argv, cwd=cwd, text=True, **pipes, **given)
         self.lines: list[str] = []
         self._queue: queue.Queue[str] = queue.Queue()
         assert self.process.stdout
@@ -82,9 +87,10 @@ class Serving:
 
 
 @contextmanager
-def started(argv: Sequence[str], address: str = r"^(tcp://\S+)$|listening at (tcp://\S+)") -> Iterator[Serving]:
-    """The process, once it has printed its address."""
-    serving = Serving(argv)
+def started(argv: Sequence[str], environ: Mapping[str, str] | None = None, **given: Any) -> Iterator[Serving]:
+    """The process, once it has printed its address. ``environ`` and what else is ``given``: for its Popen."""
+    serving = Serving(argv, env={**os.environ, **(environ or {})}, **given)
+    address = r"^((?:tcp|unix)://\S+)$|listening at (tcp://\S+)"
     try:
         found = re.search(address, serving.until(address))
         assert found
@@ -92,7 +98,7 @@ def started(argv: Sequence[str], address: str = r"^(tcp://\S+)$|listening at (tc
         yield serving
     finally:
         if serving.process.poll() is None:
-            serving.process.terminate()
+            serving.process.send_signal(signal.SIGINT)  # SIGTERM would wait for the clients of a test that has failed
         serving.ended()
         for stream in (serving.process.stdout, serving.process.stderr):
             assert stream
@@ -100,10 +106,39 @@ def started(argv: Sequence[str], address: str = r"^(tcp://\S+)$|listening at (tc
 
 
 @contextmanager
-def running(python: str | Path = sys.executable, tcp: str = "127.0.0.1:0") -> Iterator[Serving]:
-    """``gym-service run``."""
-    with started([*COMMAND, "run", "--python", str(python), "--tcp", tcp]) as serving:
+def running(
+    python: str | Path = sys.executable,
+    *options: str | Path,
+    tcp: str = "127.0.0.1:0",
+    unix: str | Path | None = None,
+    **given: Any,
+) -> Iterator[Serving]:
+    """``gym-service run``; ``unix`` of "" means its usual place."""
+    where = ["--tcp", tcp] if unix is None else ["--unix", str(unix)] if unix else []
+    argv = [*COMMAND, "run", "--python", str(python), *where, *map(str, options)]
+    with started(argv, **given) as serving:
         yield serving
+
+
+class Certified(NamedTuple):
+    """A certificate that signs itself, its key, and its fingerprint as openssl prints it."""
+
+    cert: Path
+    key: Path
+    sha256: str
+
+    def options(self) -> tuple[str, ...]:
+        return ("--tls-cert", str(self.cert), "--tls-key", str(self.key))
+
+
+def certified(folder: Path, name: str = "gym-service", *more: str) -> Certified:
+    """Made as the docs say, with openssl."""
+    cert, key = folder / f"{name}.cert.pem", folder / f"{name}.key.pem"
+    make = shlex.split("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj")
+    run = partial(subprocess.run, check=True, capture_output=True, text=True)
+    run([*make, f"/CN={name}", "-keyout", str(key), "-out", str(cert), *more])
+    shown = run(["openssl", "x509", "-in", str(cert), "-noout", "-fingerprint", "-sha256"]).stdout
+    return Certified(cert, key, shown.strip())
 
 
 def venv_with(folder: Path, module: Path) -> Path:
@@ -133,8 +168,22 @@ def is_alive(pid: int) -> bool:
 
 def connected(address: str) -> socket.socket:
     """A bare connection, which says nothing by itself."""
+    if address.startswith("unix://"):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(PATIENCE_S)
+        sock.connect(address.removeprefix("unix://"))
+        return sock
     host, _, port = address.removeprefix("tcp://").rpartition(":")
     return socket.create_connection((host, int(port)), PATIENCE_S)
+
+
+def proven(address: str) -> socket.socket:
+    """A bare connection that was let in, as the user of this process."""
+    sock = connected(address)
+    token = handshake.NO_SECRET if address.startswith("unix://") else tokens.of_client(None)
+    handshake.perform(sock, handshake.Handshake("client", token))
+    sock.settimeout(PATIENCE_S)
+    return sock
 
 
 def rest_of(sock: socket.socket) -> tuple[bytes, float]:

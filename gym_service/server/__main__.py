@@ -4,8 +4,11 @@ Contract::
 
     PYTHON -u .../gym_service/server --fd N         the channel is the inherited socket N
     PYTHON -u .../gym_service/server --stdio MARK   the channel is fd 0 and fd 1; it begins after MARK (hex) on fd 1
-    ... --no-import                                 refuse imports, entry points and callables that a client names
-    ... --arena N                                   large arrays lie in memory that is handed over by the socket N
+    ... --no-import         refuse imports, entry points and callables that a client names
+    ... --no-pickle         refuse callables that a client sends; those that it names are imported
+    ... --allow ID          make these ids alone (any number), "module:Env" for one that a module must be imported for
+    ... --arena N           large arrays lie in memory that is handed over by the socket N
+    ... --tally N           count calls and steps in the inherited page of memory N (tally.py)
 
 It serves until the client closes the channel, then closes the env and exits with 0. What the simulator prints goes
 to stdout and stderr (under --stdio: to stderr alone). Exit codes of its own: 2 for a wrong command line, 3 for an
@@ -38,27 +41,28 @@ def serve(argv, preloaded=None):
     It can be called wherever ``gym_service`` can be imported: at the other end of a command that is from memory.
     ``preloaded``: what ``preload`` returned in the process that this one was forked from.
     """
-    options = list(argv)
-    allow_import = "--no-import" not in options
-    if not allow_import:
-        options.remove("--no-import")
-    given = dict(zip(options[::2], options[1::2]))
-    arena_fd = given.pop("--arena", None)
-    if len(options) % 2 or set(given) not in ({"--fd"}, {"--stdio"}):
-        sys.stderr.write("gym-service: usage: server --fd N | --stdio MARK [--arena N] [--no-import]\n")
+    options = _options(argv)
+    if not options:
+        sys.stderr.write(
+            "gym-service: usage: server --fd N | --stdio MARK [--arena N] [--tally N] [--no-import | --no-pickle] "
+            "[--allow ID]\n"
+        )
         return EXIT_USAGE
     # Before anything else is imported: a simulator may print from C the moment it loads.
     from gym_service.server import stdio
 
-    arena = stdio.open_arena(int(arena_fd)) if arena_fd else None
-    open_channel = stdio.open_stdio if "--stdio" in given else stdio.open_socket
-    channel = open_channel(given.popitem()[1], arena)
+    arena = stdio.open_arena(int(options["--arena"])) if "--arena" in options else None
+    is_piped = "--stdio" in options
+    channel = stdio.open_stdio(options["--stdio"], arena) if is_piped else stdio.open_socket(options["--fd"], arena)
     if channel is None:
         return EXIT_USAGE
 
-    from gym_service.server import loop
+    from gym_service.server import allowed, loop, tally
 
-    loop.serve(channel, allow_import, preloaded.part() if preloaded else ())
+    names = "--no-import" not in options
+    rules = allowed.Allowed(names, names and "--no-pickle" not in options, options["--allow"])
+    counts = tally.Tally(int(options["--tally"])) if "--tally" in options else None
+    loop.serve(channel, rules, counts, preloaded.part() if preloaded else ())
     return 0
 
 
@@ -67,6 +71,24 @@ def preload(recipe):
     from gym_service.server.preloading import Preloaded
 
     return Preloaded(recipe)
+
+
+def _options(argv):
+    """The options by name; empty where the command line is wrong. Not argparse: it loads slowly, and says too much."""
+    options = {"--allow": []}
+    words = iter(argv)
+    for word in words:
+        if word in ("--no-import", "--no-pickle"):
+            options[word] = True
+            continue
+        value = next(words, "")
+        if not value or word not in ("--fd", "--stdio", "--arena", "--allow", "--tally"):
+            return {}
+        if word == "--allow":
+            options[word].append(value)
+        else:
+            options[word] = value
+    return options if ("--fd" in options) != ("--stdio" in options) else {}
 
 
 def become_importable():

@@ -16,6 +16,8 @@ from gym_service.encoder import Encoder
 from gym_service.layout import compile_layout, rows
 from gym_service.reader import Reader
 from gym_service.server import batch, failure, making
+from gym_service.server.allowed import Allowed
+from gym_service.server.tally import Tally
 from gym_service.values import BadValue, CannotEncode
 from gym_service.wire import BOUND_BYTES
 
@@ -27,14 +29,15 @@ EXIT_FORKED = 4
 DUMP_SIGNAL = signal.SIGRTMAX - 2 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
 
 
-def serve(channel, allow_import, warned=()):
+def serve(channel, allowed=None, tally=None, warned=()):
     """Answer the calls that come over the channel until it ends. Then the env is closed.
 
+    ``allowed`` is what a client may have done that is not this server's own; ``tally`` counts for whoever looks on.
     ``warned``: what the user is to be warned of with the first answer, as ``warnings.showwarning`` takes it.
     """
     faulthandler.enable()  # a native crash leaves its stack on stderr, which the client keeps
     faulthandler.register(DUMP_SIGNAL)
-    server = Server(channel, allow_import)
+    server = Server(channel, allowed or Allowed(), tally or Tally())
     warnings.showwarning = server.note_warning
     for warning in warned:
         server.note_warning(*warning)
@@ -42,6 +45,7 @@ def serve(channel, allow_import, warned=()):
         # Else a child of the simulator holds the channel open, and the server's death is not seen at its other end.
         os.register_at_fork(after_in_child=channel.let_go)  # novermin
     try:
+        server.tally.up()
         while server.state != messages.CLOSED:
             server.answer(channel.receive())
     except ChannelClosed:
@@ -55,11 +59,12 @@ def serve(channel, allow_import, warned=()):
 class Server:
     """Holds the adapter, answers one frame at a time."""
 
-    def __init__(self, channel, allow_import):
+    def __init__(self, channel, allowed, tally):
         self.state = messages.NEW
         self._process_id = os.getpid()
         self._channel = channel
-        self._allow_import = allow_import
+        self._allowed = allowed
+        self.tally = tally
         self._adapter = None
         self._coder = None
         self._bound_bytes = BOUND_BYTES
@@ -79,13 +84,14 @@ class Server:
             messages.CALL_FUNCTION: self._call_function,
             messages.CLOSE: self._close,
             messages.VEC_RESET: lambda frame: self._batch(frame, self._adapter.reset(*self._take(frame, 3))),
-            messages.VEC_STEP: lambda frame: self._batch(frame, self._adapter.step(*self._take(frame, 1))),
+            messages.VEC_STEP: lambda frame: self._stepped_all(frame, self._adapter.step(*self._take(frame, 1))),
             messages.VEC_STEP_PACKED: self._vec_step_packed,
         }
 
     def answer(self, frame):
         """Carry out one call and send its one answer, an ERROR where it failed. The env stays usable after that."""
         self._call_id = frame.call_id
+        self.tally.begin()
         try:
             if frame.kind not in messages.LEGAL[self.state]:
                 raise messages.Illegal(frame.kind, self.state)
@@ -100,6 +106,7 @@ class Server:
             kind, encoder = messages.ERROR, failure.describe(error, getattr(self._adapter, "place", ""))
             if isinstance(error, BadValue):  # a client that breaks the rules gets its answer and no second call
                 self.state = messages.CLOSED
+        self.tally.end()
         if self._warnings or encoder.replaced:
             for category, text in self._take_warnings(encoder):
                 self._send(messages.WARNING, Encoder().add(category).add(text))
@@ -153,9 +160,7 @@ class Server:
             raise CannotEncode(path, "value", reason % (size, encoder.size_bytes, self._bound_bytes))
 
     def _make(self, frame):
-        recipe = self._reader(frame).take()
-        if not self._allow_import:
-            making.refuse_imports(recipe)
+        recipe = self._allowed.check(self._reader(frame).take())
         frames = recipe.get("frames", pictures.RAW) if self._channel.arena is None else pictures.RAW
         coder = pictures.coder_for(frames)
         adapter = batch.make(recipe) if "batch" in recipe else making.make(recipe)
@@ -167,6 +172,7 @@ class Server:
         for layout in (self._layout, self._action_layout):
             self._bound_bytes += layout.size_bytes if layout else 0
         self._channel.decoder.bound_bytes = self._bound_bytes
+        self.tally.made(str(recipe["entry_point"] or recipe["id"]))
         self.state = messages.MADE if adapter.count is None else messages.BATCHED
         if coder is not None:
             self._code_pictures(coder, frames)
@@ -189,6 +195,7 @@ class Server:
         return self._stepped(self._adapter.step(messages.unpack_action(self._action_layout, frame.head, frame.buffers)))
 
     def _stepped(self, result):
+        self.tally.step(1)
         encoder = messages.pack_step(self._layout, result) if self._layout else None
         if encoder is not None:
             return messages.STEPPED, encoder
@@ -196,7 +203,11 @@ class Server:
 
     def _vec_step_packed(self, frame):
         actions = messages.unpack_action(self._action_layout, frame.head, frame.buffers)
-        return self._batch(frame, self._adapter.step(rows(actions, self._adapter.count)))
+        return self._stepped_all(frame, self._adapter.step(rows(actions, self._adapter.count)))
+
+    def _stepped_all(self, frame, result):
+        self.tally.step(self._adapter.count)
+        return self._batch(frame, result)
 
     def _batch(self, frame, result):
         offers = frame.offers
@@ -222,8 +233,7 @@ class Server:
 
     def _call_function(self, frame):
         function, args, kwargs = self._take(frame, 3)
-        if not self._allow_import:
-            raise making.NotAllowed("a function named or sent by a client")
+        self._allowed.check_function(function, "a function")
         return self._result(making.named(function)(self._adapter.env, *args, **kwargs))
 
     def _close(self, frame):

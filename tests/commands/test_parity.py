@@ -17,7 +17,7 @@ def assert_parity(target: str, names: tuple[str, ...], **where: Any) -> None:
     for job in jobs:
         job["actions"] = job["actions"][:STEPS]
     for job, expected in zip(jobs, plays.in_process(python, jobs), strict=True):
-        ours = remote.played(job, python, "stdio", **where)
+        ours = remote.played(job, python, transport="stdio", **where)
         assert len(ours) > STEPS
         plays.assert_same(ours, expected)
 

@@ -1,7 +1,6 @@
-"""What is long runs only when it is asked for: ``pytest tests/faults -m long``; all of it with "long or not long".
+"""After each test no thread, no shared memory and no descriptor of the guardian is left.
 
-After each test no thread, no shared memory and no descriptor of the guardian is left, besides what tests/conftest.py
-looks for everywhere.
+That is besides what tests/conftest.py looks for everywhere.
 """
 
 import gc
@@ -14,18 +13,6 @@ from faults import watching
 
 # What a test of large arrays, or the first of a kind, may leave with malloc and with what is imported.
 MORE_MEMORY_BYTES = 64 * 2**20
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "long: the long form of a test of the fault suite; runs only if -m names it")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if "long" in config.getoption("-m"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("long")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 @pytest.fixture(autouse=True)

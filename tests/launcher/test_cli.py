@@ -14,7 +14,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
-from gym_service_launcher.cli import USUAL_MARK
+from gym_service_launcher.running import USUAL_MARK
 from serving import COMMAND, PATIENCE_S, running
 
 import gym_service
@@ -89,7 +89,7 @@ def test_help_waits_for_nothing_heavy() -> None:
     [
         ((), "which command"),
         (("run", "--stdio"), "one of the arguments --venv --python is required"),
-        (("run", "--venv", "x"), "one of the arguments --stdio --tcp is required"),
+        (("run", "--venv", "x", "--stdio", "--unix", "y"), "not allowed with"),
         (("run", "--venv", "x", "--python", "3.10", "--stdio"), "not allowed with"),
         (("run", "--venv", "x", "--tcp", "2333"), "'2333' is no HOST:PORT"),
         (("run", "--venv", "x", "--tcp", "localhost:65536"), "is no HOST:PORT"),
@@ -97,7 +97,14 @@ def test_help_waits_for_nothing_heavy() -> None:
         (("run", "--venv", "x", "--stdio", "--mark", "00" * 7), "is no mark"),
         (("run", "--venv", "x", "--tcp", "localhost:0", "--mark", "00" * 8), "--mark is what --stdio begins with"),
         (("run", "--venv", "/no/where", "--tcp", "localhost:0"), "/no/where does not exist"),
-        (("run", "--python", sys.executable, "--tcp", "0.0.0.0:0"), "TLS comes in a later version"),
+        (("run", "--python", sys.executable, "--tcp", "0.0.0.0:0"), "what travels would not be encrypted"),
+        (("run", "--venv", "x", "--token-file", "t"), "--token-file is asked for over --tcp alone"),
+        (("run", "--venv", "x", "--tcp", "localhost:0", "--tls-key", "k"), "is the key of a --tls-cert"),
+        (("run", "--venv", "x", "--insecure"), "--insecure is about --tcp alone"),
+        (("run", "--venv", "x", "--stdio", "--max-clients", "2"), "--max-clients is about clients that come"),
+        (("run", "--venv", "x", "--max-clients", "0"), "'0' is no number of clients"),
+        (("run", "--venv", "x", "--idle-timeout", "-1"), "'-1' is no number of seconds"),
+        (("run", "--venv", "x", "--tcp", "localhost:0", "--token-fd", "99"), "'99' is no open descriptor"),
         (("list", "--envs", "/no/where"), "/no/where: cannot be read: No such file or directory"),
     ],
 )
@@ -191,7 +198,7 @@ def test_run_in_a_terminal_until_ctrl_c(tmp_path: Path) -> None:
     with subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as ran:
         os.close(theirs)
         written = b""
-        while b"Ctrl-C ends it." not in written:
+        while b"Ctrl-C ends it" not in written:
             written += os.read(main, 4096)
         ran.send_signal(2)
         assert ran.wait(PATIENCE_S) == 130

@@ -1,14 +1,12 @@
 """The handshake without a socket: its two halves against each other, and against whoever is neither."""
 
-from pathlib import Path
-
 import pytest
 from gym_service_launcher.errors import AuthError
 from gym_service_launcher.handshake import HELLO_BYTES, MAGIC, WHOLE_BYTES, Handshake, Role
 from gym_service_launcher.tokens import Token
 
-TOKEN = Token(b"sixteen bytes or more", Path("token"))
-OTHER = Token(b"sixteen bytes or less", Path("other"))
+TOKEN = Token(b"sixteen bytes or more", "one")
+OTHER = Token(b"sixteen bytes or less", "another")
 ROLES: tuple[Role, Role] = ("client", "server")
 
 

@@ -15,17 +15,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gym_service_launcher import handshake, interpreter, tcp, tokens
+from gym_service_launcher import handshake, tcp, tokens
 from gym_service_launcher.handshake import HELLO_BYTES, LIMIT_S, MAGIC, Handshake
-from gym_service_launcher.listen import LEAVE_S, MAX_STRANGERS, Listener
-from serving import Serving, connected, free_port, is_alive, read_fifo, rest_of, running, venv_with
+from gym_service_launcher.listen import MAX_STRANGERS
+from gym_service_launcher.sessions import LEAVE_S
+from serving import AT_ONCE_S, Serving, connected, free_port, is_alive, read_fifo, rest_of, running, venv_with
 
 import gym_service
 from gym_service.errors import AuthError, ConfigError, ConnectionLost, EnvError, ServerStartError
 
 ENVS = Path(__file__).absolute().parent.parent / "envs"
-# "At once": far from the 5 s of the handshake, though the machine may be busy.
-AT_ONCE_S = 1.0
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +116,7 @@ def test_a_server_that_dies_is_connection_lost_to_its_client_alone(serving: Serv
     other.close()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, -15), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, -1), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_nothing_is_left_of_one_that_is_stopped(serving: Serving, number: int, code: int) -> None:
     env = cart_pole(serving)
     pid = pid_of(env)
@@ -130,6 +129,32 @@ def test_nothing_is_left_of_one_that_is_stopped(serving: Serving, number: int, c
     assert number == signal.SIGKILL or not is_alive(pid)  # the guardian is another process: give it its moment
     with pytest.raises(ServerStartError, match="Connection refused"):
         cart_pole(serving, timeouts={"start": 0.1})
+
+
+def test_sigterm_waits_for_the_clients_that_are_there(serving: Serving) -> None:
+    env = cart_pole(serving)
+    env.reset()
+    with connected(serving.address) as stranger:
+        assert len(stranger.recv(HELLO_BYTES, socket.MSG_WAITALL)) == HELLO_BYTES
+        serving.process.send_signal(signal.SIGTERM)
+        serving.until("no more clients: waiting until the last of 1 has left")
+        assert rest_of(stranger)[0] == handshake.CROWDED  # it may look for the next server
+    with pytest.raises(ServerStartError, match="Connection refused"):
+        cart_pole(serving, timeouts={"start": 0.1})
+    env.step(0)
+    env.close()
+    assert serving.ended() == -signal.SIGTERM
+    assert serving.lines[-1].endswith("exit code 0")
+
+
+def test_a_second_sigterm_waits_for_nobody(serving: Serving) -> None:
+    env = cart_pole(serving)
+    env.reset()
+    serving.process.send_signal(signal.SIGTERM)
+    serving.until("no more clients")
+    assert serving.end() == -signal.SIGTERM
+    with pytest.raises(ConnectionLost):
+        env.step(0)
 
 
 def test_a_client_does_not_say_what_is_imported(serving: Serving) -> None:
@@ -156,26 +181,6 @@ def test_a_client_has_no_function_called(serving: Serving) -> None:
             env.call(function)
     env.reset()
     env.close()
-
-
-def test_a_unix_socket_can_be_listened_at_too(tmp_path: Path) -> None:
-    sock = socket.socket(socket.AF_UNIX)
-    sock.bind(str(tmp_path / "socket"))
-    sock.listen()
-    said: list[str] = []
-    executable = Path(sys.executable)
-    token = tokens.read_or_make(tokens.usual_file())
-    listener = Listener([sock], executable, interpreter.environment(executable, {}, ()), token, said.append)
-    thread = threading.Thread(target=listener.serve)
-    thread.start()
-    assert listener.address == f"unix://{tmp_path}/socket"
-    env = gym_service.make("CartPole-v1", address=listener.address)
-    env.reset()
-    env.close()
-    listener.stop()
-    thread.join()
-    listener.close()
-    assert [line.partition(":")[0] for line in said][:1] == ["a client on this machine connected"]
 
 
 # -- strangers -------------------------------------------------------------------------------------------------------
@@ -219,14 +224,15 @@ def test_another_token_is_an_error_on_both_sides(serving: Serving, tmp_path: Pat
     with pytest.raises(AuthError) as error:
         cart_pole(serving, token_file=other)
     assert str(error.value).startswith(f"{serving.address}: the server hung up during the proof")
-    assert f"token: {other}" in str(error.value)
+    assert f"token: the token file {other}" in str(error.value)
     assert "refused: the client holds another token" in serving.until("refused|connected")
 
 
 def test_without_a_token_here_nothing_is_proven(serving: Serving, tmp_path: Path) -> None:
     with pytest.raises(AuthError, match=r"token file .*/none is not there"):
         cart_pole(serving, token_file=tmp_path / "none")
-    assert "hung up before it said who it is" in serving.until("refused|connected")
+    cart_pole(serving).close()
+    assert not [line for line in serving.lines if "refused" in line]
 
 
 def test_the_tokens_are_shown_nowhere(serving: Serving, config_home: Path, tmp_path: Path) -> None:
@@ -245,16 +251,18 @@ def test_the_tokens_are_shown_nowhere(serving: Serving, config_home: Path, tmp_p
 
 
 def test_who_says_nothing_holds_nobody_up_and_is_closed(serving: Serving) -> None:
-    begun = time.monotonic()
     with connected(serving.address) as silent:
+        ends: list[tuple[bytes, float]] = []
+        listening = threading.Thread(target=lambda: ends.append(rest_of(silent)))
+        listening.start()
         env = cart_pole(serving)
         env.reset()
         env.close()
-        assert time.monotonic() - begun < LIMIT_S
-        received, _ = rest_of(silent)
-        assert LIMIT_S - 0.5 < time.monotonic() - begun < LIMIT_S + AT_ONCE_S
-        assert len(received) == HELLO_BYTES
-    serving.until("not done within 5 s")
+        listening.join()
+        [(received, took_s)] = ends
+        assert took_s > LIMIT_S - 0.5
+        assert received[HELLO_BYTES:] == handshake.CROWDED  # a client may come again: its machine was busy, perhaps
+    serving.until("sent away: the handshake was not done within 5 s")
 
 
 def test_a_crowd_of_strangers_does_not_keep_a_client_out(serving: Serving) -> None:
@@ -263,7 +271,7 @@ def test_a_crowd_of_strangers_does_not_keep_a_client_out(serving: Serving) -> No
         assert len(sock.recv(HELLO_BYTES, socket.MSG_WAITALL)) == HELLO_BYTES
     begun = time.monotonic()
     env = cart_pole(serving)
-    assert crowd[0].recv(1) == b""  # the oldest made room
+    assert rest_of(crowd[0])[0] == handshake.CROWDED  # the oldest made room, and is told that it may come again
     assert time.monotonic() - begun < LIMIT_S
     crowd[1].setblocking(False)
     with pytest.raises(BlockingIOError):
@@ -285,7 +293,7 @@ def test_a_server_that_begins_to_listen_later_is_waited_for(
         target=lambda: made.append(gym_service.make("CartPole-v1", address=f"tcp://127.0.0.1:{port}"))
     )
     dialling.start()
-    while "nobody listens" not in capfd.readouterr().err:
+    while "no server at" not in capfd.readouterr().err:
         assert dialling.is_alive()
     with running(tcp=f"127.0.0.1:{port}"):
         dialling.join()
@@ -379,7 +387,7 @@ def test_localhost_is_each_of_its_addresses_at_one_port() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_what_others_can_reach_is_refused(host: str) -> None:
-    with pytest.raises(ConfigError, match=r"can be reached from other machines.*TLS comes in a later version"):
+    with pytest.raises(ConfigError, match=r"can be reached from other machines.*\n  try: .*--tls-cert"):
         tcp.bind(host, 0)
 
 

@@ -123,7 +123,7 @@ def test_hex_and_each_form_of_base64_are_the_same_token(tmp_path: Path) -> None:
 def test_the_secret_is_not_shown(tmp_path: Path) -> None:
     file = written(tmp_path / "token", SECRET.hex().encode())
     token = tokens.read(file)
-    assert repr(token) == f"<Token of {file}>"
+    assert repr(token) == f"<Token: the token file {file}>"
     with pytest.raises(TypeError):
         pickle.dumps(token)
     short = written(tmp_path / "short", SECRET[:15].hex().encode())

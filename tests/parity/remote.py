@@ -19,8 +19,13 @@ from gym_service.testing import checks
 ENVS = Path(__file__).absolute().parent.parent / "envs"
 
 
-def played(job: dict[str, Any], python: Path, transport: str = "unix", **where: Any) -> list[tuple[Any, ...]]:
-    """The moments of one job, played in the target behind a bridge; ``where`` has more keys of an entry, or others."""
+def played(job: dict[str, Any], python: Path | None, **where: Any) -> list[tuple[Any, ...]]:
+    """The moments of one job, played in the target behind a bridge, or by the server at an ``address``.
+
+    ``where`` has more keys of an entry, or others.
+    """
+    if python:
+        where = {"python": str(python), "pythonpath": [str(ENVS)], **where}
     kwargs = dict(job["kwargs"])
     if job["render_mode"]:
         kwargs["render_mode"] = job["render_mode"]
@@ -31,7 +36,7 @@ def played(job: dict[str, Any], python: Path, transport: str = "unix", **where: 
             imports=job["imports"],
             kwargs=kwargs,
             api=job["library"],
-            **{"python": str(python), "pythonpath": [str(ENVS)], "transport": transport, **where},
+            **where,
         )
         try:
             return [moment[:4] for moment in checks.remote_play(env, job)]

@@ -2,10 +2,12 @@
 
 import itertools
 from functools import cache
+from pathlib import Path
 
 import pytest
 from parity import plays, remote
 from parity.plays import Moments, assert_same
+from serving import certified, running
 from targets import REPOSITORY, TARGETS, Target
 
 from gym_service.testing import canon, difference
@@ -13,6 +15,7 @@ from gym_service.testing import canon, difference
 PARITY = [name for name, target in TARGETS.items() if target.kind == "parity"]
 CASES = [(target, play) for target in PARITY for play in plays.jobs_for(target)]
 SHORT_STEPS = 80
+ENDS = ("py36-gym021", "py313-gymnasium14")
 
 # The oldest client that is supported, with a numpy of before 2.0; its versions are those of constraints-oldest.txt.
 OLDEST_CLIENT = Target(
@@ -40,12 +43,43 @@ def test_over_stdio_it_is_the_same(target: str) -> None:
     python = TARGETS[target].python()
     job = plays.jobs_for(target)["camera"]
     job["actions"] = job["actions"][:SHORT_STEPS]
-    ours = remote.played(job, python, "stdio")
+    ours = remote.played(job, python, transport="stdio")
     assert len(ours) > SHORT_STEPS
     assert_same(ours, inside(target)["camera"][: len(ours)])
 
 
-@pytest.mark.parametrize("target", ["py36-gym021", "py313-gymnasium14"])
+# The oldest and the newest target; the others in the long form, with all that is played.
+OVER = [
+    pytest.param(target, way, marks=[] if target in ENDS else pytest.mark.long)
+    for target in PARITY
+    for way in ("unix path", "tcp", "tcp+tls")
+]
+
+
+@pytest.mark.parametrize(("target", "way"), OVER)
+def test_by_a_server_that_stays_it_is_the_same(
+    target: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))  # a user without a token
+    python = TARGETS[target].python()
+    options: list[str | Path] = ["--allow-import", "--pythonpath", remote.ENVS]
+    where: dict[str, str] = {}
+    if way == "tcp+tls":
+        own = certified(tmp_path)
+        options += own.options()
+        where["tls_sha256"] = own.sha256
+    with running(python, *options, unix="" if way == "unix path" else None) as serving:
+        for play, job in plays.jobs_for(target).items():
+            if target in ENDS:
+                if play not in ("camera", "cartpole"):
+                    continue
+                job["actions"] = job["actions"][:SHORT_STEPS]
+            ours = remote.played(job, None, address=serving.address, **where)
+            assert len(ours) > SHORT_STEPS // 2
+            assert_same(ours, inside(target)[play][: len(ours)])
+
+
+@pytest.mark.parametrize("target", ENDS)
 def test_a_client_with_numpy_1_exchanges_everything(target: str) -> None:
     python = TARGETS[target].python()
     names = ("cartpole", "camera")

@@ -95,7 +95,7 @@ def test_a_simulator_gives_what_it_gives_inside_its_interpreter(name: str) -> No
         render_mode="rgb_array",
         render_every=max(10, simulator.steps // 10),
     )
-    ours = remote.played(job, python, simulator.transport, prefork=simulator.prefork)
+    ours = remote.played(job, python, transport=simulator.transport, prefork=simulator.prefork)
     assert sum(moment[1] == "$.frame" and moment[2].startswith("numpy array |u1 (") for moment in ours) >= 2
     plays.assert_same(ours, plays.in_process(python, [job])[0])
 

@@ -1,0 +1,70 @@
+"""What a client may have a server do that is not its own: the operator's word.
+
+Knows recipes. Never knows how an env is made, nor how a client has proven who it is. Python 3.6 and up.
+
+A server that a client has started itself does what that client says. One that a client was let in to makes the ids that
+its operator has named, or any that is registered in its interpreter, and imports nothing by a name that a client sent
+unless its operator allows that. It never unpickles what a client sent.
+"""
+
+import re
+
+# By this name simulators ship what registers their ids (gym_pusht, gym_xarm), and whoever installs one wants it made:
+# the names of a family, at the top level, where installed packages alone lie. Anything else may run what it likes.
+SIMULATOR = re.compile("gym_[A-Za-z0-9_]+")
+
+
+class NotAllowed(Exception):
+    """The operator of this server has not allowed what a client asked for."""
+
+    def __init__(self, what, ids=()):
+        makes = ", ".join(ids) or (
+            "what is registered in its interpreter, or by a package called gym_... that is installed there"
+        )
+        super().__init__("%s: this server is not the client's own. It makes %s" % (what, makes))
+
+
+class Allowed:
+    """``names``: whether clients may name what is imported; ``pickles``: also send it; ``ids``: if any, these alone."""
+
+    def __init__(self, names=True, pickles=True, ids=()):
+        self._names = names
+        self._pickles = pickles
+        # An operator's "module:Env" is known to clients as either.
+        self._ids = {part: env_id for env_id in ids for part in (env_id, env_id.rpartition(":")[2])}
+
+    def check(self, recipe):
+        """The recipe to follow. Raises NotAllowed where it asks for more than it may."""
+        for wrapper in recipe["wrappers"]:
+            self.check_function(wrapper, "wrappers")
+        if self._ids:
+            return self._checked_id(recipe)
+        if not self._names:
+            if recipe["entry_point"]:
+                raise NotAllowed("entry_point")
+            for name in recipe["imports"]:
+                if not SIMULATOR.fullmatch(name):
+                    raise NotAllowed("imports = [%r]" % name)
+            if ":" in recipe["id"]:
+                raise NotAllowed("id = %r" % recipe["id"])
+        return recipe
+
+    def check_function(self, reference, what):
+        """Raise NotAllowed where a client must not have this one called: a name, or (Python, cloudpickle)."""
+        if not self._names:
+            raise NotAllowed(what)
+        if not self._pickles and not isinstance(reference, str):
+            raise NotAllowed("%s that a client has pickled" % what)
+
+    def _checked_id(self, recipe):
+        """Of an id that was named by the operator everything is known here: what a client would import is not."""
+        ids = sorted(set(self._ids.values()))
+        if recipe["entry_point"]:
+            raise NotAllowed("entry_point", ids)
+        if recipe["id"] not in self._ids:
+            raise NotAllowed("id = %r" % recipe["id"], ids)
+        if not self._names:
+            for name in recipe["imports"]:
+                if not SIMULATOR.fullmatch(name):
+                    raise NotAllowed("imports = [%r]" % name, ids)
+        return dict(recipe, id=self._ids[recipe["id"]])

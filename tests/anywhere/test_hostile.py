@@ -1,0 +1,150 @@
+"""Whoever comes to gym-service run and means no good, or has come to grief; and that the others notice nothing."""
+
+import contextlib
+import resource
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from faults import watching
+from gym_service_launcher import tokens
+from gym_service_launcher.handshake import CROWDED, HELLO_BYTES, LIMIT_S, MAGIC, PROOF_BYTES, Handshake
+from gym_service_launcher.listen import MAX_STRANGERS
+from serving import AT_ONCE_S, Serving, connected, proven, rest_of, running
+
+import gym_service
+from gym_service import messages, wire
+
+GIB = 2**30
+# What a server may take more of, for all that strangers send (bytes): some buffers, and no 4 GiB.
+LITTLE_BYTES = 8 * 2**20
+
+
+@pytest.fixture
+def serving() -> Iterator[Serving]:
+    with running() as server:
+        yield server
+
+
+def hello_of(sock: socket.socket) -> bytes:
+    received = sock.recv(HELLO_BYTES, socket.MSG_WAITALL)
+    assert len(received) == HELLO_BYTES
+    return received
+
+
+def test_recorded_reflected_and_empty_proofs_are_refused_at_once(serving: Serving) -> None:
+    token = tokens.of_client(None)
+    before = watching.memory_bytes(serving.process.pid)
+    # A whole proof of a client that was let in, as somebody on the way may have recorded it.
+    recorder = Handshake("client", token)
+    with connected(serving.address) as sock:
+        recorded = recorder.hello
+        sock.sendall(recorded)
+        proof = recorder.receive(hello_of(sock))
+        sock.sendall(proof)
+        assert len(sock.recv(PROOF_BYTES, socket.MSG_WAITALL)) == PROOF_BYTES
+        recorded += proof
+    serving.until("gone after")
+
+    other_token, no_server, hung_up = "the client holds another token", "what answers is no client", "hung up during"
+    cases = (
+        ("replayed", lambda hello: recorded, other_token),
+        ("its own hello", lambda hello: hello, no_server),
+        ("its own nonce, and no proof", lambda hello: MAGIC["client"] + hello[len(MAGIC["server"]) :], hung_up),
+        ("its own nonce, and nothing", lambda hello: MAGIC["client"] + hello[8:] + bytes(PROOF_BYTES), other_token),
+        ("a server's word", lambda hello: MAGIC["client"] + bytes(32) + CROWDED, other_token),
+        ("nothing", lambda hello: b"", "hung up before"),
+    )
+    for what, answer, reason in cases:
+        with connected(serving.address) as sock:
+            sock.sendall(answer(hello_of(sock)))
+            sock.shutdown(socket.SHUT_WR)
+            received, took_s = rest_of(sock)
+        assert (what, received) == (what, b"")
+        assert took_s < AT_ONCE_S
+        assert reason in serving.until("refused|connected"), what
+    assert watching.memory_bytes(serving.process.pid) - before < LITTLE_BYTES
+
+
+def test_a_size_of_4_gib_is_refused_before_and_after_the_proof(serving: Serving) -> None:
+    with connected(serving.address) as sock:
+        sock.sendall((4 * GIB - 1).to_bytes(4, "big") + bytes(100))
+        assert rest_of(sock)[1] < AT_ONCE_S
+    serving.until("refused: what answers is no client")
+    with proven(serving.address) as sock:
+        pid = int(serving.until("connected: server").rpartition(" ")[2])
+        sock.sendall(wire.HEADER.pack(wire.MAGIC, wire.VERSION, messages.MAKE, 1, 4 * GIB - 1, 0) + bytes(1000))
+        assert rest_of(sock)[0] == b""
+    assert "exit code 1" in serving.until(f"server {pid}, ")
+    # By its size, and not by a lack of memory.
+    serving.until(r"BadFrame: .*\d{10} bytes")
+    gym_service.make("CartPole-v1", address=serving.address).close()
+
+
+def test_a_crowd_that_says_nothing_or_drips_is_gone_at_the_limit_and_disturbs_nobody(serving: Serving) -> None:
+    env = gym_service.make("CartPole-v1", address=serving.address)
+    env.reset(seed=1)
+    before = watching.memory_bytes(serving.process.pid)
+    begun = time.monotonic()
+    crowd = [connected(serving.address) for _ in range(200)]
+    hello = Handshake("client", tokens.of_client(None)).hello
+    steps = 0
+    dripping = crowd[-MAX_STRANGERS // 2 :]
+    for byte in hello[: int(LIMIT_S) + 3]:
+        for sock in dripping:
+            with contextlib.suppress(ConnectionError):
+                sock.send(bytes([byte]))
+        until = min(begun + LIMIT_S + 3, time.monotonic() + 1.0)
+        while time.monotonic() < until:
+            if env.step(steps % 2)[2]:
+                env.reset()
+            steps += 1
+    ends = [rest_of(sock)[0] for sock in crowd]
+    assert time.monotonic() - begun >= LIMIT_S
+    # All but the last few were told to come again when others came; they had their five seconds.
+    assert all(end in (MAGIC["server"], b"") or end.startswith(MAGIC["server"]) for end in ends)
+    assert sum(end.endswith(CROWDED) for end in ends) >= 200 - 2 * MAX_STRANGERS
+    assert steps > 100
+    for sock in crowd:
+        sock.close()
+    env.close()
+    assert sum("was not done within 5 s" in line for line in serving.lines) <= MAX_STRANGERS
+    serving.until("was not done within 5 s")
+    assert watching.memory_bytes(serving.process.pid) - before < LITTLE_BYTES
+
+
+def test_without_descriptors_it_costs_nothing_and_ends_by_itself() -> None:
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
+
+    with running(preexec_fn=few) as serving:
+        # Each client holds some; what is left does not do for all that come.
+        held = [proven(serving.address)]
+        with contextlib.suppress(Exception):
+            while len(held) < 8:
+                held.append(proven(serving.address))
+        waiting = [connected(serving.address) for _ in range(4)]
+        serving.until("cannot accept a connection|cannot be started")
+        used_s, begun = watching.cpu_s(serving.process.pid), time.monotonic()
+        while time.monotonic() - begun < 2.0:
+            assert serving.process.poll() is None
+        spent = watching.cpu_s(serving.process.pid) - used_s
+        assert spent / (time.monotonic() - begun) < 0.05
+        for sock in [*held, *waiting]:
+            sock.close()
+        gym_service.make("CartPole-v1", address=serving.address).close()
+
+
+def test_a_client_that_is_reset_or_half_closed_leaves_no_server(serving: Serving) -> None:
+    for how in ("reset", "half-closed"):
+        sock = proven(serving.address)
+        pid = int(serving.until("connected: server").rpartition(" ")[2])
+        if how == "reset":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            sock.close()
+        else:
+            sock.shutdown(socket.SHUT_WR)
+        serving.until(f"server {pid}, ")
+        assert not watching.state(pid)
+        sock.close()
