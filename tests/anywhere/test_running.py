@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gym_service_launcher import records, tokens
+from gym_service_launcher import records, tokens, variables
 from serving import COMMAND, PATIENCE_S, Serving, running
 
 import gym_service
@@ -101,14 +101,14 @@ def test_the_token_may_come_from_a_file_the_environment_or_a_descriptor(
     reading = os.open(file, os.O_RDONLY)
     ways: list[tuple[tuple[str, ...], dict[str, Any]]] = [
         (("--token-file", str(file)), {}),
-        ((), {"environ": {tokens.VARIABLE: TOKEN}}),
+        ((), {"environ": {variables.TOKEN: TOKEN}}),
         (("--token-fd", str(reading)), {"pass_fds": [reading]}),
     ]
     for options, given in ways:
         with running(sys.executable, *options, **given) as serving:
             made(serving, token_file=file).close()
             with monkeypatch.context() as patch:
-                patch.setenv(tokens.VARIABLE, TOKEN)
+                patch.setenv(variables.TOKEN, TOKEN)
                 env = made(serving)
             # What a simulator runs with has no secret in it, and nor has any command line.
             pid = env.target["pid"]
@@ -117,7 +117,7 @@ def test_the_token_may_come_from_a_file_the_environment_or_a_descriptor(
                 assert TOKEN not in Path("/proc", shown).read_text()
             env.close()
             with monkeypatch.context() as patch:
-                patch.setenv(tokens.VARIABLE, TOKEN[2:])
+                patch.setenv(variables.TOKEN, TOKEN[2:])
                 with pytest.raises(AuthError, match=r"token: \$GYM_SERVICE_TOKEN"):
                     made(serving)
             serving.end()
@@ -136,7 +136,7 @@ def test_without_a_token_worth_its_name_nothing_listens(tmp_path: Path, secret: 
         for options, environ in (
             (["--token-file", str(file)], {}),
             (["--token-fd", str(fd)], {}),
-            ([], {tokens.VARIABLE: secret}),
+            ([], {variables.TOKEN: secret}),
         ):
             argv = [*COMMAND, "run", "--python", sys.executable, "--tcp", "127.0.0.1:0", *options]
             ran = subprocess.run(
@@ -149,7 +149,7 @@ def test_without_a_token_worth_its_name_nothing_listens(tmp_path: Path, secret: 
 
 def test_a_client_with_an_empty_variable_looks_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens.read_or_make(tokens.usual_file())
-    monkeypatch.setenv(tokens.VARIABLE, "")
+    monkeypatch.setenv(variables.TOKEN, "")
     with pytest.raises(AuthError, match=r"\$GYM_SERVICE_TOKEN holds 0 bytes"):
         tokens.of_client(None)
 
