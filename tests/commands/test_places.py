@@ -18,7 +18,6 @@ from commands.hosts import REPOSITORY, Engine, SshHost
 from faults import watching
 from same import same
 from targets import TARGETS
-from vector.playing import actions_for, played
 
 import gym_service
 from gym_service import RemoteEnv
@@ -143,6 +142,8 @@ def test_an_entry_in_a_file(engine: Engine, far_envs: Path, tmp_path: Path, monk
 
 
 def test_vector_envs(ssh: list[str]) -> None:
+    from vector.playing import actions_for, played  # needs Gymnasium 1.4
+
     given = {"python": python_of(NEWEST), "workers": 3, "autoreset_mode": "SameStep", "max_episode_steps": 9}
     results = []
     for command in ([], ssh):
