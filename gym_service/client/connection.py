@@ -1,19 +1,16 @@
 """One call, one reply, one deadline: the client's end of the wire, and the one gate for its errors.
 
-Knows messages, ids, deadlines, and what each failure of the wire means to a user. Never knows how a server was
-started: a Peer tells it why one has gone. Python 3.10 and up.
+Knows messages, ids, deadlines, and when a failure is the end. Never knows how a server was started, nor in what words
+its end is told (``meanings.py``). Python 3.10 and up.
 """
 
-import builtins
 import math
 import os
-import sys
 import threading
 import time
-import warnings
 import weakref
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError
 from gymnasium.spaces import GraphInstance
@@ -21,53 +18,18 @@ from gymnasium.spaces import GraphInstance
 from gym_service import messages
 from gym_service.arena import Arena
 from gym_service.channel import Channel, ChannelClosed, ChannelTimeout
+from gym_service.client import meanings
+from gym_service.client.meanings import Peer
 from gym_service.encoder import Packed
-from gym_service.errors import (
-    CallTimeout,
-    CannotCross,
-    ClosedError,
-    EnvError,
-    ForkedError,
-    GymServiceError,
-    ProtocolError,
-    VersionMismatch,
-    env_error_class,
-)
+from gym_service.errors import CannotCross, ClosedError, EnvError, ForkedError, GymServiceError
 from gym_service.pictures import Restorer
 from gym_service.reader import Reader
 from gym_service.values import BadValue
-from gym_service.wire import BOUND_BYTES, BadFrame, Frame, WrongVersion
+from gym_service.wire import BOUND_BYTES, BadFrame, Frame
 
 T = TypeVar("T")
 
-# Told of every fork: asking for the pid with each call costs more than looking at a flag.
-_connections: "weakref.WeakSet[Connection]" = weakref.WeakSet()
-
-SHOWN_LINES = 40
 _RESULTS = (messages.RESULT, messages.STEPPED, messages.PLACED)
-
-
-class Peer(Protocol):
-    """Whoever knows the server as a process, or as a host."""
-
-    def died(self, during: str) -> GymServiceError:
-        """The error for a channel that ended during a call. May block for a second, to learn the reason."""
-
-    def close(self, ask_s: float) -> None:
-        """See the server to its end, once the channel is closed. Blocks for at most a few seconds more than asked."""
-
-    def tail(self) -> str:
-        """The end of what the server printed, as far as it is known here."""
-
-    def silence(self) -> tuple[str, str]:
-        """Why the server says nothing: a word (``stopped``, ``blocked``, ``busy``, ``silent``) and its Python stack.
-
-        May block for half a second, and wakes calls that sleep: only for a server that is to be stopped.
-        """
-
-    @property
-    def calls(self) -> memoryview:
-        """Where to count the calls, at index 0."""
 
 
 class Connection:
@@ -136,7 +98,7 @@ class Connection:
         self._take_turn(messages.CALL_NAMES[kind], timeout_s)
         try:
             if arguments.size_bytes > self.bound_bytes:
-                raise _too_large(arguments, self.bound_bytes)
+                raise meanings.too_large(arguments, self.bound_bytes)
             self._call_id = call_id = (self._call_id + 1) & 0xFFFFFFFF
             self._calls[0] = call_id
             self._channel.send_frame(kind, call_id, arguments.head, arguments.buffers, self._deadline, arguments.offers)
@@ -204,7 +166,7 @@ class Connection:
 
     def warn(self, text: str) -> None:
         """Warn of something at the code that made the call; of nothing where the text is empty."""
-        _warn([("UserWarning", text)] if text else [])
+        meanings.warn([("UserWarning", text)] if text else [])
 
     def close(self, ask_s: float, reason: str = "it was closed with close()") -> None:
         """Ask the server to end, then see to it that it does. Any number of times, from any thread; waits for no call.
@@ -224,7 +186,7 @@ class Connection:
         self._closed_by = self._closed_by or reason
         self._channel.close()
         self._part(max(0.0, deadline - time.monotonic()))
-        _warn(self._warned)
+        meanings.warn(self._warned)
 
     def _take_turn(self, during: str, timeout_s: float) -> None:
         if self._is_forked:
@@ -248,7 +210,7 @@ class Connection:
         self._pending = False
         self._turn.release()
         if self._warned:
-            _warn(self._warned)
+            meanings.warn(self._warned)
 
     def _answer(self, read: Callable[[Frame], T], frame: Frame) -> T:
         """The result, which is in this frame or in one that comes after."""
@@ -258,14 +220,14 @@ class Connection:
                 raise BadFrame(f"an answer to call {frame.call_id} came where call {self._call_id} was asked")
             if frame.kind in _RESULTS:
                 result = read(frame)
-                return parts + _expect(list, result) if parts else result  # type: ignore[return-value]
+                return parts + meanings.expect(list, result) if parts else result  # type: ignore[return-value]
             if frame.kind == messages.WARNING:
                 category, text = fields(frame, 2)
-                self._warned.append((_expect(str, category), _expect(str, text)))
+                self._warned.append((meanings.expect(str, category), meanings.expect(str, text)))
             elif frame.kind == messages.PART:
-                parts += _expect(list, one(frame))
+                parts += meanings.expect(list, one(frame))
             elif frame.kind == messages.ERROR:
-                raise _remote_error(*fields(frame, 5))
+                raise meanings.remote_error(*fields(frame, 5))
             else:
                 raise BadFrame(f"an answer of unknown kind {frame.kind}")
             frame = self._channel.receive(self._deadline)
@@ -295,11 +257,11 @@ class Connection:
             return error
         meaning = error
         if isinstance(error, ChannelTimeout):
-            meaning = self._timed_out()
+            meaning = meanings.timed_out(self._during, self._timeout_s, self._peer)
         elif isinstance(error, ChannelClosed):
             meaning = self._gone()
         elif isinstance(error, (BadFrame, BadValue)):
-            meaning = _broken_rule(self._during, error)
+            meaning = meanings.broken_rule(self._during, error)
         # Anything else too: after a Ctrl-C in the middle of a frame the next call would read the rest of this one's.
         self._fail(meaning)
         return meaning
@@ -323,55 +285,6 @@ class Connection:
         self._channel.close()  # else a server that only closed its end would wait for us while we wait for its death
         return self._peer.died(self._during)
 
-    def _timed_out(self) -> CallTimeout:
-        during, timeout_s = self._during, self._timeout_s
-        tail = self._peer.tail()
-        silence, stack = self._peer.silence()
-        text = f"{during} took longer than its timeout of {timeout_s:g} s; {_SILENCES[silence]}, and has been stopped"
-        text += _block("where its Python code was", stack) + _block("the end of its output", tail)
-        text += f"\n  try: a longer timeout, timeouts = {{ {during} = … }}, or inf for none"
-        facts = {"during": during, "timeout_s": timeout_s, "silence": silence, "stack": stack, "tail": tail}
-        return CallTimeout(text, **facts)
-
-
-def _note_fork() -> None:
-    for connection in _connections:
-        connection._is_forked = True
-
-
-os.register_at_fork(after_in_child=_note_fork)
-
-
-_channels: weakref.WeakSet[Channel] = weakref.WeakSet()
-
-
-def _let_go_of_all() -> None:
-    """A forked child has copies of what is its parent's: closed there they are nobody's to warn of, nor to use."""
-    for channel in list(_channels):
-        channel.let_go()
-
-
-os.register_at_fork(after_in_child=_let_go_of_all)
-
-
-_SILENCES = {
-    "stopped": "the server had been stopped from outside (SIGSTOP, a debugger)",
-    "blocked": "the server was blocked (its main thread was waiting)",
-    "busy": "the server was busy (its main thread was computing)",
-    "silent": "the server was silent",
-}
-
-
-def _block(title: str, text: str) -> str:
-    lines = text.strip().splitlines()[-SHOWN_LINES:]
-    return f"\n  {title}:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
-
-
-def _too_large(arguments: Packed, bound_bytes: int) -> CannotCross:
-    size, path = arguments.largest
-    text = f"{path} holds {size} bytes; a call may hold {bound_bytes} and this one holds {arguments.size_bytes}"
-    return CannotCross(text, path=path, type_name="")
-
 
 def fields(frame: Frame, count: int) -> list[Any]:
     """The fields of a reply, which must be just so many. Raises BadValue."""
@@ -386,49 +299,17 @@ def one(frame: Frame) -> Any:
     return fields(frame, 1)[0]
 
 
-def _warn(warned: list[tuple[str, str]]) -> None:
-    """Warn of what the simulator warned of, and point at the code that made the call.
-
-    Only once the call is over: a filter that makes errors of warnings must not leave half an answer in the channel.
-    """
-    taken, warned[:] = list(warned), []
-    for category, text in taken:
-        cls = getattr(builtins, category, UserWarning)
-        known = isinstance(cls, type) and issubclass(cls, Warning)
-        warnings.warn(text, cls if known else UserWarning, stacklevel=_caller_level())
+# Told of every fork: asking for the pid with each call costs more than looking at a flag.
+_connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+_channels: weakref.WeakSet[Channel] = weakref.WeakSet()
 
 
-def _caller_level() -> int:
-    """The ``stacklevel`` of the nearest code outside this package (skip_file_prefixes is of Python 3.12)."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
-        level, frame = level + 1, frame.f_back
-    return level
+def _let_go_of_all() -> None:
+    """A forked child has copies of what is its parent's: closed there they are nobody's to warn of, nor to use."""
+    for connection in list(_connections):
+        connection._is_forked = True
+    for channel in list(_channels):
+        channel.let_go()
 
 
-_PACKAGE = __name__.partition(".")[0]
-
-
-def _expect(sort: type[T], value: Any) -> T:
-    """The value, which must be of this sort. Raises BadValue."""
-    if type(value) is not sort:
-        raise BadValue(f"a {type(value).__name__} came where a {sort.__name__} was due")
-    return value
-
-
-def _remote_error(origin: str, type_name: str, message: str, evidence: str, bases: list[str]) -> GymServiceError:
-    for text in (origin, type_name, message, evidence, *_expect(list, bases)):
-        _expect(str, text)
-    if origin == messages.FROM_ENV:
-        text = f"{message}\n  raised in the simulator as {type_name}\n{evidence}"
-        facts = {"type_name": type_name, "message": message, "remote_traceback": evidence}
-        return env_error_class(bases)(text, **facts)
-    if origin == messages.CANNOT_CROSS:
-        return CannotCross(message, path=evidence, type_name=type_name)
-    raise BadFrame(f"the server refused the call: {message}")
-
-
-def _broken_rule(during: str, error: Exception) -> GymServiceError:
-    if isinstance(error, WrongVersion):
-        return VersionMismatch(f"{error}\n  try: the same version of gym-service on both sides")
-    return ProtocolError(f"during {during} the other side broke the rules of the wire: {error}", during=during)
+os.register_at_fork(after_in_child=_let_go_of_all)
