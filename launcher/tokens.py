@@ -23,11 +23,13 @@ from pathlib import Path
 
 from gym_service_launcher.config import config_home
 from gym_service_launcher.errors import AuthError
-from gym_service_launcher.variables import TOKEN as VARIABLE
+from gym_service_launcher.variables import TOKEN
 
 MADE_BYTES = 32
 # 128 bits: beyond guessing, online and off.
 LEAST_BYTES = 16
+# The environment variable that may hold it.
+VARIABLE = TOKEN
 # What is longer is something else than a token.
 MOST_BYTES = 4096
 
