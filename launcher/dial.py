@@ -8,6 +8,7 @@ import errno
 import os
 import random
 import socket
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from gym_service_launcher.handshake import LIMIT_S, NO_SECRET, Handshake, LateEr
 from gym_service_launcher.tokens import Token
 from gym_service_launcher.variables import TOKEN
 
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, for no time
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.5
 
 
@@ -193,4 +195,7 @@ def _connect(address: str, timeout_s: float) -> socket.socket:
         sock.close()
         raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     tcp.tune(sock)
+    # What was not sent when it is closed is nobody's: else the end of the stream would wait behind it, and where the
+    # server is stuck and takes nothing, nobody there would hear of the end.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
     return sock

@@ -218,8 +218,8 @@ class Listener:
             if session.look():
                 self._say(f"{session.name} has made {session.env_id}: server {session.child.pid}")
             if session.idle_s() >= self._limits.idle_timeout_s and session.deadline == math.inf:
-                self._say(f"{session.name} is hung up on: it has asked for nothing for {session.idle_s():.0f} s")
                 self._hang_up(session)
+                self._say(f"{session.name} was hung up on: it has asked for nothing for {session.idle_s():.0f} s")
         self._parting = [session for session in self._parting if session.lingers]
         self._watcher.look(self._sessions, draining=not self._doors)
         self._look_at = time.monotonic() + LOOK_S if self._sessions or self._parting else math.inf

@@ -107,8 +107,9 @@ def view() -> Iterator[Lines]:
     from rich.live import Live
 
     console = Console()
-    plain: dict[str, Any] = {"auto_refresh": False, "redirect_stdout": False, "redirect_stderr": False}
-    with Live(console=console, transient=True, **plain) as live:  # what has lived is no news once it has ended
+    # Transient: what has lived is no news once it has ended.
+    live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
+    with live:
         yield Drawn(console, live)
 
 

@@ -28,6 +28,8 @@ from gym_service_launcher.variables import TOKEN
 MADE_BYTES = 32
 # 128 bits: beyond guessing, online and off.
 LEAST_BYTES = 16
+# The environment variable that may hold it.
+VARIABLE = TOKEN
 # What is longer is something else than a token.
 MOST_BYTES = 4096
 

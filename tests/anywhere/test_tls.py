@@ -105,14 +105,12 @@ def showing(certificate: Certified, **given: Any) -> Iterator[str]:
     heard: list[bytes] = []
 
     def listen() -> None:
-        sock = shown.wrap(listening.accept()[0])
-        sock.settimeout(PATIENCE_S)
-        with sock:
-            try:
-                sock.do_handshake()
-                heard.append(sock.recv(100))
-            except OSError:
-                pass  # the client did not like what it saw
+        accepted, _ = listening.accept()
+        # The client may have gone already, and does so anyhow when it has seen what it does not like.
+        with contextlib.suppress(OSError), accepted, shown.wrap(accepted) as sock:
+            sock.settimeout(PATIENCE_S)
+            sock.do_handshake()
+            heard.append(sock.recv(100))
 
     thread = threading.Thread(target=listen)
     thread.start()

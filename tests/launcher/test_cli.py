@@ -190,7 +190,7 @@ def test_run_prints_its_address_and_how_to_use_it() -> None:
         names["env"].close()
         serving.until(r"^\d\d:\d\d:\d\d tcp://127.0.0.1:\d+ connected: server \d+$")
         serving.until(
-            r"^\d\d:\d\d:\d\d tcp://127.0.0.1:\d+ gone after \d\.\d s: CartPole-v1, 0 steps, server \d+, exit code 0$"
+            r"^\d\d:\d\d:\d\d tcp://127.0.0.1:\d+ gone after \d+\.\d s: CartPole-v1, 0 steps, server \d+, exit code 0$"
         )
 
 
