@@ -80,6 +80,7 @@ def _decode_one(data, room):
         if picture.mode != "RGB" or size_bytes > len(room):
             raise BadValue("a JPEG picture of %d x %d, %s, in %d bytes" % (width, height, picture.mode, len(room)))
         room[:size_bytes] = np.asarray(picture).reshape(-1)
-    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError, struct.error) as error:
+    # TypeError: what numpy before 2 makes of a picture that Pillow cannot read to its end.
+    except (Image.DecompressionBombError, OSError, SyntaxError, TypeError, ValueError, struct.error) as error:
         raise BadValue("a JPEG picture that is none: %s" % error) from error
     return size_bytes

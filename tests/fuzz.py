@@ -45,6 +45,8 @@ from gym_service.client.env import RemoteEnv, encode
 from gym_service.encoder import Encoder
 from gym_service.reader import Reader
 from gym_service.server import loop
+from gym_service.server.allowed import Allowed
+from gym_service.server.tally import Tally
 from gym_service.wire import HEADER, BadFrame, Decoder, frame_bytes
 
 SOON_S = 0.5
@@ -170,7 +172,7 @@ def server(said: bytes) -> str:
     with hearing(said) as (ours, theirs):
         serving = channel.over_socket(ours)
         # As a server that is not the client's own: what that refuses, no bytes may bring about.
-        answering = loop.Server(serving, allow_import=False)
+        answering = loop.Server(serving, Allowed(names=False, pickles=False), Tally())
         ending = ""
         try:
             while answering.state != messages.CLOSED:
@@ -208,7 +210,7 @@ def answers_of_a_server() -> list[bytes]:
     said = b"".join([*calls[:2], calls[10], calls[3], calls[4], calls[7]])
     with hearing(said) as (ours, theirs):
         serving = channel.over_socket(ours)
-        answering = loop.Server(serving, allow_import=False)
+        answering = loop.Server(serving, Allowed(names=False, pickles=False), Tally())
         with contextlib.suppress(ChannelClosed):
             while True:
                 answering.answer(serving.receive())

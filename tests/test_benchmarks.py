@@ -27,6 +27,10 @@ from benchmarks.workloads import ASYNC, OURS, SB3, WORKLOADS
 REPOSITORY = Path(__file__).absolute().parent.parent
 
 
+# What is compared with needs Gymnasium 1.1, and is the same whatever the client is.
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(autouse=True)
 def no_sb3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GYM_BENCH_SB3", "/nowhere/python")

@@ -188,6 +188,7 @@ def test_ps_shows_the_servers_of_its_clients() -> None:
     assert not records.running()
 
 
+@pytest.mark.slow  # needs Gymnasium 1.0
 def test_vector_envs_count_the_steps_of_each_env() -> None:
     with running(unix="") as serving:
         envs = gym_service.make_vec("CartPole-v1", 4, address=serving.address, workers=2)

@@ -16,6 +16,9 @@ from targets import TARGETS
 from gym_service.errors import ConfigError
 from gym_service.testing import CHECKS, CheckFailed, Finding, check_service_env
 
+# Gymnasium 0.29 loads gym_service wherever it is installed, so beside it no process is bare.
+pytestmark = pytest.mark.slow
+
 ENVS = Path(__file__).absolute().parent.parent / "envs"
 HERE = {"python": sys.executable, "pythonpath": [str(ENVS)]}
 

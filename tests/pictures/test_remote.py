@@ -102,6 +102,7 @@ def test_lists_of_frames_are_coded_too(serving: Serving) -> None:
     assert all(np.array_equal(*both) for both in zip(*found, strict=True))
 
 
+@pytest.mark.slow  # needs Gymnasium 1.0
 def test_a_vector_env_with_two_workers_agrees_with_raw(serving: Serving) -> None:
     found = []
     for frames in EXACT:
@@ -134,6 +135,7 @@ def test_a_lossy_choice_is_called_lossy_wherever_it_is_shown(serving: Serving) -
     assert 0 < max(off) < 3
 
 
+@pytest.mark.slow  # needs Gymnasium 1.0
 def test_a_vector_env_warns_once_of_what_is_lossy(serving: Serving) -> None:
     with pytest.warns(UserWarning, match="is lossy") as warned:
         envs = gym_service.make_vec("CartPole-v1", 2, workers=2, address=serving.address, frames="jpeg:50")
