@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from faults import watching
 from gym_service_launcher import handshake, tcp, tokens
 from gym_service_launcher.handshake import HELLO_BYTES, LIMIT_S, MAGIC, Handshake
 from gym_service_launcher.listen import MAX_STRANGERS
@@ -124,9 +125,11 @@ def test_nothing_is_left_of_one_that_is_stopped(serving: Serving, number: int, c
     assert serving.end(number) == code
     if number != signal.SIGKILL:  # the server was asked, and has closed its env
         assert serving.lines[-1].endswith(f"server {pid}, exit code 0")
+    else:  # the guardian is another process, and takes its moment
+        watching.until(lambda: not is_alive(pid), "the server's end")
+    assert not is_alive(pid)
     with pytest.raises(ConnectionLost):
         env.step(0)
-    assert number == signal.SIGKILL or not is_alive(pid)  # the guardian is another process: give it its moment
     with pytest.raises(ServerStartError, match="Connection refused"):
         cart_pole(serving, timeouts={"start": 0.1})
 
