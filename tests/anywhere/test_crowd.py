@@ -7,9 +7,11 @@ import threading
 
 import pytest
 from faults import watching
-from serving import Serving, proven, running
+from gym_service_launcher import config, dial
+from serving import Serving, rest_of, running
 
 import gym_service
+from gym_service import messages, wire
 
 CLIENT = """\
 import sys, gym_service
@@ -27,13 +29,16 @@ def traces(serving: Serving) -> tuple[int, int]:
 
 
 def come_and_go(serving: Serving, count: int, at_once: int) -> None:
-    """Clients that are let in and leave, some with a word and some without."""
+    """Clients that are let in and leave: with a word, with rubbish, and without waiting for either."""
+    close = b"".join(bytes(piece) for piece in wire.frame_bytes(messages.CLOSE, 1, b""))
+    entry = config.entry("x", {"address": serving.address})
 
     def work(share: int) -> None:
         for number in range(share):
-            with proven(serving.address) as sock:
-                if number % 3 == 0:
-                    sock.sendall(b"no frame at all")
+            with dial.dial(entry, lambda line: None).sock as sock:
+                sock.sendall((close, b"no frame at all", b"")[number % 3])
+                if number % 3 < 2:  # what is left here at once would start faster than it could end
+                    rest_of(sock)
 
     threads = [threading.Thread(target=work, args=(count // at_once,)) for _ in range(at_once)]
     for thread in threads:
@@ -92,8 +97,6 @@ def test_connections_at_one_moment_are_all_let_in() -> None:
         address, failed = serving.address, []
 
         def come() -> None:
-            from gym_service_launcher import config, dial
-
             try:
                 dial.dial(config.entry("x", {"address": address}), lambda line: None).sock.close()
             except Exception as error:  # noqa: BLE001 -- whatever keeps one out
