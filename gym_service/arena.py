@@ -34,7 +34,7 @@ try:
 except ImportError:
     ctypes = None  # type: ignore[assignment]
 
-# Below this an array costs less through the stream than by the slot (benchmarks/threshold.py).
+# Below this an array costs about as much through the stream as by the slot. An estimate: the edge was not measured.
 LEAST_BYTES = 16384
 # What one side lends at most, in all and of one size; beyond that arrays travel inline. A new slot costs as much as ten
 # copies of a small frame, so it is for who lets go of frames again, be it after a stack of sixteen: who keeps them all
