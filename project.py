@@ -39,7 +39,7 @@ TOOLS = ROOT / ".tools"
 OLDEST_UV = (0, 7)
 
 # What of gym_service/ only the client loads; every other file there runs from Python 3.6 up.
-CLIENT_ONLY = ("__init__.py", "envs.py", "errors.py", "opening.py", "registration.py")
+CLIENT_ONLY = ("__init__.py", "after_import.py", "envs.py", "errors.py", "ids.py", "opening.py", "registration.py")
 
 # What gym-service imports beyond the standard library; with these it runs from the clone as it stands.
 RUNTIME = ("gymnasium", "numpy", "rich", "cloudpickle")

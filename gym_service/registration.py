@@ -1,8 +1,8 @@
 """The joint: from ``gym.make`` through the launcher to a connection and the env on it.
 
-The only module that knows both packages. Client only; Python 3.10 and up. At import it loads no more than
-Gymnasium's registry and the launcher's reading of envs.toml, so that ``import gym_service`` stays quick and cannot
-fail for what stands in a file.
+Knows the keywords of ``make``, and envs.toml. Client only; Python 3.10 and up. At import it loads no more than the
+launcher's reading of envs.toml, not even Gymnasium, so that ``import gym_service`` stays quick and cannot fail for what
+stands in a file.
 """
 
 import os
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from gym_service_launcher import config as entries
 from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.keys import nearest
-from gymnasium.envs.registration import EnvSpec, registry
-from gymnasium.error import Error as GymnasiumError
+
+from gym_service.after_import import after_import
 
 if TYPE_CHECKING:
     from gym_service.client.env import RemoteEnv
@@ -38,60 +38,37 @@ def use(path: str | os.PathLike[str] | None = None) -> list[str]:
     Raises:
         ConfigError: the file that was named is not there, or cannot be read.
     """
-    file = entries.find() if path is None else Path(path).absolute()
-    keys = [] if file is None else list(entries.load(file).entries)
-    _forget_ids()
-    return [env_id for key in keys if (env_id := _register(key, file))]
+    keys, file = _keys_of(path)
+    import gymnasium.envs.registration  # noqa: F401 - what waits for it has its turn first
+
+    from gym_service import ids
+
+    return ids.register(keys, file)
 
 
 def register_on_import() -> None:
-    """What ``import gym_service`` does: ``use()``, except that no file can make an import fail."""
+    """What ``import gym_service`` does: ``use()``, once Gymnasium is there; and no file can make an import fail."""
     try:
-        use()
+        keys, file = _keys_of(None)
     except ConfigError as error:
         # $GYM_SERVICE_ENVS names a file that is not there. Who asks for an id hears "not found"; say now why.
         import warnings
 
         warnings.warn(str(error), stacklevel=2)
+        return
+
+    def register() -> None:
+        from gym_service import ids
+
+        ids.register(keys, file)
+
+    if keys:
+        after_import("gymnasium.envs.registration", register)
 
 
-def _forget_ids() -> None:
-    for env_id in [env_id for env_id, spec in registry.items() if spec.entry_point == _ENTRY_POINT]:
-        del registry[env_id]
-
-
-_ENTRY_POINT = f"{__name__}:make_registered"
-_VECTOR_ENTRY_POINT = f"{__name__}:make_registered_vector"
-
-
-def _register(key: str, file: Path | None) -> str | None:
-    """Put one id into Gymnasium's registry; None where Gymnasium could never be asked for it ("ALE/Pong-v5").
-
-    Past ``gymnasium.register``: that refuses an id beside a versioned one of the same name, warns when an id comes
-    again, and renames it while a plugin of 0.29 is being loaded. The simulator's own ``gym.make`` has put on its time
-    limit and its checks of order and spaces: not twice.
-    """
-    kwargs = {"entry": key, "config": str(file)}
-    spec = _spec(f"{NAMESPACE}/{key}", _ENTRY_POINT, _VECTOR_ENTRY_POINT, kwargs)
-    if spec is None:
-        return None
-    registry[spec.id] = spec
-    return spec.id
-
-
-def _spec(env_id: str, entry_point: str, vector_entry_point: str | None, kwargs: dict[str, Any]) -> EnvSpec | None:
-    try:
-        return EnvSpec(
-            env_id,
-            entry_point=entry_point,
-            vector_entry_point=vector_entry_point,
-            max_episode_steps=None,
-            order_enforce=False,
-            disable_env_checker=True,
-            kwargs=kwargs,
-        )
-    except GymnasiumError:  # an id that Gymnasium cannot take
-        return None
+def _keys_of(path: str | os.PathLike[str] | None) -> tuple[list[str], Path | None]:
+    file = entries.find() if path is None else Path(path).absolute()
+    return ([] if file is None else list(entries.load(file).entries)), file
 
 
 def make_registered(
@@ -182,7 +159,9 @@ def make(env_id: str, **given: Any) -> "RemoteEnv":
     entry, kwargs = entry_and_kwargs(env_id, given)
     env = _open(entry, kwargs, (_remake, (env_id, given)))
     # In place of gym.make, which gives each env a spec that makes it again.
-    env.spec = _spec(entry.id, f"{__name__}:make", None, {"env_id": env_id, **given})
+    from gym_service import ids
+
+    env.spec = ids.spec_of(entry.id, {"env_id": env_id, **given}, f"{__name__}:make", None)
     return env
 
 
@@ -248,7 +227,11 @@ def _remake(env_id: str, given: dict[str, Any]) -> "RemoteEnv":
 def _open(
     entry: entries.Entry, kwargs: Mapping[str, Any], remake: tuple[Callable[..., Any], tuple[Any, ...]]
 ) -> "RemoteEnv":
-    from gym_service.opening import open_env  # imports all of Gymnasium
+    if entry.python and not entry.is_far:
+        from gym_service_launcher import guard
+
+        guard.ensure()  # it gets ready while we do
+    from gym_service.opening import open_env
 
     return open_env(entry, {**entry.kwargs, **kwargs}, remake)
 

@@ -24,7 +24,7 @@ from pathlib import Path
 WORDS = ("-I", "-S", "-m", "code", "-q")
 
 # What of gym_service/ only the client loads; every other module of it is the server's.
-CLIENT_ONLY = ("__init__.py", "envs.py", "errors.py", "opening.py", "registration.py")
+CLIENT_ONLY = ("__init__.py", "after_import.py", "envs.py", "errors.py", "ids.py", "opening.py", "registration.py")
 LAUNCHER = ("arrival.py", "far.py", "guardian.py", "variables.py")
 
 # One line, below the 4,095 bytes that a terminal keeps of one; a terminal is told of before the order is read, since

@@ -46,6 +46,7 @@ class Link:
     pipes: tuple[int, int] | None = None
     mark: bytes = b""
     arena_sock: socket.socket | None = None
+    is_secured: bool = False
     hold: Hold | None = None
     begun: float = field(default_factory=time.monotonic)
 

@@ -97,9 +97,34 @@ def test_a_named_file_that_is_missing_warns_at_import_and_breaks_nothing(tmp_pat
     assert "nowhere.toml" in done.stderr
 
 
-def test_importing_loads_neither_the_client_nor_a_simulator() -> None:
-    code = "import sys, gym_service; print([m for m in sys.modules if m.startswith('gym_service.')])"
-    assert run_python(code).stdout == "['gym_service.registration']\n"
+@pytest.mark.parametrize("order", ["import gym_service, gymnasium", "import gymnasium, gym_service"])
+def test_ids_are_there_whichever_is_imported_first(write_envs: WriteEnvs, order: str) -> None:
+    env = {**os.environ, "GYM_SERVICE_ENVS": str(write_envs(entry("Pole-v0")))}
+    code = f"import sys; finders = list(sys.meta_path)\n{order}\n"
+    code += "print('gym_service/Pole-v0' in gymnasium.registry, sys.meta_path == finders)"
+    assert run_python(code, env=env).stdout == "True True\n"
+
+
+def test_using_a_file_before_gymnasium_is_there(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    first.write_text(entry("First-v0"))
+    second.write_text(entry("Second-v0"))
+    env = {**os.environ, "GYM_SERVICE_ENVS": str(first)}
+    code = f"import gym_service; print(gym_service.use({os.fspath(second)!r}))\n"
+    code += "import gymnasium; print([i for i in gymnasium.registry if i.startswith('gym_service/')])"
+    assert run_python(code, env=env).stdout == "['gym_service/Second-v0']\n" * 2
+
+
+def test_a_file_is_looked_for_where_the_program_was_at_the_import(tmp_path: Path) -> None:
+    (tmp_path / "envs.toml").write_text(entry("Pole-v0"))
+    code = "import os, gym_service; os.chdir('/'); import gymnasium; print('gym_service/Pole-v0' in gymnasium.registry)"
+    assert run_python(code, cwd=tmp_path).stdout == "True\n"
+
+
+def test_importing_loads_neither_the_client_nor_gymnasium_nor_numpy() -> None:
+    code = "import sys, gym_service; print(sorted(m for m in sys.modules if m.startswith('gym_service.')))"
+    code += "; print({'gymnasium', 'numpy'} & {*sys.modules})"
+    assert run_python(code).stdout == "['gym_service.after_import', 'gym_service.registration']\nset()\n"
 
 
 def test_using_another_file_forgets_the_ids_of_the_first(write_envs: WriteEnvs) -> None:

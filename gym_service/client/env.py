@@ -5,13 +5,12 @@ Knows Gymnasium's contract and the calls. Never knows how the server was started
 
 import copy
 import math
-import platform
+import sys
 import weakref
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import cloudpickle
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import GraphInstance
@@ -379,4 +378,6 @@ def portable(function: str | Callable[..., Any]) -> str | tuple[str, bytes]:
     """
     if isinstance(function, str):
         return function
-    return ".".join(platform.python_version_tuple()[:2]), cloudpickle.dumps(function)
+    import cloudpickle  # only who hands a callable over pays for it
+
+    return f"{sys.version_info[0]}.{sys.version_info[1]}", cloudpickle.dumps(function)

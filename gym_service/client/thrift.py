@@ -11,8 +11,6 @@ over a slow link, so: coding begins, for it never costs much; sending raw is not
 says that it would be far slower; and after a trial comes a pause in proportion to what it has cost.
 """
 
-from statistics import median
-
 # What a single answer counts for in the running mean, and at most, as a multiple of it.
 WEIGHT, COUNTED = 1 / 8, 2.0
 # So many answers in a trial. The first does not count: the network, and the kept pictures, have yet to settle.
@@ -77,7 +75,8 @@ class Thrift:
         is_over = len(self._trial) == TRIAL_ANSWERS
         if not is_over and took <= HOPELESS * self._usual:
             return
-        middle = median(self._trial[1:]) if is_over else took  # one that was disturbed must not decide
+        # One that was disturbed must not decide.
+        middle = sorted(self._trial[1:])[len(self._trial) // 2 - 1] if is_over else took
         if is_over and middle < BETTER * self._usual:
             self._usual = middle
         else:
