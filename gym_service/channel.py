@@ -142,17 +142,11 @@ def _remaining_s(deadline):
     return min(remaining, LONGEST_WAIT_S)
 
 
-class _SocketStream:
-    """A socket that never blocks by itself: waiting is done here, by looking and then with poll()."""
+class _Stream:
+    """Reads by looking for a moment, and then with poll()."""
 
-    def __init__(self, sock):
-        self._socket = sock
-        self._receive = sock.recv_into
+    def __init__(self):
         self._patience = Patience()
-        self._readable, self._writable = select.poll(), select.poll()
-        self._readable.register(sock, select.POLLIN)
-        self._writable.register(sock, select.POLLOUT)
-        sock.setblocking(False)
 
     def read_into(self, buffer, deadline):
         begun = time.perf_counter()
@@ -169,14 +163,25 @@ class _SocketStream:
 
     def _look(self, buffer, until):
         """What comes before ``until``; None if that is nothing. Between two looks others may run."""
-        receive, now = self._receive, time.perf_counter
-        while True:
-            try:
-                return receive(buffer)
-            except BlockingIOError:
-                if now() > until:
-                    return None
-                os.sched_yield()
+        attempt, now = self._attempt, time.perf_counter
+        size = attempt(buffer)
+        while size is None and now() < until:
+            os.sched_yield()
+            size = attempt(buffer)
+        return size
+
+
+class _SocketStream(_Stream):
+    """A socket that never blocks by itself."""
+
+    def __init__(self, sock):
+        super().__init__()
+        self._socket = sock
+        self._receive = sock.recv_into
+        self._readable, self._writable = select.poll(), select.poll()
+        self._readable.register(sock, select.POLLIN)
+        self._writable.register(sock, select.POLLOUT)
+        sock.setblocking(False)
 
     def write(self, pieces, deadline):
         while True:
@@ -216,8 +221,11 @@ class _SocketStream:
         self._socket.close()
 
 
-class _PipeStream:
+class _PipeStream(_Stream):
+    """Two descriptors. The one to read may block: whether there is anything is asked before."""
+
     def __init__(self, read_fd, write_fd):
+        super().__init__()
         self._read_fd, self._write_fd = read_fd, write_fd
         # Closing a descriptor does not wake a thread that waits on it. The end of this pipe does.
         self._woken_fd, self._wake_fd = os.pipe()
@@ -230,15 +238,13 @@ class _PipeStream:
         poll.register(self._woken_fd, 0)
         return poll
 
-    def read_into(self, buffer, deadline):
-        while True:
-            self._wait(self._readable, deadline)
-            try:
-                return os.readv(self._read_fd, [buffer])
-            except BlockingIOError:
-                pass  # another process took it: the descriptor was inherited
-            except OSError as error:
-                raise ChannelClosed("reading failed: %s" % error, False) from error
+    def _attempt(self, buffer):
+        if not self._readable.poll(0):
+            return None
+        try:
+            return os.readv(self._read_fd, [buffer])
+        except BlockingIOError:
+            return None  # another process took it: the descriptor was inherited
 
     def write(self, pieces, deadline):
         while True:

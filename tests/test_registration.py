@@ -127,6 +127,12 @@ def test_importing_loads_neither_the_client_nor_gymnasium_nor_numpy() -> None:
     assert run_python(code).stdout == "['gym_service.after_import', 'gym_service.registration']\nset()\n"
 
 
+def test_what_starts_a_server_loads_neither_gymnasium_nor_numpy() -> None:
+    """Else the server could not load its own while they are being loaded here."""
+    code = "import sys, gym_service.opening; print({'gymnasium', 'numpy'} & {*sys.modules})"
+    assert run_python(code).stdout == "set()\n"
+
+
 def test_using_another_file_forgets_the_ids_of_the_first(write_envs: WriteEnvs) -> None:
     write_envs(entry("First-v0"))
     path = write_envs(entry("Second-v0"))
