@@ -4,14 +4,18 @@ Knows the data that ``gym_service/spaces.py`` makes, and Gymnasium 0.29 and newe
 """
 
 import inspect
+import re
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from gym_service.errors import CannotCross
+from gym_service.values import BadValue, dtype_from
 
 Data = dict[str, Any]
+# What a space may state beyond the dtypes that arrays cross with: values of any length, or of any sort.
+_OPEN_DTYPE = re.compile(r"\|O|[<>]U0|\|S0|\|V\d{1,8}")
 
 
 class ForeignSpace(spaces.Space[Any]):
@@ -21,7 +25,9 @@ class ForeignSpace(spaces.Space[Any]):
     Attributes: ``class_name`` (of the simulator's class), ``text`` (its repr), ``shape``, ``dtype``.
     """
 
-    def __init__(self, class_name: str, text: str, dtype: str | None, shape: tuple[int, ...] | None) -> None:
+    def __init__(
+        self, class_name: str, text: str, dtype: "np.dtype[Any] | None", shape: tuple[int, ...] | None
+    ) -> None:
         super().__init__(shape, dtype)
         self.class_name = class_name
         self.text = text
@@ -59,7 +65,7 @@ def space_from(data: Data) -> spaces.Space[Any]:
 
 
 def _box(data: Data) -> spaces.Box:
-    dtype, shape = np.dtype(data["dtype"]), data["shape"]
+    dtype, shape = _dtype(data["dtype"]), data["shape"]
     if not data["low"].shape == data["high"].shape == shape:  # Gymnasium would make arrays of any size that is claimed
         raise ValueError("a Box whose bounds have another shape than it has")
     try:
@@ -75,7 +81,7 @@ def _box(data: Data) -> spaces.Box:
 
 
 def _discrete(data: Data) -> spaces.Discrete:
-    dtype: Any = np.dtype(data["dtype"])
+    dtype: Any = _dtype(data["dtype"])
     if "dtype" in inspect.signature(spaces.Discrete).parameters:
         return spaces.Discrete(data["n"], start=data["start"], dtype=dtype.type)
     discrete = spaces.Discrete(data["n"], start=data["start"])
@@ -84,7 +90,7 @@ def _discrete(data: Data) -> spaces.Discrete:
 
 
 def _multi_discrete(data: Data) -> spaces.MultiDiscrete:
-    dtype: Any = np.dtype(data["dtype"])
+    dtype: Any = _dtype(data["dtype"])
     return spaces.MultiDiscrete(data["nvec"], dtype.type, start=data["start"])
 
 
@@ -123,7 +129,16 @@ def _one_of(data: Data) -> spaces.Space[Any]:
 
 
 def _foreign(data: Data) -> ForeignSpace:
-    return ForeignSpace(data["class_name"], data["text"], data["dtype"], data["shape"])
+    dtype = None if data["dtype"] is None else _dtype(data["dtype"])
+    return ForeignSpace(data["class_name"], data["text"], dtype, data["shape"])
+
+
+def _dtype(text: str) -> "np.dtype[Any]":
+    """The dtype of a space; BadValue where it can be none: numpy would parse, and partly evaluate, any text at all."""
+    dtype = np.dtype(text) if _OPEN_DTYPE.fullmatch(text) else dtype_from(text)
+    if dtype is None:
+        raise BadValue(f"not the dtype of a space: {text!r}")
+    return dtype
 
 
 _KINDS = {

@@ -14,7 +14,7 @@ from spaces import CANNOT_SAMPLE, SPACES
 
 from gym_service.client.spaces import ForeignSpace, space_from
 from gym_service.spaces import CannotDescribe, describe
-from gym_service.values import CannotEncode
+from gym_service.values import BadValue, CannotEncode
 
 # Not attributes of a space but of its generator, and texts that are made when they are first asked for.
 NOT_COMPARED = {"_np_random", "low_repr", "high_repr", "sort_keys"}
@@ -115,6 +115,19 @@ def test_a_foreign_space_of_arrays_knows_their_shape_and_dtype() -> None:
     assert foreign.contains(np.zeros(2, np.float32))
     assert not foreign.contains(np.zeros(3, np.float32))
     assert not foreign.contains(np.zeros(2, np.float64))
+
+
+@pytest.mark.parametrize("dtype", [object, "V8", "S", "<U7", "<M8[D]"])
+def test_a_foreign_space_may_state_any_dtype(dtype: Any) -> None:
+    assert arrived(Mission(dtype, None)).dtype == np.dtype(dtype)
+
+
+@pytest.mark.parametrize("text", ["(1,)(i8", "(\0)i8", "i8,f4", "<i8" * 9, "|V999999999", "float64", "<M8[0s]", ""])
+@pytest.mark.parametrize("space", [Discrete(3), Box(0, 1, (2,)), gymnasium.spaces.MultiDiscrete([2, 3]), Mission()])
+def test_no_other_text_is_a_dtype(space: Space[Any], text: str) -> None:
+    """numpy hands parts of what looks like a list of dtypes to the parser of Python, which raises a SyntaxError."""
+    with pytest.raises(BadValue, match="not the dtype of a space"):
+        space_from(describe(space, "$") | {"dtype": text})
 
 
 def test_a_foreign_space_that_cannot_be_printed_is_described_all_the_same() -> None:
