@@ -33,7 +33,7 @@ class RemoteLink:
     is_secured: bool = False  # then it is an ssl.SSLSocket
     pipes: None = None
     mark: bytes = b""
-    arena_sock: None = None
+    arena_sock: socket.socket | None = None  # where both ends are on one machine
     hold: None = None
     warning: str = ""
     begun: float = field(default_factory=time.monotonic)
@@ -58,7 +58,10 @@ class RemoteLink:
         return ServerStartError(text, argv=(), interpreter="", exit_code=None, tail="")
 
     def close(self, ask_s: float) -> None:
-        """Nothing: the end of the connection ends the server."""
+        """Close the connection, where it is still open; its end ends the server."""
+        for sock in (self.sock, self.arena_sock):
+            if sock is not None:
+                sock.close()
 
     def tail(self) -> str:
         """Empty: what the server prints is shown where it runs."""
@@ -90,8 +93,8 @@ def dial(entry: Entry, progress: Callable[[str], None]) -> RemoteLink:
     attempts = _Attempts(entry.address, entry.timeouts.start, progress)
     while True:
         try:
-            sock = _introduced(entry, attempts.remaining_s())
-            return RemoteLink(entry.address, sock, is_secured=_wants_tls(entry), begun=begun)
+            sock, arena_sock = _introduced(entry, attempts.remaining_s())
+            return RemoteLink(entry.address, sock, arena_sock=arena_sock, is_secured=_wants_tls(entry), begun=begun)
         except AuthError as error:
             if not (isinstance(error, LateError) and attempts.may_go_on(str(error).partition("\n")[0])):
                 raise AuthError(f"{entry.address}: {error}") from error.__cause__
@@ -133,8 +136,8 @@ class _Attempts:
         return True
 
 
-def _introduced(entry: Entry, timeout_s: float) -> socket.socket:
-    """A connection whose two ends know each other."""
+def _introduced(entry: Entry, timeout_s: float) -> tuple[socket.socket, socket.socket | None]:
+    """A connection whose two ends know each other; where both are on one machine, with what hands memory over."""
     assert entry.address
     sock = _connect(entry.address, timeout_s)
     try:
@@ -145,10 +148,10 @@ def _introduced(entry: Entry, timeout_s: float) -> socket.socket:
         if _wants_tls(entry):
             sock = _secured(sock, entry, limit_s)
         _prove(sock, token, max(deadline - time.monotonic(), FIRST_PAUSE_S), _wants_tls(entry))
+        return sock, unix.hand_over_arena(sock) if sock.family == socket.AF_UNIX else None
     except BaseException:
         sock.close()
         raise
-    return sock
 
 
 def _wants_tls(entry: Entry) -> bool:

@@ -67,7 +67,7 @@ def _broken(name: str, where: str, problem: str) -> Row:
 
 def _reached(name: str, entry: Entry) -> Row:
     link = dial(replace(entry, timeouts=replace(entry.timeouts, start=REACH_S)), lambda line: None)
-    link.sock.close()
+    link.close(0.0)
     return Row(name, "usable", link.address, "a server listens")
 
 

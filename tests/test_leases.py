@@ -4,26 +4,41 @@ import gc
 import os
 import random
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from opened import opened
+from opened import ENVS, TARGET, opened
 from same import same
+from serving import running
+from targets import TARGETS
 
+import gym_service
 from gym_service import RemoteEnv, errors
 from gym_service.arena import MOST_OF_A_SIZE
 
-TRANSPORTS = ("unix", "stdio")
+TRANSPORTS = ("unix", "stdio", "unix path")  # the last one of a server that stays
 # 3.6 has no hook for forks, so there what is sent is copied out of its slot.
-TARGETS = ("py312-gymnasium14", "py36-gym021")
+ENDS = ("py312-gymnasium14", "py36-gym021")
 
 
 @contextmanager
-def stamped(**given: Any) -> Iterator[RemoteEnv]:
-    with opened("Stamped", entry_point="stamped:StampedEnv", **given) as env:
+def stamped(transport: str = "unix", target: str = TARGET, **given: Any) -> Iterator[RemoteEnv]:
+    given |= {"entry_point": "stamped:StampedEnv"}
+    if transport != "unix path":
+        with opened("Stamped", target=target, transport=transport, **given) as env:
+            yield env
+        return
+    options = "--allow-import", "--pythonpath", ENVS
+    with (
+        tempfile.TemporaryDirectory(prefix="unix-") as folder,
+        running(TARGETS[target].python(), *options, unix=Path(folder) / "socket") as serving,
+        gym_service.make("Stamped", address=serving.address, **given) as env,
+    ):
         yield env
 
 
@@ -73,14 +88,15 @@ def assert_exact(env: RemoteEnv, steps: int, chance: random.Random) -> None:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", ENDS)
 def test_no_read_is_stale_or_torn(target: str, transport: str) -> None:
     with stamped(target=target, transport=transport, kwargs={"render_mode": "rgb_array"}) as env:
         assert_exact(env, 400, random.Random(1))
 
 
-def test_large_leaves_are_leased_and_small_ones_copied() -> None:
-    with stamped() as env:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_large_leaves_are_leased_and_small_ones_copied(transport: str) -> None:
+    with stamped(transport) as env:
         observation, _ = env.reset()
         assert is_leased(observation["top"])
         assert is_leased(observation["wrist"])
@@ -131,7 +147,7 @@ def test_frames_outlive_a_crash_and_a_restart() -> None:
         assert_stamped(observation, stamp)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", ENDS)
 def test_a_simulator_may_keep_what_it_was_sent(target: str) -> None:
     with stamped(target=target) as env:
         env.reset()

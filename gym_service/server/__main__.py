@@ -8,6 +8,7 @@ Contract::
     ... --no-pickle         refuse callables that a client sends; those that it names are imported
     ... --allow ID          make these ids alone (any number), "module:Env" for one that a module must be imported for
     ... --arena N           large arrays lie in memory that is handed over by the socket N
+    ... --arena-follows     that socket comes over the channel, beside its first byte
     ... --tally N           count calls and steps in the inherited page of memory N (tally.py)
 
 It serves until the client closes the channel, then closes the env and exits with 0. What the simulator prints goes
@@ -44,8 +45,8 @@ def serve(argv, preloaded=None):
     options = _options(argv)
     if not options:
         sys.stderr.write(
-            "gym-service: usage: server --fd N | --stdio MARK [--arena N] [--tally N] [--no-import | --no-pickle] "
-            "[--allow ID]\n"
+            "gym-service: usage: server --fd N | --stdio MARK [--arena N | --arena-follows] [--tally N] "
+            "[--no-import | --no-pickle] [--allow ID]\n"
         )
         return EXIT_USAGE
     # Before anything else is imported: a simulator may print from C the moment it loads.
@@ -53,7 +54,10 @@ def serve(argv, preloaded=None):
 
     arena = stdio.open_arena(int(options["--arena"])) if "--arena" in options else None
     is_piped = "--stdio" in options
-    channel = stdio.open_stdio(options["--stdio"], arena) if is_piped else stdio.open_socket(options["--fd"], arena)
+    if is_piped:
+        channel = stdio.open_stdio(options["--stdio"], arena)
+    else:
+        channel = stdio.open_socket(options["--fd"], arena, "--arena-follows" in options)
     if channel is None:
         return EXIT_USAGE
 
@@ -78,7 +82,7 @@ def _options(argv):
     options = {"--allow": []}
     words = iter(argv)
     for word in words:
-        if word in ("--no-import", "--no-pickle"):
+        if word in ("--no-import", "--no-pickle", "--arena-follows"):
             options[word] = True
             continue
         value = next(words, "")

@@ -6,14 +6,22 @@ Knows file descriptors 0, 1 and 2. Never knows what travels over the channel. Py
 import binascii
 import os
 import socket
+import struct
 import sys
 
 from gym_service import arena, channel
 
 
-def open_socket(fd, shared=None):
-    """The channel over an inherited, connected stream socket, with the arena that goes with it."""
-    return channel.over_socket(_inherited(int(fd)), shared)
+def open_socket(fd, shared=None, arena_follows=False):
+    """The channel over an inherited, connected stream socket, with the arena that goes with it.
+
+    ``arena_follows``: the other end hands it over with the first byte, which is waited for.
+    """
+    sock = _inherited(int(fd))
+    if arena_follows:
+        handed_over = _handed_over(sock)
+        shared = None if handed_over is None else open_arena(handed_over)
+    return channel.over_socket(sock, shared)
 
 
 def open_arena(fd):
@@ -30,6 +38,16 @@ def _inherited(fd):
     sock = socket.fromfd(fd, socket.AF_UNIX, socket.SOCK_STREAM)
     os.close(fd)
     return sock
+
+
+def _handed_over(sock):
+    """The descriptor that comes with the next byte; None where the other end has gone, or gives none."""
+    sock.setblocking(True)
+    _, ancillary, _, _ = sock.recvmsg(1, socket.CMSG_SPACE(4))
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS) and len(content) == 4:
+            return struct.unpack("i", content)[0]
+    return None
 
 
 def open_stdio(mark, shared=None):

@@ -35,10 +35,13 @@ def come_and_go(serving: Serving, count: int, at_once: int) -> None:
 
     def work(share: int) -> None:
         for number in range(share):
-            with dial.dial(entry, lambda line: None).sock as sock:
-                sock.sendall((close, b"no frame at all", b"")[number % 3])
+            link = dial.dial(entry, lambda line: None)
+            try:
+                link.sock.sendall((close, b"no frame at all", b"")[number % 3])
                 if number % 3 < 2:  # what is left here at once would start faster than it could end
-                    rest_of(sock)
+                    rest_of(link.sock)
+            finally:
+                link.close(0.0)
 
     threads = [threading.Thread(target=work, args=(count // at_once,)) for _ in range(at_once)]
     for thread in threads:
@@ -98,7 +101,7 @@ def test_connections_at_one_moment_are_all_let_in() -> None:
 
         def come() -> None:
             try:
-                dial.dial(config.entry("x", {"address": address}), lambda line: None).sock.close()
+                dial.dial(config.entry("x", {"address": address}), lambda line: None).close(0.0)
             except Exception as error:  # noqa: BLE001 -- whatever keeps one out
                 failed.append(error)
 
