@@ -11,13 +11,15 @@ the way that took less time goes on.
 # A look lasts at least so long: the other side can wake up once meanwhile, and from then on both are awake.
 LOOK_S = 200e-6
 # Of a wait that is usually longer than this the waking is a small part, and the processor may be wanted elsewhere.
-WORTH_LOOKING_S = 500e-6
+WORTH_LOOKING_S = 1000e-6
 # What a single wait counts at most, as a multiple of the usual one, and what it counts for in the running mean.
 COUNTED, WEIGHT = 4.0, 1 / 16
 # What is taken to be usual before anything is known.
 FIRST_S = 50e-6
 # So many waits between two trials, and so many in a trial: tried wrongly, they cost 1 or 2 per cent.
 USUAL_WAITS, TRIAL_WAITS = 1000, 8
+# But only so many after a change: where others disturbed the trial, it was a change for the worse.
+WAITS_AFTER_CHANGE = 100
 # The other way must have taken less than this part of the usual wait. Sleeping must have been much better, as it is
 # where both sides share a processor: that much is no accident on a machine that others slow down, too.
 LOOK_BETTER, SLEEP_BETTER = 0.95, 0.75
@@ -56,8 +58,8 @@ class Patience:
         self.looks = not self.looks
 
     def _end_trial(self):
+        self._is_trial = False
         if self._trial_s < (LOOK_BETTER if self.looks else SLEEP_BETTER) * self._usual_s:
-            self._usual_s = self._trial_s
+            self._usual_s, self._left = self._trial_s, WAITS_AFTER_CHANGE
         else:
-            self.looks = not self.looks
-        self._is_trial, self._left = False, USUAL_WAITS
+            self.looks, self._left = not self.looks, USUAL_WAITS

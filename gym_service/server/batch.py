@@ -99,15 +99,11 @@ class Batch:
         """(observations, rewards, terminations, truncations, infos): see ``messages.encode_batch``."""
         if len(actions) != self.count:
             raise BadValue("%d actions for %d envs" % (len(actions), self.count))
-        self._infos = []
-        ended, step_one = self._ended, self._step_one
-        for index, action in enumerate(actions):
-            self._at = index
-            if ended[index]:
-                self._begin_next(index)
-            else:
-                step_one(index, action)
-        if self._mode != SAME_STEP:
+        self._infos = infos = []
+        if self._mode == SAME_STEP:
+            self._step_all(actions, infos, self._reset_at_once)
+        else:
+            self._step_all(actions, infos, None)
             # Only now: where an env has raised, those before it are reset once more, as they are in SyncVectorEnv.
             self._ended = np.logical_or(self._terminations, self._truncations).tolist()
         return self._result()
@@ -150,20 +146,28 @@ class Batch:
         self._observations[index], info = self._adapters[index].reset(seed, options)
         self._note(index, info)
 
-    def _step_one(self, index, action):
-        # Into their places one by one, like SyncVectorEnv: a reward that is no number leaves what stands before it.
-        (
-            self._observations[index],
-            self._rewards[index],
-            self._terminations[index],
-            self._truncations[index],
-            info,
-        ) = five_values(self._steps[index](action))
-        if self._mode == SAME_STEP and (self._terminations[index] or self._truncations[index]):
-            self._infos.append((index, {"final_obs": self._observations[index], "final_info": info}))
-            self._reset_one(index)
-        elif info or type(info) is not dict:
-            self._infos.append((index, info))
+    def _step_all(self, actions, infos, at_end):
+        """One loop with nothing in it that could stand outside: for light envs this is the road."""
+        ended, steps, observations = self._ended, self._steps, self._observations
+        rewards, terminations, truncations = self._rewards, self._terminations, self._truncations
+        for index, action in enumerate(actions):
+            self._at = index
+            if ended[index]:
+                self._begin_next(index)
+                continue
+            result = steps[index](action)
+            if len(result) != 5:
+                result = five_values(result)
+            # Into their places one by one, like SyncVectorEnv: a reward that is no number leaves what stands before it.
+            observations[index], rewards[index], terminations[index], truncations[index], info = result
+            if at_end is not None and (terminations[index] or truncations[index]):
+                at_end(index, info)
+            elif info or type(info) is not dict:
+                infos.append((index, info))
+
+    def _reset_at_once(self, index, info):
+        self._infos.append((index, {"final_obs": self._observations[index], "final_info": info}))
+        self._reset_one(index)
 
     def _begin_next(self, index):
         """In place of a step, where the last one has ended the episode."""

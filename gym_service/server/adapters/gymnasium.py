@@ -23,6 +23,7 @@ class GymnasiumAdapter:
 
     def __init__(self, env, render_mode):
         self.env = env
+        self._reset, self._demanded = None, []  # to look at a signature takes longer than many a reset
         self.render_mode = getattr(env, "render_mode", None) if self.makes_with_render_mode else render_mode
 
     @property
@@ -36,8 +37,10 @@ class GymnasiumAdapter:
         Unless it cannot do without: some demand both, and Gymnasium's wrappers and vector envs give them both.
         """
         given = {"seed": seed, "options": options}
-        demanded = _demanded(self.env.reset)
-        result = self.env.reset(**{name: given[name] for name in given if given[name] is not None or name in demanded})
+        reset = self.env.reset
+        if reset != self._reset:
+            self._reset, self._demanded = reset, _demanded(reset)
+        result = reset(**{name: given[name] for name in given if given[name] is not None or name in self._demanded})
         return result if _is_pair_with_info(result) else (result, {})
 
     def step(self, action):
