@@ -34,7 +34,7 @@ class Patience:
         self._usual_s = FIRST_S
         self._trial_s = 0.0
         self._is_trial = False
-        self._left = USUAL_WAITS
+        self._left = WAITS_AFTER_CHANGE
 
     def note(self, wait_s):
         """Take note of how long a wait took."""
