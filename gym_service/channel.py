@@ -39,10 +39,13 @@ class Channel:
 
     def __init__(self, stream, arena=None):
         self._stream = stream
-        self.arena = arena
         self.pictures = None
         self.decoder = Decoder()
-        self.decoder.arena = arena
+        self.share(arena)
+
+    def share(self, arena):
+        """Have large arrays lie in this arena from here on, which the channel owns; None for not."""
+        self.arena = self.decoder.arena = arena
 
     def code_pictures(self, pictures):
         """From here on have what is sent and received pass through one end of ``pictures.py``; not beside an arena."""

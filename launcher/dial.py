@@ -17,6 +17,7 @@ from gym_service_launcher import tcp, tokens, unix
 from gym_service_launcher.config import Entry
 from gym_service_launcher.errors import AuthError, ConnectionLost, ServerStartError
 from gym_service_launcher.handshake import LIMIT_S, NO_SECRET, Handshake, LateError, TurnedAwayError, perform
+from gym_service_launcher.meeting import NOWHERE, Meeting, hand_over
 from gym_service_launcher.tokens import Token
 from gym_service_launcher.variables import TOKEN
 
@@ -32,8 +33,9 @@ class RemoteLink:
     sock: socket.socket
     is_secured: bool = False  # then it is an ssl.SSLSocket
     pipes: None = None
-    mark: bytes = b""
-    arena_sock: socket.socket | None = None  # where both ends are on one machine
+    mark: bytes = b""  # what the server says first
+    arena_sock: socket.socket | None = None  # for handing memory over, where both ends are known to share a machine
+    meeting: Meeting | None = None  # where it is yet to be found out, once the server has said the ``mark``
     hold: None = None
     warning: str = ""
     begun: float = field(default_factory=time.monotonic)
@@ -59,9 +61,9 @@ class RemoteLink:
 
     def close(self, ask_s: float) -> None:
         """Close the connection, where it is still open; its end ends the server."""
-        for sock in (self.sock, self.arena_sock):
-            if sock is not None:
-                sock.close()
+        for end in (self.sock, self.arena_sock, self.meeting):
+            if end is not None:
+                end.close()
 
     def tail(self) -> str:
         """Empty: what the server prints is shown where it runs."""
@@ -93,8 +95,8 @@ def dial(entry: Entry, progress: Callable[[str], None]) -> RemoteLink:
     attempts = _Attempts(entry.address, entry.timeouts.start, progress)
     while True:
         try:
-            sock, arena_sock = _introduced(entry, attempts.remaining_s())
-            return RemoteLink(entry.address, sock, arena_sock=arena_sock, is_secured=_wants_tls(entry), begun=begun)
+            sock = _introduced(entry, attempts.remaining_s())
+            return _link(entry, sock, begun)
         except AuthError as error:
             if not (isinstance(error, LateError) and attempts.may_go_on(str(error).partition("\n")[0])):
                 raise AuthError(f"{entry.address}: {error}") from error.__cause__
@@ -136,8 +138,30 @@ class _Attempts:
         return True
 
 
-def _introduced(entry: Entry, timeout_s: float) -> tuple[socket.socket, socket.socket | None]:
-    """A connection whose two ends know each other; where both are on one machine, with what hands memory over."""
+def _link(entry: Entry, sock: socket.socket, begun: float) -> RemoteLink:
+    """What the env is made over. Raises OSError where the server has gone again."""
+    assert entry.address
+    arena_sock, meeting, mark = None, None, b""
+    try:
+        if sock.family == socket.AF_UNIX:
+            arena_sock, mark = hand_over(sock), NOWHERE
+        elif not _wants_tls(entry):  # behind TLS stands a relay
+            # Whoever asks for coded pictures has a network in mind, though it may look like this machine: a tunnel.
+            meeting = Meeting() if entry.frames == "raw" and tcp.is_loopback(sock) else None
+            mark = meeting.preface if meeting else NOWHERE
+            sock.sendall(mark)
+    except BaseException:
+        sock.close()
+        if meeting:
+            meeting.close()
+        raise
+    return RemoteLink(
+        entry.address, sock, _wants_tls(entry), mark=mark, arena_sock=arena_sock, meeting=meeting, begun=begun
+    )
+
+
+def _introduced(entry: Entry, timeout_s: float) -> socket.socket:
+    """A connection whose two ends know each other."""
     assert entry.address
     sock = _connect(entry.address, timeout_s)
     try:
@@ -148,10 +172,10 @@ def _introduced(entry: Entry, timeout_s: float) -> tuple[socket.socket, socket.s
         if _wants_tls(entry):
             sock = _secured(sock, entry, limit_s)
         _prove(sock, token, max(deadline - time.monotonic(), FIRST_PAUSE_S), _wants_tls(entry))
-        return sock, unix.hand_over_arena(sock) if sock.family == socket.AF_UNIX else None
     except BaseException:
         sock.close()
         raise
+    return sock
 
 
 def _wants_tls(entry: Entry) -> bool:

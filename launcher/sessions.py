@@ -70,8 +70,7 @@ class Session:
                 self.sock = ours.enter_context(socket.socket(fileno=os.dup(sock.fileno())))
             given.setblocking(True)  # a property that the server's copy shares
             fds = (given.fileno(), self._tally.fd)
-            argv = servers.argv(arena_follows=not secured and sock.family == socket.AF_UNIX)
-            self.child = Child(argv, servers.variables, pass_fds=fds, name=UNMADE)
+            self.child = Child(servers.argv(arena_follows=not secured), servers.variables, pass_fds=fds, name=UNMADE)
             ours.pop_all()
         self._relay = _relay(sock, plain) if secured else None
 

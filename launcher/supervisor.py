@@ -47,6 +47,7 @@ class Link:
     mark: bytes = b""
     arena_sock: socket.socket | None = None
     is_secured: bool = False
+    meeting: None = None
     hold: Hold | None = None
     begun: float = field(default_factory=time.monotonic)
 

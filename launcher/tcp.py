@@ -53,6 +53,11 @@ def tune(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
+def is_loopback(sock: socket.socket) -> bool:
+    """Whether the other end has an address of this machine alone; behind it there may be a tunnel all the same."""
+    return ipaddress.ip_address(sock.getpeername()[0].partition("%")[0]).is_loopback
+
+
 def shown_host(sock: socket.socket) -> str:
     """The name to dial where a socket listens at every address of this machine; empty where its own address will do."""
     return socket.gethostname() if ipaddress.ip_address(sock.getsockname()[0]).is_unspecified else ""

@@ -6,7 +6,6 @@ The kernel says who is at the other end, so no token is needed. That of a listen
 which keeps a client from a socket that somebody else has put where it looks.
 """
 
-import array
 import contextlib
 import errno
 import fcntl
@@ -72,22 +71,6 @@ def connect(path: str, timeout_s: float) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def hand_over_arena(sock: socket.socket) -> socket.socket:
-    """One end of a new pair of sockets, by which memory is shared; the other end goes to the server, beside a byte.
-
-    Raises OSError where the server has gone.
-    """
-    ours, theirs = socket.socketpair()
-    with theirs:
-        try:
-            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))
-            sock.sendmsg([b"\n"], [rights])
-        except BaseException:
-            ours.close()
-            raise
-    return ours
 
 
 def bind(path: Path) -> socket.socket:

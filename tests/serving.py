@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from gym_service_launcher import handshake, tokens
+from gym_service_launcher import handshake, meeting, tokens
 
 REPOSITORY = Path(__file__).absolute().parent.parent
 COMMAND = (sys.executable, "-m", "gym_service_launcher")
@@ -177,12 +177,16 @@ def connected(address: str) -> socket.socket:
     return socket.create_connection((host, int(port)), PATIENCE_S)
 
 
-def proven(address: str) -> socket.socket:
-    """A bare connection that was let in, as the user of this process."""
+def proven(address: str, preface: bytes = meeting.NOWHERE) -> socket.socket:
+    """A bare connection that was let in, as the user of this process, and has said where it shares memory: nowhere.
+
+    What its server says first is the preface, too.
+    """
     sock = connected(address)
     token = handshake.NO_SECRET if address.startswith("unix://") else tokens.of_client(None)
     handshake.perform(sock, handshake.Handshake("client", token))
     sock.settimeout(PATIENCE_S)
+    sock.sendall(preface)
     return sock
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ import gym_service
 from gym_service import RemoteEnv, errors
 from gym_service.arena import MOST_OF_A_SIZE
 
-TRANSPORTS = ("unix", "stdio", "unix path")  # the last one of a server that stays
+STAYING = ("unix path", "tcp")  # of a server that stays
+TRANSPORTS = ("unix", "stdio", *STAYING)
 # 3.6 has no hook for forks, so there what is sent is copied out of its slot.
 ENDS = ("py312-gymnasium14", "py36-gym021")
 
@@ -29,14 +31,17 @@ ENDS = ("py312-gymnasium14", "py36-gym021")
 @contextmanager
 def stamped(transport: str = "unix", target: str = TARGET, **given: Any) -> Iterator[RemoteEnv]:
     given |= {"entry_point": "stamped:StampedEnv"}
-    if transport != "unix path":
+    if transport not in STAYING:
         with opened("Stamped", target=target, transport=transport, **given) as env:
             yield env
         return
     options = "--allow-import", "--pythonpath", ENVS
     with (
         tempfile.TemporaryDirectory(prefix="unix-") as folder,
-        running(TARGETS[target].python(), *options, unix=Path(folder) / "socket") as serving,
+        mock.patch.dict(os.environ, XDG_CONFIG_HOME=folder),  # where the token is
+        running(
+            TARGETS[target].python(), *options, unix=Path(folder) / "socket" if "path" in transport else None
+        ) as serving,
         gym_service.make("Stamped", address=serving.address, **given) as env,
     ):
         yield env

@@ -156,6 +156,10 @@ class Connection:
         """Where memory is shared with the server; None where it is not."""
         return self._channel.arena
 
+    def share(self, arena: Arena | None) -> None:
+        """Share memory from here on, before the first call."""
+        self._channel.share(arena)
+
     def code_pictures(self, restorer: Restorer) -> None:
         """Restore from here on what the server codes, which it has been told to do."""
         self._channel.code_pictures(restorer)

@@ -74,6 +74,9 @@ class Making:
             if link.mark:
                 noise = link.noise if isinstance(link, CommandLink) else None
                 self.connection.skip_to(link.mark, self._remaining_s(), noise)
+            met = link.meeting.met() if link.meeting else None
+            if met:
+                self.connection.share(arena.over_socket(met))
             self.connection.begin(messages.MAKE, self._encoded, self._remaining_s())
 
     @property
@@ -87,7 +90,7 @@ class Making:
             description = self.connection.finish(one)
             frames = _frames_of(description)
             if frames != pictures.RAW:
-                if frames != pictures.shown(self._entry.frames) or self._link.arena_sock:
+                if frames != pictures.shown(self._entry.frames) or self.connection.arena:
                     text = f"during make the other side chose frames = {frames!r}, which nobody asked for"
                     raise ProtocolError(text, during="make")
                 is_auto = frames == pictures.AUTO

@@ -8,7 +8,7 @@ Contract::
     ... --no-pickle         refuse callables that a client sends; those that it names are imported
     ... --allow ID          make these ids alone (any number), "module:Env" for one that a module must be imported for
     ... --arena N           large arrays lie in memory that is handed over by the socket N
-    ... --arena-follows     that socket comes over the channel, beside its first byte
+    ... --arena-follows     what the client says first tells where that socket is, if there is one
     ... --tally N           count calls and steps in the inherited page of memory N (tally.py)
 
 It serves until the client closes the channel, then closes the env and exits with 0. What the simulator prints goes

@@ -3,24 +3,29 @@
 Knows file descriptors 0, 1 and 2. Never knows what travels over the channel. Python 3.6 and up.
 """
 
+import array
 import binascii
 import os
+import re
 import socket
 import struct
 import sys
 
 from gym_service import arena, channel
+from gym_service.wire import BadFrame
+
+PREFACE_BYTES = 32  # as launcher/meeting.py has it
+MEET_S = 1.0  # who is on this machine answers at once
 
 
 def open_socket(fd, shared=None, arena_follows=False):
     """The channel over an inherited, connected stream socket, with the arena that goes with it.
 
-    ``arena_follows``: the other end hands it over with the first byte, which is waited for.
+    ``arena_follows``: the other end says first where it is; blocks until it has.
     """
     sock = _inherited(int(fd))
     if arena_follows:
-        handed_over = _handed_over(sock)
-        shared = None if handed_over is None else open_arena(handed_over)
+        shared = _arena_that_follows(sock)
     return channel.over_socket(sock, shared)
 
 
@@ -40,14 +45,43 @@ def _inherited(fd):
     return sock
 
 
-def _handed_over(sock):
-    """The descriptor that comes with the next byte; None where the other end has gone, or gives none."""
+def _arena_that_follows(sock):
+    """What comes of the client's preface, which is sent back then: ``launcher/meeting.py`` says why and how."""
     sock.setblocking(True)
-    _, ancillary, _, _ = sock.recvmsg(1, socket.CMSG_SPACE(4))
-    for level, kind, content in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS) and len(content) == 4:
-            return struct.unpack("i", content)[0]
-    return None
+    preface, fds = b"", array.array("i")
+    while len(preface) < PREFACE_BYTES:
+        data, ancillary, _, _ = sock.recvmsg(PREFACE_BYTES - len(preface), socket.CMSG_SPACE(fds.itemsize))
+        for level, kind, content in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                fds.frombytes(content[: fds.itemsize])
+        if not data:
+            return None  # it has gone, as the loop will see
+        preface += data
+        if not re.match(b"[0-9a-f-]+$", preface):
+            raise BadFrame("bytes that start with %r are not the beginning of a client's" % preface)
+    shared = open_arena(fds[0]) if fds else _met(preface)
+    try:
+        sock.sendall(preface)
+    except OSError:
+        pass  # it has gone, as the loop will see
+    return shared
+
+
+def _met(preface):
+    """The arena at the end of a connection to the socket of that name; None where none of this user has it here."""
+    if b"-" in preface:
+        return None
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(MEET_S)
+        sock.connect(b"\0gym-service-" + preface)
+        _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    except OSError:
+        uid = None
+    if uid != os.geteuid():
+        sock.close()
+        return None
+    return arena.over_socket(sock)
 
 
 def open_stdio(mark, shared=None):

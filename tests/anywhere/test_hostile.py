@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from faults import watching
-from gym_service_launcher import tokens
+from gym_service_launcher import meeting, tokens
 from gym_service_launcher.handshake import CROWDED, HELLO_BYTES, LIMIT_S, MAGIC, PROOF_BYTES, Handshake
 from gym_service_launcher.listen import MAX_STRANGERS
 from serving import AT_ONCE_S, Serving, connected, proven, rest_of, running
@@ -75,7 +75,7 @@ def test_a_size_of_4_gib_is_refused_before_and_after_the_proof(serving: Serving)
     with proven(serving.address) as sock:
         pid = int(serving.until("connected: server").rpartition(" ")[2])
         sock.sendall(wire.HEADER.pack(wire.MAGIC, wire.VERSION, messages.MAKE, 1, 4 * GIB - 1, 0) + bytes(1000))
-        assert rest_of(sock)[0] == b""
+        assert rest_of(sock)[0] == meeting.NOWHERE
     assert "exit code 1" in serving.until(f"server {pid}, ")
     # By its size, and not by a lack of memory.
     serving.until(r"BadFrame: .*\d{10} bytes")
