@@ -124,18 +124,21 @@ class Channel:
             self.arena.close()
 
 
-def over_socket(sock, arena=None):
-    """A Channel over a connected stream socket, which it owns from here on, as it does the arena."""
-    return Channel(_SocketStream(sock), arena)
+def over_socket(sock, arena=None, gives_way=False):
+    """A Channel over a connected stream socket, which it owns from here on, as it does the arena.
+
+    ``gives_way``: of the two sides one says so; ``patience.py`` has the reason.
+    """
+    return Channel(_SocketStream(sock, gives_way), arena)
 
 
-def over_pipes(read_fd, write_fd, arena=None):
+def over_pipes(read_fd, write_fd, arena=None, gives_way=False):
     """A Channel over two pipe ends (or any two descriptors), which it owns from here on, as it does the arena.
 
     Deadlines hold for writing only where the descriptor does not block. That is the caller's to set, and only on
     descriptors that are its own: the mode is shared with every process that inherited them.
     """
-    return Channel(_PipeStream(read_fd, write_fd), arena)
+    return Channel(_PipeStream(read_fd, write_fd, gives_way), arena)
 
 
 def _remaining_s(deadline):
@@ -148,37 +151,42 @@ def _remaining_s(deadline):
 class _Stream:
     """Reads by looking for a moment, and then with poll()."""
 
-    def __init__(self):
-        self._patience = Patience()
+    def __init__(self, gives_way):
+        self._patience = Patience(gives_way)
+        self._looks = 0  # of the wait that is under way, unless it ends in sleep
 
     def read_into(self, buffer, deadline):
         begun = time.perf_counter()
         patience = self._patience
+        self._looks = 0
         try:
             size = self._look(buffer, begun + patience.look_s) if patience.looks else self._attempt(buffer)
             while size is None:
+                self._looks = 0
                 self._wait(self._readable, deadline)
                 size = self._attempt(buffer)
         except OSError as error:
             raise ChannelClosed("reading failed: %s" % error, False) from error
-        patience.note(time.perf_counter() - begun)
+        patience.note(time.perf_counter() - begun, self._looks)
         return size
 
     def _look(self, buffer, until):
         """What comes before ``until``; None if that is nothing. Between two looks others may run."""
-        attempt, now = self._attempt, time.perf_counter
+        attempt, now, looks = self._attempt, time.perf_counter, 1
         size = attempt(buffer)
         while size is None and now() < until:
             os.sched_yield()
             size = attempt(buffer)
+            looks += 1
+        self._looks = looks
         return size
 
 
 class _SocketStream(_Stream):
     """A socket that never blocks by itself."""
 
-    def __init__(self, sock):
-        super().__init__()
+    def __init__(self, sock, gives_way):
+        super().__init__(gives_way)
         self._socket = sock
         self._receive = sock.recv_into
         self._readable, self._writable = select.poll(), select.poll()
@@ -227,8 +235,8 @@ class _SocketStream(_Stream):
 class _PipeStream(_Stream):
     """Two descriptors. The one to read may block: whether there is anything is asked before."""
 
-    def __init__(self, read_fd, write_fd):
-        super().__init__()
+    def __init__(self, read_fd, write_fd, gives_way):
+        super().__init__(gives_way)
         self._read_fd, self._write_fd = read_fd, write_fd
         # Closing a descriptor does not wake a thread that waits on it. The end of this pipe does.
         self._woken_fd, self._wake_fd = os.pipe()

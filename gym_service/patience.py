@@ -4,7 +4,8 @@ Knows how long waits took, one way and the other. Never knows a stream. Python 3
 
 Where processors idle, waking a process that sleeps costs 10 to 60 us, a multiple of a light step, and looking saves it.
 Where every processor is busy, the two sides take turns on one of them, waking is cheap, and who looks only keeps the
-other from running. No rule tells the two apart, so it is tried: now and then a few waits are done the other way, and
+other from running. Two things tell them apart. Between two looks the processor is offered to others: where somebody
+takes it, most looks take longer than a look can. And it is tried: now and then a few waits are done the other way, and
 the way that took less time goes on.
 """
 
@@ -14,6 +15,9 @@ LOOK_S = 200e-6
 WORTH_LOOKING_S = 1000e-6
 # What a single wait counts at most, as a multiple of the usual one, and what it counts for in the running mean.
 COUNTED, WEIGHT = 4.0, 1 / 16
+# A look and the offer that nobody takes cost 1 to 2 us; where the average of a wait is more, somebody else has run.
+LOOK_COSTS_S = 5e-6
+MOST_CROWDED = 0.5
 # What is taken to be usual before anything is known.
 FIRST_S = 50e-6
 # So many waits between two trials, and so many in a trial: tried wrongly, they cost 1 or 2 per cent.
@@ -26,19 +30,27 @@ LOOK_BETTER, SLEEP_BETTER = 0.95, 0.75
 
 
 class Patience:
-    """Says whether to look, and learns from how long that took."""
+    """Says whether to look, and learns from how long that took.
 
-    def __init__(self):
+    ``gives_way``: whether this side is the one to sleep where others run between its looks. One of the two is enough:
+    where both sleep each step takes two wakings, where neither does each only keeps the other from running.
+    """
+
+    def __init__(self, gives_way=False):
+        self._gives_way = gives_way
         self.looks = True  # whether to look during the wait that comes
         self.look_s = LOOK_S  # and for how long
         self._usual_s = FIRST_S
+        self._crowded = 0.0  # the share of late waits in which somebody else ran between the looks
         self._trial_s = 0.0
         self._is_trial = False
         self._left = WAITS_AFTER_CHANGE
 
-    def note(self, wait_s):
-        """Take note of how long a wait took."""
+    def note(self, wait_s, looks=0):
+        """Take note of how long a wait took, and of how many looks it consisted; 0 where it ended in sleep."""
         self._left -= 1
+        if looks:
+            self._crowded += ((wait_s > looks * LOOK_COSTS_S) - self._crowded) * WEIGHT
         if self._is_trial:
             self._trial_s += min(wait_s, COUNTED * self._usual_s) / TRIAL_WAITS
             if not self._left:
@@ -49,9 +61,14 @@ class Patience:
         self._usual_s = usual_s = usual_s + (counted_s - usual_s) * WEIGHT
         if usual_s > WORTH_LOOKING_S:
             self.looks = False
+        elif self.looks and self._is_crowded():
+            self.looks, self._left = False, WAITS_AFTER_CHANGE
         elif self._left <= 0:
             self._begin_trial()
         self.look_s = 2 * usual_s if 2 * usual_s > LOOK_S else LOOK_S
+
+    def _is_crowded(self):
+        return self._gives_way and self._crowded > MOST_CROWDED
 
     def _begin_trial(self):
         self._is_trial, self._trial_s, self._left = True, 0.0, TRIAL_WAITS
@@ -59,7 +76,10 @@ class Patience:
 
     def _end_trial(self):
         self._is_trial = False
-        if self._trial_s < (LOOK_BETTER if self.looks else SLEEP_BETTER) * self._usual_s:
+        if (
+            not (self.looks and self._is_crowded())
+            and self._trial_s < (LOOK_BETTER if self.looks else SLEEP_BETTER) * self._usual_s
+        ):
             self._usual_s, self._left = self._trial_s, WAITS_AFTER_CHANGE
         else:
             self.looks, self._left = not self.looks, USUAL_WAITS

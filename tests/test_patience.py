@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from gym_service.patience import LOOK_S, TRIAL_WAITS, USUAL_WAITS, Patience
+from gym_service.patience import LOOK_S, TRIAL_WAITS, USUAL_WAITS, WAITS_AFTER_CHANGE, Patience
 
 US = 1e-6
 # (seconds of a wait that looks, of one that sleeps)
@@ -42,6 +42,31 @@ def test_a_world_that_changes_is_followed(seed: int) -> None:
     for world, looks in [(IDLE, True), (SHARED, False), (IDLE, True), (SLOW, False), (IDLE, True)]:
         share_of_looks(patience, world, 3 * USUAL_WAITS, chance)
         assert (share_of_looks(patience, world, 2 * USUAL_WAITS, chance) > 0.5) is looks
+
+
+def test_a_processor_that_others_take_between_looks_is_left_to_them_at_once() -> None:
+    """By the looks alone, before sleeping was ever tried; and by one side, for two that sleep must both be woken."""
+    polite, other = Patience(gives_way=True), Patience()
+    for _ in range(20):
+        polite.note(60 * US, looks=2)
+        other.note(60 * US, looks=2)
+    assert (polite.looks, other.looks) == (False, True)
+
+
+def test_a_long_wait_of_many_looks_is_no_crowd() -> None:
+    patience = Patience(gives_way=True)
+    for _ in range(WAITS_AFTER_CHANGE - 1):
+        patience.note(240 * US, looks=120)
+    assert patience.looks
+
+
+def test_after_a_crowd_looking_comes_back() -> None:
+    patience = Patience(gives_way=True)
+    for _ in range(20):
+        patience.note(60 * US, looks=2)
+    for _ in range(2 * (WAITS_AFTER_CHANGE + TRIAL_WAITS)):
+        patience.note(*((20 * US, 10) if patience.looks else (80 * US, 0)))
+    assert patience.looks
 
 
 def test_a_look_lasts_long_enough_for_the_usual_wait() -> None:
