@@ -217,3 +217,16 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read.found["cartpole"].missing == found.missing
     assert read.memory["cartpole"].growth_bytes == kept.memory["cartpole"].growth_bytes
     assert record.read(tmp_path / "none.json") == Record()
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="no /proc/PID/schedstat")
+def test_one_core_says_what_either_side_ran() -> None:
+    argv = [sys.executable, "-m", "benchmarks.one_core", "--steps", "200"]  # it binds itself to a core
+    ran = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    head, *rows = ran.stdout.splitlines()
+    assert head.split()[-4:] == ["step", "client", "server", "switches"]
+    assert [row.partition(",")[0] for row in rows] == ["bare", "gym-service", "bare", "gym-service"]
+    for row in rows:
+        took, client, server, _ = map(float, row.split()[-4:])
+        assert 0 < client <= took * 1.1
+        assert server > 0
