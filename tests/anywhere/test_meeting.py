@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import socket
 import sys
 import threading
@@ -52,16 +51,16 @@ def tunnel(port: int) -> Iterator[int]:
         serving.join()
 
 
-def test_over_loopback_memory_is_shared_and_nobody_else_may_come() -> None:
+def test_over_loopback_memory_is_shared_and_nobody_else_may_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+    monkeypatch.setattr(meeting.secrets, "token_hex", lambda count: names.append(os.urandom(count).hex()) or names[-1])
     with running(sys.executable, *OPTIONS) as serving:
         env = gym_service.make("Stamped", address=serving.address, **STAMPED)
         try:
             assert is_leased(env)
-            names = re.findall(r"@(gym-service-\w+)", Path("/proc/net/unix").read_text())
-            assert names
-            for name in names:
-                with socket.socket(socket.AF_UNIX) as sock, pytest.raises(ConnectionRefusedError):
-                    sock.connect("\0" + name)
+            assert f"@gym-service-{names[-1]}" in Path("/proc/net/unix").read_text()
+            with socket.socket(socket.AF_UNIX) as sock, pytest.raises(ConnectionRefusedError):
+                sock.connect(meeting.PREFIX + names[-1])
         finally:
             env.close()
 
