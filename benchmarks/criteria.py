@@ -60,6 +60,7 @@ CRITERIA = (
     Criterion("8 × 1 ms, 2 workers, speed ÷ bare processes", "work", names.TWO_WORKERS, names.BARE, 0.92, 0.97, True),
     Criterion("a fresh client's first reset ÷ in-process", "start", names.START_OURS, names.START_GYMNASIUM, 1.5, 1.2),
     Criterion("the same, its server first ÷ in-process", "start", names.START_FIRST, names.START_GYMNASIUM, 1.5, 1.2),
+    Criterion("the same, imports for 1 s ÷ in-process", "start", names.START_OURS_SLOW, names.START_SLOW, 1.5, 1.2),
     Criterion("16 workers, prefork ÷ one worker", "prefork", names.PREFORKED, names.WORKER, 1.3, 1.1),
     Criterion("a step with 64 open envs ÷ with one", "open", names.MANY_OPEN, names.ONE_OPEN, 1.1, 1.0),
     Criterion("CartPole over TCP ÷ pickles over TCP", "cartpole", names.TCP, names.PICKLE, 0.5),

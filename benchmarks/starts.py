@@ -16,11 +16,21 @@ from typing import Any
 from benchmarks.children import Missing
 from benchmarks.contenders import opened_vector
 from benchmarks.interleaved import Clocked
-from benchmarks.simulators import Simulator
+from benchmarks.simulators import ENVS, Simulator
 
 SLOW = Simulator("Slow-v0", "gym_bench_slow")
 
-ENTRY = '[envs."CartPole-v1"]\npython = {python!r}\n'
+ENTRIES = """
+[envs."CartPole-v1"]
+python = {python!r}
+
+[envs."Slow-v0"]
+python = {python!r}
+imports = ["gym_bench_slow"]
+pythonpath = [{envs!r}]
+"""
+# How long the second of these takes to import here, unless a test says otherwise (s).
+IMPORT_S = "1"
 IMPORTED = "import gymnasium as gym"
 IN_PROCESS = """
 import gymnasium as gym
@@ -37,6 +47,14 @@ import gym_service
 env = gym_service.make("CartPole-v1")
 env.reset(seed=0)
 """
+IN_PROCESS_SLOW = """
+import sys
+sys.path.append(%r)
+import gymnasium as gym
+env = gym.make("gym_bench_slow:Slow-v0")
+env.reset(seed=0)
+""" % str(ENVS)
+OURS_SLOW = OURS.replace("CartPole-v1", "Slow-v0")
 END = """
 import os
 os.write(1, b"x")
@@ -51,9 +69,10 @@ def fresh_client(program: str) -> Iterator[Clocked]:
     """
     with tempfile.TemporaryDirectory(prefix="gym-bench-") as folder:
         file = Path(folder) / "envs.toml"
-        file.write_text(ENTRY.format(python=sys.executable))
+        file.write_text(ENTRIES.format(python=sys.executable, envs=str(ENVS)))
         variables = {**os.environ, "GYM_SERVICE_ENVS": str(file), "PYTHONPYCACHEPREFIX": str(Path(folder) / "compiled")}
         variables.pop("PYTHONDONTWRITEBYTECODE", None)
+        variables.setdefault("GYM_BENCH_IMPORT_S", IMPORT_S)
         _until_it_says_so(program, variables)
         yield clocked(lambda: _until_it_says_so(program, variables))
 

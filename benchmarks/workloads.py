@@ -24,6 +24,7 @@ PICKLE, IN_PROCESS = "pickles over TCP", "in-process"
 SLEEPING, LOOKING, MEMCPY = "64 bytes, sleeping", "64 bytes, looking", "memcpy"
 LOOP, BARE = "bare loop", "two bare processes"
 START_BARE, START_GYMNASIUM = "gymnasium imported", "in-process, first reset"
+START_SLOW, START_OURS_SLOW = "in-process, imports for 1 s", "gym-service, imports for 1 s"
 START_OURS, START_FIRST = "gym-service, first reset", "gym-service, its server first"
 WORKER, PREFORKED = "1 worker", "16 workers, prefork"
 ONE_OPEN, MANY_OPEN, IN_TURN = "1 open", "64 open, one stepped", "64 open, each in turn"
@@ -100,9 +101,10 @@ def start() -> Workload:
             START_GYMNASIUM: lambda: starts.fresh_client(starts.IN_PROCESS),
             START_OURS: lambda: starts.fresh_client(starts.OURS),
             START_FIRST: lambda: starts.fresh_client(starts.OURS_FIRST),
+            START_SLOW: lambda: starts.fresh_client(starts.IN_PROCESS_SLOW),
+            START_OURS_SLOW: lambda: starts.fresh_client(starts.OURS_SLOW),
             START_BARE: lambda: starts.fresh_client(starts.IMPORTED),
         },
-        floors=(START_GYMNASIUM,),
     )
 
 
