@@ -179,6 +179,14 @@ def test_older_tls_is_refused(serving: Serving) -> None:
         assert secured.version() == "TLSv1.2"
 
 
+def test_the_handshake_is_made_once(serving: Serving) -> None:
+    """A stranger that asks for its costly part again is refused, by TLS 1.2 as by 1.3, which does not know of it."""
+    argv = ["openssl", "s_client", "-tls1_2", "-connect", serving.address.removeprefix("tcp://")]
+    asked = subprocess.run(argv, input=b"R\n", capture_output=True, check=False)
+    assert b"no renegotiation" in asked.stderr
+    serving.until("refused|sent away")
+
+
 def test_what_is_no_certificate(own: Certified, tmp_path: Path) -> None:
     other = certified(tmp_path, "other")
     open_key, garbage, locked = tmp_path / "open.pem", tmp_path / "garbage.pem", tmp_path / "locked.pem"
