@@ -26,7 +26,8 @@ class NotAllowed(Exception):
         makes = ", ".join(ids) or (
             "what is registered in its interpreter, or by a package called gym_... that is installed there"
         )
-        super().__init__("%s: this server is not the client's own. It makes %s" % (what, makes))
+        text = "%s: this server is not the client's own. It makes %s" % (what, makes)
+        super().__init__(text + "\n  try: ask its operator; gym-service run takes ENV_IDs, and --allow-import")
 
 
 class Allowed:

@@ -69,5 +69,5 @@ def test_the_ids_that_were_named_and_no_others(names: bool) -> None:
     assert allows(allowed, {"wrappers": ["os:getcwd"]}) is names
     assert allows(allowed, {"kwargs": {"env_id": "os:CartPole-v1"}}) is names
     assert allows(allowed, {"imports": ["os"]}) is names
-    with pytest.raises(NotAllowed, match=r"It makes CartPole-v1, sim\.envs:space/Sim-v0$"):
+    with pytest.raises(NotAllowed, match=r"It makes CartPole-v1, sim\.envs:space/Sim-v0\n  try: ask"):
         allowed.check({**RECIPE, "id": "Pendulum-v1"})

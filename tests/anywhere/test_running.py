@@ -142,7 +142,7 @@ def test_without_a_token_worth_its_name_nothing_listens(tmp_path: Path, secret: 
         ):
             argv = [*COMMAND, "run", "--python", sys.executable, "--tcp", "127.0.0.1:0", *options]
             ran = subprocess.run(
-                argv, env=os.environ | environ, pass_fds=[fd], capture_output=True, text=True, check=False
+                argv, env=os.environ | environ, pass_fds=[fd], capture_output=True, text=True, timeout=PATIENCE_S
             )
             assert (ran.returncode, ran.stdout) == (2, "")
             assert re.search(r"holds (0|15) bytes; a token has 16 or more", ran.stderr)

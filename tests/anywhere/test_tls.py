@@ -157,6 +157,9 @@ def test_each_side_says_that_the_other_has_no_tls(serving: Serving, own: Certifi
         sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert rest_of(sock)[1] < AT_ONCE_S
     assert "HTTP_REQUEST" in serving.until("refused|connected")
+    with pytest.raises(AuthError, match="and tls_sha256 says"):
+        made(serving, tls_sha256="ab" * 32)
+    serving.until("refused: no handshake of TLS: it hung up, as a client does that wants another certificate")
     with (
         running() as plain,
         pytest.raises(AuthError, match="leave tls_sha256 and tls_ca out, if that server has no TLS"),
