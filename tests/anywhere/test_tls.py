@@ -213,7 +213,7 @@ def test_what_is_no_certificate(own: Certified, tmp_path: Path) -> None:
 
 def test_off_loopback_there_is_tls_or_a_word(own: Certified) -> None:
     argv = [*COMMAND, "run", "--python", sys.executable, "--tcp", "0.0.0.0:0"]
-    refused = subprocess.run(argv, capture_output=True, text=True, check=False)
+    refused = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "can be reached from other machines" in refused.stderr
     for options in (own.options(), ("--insecure",)):
