@@ -3,11 +3,13 @@
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import Serving, proven, running
+from gym_service_launcher import meeting
+from serving import proven, running
 
 from gym_service import messages
 from gym_service.channel import Channel, over_socket
@@ -66,19 +68,20 @@ def trace(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def serving(tmp_path: Path, trace: Path) -> Iterator[Serving]:
+def importable(tmp_path: Path, trace: Path) -> Path:
+    """A folder with the module."""
     folder = tmp_path / "importable"
     folder.mkdir()
     leaves_a_trace = f"open({str(trace)!r}, 'a').write('imported')\ndef make(*args, **kwargs): pass\n"
     (folder / "tracing.py").write_text(leaves_a_trace)
-    with running(sys.executable, "--pythonpath", folder, unix="") as server:
-        yield server
+    return folder
 
 
 class Asking:
     """A connection that asks, without the client that would refuse to."""
 
     def __init__(self, sock: socket.socket) -> None:
+        assert sock.recv(meeting.PREFACE_BYTES, socket.MSG_WAITALL) == meeting.NOWHERE
         self._channel: Channel = over_socket(sock)
         self._calls = 0
 
@@ -96,14 +99,21 @@ class Asking:
         self._channel.close()
 
 
-@pytest.fixture
-def asking(serving: Serving) -> Iterator[Asking]:
-    made = Asking(proven(serving.address))
-    yield made
-    made.close()
+@contextmanager
+def asking(*options: str | Path) -> Iterator[Asking]:
+    """Of a ``gym-service run`` with these options."""
+    with running(sys.executable, *options, unix="") as serving:
+        made = Asking(proven(serving.address))
+        yield made
+        made.close()
 
 
-def test_what_a_client_names_is_neither_imported_nor_run(asking: Asking, trace: Path) -> None:
+def test_what_a_client_names_is_neither_imported_nor_run(importable: Path, trace: Path) -> None:
+    with asking("--pythonpath", importable) as client:
+        assert_nothing_is_imported(client, trace)
+
+
+def assert_nothing_is_imported(asking: Asking, trace: Path) -> None:
     for wish, words in WISHES.items():
         kind, text = asking.answer(messages.MAKE, {**RECIPE, **words})
         assert kind == messages.ERROR, wish
@@ -119,14 +129,11 @@ def test_what_a_client_names_is_neither_imported_nor_run(asking: Asking, trace: 
     assert asking.answer(messages.RESET, 1, None)[0] == messages.RESULT
 
 
-def test_it_would_have_been_imported_by_who_may(tmp_path: Path, trace: Path, serving: Serving) -> None:
+def test_it_would_have_been_imported_by_who_may(importable: Path, trace: Path) -> None:
     """So that the test above is not one of a module that nobody can import."""
-    with running(sys.executable, "--pythonpath", tmp_path / "importable", "--allow-import", unix=tmp_path / "s") as may:
-        asking = Asking(proven(may.address))
-        asking.answer(messages.MAKE, {**RECIPE, "imports": ["tracing"]})
-        assert trace.exists()
+    with asking("--pythonpath", importable, "--allow-import") as client:
         # The library is never the client's to name.
-        trace.unlink()
-        asking.answer(messages.MAKE, {**RECIPE, "api": "tracing"})
-        asking.close()
-    assert not trace.exists()
+        client.answer(messages.MAKE, {**RECIPE, "api": "tracing"})
+        assert not trace.exists()
+        client.answer(messages.MAKE, {**RECIPE, "imports": ["tracing"]})
+        assert trace.exists()
