@@ -18,7 +18,7 @@ from faults.clients import client
 from faults.clock import Clock
 from faults.faulty import PROMPT_S, act, action, assert_exact
 from gym_service_launcher.child import ending
-from gym_service_launcher.sessions import CALL_S
+from gym_service_launcher.sessions import CALL_S, LEAVE_S
 from serving import Certified, Serving, running
 
 import gym_service
@@ -164,6 +164,15 @@ def test_a_killed_client_leaves_nothing_of_its_server(place: Place) -> None:
 def test_a_killed_client_leaves_nothing_whatever_its_server_does(place: Place) -> None:
     for state in STATES * 3:
         assert_nothing_outlives(place, state)
+
+
+@pytest.mark.long
+def test_a_server_that_closes_its_env_has_longer_than_one_in_a_call(place: Place) -> None:
+    with place.faulty(timeouts={"close": 0.2}) as env:
+        pid = env.target["pid"]
+        env.call("arm", "close", "asleep in Python")
+        env.close()
+        assert f"did not end within {LEAVE_S:g} s" in place.serving.until(f"server {pid}, ")
 
 
 @pytest.mark.long
