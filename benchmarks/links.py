@@ -59,6 +59,7 @@ LINKS = {
 SIMULATORS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "pusht": ("gym_pusht/PushT-v0", "gym_pusht", {"obs_type": "state"}),
     "xarm": ("gym_xarm/XarmLift-v0", "gym_xarm", {"obs_type": "state"}),
+    "metaworld": ("Meta-World/MT1", "metaworld", {"env_name": "reach-v3"}),
 }
 
 
@@ -174,9 +175,9 @@ def measure(address: str, simulator: str, frames: str, seconds: float) -> Measur
     """Frames a second of ``env.render()`` between steps. Runs at the client's end."""
     import gym_service
 
-    env_id, module, kwargs = SIMULATORS[simulator]
+    env_id, _, kwargs = SIMULATORS[simulator]
     kwargs = {**kwargs, "render_mode": "rgb_array"}
-    env = gym_service.make(env_id, address=address, imports=[module], kwargs=kwargs, frames=frames)
+    env = gym_service.make(env_id, address=address, kwargs=kwargs, frames=frames)
     try:
         env.reset(seed=0)
         env.action_space.seed(0)
@@ -212,17 +213,11 @@ def frames_over(
     """What a client at one end of a link measures of a server at the other, for each choice of ``frames``."""
     with tempfile.TemporaryDirectory() as config, linked(link) as (at_client, at_server):
         environ = {**os.environ, "XDG_CONFIG_HOME": config}
-        argv = [
-            sys.executable,
-            "-u",
-            "-m",
-            "gym_service_launcher",
-            "run",
-            "--python",
-            str(python),
-            "--tcp",
-            f"{SERVER}:0",
-        ]
+        env_id, module, _ = SIMULATORS[simulator]
+        run = f"-u -m gym_service_launcher run --tcp {SERVER}:0 --python".split()
+        argv = [sys.executable, *run, str(python), f"{module}:{env_id}"]
+        if any(frames.startswith("jpeg") for frames in choices):
+            argv += pillow_for(python, Path(config) / "pillow")
         server = subprocess.Popen([*at_server, *argv], env=environ, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
         try:
             assert server.stdout
@@ -231,6 +226,19 @@ def frames_over(
         finally:
             server.terminate()
             server.communicate()
+
+
+def pillow_for(python: Path, folder: Path) -> list[str]:
+    """The option by which a server finds Pillow; none where it has it, or where there is no uv to install it."""
+    uv = shutil.which("uv")
+    if has_pillow(python) or not uv:
+        return []
+    words = ["pip", "install", "--quiet", "--no-deps", "--python", str(python), "--target", str(folder), "pillow"]
+    return ["--pythonpath", str(folder)] if subprocess.run([uv, *words]).returncode == 0 else []
+
+
+def has_pillow(python: Path) -> bool:
+    return subprocess.run([python, "-c", "import PIL"], stderr=subprocess.DEVNULL).returncode == 0
 
 
 def _measured(
@@ -253,7 +261,7 @@ def table(links: Sequence[str], simulators: Sequence[str], choices: Sequence[str
     print("|---|---|" + "--:|" * len(choices))
     for simulator in simulators:
         python = TARGETS[simulator].python()
-        can_jpeg = subprocess.run([python, "-c", "import PIL"], stderr=subprocess.DEVNULL).returncode == 0
+        can_jpeg = has_pillow(python) or shutil.which("uv")
         possible = [frames for frames in choices if can_jpeg or not frames.startswith("jpeg")]
         for name in links:
             found = frames_over(LINKS[name], simulator, python, possible, seconds)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gym_service_launcher import config as entries
+from gym_service_launcher import envs_file
 from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.keys import nearest
 
@@ -67,8 +68,8 @@ def register_on_import() -> None:
 
 
 def _keys_of(path: str | os.PathLike[str] | None) -> tuple[list[str], Path | None]:
-    file = entries.find() if path is None else Path(path).absolute()
-    return ([] if file is None else list(entries.load(file).entries)), file
+    file = envs_file.find() if path is None else Path(path).absolute()
+    return ([] if file is None else list(envs_file.load(file).entries)), file
 
 
 def make_registered(
@@ -130,7 +131,7 @@ def _laid_over(service: Mapping[str, Any] | None, host: str | None, port: int | 
 
 def _registered_entry(key: str, config: str, table: Mapping[str, Any]) -> entries.Entry:
     """The entry of an envs.toml, with a table laid over it."""
-    file = entries.load(config)
+    file = envs_file.load(config)
     found = file.entries.get(key)
     if found is None:
         raise ConfigError(f"{config}: [envs] has no key {key!r} any more", file=config, key=f'envs."{key}"')
@@ -199,7 +200,7 @@ def entry_and_kwargs(env_id: str, given: Mapping[str, Any]) -> tuple[entries.Ent
 
 def _entry_in_file(env_id: str, table: Mapping[str, Any]) -> entries.Entry:
     key = env_id.removeprefix(f"{NAMESPACE}/")
-    path = entries.find()
+    path = envs_file.find()
     if path is None:
         raise ConfigError(
             f"no envs.toml was found that could say where {env_id!r} lives\n"
@@ -207,7 +208,7 @@ def _entry_in_file(env_id: str, table: Mapping[str, Any]) -> entries.Entry:
             file=None,
             key=f'envs."{key}"',
         )
-    file = entries.load(path)
+    file = envs_file.load(path)
     base = file.entries.get(key)
     if base is None:
         known = ", ".join(file.entries) or "none"

@@ -112,14 +112,14 @@ def _add_stop(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from gym_service_launcher import config, listing
+    from gym_service_launcher import envs_file, listing
 
-    file = arguments.envs or config.find()
+    file = arguments.envs or envs_file.find()
     if file is None:
         raise ConfigError(
             "there is no envs.toml here, in a parent folder or in ~/.config/gym-service", file=None, key=""
         )
-    return listing.show(config.load(file))
+    return listing.show(envs_file.load(file))
 
 
 def _token(arguments: argparse.Namespace) -> int:

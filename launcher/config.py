@@ -1,23 +1,20 @@
-"""envs.toml, and the same keys given in Python, as frozen entries.
+"""The keys of an env, in envs.toml or given in Python, as a frozen entry.
 
-Knows the keys, their defaults and which of them exclude each other; finds and reads the file. Never
-knows whether an interpreter exists or a server answers: it runs nothing. Python 3.10 and up.
+Knows the keys, their defaults and which of them exclude each other. Never knows where a file lies (``envs_file.py``),
+nor whether an interpreter exists or a server answers: it runs nothing. Python 3.10 and up.
 
-Every mistake is a ConfigError that names file, key path, what is wrong and what would be right. A
-broken entry is its error, and its neighbours stay usable.
+Every mistake is a ConfigError that names file, key path, what is wrong and what would be right.
 """
 
 import json
 import math
-import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from gym_service_launcher import keys, toml
+from gym_service_launcher import folders, keys
 from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.keys import Check, Place
 
@@ -81,7 +78,7 @@ class Entry:
     workers: int = 1
     frames: str = "raw"
     output: str = "tail"
-    created_in: Path = field(default_factory=lambda: _here() or Path("/"), repr=False, compare=False)
+    created_in: Path = field(default_factory=lambda: folders.working() or Path("/"), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.id:
@@ -98,27 +95,12 @@ class Entry:
         return self.file.parent if self.file else self.created_in
 
 
-@dataclass(frozen=True)
-class EnvsFile:
-    """What one envs.toml says, in its order.
-
-    ``problems`` are the mistakes outside any entry, such as an unknown table.
-    """
-
-    path: Path
-    entries: dict[str, Entry | ConfigError]
-    interpreters: dict[str, Interpreter | ConfigError] = field(default_factory=dict)
-    problems: tuple[ConfigError, ...] = ()
-
-
 def _timeouts(value: object, place: Place) -> Timeouts:
     limits = {limit.name: keys.seconds for limit in fields(Timeouts)}
     # In Python None is the natural word for no limit, as inf is in TOML.
     given = {name: math.inf if limit_s is None else limit_s for name, limit_s in keys.table(value, place).items()}
     return Timeouts(**keys.read(given, limits, place))
 
-
-SECTIONS = ("envs", "interpreters")
 
 INTERPRETER_KEYS: Mapping[str, Check] = MappingProxyType({"python": keys.python, "requires": keys.texts})
 
@@ -192,44 +174,6 @@ DISPLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-def find() -> Path | None:
-    """The envs.toml that holds here, or None; ``$GYM_SERVICE_ENVS`` naming no file is a ConfigError.
-
-    Looked for as ``$GYM_SERVICE_ENVS``, then as envs.toml here and in each parent folder, then in
-    ``$XDG_CONFIG_HOME`` or ``~/.config``, under ``gym-service``.
-    """
-    named = os.environ.get("GYM_SERVICE_ENVS")
-    if named:
-        file = Path(os.path.abspath(os.path.expanduser(named)))
-        if not os.path.isfile(file):
-            state = "is a folder, not a file" if os.path.isdir(file) else "does not exist"
-            raise ConfigError(f"{file}: {state}, and $GYM_SERVICE_ENVS names it", file=str(file), key=None)
-        return file
-    here = _here()
-    folders = [here, *here.parents] if here else []
-    candidates = [folder / "envs.toml" for folder in folders] + [config_home() / "gym-service/envs.toml"]
-    return next((file for file in candidates if os.path.isfile(file)), None)
-
-
-def load(path: str | os.PathLike[str]) -> EnvsFile:
-    """Read an envs.toml. Only a file that cannot be read raises; bad content is in what it returns.
-
-    Raises:
-        ConfigError: there is no such file, or it may not be read.
-    """
-    file = Path(os.path.abspath(os.path.expanduser(path)))
-    place = Place(file, file.parent, str(file))
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise place.mistake(f"cannot be read: {error.strerror}") from error
-    try:
-        tables = toml.parsed(content, place)
-    except ConfigError as error:
-        return EnvsFile(file, dict.fromkeys(toml.header_ids(content), error), problems=(error,))
-    return _envs_file(file, tables, place)
-
-
 def entry(
     name: str,
     table: Mapping[str, Any],
@@ -246,7 +190,7 @@ def entry(
         file: the envs.toml that the table stands in; None when it is given in Python.
         base: the entry to start from. What a new key takes away from it
             stands in DISPLACES.
-        interpreters: what ``interpreter`` may name (``EnvsFile.interpreters``).
+        interpreters: what ``interpreter`` may name (``envs_file.EnvsFile.interpreters``).
 
     Raises:
         ConfigError: any mistake in the table; no interpreter and no address.
@@ -313,80 +257,6 @@ def _refuse_beside_far(made: Entry, given: Mapping[str, Any], place: Place) -> N
         raise place.at("requires").mistake("nothing is built at the other end of a command; name what is there")
     if given.get("transport") == "unix":
         raise place.at("transport").mistake('"unix" needs both sides on one machine; a command has "stdio"')
-
-
-def _here() -> Path | None:
-    try:
-        return Path.cwd()
-    except FileNotFoundError:  # The folder was deleted; it has no parents to look into.
-        return None
-
-
-def config_home() -> Path:
-    """The user's folder for configuration."""
-    configured = os.environ.get("XDG_CONFIG_HOME", "")
-    # The XDG specification: a relative one is to be ignored.
-    return Path(configured if os.path.isabs(configured) else os.path.expanduser("~/.config"))
-
-
-def _envs_file(file: Path, tables: dict[str, Any], place: Place) -> EnvsFile:
-    problems: list[ConfigError] = []
-    at = place.at("interpreters")
-    interpreters = _each(
-        _section(tables, "interpreters", place, problems),
-        lambda name, table: _read_interpreter(table, at.at(name)),
-    )
-    entries = _each(
-        _section(tables, "envs", place, problems),
-        lambda name, table: _named(name, table, file, interpreters, place),
-    )
-    for key in [key for key in tables if key not in SECTIONS]:
-        hint = keys.suggestion(key, SECTIONS) or keys.listed(SECTIONS)
-        problems.append(place.at(key).mistake(f"unknown key; {hint}"))
-        if keys.nearest(key, SECTIONS) == "envs" and isinstance(tables[key], dict):
-            # Under a misspelt [envs.…] stand ids that somebody will ask for.
-            for name in tables[key]:
-                entries.setdefault(name, problems[-1])
-    return EnvsFile(file, entries, interpreters, tuple(problems))
-
-
-def _section(tables: dict[str, Any], key: str, place: Place, problems: list[ConfigError]) -> dict[str, Any]:
-    try:
-        return keys.table(tables.get(key, {}), place.at(key))
-    except ConfigError as error:
-        problems.append(error)
-        return {}
-
-
-def _each(tables: dict[str, Any], read: Callable[[str, Any], T]) -> dict[str, T | ConfigError]:
-    done: dict[str, T | ConfigError] = {}
-    for name, table in tables.items():
-        try:
-            done[name] = read(name, table)
-        except ConfigError as error:
-            done[name] = error
-    return done
-
-
-def _named(
-    name: str, table: Any, file: Path, interpreters: Mapping[str, Interpreter | ConfigError], place: Place
-) -> Entry:
-    here = place.at("envs").at(name, quoted=True)
-    if not re.fullmatch(r"[\w.-]+", name):
-        own = json.dumps(re.sub(r"[^\w.-]+", "-", name) or "Name-v0", ensure_ascii=False)
-        real = json.dumps(name or "Name-v0", ensure_ascii=False)
-        raise here.mistake(
-            "the key is your own name for the env, made of letters, digits and - _ . only; "
-            f"write [envs.{own}] and in it id = {real}"
-        )
-    return entry(name, keys.table(table, here), file=file, interpreters=interpreters)
-
-
-def _read_interpreter(table: Any, place: Place) -> Interpreter:
-    given = keys.read(keys.table(table, place), INTERPRETER_KEYS, place)
-    if "python" not in given:
-        raise place.mistake('python is missing; say "./sim_env" (a venv), "3.10" or "conda:NAME"')
-    return Interpreter(**given)
 
 
 def _interpreter(name: str, interpreters: Mapping[str, Interpreter | ConfigError], place: Place) -> Interpreter:

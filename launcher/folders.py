@@ -1,4 +1,4 @@
-"""Where things of the user lie: what is kept between runs, and what lives only as long as a server.
+"""Where things of the user lie: what they say, what is kept between runs, what lives only as long as a server.
 
 Knows the XDG base directories. Python 3.10 and up.
 """
@@ -15,6 +15,19 @@ def state() -> Path:
 def run_time() -> Path:
     """The folder for what goes with its process: ``$XDG_RUNTIME_DIR/gym-service``, else one in ``state()``."""
     return _absolute("XDG_RUNTIME_DIR") or state() / "run"
+
+
+def configuration() -> Path:
+    """The folder for what the user says, the token too: ``$XDG_CONFIG_HOME`` or ``~/.config``, then ``gym-service``."""
+    return _absolute("XDG_CONFIG_HOME") or Path(os.path.expanduser("~/.config/gym-service"))
+
+
+def working() -> Path | None:
+    """The working directory; None where it was deleted."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
 
 
 def _absolute(variable: str) -> Path | None:

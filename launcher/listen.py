@@ -206,7 +206,8 @@ class Listener:
         for stranger in [each for each in self._strangers if each.deadline <= now]:
             self._turn_away(stranger, f"the handshake was not done within {handshake.LIMIT_S:g} s")
         for session in [each for each in self._sessions if each.deadline <= now]:
-            self._end(session)
+            if session.has_had_its_time():
+                self._end(session)
         if self._reopen_at <= now:
             self._open_doors()
         if self._look_at <= now:

@@ -12,8 +12,9 @@ from typing import Literal
 
 from gym_service_launcher import interpreter, provision, supervisor
 from gym_service_launcher.command import route_of
-from gym_service_launcher.config import Entry, EnvsFile
+from gym_service_launcher.config import Entry
 from gym_service_launcher.dial import dial
+from gym_service_launcher.envs_file import EnvsFile
 from gym_service_launcher.errors import ConfigError, GymServiceError
 
 State = Literal["usable", "not built", "not tried", "broken"]

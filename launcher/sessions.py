@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
     from gym_service_launcher.relay import Relay
 
-# How long a server whose client has gone may take to close its env.
-LEAVE_S = 5.0
+# How long a server whose client has gone may still be in a call, which nobody waits for any more; and how long, in no
+# call, it may take to close its env.
+CALL_S, LEAVE_S = 0.3, 5.0
+LATE = f"it did not end within {LEAVE_S:g} s of its client"
 SHOWN_LINES = 20
 # What ps calls a server that has made no env yet.
 UNMADE = "run"
@@ -57,7 +59,8 @@ class Session:
         self.name = name
         self.env_id = ""
         self.begun = self._active = time.monotonic()
-        self.deadline = math.inf  # once its client has gone: when it is killed
+        self.deadline = math.inf  # once its client has gone: when it is to be looked at
+        self._left = math.inf  # when its client has gone
         self._answered = (0, 0)
         self._tally = Tally()
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
@@ -102,11 +105,25 @@ class Session:
 
     def hang_up(self) -> None:
         """Its client has gone, or is to go: a server that is well sees the end of the stream, and closes its env."""
-        self.deadline = min(self.deadline, time.monotonic() + LEAVE_S)
+        self._left = min(self._left, time.monotonic())
+        self.deadline = self._left + CALL_S
         shut(self.sock)
+
+    def has_had_its_time(self) -> bool:
+        """Whether, at the deadline, it is to be killed; else it closes its env, and the deadline is another."""
+        if self._is_in_a_call or time.monotonic() >= self._left + LEAVE_S:
+            return True
+        self.deadline = self._left + LEAVE_S
+        return False
+
+    @property
+    def _is_in_a_call(self) -> bool:
+        begun, answered, _ = self._tally.counts()
+        return begun > answered
 
     def end(self) -> str:
         """Kill the server, if it still runs; then nothing of it is left. How it was, in words."""
+        late = f"{CALL_S:g} s after its client it was in a call" if self._is_in_a_call else LATE
         rung = self.child.stop(0.0, 0.0)
         if self._relay:
             self.sock.close()  # the relay shuts it, once it has passed on what the server said last
@@ -114,7 +131,9 @@ class Session:
             shut(self.sock)
         after_s = time.monotonic() - self.begun
         what = f"{self.env_id}, {self.steps:,} steps, " if self.env_id else ""
-        return f"{self.name} gone after {after_s:.1f} s: {what}server {self.child.pid}, {_ending(self.child, rung)}"
+        return (
+            f"{self.name} gone after {after_s:.1f} s: {what}server {self.child.pid}, {_ending(self.child, rung, late)}"
+        )
 
     @property
     def lingers(self) -> bool:
@@ -140,10 +159,10 @@ def shut(sock: socket.socket) -> None:
     sock.close()
 
 
-def _ending(child: Child, rung: Rung) -> str:
+def _ending(child: Child, rung: Rung, late: str) -> str:
     """How a server ended; one that did so badly has its last words with it."""
     if rung != "ended by itself":
-        return f"{rung}, since it did not end within {LEAVE_S:g} s of its client"
+        return f"{rung}, since {late}"
     exit_code = child.exit_code()
     lines = child.tail().splitlines()[-SHOWN_LINES:] if exit_code != 0 else []
     return "\n    ".join([ending(exit_code), *lines])

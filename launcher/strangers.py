@@ -95,7 +95,7 @@ class Stranger:
             if events:
                 return events
             if self.is_secured and not self._begun:
-                raise AuthError(f"no handshake of TLS: {getattr(error, 'reason', None) or error}") from error
+                raise AuthError(f"no handshake of TLS: {_reason(error)}") from error
             raise self.handshake.hung_up() from error
         return 0
 
@@ -132,6 +132,14 @@ class Stranger:
 
             return awaited(error)
         return select.POLLIN if isinstance(error, BlockingIOError) else 0
+
+
+def _reason(error: OSError) -> str:
+    from ssl import SSLEOFError
+
+    if isinstance(error, (SSLEOFError, ConnectionError)):
+        return "it hung up, as a client does that wants another certificate"
+    return getattr(error, "reason", None) or str(error)
 
 
 def name_of(sockaddr: object) -> str:

@@ -45,6 +45,8 @@ class Certificate:
             raise _unusable(key, "holds a private key that everybody may read", f"chmod 600 {key}")
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # A client could ask for the costly part again and again, and prove nothing. OpenSSL 3 refuses that by itself.
+        self._context.options |= ssl.OP_NO_RENEGOTIATION
         # No client comes back with one, and they would lie unread in the stream.
         self._context.num_tickets = 0
         try:

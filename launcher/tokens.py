@@ -21,7 +21,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from gym_service_launcher.config import config_home
+from gym_service_launcher import folders
 from gym_service_launcher.errors import AuthError
 from gym_service_launcher.variables import TOKEN
 
@@ -58,7 +58,7 @@ class Token:
 
 def usual_file() -> Path:
     """Where the token of this user lies: both sides of one machine look there unless they are told another place."""
-    return config_home() / "gym-service" / "token"
+    return folders.configuration() / "token"
 
 
 def of_client(file: Path | None) -> Token:

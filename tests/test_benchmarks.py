@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import __main__ as command
-from benchmarks import criteria, floors, memory, profile, record, running, workloads
+from benchmarks import criteria, floors, memory, profile, record, running, strangers, workloads
 from benchmarks.criteria import CRITERIA, Criterion, Verdict
 from benchmarks.interleaved import repeated, time_in_turn
 from benchmarks.record import Found, Memory, Record
@@ -90,6 +90,14 @@ def test_a_wrong_name_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.main(["cartpol"])
     assert "there is no workload 'cartpol'" in capsys.readouterr().err
+
+
+def test_strangers_come_and_are_sent_away_while_a_client_steps() -> None:
+    with strangers.contenders(secured=False) as beside:
+        assert list(beside) == list(strangers.TITLES)
+        for one in beside.values():
+            assert one.block(20) > 0
+            assert len(one.steps_us) == 20
 
 
 def test_memory_is_sampled_on_both_sides() -> None:

@@ -14,6 +14,11 @@ import re
 SIMULATOR = re.compile("gym_[A-Za-z0-9_]+")
 
 
+# By this keyword an env that stands for another one is told which: shimmy's, which old Gymnasium registers of itself,
+# passes it to gym.make, and that imports what stands before a colon.
+INNER_ID = "env_id"
+
+
 class NotAllowed(Exception):
     """The operator of this server has not allowed what a client asked for."""
 
@@ -21,7 +26,8 @@ class NotAllowed(Exception):
         makes = ", ".join(ids) or (
             "what is registered in its interpreter, or by a package called gym_... that is installed there"
         )
-        super().__init__("%s: this server is not the client's own. It makes %s" % (what, makes))
+        text = "%s: this server is not the client's own. It makes %s" % (what, makes)
+        super().__init__(text + "\n  try: ask its operator; gym-service run takes ENV_IDs, and --allow-import")
 
 
 class Allowed:
@@ -38,16 +44,25 @@ class Allowed:
         for wrapper in recipe["wrappers"]:
             self.check_function(wrapper, "wrappers")
         if self._ids:
-            return self._checked_id(recipe)
-        if not self._names:
+            recipe = self._checked_id(recipe)
+        elif not self._names:
             if recipe["entry_point"]:
                 raise NotAllowed("entry_point")
-            for name in recipe["imports"]:
-                if not SIMULATOR.fullmatch(name):
-                    raise NotAllowed("imports = [%r]" % name)
             if ":" in recipe["id"]:
                 raise NotAllowed("id = %r" % recipe["id"])
+        if not self._names:
+            self._check_names(recipe)
         return recipe
+
+    def _check_names(self, recipe):
+        """Raise NotAllowed where what a client names would be imported."""
+        ids = sorted(set(self._ids.values()))
+        for name in recipe["imports"]:
+            if not SIMULATOR.fullmatch(name):
+                raise NotAllowed("imports = [%r]" % name, ids)
+        inner = recipe["kwargs"].get(INNER_ID, "")
+        if ":" in str(inner):
+            raise NotAllowed("%s = %r" % (INNER_ID, inner), ids)
 
     def check_function(self, reference, what):
         """Raise NotAllowed where a client must not have this one called: a name, or (Python, cloudpickle)."""
@@ -63,8 +78,4 @@ class Allowed:
             raise NotAllowed("entry_point", ids)
         if recipe["id"] not in self._ids:
             raise NotAllowed("id = %r" % recipe["id"], ids)
-        if not self._names:
-            for name in recipe["imports"]:
-                if not SIMULATOR.fullmatch(name):
-                    raise NotAllowed("imports = [%r]" % name, ids)
         return dict(recipe, id=self._ids[recipe["id"]])

@@ -101,6 +101,7 @@ class Server:
             self._check_bound(encoder)
         except (SystemExit, KeyboardInterrupt):
             traceback.print_exc()  # it ends this process, and by itself it would not say where it came from
+            self.tally.end()  # what follows is no call: the env is closed
             raise
         except Exception as error:  # noqa: BLE001 - the border: whatever a simulator raises is an answer, and no end
             kind, encoder = messages.ERROR, failure.describe(error, getattr(self._adapter, "place", ""))
@@ -238,6 +239,7 @@ class Server:
 
     def _close(self, frame):
         self.state = messages.CLOSED
+        self.tally.end()  # whoever looks on gives a server more time to close its env than to end a call
         self.close()
         return self._result(None)
 

@@ -114,7 +114,9 @@ def _from_registry(recipe):
 
 
 def _libraries(api):
-    """The libraries that an env may come from, imported only as they are asked for."""
+    """The libraries that an env may come from, imported only as they are asked for. No other is, whoever names it."""
+    if api is not None and api not in LIBRARIES:
+        raise ValueError("api = %r: an env is of gymnasium or of gym" % (api,))
     found = False
     for name in [api] if api else LIBRARIES:
         try:

@@ -6,10 +6,10 @@ import pytest
 
 from gym_service.server.allowed import Allowed, NotAllowed
 
-RECIPE: dict[str, Any] = {"id": "CartPole-v1", "entry_point": None, "imports": [], "wrappers": []}
+RECIPE: dict[str, Any] = {"id": "CartPole-v1", "entry_point": None, "imports": [], "wrappers": [], "kwargs": {}}
 PICKLED = ("3.12", b"...")
 # What a client may ask for beyond a registered id, the least harmful first.
-SIMULATOR = {"imports": ["gym_pusht", "gym_xarm"]}
+SIMULATOR = {"imports": ["gym_pusht", "gym_xarm"], "kwargs": {"env_id": "CartPole-v1", "device": "cuda:0"}}
 NAMED: list[dict[str, Any]] = [
     *({"imports": [name]} for name in ("os", "gymnasium", "gym_pusht.envs", "gym-pusht", "gym_pusht\n", "gym_", "")),
     {"imports": "os"},
@@ -17,6 +17,8 @@ NAMED: list[dict[str, Any]] = [
     {"entry_point": "os:getcwd"},
     {"wrappers": ["os:getcwd"]},
     {"id": "os:CartPole-v1"},
+    {"id": "GymV26Environment-v0", "kwargs": {"env_id": "os:CartPole-v1"}},
+    {"kwargs": {"env_id": ["os:CartPole-v1"]}},
 ]
 SENT: dict[str, Any] = {"wrappers": ["os:getcwd", PICKLED]}
 
@@ -65,6 +67,7 @@ def test_the_ids_that_were_named_and_no_others(names: bool) -> None:
     for wish in ({"id": "Pendulum-v1"}, {"id": "os:CartPole-v1"}, {"id": ""}, {"entry_point": "os:getcwd"}):
         assert not allows(allowed, wish)
     assert allows(allowed, {"wrappers": ["os:getcwd"]}) is names
+    assert allows(allowed, {"kwargs": {"env_id": "os:CartPole-v1"}}) is names
     assert allows(allowed, {"imports": ["os"]}) is names
-    with pytest.raises(NotAllowed, match=r"It makes CartPole-v1, sim\.envs:space/Sim-v0$"):
+    with pytest.raises(NotAllowed, match=r"It makes CartPole-v1, sim\.envs:space/Sim-v0\n  try: ask"):
         allowed.check({**RECIPE, "id": "Pendulum-v1"})

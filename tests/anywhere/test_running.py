@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import watching
 from gym_service_launcher import records, tokens, variables
 from serving import COMMAND, PATIENCE_S, Serving, running
 
@@ -112,9 +113,10 @@ def test_the_token_may_come_from_a_file_the_environment_or_a_descriptor(
                 env = made(serving)
             # What a simulator runs with has no secret in it, and nor has any command line.
             pid = env.target["pid"]
-            guardian = records.running()[0].client_pid
-            for shown in (f"{pid}/environ", f"{pid}/cmdline", f"{guardian}/cmdline"):
+            guardian = watching.guardian_of(serving.process.pid)
+            for shown in (f"{pid}/environ", f"{pid}/cmdline", f"{guardian}/environ", f"{guardian}/cmdline"):
                 assert TOKEN not in Path("/proc", shown).read_text()
+            assert TOKEN not in Path("/proc", str(serving.process.pid), "cmdline").read_text()
             env.close()
             with monkeypatch.context() as patch:
                 patch.setenv(variables.TOKEN, TOKEN[2:])
@@ -140,7 +142,7 @@ def test_without_a_token_worth_its_name_nothing_listens(tmp_path: Path, secret: 
         ):
             argv = [*COMMAND, "run", "--python", sys.executable, "--tcp", "127.0.0.1:0", *options]
             ran = subprocess.run(
-                argv, env=os.environ | environ, pass_fds=[fd], capture_output=True, text=True, check=False
+                argv, env=os.environ | environ, pass_fds=[fd], capture_output=True, text=True, timeout=PATIENCE_S
             )
             assert (ran.returncode, ran.stdout) == (2, "")
             assert re.search(r"holds (0|15) bytes; a token has 16 or more", ran.stderr)

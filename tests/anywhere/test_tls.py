@@ -157,6 +157,9 @@ def test_each_side_says_that_the_other_has_no_tls(serving: Serving, own: Certifi
         sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert rest_of(sock)[1] < AT_ONCE_S
     assert "HTTP_REQUEST" in serving.until("refused|connected")
+    with pytest.raises(AuthError, match="and tls_sha256 says"):
+        made(serving, tls_sha256="ab" * 32)
+    serving.until("refused: no handshake of TLS: it hung up, as a client does that wants another certificate")
     with (
         running() as plain,
         pytest.raises(AuthError, match="leave tls_sha256 and tls_ca out, if that server has no TLS"),
@@ -177,6 +180,14 @@ def test_older_tls_is_refused(serving: Serving) -> None:
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with connected(serving.address) as sock, context.wrap_socket(sock) as secured:
         assert secured.version() == "TLSv1.2"
+
+
+def test_the_handshake_is_made_once(serving: Serving) -> None:
+    """A stranger that asks for its costly part again is refused, by TLS 1.2 as by 1.3, which does not know of it."""
+    argv = ["openssl", "s_client", "-tls1_2", "-connect", serving.address.removeprefix("tcp://")]
+    asked = subprocess.run(argv, input=b"R\n", capture_output=True, check=False)
+    assert b"no renegotiation" in asked.stderr
+    serving.until("refused|sent away")
 
 
 def test_what_is_no_certificate(own: Certified, tmp_path: Path) -> None:
@@ -202,7 +213,7 @@ def test_what_is_no_certificate(own: Certified, tmp_path: Path) -> None:
 
 def test_off_loopback_there_is_tls_or_a_word(own: Certified) -> None:
     argv = [*COMMAND, "run", "--python", sys.executable, "--tcp", "0.0.0.0:0"]
-    refused = subprocess.run(argv, capture_output=True, text=True, check=False)
+    refused = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "can be reached from other machines" in refused.stderr
     for options in (own.options(), ("--insecure",)):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from gym_service_launcher import handshake, unix
-from serving import AT_ONCE_S, COMMAND, connected, is_alive, rest_of, running
+from serving import AT_ONCE_S, COMMAND, PATIENCE_S, connected, is_alive, rest_of, running
 
 import gym_service
 from gym_service.errors import AuthError, ConfigError, ServerStartError
@@ -57,7 +57,7 @@ def test_a_live_one_is_never_stolen(folder: Path) -> None:
     with running(unix=path) as serving:
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         argv = [*COMMAND, "run", "--python", sys.executable, "--unix", str(path)]
-        second = subprocess.run(argv, capture_output=True, text=True, check=False)
+        second = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
         assert second.returncode == 2
         assert f"a server listens at unix://{path} already" in second.stderr
         gym_service.make("CartPole-v1", address=serving.address).close()

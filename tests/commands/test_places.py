@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from commands import hosts
 from commands.hosts import REPOSITORY, Engine, SshHost
@@ -151,3 +152,21 @@ def test_vector_envs(ssh: list[str]) -> None:
         results.append(played(envs, actions_for(envs, 20)))
         envs.close()
     assert same(*results)
+
+
+def test_pictures_travel_coded_and_arrive_as_they_were(ssh: list[str]) -> None:
+    given: dict[str, Any] = {"python": python_of(NEWEST), "render_mode": "rgb_array"}
+    pictures = []
+    for command, frames in (([], "raw"), (ssh, "auto")):
+        env = gym_service.make("CartPole-v1", command=command, frames=frames, **given)
+        env.reset(seed=3)
+        shown = [env.render()]
+        for number in range(12):
+            env.step(number % 2)
+            shown.append(env.render())
+        pictures.append(shown)
+        if command:
+            assert env.target["frames"] == "auto"
+            assert env._connection._channel.pictures is not None
+        env.close()
+    assert all(np.array_equal(*pair) for pair in zip(*pictures, strict=True))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gym_service_launcher import command, config, parcel
+from gym_service_launcher import command, config, envs_file, parcel
 from gym_service_launcher.config import Entry
 from gym_service_launcher.errors import ConfigError
 from targets import REPOSITORY
@@ -26,7 +26,7 @@ def given(table: dict[str, Any], **others: Any) -> Entry:
 
 def in_file(folder: Path, text: str) -> Entry:
     (folder / "envs.toml").write_text(text)
-    entry = config.load(folder / "envs.toml").entries["X-v0"]
+    entry = envs_file.load(folder / "envs.toml").entries["X-v0"]
     assert isinstance(entry, Entry), str(entry)
     return entry
 

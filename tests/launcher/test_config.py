@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gym_service_launcher import config
+from gym_service_launcher import config, envs_file
 from gym_service_launcher.config import Entry, Timeouts
 from gym_service_launcher.errors import ConfigError
 
 
-def loaded(folder: Path, toml: str) -> config.EnvsFile:
+def loaded(folder: Path, toml: str) -> envs_file.EnvsFile:
     file = folder / "envs.toml"
     file.write_text(toml)
-    return config.load(file)
+    return envs_file.load(file)
 
 
 def an_entry(folder: Path, keys: str) -> Entry:
@@ -154,7 +154,7 @@ def test_no_path_is_resolved_through_its_links(tmp_path: Path) -> None:
     (tmp_path / "project").symlink_to(elsewhere)
     (elsewhere / "python").symlink_to("/usr/bin/env")
     (elsewhere / "envs.toml").write_text('[envs."X-v0"]\npython = "./python"\ncwd = "."')
-    entry = config.load(tmp_path / "project/envs.toml").entries["X-v0"]
+    entry = envs_file.load(tmp_path / "project/envs.toml").entries["X-v0"]
     assert isinstance(entry, Entry)
     assert entry.python == str(tmp_path / "project/python")
     assert entry.cwd == entry.folder == tmp_path / "project"
@@ -350,7 +350,7 @@ def test_a_mistake_names_its_key_and_what_is_right(tmp_path: Path, keys: str, ke
     assert said(tmp_path, error) == f"{key}: {what}"
     assert error.__dict__["key"] == key
     # The neighbour stays usable, whatever is wrong here.
-    assert isinstance(config.load(tmp_path / "envs.toml").entries["Good-v0"], Entry)
+    assert isinstance(envs_file.load(tmp_path / "envs.toml").entries["Good-v0"], Entry)
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,7 @@ NO_TOML = {
 @pytest.mark.parametrize(("content", "where"), NO_TOML.items())
 def test_no_toml_names_line_and_column(tmp_path: Path, content: bytes, where: str) -> None:
     (tmp_path / "envs.toml").write_bytes(content)
-    error = config.load(tmp_path / "envs.toml").entries["X-v0"]
+    error = envs_file.load(tmp_path / "envs.toml").entries["X-v0"]
     assert isinstance(error, ConfigError)
     text = said(tmp_path, error)
     assert text.startswith("no TOML: ")
@@ -426,22 +426,22 @@ def test_in_a_file_that_is_no_toml_every_id_of_a_header_says_so(tmp_path: Path) 
 @pytest.mark.parametrize("content", [b"a = " + b"9" * 5000, b"a = " + b"[" * 100_000], ids=["digits", "depth"])
 def test_content_that_python_itself_gives_up_on(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "envs.toml").write_bytes(b"[envs.A]\n" + content)
-    error = config.load(tmp_path / "envs.toml").entries["A"]
+    error = envs_file.load(tmp_path / "envs.toml").entries["A"]
     assert isinstance(error, ConfigError)
     assert said(tmp_path, error).startswith("no TOML: ")
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
     (tmp_path / "envs.toml").write_bytes(b'\xef\xbb\xbf[envs.A]\r\npython = "3.10"\r\n')
-    assert isinstance(config.load(tmp_path / "envs.toml").entries["A"], Entry)
+    assert isinstance(envs_file.load(tmp_path / "envs.toml").entries["A"], Entry)
 
 
 def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as missing:
-        config.load(tmp_path / "envs.toml")
+        envs_file.load(tmp_path / "envs.toml")
     assert said(tmp_path, missing.value) == "cannot be read: No such file or directory"
     with pytest.raises(ConfigError) as folder:
-        config.load(tmp_path)
+        envs_file.load(tmp_path)
     assert str(folder.value) == f"{tmp_path}: cannot be read: Is a directory"
 
 
@@ -534,36 +534,36 @@ def written(file: Path) -> Path:
 
 def test_the_nearest_file_holds(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = home.parent / "project"
-    assert config.find() is None
+    assert envs_file.find() is None
     in_home = written(home / ".config/gym-service/envs.toml")
-    assert config.find() == in_home
+    assert envs_file.find() == in_home
     in_xdg = written(home / "xdg/gym-service/envs.toml")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "xdg"))
-    assert config.find() == in_xdg
+    assert envs_file.find() == in_xdg
     above = written(project / "envs.toml")
-    assert config.find() == above
+    assert envs_file.find() == above
     (project / "deep/er/envs.toml").mkdir()
-    assert config.find() == above, "a folder of that name is no file"
+    assert envs_file.find() == above, "a folder of that name is no file"
     here = written(project / "deep/envs.toml")
-    assert config.find() == here
+    assert envs_file.find() == here
     named = written(home / "mine.toml")
     monkeypatch.setenv("GYM_SERVICE_ENVS", "~/mine.toml")
-    assert config.find() == named
+    assert envs_file.find() == named
 
 
 def test_a_named_file_that_is_missing_is_an_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(home.parent / "project/envs.toml")
     monkeypatch.setenv("GYM_SERVICE_ENVS", str(home / "gone.toml"))
     with pytest.raises(ConfigError) as error:
-        config.find()
+        envs_file.find()
     assert str(error.value) == f"{home}/gone.toml: does not exist, and $GYM_SERVICE_ENVS names it"
     monkeypatch.setenv("GYM_SERVICE_ENVS", str(home))
     with pytest.raises(ConfigError, match=f"{home}: is a folder, not a file, and "):
-        config.find()
+        envs_file.find()
 
 
 def test_a_deleted_working_directory_has_no_parents(home: Path) -> None:
     os.rmdir(home.parent / "project/deep/er")
     file = written(home / ".config/gym-service/envs.toml")
-    assert config.find() == file
-    assert config.load(file).entries == {}
+    assert envs_file.find() == file
+    assert envs_file.load(file).entries == {}
