@@ -15,6 +15,7 @@ from gym_service import arena, channel
 from gym_service.wire import BadFrame
 
 PREFACE_BYTES = 32  # as launcher/meeting.py has it
+PREFACE_S = 30.0  # honest clients say it with the last words of the handshake
 MEET_S = 1.0  # who is on this machine answers at once
 
 
@@ -47,15 +48,20 @@ def _inherited(fd):
 
 def _arena_that_follows(sock):
     """What comes of the client's preface, which is sent back then: ``launcher/meeting.py`` says why and how."""
-    sock.setblocking(True)
+    sock.settimeout(PREFACE_S)
     preface, fds = b"", array.array("i")
     while len(preface) < PREFACE_BYTES:
-        data, ancillary, _, _ = sock.recvmsg(PREFACE_BYTES - len(preface), socket.CMSG_SPACE(fds.itemsize))
+        try:
+            data, ancillary, _, _ = sock.recvmsg(PREFACE_BYTES - len(preface), socket.CMSG_SPACE(fds.itemsize))
+        except socket.timeout:
+            raise BadFrame("a client said nothing for %g s" % PREFACE_S) from None
+        except OSError:
+            return None  # it has gone, as the loop will see
         for level, kind, content in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 fds.frombytes(content[: fds.itemsize])
         if not data:
-            return None  # it has gone, as the loop will see
+            return None
         preface += data
         if not re.match(b"[0-9a-f-]+$", preface):
             raise BadFrame("bytes that start with %r are not the beginning of a client's" % preface)
@@ -63,7 +69,7 @@ def _arena_that_follows(sock):
     try:
         sock.sendall(preface)
     except OSError:
-        pass  # it has gone, as the loop will see
+        pass
     return shared
 
 

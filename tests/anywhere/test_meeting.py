@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -117,3 +118,17 @@ def test_a_name_at_which_nobody_listens_is_answered_all_the_same() -> None:
     preface = b"0123456789abcdef" * 2
     with running() as serving, proven(serving.address, preface) as sock:
         assert sock.recv(len(preface), socket.MSG_WAITALL) == preface
+
+
+def test_who_says_nothing_is_not_waited_for_for_ever() -> None:
+    """With a limit that is short: a server program of its own, for a whole half minute is long."""
+    short = """
+import sys, gym_service.server.stdio as stdio
+stdio.PREFACE_S = 0.2
+stdio.open_socket(sys.argv[1], None, True)
+"""
+    near, far = socket.socketpair()
+    with near, far:
+        argv = [sys.executable, "-c", short, str(far.fileno())]
+        ran = subprocess.run(argv, capture_output=True, text=True, pass_fds=[far.fileno()], timeout=60, check=False)
+    assert "a client said nothing for 0.2 s" in ran.stderr
