@@ -257,8 +257,8 @@ class Fuzz:
         clock, before = Clock(), self._lines.count
         try:
             ending = re.sub(r"\d+", "#", self._judge(said))[:80]
-        except Exception:  # noqa: BLE001 - whatever else comes out is what this looks for
-            self._find(traceback.format_exc(), said)
+        except Exception as error:  # noqa: BLE001 - whatever else comes out is what this looks for
+            self._find(_shown(error), said)
             return
         took_s = clock.took_s
         if took_s > SOON_S:  # the machine may have been elsewhere: what is slow is so again
@@ -390,6 +390,11 @@ def play(side: str, minutes: float, seed: int) -> int:
     for wrong in fuzz.wrong:
         print(f"WRONG  {wrong}")
     return int(bool(fuzz.wrong))
+
+
+def _shown(error: Exception) -> str:
+    """The traceback, also where Python cannot print the error itself."""
+    return "".join([*traceback.format_tb(error.__traceback__), f"{type(error).__name__}: {error!r}"])
 
 
 def held_bytes() -> int:

@@ -315,3 +315,13 @@ def test_a_warning_as_an_error_does_not_cost_the_env(undisturbed: list[str]) -> 
             with pytest.raises(UserWarning, match="a user's warning"):
                 env.step(0)
         assert works_on(env) == undisturbed
+
+
+@pytest.mark.parametrize("target", ["py313-gymnasium14", "py312-gymnasium14"])
+def test_a_name_that_is_no_text_costs_no_server(target: str) -> None:
+    """Python 3.13 itself fails to print the error: it looks for a name that is nearly the same."""
+    with misbehaving(target=target) as env:
+        env.reset()
+        with pytest.raises(AttributeError, match="AttributeError"):
+            env.get_wrapper_attr("metadat\ud800")
+        env.step(env.action_space.sample())

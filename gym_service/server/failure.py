@@ -59,7 +59,12 @@ def _traceback(error):
     step = error.__traceback__
     while step is not None and step.tb_frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_SHOWN:
         step = step.tb_next
-    return _bounded("".join(traceback.format_exception(type(error), error, step or error.__traceback__)))
+    shown = step or error.__traceback__
+    try:
+        lines = traceback.format_exception(type(error), error, shown)
+    except Exception:  # noqa: BLE001 - from Python 3.12 on it looks for names like a missing one, which may be no text
+        lines = [*traceback.format_tb(shown), "%s: %s\n" % (_name(type(error)), _message(error))]
+    return _bounded("".join(lines))
 
 
 def _bounded(text):
