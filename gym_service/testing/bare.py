@@ -158,6 +158,8 @@ def from_entry_point(recipe):
     roots = [cls.__module__.split(".")[0] for cls in type(env).__mro__]
     name = recipe["api"] or next((name for name in ("gymnasium", "gym") if name in roots), "gymnasium")
     library = importlib.import_module(name)
+    if recipe["render_mode"] and "render_mode" not in kwargs and is_new(library):
+        env = creator(**dict(kwargs, render_mode=recipe["render_mode"]))  # for what Python says of it
     limit = recipe["max_episode_steps"]
     if limit is not None:
         env = env.env if type(env) is library.wrappers.TimeLimit else env

@@ -39,6 +39,21 @@ class OlderEnv(gym.Env):
         return "as %s" % mode
 
 
+def made_of_old(ends_after=3):
+    return OlderEnv(ends_after)
+
+
+class OtherEnv(OlderEnv):
+    """Whose step() gives what it was told to."""
+
+    def __init__(self, result):
+        super().__init__()
+        self.result = result
+
+    def step(self, action):
+        return self.result
+
+
 class BetweenEnv(OlderEnv):
     """As of gym 0.22 to 0.25: reset() takes a seed and options, and gives an info if it is asked to."""
 

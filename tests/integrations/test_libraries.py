@@ -34,6 +34,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
         **os.environ,
         **own,
         "MINARI_DATASETS_PATH": str(tmp_path / "minari"),
+        "SB3_LOGDIR": str(tmp_path / "sb3"),
         "RAY_AUTH_MODE": "disabled",
         "RAY_worker_niceness": "0",
     }

@@ -138,7 +138,10 @@ def five_values(result):
     """A step's result as five values. The tuple decides, not a version: old envs live on under new wrappers.
 
     Four values come from before gym 0.26: ``done``, and in the info ``TimeLimit.truncated``, which stays there.
+    What is no tuple is told in the words of Gymnasium's own checker: a text of five letters is no five values.
     """
+    if not isinstance(result, (tuple, list)):
+        raise AssertionError("Expects step result to be a tuple, actual type: %s" % type(result))
     if len(result) == 5:
         return result
     if len(result) != 4:
