@@ -17,6 +17,7 @@ measure of. Python 3.6 and up, with numpy and the target's gym; never knows gym-
 """
 
 import copy
+import faulthandler
 import importlib
 import importlib.util
 import inspect
@@ -42,6 +43,7 @@ KNOWN_SPACES = {
 
 
 def main(tasks_path, outputs_path):
+    faulthandler.enable()  # a simulator that crashes leaves its stack in the output
     # This file's own neighbours would shadow modules of the simulator's.
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != HERE]
     warnings.simplefilter("ignore")
