@@ -112,6 +112,16 @@ def test_an_env_that_inherits_from_nothing(target: str) -> None:
         assert env.metadata == {}
 
 
+@pytest.mark.parametrize("target", ["py36-gym021", TARGET])
+def test_a_limit_that_a_spec_claims_and_nobody_applies_is_none(target: str) -> None:
+    def stated(**keys: int) -> int | None:
+        with opened("an env of old", target=target, entry_point="older:ClaimingEnv", **keys) as env:
+            return env.get_wrapper_attr("_max_episode_steps")
+
+    assert stated() is None
+    assert stated(max_episode_steps=7) == 7
+
+
 @pytest.mark.parametrize(
     ("target", "entry_point", "takes_options"),
     [

@@ -80,6 +80,14 @@ class AnythingEnv(OlderEnv):
         return super().reset()
 
 
+class ClaimingEnv(OlderEnv):
+    """Whose own spec claims a limit that nothing applies."""
+
+    def __init__(self):
+        super().__init__()
+        self.spec = gym.envs.registration.EnvSpec("Claiming-v0", entry_point="older:ClaimingEnv", max_episode_steps=100)
+
+
 class BareEnv:
     """Inherits from nothing, has what an env has, and never gives an info at reset."""
 
