@@ -233,8 +233,9 @@ RECIPES = (
     Target(
         "lerobot",
         "3.12",
-        "lerobot[dataset,diffusion]==0.6.1 torch==2.11.0 torchvision==0.26.0 torchcodec==0.11.1 gymnasium==1.4.0 "
-        "numpy==2.2.6 diffusers==0.39.0 datasets==4.8.5 huggingface-hub==1.33.0 av==15.1.0 rich==15.0.0",
+        "lerobot[training,diffusion]==0.6.1 torch==2.11.0 torchvision==0.26.0 torchcodec==0.11.1 gymnasium==1.4.0 "
+        "numpy==2.2.6 diffusers==0.39.0 datasets==4.8.5 huggingface-hub==1.33.0 av==15.1.0 rich==15.0.0 "
+        "accelerate==1.14.0",
         "integration",
     ),
     # No targets but clients: training libraries, with gym-service beside them. `build --all` leaves them out.
