@@ -75,7 +75,8 @@ def unpacked(folder: Path) -> Path:
 def test_gymnasiums_own_tests_pass_behind_a_bridge(part: str, suite: Path) -> None:
     missing = [path for path in PARTS[part] if not (suite / path).exists()]
     if missing:
-        pytest.skip(f"{', '.join(missing)} is not in the source distribution: GYMNASIUM_SUITE must name a checkout")
+        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        give_up(f"{', '.join(missing)} is not in the source distribution: GYMNASIUM_SUITE must name a checkout")
     unseen = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy", "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     environ = {**os.environ, **unseen, "PYTHONPATH": str(HERE)}
     command = [str(TARGETS["gymnasium-suite"].python()), "-m", "pytest", "-p", "routed", "-p", "no:cacheprovider"]
