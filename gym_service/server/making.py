@@ -149,7 +149,7 @@ def _from_entry_point(recipe):
         kwargs.pop("render_mode", None)  # an old env: its adapter passes the mode to each render()
     env = creator(**kwargs)
     api = recipe["api"] or _library_name(env)
-    library = next(_libraries(api))
+    library = next(_libraries(api or None))
     adapter_class = _adapter_class(library) if api else GymnasiumAdapter
     if adapter_class.makes_with_render_mode and len(kwargs) < len(recipe["kwargs"]):
         env.close()
