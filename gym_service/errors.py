@@ -34,6 +34,7 @@ __all__ = [
     "EnvError",
     "ForkedError",
     "GymServiceError",
+    "ImportFailed",
     "InterpreterNotFound",
     "ProtocolError",
     "ServerCrashed",
@@ -56,6 +57,13 @@ class CallTimeout(GymServiceError):
     silence: str = "silent"
     stack: str = ""
     tail: str = ""
+
+
+class ImportFailed(ServerStartError, ImportError):
+    """An import failed in the simulator's interpreter while the env was made: something is missing there.
+
+    It is an ImportError too, as it would be in-process, for whoever goes on without what cannot be imported.
+    """
 
 
 class EnvError(GymServiceError):

@@ -14,7 +14,7 @@ RESET           seed, options                                          observati
 STEP            action                                                 observation, reward, terminated, truncated, info
 STEP_PACKED     the action's layout                                    the same
 RENDER                                                                 whatever the env renders
-GET             name                                                   (True, None) for a callable, (False, value)
+GET             name                                                   True, None for a callable; False, value
 SET             name, value, force                                     whether it was set
 HAS             name                                                   whether some wrapper or the env has it
 CALL            name, args, kwargs                                     what it returned

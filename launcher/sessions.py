@@ -130,7 +130,7 @@ class Session:
         else:
             shut(self.sock)
         after_s = time.monotonic() - self.begun
-        what = f"{self.env_id}, {self.steps:,} steps, " if self.env_id else ""
+        what = f"{self.env_id}, {self.steps:,} step{'s' if self.steps != 1 else ''}, " if self.env_id else ""
         return (
             f"{self.name} gone after {after_s:.1f} s: {what}server {self.child.pid}, {_ending(self.child, rung, late)}"
         )

@@ -233,8 +233,9 @@ RECIPES = (
     Target(
         "lerobot",
         "3.12",
-        "lerobot[dataset,diffusion]==0.6.1 torch==2.11.0 torchvision==0.26.0 torchcodec==0.11.1 gymnasium==1.4.0 "
-        "numpy==2.2.6 diffusers==0.39.0 datasets==4.8.5 huggingface-hub==1.33.0 av==15.1.0 rich==15.0.0",
+        "lerobot[training,diffusion]==0.6.1 torch==2.11.0 torchvision==0.26.0 torchcodec==0.11.1 gymnasium==1.4.0 "
+        "numpy==2.2.6 diffusers==0.39.0 datasets==4.8.5 huggingface-hub==1.33.0 av==15.1.0 rich==15.0.0 "
+        "accelerate==1.14.0",
         "integration",
     ),
     # No targets but clients: training libraries, with gym-service beside them. `build --all` leaves them out.
@@ -255,12 +256,15 @@ RECIPES = (
         tool="pip",
         first="torch==2.13.0",
     ),
+    # All that any of Gymnasium's own tests asks for, so that none is skipped for want of it.
     Target(
         "gymnasium-suite",
-        "3.12",
-        "gymnasium==1.4.0 numpy==2.5.5 box2d==2.3.10 pygame-ce==2.5.6 scipy dill moviepy opencv-python-headless "
-        f"matplotlib array-api-compat array-api-extra pytest==9.2.0 --editable {REPOSITORY}",
+        "3.11",
+        "gymnasium[all]==1.4.0 numpy==2.4.6 mujoco==3.8.1 ale-py==0.12.1 pygame-ce==2.5.6 jax==0.10.2 moviepy==2.2.1 "
+        f"scipy dill array-api-extra pytest==9.2.0 --editable {REPOSITORY}",
         "integration",
+        tool="pip",
+        first="torch==2.13.0",
     ),
 )
 

@@ -31,6 +31,7 @@ def test_what_cannot_cross_is_not_there_for_who_probes(env: gym_service.RemoteEn
     with pytest.raises(AttributeCannotCross, match=r"\$\.surf.*pygame\.surface\.Surface") as caught:
         _ = env.surf
     assert isinstance(caught.value, CannotCross)
+    assert caught.value.path == "$.surf"
     assert env.gravity == 9.8
 
 

@@ -1,6 +1,7 @@
 """What a simulator sees of the client: nothing. And what of the entry takes effect around it."""
 
 import ast
+import copy
 import os
 import site
 import sys
@@ -99,8 +100,13 @@ def test_the_working_directory_is_the_clients_and_is_not_importable(
     with reporting() as env:
         assert env.process()["cwd"] == str(tmp_path)
         assert not {"", ".", str(tmp_path)} & set(env.path())
-    with pytest.raises(errors.ServerStartError, match="No module named 'planted'"), reporting(imports=["planted"]):
+    with (
+        pytest.raises(errors.ServerStartError, match="No module named 'planted'") as caught,
+        reporting(imports=["planted"]),
+    ):
         pass
+    assert isinstance(caught.value, ImportError)
+    assert type(copy.copy(caught.value)) is errors.ImportFailed
 
 
 def test_an_entry_may_say_another_working_directory(tmp_path: Path) -> None:

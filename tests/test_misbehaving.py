@@ -116,6 +116,7 @@ def assert_told(error: errors.EnvError, cls: type[Exception], also: type[Excepti
     assert type(error) is cls
     assert isinstance(error, also)
     assert str(error).startswith(begins)
+    assert not str(error).endswith("\n")
     assert error.message.startswith(begins.rstrip("\n"))
     assert len(error.message) < TEXT_BYTES + 100
     assert len(error.remote_traceback.encode("utf-8", "surrogatepass")) <= TEXT_BYTES + 100

@@ -65,6 +65,29 @@ def test_the_render_mode_is_asked_for_in_each_render(target: str) -> None:
         assert env.render() is None
 
 
+@pytest.mark.parametrize("entry_point", ["OlderEnv", "made_of_old"])
+def test_an_env_of_today_that_takes_no_render_mode_says_so(entry_point: str) -> None:
+    """As it would in its own process: where nothing renders in another way, a mode that is dropped is a lie."""
+    with (
+        pytest.raises(errors.EnvTypeError, match="got an unexpected keyword argument 'render_mode'"),
+        older(TARGET, entry_point, render_mode="ansi"),
+    ):
+        pass
+    with older("py38-gym025", entry_point, render_mode="ansi") as env:
+        env.reset()
+        assert env.render() == "as ansi"
+
+
+@pytest.mark.parametrize("target", ["py36-gym021", TARGET])
+@pytest.mark.parametrize("result", ["error", None, {1, 2, 3, 4, 5}])
+def test_a_step_that_gives_no_tuple_is_told_as_gymnasium_tells_it(target: str, result: Any) -> None:
+    with older(target, "OtherEnv", result=result) as env:
+        env.reset()
+        kind = type(result).__name__
+        with pytest.raises(AssertionError, match=f"Expects step result to be a tuple, actual type: <class '{kind}'>"):
+            env.step(0)
+
+
 def test_between_021_and_026_reset_is_given_what_it_takes() -> None:
     with older("py38-gym025", "BetweenEnv") as env:
         observation, info = env.reset(seed=5, options={"goal": 1})
@@ -87,6 +110,16 @@ def test_an_env_that_inherits_from_nothing(target: str) -> None:
         assert info == {}
         assert env.step(0)[1:] == (0.5, True, False, {})
         assert env.metadata == {}
+
+
+@pytest.mark.parametrize("target", ["py36-gym021", TARGET])
+def test_a_limit_that_a_spec_claims_and_nobody_applies_is_none(target: str) -> None:
+    def stated(**keys: int) -> int | None:
+        with opened("an env of old", target=target, entry_point="older:ClaimingEnv", **keys) as env:
+            return env.get_wrapper_attr("_max_episode_steps")
+
+    assert stated() is None
+    assert stated(max_episode_steps=7) == 7
 
 
 @pytest.mark.parametrize(

@@ -343,10 +343,10 @@ class RemoteMethod:
 
 def _attribute(frame: Frame) -> tuple[bool, Any]:
     """(whether it is callable, its value): the reply to GET."""
-    found = one(frame)
-    if type(found) is not tuple or len(found) != 2:
+    is_callable, value = fields(frame, 2)
+    if type(is_callable) is not bool:
         raise BadValue("an attribute was due")
-    return found
+    return is_callable, value
 
 
 def _is_forwarded(name: str) -> bool:

@@ -26,6 +26,7 @@ from gym_service.errors import (
     ConnectionLost,
     EnvError,
     GymServiceError,
+    ImportFailed,
     ProtocolError,
     ServerCrashed,
 )
@@ -157,7 +158,8 @@ def _explained(error: EnvError, entry: Entry, link: AnyLink) -> GymServiceError:
     reason = f"{error.type_name}: {error.message}"
     if not any(f"'{module}'" in error.message for module in entry.imports):  # else where it stands is known
         reason += "".join(f"\n    {line}" for line in error.remote_traceback.splitlines())
-    return link.failed_to_start(reason, _import_advice(error, entry, link))
+    failure = link.failed_to_start(reason, _import_advice(error, entry, link))
+    return ImportFailed(str(failure), **vars(failure))
 
 
 def _import_advice(error: EnvError, entry: Entry, link: AnyLink) -> str:

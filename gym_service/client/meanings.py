@@ -116,7 +116,9 @@ def remote_error(origin: str, type_name: str, message: str, evidence: str, bases
     for text in (origin, type_name, message, evidence, *expect(list, bases)):
         expect(str, text)
     if origin == messages.FROM_ENV:
-        text = f"{message}\n  raised in the simulator as {type_name}\n{evidence}"
+        text = f"{message}\n  raised in the simulator as {type_name}\n{evidence}".rstrip(
+            "\n"
+        )  # as any error's text ends
         facts = {"type_name": type_name, "message": message, "remote_traceback": evidence}
         return env_error_class(bases)(text, **facts)
     if origin == messages.CANNOT_CROSS:

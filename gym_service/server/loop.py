@@ -217,7 +217,8 @@ class Server:
 
     def _get(self, frame):
         name = self._reader(frame).take()
-        return messages.RESULT, Encoder().add(self._adapter.get(name), "$.%s" % name)
+        is_callable, value = self._adapter.get(name)
+        return messages.RESULT, Encoder().add(is_callable).add(value, "$.%s" % name)
 
     def _render(self, frame):
         frames = self._adapter.render()

@@ -145,14 +145,18 @@ def _make_registered(library, env_id, kwargs, max_episode_steps):
 def _from_entry_point(recipe):
     creator = named(recipe["entry_point"])
     kwargs = dict(recipe["kwargs"])
-    if "render_mode" in kwargs and not _takes(creator, "render_mode"):
-        del kwargs["render_mode"]  # an old env: its adapter passes the mode to each render()
+    if not _takes(creator, "render_mode"):
+        kwargs.pop("render_mode", None)  # an old env: its adapter passes the mode to each render()
     env = creator(**kwargs)
     api = recipe["api"] or _library_name(env)
-    library = next(_libraries(api))
+    library = next(_libraries(api or None))
+    adapter_class = _adapter_class(library) if api else GymnasiumAdapter
+    if adapter_class.makes_with_render_mode and len(kwargs) < len(recipe["kwargs"]):
+        env.close()
+        env = creator(**recipe["kwargs"])  # it was no old one: let Python say what it does not take
     if recipe["max_episode_steps"] is not None:
         env = _with_time_limit(library, env, recipe["max_episode_steps"])
-    return env, _adapter_class(library) if api else GymnasiumAdapter
+    return env, adapter_class
 
 
 def _takes(creator, name):

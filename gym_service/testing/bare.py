@@ -17,6 +17,7 @@ measure of. Python 3.6 and up, with numpy and the target's gym; never knows gym-
 """
 
 import copy
+import faulthandler
 import importlib
 import importlib.util
 import inspect
@@ -42,6 +43,7 @@ KNOWN_SPACES = {
 
 
 def main(tasks_path, outputs_path):
+    faulthandler.enable()  # a simulator that crashes leaves its stack in the output
     # This file's own neighbours would shadow modules of the simulator's.
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != HERE]
     warnings.simplefilter("ignore")
@@ -158,6 +160,8 @@ def from_entry_point(recipe):
     roots = [cls.__module__.split(".")[0] for cls in type(env).__mro__]
     name = recipe["api"] or next((name for name in ("gymnasium", "gym") if name in roots), "gymnasium")
     library = importlib.import_module(name)
+    if recipe["render_mode"] and "render_mode" not in kwargs and is_new(library):
+        env = creator(**dict(kwargs, render_mode=recipe["render_mode"]))  # for what Python says of it
     limit = recipe["max_episode_steps"]
     if limit is not None:
         env = env.env if type(env) is library.wrappers.TimeLimit else env

@@ -14,8 +14,9 @@ from typing import Any
 from gymnasium.spaces import GraphInstance
 
 from gym_service.client.env import RemoteEnv
-from gym_service.errors import CallTimeout, ClosedError, EnvError, GymServiceError, ServerCrashed
+from gym_service.errors import CallTimeout, CannotCross, ClosedError, EnvError, GymServiceError, ServerCrashed
 from gym_service.testing import bare, canon, difference, traces
+from gym_service.testing.fitting import misfit
 from gym_service.testing.subject import Failed, Skipped, Subject
 from gym_service.values import Opaque
 
@@ -24,7 +25,8 @@ RENDERED_STEPS = 3
 # For the call to a server that was stopped: it is past this whatever the machine is doing.
 STOPPED_STEP_S = 1.0
 SIDES = ("in the simulator", "here")
-OPAQUE_HINT = "\n  try: in infos, what has a form on the wire: numbers, texts, arrays, lists, dicts"
+FORM_HINT = "\n  try: what has a form on the wire: numbers, texts, arrays, lists, dicts"
+FIT_HINT = "\n  try: a space that holds it; it crosses as it is, but whoever trains on it counts on the space"
 HINT = (
     "\n  try: what the simulator takes from around it: environment variables, the working directory, sys.argv, files, "
     "the clock, other processes"
@@ -34,10 +36,11 @@ HINT = (
 def check_simulator(subject: Subject) -> str:
     """It plays in a bare process, to the end."""
     played = subject.bare(options=PROBE_OPTIONS)
-    raised = next((moment for moment in played["moments"] if moment[2] == canon.RAISED), None)
-    if raised:
-        before = played["moments"][-2][0] if len(played["moments"]) > 1 else "the first reset"
-        raise Failed(f"without gym-service the simulator raised after {before}: {raised[3]}")
+    moments = played["moments"]
+    raised = next((number for number, moment in enumerate(moments) if moment[2] == canon.RAISED), None)
+    if raised is not None:
+        when = f"after {moments[raised - 1][0]}" if raised else "in the first reset"
+        raise Failed(f"without gym-service the simulator raised {when}: {moments[raised][3]}")
     subject.played = played
     facts = subject.facts
     if facts["nondeterministic"]:
@@ -60,8 +63,8 @@ def check_determinism(subject: Subject) -> str:
         subject.deterministic = False
         raise Failed(
             f"the simulator itself is not deterministic, its plays in two bare processes differ: {words}\n"
-            "  try: draw every number in it from generators that reset(seed=…) seeds; or deterministic=False, which "
-            "compares types alone"
+            "  try: draw every number in it from generators that reset(seed=…) seeds, and give out no clock or process "
+            "id; or deterministic=False, which compares types alone"
         )
     return f"two bare processes agree in {len(again)} values"
 
@@ -100,11 +103,26 @@ def check_parity(subject: Subject) -> str:
         if found:
             ours = canon.full_bytes(found.ours[4]) if found.ours else ""
             full = (lambda number: subject.bare(until=number)["full"], lambda number: ours)
-            raise Failed(difference.in_words(found, full, SIDES) + (OPAQUE_HINT if _is_opaque(found.ours) else HINT))
+            subject.differs = True
+            raise Failed(difference.in_words(found, full, SIDES) + (FORM_HINT if _has_no_form(found.ours) else HINT))
         reset = lambda: env.reset(seed=1, options=dict(PROBE_OPTIONS))  # noqa: E731
         subject.optioned = canon.outcome(reset, remote_error)
     what = "values are the same, bit for bit" if subject.deterministic else "values are of the same types"
     return f"{len(moments)} {what}"
+
+
+def check_observations(subject: Subject) -> str:
+    """Every observation lies in the observation space, as training libraries take for granted."""
+    subject.must_be_alike()
+    count = 0
+    with opened(subject) as env:
+        for job in subject.jobs():
+            for where, path, _, _, value in remote_play(env, job):
+                if path == "$.observation":
+                    count += 1
+                    if words := misfit(env.observation_space, value, path):
+                        raise Failed(f"{where}: {words}{FIT_HINT}")
+    return f"{count} lie in the observation space"
 
 
 def check_options(subject: Subject) -> str:
@@ -128,6 +146,7 @@ def check_render(subject: Subject) -> str:
     """Frames are the same."""
     if subject.render_mode:
         raise Skipped(f"render_mode={subject.render_mode!r} is part of parity")
+    subject.must_be_alike()
     modes = subject.facts["render_modes"]
     mode = next((mode for mode in ("rgb_array", "ansi") if mode in modes), None)
     if mode is None:
@@ -181,6 +200,7 @@ CHECKS: Mapping[str, Callable[[Subject], str]] = MappingProxyType(
         "determinism": check_determinism,
         "spaces": check_spaces,
         "parity": check_parity,
+        "observations": check_observations,
         "options": check_options,
         "render": check_render,
         "close": check_close,
@@ -228,8 +248,8 @@ def _same_outcome(where: str, theirs: Sequence[Sequence[Any]], ours: Sequence[Se
     _same([(where, *item) for item in theirs], [(where, *item, None) for item in ours])
 
 
-def _is_opaque(moment: Sequence[Any] | None) -> bool:
-    return moment is not None and isinstance(moment[4], Opaque)
+def _has_no_form(moment: Sequence[Any] | None) -> bool:
+    return moment is not None and isinstance(moment[4], Opaque | CannotCross)
 
 
 def _refused(subject: Subject, env: RemoteEnv, wanted: type[Exception], when: str) -> None:

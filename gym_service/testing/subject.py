@@ -53,6 +53,7 @@ class Subject:
     played: dict[str, Any] = field(default_factory=dict)
     optioned: list[Any] = field(default_factory=list)
     cannot_open: bool = False
+    differs: bool = False
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -64,6 +65,12 @@ class Subject:
         """Raise Skipped where the bare process could not play it."""
         if not self.played:
             raise Skipped("the simulator does not play by itself")
+
+    def must_be_alike(self) -> None:
+        """Raise Skipped where parity has failed: whatever else was found would say the same again."""
+        self.must_play()
+        if self.differs:
+            raise Skipped("without parity nothing can be said of it")
 
     def jobs(self) -> list[dict[str, Any]]:
         """A play for each seed; where actions are still to be drawn, their number."""

@@ -40,7 +40,7 @@ def test_it_lies_in_the_run_time_folder_and_goes_with_its_server(run_time: Path)
         env.step(0)
         serving.until(rf"^\S+ process {os.getpid()} has made CartPole-v1: server {env.target['pid']}$")
         env.close()
-        assert "CartPole-v1, 1 steps, server" in serving.until("gone after .* exit code 0")
+        assert "CartPole-v1, 1 step, server" in serving.until("gone after .* exit code 0")
         assert serving.end() == -signal.SIGTERM
         assert not path.exists()
         assert not list(path.parent.glob("*.sock"))

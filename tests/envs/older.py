@@ -39,6 +39,21 @@ class OlderEnv(gym.Env):
         return "as %s" % mode
 
 
+def made_of_old(ends_after=3):
+    return OlderEnv(ends_after)
+
+
+class OtherEnv(OlderEnv):
+    """Whose step() gives what it was told to."""
+
+    def __init__(self, result):
+        super().__init__()
+        self.result = result
+
+    def step(self, action):
+        return self.result
+
+
 class BetweenEnv(OlderEnv):
     """As of gym 0.22 to 0.25: reset() takes a seed and options, and gives an info if it is asked to."""
 
@@ -63,6 +78,14 @@ class AnythingEnv(OlderEnv):
 
     def reset(self, **given):
         return super().reset()
+
+
+class ClaimingEnv(OlderEnv):
+    """Whose own spec claims a limit that nothing applies."""
+
+    def __init__(self):
+        super().__init__()
+        self.spec = gym.envs.registration.EnvSpec("Claiming-v0", entry_point="older:ClaimingEnv", max_episode_steps=100)
 
 
 class BareEnv:

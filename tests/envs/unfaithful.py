@@ -5,6 +5,7 @@ Gymnasium, any version.
 """
 
 import os
+import signal
 import sys
 import threading
 
@@ -109,6 +110,28 @@ def no_form(env, observation, reward, info):
 
 
 @fault("step")
+def outside(env, observation, reward, info):
+    if env.steps_done == CHANGED_STEP + 1:
+        observation["state"][1] = 9.5
+    return observation, reward, info
+
+
+@fault("step")
+def of_another_dtype(env, observation, reward, info):
+    return dict(observation, state=observation["state"].astype(np.float64)), reward, info
+
+
+@fault("step")
+def of_other_keys(env, observation, reward, info):
+    return {"pixels": observation["pixels"], "stat": observation["state"]}, reward, info
+
+
+@fault("step")
+def no_array(env, observation, reward, info):
+    return dict(observation, state=observation["state"].tolist()), reward, info
+
+
+@fault("step")
 def unseeded(env, observation, reward, info):
     return observation, reward, dict(info, noise=np.random.default_rng().random(40))
 
@@ -131,6 +154,16 @@ def raises_there(env, *values):
 def crashes(env, *values):
     print("last words", flush=True)
     os._exit(7)
+
+
+@fault("step")
+def segfaults(env, *values):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+@fault("reset")
+def raises_at_once(env, given):
+    raise ValueError("not today")
 
 
 @fault("make")

@@ -6,7 +6,9 @@ what it has found is judged here; that it leaves no process is judged by the fix
 
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,8 @@ def environ(tmp_path: Path) -> dict[str, str]:
         **os.environ,
         **own,
         "MINARI_DATASETS_PATH": str(tmp_path / "minari"),
+        "SB3_LOGDIR": str(tmp_path / "sb3"),
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "torch"),
         "RAY_AUTH_MODE": "disabled",
         "RAY_worker_niceness": "0",
     }
@@ -109,7 +113,10 @@ def test_torchrl_finds_what_its_specs_say(kind: str, environ: dict[str, str]) ->
     ("how", "mode"), [("id", "sync"), ("id", "async"), ("registered", "sync"), ("registered", "async")]
 )
 def test_rllib_trains_and_a_killed_runner_leaves_nothing(how: str, mode: str, environ: dict[str, str]) -> None:
-    found = found_by("rllib.py", environ, how, mode, target="rllib")
+    try:
+        found = found_by("rllib.py", environ, how, mode, target="rllib")
+    finally:
+        shutil.rmtree(Path(tempfile.gettempdir(), "ray"), ignore_errors=True)  # the logs of its session
     assert found["steps"] >= 128
     assert found["servers"] >= 2
     assert found["left"] == 0

@@ -66,6 +66,19 @@ WRONG = {
         "options",
         "a reset with options: $: tuple 2 items in the simulator, raised TypeError: no options here",
     ),
+    "outside": ("observations", "step 17 of seed 3: $.observation['state'][1] is 9.5, outside of -9.0 to 9.0\n  try: "),
+    "of_another_dtype": (
+        "observations",
+        "step 0 of seed 3: $.observation['state'] is an array of float64 (2,), its space has float32 (2,)",
+    ),
+    "of_other_keys": (
+        "observations",
+        "step 0 of seed 3: $.observation has the keys ['pixels', 'stat'], its space ['pixels', 'state']",
+    ),
+    "no_array": (
+        "observations",
+        "step 0 of seed 3: $.observation['state'] is no array but of type list, its space has float32 (2,)",
+    ),
     "frame": ("render", "$.frame[1, 2, 0]: 0 in the simulator, 1 here"),
 }
 
@@ -78,7 +91,16 @@ def test_what_is_wrong_behind_the_bridge_is_named(wrong: str) -> None:
     assert words in found[check].text
 
 
+def test_what_has_no_form_is_said_once_with_the_advice_that_helps() -> None:
+    found = checked("no_form", "parity", "observations", "render")
+    assert "CannotCross: $.observation['state'] is a _thread.lock" in found["parity"].text
+    assert found["parity"].text.endswith("try: what has a form on the wire: numbers, texts, arrays, lists, dicts")
+    for name in ("observations", "render"):
+        assert found[name] == Finding(name, "skipped", "without parity nothing can be said of it")
+
+
 BROKEN = {
+    "segfaults": "without gym-service the simulator died: killed by SIGSEGV (signal 11)\n    Fatal Python error: Segm",
     "raises": "without gym-service the simulator raised after step 3 of seed 3: ValueError: five is too many",
     "crashes": "without gym-service the simulator died: exit code 7\n    last words",
     "cannot_be_made": "in its own interpreter the env cannot be made: ValueError: no licence\n    Traceback",
@@ -90,6 +112,12 @@ def test_what_is_wrong_with_the_simulator_itself_is_said_to_be_so(wrong: str) ->
     found = checked(wrong, *CHECKS)
     assert BROKEN[wrong] in found.pop("simulator").text
     assert {finding.outcome for finding in found.values()} == {"skipped"}
+
+
+def test_what_is_raised_in_the_first_play_of_several_is_placed_there() -> None:
+    found = checked("raises", "parity", seeds=(3, 4))
+    assert "raised after step 3 of seed 3: ValueError" in found["simulator"].text
+    assert "raised in the first reset: ValueError" in checked("raises_at_once", "parity")["simulator"].text
 
 
 def test_a_simulator_that_differs_from_itself_is_reported_as_such() -> None:
@@ -154,12 +182,20 @@ def test_a_process_that_is_left_behind_is_named(starter: tuple[Path, list[subpro
 def test_a_sound_simulator_passes_everything(target: str) -> None:
     lines: list[str] = []
     python = str(TARGETS[target].python())
-    found = check_service_env(
-        "Camera-v0", python=python, imports=["camera_env"], pythonpath=[str(ENVS)], steps=30, progress=lines.append
-    )
+    checks = [name for name in CHECKS if name != "observations"]  # these have a key more than their space
+    where = {"python": python, "imports": ["camera_env"], "pythonpath": [str(ENVS)]}
+    found = check_service_env("Camera-v0", steps=30, checks=checks, progress=lines.append, **where)
     skipped = {"options": "skipped"} if "gym021" in target else {}
-    assert outcomes(found) == dict.fromkeys(CHECKS, "passed") | skipped
+    assert outcomes(found) == dict.fromkeys(checks, "passed") | skipped
     assert lines == [str(finding) for finding in found]
+    with pytest.raises(CheckFailed, match=r"has the keys \['state', 'pixels', 'debug'\], its space"):
+        check_service_env("Camera-v0", steps=1, checks=["observations"], **where)
+
+
+def test_observations_in_their_space_pass() -> None:
+    assert checked("", "observations")["observations"] == Finding(
+        "observations", "passed", "21 lie in the observation space"
+    )
 
 
 def test_entry_points_limits_wrappers_actions_and_options() -> None:

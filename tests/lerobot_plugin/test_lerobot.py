@@ -20,6 +20,7 @@ from targets import REPOSITORY, TARGETS, find_uv
 
 pytestmark = pytest.mark.integrations
 
+RECORDED = Path(__file__).absolute().parent / "recorded.py"
 PLUGIN = REPOSITORY / "integrations/lerobot_env_gym_service"
 # What the simulator needs where LeRobot makes it itself, of the versions that the target "pusht" has.
 PUSHT_INSIDE = "gym-pusht==0.1.8 pymunk==6.11.1 cffi==2.1.1 pycparser==3.12 pygame==2.6.1 shapely==2.1.2"
@@ -60,9 +61,12 @@ class LeRobot(NamedTuple):
         caches = {"HF_HOME": str(self.folder / "hf"), "TORCHINDUCTOR_CACHE_DIR": str(self.folder / "torch")}
         return {**os.environ, **caches, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
 
+    def program(self, name: str) -> str:
+        return str(self.python.parent / name)
+
     def command(self, words: Sequence[str], name: str) -> list[str]:
         output = f"--output_dir={self.folder / name}"
-        return [str(self.python.parent / "lerobot-eval"), *words, *TINY_POLICY, *TWO_EPISODES, output]
+        return [self.program("lerobot-eval"), *words, *TINY_POLICY, *TWO_EPISODES, output]
 
     def evaluate(self, words: Sequence[str], name: str, *folders: Path) -> dict[str, Any]:
         """What lerobot-eval has written to eval_info.json."""
@@ -171,6 +175,28 @@ def test_a_recorded_evaluation_holds_every_camera_and_state(lerobot: LeRobot) ->
         assert (facts["total_episodes"], facts["total_frames"]) == (1, 4)
         shapes = {name: facts["features"][name]["shape"] for name in ("action", "agent_pos", "observation.images.top")}
         assert shapes == {"action": [14], "agent_pos": [14], "observation.images.top": [480, 640, 3]}
+
+
+def test_what_was_trained_with_evaluations_in_between_is_evaluated(lerobot: LeRobot) -> None:
+    """A data set that was played through gym-service, two steps of training on it, and an evaluation after each."""
+    record = [str(lerobot.python), str(RECORDED), str(lerobot.folder / "data")]
+    done = lerobot.run(record)
+    assert done.returncode == 0, done.stderr[-5000:]
+    env = gym_service("PushT-v0", "--env.episode_length=8", "--eval.use_async_envs=false", *TWO_EPISODES)
+    train = ["--dataset.repo_id=local/pusht", f"--dataset.root={lerobot.folder / 'data'}", "--wandb.enable=false"]
+    train += ["--steps=2", "--env_eval_freq=1", "--save_freq=2", "--batch_size=2", "--num_workers=0", *TINY_POLICY]
+    done = lerobot.run([lerobot.program("lerobot-train"), *env, *train, f"--output_dir={lerobot.folder / 'run'}"])
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    films = sorted(path.parent.parent.name for path in (lerobot.folder / "run/eval").rglob("*.mp4"))
+    assert len(films) == 4, films  # two episodes after each step
+    policy = lerobot.folder / "run/checkpoints/last/pretrained_model"
+    words = [lerobot.program("lerobot-eval"), f"--policy.path={policy}", "--policy.device=cpu", *env]
+    done = lerobot.run([*words, f"--output_dir={lerobot.folder / 'evaluated'}"])
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    info = json.loads((lerobot.folder / "evaluated/eval_info.json").read_text())
+    assert info["overall"]["n_episodes"] == 2
+    for path in Path(tempfile.gettempdir()).glob("tmp*.json"):  # LeRobot's own, which it leaves when it loads a policy
+        path.unlink()
 
 
 def test_a_killed_evaluation_leaves_nothing(lerobot: LeRobot) -> None:

@@ -89,14 +89,13 @@ class GymnasiumAdapter:
 
     def _spec(self):
         spec = getattr(self.env, "spec", None)
-        limit = self.env if attributes.owner(self.env, "_max_episode_steps") else None
+        # Not what a spec claims: a limit is what a TimeLimit applies, or what the env itself says of itself.
+        has_limit = attributes.owner(self.env, "_max_episode_steps") is not None
         return {
             "id": getattr(spec, "id", None),
             "reward_threshold": getattr(spec, "reward_threshold", None),
             "nondeterministic": bool(getattr(spec, "nondeterministic", False)),
-            "max_episode_steps": attributes.get(limit, "_max_episode_steps")
-            if limit is not None
-            else getattr(spec, "max_episode_steps", None),
+            "max_episode_steps": attributes.get(self.env, "_max_episode_steps") if has_limit else None,
         }
 
     def _target(self):
@@ -138,7 +137,10 @@ def five_values(result):
     """A step's result as five values. The tuple decides, not a version: old envs live on under new wrappers.
 
     Four values come from before gym 0.26: ``done``, and in the info ``TimeLimit.truncated``, which stays there.
+    What is no tuple is told in the words of Gymnasium's own checker: a text of five letters is no five values.
     """
+    if not isinstance(result, (tuple, list)):
+        raise AssertionError("Expects step result to be a tuple, actual type: %s" % type(result))
     if len(result) == 5:
         return result
     if len(result) != 4:
