@@ -102,6 +102,8 @@ class Channel:
             if self._stream.read_into(byte, deadline) == 0:
                 raise ChannelClosed("the stream ended before the server began", True)
             skipped += byte
+            if deadline is not None:
+                _remaining_s(deadline)  # who goes on and on saying something else is not waited for in reading
             if len(skipped) > 2 * SKIPPED_BYTES:
                 del skipped[:SKIPPED_BYTES]
         del skipped[-len(mark) :]

@@ -17,7 +17,7 @@ from gym_service_launcher.config import Entry
 if TYPE_CHECKING:
     from gym_service.client.connection import Connection
     from gym_service.client.env import RemoteEnv
-    from gym_service.client.making import AnyLink
+    from gym_service.client.making import AnyLink, Making
     from gym_service.client.vector import RemoteVectorEnv
 
 
@@ -38,11 +38,9 @@ def open_env(
         ConfigError, ServerStartError, AuthError: there is no env; nothing is left behind.
         EnvError, CannotCross: the simulator raised while the env was made, or one of its spaces cannot cross.
     """
-    with _launched(entry) as links:
-        from gym_service.client.env import RemoteEnv
-        from gym_service.client.making import Making, recipe_of
+    making = _making(entry, kwargs)
+    from gym_service.client.env import RemoteEnv
 
-        making = Making(entry, links.pop(), recipe_of(entry, kwargs))
     making.begin()
     description = making.description()
     # So that the next server, if there must be one, is forked from the same nursery.
@@ -100,12 +98,17 @@ def open_vector_env(
 
 def connect(entry: Entry, kwargs: Mapping[str, Any]) -> tuple["Connection", dict[str, Any]]:
     """A connection to a server that has made the env, and the env's description. Blocks and raises as ``open_env``."""
+    making = _making(entry, kwargs)
+    making.begin()
+    return making.connection, making.description()
+
+
+def _making(entry: Entry, kwargs: Mapping[str, Any]) -> "Making":
     with _launched(entry) as links:
         from gym_service.client.making import Making, recipe_of
 
-        making = Making(entry, links.pop(), recipe_of(entry, kwargs))
-    making.begin()
-    return making.connection, making.description()
+        recipe = recipe_of(entry, kwargs)  # a wrapper may not pickle: not once the server is nobody's
+        return Making(entry, links.pop(), recipe)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from gym_service_launcher import tcp, tokens, unix
 from gym_service_launcher.config import Entry
 from gym_service_launcher.errors import AuthError, ConnectionLost, ServerStartError
 from gym_service_launcher.handshake import LIMIT_S, NO_SECRET, Handshake, LateError, TurnedAwayError, perform
-from gym_service_launcher.meeting import NOWHERE, Meeting, hand_over
+from gym_service_launcher.meeting import NOWHERE, Delivery, Meeting
 from gym_service_launcher.tokens import Token
 from gym_service_launcher.variables import TOKEN
 
@@ -34,8 +34,8 @@ class RemoteLink:
     is_secured: bool = False  # then it is an ssl.SSLSocket
     pipes: None = None
     mark: bytes = b""  # what the server says first
-    arena_sock: socket.socket | None = None  # for handing memory over, where both ends are known to share a machine
-    meeting: Meeting | None = None  # where it is yet to be found out, once the server has said the ``mark``
+    arena_sock: None = None
+    meeting: Meeting | Delivery | None = None  # tells whether memory is shared, once the server has said the ``mark``
     hold: None = None
     warning: str = ""
     begun: float = field(default_factory=time.monotonic)
@@ -61,7 +61,7 @@ class RemoteLink:
 
     def close(self, ask_s: float) -> None:
         """Close the connection, where it is still open; its end ends the server."""
-        for end in (self.sock, self.arena_sock, self.meeting):
+        for end in (self.sock, self.meeting):
             if end is not None:
                 end.close()
 
@@ -141,23 +141,23 @@ class _Attempts:
 def _link(entry: Entry, sock: socket.socket, begun: float) -> RemoteLink:
     """What the env is made over. Raises OSError where the server has gone again."""
     assert entry.address
-    arena_sock, meeting, mark = None, None, b""
+    meeting: Meeting | Delivery | None = None
     try:
         if sock.family == socket.AF_UNIX:
-            arena_sock, mark = hand_over(sock), NOWHERE
-        elif not _wants_tls(entry):  # behind TLS stands a relay
+            meeting = Delivery(sock)
+        else:
             # Whoever asks for coded pictures has a network in mind, though it may look like this machine: a tunnel.
-            meeting = Meeting() if entry.frames == "raw" and tcp.is_loopback(sock) else None
-            mark = meeting.preface if meeting else NOWHERE
-            sock.sendall(mark)
+            # Whoever asks for TLS has, too.
+            if entry.frames == "raw" and not _wants_tls(entry) and tcp.is_loopback(sock):
+                meeting = Meeting()
+            sock.sendall(meeting.preface if meeting else NOWHERE)
     except BaseException:
         sock.close()
         if meeting:
             meeting.close()
         raise
-    return RemoteLink(
-        entry.address, sock, _wants_tls(entry), mark=mark, arena_sock=arena_sock, meeting=meeting, begun=begun
-    )
+    mark = meeting.preface if meeting else NOWHERE
+    return RemoteLink(entry.address, sock, _wants_tls(entry), mark=mark, meeting=meeting, begun=begun)
 
 
 def _introduced(entry: Entry, timeout_s: float) -> socket.socket:

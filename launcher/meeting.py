@@ -7,7 +7,12 @@ Right after the handshake the client sends a preface of PREFACE_BYTES, and the s
 what it can. Over a Unix socket one end of the second connection goes along with the preface. Over TCP no descriptor
 can, so the preface names a socket in Linux's abstract namespace, for the server to connect to: where it does, both are
 on one machine and of one user. A tunnel, a container's own network or another user leave it unanswered, and then arrays
-travel inline. The name is random, told to nobody else, and gone when the env is made.
+travel inline. The name is random, told to nobody else, and gone when the env is made. Others on the machine can look it
+up, in /proc/net/unix, and come before the server: of another user they are sent away, and nothing is shared; of this
+user they could as well look into the memory of either side.
+
+Behind TLS nothing is shared, but the preface is sent all the same: TLS may end before it comes to our server, at
+somebody else's proxy, and then that server cannot know.
 """
 
 import array
@@ -65,18 +70,39 @@ class Meeting:
             self._listener = None
 
 
-def hand_over(sock: socket.socket) -> socket.socket:
-    """One end of a new pair of Unix sockets; the other end goes to the server with the preface.
+class Delivery:
+    """What a client has sent along with the preface over a Unix socket: the other end of a new pair of sockets."""
 
-    Raises OSError where the server has gone.
-    """
-    ours, theirs = socket.socketpair()
-    with theirs:
+    preface = NOWHERE
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Send it, and the preface. Raises OSError where the server has gone."""
+        self._end, theirs = socket.socketpair()
+        with theirs:
+            try:
+                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))
+                sent = sock.sendmsg([self.preface], [rights])
+                sock.sendall(self.preface[sent:])
+            except BaseException:
+                self._end.close()
+                raise
+
+    def met(self) -> socket.socket | None:
+        """This end, once the server has said the preface; None where nobody has the other one.
+
+        So it is where the server cannot map memory, and where bytes are carried on from the socket to another machine,
+        as ``ssh -L`` does: descriptors stay behind.
+        """
         try:
-            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))
-            sent = sock.sendmsg([NOWHERE], [rights])
-            sock.sendall(NOWHERE[sent:])
-        except BaseException:
-            ours.close()
-            raise
-    return ours
+            is_lost = not self._end.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return self._end
+        except OSError:
+            is_lost = True
+        if is_lost:
+            self._end.close()
+        return None if is_lost else self._end
+
+    def close(self) -> None:
+        """Share nothing; any number of times."""
+        self._end.close()

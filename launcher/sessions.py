@@ -41,10 +41,9 @@ class Servers:
     ids: tuple[str, ...] = ()
     allow_import: bool = False
 
-    def argv(self, *, arena_follows: bool) -> list[str]:
+    def argv(self) -> list[str]:
         """The command of one that is given its socket as the first of its descriptors, its tally as the second."""
-        options = ["--arena-follows"] if arena_follows else []
-        options += ["--fd", str(FIRST_PASSED_FD), "--tally", str(FIRST_PASSED_FD + 1)]
+        options = ["--arena-follows", "--fd", str(FIRST_PASSED_FD), "--tally", str(FIRST_PASSED_FD + 1)]
         options += ["--no-pickle" if self.allow_import else "--no-import"]
         for env_id in self.ids:
             options += ["--allow", env_id]
@@ -73,7 +72,7 @@ class Session:
                 self.sock = ours.enter_context(socket.socket(fileno=os.dup(sock.fileno())))
             given.setblocking(True)  # a property that the server's copy shares
             fds = (given.fileno(), self._tally.fd)
-            self.child = Child(servers.argv(arena_follows=not secured), servers.variables, pass_fds=fds, name=UNMADE)
+            self.child = Child(servers.argv(), servers.variables, pass_fds=fds, name=UNMADE)
             ours.pop_all()
         self._relay = _relay(sock, plain) if secured else None
 

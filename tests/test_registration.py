@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,18 @@ from gymnasium.envs.registration import EnvSpec
 import gym_service
 from gym_service.errors import ConfigError, EnvTypeError
 
+# As much of Gymnasium's as is needed to put an id into it; broken until something is mended.
+REGISTRATION = """
+import sys
+
+if getattr(sys, "broken", True):
+    raise ImportError("broken")
+registry = {}
+
+class EnvSpec:
+    def __init__(self, id, entry_point, **more):
+        self.id, self.entry_point = id, entry_point
+"""
 GYMNASIUM = tuple(int(part) for part in gym.__version__.split(".")[:2])
 WriteEnvs = Callable[[str], Path]
 
@@ -100,9 +113,59 @@ def test_a_named_file_that_is_missing_warns_at_import_and_breaks_nothing(tmp_pat
 @pytest.mark.parametrize("order", ["import gym_service, gymnasium", "import gymnasium, gym_service"])
 def test_ids_are_there_whichever_is_imported_first(write_envs: WriteEnvs, order: str) -> None:
     env = {**os.environ, "GYM_SERVICE_ENVS": str(write_envs(entry("Pole-v0")))}
-    code = f"import sys; finders = list(sys.meta_path)\n{order}\n"
-    code += "print('gym_service/Pole-v0' in gymnasium.registry, sys.meta_path == finders)"
-    assert run_python(code, env=env).stdout == "True True\n"
+    code = f"{order}\nprint('gym_service/Pole-v0' in gymnasium.registry)"
+    assert run_python(code, env=env).stdout == "True\n"
+
+
+def test_waiting_for_gymnasium_hides_no_module_from_an_import_that_is_under_way(
+    write_envs: WriteEnvs, tmp_path: Path
+) -> None:
+    (tmp_path / "other.py").write_text("print('imported')")
+    env = {**os.environ, "GYM_SERVICE_ENVS": str(write_envs(entry("Pole-v0")))}
+    # As when another thread imports Gymnasium at that moment, but each time.
+    code = """
+import importlib.machinery, sys
+import gym_service
+
+class Nested:
+    def find_spec(self, name, path, target=None):
+        if name == "other":
+            import gymnasium
+
+sys.meta_path.insert(sys.meta_path.index(importlib.machinery.PathFinder), Nested())
+import other
+"""
+    done = run_python(code, env=env, cwd=tmp_path)
+    assert done.stdout == "imported\n", done.stderr
+
+
+def test_from_an_archive_and_after_a_failure_ids_are_registered_once(write_envs: WriteEnvs, tmp_path: Path) -> None:
+    """There one loader loads all modules of a folder."""
+    archive, second = tmp_path / "all.zip", tmp_path / "second.toml"
+    first = write_envs(entry("First-v0"))
+    second.write_text(entry("Second-v0"))
+    with zipfile.ZipFile(archive, "w") as opened:
+        for name in ("gymnasium/__init__", "gymnasium/envs/__init__", "gymnasium/envs/later"):
+            opened.writestr(f"{name}.py", "")
+        opened.writestr("gymnasium/error.py", "class Error(Exception): pass")
+        opened.writestr("gymnasium/envs/registration.py", REGISTRATION)
+    code = f"""
+import sys
+sys.path.insert(0, {os.fspath(archive)!r})
+import gym_service
+try:
+    import gymnasium.envs.registration
+except ImportError as error:
+    print(error)
+sys.broken = False
+from gymnasium.envs.registration import registry
+print(list(registry))
+gym_service.use({os.fspath(second)!r})
+import gymnasium.envs.later
+print(list(registry))
+"""
+    done = run_python(code, env={**os.environ, "GYM_SERVICE_ENVS": str(first)})
+    assert done.stdout == "broken\n['gym_service/First-v0']\n['gym_service/Second-v0']\n", done.stderr
 
 
 def test_using_a_file_before_gymnasium_is_there(tmp_path: Path) -> None:

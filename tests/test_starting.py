@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -183,3 +184,31 @@ def test_a_keyword_that_the_simulator_does_not_know_is_its_own_error() -> None:
             pythonpath=[str(ENVS)],
             colour=os.name,
         )
+
+
+@pytest.mark.parametrize("why", ["cannot pickle", "KeyboardInterrupt"])
+def test_where_this_side_fails_the_server_that_was_started_meanwhile_is_seen_to(why: str, tmp_path: Path) -> None:
+    code = f"""
+import os, sys, threading
+import gym_service
+from gym_service_launcher import child
+
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == "gym_service.client.making" and {why!r} == "KeyboardInterrupt":
+            raise KeyboardInterrupt("in the middle of an import")
+
+sys.meta_path.insert(0, Interrupting())
+lock = threading.Lock()
+ends = []
+end = child.Child.stop
+child.Child.stop = lambda self, *given: (ends.append(end(self, *given)), ends[-1])[1]
+try:
+    gym_service.make("CartPole-v1", python=sys.executable, wrappers=[lambda env, lock=lock: env])
+except (TypeError, KeyboardInterrupt) as error:
+    print(type(error).__name__, error, len(ends))
+"""
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", code], capture_output=True, text=True, check=True)
+    assert why in done.stdout
+    assert done.stdout.split()[-1] == "1"  # stopped, and not only left to see the end of its stream
+    assert done.stderr == ""

@@ -71,13 +71,13 @@ class Making:
         """Have it make the env, once it is up."""
         link = self._link
         with self._errors_explained():
-            self._refuse_frames_without_pillow()
             if link.mark:
                 noise = link.noise if isinstance(link, CommandLink) else None
                 self.connection.skip_to(link.mark, self._remaining_s(), noise)
             met = link.meeting.met() if link.meeting else None
             if met:
                 self.connection.share(arena.over_socket(met))
+            self._refuse_frames_without_pillow()
             self.connection.begin(messages.MAKE, self._encoded, self._remaining_s())
 
     @property
@@ -101,7 +101,7 @@ class Making:
 
     def _refuse_frames_without_pillow(self) -> None:
         frames = self._entry.frames
-        if frames.startswith("jpeg") and not self._link.arena_sock:  # with shared memory nothing is coded
+        if frames.startswith("jpeg") and not self.connection.arena:  # with shared memory nothing is coded
             try:
                 jpeg.require(frames)
             except ImportError as error:

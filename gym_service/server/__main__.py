@@ -50,22 +50,24 @@ def serve(argv, preloaded=None):
         )
         return EXIT_USAGE
     # Before anything else is imported: a simulator may print from C the moment it loads.
-    from gym_service.server import stdio
+    from gym_service.server import stdio, tally
 
+    counts = tally.Tally(int(options["--tally"])) if "--tally" in options else None
     arena = stdio.open_arena(int(options["--arena"])) if "--arena" in options else None
     is_piped = "--stdio" in options
     if is_piped:
         channel = stdio.open_stdio(options["--stdio"], arena)
     else:
+        if counts:
+            counts.up()  # a client that says nothing at all has been idle from here on
         channel = stdio.open_socket(options["--fd"], arena, "--arena-follows" in options)
     if channel is None:
         return EXIT_USAGE
 
-    from gym_service.server import allowed, loop, tally
+    from gym_service.server import allowed, loop
 
     names = "--no-import" not in options
     rules = allowed.Allowed(names, names and "--no-pickle" not in options, options["--allow"])
-    counts = tally.Tally(int(options["--tally"])) if "--tally" in options else None
     loop.serve(channel, rules, counts, preloaded.part() if preloaded else ())
     return 0
 

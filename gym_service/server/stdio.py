@@ -59,12 +59,14 @@ def _arena_that_follows(sock):
             return None  # it has gone, as the loop will see
         for level, kind, content in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                fds.frombytes(content[: fds.itemsize])
+                fds.frombytes(content[: len(content) // fds.itemsize * fds.itemsize])
         if not data:
             return None
         preface += data
-        if not re.match(b"[0-9a-f-]+$", preface):
+        if not re.fullmatch(b"[0-9a-f-]+", preface):
             raise BadFrame("bytes that start with %r are not the beginning of a client's" % preface)
+    for fd in fds[1:]:  # none of ours: the room that is made for one may hold two
+        os.close(fd)
     shared = open_arena(fds[0]) if fds else _met(preface)
     try:
         sock.sendall(preface)

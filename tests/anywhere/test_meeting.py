@@ -1,21 +1,25 @@
 """Whether both ends are on one machine: what the client says first, and what may become of that."""
 
+import array
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from gym_service_launcher import meeting
+from gym_service_launcher import handshake, meeting, tls, tokens
 from opened import ENVS
-from serving import AT_ONCE_S, proven, rest_of, running
+from serving import AT_ONCE_S, PATIENCE_S, Certified, connected, proven, rest_of, running
 
 import gym_service
+from gym_service.errors import ServerStartError
 
 STAMPED = {"entry_point": "stamped:StampedEnv"}
 OPTIONS = ("--allow-import", "--pythonpath", ENVS)
@@ -28,9 +32,11 @@ def is_leased(env: gym_service.RemoteEnv) -> bool:
 
 
 @contextlib.contextmanager
-def tunnel(port: int) -> Iterator[int]:
-    """A port that leads to another one, as ssh -L makes it."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def tunnel(
+    address: str, listener: socket.socket, let_in: Callable[[socket.socket], socket.socket] = lambda sock: sock
+) -> Iterator[None]:
+    """Leads one client on to an address, as ssh -L does; ``let_in`` says what it does with the socket before."""
+    with listener:
 
         def carry(source: socket.socket, sink: socket.socket) -> None:
             with contextlib.suppress(OSError):
@@ -39,8 +45,7 @@ def tunnel(port: int) -> Iterator[int]:
                 sink.shutdown(socket.SHUT_WR)
 
         def serve() -> None:
-            near, _ = listener.accept()
-            with near, socket.create_connection(("127.0.0.1", port)) as far:
+            with let_in(listener.accept()[0]) as near, connected(address) as far:
                 back = threading.Thread(target=carry, args=(far, near))
                 back.start()
                 carry(near, far)
@@ -48,7 +53,7 @@ def tunnel(port: int) -> Iterator[int]:
 
         serving = threading.Thread(target=serve)
         serving.start()
-        yield listener.getsockname()[1]
+        yield
         serving.join()
 
 
@@ -67,10 +72,47 @@ def test_over_loopback_memory_is_shared_and_nobody_else_may_come(monkeypatch: py
 
 
 def test_through_a_tunnel_on_this_machine_too() -> None:
-    with running(sys.executable, *OPTIONS) as serving, tunnel(serving.port) as port:
-        env = gym_service.make("Stamped", address=f"tcp://127.0.0.1:{port}", **STAMPED)
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+    with running(sys.executable, *OPTIONS) as serving, tunnel(serving.address, listener):
+        env = gym_service.make("Stamped", address=address, **STAMPED)
         try:
             assert is_leased(env)
+        finally:
+            env.close()
+
+
+@pytest.mark.parametrize("frames", ["raw", "zlib"])
+def test_a_tunnel_between_unix_sockets_leaves_descriptors_behind(frames: str) -> None:
+    """And then there is a network between: pictures are coded, if that was asked for."""
+    folder = Path(tempfile.mkdtemp(prefix="tunnel-"))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(folder / "socket"))
+    listener.listen()
+    with running(sys.executable, *OPTIONS, unix="") as serving, tunnel(serving.address, listener):
+        env = gym_service.make("Stamped", address=f"unix://{folder / 'socket'}", frames=frames, **STAMPED)
+        try:
+            assert env.target["frames"] == frames
+            assert not is_leased(env)
+        finally:
+            env.close()
+    shutil.rmtree(folder)
+
+
+def test_tls_may_end_before_the_server(own: Certified) -> None:
+    """At a proxy, say, that does so for all services of a host."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+
+    def let_in(sock: socket.socket) -> socket.socket:
+        secured = tls.Certificate(own.cert, own.key).wrap(sock)
+        secured.do_handshake()
+        return secured
+
+    with running(sys.executable, *OPTIONS) as serving, tunnel(serving.address, listener, let_in):
+        env = gym_service.make("Stamped", address=address, tls_sha256=own.sha256, **STAMPED)
+        try:
+            assert not is_leased(env)
         finally:
             env.close()
 
@@ -99,7 +141,7 @@ def test_who_asks_for_coded_pictures_gets_them_over_loopback_too() -> None:
         assert env.target["frames"] == "zlib"
 
 
-@pytest.mark.parametrize("first", [b"GET / HTTP/1.1\r\n\r\n", b"gS\x01", b"\0" * 8, b"ABC"])
+@pytest.mark.parametrize("first", [b"GET / HTTP/1.1\r\n\r\n", b"gS\x01", b"\0" * 8, b"ABC", b"-" * 31 + b"\n"])
 def test_what_is_no_preface_ends_it_at_once(first: bytes) -> None:
     with running() as serving, proven(serving.address, first) as sock:
         _, after_s = rest_of(sock)
@@ -132,3 +174,55 @@ stdio.open_socket(sys.argv[1], None, True)
         argv = [sys.executable, "-c", short, str(far.fileno())]
         ran = subprocess.run(argv, capture_output=True, text=True, pass_fds=[far.fileno()], timeout=60, check=False)
     assert "a client said nothing for 0.2 s" in ran.stderr
+
+
+def test_who_says_nothing_at_all_is_idle() -> None:
+    with running(sys.executable, "--idle-timeout", "1") as serving, proven(serving.address, b""):
+        serving.until("it has asked for nothing for")
+        serving.until("gone after .* exit code 0")
+
+
+def test_only_one_descriptor_is_taken() -> None:
+    """Two have room where there must be room for one."""
+    pairs = [socket.socketpair() for _ in range(2)]
+    with running(unix="") as serving, proven(serving.address, b"") as sock:
+        with pairs[0][1], pairs[1][1]:
+            fds = array.array("i", [theirs.fileno() for _, theirs in pairs])
+            sock.sendmsg([meeting.NOWHERE], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+        assert sock.recv(len(meeting.NOWHERE), socket.MSG_WAITALL) == meeting.NOWHERE
+        pairs[1][0].settimeout(PATIENCE_S)
+        assert pairs[1][0].recv(1) == b""
+        with pytest.raises(BlockingIOError):
+            pairs[0][0].recv(1, socket.MSG_DONTWAIT)
+    for ours, _ in pairs:
+        ours.close()
+
+
+def test_a_server_that_says_something_else_and_does_not_stop_is_waited_for_as_long_as_any() -> None:
+    ended: list[str] = []
+
+    def talk() -> None:
+        sock, _ = listener.accept()
+        with sock:
+            handshake.perform(sock, handshake.Handshake("server", tokens.of_client(None)))
+            sock.settimeout(None)
+            try:
+                while not ended:
+                    sock.sendall(b"something else" * 1000)
+            except OSError:
+                ended.append("the client hung up")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        tokens.read_or_make(tokens.usual_file())
+        talking = threading.Thread(target=talk)
+        talking.start()
+        # Else this test would never end.
+        giving_up = threading.Timer(PATIENCE_S, ended.append, ["nobody hung up"])
+        giving_up.start()
+        address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(ServerStartError, match=r"not up after 0\.5 s"):
+            gym_service.make("CartPole-v1", address=address, timeouts={"start": 0.5})
+        giving_up.cancel()
+        for thread in (talking, giving_up):
+            thread.join()
+    assert ended == ["the client hung up"]
