@@ -87,7 +87,7 @@ def conversation(description: dict[str, Any]) -> list[bytes]:
         frame(messages.RESULT, 2, observation, {"of": ["reset", 1.5]}),
         b"".join(map(bytes, frame_bytes(messages.STEPPED, 3, packed.head, packed.buffers))),
         frame(messages.RESULT, 4, image),
-        frame(messages.RESULT, 5, (False, 3)),
+        frame(messages.RESULT, 5, False, 3),
     ]
 
 
