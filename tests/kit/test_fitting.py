@@ -10,6 +10,7 @@ from gym_service.testing.fitting import misfit
 
 BOX = spaces.Box(np.array([-1, -2], np.float32), np.array([1, 2], np.float32))
 NESTED = spaces.Dict(hand=spaces.Tuple((BOX, spaces.Discrete(3))), picture=spaces.Box(0, 255, (2, 2, 3), np.uint8))
+ONE_OF = getattr(spaces, "OneOf", None)  # new in Gymnasium 1.0
 EVERY = (
     NESTED,
     spaces.MultiBinary((2, 3)),
@@ -17,8 +18,8 @@ EVERY = (
     spaces.Text(8),
     spaces.Sequence(spaces.Discrete(4)),
     spaces.Graph(BOX, spaces.Discrete(2)),
-    spaces.OneOf((BOX, spaces.Discrete(2))),
     spaces.Box(0, 1, ()),
+    *([ONE_OF((BOX, spaces.Discrete(2)))] if ONE_OF else []),
 )
 
 
