@@ -26,7 +26,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -34,12 +33,20 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).absolute().parent
 TOOLS = ROOT / ".tools"
+# From here both packages can be imported without being installed.
+IMPORTABLE = os.pathsep.join([str(ROOT), str(ROOT / "launcher")])
 
 # The first uv whose `pip install` knows --group.
 OLDEST_UV = (0, 7)
 
-# What of gym_service/ only the client loads; every other file there runs from Python 3.6 up.
-CLIENT_ONLY = ("__init__.py", "after_import.py", "envs.py", "errors.py", "ids.py", "opening.py", "registration.py")
+# The folders whose every file runs on Python 3.6: a target or the guardian loads them.
+PYTHON_36_FOLDERS = (
+    "gym_service/protocol",
+    "gym_service/transport",
+    "gym_service/server",
+    "gym_service/testing/in_target",
+    "launcher/gym_service_launcher/standalone",
+)
 
 # What gym-service imports beyond the standard library; with these it runs from the clone as it stands.
 RUNTIME = ("gymnasium", "numpy", "rich", "cloudpickle")
@@ -128,17 +135,17 @@ def verdict(failed: Sequence[str]) -> int:
 
 def checks(python: Path) -> list[str]:
     """Run all but the tests; the names of those that failed."""
-    low_floor = [str(path.relative_to(ROOT)) for path in low_floor_files()]
+    python_36 = [str(path.relative_to(ROOT)) for path in python_36_files()]
     commands: dict[str, list[str | Path]] = {
         "ruff check": [python, "-m", "ruff", "check"],
         "ruff format": [python, "-m", "ruff", "format", "--check"],
-        "vermin": [python.parent / "vermin", "-q", "-t=3.6-", "--violations", "--no-tips", *low_floor],
+        "vermin": [python.parent / "vermin", "-q", "-t=3.6-", "--violations", "--no-tips", *python_36],
         "mypy": [python, ROOT / "project.py", "types"],
     }
     old = found_python("3.6")
     if old:
         # This file too: an older Python must come as far as its first sentence.
-        commands["Python 3.6"] = [old, "-c", PARSE, *low_floor, "project.py"]
+        commands["Python 3.6"] = [old, "-c", PARSE, *python_36, "project.py"]
     failed = []
     for name, command in commands.items():
         say(name)
@@ -147,29 +154,18 @@ def checks(python: Path) -> list[str]:
     return failed
 
 
-def low_floor_files() -> list[Path]:
-    """What a target or the guardian runs on, from Python 3.6 up."""
-    files = [path for path in ROOT.glob("gym_service/*.py") if path.name not in CLIENT_ONLY]
-    files += ROOT.glob("gym_service/server/**/*.py")
-    low = ("arrival.py", "far.py", "guardian.py", "nursery.py", "probe.py", "variables.py")
-    files += [ROOT / "launcher" / name for name in low]
-    files += [ROOT / "gym_service/testing/bare.py", ROOT / "gym_service/testing/canon.py"]
-    return sorted(path for path in files if path.exists())
+def python_36_files() -> list[Path]:
+    """Every file that must run on Python 3.6."""
+    return sorted(path for folder in PYTHON_36_FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 
 def types(words: Sequence[str]) -> int:
-    """Check the types of what ships: launcher/ has its installed name only in a wheel."""
-    shipped = ROOT / "build/shipped"
-    shutil.rmtree(shipped, ignore_errors=True)
-    if call(uv(), "build", "--quiet", "--no-build-isolation", "--python", sys.executable, "--out-dir", shipped):
-        return 1
-    for wheel in shipped.glob("*.whl"):
-        zipfile.ZipFile(wheel).extractall(shipped)
+    """Check the types of both packages, of the plugins, and of the files that prepare the tests."""
     plugins = [path.parent for path in sorted(ROOT.glob("integrations/*/*/__init__.py"))]
-    os.environ["MYPYPATH"] = os.pathsep.join(map(str, [shipped, *(plugin.parent for plugin in plugins)]))
+    os.environ["MYPYPATH"] = os.pathsep.join(map(str, [ROOT / "launcher", *(plugin.parent for plugin in plugins)]))
+    packages = [ROOT / "gym_service", ROOT / "launcher/gym_service_launcher", ROOT / "gym_service_plugin.py"]
     ours = [ROOT / "project.py", ROOT / "tests/targets.py", ROOT / "tests/conftest.py"]
-    packages = [path for path in sorted(shipped.glob("gym_service*")) if path.suffix in ("", ".py")]
-    return call(sys.executable, "-m", "mypy", "--explicit-package-bases", *packages, *plugins, *ours)
+    return call(sys.executable, "-m", "mypy", *packages, *plugins, *ours)
 
 
 def python_of(name: str) -> Path | None:
@@ -194,18 +190,8 @@ def python_with(modules: Sequence[str]) -> Path:
         if missing:
             raise Failed(f"{failure}\nThis Python could do instead, but lacks {', '.join(missing)}.") from None
         say(f"{failure}\nGoing on with {sys.executable}, which has what is needed.")
-        os.environ["PYTHONPATH"] = str(importable())
+        os.environ["PYTHONPATH"] = IMPORTABLE
         return Path(sys.executable)
-
-
-def importable() -> Path:
-    """A folder from which both packages can be imported without being installed."""
-    folder = TOOLS / "packages"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, path in (("gym_service", "gym_service"), ("gym_service_launcher", "launcher")):
-        if not (folder / name).is_symlink():
-            (folder / name).symlink_to(ROOT / path)
-    return folder
 
 
 def prepared(client: Client) -> Path:
@@ -256,8 +242,8 @@ def found_python(*wanted: str) -> Path | None:
 
 def launcher_versions() -> ModuleType:
     """The launcher's knowledge of where Pythons lie, from the clone: nothing is installed yet."""
-    sys.path.insert(0, str(importable()))
-    return importlib.import_module("gym_service_launcher.versions")
+    sys.path[:0] = IMPORTABLE.split(os.pathsep)
+    return importlib.import_module("gym_service_launcher.interpreters.discovery")
 
 
 def uv() -> Path:

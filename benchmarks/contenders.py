@@ -107,7 +107,7 @@ def serving() -> Iterator[str]:
         site = next(Path(folder).glob("lib/python*/site-packages"))
         ours = sysconfig.get_path("purelib")
         (site / "bench.pth").write_text(f"import site; site.addsitedir({ours!r})\n{ENVS}\n")
-        argv = [sys.executable, "-m", "gym_service_launcher", "run", "--venv", folder, "--tcp", "127.0.0.1:0"]
+        argv = [sys.executable, "-m", "gym_service", "run", "--venv", folder, "--tcp", "127.0.0.1:0"]
         with started(argv) as server:
             yield server.line()
             server.process.terminate()

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 CLIENT = """
 import json, os, subprocess, sys, time
 from pathlib import Path
-from gym_service_launcher import guard
+from gym_service_launcher.processes import guardian_client as guard
 
 def start():
     null = os.open(os.devnull, os.O_RDWR)

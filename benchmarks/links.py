@@ -214,7 +214,7 @@ def frames_over(
     with tempfile.TemporaryDirectory() as config, linked(link) as (at_client, at_server):
         environ = {**os.environ, "XDG_CONFIG_HOME": config}
         env_id, module, _ = SIMULATORS[simulator]
-        run = f"-u -m gym_service_launcher run --tcp {SERVER}:0 --python".split()
+        run = f"-u -m gym_service run --tcp {SERVER}:0 --python".split()
         argv = [sys.executable, *run, str(python), f"{module}:{env_id}"]
         if any(frames.startswith("jpeg") for frames in choices):
             argv += pillow_for(python, Path(config) / "pillow")

@@ -33,7 +33,7 @@ from benchmarks.interleaved import Step, quartiles, ratios, time_in_turn
 from benchmarks.stepping import stepping
 
 COUNT = 200
-# Those who may be without a proof at a time; the others are sent away (gym_service_launcher.listen.MAX_STRANGERS).
+# Those who may be without a proof at a time; the others are sent away (MAX_STRANGERS of the listener).
 STAY = 8
 DRIP_S = 1.0
 ALONE = "alone"
@@ -157,7 +157,7 @@ def contenders(secured: bool) -> Iterator[dict[str, Beside]]:
 
     with tempfile.TemporaryDirectory(prefix="gym-bench-") as name, contextlib.ExitStack() as stack:
         options, keys = _proofs(Path(name), secured)
-        run = python_of("gym_service_launcher", "run", "--python", sys.executable, "--tcp", "127.0.0.1:0", *options)
+        run = python_of("gym_service", "run", "--python", sys.executable, "--tcp", "127.0.0.1:0", *options)
         server = stack.enter_context(started(run))
         address = server.line()
         stack.callback(server.process.terminate)
@@ -171,7 +171,7 @@ def contenders(secured: bool) -> Iterator[dict[str, Beside]]:
 
 def _proofs(folder: Path, secured: bool) -> tuple[list[str], dict[str, Any]]:
     """What the server and the client are told of the token, and of the certificate."""
-    from gym_service_launcher import tls
+    from gym_service_launcher.net import tls
 
     token = folder / "token"
     token.touch(0o600)

@@ -76,7 +76,7 @@ def make_cartpole() -> tuple[gym.Env, str, Callable[..., Any]]:
 
 def other_interpreters() -> Iterator[Path]:
     """The interpreters of this machine that are of another version and have what a target needs."""
-    from gym_service_launcher import interpreter
+    from gym_service_launcher.interpreters import find as interpreter
 
     for version, path in interpreter.find_versions():
         report = interpreter.probe(path, interpreter.environment(path, {}, []))

@@ -10,7 +10,7 @@ a server never runs this file. Python 3.10 and up.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gym_service.registration import make, make_vec, register_on_import, use
+from gym_service.factory.make import make, make_vec, register_on_import, use
 
 if TYPE_CHECKING:
     from gym_service import errors as errors
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gym_service.client.vector import RemoteVectorEnv as RemoteVectorEnv
     from gym_service.envs import SocketGymClient as SocketGymClient
     from gym_service.envs import SocketGymServer as SocketGymServer
-    from gym_service.values import Opaque as Opaque
+    from gym_service.protocol.values import Opaque as Opaque
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Opaque": "gym_service.values",
+    "Opaque": "gym_service.protocol.values",
     "RemoteEnv": "gym_service.client.env",
     "RemoteVectorEnv": "gym_service.client.vector",
     "SocketGymClient": "gym_service.envs",

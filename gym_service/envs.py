@@ -16,12 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gym_service_launcher import config, interpreter, listen, supervisor, tcp, tokens
-from gym_service_launcher.sessions import Servers
-from gym_service_launcher.strangers import Door, tcp_doors
+from gym_service_launcher.config import entry as entries
+from gym_service_launcher.interpreters import find as interpreter
+from gym_service_launcher.listener import listener
+from gym_service_launcher.listener.pending import Door, tcp_doors
+from gym_service_launcher.listener.session import Servers
+from gym_service_launcher.net import tcp, tokens
+from gym_service_launcher.servers import local
 
 from gym_service.client.env import RemoteEnv
-from gym_service.opening import connect
+from gym_service.factory.open_env import connect
 
 HOST, PORT = "127.0.0.1", 65432
 
@@ -58,12 +62,12 @@ class SocketGymServer:
         """
         executable = interpreter.find(self.python, Path.cwd())
         servers = Servers(executable, interpreter.environment(executable, {}, ()))
-        say = supervisor.to_stderr
+        say = local.to_stderr
 
         def doors() -> list[Door]:
             return tcp_doors(self.host, self.port, tokens.of_server(None, None))
 
-        listen.serve(doors, servers, say, lambda address: say(f"listening at {address}"))
+        listener.serve(doors, servers, say, lambda address: say(f"listening at {address}"))
 
 
 class SocketGymClient(RemoteEnv):
@@ -103,7 +107,7 @@ class SocketGymClient(RemoteEnv):
             EnvError: the simulator raised while it was made.
         """
         imports = [f"gym_{env_type}"] if env_type else []
-        entry = config.entry(env_id, {"address": tcp.address(host, port), "imports": imports})
+        entry = entries.entry(env_id, {"address": tcp.address(host, port), "imports": imports})
         connection, description = connect(entry, {"render_mode": "rgb_array", **env_kwargs})
         again = partial(type(self), env_id, env_type, host, port, **env_kwargs)
         try:

@@ -31,7 +31,7 @@ import numpy as np
 from faults import watching
 from faults.clock import Clock
 from faults.faulty import METHODS, SIDES, TRANSPORTS, action, faulty
-from gym_service_launcher import guard
+from gym_service_launcher.processes import guardian_client
 
 from gym_service import RemoteEnv, errors
 
@@ -258,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def play(minutes: float, seed: int, mark: str, folder: Path) -> int:
     print(f"seed {seed}, {minutes:g} minutes", flush=True)
-    guard.ensure()
+    guardian_client.ensure()
     warm_up = Chaos(seed)
     warm_up.run(time.monotonic() + 5.0)
     fds, threads, memory_bytes = watching.open_fds(), threading.active_count(), watching.memory_bytes()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from gym_service_launcher import guard
+from gym_service_launcher.processes import guardian_client
 
 PROC = Path("/proc")
 HAS_PROC = (PROC / "self/fd").is_dir()
@@ -67,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # multiprocessing starts its own little process when it is first needed, and keeps it.
     resource_tracker.ensure_running()
     # So does this process's guardian.
-    guard.ensure()
+    guardian_client.ensure()
     config.addinivalue_line("markers", "long: the long form of a test; runs only if -m names it")
 
 

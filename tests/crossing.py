@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import GraphInstance
 
-from gym_service.encoder import Encoder
-from gym_service.reader import Reader
-from gym_service.values import flat_bytes
-from gym_service.wire import Decoder, Frame
+from gym_service.protocol.decoder import Reader
+from gym_service.protocol.encoder import Encoder
+from gym_service.protocol.frames import Decoder, Frame
+from gym_service.protocol.values import flat_bytes
 
 
 def encoded(*values: Any) -> Encoder:

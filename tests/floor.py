@@ -24,13 +24,13 @@ sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.curdir
 
 import numpy as np  # noqa: E402
 
-from gym_service import channel, messages, pictures  # noqa: E402, F401 - that they load here is what is tested
-from gym_service.encoder import Encoder  # noqa: E402
-from gym_service.layout import compile_layout  # noqa: E402
-from gym_service.reader import Reader  # noqa: E402
-from gym_service.spaces import CannotDescribe, describe  # noqa: E402
-from gym_service.values import BadValue, flat_bytes, type_name  # noqa: E402
-from gym_service.wire import Decoder, frame_bytes  # noqa: E402
+from gym_service.protocol.decoder import Reader  # noqa: E402
+from gym_service.protocol.encoder import Encoder  # noqa: E402
+from gym_service.protocol.frames import Decoder, frame_bytes  # noqa: E402
+from gym_service.protocol.layout import compile_layout  # noqa: E402
+from gym_service.protocol.space_spec import CannotDescribe, describe  # noqa: E402
+from gym_service.protocol.values import BadValue, flat_bytes, type_name  # noqa: E402
+from gym_service.transport import channel, image_codec  # noqa: E402, F401 - that they load here is what is tested
 
 GraphInstance = collections.namedtuple("GraphInstance", "nodes edges edge_links")
 
@@ -128,7 +128,7 @@ def refusal(library):
 
 def coded_one_by_one(values):
     """Each picture in a frame of its own, as a server sends one after the other with frames = "zlib"."""
-    coder = pictures.coder_for("zlib")
+    coder = image_codec.coder_for("zlib")
     coder.is_on = True
     for value in values:
         encoder = Encoder().add(value)

@@ -38,16 +38,18 @@ from faults.clock import Clock
 from gym_service_launcher.errors import GymServiceError
 from hostile import HOSTILE
 
-from gym_service import channel, errors, messages
-from gym_service.channel import ChannelClosed
+from gym_service import errors
 from gym_service.client.connection import Connection, one
 from gym_service.client.env import RemoteEnv, encode
-from gym_service.encoder import Encoder
-from gym_service.reader import Reader
+from gym_service.protocol import messages
+from gym_service.protocol.decoder import Reader
+from gym_service.protocol.encoder import Encoder
+from gym_service.protocol.frames import HEADER, BadFrame, Decoder, frame_bytes
 from gym_service.server import loop
-from gym_service.server.allowed import Allowed
-from gym_service.server.tally import Tally
-from gym_service.wire import HEADER, BadFrame, Decoder, frame_bytes
+from gym_service.server.counters import Tally
+from gym_service.server.permissions import Allowed
+from gym_service.transport import channel
+from gym_service.transport.channel import ChannelClosed
 
 SOON_S = 0.5
 MORE_MEMORY_BYTES = 10 * 2**20

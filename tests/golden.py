@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import GraphInstance
 
-from gym_service.values import Opaque
+from gym_service.protocol.values import Opaque
 
 Row = tuple[tuple[Any, ...], bytes, list[bytes]]
 

@@ -23,10 +23,10 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from gym_service_launcher import handshake, meeting, tokens
+from gym_service_launcher.net import handshake, same_host, tokens
 
 REPOSITORY = Path(__file__).absolute().parent.parent
-COMMAND = (sys.executable, "-m", "gym_service_launcher")
+COMMAND = (sys.executable, "-m", "gym_service")
 # For what is there in a second on a machine with nothing else to do.
 PATIENCE_S = 60.0
 # "At once": far from the 5 s of the handshake, though the machine may be busy.
@@ -177,7 +177,7 @@ def connected(address: str) -> socket.socket:
     return socket.create_connection((host, int(port)), PATIENCE_S)
 
 
-def proven(address: str, preface: bytes = meeting.NOWHERE) -> socket.socket:
+def proven(address: str, preface: bytes = same_host.NOWHERE) -> socket.socket:
     """A bare connection that was let in, as the user of this process, and has said where it shares memory: nowhere.
 
     What its server says first is the preface, too.

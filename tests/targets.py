@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gym_service_launcher import interpreter
 from gym_service_launcher.errors import ConfigError
-from gym_service_launcher.variables import scrubbed
-from gym_service_launcher.versions import find_uv
+from gym_service_launcher.interpreters import find as interpreter
+from gym_service_launcher.interpreters.discovery import find_uv
+from gym_service_launcher.standalone.env_vars import scrubbed
 
 REPOSITORY = Path(__file__).absolute().parent.parent
 

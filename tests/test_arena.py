@@ -20,10 +20,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from gym_service import arena, memory
-from gym_service.arena import LEAST_BYTES, MOST_BYTES, MOST_OF_A_SIZE, RETIRED, RETURNED, Arena
-from gym_service.values import BadValue
-from gym_service.wire import LENT
+from gym_service.protocol.frames import LENT
+from gym_service.protocol.values import BadValue
+from gym_service.transport import arena, shared_memory
+from gym_service.transport.arena import LEAST_BYTES, MOST_BYTES, MOST_OF_A_SIZE, RETIRED, RETURNED, Arena
 
 SIZE = LEAST_BYTES
 Ends = tuple[Arena, Arena]
@@ -323,7 +323,7 @@ def test_a_lie_about_memory_is_a_bad_value_and_leaves_no_descriptor(lie: str) ->
     ours, theirs = socket.socketpair()
     borrower = arena.over_socket(theirs)
     assert borrower is not None
-    fd = memory.create(SIZE) if lie != "not sealed" else os.memfd_create("mine", os.MFD_ALLOW_SEALING)
+    fd = shared_memory.create(SIZE) if lie != "not sealed" else os.memfd_create("mine", os.MFD_ALLOW_SEALING)
     if lie == "not sealed":
         os.ftruncate(fd, SIZE)
     if lie == "no memory":
@@ -342,7 +342,7 @@ def test_a_lie_about_memory_is_a_bad_value_and_leaves_no_descriptor(lie: str) ->
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="seals are Linux's")
 def test_the_other_side_cannot_cut_memory_off(ends: Ends) -> None:
-    fd = memory.create(SIZE)
+    fd = shared_memory.create(SIZE)
     for change in (lambda: os.ftruncate(fd, 0), lambda: os.ftruncate(fd, 2 * SIZE)):
         with pytest.raises(PermissionError):
             change()

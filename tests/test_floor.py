@@ -14,8 +14,8 @@ from same import same
 from targets import TARGETS
 
 from gym_service.client.spaces import ForeignSpace, space_from
-from gym_service.pictures import Restorer
-from gym_service.wire import Decoder, frame_bytes
+from gym_service.protocol.frames import Decoder, frame_bytes
+from gym_service.transport.image_codec import Restorer
 
 SCRIPT = Path(__file__).with_name("floor.py")
 FLOOR_AND_CEILING = ["py36-gym021", "py313-gymnasium14"]

@@ -20,7 +20,7 @@ from targets import TARGETS
 
 import gym_service
 from gym_service import RemoteEnv, errors
-from gym_service.arena import MOST_OF_A_SIZE
+from gym_service.transport.arena import MOST_OF_A_SIZE
 
 STAYING = ("unix path", "tcp")  # of a server that stays
 TRANSPORTS = ("unix", "stdio", *STAYING)

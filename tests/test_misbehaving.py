@@ -13,7 +13,7 @@ from envs import odd_values
 from opened import misbehaving
 
 from gym_service import Opaque, RemoteEnv, errors
-from gym_service.testing import canon
+from gym_service.testing.in_target import trajectory
 
 TRANSPORTS = ("unix", "stdio")
 METHODS = ("reset", "step", "render")
@@ -59,7 +59,7 @@ def use(env: RemoteEnv, method: str) -> Any:
 def works_on(env: RemoteEnv) -> list[str]:
     """All that the env gives from here on, for a while."""
     results = [env.reset(seed=11), *(env.step(number % 3) for number in range(STEPS)), env.render()]
-    return [line for number, result in enumerate(results) for line in canon.lines(result, str(number))]
+    return [line for number, result in enumerate(results) for line in trajectory.lines(result, str(number))]
 
 
 @pytest.fixture(scope="module")
@@ -165,16 +165,16 @@ def test_a_bad_action_is_what_the_simulator_says_of_it(action: Any) -> None:
         env.reset(seed=5)
         with pytest.raises(errors.EnvAssertionError, match="is no action"):
             env.step(action)
-        assert canon.text((before[0], before[1])) == canon.text((env.reset(seed=5), env.step(2)))
+        assert trajectory.text((before[0], before[1])) == trajectory.text((env.reset(seed=5), env.step(2)))
 
 
 @pytest.mark.parametrize("what", odd_values.OBSERVATIONS)
 def test_an_observation_outside_its_space_arrives_as_it_is(what: str) -> None:
-    expected = canon.text(odd_values.OBSERVATIONS[what]())
+    expected = trajectory.text(odd_values.OBSERVATIONS[what]())
     with misbehaving() as env:
         env.reset()
         env.call("result", "observation", what)
-        assert canon.text(env.step(0)[0]) == expected
+        assert trajectory.text(env.step(0)[0]) == expected
 
 
 def test_a_reward_arrives_as_it_is() -> None:
@@ -182,7 +182,7 @@ def test_a_reward_arrives_as_it_is() -> None:
         env.reset()
         for what, make in odd_values.REWARDS.items():
             env.call("result", "reward", what)
-            assert canon.text(env.step(0)[1]) == canon.text(make()), what
+            assert trajectory.text(env.step(0)[1]) == trajectory.text(make()), what
 
 
 def test_what_cannot_cross_in_an_info_is_opaque_and_warned_of_once() -> None:
@@ -245,7 +245,7 @@ def test_what_cannot_cross_in_a_call_is_refused_before_anything_is_sent(undistur
             with pytest.raises(errors.CannotCross) as caught:
                 call()
             assert caught.value.path == path
-        assert canon.text(state[1]) == canon.text(env.step(2))
+        assert trajectory.text(state[1]) == trajectory.text(env.step(2))
         assert works_on(env) == undisturbed
 
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from gym_service.patience import LOOK_S, TRIAL_WAITS, USUAL_WAITS, WAITS_AFTER_CHANGE, Patience
+from gym_service.transport.adaptive_spin import LOOK_S, TRIAL_WAITS, USUAL_WAITS, WAITS_AFTER_CHANGE, Patience
 
 US = 1e-6
 # (seconds of a wait that looks, of one that sleeps)

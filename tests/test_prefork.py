@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from faults import watching
 from faults.faulty import assert_exact, faulty
-from gym_service_launcher import logs, records
+from gym_service_launcher.processes import logs, pidfiles
 from opened import ENVS, TARGET, opened
 from parity import plays, remote
 from targets import TARGETS
@@ -216,7 +216,7 @@ def test_its_output_and_its_record_are_its_own(trace: Path) -> None:
         for number, env in enumerate(envs):
             env.call("say", f"line {number}")
             env.call("say", f"line {number}")
-        running = {server.pid: server for server in records.running()}
+        running = {server.pid: server for server in pidfiles.running()}
         for number, env in enumerate(envs):
             env.reset()
             pid = env.target["pid"]
@@ -230,7 +230,7 @@ def test_its_output_and_its_record_are_its_own(trace: Path) -> None:
     finally:
         for env in envs:
             env.close()
-    assert not [server for server in records.running() if name in server.name]
+    assert not [server for server in pidfiles.running() if name in server.name]
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_what_a_fork_would_not_have_is_told_and_nothing_is_forked(trace: Path, d
             assert len(importers(trace)) == 1 + made
             assert env.target["pid"] == importers(trace)[-1]
     # What it had left ends with the process that found out.
-    assert not [server for server in records.running() if server.name.startswith("nursery:")]
+    assert not [server for server in pidfiles.running() if server.name.startswith("nursery:")]
 
 
 @pytest.mark.parametrize("target", [OLD, TARGET])

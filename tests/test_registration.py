@@ -187,12 +187,12 @@ def test_a_file_is_looked_for_where_the_program_was_at_the_import(tmp_path: Path
 def test_importing_loads_neither_the_client_nor_gymnasium_nor_numpy() -> None:
     code = "import sys, gym_service; print(sorted(m for m in sys.modules if m.startswith('gym_service.')))"
     code += "; print({'gymnasium', 'numpy'} & {*sys.modules})"
-    assert run_python(code).stdout == "['gym_service.after_import', 'gym_service.registration']\nset()\n"
+    assert run_python(code).stdout == "['gym_service.factory.import_hook', 'gym_service.factory.make']\nset()\n"
 
 
 def test_what_starts_a_server_loads_neither_gymnasium_nor_numpy() -> None:
     """Else the server could not load its own while they are being loaded here."""
-    code = "import sys, gym_service.opening; print({'gymnasium', 'numpy'} & {*sys.modules})"
+    code = "import sys, gym_service.factory.open_env; print({'gymnasium', 'numpy'} & {*sys.modules})"
     assert run_python(code).stdout == "set()\n"
 
 

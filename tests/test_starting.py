@@ -191,11 +191,11 @@ def test_where_this_side_fails_the_server_that_was_started_meanwhile_is_seen_to(
     code = f"""
 import os, sys, threading
 import gym_service
-from gym_service_launcher import child
+from gym_service_launcher.processes import child
 
 class Interrupting:
     def find_spec(self, name, path, target=None):
-        if name == "gym_service.client.making" and {why!r} == "KeyboardInterrupt":
+        if name == "gym_service.factory.server_startup" and {why!r} == "KeyboardInterrupt":
             raise KeyboardInterrupt("in the middle of an import")
 
 sys.meta_path.insert(0, Interrupting())

@@ -15,17 +15,17 @@ from typing import Any, TypeVar
 from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError
 from gymnasium.spaces import GraphInstance
 
-from gym_service import messages
-from gym_service.arena import Arena
-from gym_service.channel import Channel, ChannelClosed, ChannelTimeout
-from gym_service.client import meanings
-from gym_service.client.meanings import Peer
-from gym_service.encoder import Packed
+from gym_service.client import error_mapping
+from gym_service.client.error_mapping import Peer
 from gym_service.errors import CannotCross, ClosedError, EnvError, ForkedError, GymServiceError
-from gym_service.pictures import Restorer
-from gym_service.reader import Reader
-from gym_service.values import BadValue
-from gym_service.wire import BOUND_BYTES, BadFrame, Frame
+from gym_service.protocol import messages
+from gym_service.protocol.decoder import Reader
+from gym_service.protocol.encoder import Packed
+from gym_service.protocol.frames import BOUND_BYTES, BadFrame, Frame
+from gym_service.protocol.values import BadValue
+from gym_service.transport.arena import Arena
+from gym_service.transport.channel import Channel, ChannelClosed, ChannelTimeout
+from gym_service.transport.image_codec import Restorer
 
 T = TypeVar("T")
 
@@ -98,7 +98,7 @@ class Connection:
         self._take_turn(messages.CALL_NAMES[kind], timeout_s)
         try:
             if arguments.size_bytes > self.bound_bytes:
-                raise meanings.too_large(arguments, self.bound_bytes)
+                raise error_mapping.too_large(arguments, self.bound_bytes)
             self._call_id = call_id = (self._call_id + 1) & 0xFFFFFFFF
             self._calls[0] = call_id
             self._channel.send_frame(kind, call_id, arguments.head, arguments.buffers, self._deadline, arguments.offers)
@@ -170,7 +170,7 @@ class Connection:
 
     def warn(self, text: str) -> None:
         """Warn of something at the code that made the call; of nothing where the text is empty."""
-        meanings.warn([("UserWarning", text)] if text else [])
+        error_mapping.warn([("UserWarning", text)] if text else [])
 
     def close(self, ask_s: float, reason: str = "it was closed with close()") -> None:
         """Ask the server to end, then see to it that it does. Any number of times, from any thread; waits for no call.
@@ -190,7 +190,7 @@ class Connection:
         self._closed_by = self._closed_by or reason
         self._channel.close()
         self._part(max(0.0, deadline - time.monotonic()))
-        meanings.warn(self._warned)
+        error_mapping.warn(self._warned)
 
     def _take_turn(self, during: str, timeout_s: float) -> None:
         if self._is_forked:
@@ -214,7 +214,7 @@ class Connection:
         self._pending = False
         self._turn.release()
         if self._warned:
-            meanings.warn(self._warned)
+            error_mapping.warn(self._warned)
 
     def _answer(self, read: Callable[[Frame], T], frame: Frame) -> T:
         """The result, which is in this frame or in one that comes after."""
@@ -224,14 +224,14 @@ class Connection:
                 raise BadFrame(f"an answer to call {frame.call_id} came where call {self._call_id} was asked")
             if frame.kind in _RESULTS:
                 result = read(frame)
-                return parts + meanings.expect(list, result) if parts else result  # type: ignore[return-value]
+                return parts + error_mapping.expect(list, result) if parts else result  # type: ignore[return-value]
             if frame.kind == messages.WARNING:
                 category, text = fields(frame, 2)
-                self._warned.append((meanings.expect(str, category), meanings.expect(str, text)))
+                self._warned.append((error_mapping.expect(str, category), error_mapping.expect(str, text)))
             elif frame.kind == messages.PART:
-                parts += meanings.expect(list, one(frame))
+                parts += error_mapping.expect(list, one(frame))
             elif frame.kind == messages.ERROR:
-                raise meanings.remote_error(*fields(frame, 5))
+                raise error_mapping.remote_error(*fields(frame, 5))
             else:
                 raise BadFrame(f"an answer of unknown kind {frame.kind}")
             frame = self._channel.receive(self._deadline)
@@ -261,11 +261,11 @@ class Connection:
             return error
         meaning = error
         if isinstance(error, ChannelTimeout):
-            meaning = meanings.timed_out(self._during, self._timeout_s, self._peer)
+            meaning = error_mapping.timed_out(self._during, self._timeout_s, self._peer)
         elif isinstance(error, ChannelClosed):
             meaning = self._gone()
         elif isinstance(error, (BadFrame, BadValue)):
-            meaning = meanings.broken_rule(self._during, error)
+            meaning = error_mapping.broken_rule(self._during, error)
         # Anything else too: after a Ctrl-C in the middle of a frame the next call would read the rest of this one's.
         self._fail(meaning)
         return meaning

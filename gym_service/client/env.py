@@ -15,15 +15,15 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import GraphInstance
 
-from gym_service import messages
 from gym_service.client.connection import Connection, fields, one
-from gym_service.client.restarts import Restarts
+from gym_service.client.restart_policy import Restarts
 from gym_service.client.spaces import space_from
-from gym_service.encoder import Encoder, Packed
 from gym_service.errors import AttributeCannotCross, AttributeOfClosedError, CannotCross, ClosedError, ProtocolError
-from gym_service.layout import compile_layout
-from gym_service.values import BadValue, CannotEncode
-from gym_service.wire import Frame
+from gym_service.protocol import messages
+from gym_service.protocol.encoder import Encoder, Packed
+from gym_service.protocol.frames import Frame
+from gym_service.protocol.layout import compile_layout
+from gym_service.protocol.values import BadValue, CannotEncode
 
 # Names that nobody finds on a RemoteEnv unless it defines them. `seed`: Gymnasium's check_env takes an attribute of
 # that name for the API before 0.26. Names with an underscore are the simulator's own.

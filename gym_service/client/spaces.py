@@ -1,6 +1,6 @@
 """Plain data -> Gymnasium's spaces, with every attribute as it is in the simulator.
 
-Knows the data that ``gym_service/spaces.py`` makes, and Gymnasium 0.29 and newer. Python 3.10 and up.
+Knows the data that ``gym_service/protocol/space_spec.py`` makes, and Gymnasium 0.29 and newer. Python 3.10 and up.
 """
 
 import inspect
@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from gym_service.errors import CannotCross
-from gym_service.values import BadValue, dtype_from
+from gym_service.protocol.values import BadValue, dtype_from
 
 Data = dict[str, Any]
 # What a space may state beyond the dtypes that arrays cross with: values of any length, or of any sort.

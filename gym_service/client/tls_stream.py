@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from gym_service.channel import LONGEST_WAIT_S, ChannelClosed, ChannelTimeout
+from gym_service.transport.channel import LONGEST_WAIT_S, ChannelClosed, ChannelTimeout
 
 # Whatever memoryview takes, of single bytes: bytes, a view, an array.
 Buffer = Any

@@ -16,17 +16,17 @@ import numpy as np
 from gymnasium.spaces import GraphInstance
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from gym_service import messages
-from gym_service.client.batches import Batches, Offer
+from gym_service.client.batch_memory import Batches, Offer
 from gym_service.client.connection import Connection, one
 from gym_service.client.env import Timeouts, encode, limits_of
 from gym_service.client.spaces import space_from
 from gym_service.client.workers import Workers
-from gym_service.encoder import Encoder, Packed
 from gym_service.errors import ProtocolError
-from gym_service.layout import Layout, compile_layout, rows
-from gym_service.values import LARGE_BYTES, BadValue
-from gym_service.wire import Frame
+from gym_service.protocol import messages
+from gym_service.protocol.encoder import Encoder, Packed
+from gym_service.protocol.frames import Frame
+from gym_service.protocol.layout import Layout, compile_layout, rows
+from gym_service.protocol.values import LARGE_BYTES, BadValue
 
 # New in Gymnasium 1.1; before that every vector env did what NEXT_STEP does.
 AutoresetMode: Any = getattr(gymnasium.vector, "AutoresetMode", None) or Enum(

@@ -6,10 +6,10 @@ Knows connections and which of their errors is the end of all. Never knows an ob
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from gym_service import messages
 from gym_service.client.connection import Connection
-from gym_service.encoder import Packed
-from gym_service.wire import Frame
+from gym_service.protocol import messages
+from gym_service.protocol.encoder import Packed
+from gym_service.protocol.frames import Frame
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ Contract::
 
 It serves until the client closes the channel, then closes the env and exits with 0. What the simulator prints goes
 to stdout and stderr (under --stdio: to stderr alone). Exit codes of its own: 2 for a wrong command line, 3 for an
-interpreter that is too old. launcher/nursery.py, which forks servers, calls what has no underscore here.
+interpreter that is too old. The launcher's forkserver.py, which forks servers, calls what has no underscore here.
 
 Knows where it lies. This file must be readable by every Python, so that an old one gets a sentence and no
 SyntaxError; the rest of the server needs Python 3.6 and numpy.
@@ -50,31 +50,31 @@ def serve(argv, preloaded=None):
         )
         return EXIT_USAGE
     # Before anything else is imported: a simulator may print from C the moment it loads.
-    from gym_service.server import stdio, tally
+    from gym_service.server import counters, endpoints
 
-    counts = tally.Tally(int(options["--tally"])) if "--tally" in options else None
-    arena = stdio.open_arena(int(options["--arena"])) if "--arena" in options else None
+    counts = counters.Tally(int(options["--tally"])) if "--tally" in options else None
+    arena = endpoints.open_arena(int(options["--arena"])) if "--arena" in options else None
     is_piped = "--stdio" in options
     if is_piped:
-        channel = stdio.open_stdio(options["--stdio"], arena)
+        channel = endpoints.open_stdio(options["--stdio"], arena)
     else:
         if counts:
             counts.up()  # a client that says nothing at all has been idle from here on
-        channel = stdio.open_socket(options["--fd"], arena, "--arena-follows" in options)
+        channel = endpoints.open_socket(options["--fd"], arena, "--arena-follows" in options)
     if channel is None:
         return EXIT_USAGE
 
-    from gym_service.server import allowed, loop
+    from gym_service.server import loop, permissions
 
     names = "--no-import" not in options
-    rules = allowed.Allowed(names, names and "--no-pickle" not in options, options["--allow"])
+    rules = permissions.Allowed(names, names and "--no-pickle" not in options, options["--allow"])
     loop.serve(channel, rules, counts, preloaded.part() if preloaded else ())
     return 0
 
 
 def preload(recipe):
     """Import the server, and all that the recipe of an env names: for processes that will be forked from this one."""
-    from gym_service.server.preloading import Preloaded
+    from gym_service.server.preload import Preloaded
 
     return Preloaded(recipe)
 

@@ -10,22 +10,23 @@ import signal
 import traceback
 import warnings
 
-from gym_service import messages, pictures
-from gym_service.channel import ChannelClosed
-from gym_service.encoder import Encoder
-from gym_service.layout import compile_layout, rows
-from gym_service.reader import Reader
-from gym_service.server import batch, failure, making
-from gym_service.server.allowed import Allowed
-from gym_service.server.tally import Tally
-from gym_service.values import BadValue, CannotEncode
-from gym_service.wire import BOUND_BYTES
+from gym_service.protocol import messages
+from gym_service.protocol.decoder import Reader
+from gym_service.protocol.encoder import Encoder
+from gym_service.protocol.frames import BOUND_BYTES
+from gym_service.protocol.layout import compile_layout, rows
+from gym_service.protocol.values import BadValue, CannotEncode
+from gym_service.server import env_batch, env_factory, error_report
+from gym_service.server.counters import Tally
+from gym_service.server.permissions import Allowed
+from gym_service.transport import image_codec
+from gym_service.transport.channel import ChannelClosed
 
 # A list of rendered frames larger than this is sent in several messages.
 PART_BYTES = 16 * 2**20
 MAX_WARNINGS = 100
 EXIT_FORKED = 4
-# Asks for the Python stack of a server that is silent; launcher/guardian.py sends it.
+# Asks for the Python stack of a server that is silent; launcher/gym_service_launcher/standalone/guardian.py sends it.
 DUMP_SIGNAL = signal.SIGRTMAX - 2 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
 
 
@@ -104,7 +105,7 @@ class Server:
             self.tally.end()  # what follows is no call: the env is closed
             raise
         except Exception as error:  # noqa: BLE001 - the border: whatever a simulator raises is an answer, and no end
-            kind, encoder = messages.ERROR, failure.describe(error, getattr(self._adapter, "place", ""))
+            kind, encoder = messages.ERROR, error_report.describe(error, getattr(self._adapter, "place", ""))
             if isinstance(error, BadValue):  # a client that breaks the rules gets its answer and no second call
                 self.state = messages.CLOSED
         self.tally.end()
@@ -131,7 +132,7 @@ class Server:
         """Stands in for ``warnings.showwarning``: the user gets the warning, and stderr as well."""
         self._show_warning(message, category, filename, lineno, file, line)
         if len(self._warnings) < MAX_WARNINGS:
-            self._warnings.append((failure.builtin_name(category), str(message)))
+            self._warnings.append((error_report.builtin_name(category), str(message)))
 
     def _send(self, kind, encoder):
         self.leave_if_forked()
@@ -162,11 +163,11 @@ class Server:
 
     def _make(self, frame):
         recipe = self._allowed.check(self._reader(frame).take())
-        frames = recipe.get("frames", pictures.RAW) if self._channel.arena is None else pictures.RAW
-        coder = pictures.coder_for(frames)
-        adapter = batch.make(recipe) if "batch" in recipe else making.make(recipe)
+        frames = recipe.get("frames", image_codec.RAW) if self._channel.arena is None else image_codec.RAW
+        coder = image_codec.coder_for(frames)
+        adapter = env_batch.make(recipe) if "batch" in recipe else env_factory.make(recipe)
         description = adapter.describe()
-        description["target"]["frames"] = pictures.shown(frames)
+        description["target"]["frames"] = image_codec.shown(frames)
         self._adapter = adapter
         self._layout = compile_layout(description["observation_space"], adapter.count)
         self._action_layout = compile_layout(description["action_space"], adapter.count)
@@ -236,7 +237,7 @@ class Server:
     def _call_function(self, frame):
         function, args, kwargs = self._take(frame, 3)
         self._allowed.check_function(function, "a function")
-        return self._result(making.named(function)(self._adapter.env, *args, **kwargs))
+        return self._result(env_factory.named(function)(self._adapter.env, *args, **kwargs))
 
     def _close(self, frame):
         self.state = messages.CLOSED

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gym_service.testing.checks import CHECKS
-from gym_service.testing.subject import Failed, Skipped, Subject, subject_of
+from gym_service.testing.env_under_test import Failed, Skipped, Subject, subject_of
 
 __all__ = ["CHECKS", "CheckFailed", "Failed", "Finding", "Skipped", "Subject", "check_service_env", "subject_of"]
 

@@ -15,10 +15,11 @@ from gymnasium.spaces import GraphInstance
 
 from gym_service.client.env import RemoteEnv
 from gym_service.errors import CallTimeout, CannotCross, ClosedError, EnvError, GymServiceError, ServerCrashed
-from gym_service.testing import bare, canon, difference, traces
-from gym_service.testing.fitting import misfit
-from gym_service.testing.subject import Failed, Skipped, Subject
-from gym_service.values import Opaque
+from gym_service.protocol.values import Opaque
+from gym_service.testing import leaked_processes, trajectory_diff
+from gym_service.testing.env_under_test import Failed, Skipped, Subject
+from gym_service.testing.in_target import reference_run, trajectory
+from gym_service.testing.space_containment import misfit
 
 PROBE_OPTIONS = {"gym_service_check": 7}
 RENDERED_STEPS = 3
@@ -37,7 +38,7 @@ def check_simulator(subject: Subject) -> str:
     """It plays in a bare process, to the end."""
     played = subject.bare(options=PROBE_OPTIONS)
     moments = played["moments"]
-    raised = next((number for number, moment in enumerate(moments) if moment[2] == canon.RAISED), None)
+    raised = next((number for number, moment in enumerate(moments) if moment[2] == trajectory.RAISED), None)
     if raised is not None:
         when = f"after {moments[raised - 1][0]}" if raised else "in the first reset"
         raise Failed(f"without gym-service the simulator raised {when}: {moments[raised][3]}")
@@ -56,10 +57,10 @@ def check_determinism(subject: Subject) -> str:
     if not subject.deterministic:
         raise Skipped("deterministic=False: types are compared, numbers are not")
     again = subject.bare(options=PROBE_OPTIONS)["moments"]
-    found = difference.first(subject.played["moments"], again)
+    found = trajectory_diff.first(subject.played["moments"], again)
     if found:
         full = lambda number: subject.bare(until=number)["full"]  # noqa: E731
-        words = difference.in_words(found, (full, full), ("in one process", "in another"))
+        words = trajectory_diff.in_words(found, (full, full), ("in one process", "in another"))
         subject.deterministic = False
         raise Failed(
             f"the simulator itself is not deterministic, its plays in two bare processes differ: {words}\n"
@@ -75,12 +76,12 @@ def check_spaces(subject: Subject) -> str:
     with opened(subject) as env:
         for name in ("observation_space", "action_space"):
             theirs = [(f"{name}", *item) for item in facts[name]]
-            ours = [(name, *item) for item in bare.space_items(canon, getattr(env, name))]
+            ours = [(name, *item) for item in reference_run.space_items(trajectory, getattr(env, name))]
             _same(theirs, ours)
         if facts["is_new"]:  # else today's names stand beside its own
             _same(
                 [("metadata", *item) for item in facts["metadata"]],
-                [("metadata", *item) for item in canon.items(env.metadata, "$.metadata")],
+                [("metadata", *item) for item in trajectory.items(env.metadata, "$.metadata")],
             )
         if env.render_mode != facts["render_mode"]:
             raise Failed(f"render_mode: {facts['render_mode']!r} {SIDES[0]}, {env.render_mode!r} {SIDES[1]}")
@@ -96,17 +97,19 @@ def check_parity(subject: Subject) -> str:
             _same_outcome(
                 "a step before the first reset",
                 subject.played["unready"],
-                canon.outcome(lambda: env.step(None), remote_error),
+                trajectory.outcome(lambda: env.step(None), remote_error),
             )
         played = (moment for job in subject.jobs() for moment in remote_play(env, job))
-        found = difference.first(moments, played, values=subject.deterministic)
+        found = trajectory_diff.first(moments, played, values=subject.deterministic)
         if found:
-            ours = canon.full_bytes(found.ours[4]) if found.ours else ""
+            ours = trajectory.full_bytes(found.ours[4]) if found.ours else ""
             full = (lambda number: subject.bare(until=number)["full"], lambda number: ours)
             subject.differs = True
-            raise Failed(difference.in_words(found, full, SIDES) + (FORM_HINT if _has_no_form(found.ours) else HINT))
+            raise Failed(
+                trajectory_diff.in_words(found, full, SIDES) + (FORM_HINT if _has_no_form(found.ours) else HINT)
+            )
         reset = lambda: env.reset(seed=1, options=dict(PROBE_OPTIONS))  # noqa: E731
-        subject.optioned = canon.outcome(reset, remote_error)
+        subject.optioned = trajectory.outcome(reset, remote_error)
     what = "values are the same, bit for bit" if subject.deterministic else "values are of the same types"
     return f"{len(moments)} {what}"
 
@@ -137,7 +140,7 @@ def check_options(subject: Subject) -> str:
     _same_outcome("a reset with options", theirs, subject.optioned)
     return (
         f"both raise {theirs[0][2].splitlines()[0]}"
-        if theirs[0][1] == canon.RAISED
+        if theirs[0][1] == trajectory.RAISED
         else f"options={PROBE_OPTIONS} are taken alike"
     )
 
@@ -162,7 +165,7 @@ def check_render(subject: Subject) -> str:
 def check_close(subject: Subject) -> str:
     """After ``close()`` nothing of it runs, and using it is a ClosedError."""
     subject.must_play()
-    mark = traces.new_mark()
+    mark = leaked_processes.new_mark()
     with opened(subject, mark) as env:
         env.reset(seed=subject.seeds[0])
         env.close()
@@ -176,7 +179,7 @@ def check_killed(subject: Subject) -> str:
     mark = _seen_mark(subject)
     with opened(subject, mark) as env:
         env.reset(seed=subject.seeds[0])
-        if not traces.send(env.target["pid"], mark, signal.SIGKILL):
+        if not leaked_processes.send(env.target["pid"], mark, signal.SIGKILL):
             raise Failed(f"the server, process {env.target['pid']}, was gone before it could be killed")
         _refused(subject, env, ServerCrashed, "after its server was killed")
         _refused(subject, env, ClosedError, "after that")
@@ -188,7 +191,7 @@ def check_stopped(subject: Subject) -> str:
     mark = _seen_mark(subject)
     with opened(subject, mark, timeouts={**asdict(subject.entry.timeouts), "step": STOPPED_STEP_S}) as env:
         env.reset(seed=subject.seeds[0])
-        if not traces.send(env.target["pid"], mark, signal.SIGSTOP):
+        if not leaked_processes.send(env.target["pid"], mark, signal.SIGSTOP):
             raise Failed(f"the server, process {env.target['pid']}, was gone before it could be stopped")
         _refused(subject, env, CallTimeout, "after its server was stopped")
     return f"CallTimeout; {_nothing_left(mark, 'after its server was stopped')}"
@@ -226,9 +229,9 @@ def opened(subject: Subject, mark: str = "", **over: Any) -> Iterator[RemoteEnv]
 
 def remote_play(env: RemoteEnv, job: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, Any]]:
     """The moments of a play through gym-service."""
-    reset = lambda seed, data: env.reset(seed=seed, options=canon.from_data(data))  # noqa: E731
-    step = lambda data: env.step(canon.from_data(data, GraphInstance))  # noqa: E731
-    return canon.play(job, reset, step, env.render, remote_error)
+    reset = lambda seed, data: env.reset(seed=seed, options=trajectory.from_data(data))  # noqa: E731
+    step = lambda data: env.step(trajectory.from_data(data, GraphInstance))  # noqa: E731
+    return trajectory.play(job, reset, step, env.render, remote_error)
 
 
 def remote_error(error: Exception) -> tuple[str, str] | None:
@@ -237,11 +240,11 @@ def remote_error(error: Exception) -> tuple[str, str] | None:
 
 
 def _same(theirs: Sequence[Sequence[Any]], ours: Sequence[Sequence[Any]]) -> None:
-    found = difference.first(theirs, ours)
+    found = trajectory_diff.first(theirs, ours)
     if found:
-        mine = canon.full_bytes(found.ours[4]) if found.ours else ""
+        mine = trajectory.full_bytes(found.ours[4]) if found.ours else ""
         their_bytes = found.theirs[3] if found.theirs and " " not in found.theirs[3] else ""
-        raise Failed(difference.in_words(found, (lambda _: their_bytes, lambda _: mine), SIDES))
+        raise Failed(trajectory_diff.in_words(found, (lambda _: their_bytes, lambda _: mine), SIDES))
 
 
 def _same_outcome(where: str, theirs: Sequence[Sequence[Any]], ours: Sequence[Sequence[Any]]) -> None:
@@ -254,7 +257,7 @@ def _has_no_form(moment: Sequence[Any] | None) -> bool:
 
 def _refused(subject: Subject, env: RemoteEnv, wanted: type[Exception], when: str) -> None:
     try:
-        env.step(canon.from_data(subject.jobs()[0]["actions"][0], GraphInstance))
+        env.step(trajectory.from_data(subject.jobs()[0]["actions"][0], GraphInstance))
     except wanted:
         return
     except Exception as error:
@@ -264,15 +267,15 @@ def _refused(subject: Subject, env: RemoteEnv, wanted: type[Exception], when: st
 
 def _seen_mark(subject: Subject) -> str:
     subject.must_play()
-    if not traces.can_see():
+    if not leaked_processes.can_see():
         raise Skipped("there is no /proc here to find its processes in")
-    return traces.new_mark()
+    return leaked_processes.new_mark()
 
 
 def _nothing_left(mark: str, when: str) -> str:
-    if not traces.can_see():
+    if not leaked_processes.can_see():
         return "what is left behind cannot be seen here"
-    left = traces.after_grace(mark)
+    left = leaked_processes.after_grace(mark)
     if left:
         raise Failed(
             f"{when} these processes of the simulator still run:\n" + "\n".join(f"    {line}" for line in left)

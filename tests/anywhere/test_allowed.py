@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gym_service.server.allowed import Allowed, NotAllowed
+from gym_service.server.permissions import Allowed, NotAllowed
 
 RECIPE: dict[str, Any] = {"id": "CartPole-v1", "entry_point": None, "imports": [], "wrappers": [], "kwargs": {}}
 PICKLED = ("3.12", b"...")

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gym_service_launcher import meeting
+from gym_service_launcher.net import same_host
 from serving import proven, running
 
-from gym_service import messages
-from gym_service.channel import Channel, over_socket
 from gym_service.client.connection import fields
 from gym_service.client.env import encode
+from gym_service.protocol import messages
+from gym_service.transport.channel import Channel, over_socket
 
 RECIPE: dict[str, Any] = {
     "id": "CartPole-v1",
@@ -81,7 +81,7 @@ class Asking:
     """A connection that asks, without the client that would refuse to."""
 
     def __init__(self, sock: socket.socket) -> None:
-        assert sock.recv(meeting.PREFACE_BYTES, socket.MSG_WAITALL) == meeting.NOWHERE
+        assert sock.recv(same_host.PREFACE_BYTES, socket.MSG_WAITALL) == same_host.NOWHERE
         self._channel: Channel = over_socket(sock)
         self._calls = 0
 

@@ -7,11 +7,12 @@ import threading
 
 import pytest
 from faults import watching
-from gym_service_launcher import config, dial
+from gym_service_launcher.config import entry as entries
+from gym_service_launcher.servers import attached
 from serving import Serving, rest_of, running
 
 import gym_service
-from gym_service import messages, wire
+from gym_service.protocol import frames, messages
 
 CLIENT = """\
 import sys, gym_service
@@ -30,12 +31,12 @@ def traces(serving: Serving) -> tuple[int, int]:
 
 def come_and_go(serving: Serving, count: int, at_once: int) -> None:
     """Clients that are let in and leave: with a word, with rubbish, and without waiting for either."""
-    close = b"".join(bytes(piece) for piece in wire.frame_bytes(messages.CLOSE, 1, b""))
-    entry = config.entry("x", {"address": serving.address})
+    close = b"".join(bytes(piece) for piece in frames.frame_bytes(messages.CLOSE, 1, b""))
+    entry = entries.entry("x", {"address": serving.address})
 
     def work(share: int) -> None:
         for number in range(share):
-            link = dial.dial(entry, lambda line: None)
+            link = attached.dial(entry, lambda line: None)
             try:
                 link.sock.sendall((close, b"no frame at all", b"")[number % 3])
                 if number % 3 < 2:  # what is left here at once would start faster than it could end
@@ -101,7 +102,7 @@ def test_connections_at_one_moment_are_all_let_in() -> None:
 
         def come() -> None:
             try:
-                dial.dial(config.entry("x", {"address": address}), lambda line: None).close(0.0)
+                attached.dial(entries.entry("x", {"address": address}), lambda line: None).close(0.0)
             except Exception as error:  # noqa: BLE001 -- whatever keeps one out
                 failed.append(error)
 

@@ -17,8 +17,8 @@ from faults import watching
 from faults.clients import client
 from faults.clock import Clock
 from faults.faulty import PROMPT_S, act, action, assert_exact
-from gym_service_launcher.child import ending
-from gym_service_launcher.sessions import CALL_S, LEAVE_S
+from gym_service_launcher.listener.session import CALL_S, LEAVE_S
+from gym_service_launcher.processes.child import ending
 from serving import Certified, Serving, running
 
 import gym_service

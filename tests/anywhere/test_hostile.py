@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 from faults import watching
-from gym_service_launcher import meeting, tokens
-from gym_service_launcher.handshake import CROWDED, HELLO_BYTES, LIMIT_S, MAGIC, PROOF_BYTES, Handshake
+from gym_service_launcher.net import same_host, tokens
+from gym_service_launcher.net.handshake import CROWDED, HELLO_BYTES, LIMIT_S, MAGIC, PROOF_BYTES, Handshake
 from serving import AT_ONCE_S, Serving, connected, proven, rest_of, running
 
 import gym_service
-from gym_service import messages, wire
+from gym_service.protocol import frames, messages
 
 GIB = 2**30
 # At once, without a proof. The promise, and not the module's number.
@@ -75,8 +75,8 @@ def test_a_size_of_4_gib_is_refused_before_and_after_the_proof(serving: Serving)
     serving.until("refused: what answers is no client")
     with proven(serving.address) as sock:
         pid = int(serving.until("connected: server").rpartition(" ")[2])
-        sock.sendall(wire.HEADER.pack(wire.MAGIC, wire.VERSION, messages.MAKE, 1, 4 * GIB - 1, 0) + bytes(1000))
-        assert rest_of(sock)[0] == meeting.NOWHERE
+        sock.sendall(frames.HEADER.pack(frames.MAGIC, frames.VERSION, messages.MAKE, 1, 4 * GIB - 1, 0) + bytes(1000))
+        assert rest_of(sock)[0] == same_host.NOWHERE
     assert "exit code 1" in serving.until(f"server {pid}, ")
     # By its size, and not by a lack of memory.
     serving.until(r"BadFrame: .*\d{10} bytes")

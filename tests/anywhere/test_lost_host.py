@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gym_service_launcher.sessions import LEAVE_S
+from gym_service_launcher.listener.session import LEAVE_S
 from serving import COMMAND, Certified, Serving, proven, started
 
 import gym_service
-from gym_service import messages
 from gym_service.client.env import encode
-from gym_service.encoder import Encoder
 from gym_service.errors import ConnectionLost, GymServiceError
-from gym_service.wire import frame_bytes
+from gym_service.protocol import messages
+from gym_service.protocol.encoder import Encoder
+from gym_service.protocol.frames import frame_bytes
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gym_service_launcher import handshake, meeting, tls, tokens
+from gym_service_launcher.net import handshake, same_host, tls, tokens
 from opened import ENVS
 from serving import AT_ONCE_S, PATIENCE_S, Certified, connected, proven, rest_of, running
 
@@ -59,14 +59,15 @@ def tunnel(
 
 def test_over_loopback_memory_is_shared_and_nobody_else_may_come(monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
-    monkeypatch.setattr(meeting.secrets, "token_hex", lambda count: names.append(os.urandom(count).hex()) or names[-1])
+    token_hex = lambda count: names.append(os.urandom(count).hex()) or names[-1]  # noqa: E731
+    monkeypatch.setattr(same_host.secrets, "token_hex", token_hex)
     with running(sys.executable, *OPTIONS) as serving:
         env = gym_service.make("Stamped", address=serving.address, **STAMPED)
         try:
             assert is_leased(env)
             assert f"@gym-service-{names[-1]}" in Path("/proc/net/unix").read_text()
             with socket.socket(socket.AF_UNIX) as sock, pytest.raises(ConnectionRefusedError):
-                sock.connect(meeting.PREFIX + names[-1])
+                sock.connect(same_host.PREFIX + names[-1])
         finally:
             env.close()
 
@@ -120,11 +121,11 @@ def test_tls_may_end_before_the_server(own: Certified) -> None:
 @pytest.mark.parametrize("why", ["no such names", "nobody comes", "another user comes"])
 def test_without_a_meeting_arrays_travel_inline(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if why == "no such names":
-        monkeypatch.setattr(meeting.sys, "platform", "darwin")
+        monkeypatch.setattr(same_host.sys, "platform", "darwin")
     elif why == "nobody comes":  # as from another network namespace
-        monkeypatch.setattr(meeting, "PREFIX", "\0elsewhere-")
+        monkeypatch.setattr(same_host, "PREFIX", "\0elsewhere-")
     else:
-        monkeypatch.setattr(meeting.unix, "peer", lambda sock: (1, os.geteuid() + 1))
+        monkeypatch.setattr(same_host.unix, "peer", lambda sock: (1, os.geteuid() + 1))
     with running(sys.executable, *OPTIONS) as serving:
         env = gym_service.make("Stamped", address=serving.address, **STAMPED)
         try:
@@ -165,7 +166,7 @@ def test_a_name_at_which_nobody_listens_is_answered_all_the_same() -> None:
 def test_who_says_nothing_is_not_waited_for_for_ever() -> None:
     """With a limit that is short: a server program of its own, for a whole half minute is long."""
     short = """
-import sys, gym_service.server.stdio as stdio
+import sys, gym_service.server.endpoints as stdio
 stdio.PREFACE_S = 0.2
 stdio.open_socket(sys.argv[1], None, True)
 """
@@ -188,8 +189,8 @@ def test_only_one_descriptor_is_taken() -> None:
     with running(unix="") as serving, proven(serving.address, b"") as sock:
         with pairs[0][1], pairs[1][1]:
             fds = array.array("i", [theirs.fileno() for _, theirs in pairs])
-            sock.sendmsg([meeting.NOWHERE], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
-        assert sock.recv(len(meeting.NOWHERE), socket.MSG_WAITALL) == meeting.NOWHERE
+            sock.sendmsg([same_host.NOWHERE], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+        assert sock.recv(len(same_host.NOWHERE), socket.MSG_WAITALL) == same_host.NOWHERE
         pairs[1][0].settimeout(PATIENCE_S)
         assert pairs[1][0].recv(1) == b""
         with pytest.raises(BlockingIOError):

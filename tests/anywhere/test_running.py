@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 from faults import watching
-from gym_service_launcher import records, tokens, variables
+from gym_service_launcher.net import tokens
+from gym_service_launcher.processes import pidfiles
+from gym_service_launcher.standalone import env_vars
 from serving import COMMAND, PATIENCE_S, Serving, running
 
 import gym_service
@@ -102,14 +104,14 @@ def test_the_token_may_come_from_a_file_the_environment_or_a_descriptor(
     reading = os.open(file, os.O_RDONLY)
     ways: list[tuple[tuple[str, ...], dict[str, Any]]] = [
         (("--token-file", str(file)), {}),
-        ((), {"environ": {variables.TOKEN: TOKEN}}),
+        ((), {"environ": {env_vars.TOKEN: TOKEN}}),
         (("--token-fd", str(reading)), {"pass_fds": [reading]}),
     ]
     for options, given in ways:
         with running(sys.executable, *options, **given) as serving:
             made(serving, token_file=file).close()
             with monkeypatch.context() as patch:
-                patch.setenv(variables.TOKEN, TOKEN)
+                patch.setenv(env_vars.TOKEN, TOKEN)
                 env = made(serving)
             # What a simulator runs with has no secret in it, and nor has any command line.
             pid = env.target["pid"]
@@ -119,7 +121,7 @@ def test_the_token_may_come_from_a_file_the_environment_or_a_descriptor(
             assert TOKEN not in Path("/proc", str(serving.process.pid), "cmdline").read_text()
             env.close()
             with monkeypatch.context() as patch:
-                patch.setenv(variables.TOKEN, TOKEN[2:])
+                patch.setenv(env_vars.TOKEN, TOKEN[2:])
                 with pytest.raises(AuthError, match=r"token: \$GYM_SERVICE_TOKEN"):
                     made(serving)
             serving.end()
@@ -138,7 +140,7 @@ def test_without_a_token_worth_its_name_nothing_listens(tmp_path: Path, secret: 
         for options, environ in (
             (["--token-file", str(file)], {}),
             (["--token-fd", str(fd)], {}),
-            ([], {variables.TOKEN: secret}),
+            ([], {env_vars.TOKEN: secret}),
         ):
             argv = [*COMMAND, "run", "--python", sys.executable, "--tcp", "127.0.0.1:0", *options]
             ran = subprocess.run(
@@ -151,7 +153,7 @@ def test_without_a_token_worth_its_name_nothing_listens(tmp_path: Path, secret: 
 
 def test_a_client_with_an_empty_variable_looks_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens.read_or_make(tokens.usual_file())
-    monkeypatch.setenv(variables.TOKEN, "")
+    monkeypatch.setenv(env_vars.TOKEN, "")
     with pytest.raises(AuthError, match=r"\$GYM_SERVICE_TOKEN holds 0 bytes"):
         tokens.of_client(None)
 
@@ -181,13 +183,13 @@ def test_ps_shows_the_servers_of_its_clients() -> None:
         env.reset()
         deadline = time.monotonic() + PATIENCE_S
         while True:
-            [server] = records.running()
+            [server] = pidfiles.running()
             if server.calls >= 8:
                 break
             assert time.monotonic() < deadline
         assert (server.name, server.pid, server.client_pid) == ("CartPole-v1", env.target["pid"], serving.process.pid)
         env.close()
-    assert not records.running()
+    assert not pidfiles.running()
 
 
 @pytest.mark.slow  # needs Gymnasium 1.0

@@ -18,8 +18,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from gym_service_launcher import tls, tokens
-from gym_service_launcher.relay import PIECE_BYTES, Relay
+from gym_service_launcher.listener.tls_relay import PIECE_BYTES, Relay
+from gym_service_launcher.net import tls, tokens
 from serving import AT_ONCE_S, COMMAND, PATIENCE_S, Certified, Serving, certified, connected, rest_of, running
 
 import gym_service

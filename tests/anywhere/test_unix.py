@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gym_service_launcher import handshake, unix
+from gym_service_launcher.net import handshake, unix
 from serving import AT_ONCE_S, COMMAND, PATIENCE_S, connected, is_alive, rest_of, running
 
 import gym_service
@@ -79,7 +79,7 @@ def test_servers_that_start_at_once_agree_on_one(folder: Path) -> None:
     left = unix.bind(path)
     left.close()
     program = (
-        "import sys, pathlib; from gym_service_launcher import unix; print(flush=True); sys.stdin.readline()\n"
+        "import sys, pathlib; from gym_service_launcher.net import unix; print(flush=True); sys.stdin.readline()\n"
         "try: held = unix.bind(pathlib.Path(sys.argv[1])); print('bound', flush=True); sys.stdin.readline()\n"
         "except Exception as error: print(error, flush=True)"
     )

@@ -15,7 +15,8 @@ from commands.hosts import SshHost
 from faults import watching
 from faults.clients import client
 from faults.faulty import act, assert_exact, faulty
-from gym_service_launcher import far, records
+from gym_service_launcher.processes import pidfiles
+from gym_service_launcher.standalone import remote_guardian
 from targets import TARGETS
 
 import gym_service
@@ -65,7 +66,7 @@ def faulty_there(command: list[str], far_envs: Path, **given: Any) -> Iterator[t
 
 def command_process() -> int:
     """The pid of the command of the only env there is."""
-    return next(server.pid for server in records.running() if server.client_pid == os.getpid())
+    return next(server.pid for server in pidfiles.running() if server.client_pid == os.getpid())
 
 
 def begin_fault(env: RemoteEnv, there: There, state: str) -> None:
@@ -233,7 +234,7 @@ def test_another_server_after_a_failure(ssh: list[str], far_envs: Path) -> None:
         assert_exact(env, 3)
 
 
-@pytest.mark.parametrize("seconds", [0.0, far.HANGUP_S + 0.6])
+@pytest.mark.parametrize("seconds", [0.0, remote_guardian.HANGUP_S + 0.6])
 def test_a_simulator_has_the_time_that_the_client_gives_to_whoever_closes(
     ssh: list[str], far_envs: Path, tmp_path: Path, seconds: float
 ) -> None:
@@ -261,5 +262,5 @@ def test_closing_leaves_nothing(places: dict[str, list[str]], far_envs: Path) ->
 
 def test_a_slow_step_is_no_lost_link(ssh: list[str], far_envs: Path) -> None:
     with faulty_there(ssh, far_envs) as (env, _):
-        env.call("slow_down", 2 * far.HANGUP_S)
+        env.call("slow_down", 2 * remote_guardian.HANGUP_S)
         assert act(env, "step")[0]["answers"].tolist() == [1, 1, -7]

@@ -55,7 +55,7 @@ def test_nothing_of_ours_lies_over_there(place: list[str], far_envs: Path, targe
         assert env.call("names_in", str(REPOSITORY)) == []
         files = env.call("modules")
         ours = {name: path for name, path in files.items() if name.partition(".")[0] == "gym_service"}
-        assert {"gym_service.wire", "gym_service.server.loop"} <= set(ours)
+        assert {"gym_service.protocol.frames", "gym_service.server.loop"} <= set(ours)
         assert all("/(sent)/gym_service/" in path for path in ours.values())
         assert all(os.path.exists(path) for name, path in files.items() if name not in ours and "(" not in path)
         assert env.target["executable"] == python_of(target)
@@ -135,7 +135,7 @@ def test_an_entry_in_a_file(engine: Engine, far_envs: Path, tmp_path: Path, monk
         assert env.spec.max_episode_steps == 5
         assert env.unwrapped.call(lambda env, number: number + 1, 2) == 3
     listed = subprocess.run(
-        [sys.executable, "-m", "gym_service_launcher", "list"], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-m", "gym_service", "list"], capture_output=True, text=True, check=False, timeout=60
     )
     line = next(line for line in listed.stdout.splitlines() if line.startswith("Far-v0"))
     assert re.fullmatch(rf"Far-v0 +not tried +\S+/docker run -i --rm sim:1 {python_of(NEWEST)}  the first .*", line)

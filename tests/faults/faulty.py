@@ -16,7 +16,7 @@ import pytest
 from _pytest.mark import ParameterSet
 from faults import watching
 from faults.clock import Clock
-from gym_service_launcher import records
+from gym_service_launcher.processes import pidfiles
 from opened import TARGET, opened
 
 from gym_service import RemoteEnv, errors
@@ -84,7 +84,7 @@ def act(env: RemoteEnv, method: str, number: int = 1) -> Any:
 
 def calls_of(pid: int) -> int:
     """How many calls a server has been sent so far, as gym-service ps has it."""
-    return next(server.calls for server in records.running() if server.pid == pid)
+    return next(server.calls for server in pidfiles.running() if server.pid == pid)
 
 
 def action(number: int) -> Any:

@@ -78,7 +78,7 @@ def test_a_client_killed_at_fifty_moments(state: str, is_forked: bool) -> None:
 
 STARTS = """
 say("begun")
-from gym_service_launcher import guard
+from gym_service_launcher.processes import guardian_client as guard
 while True:
     with faulty(transport=os.environ["FAULTS_CASE"]) as env:
         env.reset()
@@ -99,7 +99,8 @@ def test_a_client_killed_while_it_starts_and_closes_servers(seed: int) -> None:
 
 
 HALF_A_REQUEST = """
-from gym_service_launcher import guard, guardian
+from gym_service_launcher.processes import guardian_client as guard
+from gym_service_launcher.standalone import guardian
 with faulty() as env:
     if os.fork() == 0:  # holds a copy of the control socket
         time.sleep(600)

@@ -13,7 +13,7 @@ from faults import watching
 from faults.clients import TESTS, client
 from faults.faulty import TRANSPORTS, act, faulty
 from faults.test_client_death import assert_nothing_outlives
-from gym_service_launcher import records
+from gym_service_launcher.processes import pidfiles
 
 from gym_service import errors
 
@@ -58,8 +58,9 @@ def test_no_clock_that_can_be_set_is_used() -> None:
     """Also where the test above does not come: nothing that waits or measures does so by the wall clock."""
     repository = TESTS.parent
     wall = ("time.time(", "time.time_ns(", "datetime", "CLOCK_REALTIME", "gmtime(", "st_mtime")
-    allowed = {("launcher/logs.py", "st_mtime"), ("launcher/provision.py", "st_mtime")}  # which file is it, not when
-    for path in [*repository.glob("gym_service/**/*.py"), *repository.glob("launcher/*.py")]:
+    folder = "launcher/gym_service_launcher"  # which file is it, not when
+    allowed = {(f"{folder}/processes/logs.py", "st_mtime"), (f"{folder}/interpreters/venvs.py", "st_mtime")}
+    for path in [*repository.glob("gym_service/**/*.py"), *repository.glob("launcher/**/*.py")]:
         name, text = str(path.relative_to(repository)), path.read_text()
         for clock in wall:
             assert clock not in text or (name, clock) in allowed, f"{clock} in {name}"
@@ -87,14 +88,14 @@ def process_with_pid(pid: int) -> Iterator[int]:
 def test_a_pid_that_is_another_process_by_now(transport: str) -> None:
     with faulty(transport=transport) as env:
         env.reset()
-        pid, record = env.target["pid"], next(server for server in records.running())
+        pid, record = env.target["pid"], next(server for server in pidfiles.running())
         assert record.pid == pid
         os.kill(pid, signal.SIGKILL)
         watching.until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the server, reaped")
         with process_with_pid(pid):
-            assert not records.stop(record)
-            assert not records.running()
-            stopped = subprocess.run([sys.executable, "-m", "gym_service_launcher", "stop", str(pid)], check=False)
+            assert not pidfiles.stop(record)
+            assert not pidfiles.running()
+            stopped = subprocess.run([sys.executable, "-m", "gym_service", "stop", str(pid)], check=False)
             assert stopped.returncode == 2
             with pytest.raises(errors.ServerCrashed, match="killed by SIGKILL"):
                 act(env, "step")

@@ -140,8 +140,8 @@ def test_a_guardian_of_an_odd_client(oddity: str, transport: str) -> None:
 def test_a_guardian_of_a_client_whose_streams_are_closed(transport: str) -> None:
     program = """
         def say(*words): os.write(saved, (" ".join(map(str, words)) + "\\n").encode())
-        from gym_service_launcher import guard  # all is imported before the streams go
-        import gym_service.opening
+        from gym_service_launcher.processes import guardian_client as guard  # all is imported before the streams go
+        import gym_service.factory.open_env
         saved = os.dup(1)
         for fd in (0, 1, 2): os.close(fd)
     """
@@ -178,7 +178,7 @@ def test_the_thread_that_started_the_server_ends(transport: str) -> None:
 
 def test_a_fork_while_another_thread_starts_a_server() -> None:
     program = """
-from gym_service_launcher import guard
+from gym_service_launcher.processes import guardian_client as guard
 holds, may_go = threading.Event(), threading.Event()
 def hold():
     with guard._starting:
@@ -209,7 +209,7 @@ say("parent works")
 
 
 PORTABLE = """
-from gym_service_launcher import guard
+from gym_service_launcher.processes import guardian_client as guard
 guard.ensure(portable=True)
 """
 
@@ -278,7 +278,7 @@ def test_the_second_choice_kills_the_process_group() -> None:
 
 DIES_WITH_A_REQUEST = """
 from faults import watching
-from gym_service_launcher import guard
+from gym_service_launcher.processes import guardian_client as guard
 with faulty():
     pass
 for number in range(8):

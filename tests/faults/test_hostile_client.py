@@ -17,13 +17,14 @@ from faults import watching
 from faults.clients import TESTS
 from faults.clock import Clock
 from faults.faulty import TRANSPORTS
-from gym_service_launcher import config
+from gym_service_launcher.config import entry as entries
 from hostile import HOSTILE, array
 from opened import ENVS, TARGET
 from targets import TARGETS
 
-from gym_service import messages, opening
-from gym_service.wire import HEADER, MAGIC, VERSION, frame_bytes
+from gym_service.factory import open_env
+from gym_service.protocol import messages
+from gym_service.protocol.frames import HEADER, MAGIC, VERSION, frame_bytes
 
 # About processes and not about versions: once is enough.
 pytestmark = pytest.mark.slow
@@ -94,7 +95,7 @@ CASES = [
 def test_a_server_ends_by_itself(rubbish: str, target: str, transport: str) -> None:
     entry_point = "older:OlderEnv" if target == OLD else "faulty:FaultyEnv"
     keys = {"python": str(TARGETS[target].python()), "pythonpath": [str(ENVS)], "entry_point": entry_point}
-    connection, description = opening.connect(config.entry("Faulty", {**keys, "transport": transport}), {})
+    connection, description = open_env.connect(entries.entry("Faulty", {**keys, "transport": transport}), {})
     try:
         pid, child = description["target"]["pid"], connection._peer.child  # type: ignore[attr-defined]
         before = most = peak_bytes(pid)
@@ -119,7 +120,7 @@ def test_a_pickle_has_no_effect_wherever_a_client_puts_it(transport: str, tmp_pa
     as_objects = array(b"|O", 1) + pickled
     for said in (pickled, frame(messages.STEP, 2, pickled), frame(messages.STEP, 2, as_objects)):
         keys = {"python": str(TARGETS[TARGET].python()), "pythonpath": [str(ENVS)], "entry_point": "faulty:FaultyEnv"}
-        connection, _ = opening.connect(config.entry("Faulty", {**keys, "transport": transport}), {})
+        connection, _ = open_env.connect(entries.entry("Faulty", {**keys, "transport": transport}), {})
         try:
             connection._channel.send([said])
             connection._channel.close()

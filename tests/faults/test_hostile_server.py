@@ -19,18 +19,21 @@ import pytest
 from faults import watching
 from faults.clock import Clock
 from faults.faulty import PROMPT_S, TRANSPORTS, action, faulty
-from gym_service_launcher import config
+from gym_service_launcher.config import entry as entries
 from opened import ENVS, TARGET
 from targets import TARGETS
 
 import gym_service
-from gym_service import channel, errors, messages, opening
+from gym_service import errors
 from gym_service.client.connection import Connection, one
 from gym_service.client.env import RemoteEnv
-from gym_service.encoder import Encoder
 from gym_service.errors import GymServiceError
-from gym_service.layout import compile_layout
-from gym_service.wire import HEADER, MAGIC, VERSION, frame_bytes
+from gym_service.factory import open_env
+from gym_service.protocol import messages
+from gym_service.protocol.encoder import Encoder
+from gym_service.protocol.frames import HEADER, MAGIC, VERSION, frame_bytes
+from gym_service.protocol.layout import compile_layout
+from gym_service.transport import channel
 
 MORE_MEMORY_BYTES = 10 * 2**20
 # After so many conversations numpy, Gymnasium and malloc have what they keep.
@@ -61,7 +64,7 @@ class Hostile:
 def description() -> dict[str, Any]:
     """What a real server says of the env that it has made, and has been through all that makes this process grow."""
     keys = {"python": str(TARGETS[TARGET].python()), "pythonpath": [str(ENVS)], "entry_point": "faulty:FaultyEnv"}
-    connection, found = opening.connect(config.entry("Faulty", keys), {})
+    connection, found = open_env.connect(entries.entry("Faulty", keys), {})
     connection.close(5.0)
     whole = b"".join(conversation(found))
     for number in range(WARM_UP):

@@ -11,12 +11,13 @@ from typing import NoReturn
 
 import pytest
 
-from gym_service import channel, messages
-from gym_service.channel import ChannelClosed
 from gym_service.client.connection import Connection, one
-from gym_service.encoder import Encoder
 from gym_service.errors import ClosedError, GymServiceError
-from gym_service.wire import frame_bytes
+from gym_service.protocol import messages
+from gym_service.protocol.encoder import Encoder
+from gym_service.protocol.frames import frame_bytes
+from gym_service.transport import channel
+from gym_service.transport.channel import ChannelClosed
 
 
 class Nobody:

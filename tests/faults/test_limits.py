@@ -17,7 +17,7 @@ from faults import watching
 from faults.clients import PRELUDE, TESTS, client
 from faults.faulty import TRANSPORTS, act, alternately, armed, assert_exact, faulty
 from faults.test_client_death import assert_nothing_outlives
-from gym_service_launcher import logs
+from gym_service_launcher.processes import logs
 from targets import cache_folder
 
 from gym_service import errors
@@ -57,8 +57,9 @@ def test_100_megabytes_of_output(when: str, transport: str) -> None:
 
 FEW_FILES = """
 import resource
-import gym_service.opening
-from gym_service_launcher import interpreter, guard
+import gym_service.factory.open_env
+from gym_service_launcher.interpreters import find as interpreter
+from gym_service_launcher.processes import guardian_client as guard
 limit, entries = int(os.environ["FAULTS_CASE"].split(",")[1]), []
 with faulty():  # all is imported that will be
     pass
@@ -94,8 +95,8 @@ def test_few_descriptors(limit: int, transport: str) -> None:
 
 GUARDIAN_FEW_FILES = """
 import resource
-import gym_service.opening
-from gym_service_launcher import guard
+import gym_service.factory.open_env
+from gym_service_launcher.processes import guardian_client as guard
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 with faulty():
     pass

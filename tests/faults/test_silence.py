@@ -23,7 +23,7 @@ from faults.faulty import (
     faulty,
     refused_at_start,
 )
-from gym_service_launcher import logs
+from gym_service_launcher.processes import logs
 
 from gym_service import RemoteEnv, errors
 

@@ -54,7 +54,7 @@ WRONG = {
         "$.observation['state']: an array of float32 (2,) in the simulator, an array of float64 (2,) here",
     ),
     "key_order": ("parity", "step 0 of seed 3: $.info: dict ['a', 'b'] in the simulator, dict ['b', 'a'] here"),
-    "lock": ("parity", "$.info['lock']: _thread.lock in the simulator, gym_service.values.Opaque"),
+    "lock": ("parity", "$.info['lock']: _thread.lock in the simulator, gym_service.protocol.values.Opaque"),
     "no_form": (
         "parity",
         "step 0 of seed 3: $.observation is dict ['pixels', 'state'] in the simulator, raised gym",

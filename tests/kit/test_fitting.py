@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from gym_service.testing.fitting import misfit
+from gym_service.testing.space_containment import misfit
 
 BOX = spaces.Box(np.array([-1, -2], np.float32), np.array([1, 2], np.float32))
 NESTED = spaces.Dict(hand=spaces.Tuple((BOX, spaces.Discrete(3))), picture=spaces.Box(0, 255, (2, 2, 3), np.uint8))

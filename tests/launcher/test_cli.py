@@ -14,14 +14,15 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
-from gym_service_launcher.running import USUAL_MARK
 from serving import COMMAND, PATIENCE_S, running
 
 import gym_service
-from gym_service import channel, messages
+from gym_service.cli.run import USUAL_MARK
 from gym_service.client.connection import Connection, one
 from gym_service.client.env import RemoteEnv, encode
 from gym_service.errors import ConnectionLost
+from gym_service.protocol import messages
+from gym_service.transport import channel
 
 RECIPE = {
     "id": "CartPole-v1",
@@ -76,7 +77,7 @@ def test_help_and_version() -> None:
 
 def test_help_waits_for_nothing_heavy() -> None:
     program = (
-        "import sys, json; from gym_service_launcher.cli import main\ntry: main(['--help'])\n"
+        "import sys, json; from gym_service.cli.main import main\ntry: main(['--help'])\n"
         "except SystemExit: print(json.dumps(list(sys.modules)))"
     )
     shown = subprocess.check_output([sys.executable, "-c", program], text=True)

@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gym_service_launcher import command, config, envs_file, parcel
-from gym_service_launcher.config import Entry
+from gym_service_launcher.config import entry as entries
+from gym_service_launcher.config import envs_file
+from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import ConfigError
+from gym_service_launcher.servers import over_command, source_bundle
 from targets import REPOSITORY
 
-SSH = list(command.SSH)
-WORDS = list(parcel.WORDS)
+SSH = list(over_command.SSH)
+WORDS = list(source_bundle.WORDS)
 
 
 def given(table: dict[str, Any], **others: Any) -> Entry:
-    return config.entry("X-v0", table, **others)
+    return entries.entry("X-v0", table, **others)
 
 
 def in_file(folder: Path, text: str) -> Entry:
@@ -66,11 +68,11 @@ def refused(table: dict[str, Any], **others: Any) -> str:
 def test_what_is_run_on_this_machine(keys: dict[str, Any], words: list[str]) -> None:
     entry = given(keys)
     assert entry.is_far
-    assert list(command.route_of(entry).argv) == words + WORDS
+    assert list(over_command.route_of(entry).argv) == words + WORDS
 
 
 def test_no_word_of_ours_means_anything_to_a_shell() -> None:
-    assert all(re.fullmatch(r"[A-Za-z0-9-]+", word) for word in parcel.WORDS)
+    assert all(re.fullmatch(r"[A-Za-z0-9-]+", word) for word in source_bundle.WORDS)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_paths_are_those_of_the_other_place(tmp_path: Path, keys: str) -> None:
     entry = in_file(tmp_path, f'{text}cwd = "~/runs"\npythonpath = ["repo", "./lib", "/abs"]')
     assert str(entry.cwd) == "~/runs"
     assert [str(folder) for folder in entry.pythonpath] == ["repo", "lib", "/abs"]
-    assert command.route_of(entry).python == "~/sim/bin/python"
+    assert over_command.route_of(entry).python == "~/sim/bin/python"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ def test_keys_given_in_python_move_an_entry_there_and_back(tmp_path: Path) -> No
     there = given({"command": ["ssh", "h"]}, base=here)
     assert (there.python, there.requires, there.cwd, there.pythonpath) == (None, None, None, ())
     assert there.environ == {"A": "1"}
-    assert command.route_of(there).argv[:3] == ("ssh", "h", "python3")
+    assert over_command.route_of(there).argv[:3] == ("ssh", "h", "python3")
     elsewhere = given({"python": "./v", "cwd": "~/r"}, base=there)
     assert (elsewhere.command, elsewhere.python, str(elsewhere.cwd)) == (("ssh", "h"), "./v", "~/r")
     by_url = given({"python": "ssh://other/v"}, base=elsewhere)
@@ -163,28 +165,28 @@ def test_keys_given_in_python_move_an_entry_there_and_back(tmp_path: Path) -> No
 
 def test_an_interpreter_of_the_file_leads_back_from_a_command() -> None:
     far = given({"command": ["ssh", "h"], "cwd": "there"})
-    here = given({"interpreter": "sim"}, base=far, interpreters={"sim": config.Interpreter("3.10")})
+    here = given({"interpreter": "sim"}, base=far, interpreters={"sim": entries.Interpreter("3.10")})
     assert (here.is_far, here.python, here.cwd) == (False, "3.10", None)
 
 
 def test_what_travels_is_all_that_the_server_loads_and_nothing_of_the_client() -> None:
-    words = "import project; print(*(path.relative_to(project.ROOT) for path in project.low_floor_files()), sep='\\n')"
+    words = "import project; print(*(path.relative_to(project.ROOT) for path in project.python_36_files()), sep='\\n')"
     listed = subprocess.run(
         [sys.executable, "-c", words], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60
     ).stdout.split()
-    low_floor = {name.replace("launcher/", "gym_service_launcher/") for name in listed}
-    sent = parcel.sources()
-    empty = {name for name, text in sent.items() if not text}
-    assert empty == {"gym_service/__init__.py", "gym_service_launcher/__init__.py"}
-    local = {"gym_service_launcher/probe.py", "gym_service_launcher/nursery.py"}
-    local |= {"gym_service/testing/bare.py", "gym_service/testing/canon.py"}  # run by path, where the tests are
-    assert set(sent) - empty == low_floor - local
+    python_36 = {name.removeprefix("launcher/") for name in listed}
+    sent = source_bundle.sources()
+    assert not sent["gym_service/__init__.py"]
+    assert not sent["gym_service_launcher/__init__.py"]
+    in_target = {name for name in python_36 if name.startswith("gym_service/testing/")}  # run by path, on one machine
+    assert in_target
+    assert set(sent) - {"gym_service/__init__.py", "gym_service_launcher/__init__.py"} == python_36 - in_target
 
 
 def test_what_is_secret_is_in_the_order_and_on_no_command_line() -> None:
     entry = given({"command": ["ssh", "h"], "environ": {"TOKEN": "s3cret"}})
-    assert "s3cret" not in repr(command.route_of(entry).argv)
-    packed = parcel.packed(
+    assert "s3cret" not in repr(over_command.route_of(entry).argv)
+    packed = source_bundle.packed(
         python="p", environ=entry.environ, pythonpath=["a"], cwd="", mark=b"\1\2", close_s=float("inf")
     )
     program, order, end = packed.decode("ascii").splitlines()

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gym_service_launcher import config, envs_file
-from gym_service_launcher.config import Entry, Timeouts
+from gym_service_launcher.config import entry as entries
+from gym_service_launcher.config import envs_file
+from gym_service_launcher.config.entry import Entry, Timeouts
 from gym_service_launcher.errors import ConfigError
 
 
@@ -175,7 +176,7 @@ def test_interpreters_are_named_once_and_used_often(tmp_path: Path) -> None:
     for entry in file.entries.values():
         assert isinstance(entry, Entry)
         assert (entry.python, entry.requires) == (str(tmp_path / "env"), ("gym-pusht",))
-    assert file.interpreters == {"sim": config.Interpreter(str(tmp_path / "env"), ("gym-pusht",))}
+    assert file.interpreters == {"sim": entries.Interpreter(str(tmp_path / "env"), ("gym-pusht",))}
     assert file.problems == ()
 
 
@@ -449,7 +450,7 @@ def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:
 
 
 def given(table: dict[str, Any], **others: Any) -> Entry:
-    return config.entry("X-v0", table, **others)
+    return entries.entry("X-v0", table, **others)
 
 
 def test_python_gives_paths_tuples_and_callables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -463,7 +464,7 @@ def test_python_gives_paths_tuples_and_callables(tmp_path: Path, monkeypatch: py
 
 
 def test_a_name_given_in_python_may_be_the_real_id() -> None:
-    assert config.entry("gym_pusht/PushT-v0", {"python": "3.10"}).id == "gym_pusht/PushT-v0"
+    assert entries.entry("gym_pusht/PushT-v0", {"python": "3.10"}).id == "gym_pusht/PushT-v0"
 
 
 def test_a_mistake_in_python_says_that_it_stands_there() -> None:

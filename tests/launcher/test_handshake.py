@@ -2,8 +2,8 @@
 
 import pytest
 from gym_service_launcher.errors import AuthError
-from gym_service_launcher.handshake import HELLO_BYTES, MAGIC, WHOLE_BYTES, Handshake, Role
-from gym_service_launcher.tokens import Token
+from gym_service_launcher.net.handshake import HELLO_BYTES, MAGIC, WHOLE_BYTES, Handshake, Role
+from gym_service_launcher.net.tokens import Token
 
 TOKEN = Token(b"sixteen bytes or more", "one")
 OTHER = Token(b"sixteen bytes or less", "another")

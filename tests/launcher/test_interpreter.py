@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gym_service_launcher import variables, versions
 from gym_service_launcher.errors import ConfigError
-from gym_service_launcher.interpreter import environment, find, find_versions, probe
+from gym_service_launcher.interpreters import discovery
+from gym_service_launcher.interpreters.find import environment, find, find_versions, probe
+from gym_service_launcher.standalone import env_vars
 
 PYTHONS = find_versions()
 NEW_ENOUGH = [(version, path) for version, path in PYTHONS if not version.startswith("2.")]
@@ -40,9 +41,9 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     (tmp_path / "bin").mkdir()
-    if versions.conda_roots():
+    if discovery.conda_roots():
         pytest.skip("needs a machine without a conda below /opt or /usr/local")
-    if versions.find_uv():
+    if discovery.find_uv():
         pytest.skip("needs a Python without uv in its environment")
     return tmp_path
 
@@ -90,9 +91,9 @@ def test_the_bin_folder_of_a_venv_is_not_the_venv(a_venv: Path) -> None:
 @pytest.mark.parametrize("version", [version for version, _ in PYTHONS])
 def test_every_version_here_is_found_by_its_number(version: str) -> None:
     found = find(version, Path("/"))
-    assert versions.ask(found)[0] == version
+    assert discovery.ask(found)[0] == version
     minor = version.rpartition(".")[0]
-    assert versions.ask(find(minor, Path("/")))[0].startswith(f"{minor}.")
+    assert discovery.ask(find(minor, Path("/")))[0].startswith(f"{minor}.")
 
 
 def test_a_shim_that_fails_is_passed_over_and_named(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +126,7 @@ def test_the_failing_shim_of_this_machine_does_not_hide_the_real_one() -> None:
         pytest.skip("needs a python3.8 on PATH that fails, such as a shim of pyenv")
     found = find("3.8", Path("/"))
     assert found != Path(shim)
-    assert versions.ask(found)[0].startswith("3.8.")
+    assert discovery.ask(found)[0].startswith("3.8.")
 
 
 def test_the_newest_patch_of_pyenv_that_runs(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +221,7 @@ needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: m
 
 
 def test_what_leads_back_to_the_client_is_dropped() -> None:
-    base = dict.fromkeys(variables.LEADING_HOME, "client") | {
+    base = dict.fromkeys(env_vars.LEADING_HOME, "client") | {
         "PATH": "/usr/bin",
         "HOME": "/h",
         "DISPLAY": ":0",

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 from faults import watching
-from gym_service_launcher import handshake, tcp, tokens
-from gym_service_launcher.handshake import HELLO_BYTES, LIMIT_S, MAGIC, Handshake
-from gym_service_launcher.listen import MAX_STRANGERS
-from gym_service_launcher.sessions import CALL_S
+from gym_service_launcher.listener.listener import MAX_STRANGERS
+from gym_service_launcher.listener.session import CALL_S
+from gym_service_launcher.net import handshake, tcp, tokens
+from gym_service_launcher.net.handshake import HELLO_BYTES, LIMIT_S, MAGIC, Handshake
 from serving import AT_ONCE_S, Serving, connected, free_port, is_alive, read_fifo, rest_of, running, venv_with
 
 import gym_service

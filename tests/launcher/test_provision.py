@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gym_service_launcher import versions
 from gym_service_launcher.errors import ConfigError, ServerStartError
-from gym_service_launcher.interpreter import find_versions
-from gym_service_launcher.provision import provision
+from gym_service_launcher.interpreters import discovery
+from gym_service_launcher.interpreters.find import find_versions
+from gym_service_launcher.interpreters.venvs import provision
 
 # A build backend in a few lines, so that nothing is fetched to build with. It reads a line from the
 # pipe `gate` where there is one, so that a test can hold a build at a known place.
@@ -51,11 +51,11 @@ version = "1.0"
 CLIENT = """
 import sys
 from pathlib import Path
-from gym_service_launcher.provision import provision
+from gym_service_launcher.interpreters.venvs import provision
 print(provision(sys.argv[1], ("./their_repo",), Path(sys.argv[2]), lambda line: print(line, flush=True)))
 """
 
-pytestmark = pytest.mark.skipif(versions.find_uv() is None, reason="uv is not installed: pip install uv")
+pytestmark = pytest.mark.skipif(discovery.find_uv() is None, reason="uv is not installed: pip install uv")
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +139,7 @@ def test_a_version_is_enough(project: Path, minor: str) -> None:
     if not any(version.startswith(f"{minor}.") for version, _ in find_versions()):
         pytest.skip(f"there is no Python {minor} on PATH, in pyenv or in conda")
     executable = provision(minor, ("./their_repo",), project, lambda line: None)
-    assert versions.ask(executable)[0].startswith(f"{minor}.")
+    assert discovery.ask(executable)[0].startswith(f"{minor}.")
     assert answer(executable) == "42"
 
 
@@ -227,7 +227,7 @@ def test_a_venv_whose_python_is_gone_or_another_one_is_built_anew(project: Path,
     executable.unlink()
     executable.symlink_to(project / "gone")
     assert provision(python, (), project, lambda line: None) == executable
-    assert versions.ask(executable)[1] == executable
+    assert discovery.ask(executable)[1] == executable
     marker = executable.parent.parent / "gym-service.json"
     built = json.loads(marker.read_text())
     marker.write_text(json.dumps(built | {"minor": "3.1"}))
@@ -262,7 +262,7 @@ def test_without_uv_the_error_says_how_to_get_it(
     project: Path, python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    if versions.find_uv():
+    if discovery.find_uv():
         pytest.skip("needs a Python without uv in its environment")
     with pytest.raises(ServerStartError) as error:
         provision(python, (), project, lambda line: None)
@@ -291,4 +291,4 @@ def test_uv_is_found_on_path_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     uv.parent.mkdir()
     uv.symlink_to(shutil.which("true") or "/bin/true")
     monkeypatch.setenv("PATH", str(uv.parent))
-    assert versions.find_uv() == (str(uv),)
+    assert discovery.find_uv() == (str(uv),)

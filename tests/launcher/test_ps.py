@@ -14,11 +14,13 @@ from contextlib import contextmanager
 import pytest
 from faults import watching
 from faults.faulty import act, assert_exact, faulty
-from gym_service_launcher import folders, logs, records, servers
+from gym_service_launcher import user_dirs
+from gym_service_launcher.processes import logs, pidfiles
 from serving import COMMAND
 from targets import TARGETS
 
 from gym_service import errors
+from gym_service.cli import ps
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -64,7 +66,7 @@ def test_a_server_and_its_calls() -> None:
         assert 10 < int(found["memory"].removesuffix(" MiB")) < 1000
         assert found["age"].endswith(" s")
         assert cells(other.target["pid"])["env"] == "Faulty"
-        assert [server.pid for server in records.running()] == [pid, other.target["pid"]]
+        assert [server.pid for server in pidfiles.running()] == [pid, other.target["pid"]]
         os.kill(pid, signal.SIGSTOP)
         watching.until_state(pid, "T")
         assert cells(pid)["state"] == "stopped"
@@ -74,21 +76,21 @@ def test_a_server_and_its_calls() -> None:
 
 def test_ages() -> None:
     for seconds, text in ((0.4, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (3599, "59 min 59 s"), (3661, "1 h 1 min")):
-        assert servers.age(seconds) == text
-    assert servers.age(3 * 86400 + 7300) == "3 d 2 h"
+        assert ps.age(seconds) == text
+    assert ps.age(3 * 86400 + 7300) == "3 d 2 h"
 
 
 def test_a_server_that_has_died_is_not_shown_and_its_record_goes() -> None:
     with faulty() as env:
         os.kill(env.target["pid"], signal.SIGKILL)
         watching.until_dead([env.target["pid"]])
-        watching.until(lambda: not list(folders.run_time().glob("*.server")), "the end of the record")
+        watching.until(lambda: not list(user_dirs.run_time().glob("*.server")), "the end of the record")
         assert rows() == []
 
 
 def test_a_record_of_a_pid_that_is_another_process_by_now() -> None:
     """As after a crash of everything, guardian included: the pid is in use again."""
-    folder = folders.run_time()
+    folder = user_dirs.run_time()
     folder.mkdir(parents=True, exist_ok=True)
     facts = {"name": "Gone", "executable": "/python", "pid": os.getpid(), "client_pid": 1, "start_time": 1}
     (folder / "1-abc.server").write_bytes(bytes(8) + json.dumps(facts).encode() + bytes(100))
@@ -99,7 +101,7 @@ def test_a_record_of_a_pid_that_is_another_process_by_now() -> None:
 
 
 def test_rubbish_among_the_records() -> None:
-    folder = folders.run_time()
+    folder = user_dirs.run_time()
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / name for name in ("1-a.server", "x-b.server", "2-c.server")]
     for file, content in zip(files, (b"\xff" * 50, b"", bytes(8) + b'{"pid": "no"}'), strict=True):
@@ -164,7 +166,7 @@ def test_stopping_a_server_that_is_stopped_from_outside() -> None:
         begun = time.monotonic()
         assert run("stop", "Faulty").returncode == 0
         watching.until_dead([env.target["pid"]])
-        assert time.monotonic() - begun <= records.TERMINATE_S + 2.0
+        assert time.monotonic() - begun <= pidfiles.TERMINATE_S + 2.0
 
 
 def test_stopping_nobody() -> None:

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from gym_service_launcher import tokens
 from gym_service_launcher.errors import AuthError
+from gym_service_launcher.net import tokens
 
 SECRET = bytes(range(100, 116))
 
@@ -49,7 +49,7 @@ def test_a_client_makes_none(tmp_path: Path) -> None:
 
 def test_servers_that_start_at_once_agree(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib; from gym_service_launcher import tokens; print(flush=True); sys.stdin.read(1)\n"
+        "import sys, pathlib; from gym_service_launcher.net import tokens; print(flush=True); sys.stdin.read(1)\n"
         "for number in range(50):\n"
         "    print(tokens.read_or_make(pathlib.Path(sys.argv[1]) / str(number) / 'token').sign(b'x').hex())"
     )

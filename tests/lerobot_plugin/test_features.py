@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gym_service_launcher.toml import tomllib
+from gym_service_launcher.config.envs_file import tomllib
 from gymnasium import spaces
 from lerobot_env_gym_service import features as plugin_features
 from lerobot_env_gym_service.features import features_of

@@ -1,6 +1,6 @@
 """What is played for parity, and how it is played inside the target.
 
-Knows jobs (see gym_service/testing/canon.py) and the interpreters of the tests. Python 3.10 and up.
+Knows jobs (see gym_service/testing/in_target/trajectory.py) and the interpreters of the tests. Python 3.10 and up.
 """
 
 import json
@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gym_service_launcher import interpreter
+from gym_service_launcher.interpreters import find as interpreter
 from gymnasium import spaces
 
-from gym_service.testing import bare, canon, difference
+from gym_service.testing import trajectory_diff
+from gym_service.testing.in_target import reference_run, trajectory
 
 ENVS = Path(__file__).absolute().parent.parent / "envs"
 STEPS = 500
@@ -37,8 +38,8 @@ def job(env_id: str, action_space: spaces.Space[Any], steps: int = STEPS, **give
     actions = [action_space.sample() for _ in range(steps)]
     actions[1::2] = [with_python_ints(action) for action in actions[1::2]]
     made = {"id": env_id, "library": "gymnasium", "kwargs": {}, "imports": [], "seed": 123}
-    made |= {"render_mode": None, "render_every": 0, "actions": [canon.to_data(action) for action in actions]}
-    return made | given | {"options": canon.to_data(given.get("options"))}
+    made |= {"render_mode": None, "render_every": 0, "actions": [trajectory.to_data(action) for action in actions]}
+    return made | given | {"options": trajectory.to_data(given.get("options"))}
 
 
 def with_python_ints(action: Any) -> Any:
@@ -72,18 +73,18 @@ def jobs_for(target: str) -> dict[str, Job]:
 
 def in_process(python: Path, jobs: Sequence[Job]) -> list[Moments]:
     """The moments of each job, played inside the interpreter. Raises AssertionError where an env raised."""
-    outputs = run_script(bare.__file__, python, python, [task(job) for job in jobs])
+    outputs = run_script(reference_run.__file__, python, python, [task(job) for job in jobs])
     for output in outputs:
         assert not output["failure"], f"the env cannot be made inside {python}:\n{output['failure']}"
         assert output["moments"], "nothing was played"
-        assert output["moments"][-1][2] != canon.RAISED, output["moments"][-1]
+        assert output["moments"][-1][2] != trajectory.RAISED, output["moments"][-1]
     return [output["moments"] for output in outputs]
 
 
 def task(job: Job) -> dict[str, Any]:
     """What the bare player is told."""
     recipe = {"id": job["id"], "api": job["library"], "imports": job["imports"], "render_mode": job["render_mode"]}
-    recipe |= {"kwargs": canon.to_data(job["kwargs"])}
+    recipe |= {"kwargs": trajectory.to_data(job["kwargs"])}
     recipe |= {"entry_point": None, "max_episode_steps": None, "wrappers": []}
     return {"recipe": recipe, "plays": [job], "options": None, "until": None}
 
@@ -102,9 +103,9 @@ def run_script(script: str, python: Path, target: Path, tasks: Sequence[Any], *m
 
 def assert_same(ours: Sequence[Sequence[Any]], theirs: Sequence[Sequence[Any]]) -> None:
     """Raises AssertionError with the first difference."""
-    found = difference.first(theirs, ours)
+    found = trajectory_diff.first(theirs, ours)
     unknown = (lambda _: ""), (lambda _: "")
-    assert found is None, difference.in_words(found, unknown, ("in the simulator", "here"))
+    assert found is None, trajectory_diff.in_words(found, unknown, ("in the simulator", "here"))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Plays an env through gym_service: the other half of ``gym_service/testing/bare.py``.
+"""Plays an env through gym_service: the other half of ``gym_service/testing/in_target/reference_run.py``.
 
 As a program, for a client that is not the interpreter of the tests::
 

@@ -10,7 +10,8 @@ from parity.plays import Moments, assert_same
 from serving import certified, running
 from targets import REPOSITORY, TARGETS, Target
 
-from gym_service.testing import canon, difference
+from gym_service.testing import trajectory_diff
+from gym_service.testing.in_target import trajectory
 
 PARITY = [name for name, target in TARGETS.items() if target.kind == "parity"]
 CASES = [(target, play) for target in PARITY for play in plays.jobs_for(target)]
@@ -114,5 +115,5 @@ def _observation_keys(lines: list[str]) -> list[list[str]]:
     ],
 )
 def test_the_measure_itself_tells_types_and_orders_apart(one: object, other: object) -> None:
-    theirs, ours = ([("", *item) for item in canon.items(value)] for value in (one, other))
-    assert difference.first(theirs, ours)
+    theirs, ours = ([("", *item) for item in trajectory.items(value)] for value in (one, other))
+    assert trajectory_diff.first(theirs, ours)

@@ -15,10 +15,20 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from gym_service import jpeg, pictures
-from gym_service.pictures import DEFLATED, JPEG, LEAST_BYTES, MOST_KEPT, MOST_KEPT_BYTES, NONE, STORED, Coder, Restorer
-from gym_service.values import BadValue
-from gym_service.wire import BOUND_BYTES, LENT, BadFrame, Decoder, frame_bytes
+from gym_service.protocol.frames import BOUND_BYTES, LENT, BadFrame, Decoder, frame_bytes
+from gym_service.protocol.values import BadValue
+from gym_service.transport import image_codec, jpeg
+from gym_service.transport.image_codec import (
+    DEFLATED,
+    JPEG,
+    LEAST_BYTES,
+    MOST_KEPT,
+    MOST_KEPT_BYTES,
+    NONE,
+    STORED,
+    Coder,
+    Restorer,
+)
 
 DEADLINE_FREE = settings(deadline=None, max_examples=25)
 
@@ -27,7 +37,7 @@ class Link:
     """A server's end and a client's, and the bytes between them."""
 
     def __init__(self, frames: str = "zlib", thrift: Any = None) -> None:
-        self.coder = pictures.coder_for(frames)
+        self.coder = image_codec.coder_for(frames)
         self.coder.is_on = True
         self.restorer = Restorer(thrift)
         self.decoder = Decoder()
@@ -353,7 +363,7 @@ def test_more_than_may_be_kept_is_a_bad_value() -> None:
 def test_flipped_bits_are_noticed_or_harmless(frames: str, part: int) -> None:
     """Whatever is flipped: it is refused, or as many bytes come out. With zlib only what is right comes out."""
     sent = picture(shape=(64, 64, 3))
-    coder = pictures.coder_for(frames)
+    coder = image_codec.coder_for(frames)
     coder.is_on = True
     first, coded = coder.entries([sent])
     noticed = 0
@@ -481,14 +491,14 @@ def test_jpeg_takes_no_side_that_a_file_cannot_say() -> None:
 )
 def test_a_choice_that_is_none_is_refused(frames: Any) -> None:
     with pytest.raises(BadValue, match="is not one of raw, zlib, auto"):
-        pictures.coder_for(frames)
+        image_codec.coder_for(frames)
 
 
 def test_only_the_lossy_choice_is_shown_as_that() -> None:
-    assert [pictures.shown(frames) for frames in ("raw", "zlib", "auto", "jpeg:90")] == [
+    assert [image_codec.shown(frames) for frames in ("raw", "zlib", "auto", "jpeg:90")] == [
         "raw",
         "zlib",
         "auto",
         "jpeg:90 (lossy)",
     ]
-    assert pictures.coder_for("raw") is None
+    assert image_codec.coder_for("raw") is None

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from gym_service.client.thrift import PAUSE, TRIAL_ANSWERS, Thrift
+from gym_service.client.codec_selection import PAUSE, TRIAL_ANSWERS, Thrift
 
 MIB = 2**20
 

@@ -15,7 +15,7 @@ from parity import plays, remote
 from targets import REPOSITORY, TARGETS, find_uv
 
 from gym_service.client.spaces import ForeignSpace
-from gym_service.testing import canon
+from gym_service.testing.in_target import trajectory
 
 pytestmark = pytest.mark.real
 
@@ -110,7 +110,7 @@ def test_what_xarm_gives_arrives() -> None:
         theirs = env.recorded
     assert ours[0][0]["pixels"].shape == (84, 84, 3)
     assert ours[-1].shape == (680, 680, 3)
-    assert [canon.text(result) for result in ours] == theirs
+    assert [trajectory.text(result) for result in ours] == theirs
 
 
 def real(name: str, **given: Any) -> Any:
@@ -135,7 +135,7 @@ def test_a_goal_env_computes_rewards_there() -> None:
         env.reset(seed=1)
         observation, reward, _, _, info = env.step(env.action_space.sample())
         goals = observation["achieved_goal"], observation["desired_goal"]
-        assert canon.text(env.unwrapped.compute_reward(*goals, info)) == canon.text(
+        assert trajectory.text(env.unwrapped.compute_reward(*goals, info)) == trajectory.text(
             env.call("compute_reward", *goals, {})
         )
         assert float(env.unwrapped.compute_reward(*goals, info)) == float(reward)

@@ -9,7 +9,7 @@ import pytest
 from vector.playing import remote
 
 from gym_service import RemoteVectorEnv
-from gym_service.arena import MOST_OF_A_SIZE
+from gym_service.transport.arena import MOST_OF_A_SIZE
 
 NUM_ENVS = 5
 SHAPE = (NUM_ENVS, 120, 160, 3)

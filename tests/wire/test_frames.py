@@ -9,8 +9,17 @@ import pytest
 from crossing import encoded, feed, received, values_of
 from same import same
 
-from gym_service.reader import Reader
-from gym_service.wire import BOUND_BYTES, HEADER, ROOM_BYTES, BadFrame, Decoder, Frame, WrongVersion, frame_bytes
+from gym_service.protocol.decoder import Reader
+from gym_service.protocol.frames import (
+    BOUND_BYTES,
+    HEADER,
+    ROOM_BYTES,
+    BadFrame,
+    Decoder,
+    Frame,
+    WrongVersion,
+    frame_bytes,
+)
 
 PAGE = bytes(range(256)) * 16
 LIGHT = b"gS\x01\x41\x07\0\0\0\x03\0\0\0\0\0\0\0abc"

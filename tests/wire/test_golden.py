@@ -11,10 +11,10 @@ from crossing import crossed, encoded, feed, values_of
 from golden import GOLDEN
 from same import same
 
-from gym_service import reader
-from gym_service.encoder import _PUT, Encoder
-from gym_service.reader import Reader
-from gym_service.wire import Decoder, frame_bytes
+from gym_service.protocol import decoder
+from gym_service.protocol.decoder import Reader
+from gym_service.protocol.encoder import _PUT, Encoder
+from gym_service.protocol.frames import Decoder, frame_bytes
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -51,16 +51,16 @@ def test_a_frame_fed_byte_by_byte_becomes_the_values(name: str) -> None:
 def test_truncated_bytes_are_no_values(name: str) -> None:
     values, head, buffers = GOLDEN[name]
     for size in range(len(head)):
-        with pytest.raises(reader.BadValue):
+        with pytest.raises(decoder.BadValue):
             values_of(head[:size], buffers, len(values))
-    with pytest.raises(reader.BadValue, match="left over"):
+    with pytest.raises(decoder.BadValue, match="left over"):
         values_of(head + b"N", buffers, len(values))
-    with pytest.raises(reader.BadValue):
+    with pytest.raises(decoder.BadValue):
         values_of(head, [*buffers, bytes(4096)], len(values))
 
 
 def test_the_table_holds_every_tag_and_every_type() -> None:
-    assert {head[0] for _, head, _ in GOLDEN.values() if head} == set(reader._TAKE)
+    assert {head[0] for _, head, _ in GOLDEN.values() if head} == set(decoder._TAKE)
     types = {type(value) for values, _, _ in GOLDEN.values() for value in values}
     missing = set(_PUT) - types
     # The long doubles have other bytes on other machines, and longlong is a second name of int64's dtype.

@@ -21,10 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from same import same
 
-from gym_service.encoder import Encoder
-from gym_service.reader import Reader
-from gym_service.values import BadValue
-from gym_service.wire import BadFrame, Decoder, frame_bytes
+from gym_service.protocol.decoder import Reader
+from gym_service.protocol.encoder import Encoder
+from gym_service.protocol.frames import BadFrame, Decoder, frame_bytes
+from gym_service.protocol.values import BadValue
 
 FEW_MB = 3 * 2**20
 

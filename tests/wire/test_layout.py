@@ -11,9 +11,9 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, Space, Tuple
 from same import same
 from spaces import CANNOT_SAMPLE, SPACES
 
-from gym_service.layout import Layout, compile_layout
-from gym_service.spaces import describe
-from gym_service.values import LARGE_BYTES, BadValue
+from gym_service.protocol.layout import Layout, compile_layout
+from gym_service.protocol.space_spec import describe
+from gym_service.protocol.values import LARGE_BYTES, BadValue
 
 NO_FIXED_SIZE = {
     "text",

@@ -11,12 +11,12 @@ from crossing import crossed, received
 from gymnasium.spaces import Box, Dict, Discrete, GraphInstance
 from same import same
 
-from gym_service import messages
 from gym_service.client.connection import fields
-from gym_service.layout import Layout, compile_layout
-from gym_service.spaces import describe
-from gym_service.values import BadValue, CannotEncode, Opaque
-from gym_service.wire import Frame
+from gym_service.protocol import messages
+from gym_service.protocol.frames import Frame
+from gym_service.protocol.layout import Layout, compile_layout
+from gym_service.protocol.space_spec import describe
+from gym_service.protocol.values import BadValue, CannotEncode, Opaque
 
 SPACE = Dict({"image": Box(0, 255, (64, 64), np.uint8), "state": Box(-1, 1, (4,), np.float32), "t": Discrete(9)})
 OBSERVATION = {"image": np.eye(64, dtype=np.uint8), "state": np.arange(4, dtype=np.float32), "t": 3}

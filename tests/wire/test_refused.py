@@ -10,8 +10,8 @@ from crossing import encoded, values_of
 from gymnasium.spaces import GraphInstance
 from same import same
 
-from gym_service.encoder import Encoder
-from gym_service.values import BadValue, CannotEncode, Opaque
+from gym_service.protocol.encoder import Encoder
+from gym_service.protocol.values import BadValue, CannotEncode, Opaque
 
 
 class TensorLike:

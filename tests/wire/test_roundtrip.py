@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from same import same
 
-from gym_service.values import Opaque
-from gym_service.wire import Decoder, frame_bytes
+from gym_service.protocol.frames import Decoder, frame_bytes
+from gym_service.protocol.values import Opaque
 
 DATE_UNITS = ("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as")
 NUMBERS = ("i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")

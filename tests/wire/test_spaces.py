@@ -13,8 +13,8 @@ from same import same
 from spaces import CANNOT_SAMPLE, SPACES
 
 from gym_service.client.spaces import ForeignSpace, space_from
-from gym_service.spaces import CannotDescribe, describe
-from gym_service.values import BadValue, CannotEncode
+from gym_service.protocol.space_spec import CannotDescribe, describe
+from gym_service.protocol.values import BadValue, CannotEncode
 
 # Not attributes of a space but of its generator, and texts that are made when they are first asked for.
 NOT_COMPARED = {"_np_random", "low_repr", "high_repr", "sort_keys"}

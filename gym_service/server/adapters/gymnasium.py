@@ -10,8 +10,8 @@ import sys
 
 import numpy as np
 
+from gym_service.protocol.space_spec import describe
 from gym_service.server.adapters import attributes
-from gym_service.spaces import describe
 
 
 class GymnasiumAdapter:

@@ -1,0 +1,123 @@
+"""What envs.toml has and whether it works: ``gym-service list``.
+
+Knows entries, the probe, and how a terminal is written to. Never knows how a server is started; it starts none.
+Python 3.10 and up.
+"""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from gym_service_launcher.config.entry import Entry
+from gym_service_launcher.config.envs_file import EnvsFile
+from gym_service_launcher.errors import ConfigError, GymServiceError
+from gym_service_launcher.interpreters import find as interpreter
+from gym_service_launcher.interpreters import venvs
+from gym_service_launcher.servers import local
+from gym_service_launcher.servers.attached import dial
+from gym_service_launcher.servers.over_command import route_of
+
+State = Literal["usable", "not built", "not tried", "broken"]
+COLORS: dict[State, str] = {"usable": "green", "not built": "yellow", "not tried": "yellow", "broken": "red"}
+
+# A probe is a process that waits for a disk: more of them than processors.
+AT_ONCE = 8
+# Who runs `list` wants to know who listens now, not who may begin to.
+REACH_S = 2.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One entry: its name, the interpreter or the address, and what was found there or is wrong."""
+
+    name: str
+    state: State
+    where: str
+    found: str
+
+
+def show(file: EnvsFile) -> int:
+    """Print the entries of a file, and its mistakes, in its order.
+
+    Blocks for a second or so: each interpreter is run. Returns the exit code: 1 if something is broken, else 0.
+    """
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        rows = list(pool.map(_row, file.entries, file.entries.values()))
+    if sys.stdout.isatty():
+        _draw(file, rows)
+    else:
+        _print(file, rows)
+    return int(bool(file.problems) or any(row.state == "broken" for row in rows))
+
+
+def _row(name: str, entry: Entry | ConfigError) -> Row:
+    if isinstance(entry, ConfigError):
+        return _broken(name, "", str(entry))
+    where = entry.address or entry.python or ""
+    if entry.is_far:  # a connection may cost seconds, a container its image, a job its place in a queue
+        return Row(name, "not tried", route_of(entry).place, "the first gym.make runs it")
+    try:
+        return _reached(name, entry) if entry.address else _probed(name, entry)
+    except GymServiceError as error:
+        return _broken(name, where, str(error))
+
+
+def _broken(name: str, where: str, problem: str) -> Row:
+    return Row(name, "broken", where, problem.partition("\n")[0].removeprefix(f"{where} "))
+
+
+def _reached(name: str, entry: Entry) -> Row:
+    link = dial(replace(entry, timeouts=replace(entry.timeouts, start=REACH_S)), lambda line: None)
+    link.close(0.0)
+    return Row(name, "usable", link.address, "a server listens")
+
+
+def _probed(name: str, entry: Entry) -> Row:
+    assert entry.python, "an entry has an interpreter or an address"
+    if entry.requires is None:
+        executable: Path | None = interpreter.find(entry.python, entry.folder)
+    else:
+        executable = venvs.built(entry.python, entry.requires, entry.folder)
+    if executable is None:
+        wanted = f"Python {entry.python} with {', '.join(entry.requires or ())}"
+        return Row(name, "not built", wanted, "the first gym.make builds it")
+    report = interpreter.probe(executable, local.environment(entry, executable))
+    if report.problem:
+        return _broken(name, str(executable), report.problem)
+    versions = {"Python": report.version, "gymnasium": report.gymnasium, "gym": report.gym, "numpy": report.numpy}
+    return Row(
+        name, "usable", str(executable), ", ".join(f"{what} {which}" for what, which in versions.items() if which)
+    )
+
+
+def _problems(file: EnvsFile) -> list[str]:
+    """The first lines of the mistakes that are no entry's."""
+    return [str(problem).partition("\n")[0] for problem in file.problems if problem not in file.entries.values()]
+
+
+def _print(file: EnvsFile, rows: list[Row]) -> None:
+    print(file.path)
+    width = max((len(row.name) for row in rows), default=0)
+    for row in rows:
+        print("  ".join(filter(None, (row.name.ljust(width), row.state.ljust(9), row.where, row.found))))
+    for problem in _problems(file):
+        print(problem)
+
+
+def _draw(file: EnvsFile, rows: list[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=str(file.path), title_justify="left", box=None, pad_edge=False)
+    for heading in ("env", "", "interpreter", "what is there"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        # As Text: what stands in a file of the user's is no markup.
+        table.add_row(Text(row.name), Text(row.state, COLORS[row.state]), Text(row.where), Text(row.found))
+    console = Console()
+    console.print(table)
+    for problem in _problems(file):
+        console.print(Text(problem, "red"))

@@ -1,0 +1,142 @@
+"""What runs, what it printed, and its end: ``gym-service ps``, ``logs`` and ``stop``.
+
+Knows records, logs, and how a terminal is written to. Never knows how a server is started. Python 3.10 and up.
+"""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from gym_service_launcher.errors import GymServiceError
+from gym_service_launcher.processes import logs, pidfiles
+from gym_service_launcher.processes.pidfiles import Running
+
+HEADINGS = ("env", "pid", "state", "age", "calls", "memory", "client", "interpreter")
+COLORS = {"running": "green", "waiting": "green", "stopped": "yellow", "traced": "yellow"}
+# How often a log that is followed is looked at.
+FOLLOW_S = 0.1
+READ_BYTES = 65536
+
+
+def show() -> int:
+    """Print the servers of this user that run, the oldest first. Returns the exit code."""
+    running = pidfiles.running()
+    rows = [_cells(server) for server in running]
+    if not sys.stdout.isatty():
+        _print([HEADINGS, *rows] if rows else [])
+    elif rows:
+        _draw(running, rows)
+    else:
+        print("no server of yours runs")
+    return 0
+
+
+def show_log(which: str, *, follow: bool) -> int:
+    """Print the log of an env's newest server, by the env's name or the server's pid; its first part too.
+
+    ``follow``: go on until the server has ended. Raises GymServiceError where there is no log.
+    """
+    path = _log_of(which)
+    parts = _followed(path, int(path.name.split(".")[-2])) if follow else _read(path)
+    for part in parts:
+        sys.stdout.buffer.write(part)
+        sys.stdout.buffer.flush()
+    return 0
+
+
+def stop(which: str) -> int:
+    """End the servers of an env by its name, or one by its pid. Blocks for at most two seconds each.
+
+    Raises GymServiceError where none runs.
+    """
+    found = [server for server in pidfiles.running() if which in (server.name, str(server.pid))]
+    if not found:
+        names = ", ".join(sorted({server.name for server in pidfiles.running()})) or "none"
+        raise GymServiceError(f"no server {which!r} of yours runs; there are: {names}\n  try: gym-service ps")
+    for server in found:
+        how = "ended" if pidfiles.stop(server) else "had ended already"
+        print(f"{server.name} (pid {server.pid}): {how}", flush=True)
+    return 0
+
+
+def age(seconds: float) -> str:
+    """How long ago, in the two units that say enough."""
+    minutes, whole_s = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {whole_s} s" if minutes else f"{whole_s} s"
+
+
+def _cells(server: Running) -> tuple[str, ...]:
+    memory = f"{server.memory_bytes / 2**20:.0f} MiB"
+    numbers = (age(server.age_s), str(server.calls), memory, str(server.client_pid))
+    return (server.name, str(server.pid), server.state, *numbers, server.executable)
+
+
+def _print(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _draw(running: list[Running], rows: list[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for heading in HEADINGS:
+        is_number = heading in ("pid", "age", "calls", "memory", "client")
+        table.add_column(heading, overflow="fold", justify="right" if is_number else "left", no_wrap=is_number)
+    for server, row in zip(running, rows, strict=True):
+        # As Text: what stands in a file of the user's is no markup.
+        table.add_row(*(Text(cell, COLORS.get(server.state, "") if cell == server.state else "") for cell in row))
+    Console().print(table)
+
+
+def _log_of(which: str) -> Path:
+    found = logs.find(which) or logs.of_pid(which)
+    if not found:
+        names = ", ".join(logs.names()) or "none"
+        text = f"there is no log of {which!r}: its server has printed nothing, or is long gone; there are: {names}"
+        raise GymServiceError(f"{text}\n  try: ls {logs.folder()}")
+    return found[0]
+
+
+def _read(path: Path) -> Iterator[bytes]:
+    for part in (logs.older(path), path):
+        with contextlib.suppress(FileNotFoundError), part.open("rb") as file:
+            while data := file.read(READ_BYTES):
+                yield data
+
+
+def _followed(path: Path, pid: int) -> Iterator[bytes]:
+    """What is in a log and what comes, until its server has ended."""
+    with contextlib.suppress(FileNotFoundError), logs.older(path).open("rb") as file:
+        yield file.read()
+    has_ended = False
+    while not has_ended:
+        with path.open("rb") as file:
+            # The end is looked for before the last read, and so is a file that was put in this one's place.
+            is_replaced = False
+            while not (has_ended or is_replaced):
+                has_ended = all(server.pid != pid for server in pidfiles.running())
+                is_replaced = _is_replaced(path, file.fileno())
+                while data := file.read(READ_BYTES):
+                    yield data
+                if not (has_ended or is_replaced):
+                    time.sleep(FOLLOW_S)
+
+
+def _is_replaced(path: Path, fd: int) -> bool:
+    """Whether the log was rotated: the name is another file's by now."""
+    with contextlib.suppress(FileNotFoundError):
+        return not os.path.samestat(path.stat(), os.fstat(fd))
+    return False  # between its two names; the new file appears in a moment

@@ -1,0 +1,133 @@
+"""What the failures of a call mean to a user: facts of the wire in, errors of ``gym_service.errors`` and warnings out.
+
+Knows which error belongs to which failure, and in what words it is told. Never knows a stream, nor when a connection is
+to be closed. Python 3.10 and up.
+"""
+
+import builtins
+import sys
+import warnings
+from typing import Any, Protocol, TypeVar
+
+from gym_service.errors import (
+    CallTimeout,
+    CannotCross,
+    GymServiceError,
+    ProtocolError,
+    VersionMismatch,
+    env_error_class,
+)
+from gym_service.protocol import messages
+from gym_service.protocol.encoder import Packed
+from gym_service.protocol.frames import BadFrame, WrongVersion
+from gym_service.protocol.values import BadValue
+
+T = TypeVar("T")
+
+SHOWN_LINES = 40
+
+
+class Peer(Protocol):
+    """Whoever knows the server as a process, or as a host."""
+
+    def died(self, during: str) -> GymServiceError:
+        """The error for a channel that ended during a call. May block for a second, to learn the reason."""
+
+    def close(self, ask_s: float) -> None:
+        """See the server to its end, once the channel is closed. Blocks for at most a few seconds more than asked."""
+
+    def tail(self) -> str:
+        """The end of what the server printed, as far as it is known here."""
+
+    def silence(self) -> tuple[str, str]:
+        """Why the server says nothing: a word (``stopped``, ``blocked``, ``busy``, ``silent``) and its Python stack.
+
+        May block for half a second, and wakes calls that sleep: only for a server that is to be stopped.
+        """
+
+    @property
+    def calls(self) -> memoryview:
+        """Where to count the calls, at index 0."""
+
+
+def timed_out(during: str, timeout_s: float, peer: Peer) -> CallTimeout:
+    """The error for a call that was not answered in time. Blocks for half a second, to see what the server does."""
+    tail = peer.tail()
+    silence, stack = peer.silence()
+    text = f"{during} took longer than its timeout of {timeout_s:g} s; {_SILENCES[silence]}, and has been stopped"
+    text += _block("where its Python code was", stack) + _block("the end of its output", tail)
+    text += f"\n  try: a longer timeout, timeouts = {{ {during} = … }}, or inf for none"
+    facts = {"during": during, "timeout_s": timeout_s, "silence": silence, "stack": stack, "tail": tail}
+    return CallTimeout(text, **facts)
+
+
+_SILENCES = {
+    "stopped": "the server had been stopped from outside (SIGSTOP, a debugger)",
+    "blocked": "the server was blocked (its main thread was waiting)",
+    "busy": "the server was busy (its main thread was computing)",
+    "silent": "the server was silent",
+}
+
+
+def _block(title: str, text: str) -> str:
+    lines = text.strip().splitlines()[-SHOWN_LINES:]
+    return f"\n  {title}:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
+
+
+def too_large(arguments: Packed, bound_bytes: int) -> CannotCross:
+    """The error for a call that holds more than a frame may; nothing of it was sent."""
+    size, path = arguments.largest
+    text = f"{path} holds {size} bytes; a call may hold {bound_bytes} and this one holds {arguments.size_bytes}"
+    return CannotCross(text, path=path, type_name="")
+
+
+def warn(warned: list[tuple[str, str]]) -> None:
+    """Warn of what the simulator warned of, and point at the code that made the call.
+
+    Only once the call is over: a filter that makes errors of warnings must not leave half an answer in the channel.
+    """
+    taken, warned[:] = list(warned), []
+    for category, text in taken:
+        cls = getattr(builtins, category, UserWarning)
+        known = isinstance(cls, type) and issubclass(cls, Warning)
+        warnings.warn(text, cls if known else UserWarning, stacklevel=_caller_level())
+
+
+def _caller_level() -> int:
+    """The ``stacklevel`` of the nearest code outside this package (skip_file_prefixes is of Python 3.12)."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+def expect(sort: type[T], value: Any) -> T:
+    """The value, which must be of this sort. Raises BadValue."""
+    if type(value) is not sort:
+        raise BadValue(f"a {type(value).__name__} came where a {sort.__name__} was due")
+    return value
+
+
+def remote_error(origin: str, type_name: str, message: str, evidence: str, bases: list[str]) -> GymServiceError:
+    """The error that an ERROR's fields say (``server/failure.py``). Raises BadValue, BadFrame where they say none."""
+    for text in (origin, type_name, message, evidence, *expect(list, bases)):
+        expect(str, text)
+    if origin == messages.FROM_ENV:
+        text = f"{message}\n  raised in the simulator as {type_name}\n{evidence}".rstrip(
+            "\n"
+        )  # as any error's text ends
+        facts = {"type_name": type_name, "message": message, "remote_traceback": evidence}
+        return env_error_class(bases)(text, **facts)
+    if origin == messages.CANNOT_CROSS:
+        return CannotCross(message, path=evidence, type_name=type_name)
+    raise BadFrame(f"the server refused the call: {message}")
+
+
+def broken_rule(during: str, error: Exception) -> GymServiceError:
+    """The error for bytes that are not what this version of gym-service would send."""
+    if isinstance(error, WrongVersion):
+        return VersionMismatch(f"{error}\n  try: the same version of gym-service on both sides")
+    return ProtocolError(f"during {during} the other side broke the rules of the wire: {error}", during=during)

@@ -1,0 +1,1 @@
+"""The only package that imports both halves: the client and the launcher. Python 3.10."""

@@ -1,0 +1,138 @@
+"""The joint's other half: an entry in, an open env out.
+
+Knows the launcher, and that the server of an entry takes as long to import its half as this process takes for its own:
+so it is started first. Client only; Python 3.10 and up. Imports nothing that takes long before a server is on its way.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from gym_service_launcher.config.entry import Entry
+from gym_service_launcher.servers import local
+
+if TYPE_CHECKING:
+    from gym_service.client.connection import Connection
+    from gym_service.client.env import RemoteEnv
+    from gym_service.client.vector import RemoteVectorEnv
+    from gym_service.factory.server_startup import AnyLink, Making
+
+
+def open_env(
+    entry: Entry, kwargs: Mapping[str, Any], remake: tuple[Callable[..., Any], tuple[Any, ...]]
+) -> "RemoteEnv":
+    """Start the entry's server, or attach to the one at its address, and have it make the env.
+
+    Blocks until the env is made, at most ``entry.timeouts.start`` seconds, and before that while a venv of
+    ``requires`` is built.
+
+    Args:
+        entry: where the simulator lives and which env it is.
+        kwargs: what the simulator's env is made with.
+        remake: what the env is pickled as.
+
+    Raises:
+        ConfigError, ServerStartError, AuthError: there is no env; nothing is left behind.
+        EnvError, CannotCross: the simulator raised while the env was made, or one of its spaces cannot cross.
+    """
+    making = _making(entry, kwargs)
+    from gym_service.client.env import RemoteEnv
+
+    making.begin()
+    description = making.description()
+    # So that the next server, if there must be one, is forked from the same nursery.
+    hold = making.hold.another() if making.hold and entry.restart == "on-reset" else None
+    try:
+        return RemoteEnv(
+            making.connection,
+            description,
+            timeouts=asdict(entry.timeouts),
+            remake=remake,
+            restart=partial(connect, entry, kwargs) if entry.restart == "on-reset" else None,
+            at_close=hold.release if hold else None,
+        )
+    except BaseException:
+        making.connection.close(entry.timeouts.close)
+        if hold:
+            hold.release(0.0)
+        raise
+
+
+def open_vector_env(
+    entry: Entry, kwargs: Mapping[str, Any], *, num_envs: int, autoreset_mode: Any
+) -> "RemoteVectorEnv":
+    """Start the entry's workers and have each make its share of the envs, all at once.
+
+    Blocks and raises as ``open_env``; ValueError where ``num_envs`` or ``autoreset_mode`` is none.
+    """
+    from gym_service.client.codec_selection import Thrift
+    from gym_service.client.vector import AutoresetMode, RemoteVectorEnv, shares_of  # needs Gymnasium 1.0
+    from gym_service.factory.server_startup import Making, recipe_of
+
+    mode = AutoresetMode(autoreset_mode)
+    shares = shares_of(num_envs, entry.workers)
+    recipe = recipe_of(entry, kwargs)
+    with ExitStack() as undo:
+        begun: list[Making] = []
+        for share in shares:
+            batch = {
+                "count": share.stop - share.start,
+                "first_index": share.start,
+                "autoreset_mode": mode.value,
+            }
+            with _launched(entry) as links:
+                begun.append(Making(entry, links.pop(), {**recipe, "batch": batch}))
+            undo.callback(begun[-1].connection.close, 0.0)
+        for making in begun:
+            making.begin()
+        thrift = Thrift()  # of them all, which share one link; what the first one waits for says how fast that is
+        descriptions = [making.description(thrift, measures=making is begun[0]) for making in begun]
+        connections = [making.connection for making in begun]
+        env = RemoteVectorEnv(connections, descriptions, shares, autoreset_mode=mode, timeouts=asdict(entry.timeouts))
+        undo.pop_all()
+    return env
+
+
+def connect(entry: Entry, kwargs: Mapping[str, Any]) -> tuple["Connection", dict[str, Any]]:
+    """A connection to a server that has made the env, and the env's description. Blocks and raises as ``open_env``."""
+    making = _making(entry, kwargs)
+    making.begin()
+    return making.connection, making.description()
+
+
+def _making(entry: Entry, kwargs: Mapping[str, Any]) -> "Making":
+    with _launched(entry) as links:
+        from gym_service.factory.server_startup import Making, recipe_of
+
+        recipe = recipe_of(entry, kwargs)  # a wrapper may not pickle: not once the server is nobody's
+        return Making(entry, links.pop(), recipe)
+
+
+@contextmanager
+def _launched(entry: Entry) -> Iterator[list["AnyLink"]]:
+    """A server that is on its way, in a list: whoever takes it out sees to its end. One that nobody takes is stopped.
+
+    It loads its libraries while the block loads those of this process.
+    """
+    links = [_link_of(entry)]
+    try:
+        yield links
+    finally:
+        for link in links:
+            for sock in (link.sock, link.arena_sock):
+                if sock is not None:
+                    sock.close()
+            for fd in link.pipes or ():
+                os.close(fd)
+            link.close(0.0)
+
+
+def _link_of(entry: Entry) -> "AnyLink":
+    if entry.address:
+        from gym_service_launcher.servers.attached import dial  # only who attaches pays for it
+
+        return dial(entry, local.to_stderr)
+    return local.launch(entry, local.to_stderr)

@@ -1,0 +1,264 @@
+"""Values -> bytes: the general path, for everything that a layout does not fit.
+
+Knows the tags of the wire. Never knows a space, an env or a socket. Python 3.6 and up; runs on both sides.
+A tag per value, then what the tag needs; ``reader.py`` is its mirror, and one table of (value, bytes) tests both.
+"""
+
+import struct
+
+import numpy as np
+
+from gym_service.protocol.values import (
+    LARGE_BYTES,
+    MAX_DEPTH,
+    MAX_DIMENSIONS,
+    CannotEncode,
+    Opaque,
+    bounded_repr,
+    dtype_text,
+    is_graph,
+    type_name,
+)
+
+_count = struct.Struct("<I")
+_int64 = struct.Struct("<q")
+_float64 = struct.Struct("<d")
+_complex = struct.Struct("<dd")
+
+
+class Packed:
+    """What a layout has packed: ``head`` (bytearray) and ``buffers`` (large arrays, as they are).
+
+    The arrays are not copied: send them before they change.
+    """
+
+    replaced = ()  # see Encoder
+    largest = (0, "$")
+
+    def __init__(self):
+        self.head = bytearray()
+        self.buffers = []
+        self.offers = ()  # of shared memory, for the answer; see arena.py
+
+    @property
+    def size_bytes(self):
+        """All that the message will hold, headers aside."""
+        return len(self.head) + sum([array.nbytes for array in self.buffers]) if self.buffers else len(self.head)
+
+
+class Encoder(Packed):
+    """Collects one message's values."""
+
+    def __init__(self):
+        super().__init__()
+        self.replaced = []  # (path, type name) of each value that became an Opaque
+        self.largest = (0, "$")  # (size, path) of the largest array, text or run of small values: for the bound's error
+        self._path = []
+        self._inside = []  # the ids of the containers on the path
+        self._opaque = False
+
+    def add(self, value, root="$", opaque=False):
+        """Append one value. With ``opaque``, what cannot cross becomes an ``Opaque``; else raises CannotEncode."""
+        self._path[:] = [root]
+        del self._inside[:]
+        self._opaque = opaque
+        before = len(self.head)
+        self._put(value)
+        size = len(self.head) - before
+        if size > 2 * self.largest[0]:  # many small ones: no single one is to blame
+            self.largest = (size, root)
+        return self
+
+    def _put(self, value):
+        put = _PUT.get(type(value))
+        if put is None:
+            put = _put_for_subclass(value)
+        put(self, value)
+
+    def _refuse(self, value, reason):
+        if not self._opaque:
+            raise CannotEncode(self._path_text(), type_name(value), reason)
+        self.replaced.append((self._path_text(), type_name(value)))
+        self._put_opaque(Opaque(type_name(value), bounded_repr(value)))
+
+    def _path_text(self):
+        return self._path[0] + "".join("[%s]" % bounded_repr(part) for part in self._path[1:])
+
+    def _put_constant(self, value):
+        self.head += _CONSTANTS[value]
+
+    def _put_int(self, value):
+        value = int(value)
+        if -(2**63) <= value < 2**63:
+            self.head += b"i" + _int64.pack(value)
+        else:
+            self._put_bytes_as(b"I", value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True))
+
+    def _put_float(self, value):
+        self.head += b"f" + _float64.pack(value)
+
+    def _put_complex(self, value):
+        self.head += b"c" + _complex.pack(value.real, value.imag)
+
+    def _put_str(self, value):
+        self._put_bytes_as(b"s", str.encode(value, "utf-8", "surrogatepass"))
+
+    def _put_numpy_str(self, value):
+        self._put_bytes_as(b"u", value.encode("utf-8", "surrogatepass"))
+
+    def _put_bytes(self, value):
+        self._put_bytes_as(b"b", value)
+
+    def _put_numpy_bytes(self, value):
+        self._put_bytes_as(b"v", value)
+
+    def _put_bytes_as(self, tag, data):
+        if len(data) >= 2**32:
+            self._refuse(data, "longer than a length on the wire can say (4 GiB)")
+            return
+        if len(data) >= LARGE_BYTES and len(data) > self.largest[0]:
+            self.largest = (len(data), self._path_text())
+        self.head += tag + _count.pack(len(data))
+        self.head += data
+
+    def _put_opaque(self, value):
+        self.head += b"x"
+        self._put_str(value.type_name)
+        self._put_str(value.repr)
+
+    def _put_list(self, value):
+        self._put_items(b"l", value)
+
+    def _put_tuple(self, value):
+        self._put_items(b"t", value)
+
+    def _put_set(self, value):
+        self._put_items(b"e", value)
+
+    def _put_frozenset(self, value):
+        self._put_items(b"z", value)
+
+    def _put_graph(self, value):
+        self._put_items(b"g", value)
+
+    def _put_items(self, tag, items):
+        if not self._enter(items):
+            return
+        items = list(items)  # a subclass may count other than it iterates, and a simulator's thread may append
+        self.head += tag + _count.pack(len(items))
+        for index, item in enumerate(items):
+            self._path[-1] = index
+            self._put(item)
+        self._leave()
+
+    def _put_dict(self, value):
+        if not self._enter(value):
+            return
+        items = list(value.items())
+        self.head += b"d" + _count.pack(len(items))
+        for key, item in items:
+            self._path[-1] = key
+            self._put(key)
+            self._put(item)
+        self._leave()
+
+    def _enter(self, value):
+        # By identity, at the first return: parents and children that know each other would else be written out
+        # 2**MAX_DEPTH times before the depth stops them all.
+        if id(value) in self._inside:
+            self._refuse(value, "it holds itself")
+            return False
+        if len(self._inside) >= MAX_DEPTH:
+            self._refuse(value, "nested deeper than %d levels" % MAX_DEPTH)
+            return False
+        self._inside.append(id(value))
+        self._path.append(None)
+        return True
+
+    def _leave(self):
+        self._inside.pop()
+        self._path.pop()
+
+    def _put_scalar(self, value):
+        dtype = dtype_text(value.dtype)
+        if dtype is None:
+            self._refuse(value, "numpy scalars of dtype %s have no form on the wire" % value.dtype)
+            return
+        self._put_bytes_as(b"n", dtype)
+        self.head += value.tobytes()
+
+    def _put_array(self, value):
+        if isinstance(value, np.ma.MaskedArray):
+            self._refuse(value, "masked arrays would lose their mask; send .data and .mask")
+            return
+        if value.ndim > MAX_DIMENSIONS:
+            self._refuse(value, "more than %d dimensions" % MAX_DIMENSIONS)
+            return
+        if value.dtype.kind == "O":
+            self._put_object_array(value)
+            return
+        dtype = dtype_text(value.dtype)
+        if dtype is None:
+            self._refuse(value, "arrays of dtype %s have no form on the wire" % value.dtype)
+            return
+        large = value.nbytes >= LARGE_BYTES
+        self._put_bytes_as(b"A" if large else b"a", dtype)
+        self._put_shape(value.shape)
+        if large:
+            self.buffers.append(value)
+            if value.nbytes > self.largest[0]:
+                self.largest = (value.nbytes, self._path_text())
+        else:
+            self.head += value.tobytes()
+
+    def _put_object_array(self, value):
+        if not self._enter(value):
+            return
+        self.head += b"o"
+        self._put_shape(value.shape)
+        for index, item in zip(np.ndindex(*value.shape), np.asarray(value).ravel()):
+            self._path[-1] = index[0] if len(index) == 1 else index
+            self._put(item)
+        self._leave()
+
+    def _put_shape(self, shape):
+        self.head += struct.pack("<B%dQ" % len(shape), len(shape), *shape)
+
+
+_CONSTANTS = {None: b"N", True: b"T", False: b"F"}
+_NUMPY_SCALARS = {np.dtype(code).type for code in "?bBhHiIlLqQefdgFDGmM"}
+
+_PUT = {
+    type(None): Encoder._put_constant,
+    bool: Encoder._put_constant,
+    int: Encoder._put_int,
+    float: Encoder._put_float,
+    complex: Encoder._put_complex,
+    str: Encoder._put_str,
+    bytes: Encoder._put_bytes,
+    list: Encoder._put_list,
+    tuple: Encoder._put_tuple,
+    dict: Encoder._put_dict,
+    set: Encoder._put_set,
+    frozenset: Encoder._put_frozenset,
+    Opaque: Encoder._put_opaque,
+    np.ndarray: Encoder._put_array,
+    np.str_: Encoder._put_numpy_str,
+    np.bytes_: Encoder._put_numpy_bytes,
+}
+_PUT.update((cls, Encoder._put_scalar) for cls in _NUMPY_SCALARS)
+
+
+def _put_for_subclass(value):
+    """The way of the nearest type below a value's own. Asks the type alone: a proxy's __class__ may lie or raise."""
+    if is_graph(value):
+        return Encoder._put_graph
+    for cls in type(value).__mro__:
+        if cls in _PUT:
+            return _PUT[cls]
+    return _put_unknown
+
+
+def _put_unknown(encoder, value):
+    hint = "; pass .numpy() instead" if hasattr(type(value), "numpy") else ""
+    encoder._refuse(value, "this type has no form on the wire" + hint)

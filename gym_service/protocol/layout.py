@@ -1,0 +1,228 @@
+"""The byte plan of a space: which leaf lies where, compiled once on each side from the same plain data.
+
+Knows spaces as plain data (``spaces.py``) and numpy. Never knows Gymnasium, an env or a socket. Python 3.6 and up;
+runs on both sides.
+
+A layout fits only the exact type, dtype, shape and key order: what it carries comes back as it was. Whatever does
+not fit is no error here: ``pack`` says False and the value takes the general path, so that a user sees exactly what
+the env returned. Spaces whose values have no fixed size (Text, Sequence, Graph, OneOf, unknown ones) have no layout.
+"""
+
+import struct
+from collections import OrderedDict
+
+import numpy as np
+
+from gym_service.protocol.values import LARGE_BYTES, MAX_DIMENSIONS, BadValue, dtype_from, element_count
+
+# No simulator observes more. The decoder's bound grows with the layouts, and what a stranger calls a space must not
+# talk it into any size at all.
+MAX_LAYOUT_BYTES = 2**31
+
+
+def compile_layout(space, count=None):
+    """The Layout of a space given as plain data, or None where its values have no fixed size.
+
+    With ``count``, of so many of its values in one, as Gymnasium batches them: each leaf an array (count, …).
+    Raises BadValue where the data is no space.
+    """
+    plan = _Plan()
+    try:
+        node = plan.add(space if count is None else batched(space, count))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadValue("not a space: %s" % error) from error
+    if node is None or plan.head_bytes + sum(plan.buffer_bytes) > MAX_LAYOUT_BYTES:
+        return None
+    return Layout(node, plan)
+
+
+def batched(space, count):
+    """The space of ``count`` values in one. A space whose values have no fixed size stays as it is."""
+    kind = space["kind"]
+    if kind == "Tuple":
+        return dict(space, spaces=[batched(part, count) for part in space["spaces"]])
+    if kind == "Dict":
+        return dict(space, spaces=[(key, batched(part, count)) for key, part in space["spaces"]])
+    if kind == "Discrete":
+        return {"kind": "Box", "dtype": space["dtype"], "shape": (count,)}
+    if kind in ("Box", "MultiDiscrete", "MultiBinary"):
+        return {"kind": "Box", "dtype": space["dtype"], "shape": (count, *space["shape"])}
+    return space
+
+
+def rows(value, count):
+    """The ``count`` values of which a batched one is made, as Gymnasium's ``iterate`` gives them."""
+    if type(value) is dict:
+        columns = [rows(part, count) for part in value.values()]
+        return [dict(zip(value, [column[index] for column in columns])) for index in range(count)]
+    if type(value) is tuple:
+        columns = [rows(part, count) for part in value]
+        return [tuple([column[index] for column in columns]) for index in range(count)]
+    return list(value)
+
+
+class Layout:
+    """Packs and unpacks the values of one space.
+
+    ``head_bytes`` lie in the head, ``buffer_count`` arrays beside it, of ``buffer_bytes`` each.
+    """
+
+    def __init__(self, node, plan):
+        self._node = node
+        # Append a value to head and buffers; whether it fitted. Where it did not, head and buffers are spoilt.
+        self.pack = node.pack
+        self.head_bytes = plan.head_bytes
+        self.buffer_bytes = tuple(plan.buffer_bytes)
+        self.buffer_count = len(plan.buffer_bytes)
+        self.size_bytes = plan.head_bytes + sum(plan.buffer_bytes)
+
+    def unpack(self, head, start, buffers):
+        """The value whose bytes begin at ``start`` of the head. Its arrays are new, or are the buffers themselves."""
+        if len(head) - start < self.head_bytes or len(buffers) < self.buffer_count:
+            raise BadValue("%d bytes and %d buffers are too few for this space" % (len(head) - start, len(buffers)))
+        return self._node.unpack(head, start, buffers)
+
+
+class _Plan:
+    """Where the next leaf goes, while a layout is being compiled."""
+
+    def __init__(self):
+        self.head_bytes = 0
+        self.buffer_bytes = []  # of each large leaf
+
+    def add(self, space):
+        add = _ADD.get(space["kind"])
+        return add(self, space) if add else None
+
+    def add_array(self, space):
+        dtype, shape = dtype_from(space["dtype"]), tuple(space["shape"])
+        if len(shape) > MAX_DIMENSIONS or not all(type(length) is int and length >= 0 for length in shape):
+            raise BadValue("not a shape: %r" % (shape,))
+        if dtype is None:
+            return None  # objects above all: their "bytes" are addresses
+        size = element_count(shape) * dtype.itemsize
+        if size < LARGE_BYTES:
+            self.head_bytes += size
+            return _SmallArray(dtype, shape, self.head_bytes - size)
+        self.buffer_bytes.append(size)
+        return _LargeArray(dtype, shape, len(self.buffer_bytes) - 1)
+
+    def add_integer(self, space):
+        dtype = dtype_from(space["dtype"])
+        if dtype is None or dtype.kind not in "iu":
+            return None
+        self.head_bytes += _Integer.form.size
+        return _Integer(dtype, self.head_bytes - _Integer.form.size)
+
+    def add_tuple(self, space):
+        nodes = [self.add(part) for part in space["spaces"]]
+        return None if None in nodes else _Tuple(nodes)
+
+    def add_dict(self, space):
+        nodes = {key: self.add(part) for key, part in space["spaces"]}
+        return None if None in nodes.values() else _Dict(nodes)
+
+
+_ADD = {
+    "Box": _Plan.add_array,
+    "MultiBinary": _Plan.add_array,
+    "MultiDiscrete": _Plan.add_array,
+    "Discrete": _Plan.add_integer,
+    "Tuple": _Plan.add_tuple,
+    "Dict": _Plan.add_dict,
+}
+
+
+class _SmallArray:
+    def __init__(self, dtype, shape, at):
+        self.dtype, self.shape, self.at = dtype, shape, at
+        self.size_bytes = element_count(shape) * dtype.itemsize
+
+    def pack(self, value, head, buffers):
+        if type(value) is not np.ndarray or value.dtype != self.dtype or value.shape != self.shape:
+            return False
+        head += value.tobytes()
+        return True
+
+    def unpack(self, head, start, buffers):
+        if not self.size_bytes:
+            return np.empty(self.shape, self.dtype)
+        return np.ndarray(self.shape, self.dtype, head, start + self.at).copy()
+
+
+class _LargeArray:
+    def __init__(self, dtype, shape, index):
+        self.dtype, self.shape, self.index = dtype, shape, index
+        self.size_bytes = element_count(shape) * dtype.itemsize
+
+    def pack(self, value, head, buffers):
+        if type(value) is not np.ndarray or value.dtype != self.dtype or value.shape != self.shape:
+            return False
+        buffers.append(value)
+        return True
+
+    def unpack(self, head, start, buffers):
+        buffer = buffers[self.index]
+        if len(buffer) != self.size_bytes:
+            raise BadValue("a buffer of %d bytes where %d were due" % (len(buffer), self.size_bytes))
+        return np.ndarray(self.shape, self.dtype, buffer)
+
+
+class _Integer:
+    """A Discrete's value: simulators give Python's int (FrozenLake) or the space's numpy type, and each comes back."""
+
+    form = struct.Struct("<Bq")
+
+    def __init__(self, dtype, at):
+        self.at = at
+        self.type = dtype.type
+        limits = np.iinfo(dtype)
+        self.low, self.high = int(limits.min), int(limits.max)
+
+    def pack(self, value, head, buffers):
+        cls = type(value)
+        if (cls is not int and cls is not self.type) or not -(2**63) <= value < 2**63:
+            return False
+        head += self.form.pack(cls is not int, value)
+        return True
+
+    def unpack(self, head, start, buffers):
+        is_numpy, value = self.form.unpack_from(head, start + self.at)
+        if not is_numpy:
+            return value
+        if not self.low <= value <= self.high:
+            raise BadValue("%d is no %s" % (value, self.type.__name__))
+        return self.type(value)
+
+
+class _Tuple:
+    def __init__(self, nodes):
+        self.nodes = nodes
+
+    def pack(self, value, head, buffers):
+        if type(value) is not tuple or len(value) != len(self.nodes):
+            return False
+        return all(node.pack(part, head, buffers) for node, part in zip(self.nodes, value))
+
+    def unpack(self, head, start, buffers):
+        return tuple(node.unpack(head, start, buffers) for node in self.nodes)
+
+
+# Gymnasium's Dict.sample() gave an OrderedDict before 1.0, which crosses as a dict on the general path too.
+_DICTS = (dict, OrderedDict)
+
+
+class _Dict:
+    def __init__(self, nodes):
+        self.nodes = nodes
+        self.keys = list(nodes)
+        self.key_types = [type(key) for key in nodes]
+
+    def pack(self, value, head, buffers):
+        # The types too: numpy.str_("a") equals "a" and would come back as that.
+        if type(value) not in _DICTS or list(value) != self.keys or [type(key) for key in value] != self.key_types:
+            return False
+        return all(node.pack(value[key], head, buffers) for key, node in self.nodes.items())
+
+    def unpack(self, head, start, buffers):
+        return {key: node.unpack(head, start, buffers) for key, node in self.nodes.items()}

@@ -1,0 +1,132 @@
+"""A space as plain data: what the server says of its spaces, and what both sides compile their layouts from.
+
+Knows the attributes of gym's and Gymnasium's spaces, by name. Never imports either: in the target any version of
+them may stand, with attributes missing that came later (Discrete.start, MultiDiscrete.start, Sequence.stack).
+Python 3.6 and up. ``client/spaces.py`` turns the data into Gymnasium's spaces again.
+
+Every space is a dict with its ``kind``; the other keys are the attributes of that kind. The spaces inside a Dict are
+a list of (key, space), so that their order is data and not an accident.
+"""
+
+import numpy as np
+
+from gym_service.protocol.encoder import Encoder
+from gym_service.protocol.values import bounded_repr, type_name
+
+
+class CannotDescribe(Exception):
+    """A space has no form on the wire. ``path`` says where it stood, ``type_name`` its class."""
+
+    def __init__(self, path, cls):
+        super().__init__(
+            "%s is a %s: no space that gym-service knows is among its bases, and it states neither dtype nor shape"
+            % (path, cls)
+        )
+        self.path = path
+        self.type_name = cls
+
+
+def describe(space, path):
+    """The plain data of a space. ``path`` names it in errors (``$.observation_space``).
+
+    Raises CannotDescribe, and CannotEncode for a key of a Dict that cannot cross.
+    """
+    for cls in type(space).__mro__:
+        if cls.__module__.split(".")[0] in ("gym", "gymnasium") and cls.__name__ in _KINDS:
+            data = _KINDS[cls.__name__](space, path)
+            data["kind"] = cls.__name__
+            return data
+    return _describe_unknown(space, path)
+
+
+def _describe_box(space, path):
+    return {
+        "low": space.low,
+        "high": space.high,
+        "shape": _lengths(space.shape),
+        "dtype": np.dtype(space.dtype).str,
+        # An int Box made with an infinite side keeps the dtype's limit as its bound and says only here that it
+        # has none; so these are facts of their own, not to be derived from low and high.
+        "bounded_below": getattr(space, "bounded_below", -np.inf < space.low),
+        "bounded_above": getattr(space, "bounded_above", space.high < np.inf),
+    }
+
+
+def _describe_discrete(space, path):
+    dtype = np.dtype(np.int64 if space.dtype is None else space.dtype)
+    return {"n": int(space.n), "start": int(getattr(space, "start", 0)), "dtype": dtype.str}
+
+
+def _describe_multi_discrete(space, path):
+    nvec = np.asarray(space.nvec)
+    start = np.asarray(getattr(space, "start", np.zeros_like(nvec)))
+    return {"nvec": nvec, "start": start, "shape": tuple(nvec.shape), "dtype": np.dtype(space.dtype).str}
+
+
+def _describe_multi_binary(space, path):
+    n = int(space.n) if np.ndim(space.n) == 0 else _lengths(space.n)
+    dtype = np.dtype(np.int8 if space.dtype is None else space.dtype)
+    return {"n": n, "shape": _lengths(space.shape), "dtype": dtype.str}
+
+
+def _describe_text(space, path):
+    # The order of the characters decides what a seeded sample() gives, so the list is taken and not the set.
+    # gym 0.25 has it under a name of its own.
+    characters = space._charlist if hasattr(space, "_charlist") else space._char_list
+    return {"min_length": int(space.min_length), "max_length": int(space.max_length), "charset": "".join(characters)}
+
+
+def _describe_tuple(space, path):
+    return {"spaces": [describe(part, "%s[%d]" % (path, index)) for index, part in enumerate(space.spaces)]}
+
+
+def _describe_dict(space, path):
+    for key in space.spaces:
+        Encoder().add(key, path)  # an Opaque for a key would be another space
+    return {"spaces": [(key, describe(part, "%s[%r]" % (path, key))) for key, part in space.spaces.items()]}
+
+
+def _describe_sequence(space, path):
+    feature_space = describe(space.feature_space, path + ".feature_space")
+    return {"feature_space": feature_space, "stack": bool(getattr(space, "stack", False))}
+
+
+def _describe_graph(space, path):
+    edge_space = space.edge_space
+    return {
+        "node_space": describe(space.node_space, path + ".node_space"),
+        "edge_space": None if edge_space is None else describe(edge_space, path + ".edge_space"),
+    }
+
+
+def _describe_unknown(space, path):
+    """What a space of a class of its own says of itself (minigrid's MissionSpace says that its values are str)."""
+    dtype, shape = getattr(space, "dtype", None), getattr(space, "shape", None)
+    if dtype is None and shape is None:
+        raise CannotDescribe(path, type_name(space))
+    return {
+        "kind": "Foreign",
+        "class_name": type_name(space),
+        "text": bounded_repr(space, 1000),
+        "dtype": None if dtype is None else np.dtype(dtype).str,
+        "shape": None if shape is None else _lengths(shape),
+    }
+
+
+def _lengths(shape):
+    """A shape in Python's integers: old gym keeps what it is given, numpy's too."""
+    return tuple(int(length) for length in shape)
+
+
+_KINDS = {
+    "Box": _describe_box,
+    "Discrete": _describe_discrete,
+    "MultiDiscrete": _describe_multi_discrete,
+    "MultiBinary": _describe_multi_binary,
+    "Text": _describe_text,
+    "Tuple": _describe_tuple,
+    "Dict": _describe_dict,
+    "Sequence": _describe_sequence,
+    "Graph": _describe_graph,
+    "OneOf": _describe_tuple,
+}

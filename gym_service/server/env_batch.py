@@ -1,0 +1,182 @@
+"""Several envs in one server, stepped one after another, reset when their episodes end.
+
+Knows adapters and Gymnasium's three ways to begin the next episode. Never knows the wire, nor imports
+gymnasium.vector: any gym may stand in the target. Python 3.6 and up. What it does, and what it leaves undone where an
+env raises in the middle, is what Gymnasium's SyncVectorEnv does, so that the numbers are the same.
+"""
+
+from contextlib import ExitStack
+
+import numpy as np
+
+from gym_service.protocol.values import BadValue
+from gym_service.server import env_factory
+from gym_service.server.adapters.gymnasium import five_values
+from gym_service.server.observation_stack import stack_for
+
+NEXT_STEP, SAME_STEP, DISABLED = MODES = "NextStep", "SameStep", "Disabled"
+
+
+def make(recipe):
+    """The Batch of a recipe whose ``batch`` says ``count``, ``first_index`` and ``autoreset_mode``.
+
+    Raises whatever the simulator raises; the envs that were made before are closed then.
+    """
+    plan = recipe["batch"]
+    if (
+        type(plan["count"]) is not int
+        or plan["count"] < 1
+        or plan["autoreset_mode"] not in (NEXT_STEP, SAME_STEP, DISABLED)
+    ):
+        raise BadValue("not a batch: %r" % (plan,))
+    with ExitStack() as undo:
+        adapters = []
+        for _ in range(plan["count"]):
+            adapters.append(env_factory.make(recipe))
+            undo.callback(adapters[-1].close)
+        batch = Batch(adapters, plan["first_index"], plan["autoreset_mode"])
+        undo.pop_all()
+    return batch
+
+
+class Batch:
+    """Stands where the adapter of a single env stands. Each env is held by an adapter of its own."""
+
+    def __init__(self, adapters, first_index, autoreset_mode):
+        self.count = len(adapters)
+        self.first_index = first_index
+        self.graph_class = adapters[0].graph_class
+        self._adapters = adapters
+        self._at = 0  # the env that is under way, for errors
+        self._mode = autoreset_mode
+        self._steps = [adapter.env.step for adapter in adapters]
+        self._observations = [None] * self.count
+        self._rewards = np.zeros(self.count, np.float64)
+        self._terminations = np.zeros(self.count, np.bool_)
+        self._truncations = np.zeros(self.count, np.bool_)
+        self._ended = [False] * self.count  # whose episode is over, and who has not begun the next one by itself
+        self._infos = []
+        self._stack = None
+
+    @property
+    def place(self):
+        """Which env is under way, as a line for an error."""
+        return "in sub-environment %d of the vector env:\n" % (self.first_index + self._at)
+
+    def describe(self):
+        """What the client must know of the first env. Raises RuntimeError where another has other spaces."""
+        first = self._adapters[0]
+        description = first.describe()
+        for index, adapter in enumerate(self._adapters):
+            self._at = index
+            for name in ("observation_space", "action_space"):
+                one, other = getattr(first.env, name), getattr(adapter.env, name)
+                if one != other:
+                    raise RuntimeError("the sub-environments differ in %s: %r and %r" % (name, one, other))
+        self._stack = stack_for(description["observation_space"], self.count)
+        return description
+
+    def stacked(self, observations, offers):
+        """The observations as one, in arrays (count, …) that the next call overwrites; None where they do not fit.
+
+        Large leaves are written where ``offers``, memory for all envs of the vector env, has the rows of these.
+        """
+        self._stack.place(iter(offers) if offers else None, self.first_index)
+        return self._stack.value if self._stack.fill(observations) else None
+
+    def reset(self, seeds, options, mask):
+        """Begin an episode in each env, or in those that ``mask`` names; gives what ``step`` gives."""
+        chosen = [index for index in range(self.count) if mask is None or mask[index]]
+        self._infos = []
+        for index in chosen:
+            self._terminations[index] = self._truncations[index] = self._ended[index] = False
+        for index in chosen:
+            self._at = index
+            self._reset_one(index, seeds[index], options)
+        return self._result()
+
+    def step(self, actions):
+        """(observations, rewards, terminations, truncations, infos): see ``messages.encode_batch``."""
+        if len(actions) != self.count:
+            raise BadValue("%d actions for %d envs" % (len(actions), self.count))
+        self._infos = infos = []
+        if self._mode == SAME_STEP:
+            self._step_all(actions, infos, self._reset_at_once)
+        else:
+            self._step_all(actions, infos, None)
+            # Only now: where an env has raised, those before it are reset once more, as they are in SyncVectorEnv.
+            self._ended = np.logical_or(self._terminations, self._truncations).tolist()
+        return self._result()
+
+    def render(self):
+        """A list: what each env renders."""
+        return self._of_each(lambda adapter: adapter.render())
+
+    def call(self, name, args, kwargs):
+        """A list: what each env's method returns, or the value of an attribute that cannot be called."""
+
+        def of_one(adapter):
+            is_callable, value = adapter.get(name)
+            return adapter.call(name, args, kwargs) if is_callable else value
+
+        return self._of_each(of_one)
+
+    def set(self, name, values, force):
+        """Set an attribute of each env to its own value; a list of whether it was set."""
+        given = iter(values)
+        return self._of_each(lambda adapter: adapter.set(name, next(given), force))
+
+    def close(self):
+        """Close all envs; where one raises, the others first."""
+        with ExitStack() as stack:
+            for adapter in self._adapters:
+                stack.callback(adapter.close)
+
+    def _of_each(self, ask):
+        found = []
+        for index, adapter in enumerate(self._adapters):
+            self._at = index
+            found.append(ask(adapter))
+        return found
+
+    def _result(self):
+        return self._observations, self._rewards, self._terminations, self._truncations, self._infos
+
+    def _reset_one(self, index, seed=None, options=None):
+        self._observations[index], info = self._adapters[index].reset(seed, options)
+        self._note(index, info)
+
+    def _step_all(self, actions, infos, at_end):
+        """One loop with nothing in it that could stand outside: for light envs this is the road."""
+        ended, steps, observations = self._ended, self._steps, self._observations
+        rewards, terminations, truncations = self._rewards, self._terminations, self._truncations
+        for index, action in enumerate(actions):
+            self._at = index
+            if ended[index]:
+                self._begin_next(index)
+                continue
+            result = steps[index](action)
+            if len(result) != 5:
+                result = five_values(result)
+            # Into their places one by one, like SyncVectorEnv: a reward that is no number leaves what stands before it.
+            observations[index], rewards[index], terminations[index], truncations[index], info = result
+            if at_end is not None and (terminations[index] or truncations[index]):
+                at_end(index, info)
+            elif info or type(info) is not dict:
+                infos.append((index, info))
+
+    def _reset_at_once(self, index, info):
+        self._infos.append((index, {"final_obs": self._observations[index], "final_info": info}))
+        self._reset_one(index)
+
+    def _begin_next(self, index):
+        """In place of a step, where the last one has ended the episode."""
+        if self._mode == DISABLED:
+            raise AssertionError("its episode is over, and with autoreset disabled only a reset() begins another")
+        self._reset_one(index)
+        self._rewards[index] = 0.0
+        self._terminations[index] = self._truncations[index] = False
+
+    def _note(self, index, info):
+        if info or type(info) is not dict:
+            self._infos.append((index, info))

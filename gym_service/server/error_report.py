@@ -1,0 +1,75 @@
+"""What went wrong, as data: type, message, traceback, and which known errors it is a kind of.
+
+Knows exceptions. Never knows which call raised one. Python 3.6 and up. The client never rebuilds a remote class: it
+raises its own error that is *also* the nearest of Python's or Gymnasium's, so the names of those are sent along.
+"""
+
+import traceback
+
+from gym_service.protocol import messages
+from gym_service.protocol.encoder import Encoder
+from gym_service.protocol.space_spec import CannotDescribe
+from gym_service.protocol.values import BadValue, CannotEncode
+
+TEXT_CHARS = 65536
+_NOT_SHOWN = ("gym_service", "importlib")
+_KNOWN_MODULES = ("builtins", "gymnasium.error", "gym.error")
+
+
+def describe(error, place=""):
+    """An ERROR's fields: origin, type name, message, traceback, names of known bases (nearest first).
+
+    ``place`` says which of several envs it was. It stands before the traceback: the message stays the simulator's.
+    """
+    if isinstance(error, (CannotEncode, CannotDescribe)):
+        fields = messages.CANNOT_CROSS, error.type_name, str(error), error.path, []
+    elif isinstance(error, (BadValue, messages.Illegal)):
+        fields = messages.ILLEGAL, type(error).__name__, str(error), "", []
+    else:
+        evidence = place + _traceback(error)
+        fields = messages.FROM_ENV, _name(type(error)), _message(error), evidence, _known_bases(error)
+    encoder = Encoder()
+    for field in fields:
+        encoder.add(field)
+    return encoder
+
+
+def builtin_name(cls):
+    """The name of the nearest of Python's own classes among a class and its bases."""
+    return next(base.__name__ for base in cls.__mro__ if base.__module__ == "builtins")
+
+
+def _name(cls):
+    return cls.__qualname__ if cls.__module__ == "builtins" else "%s.%s" % (cls.__module__, cls.__qualname__)
+
+
+def _known_bases(error):
+    return [_name(cls) for cls in type(error).__mro__ if cls.__module__ in _KNOWN_MODULES and cls is not object]
+
+
+def _message(error):
+    try:
+        return _bounded(str(error))
+    except Exception as second:  # noqa: BLE001 - a foreign __str__ may raise anything, and must not cost the first error
+        return "<no message: its __str__ raised %s>" % type(second).__name__
+
+
+def _traceback(error):
+    """From the first frame on that is not the server's own, nor the import's; all of them where there is no other."""
+    step = error.__traceback__
+    while step is not None and step.tb_frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_SHOWN:
+        step = step.tb_next
+    shown = step or error.__traceback__
+    try:
+        lines = traceback.format_exception(type(error), error, shown)
+    except Exception:  # noqa: BLE001 - from Python 3.12 on it looks for names like a missing one, which may be no text
+        lines = [*traceback.format_tb(shown), "%s: %s\n" % (_name(type(error)), _message(error))]
+    return _bounded("".join(lines))
+
+
+def _bounded(text):
+    """At most TEXT_CHARS characters: the beginning and the end, where it is cut in the middle."""
+    if len(text) <= TEXT_CHARS:
+        return text
+    half = TEXT_CHARS // 2
+    return "%s\n… %d characters left out …\n%s" % (text[:half], len(text) - 2 * half, text[-half:])

@@ -1,0 +1,118 @@
+"""The observations of several envs as one: each leaf of the space an array (count, …).
+
+Knows spaces as plain data, and numpy. Never knows an env or the wire. Python 3.6 and up. As a layout, a stack fits
+only the exact type, dtype, shape and key order; what does not fit is stacked by the client, with Gymnasium's own
+rules of what may be cast to what.
+"""
+
+from collections import OrderedDict
+
+import numpy as np
+
+from gym_service.protocol.layout import batched
+from gym_service.protocol.values import LARGE_BYTES, BadValue
+
+
+def stack_for(space, count):
+    """The stack of a space that has a layout; None for any other."""
+    make = _STACKS.get(space["kind"])
+    return make(space, count) if make else None
+
+
+class _Leaf:
+    """An array (count, …): memory of its own, or for one call rows in memory that was offered."""
+
+    def __init__(self, space, count):
+        space = batched(space, count)
+        self.dtype, self.shape = np.dtype(space["dtype"]), tuple(space["shape"])
+        self._own = self.value = np.zeros(self.shape, self.dtype)
+
+    def place(self, offers, first):
+        """Take the next offer from row ``first`` on, if there are offers and the leaf is one that they are for."""
+        self.value = self._own
+        if offers is None or self._own.nbytes < LARGE_BYTES:
+            return
+        offer = next(offers, b"")
+        start = first * (self._own.nbytes // self.shape[0])
+        if len(offer) - start < self._own.nbytes:
+            raise BadValue("%d bytes were offered for %d from byte %d on" % (len(offer), self._own.nbytes, start))
+        self.value = np.ndarray(self.shape, self.dtype, offer, start)
+
+
+class _Arrays(_Leaf):
+    def fill(self, values):
+        """Put each value into its row; returns whether all fitted."""
+        dtype, shape, rows = self.dtype, self.shape[1:], self.value
+        for value in values:
+            if type(value) is not np.ndarray or value.dtype != dtype or value.shape != shape:
+                return False
+        if shape and rows.size:
+            np.concatenate(values, out=rows.reshape((-1, *shape[1:])))
+        else:
+            rows[...] = values
+        return True
+
+
+class _Integers(_Leaf):
+    def __init__(self, space, count):
+        super().__init__(space, count)
+        self.type = self.dtype.type
+        limits = np.iinfo(self.dtype)
+        self.low, self.high = int(limits.min), int(limits.max)
+
+    def fill(self, values):
+        for index, value in enumerate(values):
+            cls = type(value)
+            if (cls is not int and cls is not self.type) or not self.low <= value <= self.high:
+                return False
+            self.value[index] = value
+        return True
+
+
+class _Tuples:
+    def __init__(self, space, count):
+        self.parts = [stack_for(part, count) for part in space["spaces"]]
+
+    @property
+    def value(self):
+        return tuple([part.value for part in self.parts])
+
+    def place(self, offers, first):
+        for part in self.parts:
+            part.place(offers, first)
+
+    def fill(self, values):
+        length = len(self.parts)
+        if not all(type(value) is tuple and len(value) == length for value in values):
+            return False
+        return all(part.fill([value[at] for value in values]) for at, part in enumerate(self.parts))
+
+
+class _Dicts:
+    def __init__(self, space, count):
+        self.parts = {key: stack_for(part, count) for key, part in space["spaces"]}
+
+    @property
+    def value(self):
+        return {key: part.value for key, part in self.parts.items()}
+
+    def place(self, offers, first):
+        for part in self.parts.values():
+            part.place(offers, first)
+
+    def fill(self, values):
+        # In any order: a batched Dict has the order of its space.
+        keys = self.parts.keys()
+        if not all(type(value) in (dict, OrderedDict) and value.keys() == keys for value in values):
+            return False
+        return all(part.fill([value[key] for value in values]) for key, part in self.parts.items())
+
+
+_STACKS = {
+    "Box": _Arrays,
+    "MultiBinary": _Arrays,
+    "MultiDiscrete": _Arrays,
+    "Discrete": _Integers,
+    "Tuple": _Tuples,
+    "Dict": _Dicts,
+}

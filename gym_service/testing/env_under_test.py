@@ -1,0 +1,166 @@
+"""What is checked: an env in its interpreter, opened through gym-service or played by a bare process.
+
+Knows the entry, the bare process and where its answers lie. Never knows what a difference means. Python 3.10 and up.
+"""
+
+import json
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gym_service_launcher.config.entry import Entry
+from gym_service_launcher.errors import ConfigError
+from gym_service_launcher.processes.child import Child, ending
+from gym_service_launcher.servers import local
+
+from gym_service.client.env import RemoteEnv
+from gym_service.factory import make
+from gym_service.testing import leaked_processes
+from gym_service.testing.in_target import reference_run, trajectory
+
+SHOWN_TAIL_CHARS = 4000
+# For the whole of one bare play: nobody asks it what it is at.
+BARE_TIMEOUT_S = 900.0
+
+
+class Failed(Exception):
+    """A check has failed; the text says how."""
+
+
+class Skipped(Exception):
+    """A check cannot be made here; the text says why."""
+
+
+@dataclass
+class Subject:
+    """An env that is checked, and what was found out about it so far."""
+
+    env_id: str
+    given: Mapping[str, Any]
+    entry: Entry
+    executable: Path
+    kwargs: dict[str, Any]
+    seeds: Sequence[int] = (1, 2)
+    steps: int = 100
+    options: Mapping[str, Any] | None = None
+    actions: Sequence[Any] | None = None
+    deterministic: bool = True
+    render_mode: str | None = None
+    render_every: int = 0
+    played: dict[str, Any] = field(default_factory=dict)
+    optioned: list[Any] = field(default_factory=list)
+    cannot_open: bool = False
+    differs: bool = False
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the bare process said of the env. Raises Skipped before it has."""
+        self.must_play()
+        return self.played["facts"]
+
+    def must_play(self) -> None:
+        """Raise Skipped where the bare process could not play it."""
+        if not self.played:
+            raise Skipped("the simulator does not play by itself")
+
+    def must_be_alike(self) -> None:
+        """Raise Skipped where parity has failed: whatever else was found would say the same again."""
+        self.must_play()
+        if self.differs:
+            raise Skipped("without parity nothing can be said of it")
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """A play for each seed; where actions are still to be drawn, their number."""
+        drawn: Any = self.steps if self.actions is None else [trajectory.to_data(action) for action in self.actions]
+        each = self.played["actions"] if self.played else [drawn] * len(self.seeds)
+        options = trajectory.to_data(None if self.options is None else dict(self.options))
+        given = {"options": options, "render_every": self.render_every}
+        return [{"seed": seed, "actions": part, **given} for seed, part in zip(self.seeds, each, strict=True)]
+
+    def with_render_mode(self, mode: str, steps: int) -> "Subject":
+        """The same env, made to render, for a short play of the first seed."""
+        return replace(
+            self, render_mode=mode, render_every=1, seeds=self.seeds[:1], steps=steps, played={}, optioned=[]
+        )
+
+    def bare(self, *, options: Mapping[str, Any] | None = None, until: int | None = None) -> dict[str, Any]:
+        """What a process without gym-service gives; see the contract of ``bare.py``. Blocks until it has ended.
+
+        Raises:
+            Failed: the env could not be made, or the process died.
+        """
+        recipe = {name: getattr(self.entry, name) for name in ("id", "entry_point", "api", "max_episode_steps")}
+        recipe |= {"imports": list(self.entry.imports), "wrappers": list(self.entry.wrappers)}
+        recipe |= {"kwargs": trajectory.to_data(self.kwargs), "render_mode": self.render_mode}
+        data = None if options is None else trajectory.to_data(dict(options))
+        output = self._run({"recipe": recipe, "plays": self.jobs(), "options": data, "until": until})
+        if output["failure"]:
+            lines = output["failure"].strip().splitlines()
+            raise Failed(f"in its own interpreter the env cannot be made: {lines[-1]}\n{indented(lines)}")
+        return output
+
+    def _run(self, task: dict[str, Any]) -> dict[str, Any]:
+        environ = local.environment(self.entry, self.executable)
+        with tempfile.TemporaryDirectory(prefix="gym-service-check-") as folder:
+            given, answer = Path(folder) / "tasks.json", Path(folder) / "outputs.json"
+            given.write_text(json.dumps([task]), encoding="utf-8")
+            child = Child(
+                [str(self.executable), "-u", reference_run.__file__, str(given), str(answer)], environ, self.entry.cwd
+            )
+            try:
+                code = child.exit_code(BARE_TIMEOUT_S)
+            finally:
+                child.stop(0.0, 0.0)
+            if code == 0 and answer.exists():
+                return json.loads(answer.read_text(encoding="utf-8"))[0]
+            how = f"was not done after {BARE_TIMEOUT_S:g} s" if code is None else f"died: {ending(code)}"
+            tail = child.tail()[-SHOWN_TAIL_CHARS:].splitlines() or ["(no output)"]
+            raise Failed(f"without gym-service the simulator {how}\n{indented(tail)}")
+
+    @contextmanager
+    def opened(self, mark: str = "", **over: Any) -> Iterator[RemoteEnv]:
+        """The env through gym-service, closed afterwards. Its server, and what that starts, carry the mark."""
+        given: dict[str, Any] = {**self.given, **over}
+        given["environ"] = {**self.entry.environ, leaked_processes.NAME: mark}
+        if self.render_mode:
+            given["render_mode"] = self.render_mode
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what the simulator warns of is not compared
+            env = make.make(self.env_id, **given)
+            try:
+                yield env
+            finally:
+                env.close()
+
+
+def subject_of(env_id: str, given: Mapping[str, Any], progress: Callable[[str], None], **chosen: Any) -> Subject:
+    """What ``gym_service.make(env_id, **given)`` would make, to be checked.
+
+    Raises:
+        ConfigError: the keys are wrong, or the env does not live in an interpreter of this machine.
+    """
+    entry, more = make.entry_and_kwargs(env_id, given)
+    if not entry.python or entry.command:
+        what = f"address = {entry.address!r}" if entry.address else f"command = {list(entry.command)!r}"
+        raise ConfigError(
+            f"{env_id!r} cannot be checked: its simulator lives elsewhere ({what}), and a bare process is part of the "
+            "check\n  try: the check on that machine, with python = …",
+            file=None,
+            key="address" if entry.address else "command",
+        )
+    if any(not isinstance(wrapper, str) for wrapper in entry.wrappers):
+        text = f"{env_id!r}: a bare process cannot be handed a callable\n  try: wrappers = ['package.module:Wrapper']"
+        raise ConfigError(text, file=None, key="wrappers")
+    kwargs = {**entry.kwargs, **more}
+    mode = kwargs.pop("render_mode", None)
+    chosen |= {"render_mode": mode, "render_every": 10 if mode else 0}
+    return Subject(env_id, given, entry, local.executable_of(entry, progress), kwargs, **chosen)
+
+
+def indented(lines: Sequence[str]) -> str:
+    """Evidence, below what it is evidence of."""
+    return "\n".join(f"    {line}" for line in lines)

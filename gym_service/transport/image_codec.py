@@ -1,0 +1,294 @@
+"""Pictures on their way over a network: coded by the server, restored by the client.
+
+Knows arrays that look like pictures, and the entries by which a frame says what became of them. Never knows an env, a
+socket or how fast the network is. Python 3.6 and up; both sides load it. Where both sides share memory (``arena.py``)
+nothing is coded: there is nothing that it would spare.
+
+Before a picture's buffer stands an entry that is no size: LENT, the kind, how long coding took (us), the size of what
+it is restored to. Thus everything is held against the bound before the first byte of a buffer is read.
+
+DEFLATED. Both sides keep the last few pictures. Of those of its size the sender takes the one that a picture resembles
+most, deflates the difference, and says which one it was and in whose place the new one is kept. So the receiver obeys
+and decides nothing, and nothing needs to be known of cameras, resets or lists of rendered frames. Most cameras of
+simulators stand still: there a difference deflates to a fraction of what the picture itself does, costs no more, and is
+undone in one addition. Rejected: a difference between rows, which gains a little with some simulators, loses it with
+others, and is undone row by row; deflating without a checksum, since a wrong bit would be a wrong picture.
+
+Only answers to calls that show what the env shows are coded (``messages.SHOWING``); attributes, results of other calls
+and whatever the client sends go as they are.
+"""
+
+import re
+import struct
+import zlib
+from time import perf_counter
+
+import numpy as np
+
+from gym_service.protocol.frames import LENT, BadFrame
+from gym_service.protocol.values import LARGE_BYTES, BadValue, flat_bytes
+from gym_service.transport import jpeg
+
+RAW, ZLIB, AUTO = "raw", "zlib", "auto"
+SPELLING = re.compile("raw|zlib|auto|jpeg:([1-9][0-9]?|100)")
+# Smaller ones are sent while one thinks about it. At least two pages: each buffer pays for its two entries.
+LEAST_BYTES = 2 * LARGE_BYTES
+# Kept on either side, at most. A batch of 32 renders of 680 x 680 has 44 MB.
+MOST_KEPT, MOST_KEPT_BYTES = 8, 64 * 2**20
+# Of so many bytes of a picture, half must be those of a kept one, for a difference to be worth while; and three
+# quarters for it to take that one's place. Another camera of the same size may share half of them.
+SAMPLES, RESEMBLING, SAME = 1024, 0.5, 0.75
+STORED, DEFLATED, JPEG = range(3)
+_KIND_SHIFT, _TIME_SHIFT = 56, 32
+_KIND_MASK, _TIME_MASK, _SIZE_MASK = 0x7F, 2**24 - 1, 2**32 - 1
+# Of a DEFLATED buffer: the kept picture to which it is a difference, the place where it is to be kept; or NONE.
+_PLACES = struct.Struct("<BB")
+NONE = 255
+LEVEL = 1
+
+
+def shown(frames):
+    """How a choice of ``frames`` is said to users: a lossy one is called that."""
+    return "%s (lossy)" % frames if frames.startswith("jpeg") else frames
+
+
+def coder_for(frames):
+    """The Coder of a choice; None for "raw". Raises BadValue where it is none, ImportError where Pillow is missing."""
+    match = SPELLING.fullmatch(frames) if type(frames) is str else None
+    if match is None:
+        raise BadValue("frames = %r is not one of raw, zlib, auto, jpeg:1 to jpeg:100" % (frames,))
+    if match.group(1):
+        jpeg.require(frames)
+    return None if frames == RAW else Coder(frames == AUTO, int(match.group(1) or 0))
+
+
+def is_picture(array):
+    """Whether an array is coded without loss: bytes in two dimensions or more. Floats and state vectors are not."""
+    return array.dtype == np.uint8 and array.ndim >= 2 and LEAST_BYTES <= array.nbytes <= _SIZE_MASK
+
+
+class Kept:
+    """The last few pictures, flat, by their places. Both sides hold the same ones, since frames come in order."""
+
+    def __init__(self):
+        self._pictures = {}
+        self._order = []  # of places, the longest unused first
+        self._bytes = 0
+
+    def get(self, place, size_bytes):
+        """The picture in a place. Raises BadValue where there is none of that size."""
+        kept = self._pictures.get(place)
+        if kept is None or kept.size != size_bytes:
+            raise BadValue(
+                "a difference to a picture of %d bytes in place %d, which is not there" % (size_bytes, place)
+            )
+        return kept
+
+    def put(self, place, flat):
+        """Keep a copy in a place. Raises BadValue beyond the limits."""
+        old = self._pictures.get(place)
+        size_bytes = self._bytes + flat.size - (0 if old is None else old.size)
+        if place >= MOST_KEPT or size_bytes > MOST_KEPT_BYTES:
+            raise BadValue("a picture of %d bytes to be kept in place %d" % (flat.size, place))
+        if old is not None and old.size == flat.size:
+            np.copyto(old, flat)
+        else:
+            self._pictures[place] = flat.copy()
+            self._bytes = size_bytes
+        self._order = [other for other in self._order if other != place] + [place]
+
+    def nearest(self, flat):
+        """The place of the picture of the same size that shares most with this one, and how much."""
+        step = flat.size // SAMPLES | 1  # odd, so that every channel is looked at
+        sample = flat[::step]
+        place, most = NONE, 0
+        for other, kept in self._pictures.items():
+            if kept.size == flat.size:
+                alike = np.count_nonzero(kept[::step] == sample)
+                if alike > most:
+                    place, most = other, alike
+        return place, most / sample.size
+
+    def room_for(self, size_bytes):
+        """Where to keep one that is new; NONE where it would be too much. The longest unused one goes."""
+        place = len(self._order) if len(self._order) < MOST_KEPT else self._order[0]
+        old = self._pictures.get(place)
+        is_too_much = self._bytes + size_bytes - (0 if old is None else old.size) > MOST_KEPT_BYTES
+        if is_too_much and self._order:
+            place = self._order[0]
+            is_too_much = self._bytes + size_bytes - self._pictures[place].size > MOST_KEPT_BYTES
+        return NONE if is_too_much else place
+
+
+class Coder:
+    """The server's end: codes the pictures of what it sends."""
+
+    def __init__(self, is_auto, quality=0):
+        self.is_on = False  # whether the answer under way may be coded: the server says so with each call
+        self.codes = True  # of "auto": what the client has last wished
+        self.is_lossy = quality > 0
+        self._is_auto = is_auto
+        self._quality = quality  # of JPEG; 0 for none
+        self._kept = Kept()
+
+    def entries(self, buffers):
+        """The buffers of a frame, with an entry before each picture, coded or not. Blocks for the coding."""
+        if not self.is_on or not buffers:
+            return buffers
+        found = []
+        for array in buffers:
+            if is_picture(array):
+                found += self._coded(array)
+            else:
+                found.append(array)
+        return found
+
+    def announced(self, entries):
+        """Of a call: the sizes of its buffers, and their sum. A wish of the client's is heeded."""
+        sizes = [entry for entry in entries if entry < LENT]
+        for entry in entries:
+            if entry >= LENT:
+                if not self._is_auto or entry - LENT > 1:
+                    raise BadFrame("an entry %#x, which means nothing here" % entry)
+                self.codes = entry != LENT
+        _refuse_small(sizes)
+        return sizes, sum(sizes)
+
+    def restore(self, frame):
+        """Nothing: calls hold no coded buffers."""
+
+    def _coded(self, array):
+        if not self.codes:
+            return _entry(STORED, 0.0, array.nbytes), array
+        begun = perf_counter()
+        if self.is_lossy and jpeg.takes(array):
+            kind, data = JPEG, jpeg.encode(array, self._quality)
+        else:
+            kind, data = DEFLATED, self._deflated(flat_bytes(array))
+        if data is None or len(data) >= array.nbytes:
+            kind, coded = STORED, array
+        else:
+            coded = np.frombuffer(data, np.uint8)
+        return _entry(kind, perf_counter() - begun, array.nbytes), coded
+
+    def _deflated(self, flat):
+        """The bytes of a DEFLATED buffer, None where they would be no fewer. Only then is the picture not kept."""
+        kept = self._kept
+        nearest, alike = kept.nearest(flat)
+        place = nearest if alike >= SAME else kept.room_for(flat.size)
+        if alike < RESEMBLING:
+            nearest = NONE
+            data = zlib.compress(flat, LEVEL)
+        else:
+            data = zlib.compress(flat - kept.get(nearest, flat.size), LEVEL)
+        if _PLACES.size + len(data) >= flat.size:
+            return None
+        if place != NONE:
+            kept.put(place, flat)
+        return _PLACES.pack(nearest, place) + data
+
+
+class Restorer:
+    """The client's end: restores what the server has coded, and passes on what ``auto`` wishes.
+
+    ``thrift`` has learnt from this and perhaps other connections whether coding pays; None where that is settled.
+    """
+
+    def __init__(self, thrift=None, measures=True):
+        self._thrift = thrift
+        self._measures = measures
+        self._told = True  # what the server was last told to do
+        self._plan = []  # of the frame that is being received: (index, kind, seconds of coding, size, coded size)
+        self._begun = 0.0
+        self._kept = Kept()
+
+    def entries(self, buffers):
+        """The buffers of a call, with a wish beside them where the server does not know it yet."""
+        thrift = self._thrift
+        if thrift is None or thrift.codes == self._told:
+            return buffers
+        self._told = thrift.codes
+        return [*buffers, LENT | self._told]
+
+    def announced(self, entries):
+        """Of an answer: the sizes of its buffers as they come, and the sum of what they will be when restored."""
+        self._begun = perf_counter()
+        sizes, total, plan, entry_before = [], 0, [], 0
+        for entry in entries:
+            if entry >= LENT:
+                if entry_before:
+                    raise BadFrame("an entry %#x where the size of a buffer was due" % entry)
+                entry_before = entry
+                continue
+            if entry_before:
+                plan.append(_planned(len(sizes), entry_before, entry))
+                total += plan[-1][3]
+            else:
+                _refuse_small([entry])
+                total += entry
+            sizes.append(entry)
+            entry_before = 0
+        if entry_before:
+            raise BadFrame("an entry %#x without its buffer" % entry_before)
+        self._plan = plan
+        return sizes, total
+
+    def restore(self, frame):
+        """Put in place of each coded buffer what it says. Raises BadValue where that is nothing."""
+        plan = self._plan
+        if not plan:
+            return
+        self._plan = []
+        arrived = perf_counter()
+        for index, kind, _, size, _ in plan:
+            if kind == DEFLATED:
+                frame.buffers[index] = self._inflated(frame.buffers[index], size)
+            elif kind == JPEG:
+                frame.buffers[index] = jpeg.decode(frame.buffers[index], size)
+        if self._thrift is not None and self._measures:
+            self._note(plan, arrived)
+
+    def _note(self, plan, arrived):
+        ended = perf_counter()
+        coding_s = sum([seconds for _, _, seconds, _, _ in plan])
+        restoring_s = ended - arrived if coding_s else 0.0
+        raw_bytes, coded_bytes = (sum([planned[at] for planned in plan]) for at in (3, 4))
+        self._thrift.note(coding_s > 0, raw_bytes, coded_bytes, arrived - self._begun, coding_s + restoring_s, ended)
+
+    def _inflated(self, buffer, size):
+        data = memoryview(buffer)
+        if len(data) < _PLACES.size:
+            raise BadValue("a coded picture of %d bytes" % len(data))
+        nearest, place = _PLACES.unpack_from(data)
+        inflater = zlib.decompressobj()
+        try:
+            # Never more than one byte beyond what was announced and allowed, whatever the data would grow to.
+            flat = np.frombuffer(inflater.decompress(data[_PLACES.size :], size + 1), np.uint8)
+        except zlib.error as error:
+            raise BadValue("a coded picture that is none: %s" % error) from error
+        if flat.size != size or not inflater.eof or inflater.unused_data:
+            raise BadValue("a coded picture is not the %d bytes that were announced" % size)
+        restored = flat.copy() if nearest == NONE else flat + self._kept.get(nearest, size)
+        if place != NONE:
+            self._kept.put(place, restored)
+        return restored
+
+
+def _entry(kind, seconds, size_bytes):
+    """``seconds`` of 0 say that coding was not tried; any other are a microsecond at least."""
+    time_us = min(max(int(seconds * 1e6), 1), _TIME_MASK) if seconds else 0
+    return LENT | kind << _KIND_SHIFT | time_us << _TIME_SHIFT | size_bytes
+
+
+def _planned(index, entry, coded_bytes):
+    """(index, kind, seconds of coding, size, coded size) of a buffer and the entry before it."""
+    kind, size = entry >> _KIND_SHIFT & _KIND_MASK, entry & _SIZE_MASK
+    fits = coded_bytes == size if kind == STORED else 0 < coded_bytes < size
+    if kind > JPEG or size < LEAST_BYTES or not fits:
+        raise BadFrame("a picture of kind %d and %d bytes in a buffer of %d" % (kind, size, coded_bytes))
+    return index, kind, (entry >> _TIME_SHIFT & _TIME_MASK) * 1e-6, size, coded_bytes
+
+
+def _refuse_small(sizes):
+    if sizes and min(sizes) < LARGE_BYTES:
+        raise BadFrame("a buffer of %d bytes; smaller ones than %d lie in the head" % (min(sizes), LARGE_BYTES))

@@ -1,0 +1,168 @@
+"""envs.toml: where it lies, and what it says.
+
+Knows the file's two sections, and which file holds. Never knows what the keys of an entry mean: ``config.py`` does.
+Python 3.10 and up.
+
+A broken entry is its error, and its neighbours stay usable.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gym_service_launcher import user_dirs
+from gym_service_launcher.config import entry as entries
+from gym_service_launcher.config import validation
+from gym_service_launcher.config.entry import Entry, Interpreter
+from gym_service_launcher.config.validation import Place
+from gym_service_launcher.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+T = TypeVar("T")
+
+SECTIONS = ("envs", "interpreters")
+
+
+@dataclass(frozen=True)
+class EnvsFile:
+    """What one envs.toml says, in its order.
+
+    ``problems`` are the mistakes outside any entry, such as an unknown table.
+    """
+
+    path: Path
+    entries: dict[str, Entry | ConfigError]
+    interpreters: dict[str, Interpreter | ConfigError] = field(default_factory=dict)
+    problems: tuple[ConfigError, ...] = ()
+
+
+def find() -> Path | None:
+    """The envs.toml that holds here, or None; ``$GYM_SERVICE_ENVS`` naming no file is a ConfigError.
+
+    Looked for as ``$GYM_SERVICE_ENVS``, then as envs.toml here and in each parent folder, then in
+    ``$XDG_CONFIG_HOME`` or ``~/.config``, under ``gym-service``.
+    """
+    named = os.environ.get("GYM_SERVICE_ENVS")
+    if named:
+        file = Path(os.path.abspath(os.path.expanduser(named)))
+        if not os.path.isfile(file):
+            state = "is a folder, not a file" if os.path.isdir(file) else "does not exist"
+            raise ConfigError(f"{file}: {state}, and $GYM_SERVICE_ENVS names it", file=str(file), key=None)
+        return file
+    here = user_dirs.working()
+    upward = [here, *here.parents] if here else []
+    candidates = [folder / "envs.toml" for folder in upward] + [user_dirs.configuration() / "envs.toml"]
+    return next((file for file in candidates if os.path.isfile(file)), None)
+
+
+def load(path: str | os.PathLike[str]) -> EnvsFile:
+    """Read an envs.toml. Only a file that cannot be read raises; bad content is in what it returns.
+
+    Raises:
+        ConfigError: there is no such file, or it may not be read.
+    """
+    file = Path(os.path.abspath(os.path.expanduser(path)))
+    place = Place(file, file.parent, str(file))
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise place.mistake(f"cannot be read: {error.strerror}") from error
+    try:
+        tables = _parsed(content, place)
+    except ConfigError as error:
+        return EnvsFile(file, dict.fromkeys(_header_ids(content), error), problems=(error,))
+    return _envs_file(file, tables, place)
+
+
+def _envs_file(file: Path, tables: dict[str, Any], place: Place) -> EnvsFile:
+    problems: list[ConfigError] = []
+    at = place.at("interpreters")
+    interpreters = _each(
+        _section(tables, "interpreters", place, problems),
+        lambda name, table: _read_interpreter(table, at.at(name)),
+    )
+    entries = _each(
+        _section(tables, "envs", place, problems),
+        lambda name, table: _named(name, table, file, interpreters, place),
+    )
+    for key in [key for key in tables if key not in SECTIONS]:
+        hint = validation.suggestion(key, SECTIONS) or validation.listed(SECTIONS)
+        problems.append(place.at(key).mistake(f"unknown key; {hint}"))
+        if validation.nearest(key, SECTIONS) == "envs" and isinstance(tables[key], dict):
+            # Under a misspelt [envs.…] stand ids that somebody will ask for.
+            for name in tables[key]:
+                entries.setdefault(name, problems[-1])
+    return EnvsFile(file, entries, interpreters, tuple(problems))
+
+
+def _section(tables: dict[str, Any], key: str, place: Place, problems: list[ConfigError]) -> dict[str, Any]:
+    try:
+        return validation.table(tables.get(key, {}), place.at(key))
+    except ConfigError as error:
+        problems.append(error)
+        return {}
+
+
+def _each(tables: dict[str, Any], read: Callable[[str, Any], T]) -> dict[str, T | ConfigError]:
+    done: dict[str, T | ConfigError] = {}
+    for name, table in tables.items():
+        try:
+            done[name] = read(name, table)
+        except ConfigError as error:
+            done[name] = error
+    return done
+
+
+def _named(
+    name: str, table: Any, file: Path, interpreters: Mapping[str, Interpreter | ConfigError], place: Place
+) -> Entry:
+    here = place.at("envs").at(name, quoted=True)
+    if not re.fullmatch(r"[\w.-]+", name):
+        own = json.dumps(re.sub(r"[^\w.-]+", "-", name) or "Name-v0", ensure_ascii=False)
+        real = json.dumps(name or "Name-v0", ensure_ascii=False)
+        raise here.mistake(
+            "the key is your own name for the env, made of letters, digits and - _ . only; "
+            f"write [envs.{own}] and in it id = {real}"
+        )
+    return entries.entry(name, validation.table(table, here), file=file, interpreters=interpreters)
+
+
+def _read_interpreter(table: Any, place: Place) -> Interpreter:
+    given = validation.read(validation.table(table, place), entries.INTERPRETER_KEYS, place)
+    if "python" not in given:
+        raise place.mistake('python is missing; say "./sim_env" (a venv), "3.10" or "conda:NAME"')
+    return Interpreter(**given)
+
+
+def _parsed(content: bytes, place: Place) -> dict[str, Any]:
+    """The tables of a TOML file. Raises ConfigError, with line and column."""
+    try:
+        text = content.decode("utf-8-sig")
+        return tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        where = _position(content[: error.start].decode("utf-8"))
+        raise place.mistake(f"no TOML: it is not UTF-8 (at {where})") from error
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5000 digits.
+        what = str(error).replace("at end of document", f"at {_position(text)}, the end of the file")
+        raise place.mistake(f"no TOML: {what}") from error
+
+
+def _position(before: str) -> str:
+    lines = before.split("\n")
+    return f"line {len(lines)}, column {len(lines[-1]) + 1}"
+
+
+def _header_ids(content: bytes) -> list[str]:
+    """The ids of the headers in a file that is no TOML, so that each can at least say so."""
+    header = r"""^\s*\[\s*envs\s*\.\s*(?:"([^"\n]+)"|'([^'\n]+)'|([\w-]+))"""
+    found = re.findall(header, content.decode("utf-8-sig", "replace"), re.MULTILINE)
+    return ["".join(quoted) for quoted in found]

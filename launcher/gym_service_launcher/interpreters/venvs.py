@@ -1,0 +1,216 @@
+"""Builds the venv of an entry with `requires`, once, with uv.
+
+Knows uv, the cache folder, and that two processes may want the same venv while a third was killed in the
+middle of it. Never knows envs.toml or what the packages are for. Python 3.10 and up.
+
+A venv is built where it will stay, under a lock, and its marker is written last: one without a marker is
+half-built and built anew. uv inherits the lock, so that the uv of a killed process is waited for too
+and never writes into the venv of its successor.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gym_service_launcher.errors import ConfigError, ServerStartError
+from gym_service_launcher.interpreters import discovery
+from gym_service_launcher.interpreters import find as interpreter
+from gym_service_launcher.standalone.env_vars import scrubbed
+
+# What of uv's words stands in the error; a resolver's explanation is seldom longer.
+TAIL_LINES = 40
+
+MARKER = "gym-service.json"
+
+# "./repo", "/a/b.whl", "~/repo", "name[extra] @ ./repo", "-e ./repo"
+LOCAL = re.compile(r"(?:^|@|^-e)\s*((?:\.|/|~)[^\[;]*)")
+
+Progress = Callable[[str], None]
+
+
+def provision(python: str, requires: tuple[str, ...], folder: Path, progress: Progress) -> Path:
+    """The bin/python of a venv of ``python`` with ``requires`` in it, built if it is not there.
+
+    Blocks while it builds, which may mean downloads of minutes; a venv that is there costs one start of
+    its Python, some 20 ms. What is installed stays as it is: another ``requires`` makes another venv.
+
+    Args:
+        python: as in envs.toml. A version that is nowhere on this machine is fetched by uv.
+        requires: requirements as pip takes them; a local folder may follow ``-e``.
+        folder: where relative paths in both begin.
+        progress: called with each line about what goes on, uv's own included, without line ends.
+
+    Raises:
+        ConfigError: there is no such Python; an option stands in ``requires``.
+        ServerStartError: uv is not installed, or failed; the text ends with its last words.
+    """
+    arguments = [argument for item in requires for argument in _arguments(item)]
+    venv = _cache() / _name(python, requires, folder)
+    if _whole(venv):
+        return venv / "bin/python"
+    command = _find_uv()
+    try:
+        with _lock(venv.with_suffix(".lock"), progress) as lock:
+            # Another process may have built it while this one waited.
+            if not _whole(venv):
+                progress(f"Building a venv of Python {python} with {', '.join(requires)} in {venv}")
+                _build(_Uv(command, python, folder, progress, lock), venv, arguments)
+    except (OSError, ValueError) as error:
+        text = f"The venv {venv} cannot be built: {error}\nTry: XDG_CACHE_HOME=/a/folder/you/may/write/to"
+        raise ServerStartError(text, argv=command, interpreter=python, exit_code=None, tail="") from error
+    return venv / "bin/python"
+
+
+def built(python: str, requires: tuple[str, ...], folder: Path) -> Path | None:
+    """The bin/python that ``provision`` would give at once, or None where it would have to build first."""
+    venv = _cache() / _name(python, requires, folder)
+    return venv / "bin/python" if _whole(venv) else None
+
+
+@dataclass(frozen=True)
+class _Uv:
+    """uv, and what each of its runs here has in common."""
+
+    command: tuple[str, ...]
+    python: str
+    folder: Path
+    progress: Progress
+    lock: int
+
+    def run(self, *arguments: str) -> None:
+        """Blocks until uv ends, its lines going to ``progress``; a failure is a ServerStartError."""
+        argv = (*self.command, *arguments)
+        tail: deque[str] = deque(maxlen=TAIL_LINES)
+        with self._started(argv) as process:
+            try:
+                for line in process.stdout or ():
+                    tail.append(line.rstrip())
+                    self.progress(tail[-1])
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode:
+            raise self._failed(argv, process.returncode, "\n".join(tail))
+
+    def _started(self, argv: tuple[str, ...]) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            argv,
+            cwd=self.folder,
+            env=scrubbed(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(self.lock,),
+            encoding="utf-8",
+            errors="replace",
+        )
+
+    def _failed(self, argv: tuple[str, ...], exit_code: int, tail: str) -> ServerStartError:
+        text = f"uv failed (exit code {exit_code}) on: {shlex.join(argv)}\n{tail}"
+        return ServerStartError(text, argv=argv, interpreter=self.python, exit_code=exit_code, tail=tail)
+
+
+def _arguments(item: str) -> list[str]:
+    editable, path = re.fullmatch(r"(-e\s+)?(.*)", item.strip(), re.DOTALL).groups()  # type: ignore[union-attr]
+    if path.startswith("-"):
+        text = f"requires: {json.dumps(item)} is an option of pip; expected a requirement or -e and a folder"
+        raise ConfigError(text, file=None, key="requires")
+    return [*(["-e"] if editable else []), os.path.expanduser(path)]
+
+
+def _cache() -> Path:
+    configured = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification: a relative one is to be ignored.
+    home = configured if os.path.isabs(configured) else os.path.expanduser("~/.cache")
+    return Path(home) / "gym-service" / "venvs"
+
+
+def _name(python: str, requires: tuple[str, ...], folder: Path) -> str:
+    """A hash of all that the venv is made from; of this machine's kind too, since homes are shared."""
+    local = [found[1].strip() for item in requires if (found := LOCAL.search(item))]
+    paths = [Path(os.path.normpath(folder / os.path.expanduser(path))) for path in local]
+    plain_python = "/" not in python and not python.startswith((".", "~"))
+    made_from = {
+        "python": python if plain_python else os.path.normpath(folder / os.path.expanduser(python)),
+        "requires": requires,
+        "local": [(str(path), _stamps(path)) for path in paths],
+        "machine": (sys.platform, platform.machine()),
+    }
+    return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
+
+
+def _stamps(path: Path) -> list[int]:
+    """Changes when a local package says something new about itself; of its code only -e sees changes."""
+    said = (path, path / "pyproject.toml", path / "setup.py", path / "setup.cfg")
+    return [file.stat().st_mtime_ns for file in said if file.is_file()]
+
+
+def _whole(venv: Path) -> bool:
+    """Whether the venv was built to its end and still runs: its Python may be gone or another one."""
+    try:
+        built = json.loads((venv / MARKER).read_text())
+        version, _ = discovery.ask(venv / "bin/python")
+    except (OSError, ValueError):
+        return False
+    return bool(discovery.matches(version, built["minor"]))
+
+
+def _find_uv() -> tuple[str, ...]:
+    uv = discovery.find_uv()
+    if uv is None:
+        text = "requires: uv builds its venv, and is neither on PATH nor beside this Python\nTry: pip install uv"
+        raise ServerStartError(text, argv=(), interpreter=sys.executable, exit_code=None, tail="")
+    return uv
+
+
+@contextmanager
+def _lock(file: Path, progress: Progress) -> Iterator[int]:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress(f"Waiting for another process that builds {file.with_suffix('')}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
+    finally:
+        # The file stays: removed, it could be locked by one process and made anew by another.
+        os.close(lock)
+
+
+def _build(uv: _Uv, venv: Path, arguments: list[str]) -> None:
+    # The marker goes first: from here on nobody takes what is left for whole.
+    (venv / MARKER).unlink(missing_ok=True)
+    if venv.exists():
+        shutil.rmtree(venv)
+    source = _source(uv.python, uv.folder)
+    executable = venv / "bin/python"
+    uv.run("venv", "--no-project", "--python", source, str(venv))
+    if arguments:
+        uv.run("pip", "install", "--python", str(executable), *arguments)
+    version, _ = discovery.ask(executable)
+    unfinished = venv / f"{MARKER}.tmp"
+    unfinished.write_text(json.dumps({"minor": version.rpartition(".")[0], "python": source}))
+    unfinished.replace(venv / MARKER)
+
+
+def _source(python: str, folder: Path) -> str:
+    try:
+        return str(interpreter.find(python, folder))
+    except ConfigError:
+        if discovery.VERSION.fullmatch(python):
+            return python  # uv may fetch it.
+        raise

@@ -1,0 +1,358 @@
+"""Lets clients in over a socket, each to a server process of its own.
+
+Knows doors, strangers, sessions, and who must be gone when. Never knows what travels after the handshake: a server is
+given the accepted socket itself, so nothing stands in the road of a step. Python 3.10 and up.
+
+One thread and one poll. The sockets of clients are never read here after the handshake: they are kept to see when a
+client hangs up, since a server that is busy in C sees no end of a stream, and to be shut when a server dies, since a
+forked child of a simulator may hold it open.
+"""
+
+import contextlib
+import math
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import FrameType
+
+from gym_service_launcher.errors import AuthError, ServerStartError
+from gym_service_launcher.interpreters import find as interpreter
+from gym_service_launcher.listener.pending import Door, Stranger
+from gym_service_launcher.listener.session import Servers, Session
+from gym_service_launcher.net import handshake
+from gym_service_launcher.processes.child import Child
+from gym_service_launcher.servers import local
+
+Say = Callable[[str], None]
+
+# Connections at once that have not proven themselves yet; one more drops the oldest.
+MAX_STRANGERS = 8
+# Out of descriptors, accept() fails at once and for ever: a pause keeps the processor free.
+OUT_OF_FDS_PAUSE_S = 0.5
+# Between two looks at what the servers of the clients do.
+LOOK_S = 0.5
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+HUNG_UP = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many clients at once, and for how long (seconds) each may ask for nothing."""
+
+    max_clients: float = math.inf
+    idle_timeout_s: float = math.inf
+
+
+class Watcher:
+    """Who looks on, or nobody."""
+
+    def look(self, sessions: Sequence[Session], *, draining: bool) -> None:
+        """What there is now; called every LOOK_S, and whenever somebody has come or gone."""
+
+
+def serve(
+    open_doors: Callable[[], Sequence[Door]],
+    servers: Servers,
+    say: Say,
+    ready: Say,
+    limits: Limits | None = None,
+    watcher: Watcher | None = None,
+) -> None:
+    """Listen, and let clients in until a signal. Blocks.
+
+    In the main thread SIGTERM lets nobody in any more and waits until the last client has left; a second one, SIGHUP
+    or Ctrl-C end all servers at once, which takes at most LEAVE_S seconds. Then the signal does what it would have
+    done: Ctrl-C raises KeyboardInterrupt, SIGTERM ends the process.
+
+    Args:
+        open_doors: opens what is listened at, once the interpreter is known to be of use.
+        servers: how each client's server is started.
+        say: takes each line about what goes on.
+        ready: takes the address, once clients can connect.
+        limits: how many clients, and for how long.
+        watcher: is shown who is there.
+
+    Raises:
+        ConfigError, AuthError: whatever ``open_doors`` raises.
+        ServerStartError: likewise, or the interpreter cannot run a server.
+    """
+    local.refuse_windows()
+    _refuse_unusable(servers)
+    listener = Listener(open_doors(), servers, say, limits, watcher)
+    with _heeding_signals(listener), contextlib.closing(listener):
+        ready(listener.address)
+        listener.serve()
+
+
+def _refuse_unusable(servers: Servers) -> None:
+    report = interpreter.probe(servers.executable, servers.variables)
+    if report.problem:
+        text = f"{report.problem}\n  try: {report.advice}"
+        raise ServerStartError(text, argv=(), interpreter=str(servers.executable), exit_code=None, tail="")
+
+
+@contextlib.contextmanager
+def _heeding_signals(listener: "Listener") -> Iterator[None]:
+    """Signals are noted. An exception out of their handlers could come between a start and its record."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may have handlers
+        return
+    caught: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        gently = number == signal.SIGTERM and not caught
+        caught.append(number)
+        listener.drain() if gently else listener.stop()
+
+    before = {which: signal.getsignal(which) for which in ENDING_SIGNALS}
+    heeded = {which: handler for which, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    try:
+        for which in heeded:
+            signal.signal(which, note)
+        yield
+    finally:
+        for which, handler in heeded.items():
+            signal.signal(which, handler)
+        for number in caught[-1:]:
+            signal.raise_signal(number)
+
+
+class Listener:
+    """Doors, and everybody who came in through them."""
+
+    def __init__(
+        self,
+        doors: Sequence[Door],
+        servers: Servers,
+        say: Say,
+        limits: Limits | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
+        """Own the doors from here on; nobody is let in before ``serve``."""
+        self._doors = list(doors)
+        self._servers = servers
+        self._say = say
+        self._limits = limits or Limits()
+        self._watcher = watcher or Watcher()
+        self._strangers: list[Stranger] = []
+        self._sessions: list[Session] = []
+        self._parting: list[Session] = []
+        self._poll = select.poll()
+        self._watched: dict[int, Callable[[], None]] = {}
+        self._reopen_at = self._look_at = math.inf
+        self._said_once = ""  # what would be said again and again: clients come again until there is room
+        self._wake, self._woken = socket.socketpair()
+        self._woken.setblocking(False)
+        self.address = self._doors[0].address
+
+    def drain(self) -> None:
+        """Let nobody in any more; ``serve`` ends with the last client. From any thread, or a signal's handler."""
+        self._tell(b"d")
+
+    def stop(self) -> None:
+        """Make ``serve`` come to its end. From any thread, or from the handler of a signal."""
+        self._tell(b"s")
+
+    def serve(self) -> None:
+        """Let clients in until ``stop``; then end all servers, for at most LEAVE_S seconds. Only once."""
+        self._watch(self._woken, select.POLLIN, self._heed)
+        self._open_doors()
+        while self._doors or self._sessions:
+            self._serve_once()
+
+    def close(self) -> None:
+        """See to it that no process and no socket is left, whatever went wrong."""
+        self._hang_up_on_all()
+        for session in list(self._sessions):
+            self._end(session)
+        for session in self._parting:
+            session.cut()
+        self._wake.close()
+        self._woken.close()
+
+    def _tell(self, word: bytes) -> None:
+        with contextlib.suppress(OSError):  # it has ended already
+            self._wake.send(word, socket.MSG_DONTWAIT)
+
+    def _heed(self) -> None:
+        words = self._woken.recv(64)
+        if b"s" in words:
+            self._hang_up_on_all()
+        elif self._doors:
+            self._close_doors()
+            if self._sessions:
+                self._say(f"no more clients: waiting until the last of {len(self._sessions)} has left")
+            self._look()
+
+    def _serve_once(self) -> None:
+        ready = [(fd, self._watched[fd]) for fd, _ in self._poll.poll(self._wait_ms())]
+        for fd, called in ready:
+            # What came before in this round may have closed this one, and a new one may have its number.
+            if self._watched.get(fd) is called:
+                called()
+        self._look_at_clock()
+
+    def _wait_ms(self) -> float | None:
+        dues = [stranger.deadline for stranger in self._strangers]
+        dues += [session.deadline for session in self._sessions]
+        wait_s = min([*dues, self._reopen_at, self._look_at]) - time.monotonic()
+        return None if wait_s == math.inf else max(wait_s, 0.0) * 1000 + 1
+
+    def _look_at_clock(self) -> None:
+        now = time.monotonic()
+        for stranger in [each for each in self._strangers if each.deadline <= now]:
+            self._turn_away(stranger, f"the handshake was not done within {handshake.LIMIT_S:g} s")
+        for session in [each for each in self._sessions if each.deadline <= now]:
+            if session.has_had_its_time():
+                self._end(session)
+        if self._reopen_at <= now:
+            self._open_doors()
+        if self._look_at <= now:
+            self._look()
+
+    def _look(self) -> None:
+        """See what the servers do, and show it."""
+        for session in self._sessions:
+            if session.look():
+                self._say(f"{session.name} has made {session.env_id}: server {session.child.pid}")
+            if session.idle_s() >= self._limits.idle_timeout_s and session.deadline == math.inf:
+                self._hang_up(session)
+                self._say(f"{session.name} was hung up on: it has asked for nothing for {session.idle_s():.0f} s")
+        self._parting = [session for session in self._parting if session.lingers]
+        self._watcher.look(self._sessions, draining=not self._doors)
+        self._look_at = time.monotonic() + LOOK_S if self._sessions or self._parting else math.inf
+
+    def _watch(self, what: socket.socket | Child, events: int, called: Callable[[], None]) -> None:
+        self._poll.register(what, events)
+        self._watched[what.fileno()] = called
+
+    def _forget(self, what: socket.socket | Child) -> None:
+        """Before it is closed; nothing happens where it is not watched, or closed already."""
+        if self._watched.pop(what.fileno(), None):
+            self._poll.unregister(what)
+
+    # -- doors ---------------------------------------------------------------------------------------------------
+
+    def _open_doors(self) -> None:
+        self._reopen_at = math.inf
+        for door in self._doors:
+            door.sock.setblocking(False)
+            self._watch(door.sock, select.POLLIN, partial(self._accept, door))
+
+    def _accept(self, door: Door) -> None:
+        try:
+            sock, peer = door.sock.accept()
+        except (BlockingIOError, ConnectionError):
+            return  # it has gone again
+        except OSError as error:
+            self._rest(f"cannot accept a connection: {error.strerror}")
+            return
+        if len(self._strangers) == MAX_STRANGERS:
+            self._turn_away(self._strangers[0], f"{MAX_STRANGERS} others have come without proving themselves")
+        try:
+            stranger = Stranger(door, sock, peer)
+        except OSError:
+            sock.close()  # it has gone again
+            return
+        self._strangers.append(stranger)
+        self._hear(stranger)
+
+    def _rest(self, reason: str) -> None:
+        """Out of descriptors or of memory: whoever waits at the doors waits on, and costs nothing."""
+        for door in self._doors:
+            self._forget(door.sock)
+        self._reopen_at = time.monotonic() + OUT_OF_FDS_PAUSE_S
+        self._say_once(reason)
+
+    def _say_once(self, line: str) -> None:
+        if line != self._said_once:
+            self._said_once = line
+            self._say(line)
+
+    def _close_doors(self) -> None:
+        for stranger in list(self._strangers):
+            self._turn_away(stranger, "this server lets nobody in any more")
+        for door in self._doors:
+            self._forget(door.sock)
+            door.close()
+        self._doors = []
+
+    # -- strangers -----------------------------------------------------------------------------------------------
+
+    def _hear(self, stranger: Stranger) -> None:
+        stranger.handshake.has_room = len(self._sessions) < self._limits.max_clients
+        self._forget(stranger.sock)
+        try:
+            events = stranger.advance()
+        except AuthError as error:
+            self._refuse(stranger, str(error))
+            return
+        if events:
+            self._watch(stranger.sock, events, partial(self._hear, stranger))
+            return
+        if stranger.handshake.has_room:
+            self._let_in(stranger)
+        else:
+            self._drop(stranger)
+            self._say_once(f"full: whoever comes is told to come again until one of {len(self._sessions)} has left")
+
+    def _drop(self, stranger: Stranger) -> None:
+        self._strangers.remove(stranger)
+        self._forget(stranger.sock)
+        stranger.sock.close()
+
+    def _refuse(self, stranger: Stranger, reason: str) -> None:
+        self._drop(stranger)
+        self._say(f"{stranger.name} refused: {reason}")
+
+    def _turn_away(self, stranger: Stranger, reason: str) -> None:
+        """It may come again, and is told so."""
+        self._strangers.remove(stranger)
+        self._forget(stranger.sock)
+        stranger.turn_away()
+        self._say(f"{stranger.name} sent away: {reason}")
+
+    # -- sessions ------------------------------------------------------------------------------------------------
+
+    def _let_in(self, stranger: Stranger) -> None:
+        try:
+            session = Session(stranger.sock, stranger.name, self._servers, secured=stranger.is_secured)
+        except OSError as error:
+            self._refuse(stranger, f"its server cannot be started: {error}")
+            return
+        self._strangers.remove(stranger)
+        self._sessions.append(session)
+        self._watch(session.sock, HUNG_UP, partial(self._hang_up, session))
+        self._watch(session.child, select.POLLIN, partial(self._see_end, session))
+        self._say(f"{session.name} connected: server {session.child.pid}")
+        self._look()
+
+    def _hang_up(self, session: Session) -> None:
+        self._forget(session.sock)
+        session.hang_up()
+
+    def _see_end(self, session: Session) -> None:
+        if session.child.exit_code() is not None:
+            self._end(session)
+
+    def _end(self, session: Session) -> None:
+        self._said_once = ""
+        self._sessions.remove(session)
+        self._parting.append(session)
+        self._forget(session.child)
+        self._forget(session.sock)
+        session.look()
+        self._say(session.end())
+        self._look()
+
+    def _hang_up_on_all(self) -> None:
+        self._forget(self._woken)
+        self._close_doors()
+        for session in self._sessions:
+            if session.deadline == math.inf:
+                self._hang_up(session)

@@ -1,0 +1,1 @@
+"""TCP, Unix sockets, TLS and the handshake. Python 3.10."""

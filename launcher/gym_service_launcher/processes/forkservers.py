@@ -1,0 +1,188 @@
+"""The nurseries of this process: each has imported a simulator, and forks its servers.
+
+Knows nurseries as processes, by all that decides what is in them, and who still needs them. Never knows what a recipe
+says, nor whose servers they are. Python 3.10 and up.
+"""
+
+import contextlib
+import json
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gym_service_launcher.processes import guardian_client
+from gym_service_launcher.processes.child import Child, ending
+from gym_service_launcher.standalone import guardian
+
+PROGRAM = Path(guardian.__file__).with_name("nursery.py")
+# How long a nursery that nobody needs may take to end by itself, with what its simulator does at exit.
+LEAVE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides what is in a nursery: two servers of equal plans can be forked from one."""
+
+    command: tuple[str, ...]  # the interpreter and its options
+    server_program: Path
+    recipe: str
+    env: tuple[tuple[str, str], ...]
+    cwd: Path
+    show: bool
+
+
+def plan(
+    command: Sequence[str],
+    server_program: Path,
+    recipe: Mapping[str, Any],
+    env: Mapping[str, str],
+    cwd: Path | None,
+    *,
+    show: bool,
+) -> Plan:
+    """The plan for a recipe, which is plain data, with what a server would run with. OSError without a directory."""
+    text = json.dumps(recipe, sort_keys=True)
+    return Plan(tuple(command), server_program, text, tuple(sorted(env.items())), cwd or Path.cwd(), show)
+
+
+class Nursery:
+    """One process that imports, then forks. Asked for servers as the guardian is: a ``guard.Forker``."""
+
+    def __init__(self, plan: Plan, name: str) -> None:
+        """Start it. Raises OSError where it cannot be executed."""
+        self.plan = plan
+        self.holds = 0
+        # Why it forks nothing, once that is known; empty where it does.
+        self.problem: str | None = None
+        # Whether what is in it can never be forked, however often it is started.
+        self.is_unfit = False
+        self._turn = threading.RLock()
+        self._said = b""
+        ours, theirs = socket.socketpair()
+        with theirs, contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
+            argv = [*plan.command, str(PROGRAM), str(plan.server_program), plan.recipe]
+            fds = [theirs.fileno()]
+            self.child = Child(
+                argv, dict(plan.env), plan.cwd, pass_fds=fds, show=plan.show, name=f"nursery:{name}" if name else ""
+            )
+            undo.pop_all()
+        self._control = ours
+
+    @property
+    def record(self) -> Path | None:
+        return self.child.record
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until ``problem`` says whether it forks; False where it does not say so within ``timeout_s`` seconds."""
+        deadline = time.monotonic() + timeout_s
+        if not self._turn.acquire(timeout=min(timeout_s, threading.TIMEOUT_MAX)):
+            return False
+        try:
+            while self.problem is None and (remaining_s := deadline - time.monotonic()) > 0:
+                self._hear(remaining_s)
+        finally:
+            self._turn.release()
+        return self.problem is not None
+
+    def _hear(self, timeout_s: float) -> None:
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        # Not only the end of the control socket: a process that the imports have forked may hold that.
+        poll.register(self.child, select.POLLIN)
+        ready = [fd for fd, _ in poll.poll(min(timeout_s, guardian_client.LONGEST_WAIT_S) * 1000)]
+        if self._control.fileno() in ready:
+            data = self._control.recv(65536)
+            self._said += data
+            if b"\n" in self._said:
+                word, _, self.problem = self._said.decode("utf-8", "replace").rstrip("\n").partition(" ")
+                self.is_unfit = word == "unfit"
+                return
+            if data:
+                return
+        if ready and (code := self.child.exit_code(guardian_client.ANSWER_S)) is not None:
+            self.problem = f"the process that imported it ended: {ending(code)}"
+
+    def request(self, fds: Sequence[int], texts: bytes) -> None:
+        with self._turn:
+            guardian_client.send_request(self._control, fds, texts)
+
+    def has_died(self) -> bool:
+        poll = select.poll()
+        try:
+            poll.register(self._control, select.POLLIN)
+        except ValueError:  # closed here
+            return True
+        return bool(poll.poll(0))
+
+    def end(self, ask_s: float) -> None:
+        """Let it end, and see to it that it does; its servers too. Blocks for at most LEAVE_S."""
+        self._control.close()
+        self.child.stop(min(ask_s, LEAVE_S), 0.0)
+
+    def forget(self) -> None:
+        """In a forked child of this process: close the copy of what is not its own."""
+        self._control.close()
+
+
+class Hold:
+    """Keeps a nursery for as long as it is not released."""
+
+    def __init__(self, nursery: Nursery) -> None:
+        self.nursery = nursery
+        self._process_id = os.getpid()
+        with _changing:
+            nursery.holds += 1
+            self._is_held = True
+
+    def another(self) -> "Hold":
+        """A second hold on the same nursery, released on its own."""
+        return Hold(self.nursery)
+
+    def release(self, ask_s: float) -> None:
+        """The last one ends the nursery; any number of times. Blocks for at most ``ask_s`` seconds, and LEAVE_S.
+
+        In a forked child it does nothing: the nursery is not the child's.
+        """
+        if self._process_id != os.getpid():
+            return
+        with _changing:
+            was_held, self._is_held = self._is_held, False
+            self.nursery.holds -= was_held
+            is_last = was_held and self.nursery.holds == 0
+            # What can never be forked is kept in mind: to find it out again would take an import each time.
+            if is_last and _nurseries.get(self.nursery.plan) is self.nursery and not self.nursery.is_unfit:
+                del _nurseries[self.nursery.plan]
+        if is_last:
+            self.nursery.end(ask_s)
+
+
+_nurseries: dict[Plan, Nursery] = {}
+_changing = threading.RLock()
+
+
+def hold(plan: Plan, name: str) -> Hold:
+    """A hold on the nursery of a plan, which is started, under this name, where there is none. Raises OSError."""
+    with _changing:
+        nursery = _nurseries.get(plan)
+        if nursery is None or (nursery.problem == "" and nursery.has_died()):
+            nursery = _nurseries[plan] = Nursery(plan, name)
+        return Hold(nursery)
+
+
+def _forget() -> None:
+    """A forked child starts its own."""
+    global _changing
+    for nursery in _nurseries.values():
+        nursery.forget()
+    _nurseries.clear()
+    _changing = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,303 @@
+"""The client's end of the guardian: starts it with the first server, and holds a leash for each.
+
+Knows the guardian's contract. Never knows what a server is for. Python 3.10 and up.
+"""
+
+import array
+import contextlib
+import fcntl
+import os
+import select
+import socket
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Protocol, cast
+
+from gym_service_launcher.standalone import guardian
+
+PROGRAM = Path(guardian.__file__)
+# For an answer that the guardian gives at once; a loaded machine may make it wait its turn.
+ANSWER_S = 10.0
+# The kernel counts a wait in milliseconds, in 31 bits: 24 days stand for every longer one, and for ever.
+LONGEST_WAIT_S = 2e6
+
+Silence = Literal["stopped", "blocked", "busy", "silent"]
+
+_starting = threading.Lock()
+# A plain descriptor: it stays open until this process ends, and a socket object would complain of that.
+_control_fd = -1
+_guardian_pid = 0
+_leashes: "weakref.WeakSet[Leash]" = weakref.WeakSet()
+
+
+class Forker(Protocol):
+    """A process that keeps to the guardian's contract, and forks servers instead of executing them."""
+
+    @property
+    def record(self) -> Path | None:
+        """The file that is removed once nothing of it is left, and with it those whose names begin like its own."""
+
+    def request(self, fds: Sequence[int], texts: bytes) -> None:
+        """Send it one request. Raises OSError where it has ended."""
+
+    def has_died(self) -> bool:
+        """Whether it has ended, as far as can be told at once."""
+
+
+def start(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path | None,
+    fds: Sequence[int],
+    record: Path | None = None,
+    forker: Forker | None = None,
+) -> "Leash":
+    """Have the guardian, or a forker, start a program, with ``fds`` as its 0, 1, 2, …; they stay open here.
+
+    The file ``record`` is made, empty, and is removed once nothing of the program is left, also where this process is
+    killed before.
+
+    Blocks until it runs: 1 ms, and for the first of a process the start of the guardian, some 30 ms.
+
+    Raises:
+        OSError: it cannot be executed, ``cwd`` is no folder, no guardian can be started, or the forker has ended.
+    """
+    texts = _texts(argv, env, cwd, record)
+    if forker:
+        return _start(argv[0], texts, fds, forker.request, forker.has_died)
+    try:
+        return _start(argv[0], texts, fds, _request, _has_died)
+    except GuardianDied:  # and with it whatever it had started: the next one is asked
+        return _start(argv[0], texts, fds, _request, _has_died)
+
+
+class GuardianDied(OSError):
+    """It, or the forker, did so before it had answered."""
+
+
+def _start(
+    program: str,
+    texts: bytes,
+    fds: Sequence[int],
+    request: Callable[[Sequence[int], bytes], None],
+    has_died: Callable[[], bool],
+) -> "Leash":
+    ours, theirs = socket.socketpair()
+    leash = Leash(ours)
+    try:
+        with theirs:
+            request([theirs.fileno(), *fds], texts)
+        leash.wait_for_start(program, has_died)
+    except BaseException:
+        leash.close()
+        raise
+    return leash
+
+
+class Leash:
+    """What ties one server to this process: where its end is told of, and it is stopped when this one is closed."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.pid = 0
+        self._socket = sock
+        _leashes.add(self)
+        self._told = b""  # lines of the guardian that nobody has read yet
+        self._exit_code: int | None = None
+        self._lost = False
+        self._turn = threading.RLock()
+
+    def fileno(self) -> int:
+        """What to poll: readable once the guardian has something to say. -1 when closed."""
+        return self._socket.fileno()
+
+    def wait_for_start(self, program: str, has_died: Callable[[], bool]) -> None:
+        """Take note of the pid. Raises OSError where it could not be executed."""
+        line = self._line(("pid", "errno"), ANSWER_S)
+        if line is None and self._lost and has_died():
+            raise GuardianDied("the process that was to start it has died, or was killed")
+        if line is None:
+            raise OSError(
+                "the process that is to start it does not answer; it may have too many files open (ulimit -n)"
+            )
+        word, number = line
+        if word == "errno":
+            raise OSError(int(number), os.strerror(int(number)), program)
+        self.pid = int(number)
+
+    def exit_code(self, timeout_s: float) -> int | None:
+        """The server's exit code (negative: a signal), once nothing of it is left; None while something is.
+
+        Blocks for at most ``timeout_s`` seconds. Where the guardian itself was killed, its servers were with it.
+        """
+        with self._turn:
+            if self._exit_code is None and (line := self._line(("ended",), timeout_s)):
+                self._exit_code = int(line[1])
+            if self._exit_code is None and self._lost:
+                self._exit_code = -9
+            return self._exit_code
+
+    def why_silent(self) -> Silence:
+        """Look at the server's main thread for 100 ms, without disturbing it. ``silent``: nobody can say."""
+        with self._turn:
+            self.order("w")
+            line = self._line(("why",), ANSWER_S / 10)
+        return cast(Silence, line[1]) if line else "silent"
+
+    def order(self, letter: Literal["t", "k", "w", "d"]) -> None:
+        """Have the guardian do one of what its contract lists; nothing where server or guardian are gone."""
+        try:
+            self._socket.send(letter.encode())
+        except OSError:
+            pass
+
+    def let_go(self) -> None:
+        """Close this process's copy alone: for a forked child, whose parent holds the server."""
+        self._socket.close()
+
+    def close(self) -> None:
+        """Whatever is left of the server is killed. Also where a forked child holds a copy of the leash."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the guardian was first
+        self._socket.close()
+
+    def _line(self, words: tuple[str, ...], timeout_s: float) -> tuple[str, str] | None:
+        """The next line that begins with one of the words, others of the guardian's put aside or None in time."""
+        deadline = time.monotonic() + timeout_s
+        kept: list[bytes] = []
+        try:
+            while True:
+                while b"\n" in self._told:
+                    line, _, self._told = self._told.partition(b"\n")
+                    word, _, rest = line.decode("ascii").partition(" ")
+                    if word in words:
+                        return word, rest
+                    kept.append(line + b"\n")
+                if not self._read_more(deadline):
+                    return None
+        finally:
+            self._told = b"".join(kept) + self._told
+
+    def _read_more(self, deadline: float) -> bool:
+        poll = select.poll()
+        try:
+            poll.register(self._socket, select.POLLIN)
+            if not poll.poll(min(max(0.0, deadline - time.monotonic()), LONGEST_WAIT_S) * 1000):
+                return False
+            data = self._socket.recv(4096)
+        except (OSError, ValueError):  # closed here, by another thread perhaps
+            data = b""
+        self._lost = self._lost or not data
+        self._told += data
+        return bool(data)
+
+
+def _texts(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, record: Path | None) -> bytes:
+    variables = (f"{name}={value}" for name, value in env.items())
+    texts = [str(len(argv)), *argv, str(cwd or Path.cwd()), str(record or ""), *variables]
+    return b"".join(os.fsencode(text) + b"\0" for text in texts)
+
+
+def ensure(*, portable: bool = False) -> None:
+    """Start this process's guardian now, some 30 ms, rather than with its first server.
+
+    Args:
+        portable: do without what only Linux has, as elsewhere; to try out what remains.
+    """
+    global _control_fd
+    with _starting:
+        if _control_fd < 0:
+            _control_fd = _start_guardian(portable=portable)
+
+
+def _forget() -> None:
+    """A forked child starts its own guardian; a thread that is not there any more may have held the lock."""
+    global _control_fd, _starting
+    if _control_fd >= 0:
+        os.close(_control_fd)
+    _control_fd, _starting = -1, threading.Lock()
+    for leash in list(_leashes):
+        leash.let_go()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+def _guardian(*, fresh: bool) -> socket.socket:
+    """The control socket, of which the caller closes its copy."""
+    global _control_fd
+    if fresh:
+        os.close(_control_fd)
+        _control_fd = -1
+        _reap_guardian()
+    if _control_fd < 0:
+        _control_fd = _start_guardian()
+    return socket.socket(fileno=os.dup(_control_fd))
+
+
+def _has_died() -> bool:
+    """Whether the guardian's end of the control socket is closed: it sends nothing there as long as it lives."""
+    poll = select.poll()
+    poll.register(_control_fd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _reap_guardian() -> None:
+    """Its end of the control socket is closed: it has died, or does so now."""
+    try:
+        os.waitpid(_guardian_pid, 0)
+    except ChildProcessError:
+        pass  # this process ignores SIGCHLD, or waits for whatever ends
+
+
+def _request(fds: Sequence[int], texts: bytes) -> None:
+    """Send one request; where the guardian has died since the last one, start another."""
+    with _starting:
+        for fresh in (False, True):
+            with _guardian(fresh=fresh) as control:
+                try:
+                    send_request(control, fds, texts)
+                except (BrokenPipeError, ConnectionResetError):
+                    continue
+            return
+    raise GuardianDied("the guardian died twice in a row")
+
+
+def send_request(control: socket.socket, fds: Sequence[int], texts: bytes) -> None:
+    """Ask for a server, as the guardian's contract has it. Raises OSError where nobody listens any more."""
+    _send_with_fds(control, guardian.HEADER.pack(len(texts)), fds)
+    control.sendall(texts)
+
+
+def _send_with_fds(sock: socket.socket, data: bytes, fds: Sequence[int]) -> None:
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
+    sent = sock.sendmsg([data], [rights])
+    sock.sendall(data[sent:])
+
+
+def _start_guardian(*, portable: bool = False) -> int:
+    global _guardian_pid
+    ours, theirs = socket.socketpair()
+    argv = [sys.executable, "-I", "-S", str(PROGRAM), str(guardian.CONTROL_FD), str(os.getpid())]
+    argv += ["portable"] if portable else []
+    with contextlib.ExitStack() as opened:
+        null = opened.enter_context(open(os.devnull, "rb+", buffering=0))
+        # Out of the way of the numbers that they are to have: in a daemon 0, 1 and 2 may be free.
+        apart = []
+        for file in (null, opened.enter_context(theirs)):
+            apart.append(fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, guardian.CONTROL_FD + 1))
+            opened.callback(os.close, apart[-1])
+        numbers = {0: apart[0], 1: apart[0], 2: apart[0], guardian.CONTROL_FD: apart[1]}
+        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in numbers.items()]
+        # Not subprocess: its Popen would have to be kept alive, and would complain of a child that still runs when
+        # this interpreter ends. The guardian ends by itself, a moment later. What signals this thread has blocked is
+        # none of the guardian's business: SIGCHLD wakes it.
+        _guardian_pid = os.posix_spawn(
+            sys.executable, argv, os.environ, file_actions=actions, setsid=True, setsigmask=()
+        )
+    return ours.detach()
