@@ -27,7 +27,7 @@ def open_socket(fd, shared=None, arena_follows=False):
     sock = _inherited(int(fd))
     if arena_follows:
         shared = _arena_that_follows(sock)
-    return channel.over_socket(sock, shared, gives_way=True)
+    return channel.over_socket(sock, shared, yields_cpu=True)
 
 
 def open_arena(fd):
@@ -112,4 +112,4 @@ def open_stdio(mark, shared=None):
     os.close(null)
     os.dup2(2, 1)
     os.write(write_fd, binascii.unhexlify(mark))
-    return channel.over_pipes(read_fd, write_fd, shared, gives_way=True)
+    return channel.over_pipes(read_fd, write_fd, shared, yields_cpu=True)

@@ -10,14 +10,14 @@ the way that took less time goes on.
 """
 
 # A look lasts at least so long: the other side can wake up once meanwhile, and from then on both are awake.
-LOOK_S = 200e-6
+SPIN_S = 200e-6
 # Of a wait that is usually longer than this the waking is a small part, and the processor may be wanted elsewhere.
-WORTH_LOOKING_S = 1000e-6
+WORTH_SPINNING_S = 1000e-6
 # What a single wait counts at most, as a multiple of the usual one, and what it counts for in the running mean.
 COUNTED, WEIGHT = 4.0, 1 / 16
 # A look and the offer that nobody takes cost 1 to 2 us; where the average of a wait is more, somebody else has run.
-LOOK_COSTS_S = 5e-6
-MOST_CROWDED = 0.5
+POLL_COSTS_S = 5e-6
+MAX_CONTENTION = 0.5
 # What is taken to be usual before anything is known.
 FIRST_S = 50e-6
 # So many waits between two trials, and so many in a trial: tried wrongly, they cost 1 or 2 per cent.
@@ -26,31 +26,31 @@ USUAL_WAITS, TRIAL_WAITS = 1000, 8
 WAITS_AFTER_CHANGE = 100
 # The other way must have taken less than this part of the usual wait. Sleeping must have been much better, as it is
 # where both sides share a processor: that much is no accident on a machine that others slow down, too.
-LOOK_BETTER, SLEEP_BETTER = 0.95, 0.75
+SPIN_BETTER, SLEEP_BETTER = 0.95, 0.75
 
 
-class Patience:
+class AdaptiveSpin:
     """Says whether to look, and learns from how long that took.
 
-    ``gives_way``: whether this side is the one to sleep where others run between its looks. One of the two is enough:
+    ``yields_cpu``: whether this side is the one to sleep where others run between its looks. One of the two is enough:
     where both sleep each step takes two wakings, where neither does each only keeps the other from running.
     """
 
-    def __init__(self, gives_way=False):
-        self._gives_way = gives_way
-        self.looks = True  # whether to look during the wait that comes
-        self.look_s = LOOK_S  # and for how long
+    def __init__(self, yields_cpu=False):
+        self._yields_cpu = yields_cpu
+        self.spinning = True  # whether to look during the wait that comes
+        self.spin_s = SPIN_S  # and for how long
         self._usual_s = FIRST_S
-        self._crowded = 0.0  # the share of late waits in which somebody else ran between the looks
+        self._contention = 0.0  # the share of late waits in which somebody else ran between the looks
         self._trial_s = 0.0
         self._is_trial = False
         self._left = WAITS_AFTER_CHANGE
 
-    def note(self, wait_s, looks=0):
+    def record_wait(self, wait_s, polls=0):
         """Take note of how long a wait took, and of how many looks it consisted; 0 where it ended in sleep."""
         self._left -= 1
-        if looks:
-            self._crowded += ((wait_s > looks * LOOK_COSTS_S) - self._crowded) * WEIGHT
+        if polls:
+            self._contention += ((wait_s > polls * POLL_COSTS_S) - self._contention) * WEIGHT
         if self._is_trial:
             self._trial_s += min(wait_s, COUNTED * self._usual_s) / TRIAL_WAITS
             if not self._left:
@@ -59,27 +59,27 @@ class Patience:
         usual_s = self._usual_s
         counted_s = COUNTED * usual_s if wait_s > COUNTED * usual_s else wait_s
         self._usual_s = usual_s = usual_s + (counted_s - usual_s) * WEIGHT
-        if usual_s > WORTH_LOOKING_S:
-            self.looks = False
-        elif self.looks and self._is_crowded():
-            self.looks, self._left = False, WAITS_AFTER_CHANGE
+        if usual_s > WORTH_SPINNING_S:
+            self.spinning = False
+        elif self.spinning and self._is_contended():
+            self.spinning, self._left = False, WAITS_AFTER_CHANGE
         elif self._left <= 0:
             self._begin_trial()
-        self.look_s = 2 * usual_s if 2 * usual_s > LOOK_S else LOOK_S
+        self.spin_s = 2 * usual_s if 2 * usual_s > SPIN_S else SPIN_S
 
-    def _is_crowded(self):
-        return self._gives_way and self._crowded > MOST_CROWDED
+    def _is_contended(self):
+        return self._yields_cpu and self._contention > MAX_CONTENTION
 
     def _begin_trial(self):
         self._is_trial, self._trial_s, self._left = True, 0.0, TRIAL_WAITS
-        self.looks = not self.looks
+        self.spinning = not self.spinning
 
     def _end_trial(self):
         self._is_trial = False
         if (
-            not (self.looks and self._is_crowded())
-            and self._trial_s < (LOOK_BETTER if self.looks else SLEEP_BETTER) * self._usual_s
+            not (self.spinning and self._is_contended())
+            and self._trial_s < (SPIN_BETTER if self.spinning else SLEEP_BETTER) * self._usual_s
         ):
             self._usual_s, self._left = self._trial_s, WAITS_AFTER_CHANGE
         else:
-            self.looks, self._left = not self.looks, USUAL_WAITS
+            self.spinning, self._left = not self.spinning, USUAL_WAITS

@@ -13,7 +13,7 @@ import socket
 import time
 
 from gym_service.protocol.frames import Decoder, frame_bytes
-from gym_service.transport.adaptive_spin import Patience
+from gym_service.transport.adaptive_spin import AdaptiveSpin
 
 # POSIX promises at least 16 pieces in one gathered write; Linux and macOS take 1,024.
 MAX_PIECES = 1024
@@ -126,21 +126,21 @@ class Channel:
             self.arena.close()
 
 
-def over_socket(sock, arena=None, gives_way=False):
+def over_socket(sock, arena=None, yields_cpu=False):
     """A Channel over a connected stream socket, which it owns from here on, as it does the arena.
 
-    ``gives_way``: of the two sides one says so; ``patience.py`` has the reason.
+    ``yields_cpu``: of the two sides one says so; ``patience.py`` has the reason.
     """
-    return Channel(_SocketStream(sock, gives_way), arena)
+    return Channel(_SocketStream(sock, yields_cpu), arena)
 
 
-def over_pipes(read_fd, write_fd, arena=None, gives_way=False):
+def over_pipes(read_fd, write_fd, arena=None, yields_cpu=False):
     """A Channel over two pipe ends (or any two descriptors), which it owns from here on, as it does the arena.
 
     Deadlines hold for writing only where the descriptor does not block. That is the caller's to set, and only on
     descriptors that are its own: the mode is shared with every process that inherited them.
     """
-    return Channel(_PipeStream(read_fd, write_fd, gives_way), arena)
+    return Channel(_PipeStream(read_fd, write_fd, yields_cpu), arena)
 
 
 def _remaining_s(deadline):
@@ -153,42 +153,42 @@ def _remaining_s(deadline):
 class _Stream:
     """Reads by looking for a moment, and then with poll()."""
 
-    def __init__(self, gives_way):
-        self._patience = Patience(gives_way)
-        self._looks = 0  # of the wait that is under way, unless it ends in sleep
+    def __init__(self, yields_cpu):
+        self._adaptive_spin = AdaptiveSpin(yields_cpu)
+        self._spins = 0  # of the wait that is under way, unless it ends in sleep
 
     def read_into(self, buffer, deadline):
         begun = time.perf_counter()
-        patience = self._patience
-        self._looks = 0
+        spin = self._adaptive_spin
+        self._spins = 0
         try:
-            size = self._look(buffer, begun + patience.look_s) if patience.looks else self._attempt(buffer)
+            size = self._spin(buffer, begun + spin.spin_s) if spin.spinning else self._attempt(buffer)
             while size is None:
-                self._looks = 0
+                self._spins = 0
                 self._wait(self._readable, deadline)
                 size = self._attempt(buffer)
         except OSError as error:
             raise ChannelClosed("reading failed: %s" % error, False) from error
-        patience.note(time.perf_counter() - begun, self._looks)
+        spin.record_wait(time.perf_counter() - begun, self._spins)
         return size
 
-    def _look(self, buffer, until):
+    def _spin(self, buffer, until):
         """What comes before ``until``; None if that is nothing. Between two looks others may run."""
-        attempt, now, looks = self._attempt, time.perf_counter, 1
+        attempt, now, polls = self._attempt, time.perf_counter, 1
         size = attempt(buffer)
         while size is None and now() < until:
             os.sched_yield()
             size = attempt(buffer)
-            looks += 1
-        self._looks = looks
+            polls += 1
+        self._spins = polls
         return size
 
 
 class _SocketStream(_Stream):
     """A socket that never blocks by itself."""
 
-    def __init__(self, sock, gives_way):
-        super().__init__(gives_way)
+    def __init__(self, sock, yields_cpu):
+        super().__init__(yields_cpu)
         self._socket = sock
         self._receive = sock.recv_into
         self._readable, self._writable = select.poll(), select.poll()
@@ -237,8 +237,8 @@ class _SocketStream(_Stream):
 class _PipeStream(_Stream):
     """Two descriptors. The one to read may block: whether there is anything is asked before."""
 
-    def __init__(self, read_fd, write_fd, gives_way):
-        super().__init__(gives_way)
+    def __init__(self, read_fd, write_fd, yields_cpu):
+        super().__init__(yields_cpu)
         self._read_fd, self._write_fd = read_fd, write_fd
         # Closing a descriptor does not wake a thread that waits on it. The end of this pipe does.
         self._woken_fd, self._wake_fd = os.pipe()
