@@ -25,11 +25,11 @@ HOPELESS = 4.0
 PAUSE, LEAST_PAUSE_S = 100.0, 1.0
 
 
-class Thrift:
+class CodecSelector:
     """Says whether to code, and learns from how long that took."""
 
     def __init__(self) -> None:
-        self.codes = True  # what the server is to do from now on
+        self.use_codec = True  # what the server is to do from now on
         self._usual: float | None = None  # seconds per byte of a picture, the way it goes usually
         self._raw_guess = 0.0  # while coding: what sending raw would take at least, per byte
         self._answers = 0
@@ -37,7 +37,7 @@ class Thrift:
         self._trial_cost_s = 0.0
         self._next_trial_s = 0.0
 
-    def note(
+    def record_transfer(
         self, coded: bool, raw_bytes: int, coded_bytes: int, transfer_s: float, coding_s: float, now_s: float
     ) -> None:
         """Take note of an answer.
@@ -50,11 +50,11 @@ class Thrift:
             coding_s: for coding and restoring.
             now_s: on a clock that goes forward only.
         """
-        if coded != self.codes:
+        if coded != self.use_codec:
             return  # the answer to a call that did not carry the wish yet
         took = (transfer_s + coding_s) / raw_bytes
         if self._trial is not None and self._usual is not None:
-            self._note_trial(took, raw_bytes, now_s)
+            self._record_trial(took, raw_bytes, now_s)
             return
         self._answers += 1
         usual = took if self._usual is None or self._answers <= 2 else self._usual
@@ -65,9 +65,9 @@ class Thrift:
         is_hopeless = coded and self._raw_guess > HOPELESS * self._usual
         if self._answers >= FIRST_ANSWERS and now_s >= self._next_trial_s and not is_hopeless:
             self._trial, self._trial_cost_s = [], 0.0
-            self.codes = not self.codes
+            self.use_codec = not self.use_codec
 
-    def _note_trial(self, took: float, raw_bytes: int, now_s: float) -> None:
+    def _record_trial(self, took: float, raw_bytes: int, now_s: float) -> None:
         assert self._trial is not None
         assert self._usual is not None
         self._trial.append(took)
@@ -80,7 +80,7 @@ class Thrift:
         if is_over and middle < BETTER * self._usual:
             self._usual = middle
         else:
-            self.codes = not self.codes
+            self.use_codec = not self.use_codec
         self._raw_guess = 0.0
         self._trial = None
         self._next_trial_s = now_s + max(LEAST_PAUSE_S, PAUSE * self._trial_cost_s)

@@ -68,7 +68,7 @@ def open_vector_env(
 
     Blocks and raises as ``open_env``; ValueError where ``num_envs`` or ``autoreset_mode`` is none.
     """
-    from gym_service.client.codec_selection import Thrift
+    from gym_service.client.codec_selection import CodecSelector
     from gym_service.client.vector import AutoresetMode, RemoteVectorEnv, shares_of  # needs Gymnasium 1.0
     from gym_service.factory.server_startup import Making, recipe_of
 
@@ -88,8 +88,10 @@ def open_vector_env(
             undo.callback(begun[-1].connection.close, 0.0)
         for making in begun:
             making.begin()
-        thrift = Thrift()  # of them all, which share one link; what the first one waits for says how fast that is
-        descriptions = [making.description(thrift, measures=making is begun[0]) for making in begun]
+        selector = (
+            CodecSelector()
+        )  # of them all, which share one link; what the first one waits for says how fast that is
+        descriptions = [making.description(selector, measures=making is begun[0]) for making in begun]
         connections = [making.connection for making in begun]
         env = RemoteVectorEnv(connections, descriptions, shares, autoreset_mode=mode, timeouts=asdict(entry.timeouts))
         undo.pop_all()

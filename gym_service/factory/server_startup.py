@@ -16,7 +16,7 @@ from gym_service_launcher.servers.local import Link
 from gym_service_launcher.servers.over_command import CommandLink
 from gymnasium.error import UnregisteredEnv
 
-from gym_service.client.codec_selection import Thrift
+from gym_service.client.codec_selection import CodecSelector
 from gym_service.client.connection import Connection, one
 from gym_service.client.env import encode, portable
 from gym_service.errors import (
@@ -86,7 +86,7 @@ class Making:
         """On the nursery that the server was forked from, if it was."""
         return self._link.hold
 
-    def description(self, thrift: Thrift | None = None, *, measures: bool = True) -> dict[str, Any]:
+    def description(self, selector: CodecSelector | None = None, *, measures: bool = True) -> dict[str, Any]:
         """What the server has made, once it has. Pictures are coded as it says, if at all."""
         with self._errors_explained():
             description = self.connection.finish(one)
@@ -96,7 +96,9 @@ class Making:
                     text = f"during make the other side chose frames = {frames!r}, which nobody asked for"
                     raise ProtocolError(text, during="make")
                 is_auto = frames == image_codec.AUTO
-                self.connection.code_pictures(image_codec.Restorer((thrift or Thrift()) if is_auto else None, measures))
+                self.connection.code_pictures(
+                    image_codec.Restorer((selector or CodecSelector()) if is_auto else None, measures)
+                )
             self.connection.warn(self._link.warning)
         return description
 

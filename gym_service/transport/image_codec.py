@@ -125,7 +125,7 @@ class Coder:
 
     def __init__(self, is_auto, quality=0):
         self.is_on = False  # whether the answer under way may be coded: the server says so with each call
-        self.codes = True  # of "auto": what the client has last wished
+        self.use_codec = True  # of "auto": what the client has last wished
         self.is_lossy = quality > 0
         self._is_auto = is_auto
         self._quality = quality  # of JPEG; 0 for none
@@ -150,7 +150,7 @@ class Coder:
             if entry >= LENT:
                 if not self._is_auto or entry - LENT > 1:
                     raise BadFrame("an entry %#x, which means nothing here" % entry)
-                self.codes = entry != LENT
+                self.use_codec = entry != LENT
         _refuse_small(sizes)
         return sizes, sum(sizes)
 
@@ -158,7 +158,7 @@ class Coder:
         """Nothing: calls hold no coded buffers."""
 
     def _coded(self, array):
-        if not self.codes:
+        if not self.use_codec:
             return _entry(STORED, 0.0, array.nbytes), array
         begun = perf_counter()
         if self.is_lossy and jpeg.takes(array):
@@ -194,8 +194,8 @@ class Restorer:
     ``thrift`` has learnt from this and perhaps other connections whether coding pays; None where that is settled.
     """
 
-    def __init__(self, thrift=None, measures=True):
-        self._thrift = thrift
+    def __init__(self, selector=None, measures=True):
+        self._selector = selector
         self._measures = measures
         self._told = True  # what the server was last told to do
         self._plan = []  # of the frame that is being received: (index, kind, seconds of coding, size, coded size)
@@ -204,10 +204,10 @@ class Restorer:
 
     def entries(self, buffers):
         """The buffers of a call, with a wish beside them where the server does not know it yet."""
-        thrift = self._thrift
-        if thrift is None or thrift.codes == self._told:
+        selector = self._selector
+        if selector is None or selector.use_codec == self._told:
             return buffers
-        self._told = thrift.codes
+        self._told = selector.use_codec
         return [*buffers, LENT | self._told]
 
     def announced(self, entries):
@@ -245,7 +245,7 @@ class Restorer:
                 frame.buffers[index] = self._inflated(frame.buffers[index], size)
             elif kind == JPEG:
                 frame.buffers[index] = jpeg.decode(frame.buffers[index], size)
-        if self._thrift is not None and self._measures:
+        if self._selector is not None and self._measures:
             self._note(plan, arrived)
 
     def _note(self, plan, arrived):
@@ -253,7 +253,9 @@ class Restorer:
         coding_s = sum([seconds for _, _, seconds, _, _ in plan])
         restoring_s = ended - arrived if coding_s else 0.0
         raw_bytes, coded_bytes = (sum([planned[at] for planned in plan]) for at in (3, 4))
-        self._thrift.note(coding_s > 0, raw_bytes, coded_bytes, arrived - self._begun, coding_s + restoring_s, ended)
+        self._selector.record_transfer(
+            coding_s > 0, raw_bytes, coded_bytes, arrived - self._begun, coding_s + restoring_s, ended
+        )
 
     def _inflated(self, buffer, size):
         data = memoryview(buffer)

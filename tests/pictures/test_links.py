@@ -28,5 +28,5 @@ def test_the_link_is_as_slow_as_it_says(measured: dict[str, Measured]) -> None:
 @pytest.mark.real
 @pytest.mark.slow
 def test_auto_ends_at_coding_and_gives_more_frames_than_raw(measured: dict[str, Measured]) -> None:
-    assert measured["auto"].codes is True
+    assert measured["auto"].use_codec is True
     assert measured["auto"].frames_per_s > LEAST_FACTOR * measured["raw"].frames_per_s

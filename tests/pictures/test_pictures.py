@@ -36,10 +36,10 @@ DEADLINE_FREE = settings(deadline=None, max_examples=25)
 class Link:
     """A server's end and a client's, and the bytes between them."""
 
-    def __init__(self, frames: str = "zlib", thrift: Any = None) -> None:
+    def __init__(self, frames: str = "zlib", selector: Any = None) -> None:
         self.coder = image_codec.coder_for(frames)
         self.coder.is_on = True
-        self.restorer = Restorer(thrift)
+        self.restorer = Restorer(selector)
         self.decoder = Decoder()
         self.decoder.pictures = self.restorer
         self.sent: list[int] = []
@@ -417,19 +417,19 @@ class Wishes:
 
 
 def test_a_wish_goes_with_the_next_call_and_is_heeded() -> None:
-    thrift = Wishes()
-    link, sent = Link("auto", thrift), picture()
+    selector = Wishes()
+    link, sent = Link("auto", selector), picture()
     at_server = Decoder()
     at_server.pictures = link.coder
     for wish in (True, False, False, True):
-        thrift.codes = wish
+        selector.use_codec = wish
         call = frame_bytes(1, 1, b"", link.restorer.entries(()))
         got = feed(at_server, b"".join(bytes(piece) for piece in call))
         assert got is not None
         assert got.buffers == []
-        assert link.coder.codes is wish
+        assert link.coder.use_codec is wish
         assert np.array_equal(link.cross(sent)[0], sent)
-        coded, raw_bytes, coded_bytes, transfer_s, coding_s, _ = thrift.notes[-1]
+        coded, raw_bytes, coded_bytes, transfer_s, coding_s, _ = selector.notes[-1]
         assert coded is wish
         assert raw_bytes == sent.nbytes
         assert (coded_bytes < raw_bytes) is wish
@@ -439,16 +439,16 @@ def test_a_wish_goes_with_the_next_call_and_is_heeded() -> None:
 
 
 def test_a_wish_beside_a_large_action_leaves_it_whole() -> None:
-    thrift = Wishes()
-    link, action = Link("auto", thrift), noise((100, 100))
+    selector = Wishes()
+    link, action = Link("auto", selector), noise((100, 100))
     at_server = Decoder()
     at_server.pictures = link.coder
-    thrift.codes = False
+    selector.use_codec = False
     call = frame_bytes(1, 1, b"", link.restorer.entries([action]))
     got = feed(at_server, b"".join(bytes(piece) for piece in call))
     assert got is not None
     assert [bytes(buffer) for buffer in got.buffers] == [action.tobytes()]
-    assert link.coder.codes is False
+    assert link.coder.use_codec is False
 
 
 # -- JPEG --------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from gym_service.client.codec_selection import PAUSE, TRIAL_ANSWERS, Thrift
+from gym_service.client.codec_selection import PAUSE, TRIAL_ANSWERS, CodecSelector
 
 MIB = 2**20
 
@@ -35,17 +35,17 @@ LOOPBACK, GIGABIT, FAST, USUAL, SLOW = (
 )
 
 
-def share_coded(thrift: Thrift, world: World, answers: int, chance: random.Random, clock: Clock) -> float:
+def share_coded(selector: CodecSelector, world: World, answers: int, chance: random.Random, clock: Clock) -> float:
     coded = 0
     for _ in range(answers):
-        codes = thrift.codes
+        codes = selector.use_codec
         coded += codes
         disturbed = chance.uniform(0.9, 1.3) if chance.random() > 0.02 else 20.0
         size_bytes = world.coded_bytes if codes else world.raw_bytes
         transfer_s = size_bytes / world.bytes_per_s * disturbed
         coding_s = world.coding_s * chance.uniform(0.9, 1.3) if codes else 0.0
         clock.now_s += transfer_s + coding_s + 0.003
-        thrift.note(codes, world.raw_bytes, size_bytes, transfer_s, coding_s, clock.now_s)
+        selector.record_transfer(codes, world.raw_bytes, size_bytes, transfer_s, coding_s, clock.now_s)
     return coded / answers
 
 
@@ -65,62 +65,62 @@ def share_coded(thrift: Thrift, world: World, answers: int, chance: random.Rando
 )
 @pytest.mark.parametrize("seed", range(5))
 def test_the_better_way_is_found_and_kept(world: World, codes: bool, seed: int) -> None:
-    thrift, chance, clock = Thrift(), random.Random(seed), Clock()
-    share_coded(thrift, world, 400, chance, clock)
-    share = share_coded(thrift, world, 4000, chance, clock)
+    selector, chance, clock = CodecSelector(), random.Random(seed), Clock()
+    share_coded(selector, world, 400, chance, clock)
+    share = share_coded(selector, world, 4000, chance, clock)
     assert (share > 0.97) if codes else (share < 0.03)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_noise_that_cannot_be_coded_is_mostly_sent_raw(seed: int) -> None:
     """Coding costs a third more. Trials that cost so little come often, and a disturbed one may mislead for a while."""
-    thrift, chance, clock = Thrift(), random.Random(seed), Clock()
+    selector, chance, clock = CodecSelector(), random.Random(seed), Clock()
     world = World(12.5e6, ratio=1.01, coding_s_per_mib=30e-3)
-    assert share_coded(thrift, world, 4000, chance, clock) < 0.2
+    assert share_coded(selector, world, 4000, chance, clock) < 0.2
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_world_that_changes_is_followed(seed: int) -> None:
-    thrift, chance, clock = Thrift(), random.Random(seed), Clock()
+    selector, chance, clock = CodecSelector(), random.Random(seed), Clock()
     for world, codes in [(LOOPBACK, False), (USUAL, True), (LOOPBACK, False), (SLOW, True), (FAST, False)]:
-        share_coded(thrift, world, 3000, chance, clock)
-        assert (share_coded(thrift, world, 1000, chance, clock) > 0.5) is codes
+        share_coded(selector, world, 3000, chance, clock)
+        assert (share_coded(selector, world, 1000, chance, clock) > 0.5) is codes
 
 
 @pytest.mark.parametrize("world", [LOOPBACK, FAST, GIGABIT, USUAL, SLOW])
 def test_trials_cost_a_per_cent(world: World) -> None:
-    thrift, chance, clock = Thrift(), random.Random(1), Clock()
-    share_coded(thrift, world, 400, chance, clock)
-    best = thrift.codes
+    selector, chance, clock = CodecSelector(), random.Random(1), Clock()
+    share_coded(selector, world, 400, chance, clock)
+    best = selector.use_codec
     begun_s, lost_s = clock.now_s, 0.0
     for _ in range(10_000):
-        lost_s += world.cost_s(thrift.codes) - world.cost_s(best)
-        share_coded(thrift, world, 1, chance, clock)
+        lost_s += world.cost_s(selector.use_codec) - world.cost_s(best)
+        share_coded(selector, world, 1, chance, clock)
     assert lost_s < 1.5 / PAUSE * (clock.now_s - begun_s)
 
 
 def test_over_a_slow_link_raw_is_not_even_tried() -> None:
-    thrift, chance, clock = Thrift(), random.Random(1), Clock()
+    selector, chance, clock = CodecSelector(), random.Random(1), Clock()
     for _ in range(200):
-        assert thrift.codes
-        share_coded(thrift, SLOW, 1, chance, clock)
+        assert selector.use_codec
+        share_coded(selector, SLOW, 1, chance, clock)
 
 
 def test_a_trial_is_broken_off_where_it_is_hopeless() -> None:
     """The first coded bytes came in one read, so that nothing is known of the link."""
-    thrift, answers_raw, now_s = Thrift(), 0, 0.0
+    selector, answers_raw, now_s = CodecSelector(), 0, 0.0
     for _ in range(100):
         now_s += 0.01
-        if thrift.codes:
-            thrift.note(True, MIB, 30_000, 0.0, 0.003, now_s)
+        if selector.use_codec:
+            selector.record_transfer(True, MIB, 30_000, 0.0, 0.003, now_s)
         else:
             answers_raw += 1
-            thrift.note(False, MIB, MIB, 0.4, 0.0, now_s)
+            selector.record_transfer(False, MIB, MIB, 0.4, 0.0, now_s)
     assert answers_raw == 1 < TRIAL_ANSWERS
 
 
 def test_an_answer_in_the_other_way_is_no_news() -> None:
-    thrift = Thrift()
+    selector = CodecSelector()
     for step in range(100):
-        thrift.note(False, MIB, MIB, 1e-6, 0.0, float(step))
-    assert thrift.codes
+        selector.record_transfer(False, MIB, MIB, 1e-6, 0.0, float(step))
+    assert selector.use_codec
