@@ -128,11 +128,11 @@ def refusal(library):
 
 def coded_one_by_one(values):
     """Each picture in a frame of its own, as a server sends one after the other with frames = "zlib"."""
-    coder = image_codec.coder_for("zlib")
-    coder.is_on = True
+    image_encoder = image_codec.encoder_for("zlib")
+    image_encoder.is_on = True
     for value in values:
         encoder = Encoder().add(value)
-        pieces = frame_bytes(1, 1, encoder.head, coder.entries(encoder.buffers))
+        pieces = frame_bytes(1, 1, encoder.head, image_encoder.entries(encoder.buffers))
         sys.stdout.buffer.write(b"".join(bytes(piece) for piece in pieces))
 
 

@@ -15,7 +15,7 @@ from targets import TARGETS
 
 from gym_service.client.spaces import ForeignSpace, space_from
 from gym_service.protocol.frames import Decoder, frame_bytes
-from gym_service.transport.image_codec import Restorer
+from gym_service.transport.image_codec import ImageDecoder
 
 SCRIPT = Path(__file__).with_name("floor.py")
 FLOOR_AND_CEILING = ["py36-gym021", "py313-gymnasium14"]
@@ -65,7 +65,7 @@ def test_what_the_target_codes_is_restored_here(target: str) -> None:
     data = answer(target, "pictures", sent=values)
     assert len(data) < sum(value.nbytes for value in values) / 4
     decoder = Decoder()
-    decoder.pictures = Restorer()
+    decoder.image_codec = ImageDecoder()
     frame = feed(decoder, data)
     for value in values:
         assert frame is not None

@@ -25,7 +25,7 @@ from gym_service.protocol.frames import BOUND_BYTES, BadFrame, Frame
 from gym_service.protocol.values import BadValue
 from gym_service.transport.arena import Arena
 from gym_service.transport.channel import Channel, ChannelClosed, ChannelTimeout
-from gym_service.transport.image_codec import Restorer
+from gym_service.transport.image_codec import ImageDecoder
 
 T = TypeVar("T")
 
@@ -160,9 +160,9 @@ class Connection:
         """Share memory from here on, before the first call."""
         self._channel.share(arena)
 
-    def code_pictures(self, restorer: Restorer) -> None:
+    def use_image_codec(self, decoder: ImageDecoder) -> None:
         """Restore from here on what the server codes, which it has been told to do."""
-        self._channel.code_pictures(restorer)
+        self._channel.use_image_codec(decoder)
 
     def allow_replies_of(self, bound_bytes: int) -> None:
         """Raise the bound on replies, once it is known how large an observation is."""

@@ -96,8 +96,8 @@ class Making:
                     text = f"during make the other side chose frames = {frames!r}, which nobody asked for"
                     raise ProtocolError(text, during="make")
                 is_auto = frames == image_codec.AUTO
-                self.connection.code_pictures(
-                    image_codec.Restorer((selector or CodecSelector()) if is_auto else None, measures)
+                self.connection.use_image_codec(
+                    image_codec.ImageDecoder((selector or CodecSelector()) if is_auto else None, measures)
                 )
             self.connection.warn(self._link.warning)
         return description

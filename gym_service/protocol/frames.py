@@ -82,7 +82,7 @@ class Decoder:
     def __init__(self, bound_bytes=BOUND_BYTES):
         self.bound_bytes = bound_bytes  # of head and buffers together; may be raised between frames
         self.arena = None  # where slots are leased and given back, if there is shared memory
-        self.pictures = None  # what restores the buffers that were coded, if there may be any
+        self.image_codec = None  # what restores the buffers that were coded, if there may be any
         self._room = memoryview(bytearray(ROOM_BYTES))
         self._start = 0  # of what has been read and not yet used
         self._end = 0
@@ -141,8 +141,8 @@ class Decoder:
     def _entries(self, head_bytes, count):
         """The entries of the frame that begins, once they are within the bound."""
         entries = struct.unpack_from("<%dQ" % count, self._room, self._start + HEADER_BYTES)
-        if self.pictures is not None:
-            sizes, size_bytes = self.pictures.announced(entries)
+        if self.image_codec is not None:
+            sizes, size_bytes = self.image_codec.parse_entries(entries)
             self._check_size(head_bytes + size_bytes)
             return sizes
         if min(entries) < LARGE_BYTES:
@@ -218,6 +218,6 @@ class Decoder:
         if self._empty:
             return None
         frame, self._frame = self._frame, None
-        if frame is not None and frame.buffers and self.pictures is not None:
-            self.pictures.restore(frame)
+        if frame is not None and frame.buffers and self.image_codec is not None:
+            self.image_codec.decode_buffers(frame)
         return frame

@@ -67,7 +67,7 @@ class Server:
         self._allowed = allowed
         self.tally = tally
         self._adapter = None
-        self._coder = None
+        self._image_encoder = None
         self._bound_bytes = BOUND_BYTES
         self._warnings = []
         self._show_warning = warnings.showwarning
@@ -96,8 +96,8 @@ class Server:
         try:
             if frame.kind not in messages.LEGAL[self.state]:
                 raise messages.Illegal(frame.kind, self.state)
-            if self._coder is not None:
-                self._coder.is_on = frame.kind in messages.SHOWING
+            if self._image_encoder is not None:
+                self._image_encoder.is_on = frame.kind in messages.SHOWING
             kind, encoder = self._calls[frame.kind](frame)
             self._check_bound(encoder)
         except (SystemExit, KeyboardInterrupt):
@@ -164,7 +164,7 @@ class Server:
     def _make(self, frame):
         recipe = self._allowed.check(self._reader(frame).take())
         frames = recipe.get("frames", image_codec.RAW) if self._channel.arena is None else image_codec.RAW
-        coder = image_codec.coder_for(frames)
+        image_encoder = image_codec.encoder_for(frames)
         adapter = env_batch.make(recipe) if "batch" in recipe else env_factory.make(recipe)
         description = adapter.describe()
         description["target"]["frames"] = image_codec.shown(frames)
@@ -176,14 +176,16 @@ class Server:
         self._channel.decoder.bound_bytes = self._bound_bytes
         self.tally.made(str(recipe["entry_point"] or recipe["id"]))
         self.state = messages.MADE if adapter.count is None else messages.BATCHED
-        if coder is not None:
-            self._code_pictures(coder, frames)
+        if image_encoder is not None:
+            self._use_image_codec(image_encoder, frames)
         return messages.RESULT, Encoder().add(description, "$", opaque=True)
 
-    def _code_pictures(self, coder, frames):
-        self._coder = coder
-        self._channel.code_pictures(coder)
-        if coder.is_lossy and not getattr(self._adapter, "first_index", 0):  # one warning for all of a vector env
+    def _use_image_codec(self, image_encoder, frames):
+        self._image_encoder = image_encoder
+        self._channel.use_image_codec(image_encoder)
+        if image_encoder.is_lossy and not getattr(
+            self._adapter, "first_index", 0
+        ):  # one warning for all of a vector env
             text = (
                 'frames = "%s" is lossy: colour pictures in observations, infos and renders are not what the env gave'
             )

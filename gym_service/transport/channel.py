@@ -39,7 +39,7 @@ class Channel:
 
     def __init__(self, stream, arena=None):
         self._stream = stream
-        self.pictures = None
+        self.image_codec = None
         self.decoder = Decoder()
         self.share(arena)
 
@@ -47,9 +47,9 @@ class Channel:
         """Have large arrays lie in this arena from here on, which the channel owns; None for not."""
         self.arena = self.decoder.arena = arena
 
-    def code_pictures(self, pictures):
+    def use_image_codec(self, image_codec):
         """From here on have what is sent and received pass through one end of ``pictures.py``; not beside an arena."""
-        self.pictures = self.decoder.pictures = pictures
+        self.image_codec = self.decoder.image_codec = image_codec
 
     def send_frame(self, kind, call_id, head, buffers=(), deadline=None, offers=()):
         """Write one frame, its large arrays through shared memory where there is any, else coded where that was agreed.
@@ -61,8 +61,8 @@ class Channel:
         arena = self.arena
         if arena is not None and (buffers or offers or arena.owes):
             buffers = [*arena.entries(buffers), *offers]
-        elif self.pictures is not None:
-            buffers = self.pictures.entries(buffers)
+        elif self.image_codec is not None:
+            buffers = self.image_codec.entries(buffers)
         self.send(frame_bytes(kind, call_id, head, buffers), deadline)
 
     def send(self, pieces, deadline=None):

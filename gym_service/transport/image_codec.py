@@ -34,7 +34,7 @@ SPELLING = re.compile("raw|zlib|auto|jpeg:([1-9][0-9]?|100)")
 # Smaller ones are sent while one thinks about it. At least two pages: each buffer pays for its two entries.
 LEAST_BYTES = 2 * LARGE_BYTES
 # Kept on either side, at most. A batch of 32 renders of 680 x 680 has 44 MB.
-MOST_KEPT, MOST_KEPT_BYTES = 8, 64 * 2**20
+MAX_REFERENCES, MAX_REFERENCE_BYTES = 8, 64 * 2**20
 # Of so many bytes of a picture, half must be those of a kept one, for a difference to be worth while; and three
 # quarters for it to take that one's place. Another camera of the same size may share half of them.
 SAMPLES, RESEMBLING, SAME = 1024, 0.5, 0.75
@@ -52,32 +52,37 @@ def shown(frames):
     return "%s (lossy)" % frames if frames.startswith("jpeg") else frames
 
 
-def coder_for(frames):
-    """The Coder of a choice; None for "raw". Raises BadValue where it is none, ImportError where Pillow is missing."""
+def encoder_for(frames):
+    """The ImageEncoder of a choice; None for "raw".
+
+    Raises:
+        BadValue: there is no such choice.
+        ImportError: Pillow is missing.
+    """
     match = SPELLING.fullmatch(frames) if type(frames) is str else None
     if match is None:
         raise BadValue("frames = %r is not one of raw, zlib, auto, jpeg:1 to jpeg:100" % (frames,))
     if match.group(1):
         jpeg.require(frames)
-    return None if frames == RAW else Coder(frames == AUTO, int(match.group(1) or 0))
+    return None if frames == RAW else ImageEncoder(frames == AUTO, int(match.group(1) or 0))
 
 
-def is_picture(array):
+def is_image(array):
     """Whether an array is coded without loss: bytes in two dimensions or more. Floats and state vectors are not."""
     return array.dtype == np.uint8 and array.ndim >= 2 and LEAST_BYTES <= array.nbytes <= _SIZE_MASK
 
 
-class Kept:
+class ReferenceImages:
     """The last few pictures, flat, by their places. Both sides hold the same ones, since frames come in order."""
 
     def __init__(self):
-        self._pictures = {}
+        self._images = {}
         self._order = []  # of places, the longest unused first
         self._bytes = 0
 
     def get(self, place, size_bytes):
         """The picture in a place. Raises BadValue where there is none of that size."""
-        kept = self._pictures.get(place)
+        kept = self._images.get(place)
         if kept is None or kept.size != size_bytes:
             raise BadValue(
                 "a difference to a picture of %d bytes in place %d, which is not there" % (size_bytes, place)
@@ -86,14 +91,14 @@ class Kept:
 
     def put(self, place, flat):
         """Keep a copy in a place. Raises BadValue beyond the limits."""
-        old = self._pictures.get(place)
+        old = self._images.get(place)
         size_bytes = self._bytes + flat.size - (0 if old is None else old.size)
-        if place >= MOST_KEPT or size_bytes > MOST_KEPT_BYTES:
+        if place >= MAX_REFERENCES or size_bytes > MAX_REFERENCE_BYTES:
             raise BadValue("a picture of %d bytes to be kept in place %d" % (flat.size, place))
         if old is not None and old.size == flat.size:
             np.copyto(old, flat)
         else:
-            self._pictures[place] = flat.copy()
+            self._images[place] = flat.copy()
             self._bytes = size_bytes
         self._order = [other for other in self._order if other != place] + [place]
 
@@ -102,7 +107,7 @@ class Kept:
         step = flat.size // SAMPLES | 1  # odd, so that every channel is looked at
         sample = flat[::step]
         place, most = NONE, 0
-        for other, kept in self._pictures.items():
+        for other, kept in self._images.items():
             if kept.size == flat.size:
                 alike = np.count_nonzero(kept[::step] == sample)
                 if alike > most:
@@ -111,16 +116,16 @@ class Kept:
 
     def room_for(self, size_bytes):
         """Where to keep one that is new; NONE where it would be too much. The longest unused one goes."""
-        place = len(self._order) if len(self._order) < MOST_KEPT else self._order[0]
-        old = self._pictures.get(place)
-        is_too_much = self._bytes + size_bytes - (0 if old is None else old.size) > MOST_KEPT_BYTES
+        place = len(self._order) if len(self._order) < MAX_REFERENCES else self._order[0]
+        old = self._images.get(place)
+        is_too_much = self._bytes + size_bytes - (0 if old is None else old.size) > MAX_REFERENCE_BYTES
         if is_too_much and self._order:
             place = self._order[0]
-            is_too_much = self._bytes + size_bytes - self._pictures[place].size > MOST_KEPT_BYTES
+            is_too_much = self._bytes + size_bytes - self._images[place].size > MAX_REFERENCE_BYTES
         return NONE if is_too_much else place
 
 
-class Coder:
+class ImageEncoder:
     """The server's end: codes the pictures of what it sends."""
 
     def __init__(self, is_auto, quality=0):
@@ -129,7 +134,7 @@ class Coder:
         self.is_lossy = quality > 0
         self._is_auto = is_auto
         self._quality = quality  # of JPEG; 0 for none
-        self._kept = Kept()
+        self._references = ReferenceImages()
 
     def entries(self, buffers):
         """The buffers of a frame, with an entry before each picture, coded or not. Blocks for the coding."""
@@ -137,13 +142,13 @@ class Coder:
             return buffers
         found = []
         for array in buffers:
-            if is_picture(array):
+            if is_image(array):
                 found += self._coded(array)
             else:
                 found.append(array)
         return found
 
-    def announced(self, entries):
+    def parse_entries(self, entries):
         """Of a call: the sizes of its buffers, and their sum. A wish of the client's is heeded."""
         sizes = [entry for entry in entries if entry < LENT]
         for entry in entries:
@@ -154,7 +159,7 @@ class Coder:
         _refuse_small(sizes)
         return sizes, sum(sizes)
 
-    def restore(self, frame):
+    def decode_buffers(self, frame):
         """Nothing: calls hold no coded buffers."""
 
     def _coded(self, array):
@@ -173,7 +178,7 @@ class Coder:
 
     def _deflated(self, flat):
         """The bytes of a DEFLATED buffer, None where they would be no fewer. Only then is the picture not kept."""
-        kept = self._kept
+        kept = self._references
         nearest, alike = kept.nearest(flat)
         place = nearest if alike >= SAME else kept.room_for(flat.size)
         if alike < RESEMBLING:
@@ -188,7 +193,7 @@ class Coder:
         return _PLACES.pack(nearest, place) + data
 
 
-class Restorer:
+class ImageDecoder:
     """The client's end: restores what the server has coded, and passes on what ``auto`` wishes.
 
     ``thrift`` has learnt from this and perhaps other connections whether coding pays; None where that is settled.
@@ -200,7 +205,7 @@ class Restorer:
         self._told = True  # what the server was last told to do
         self._plan = []  # of the frame that is being received: (index, kind, seconds of coding, size, coded size)
         self._begun = 0.0
-        self._kept = Kept()
+        self._references = ReferenceImages()
 
     def entries(self, buffers):
         """The buffers of a call, with a wish beside them where the server does not know it yet."""
@@ -210,7 +215,7 @@ class Restorer:
         self._told = selector.use_codec
         return [*buffers, LENT | self._told]
 
-    def announced(self, entries):
+    def parse_entries(self, entries):
         """Of an answer: the sizes of its buffers as they come, and the sum of what they will be when restored."""
         self._begun = perf_counter()
         sizes, total, plan, entry_before = [], 0, [], 0
@@ -233,7 +238,7 @@ class Restorer:
         self._plan = plan
         return sizes, total
 
-    def restore(self, frame):
+    def decode_buffers(self, frame):
         """Put in place of each coded buffer what it says. Raises BadValue where that is nothing."""
         plan = self._plan
         if not plan:
@@ -270,9 +275,9 @@ class Restorer:
             raise BadValue("a coded picture that is none: %s" % error) from error
         if flat.size != size or not inflater.eof or inflater.unused_data:
             raise BadValue("a coded picture is not the %d bytes that were announced" % size)
-        restored = flat.copy() if nearest == NONE else flat + self._kept.get(nearest, size)
+        restored = flat.copy() if nearest == NONE else flat + self._references.get(nearest, size)
         if place != NONE:
-            self._kept.put(place, restored)
+            self._references.put(place, restored)
         return restored
 
 

@@ -167,6 +167,6 @@ def test_pictures_travel_coded_and_arrive_as_they_were(ssh: list[str]) -> None:
         pictures.append(shown)
         if command:
             assert env.target["frames"] == "auto"
-            assert env._connection._channel.pictures is not None
+            assert env._connection._channel.image_codec is not None
         env.close()
     assert all(np.array_equal(*pair) for pair in zip(*pictures, strict=True))

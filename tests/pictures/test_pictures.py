@@ -22,12 +22,12 @@ from gym_service.transport.image_codec import (
     DEFLATED,
     JPEG,
     LEAST_BYTES,
-    MOST_KEPT,
-    MOST_KEPT_BYTES,
+    MAX_REFERENCE_BYTES,
+    MAX_REFERENCES,
     NONE,
     STORED,
-    Coder,
-    Restorer,
+    ImageDecoder,
+    ImageEncoder,
 )
 
 DEADLINE_FREE = settings(deadline=None, max_examples=25)
@@ -37,11 +37,11 @@ class Link:
     """A server's end and a client's, and the bytes between them."""
 
     def __init__(self, frames: str = "zlib", selector: Any = None) -> None:
-        self.coder = image_codec.coder_for(frames)
+        self.coder = image_codec.encoder_for(frames)
         self.coder.is_on = True
-        self.restorer = Restorer(selector)
+        self.restorer = ImageDecoder(selector)
         self.decoder = Decoder()
-        self.decoder.pictures = self.restorer
+        self.decoder.image_codec = self.restorer
         self.sent: list[int] = []
 
     def cross(self, *buffers: Any) -> list[Any]:
@@ -85,7 +85,7 @@ def frame(*entries_and_buffers: Any) -> bytes:
 def restored(*frames: bytes, bound_bytes: int = BOUND_BYTES) -> Any:
     """The buffers of the last of some frames."""
     decoder = Decoder(bound_bytes)
-    decoder.pictures = Restorer()
+    decoder.image_codec = ImageDecoder()
     found = [feed(decoder, data) for data in frames][-1]
     assert found is not None
     return [bytes(buffer) for buffer in found.buffers]
@@ -108,7 +108,7 @@ def test_golden_frames() -> None:
 
 
 def test_what_is_sent_is_what_the_golden_frames_say() -> None:
-    coder = Coder(False)
+    coder = ImageEncoder(False)
     coder.is_on = True
     ones = np.ones((64, 128), np.uint8)
     first, coded = coder.entries([ones])
@@ -157,14 +157,14 @@ def test_pictures_are_coded_and_come_back_bit_for_bit(name: str) -> None:
 
 @pytest.mark.parametrize("name", NOT_CODED)
 def test_anything_else_is_left_alone(name: str) -> None:
-    coder, array = Coder(False), NOT_CODED[name]
+    coder, array = ImageEncoder(False), NOT_CODED[name]
     coder.is_on = True
     (left,) = coder.entries([array])
     assert left is array
 
 
 def test_nothing_is_coded_in_answers_that_show_nothing() -> None:
-    coder, array = Coder(False), picture()
+    coder, array = ImageEncoder(False), picture()
     assert coder.entries([array])[0] is array
 
 
@@ -248,16 +248,16 @@ def test_both_sides_keep_the_same_pictures_within_the_limits() -> None:
         side = 100 + step % 13
         sent = picture(step, (side, 100, 3))
         assert np.array_equal(link.cross(sent)[0], sent)
-        ours, theirs = link.coder._kept._pictures, link.restorer._kept._pictures
+        ours, theirs = link.coder._references._images, link.restorer._references._images
         assert ours.keys() == theirs.keys()
         assert all(np.array_equal(ours[place], theirs[place]) for place in ours)
-        assert len(ours) <= MOST_KEPT
-    large = [np.zeros((MOST_KEPT_BYTES // 3, 1 + step), np.uint8) for step in range(2)]
+        assert len(ours) <= MAX_REFERENCES
+    large = [np.zeros((MAX_REFERENCE_BYTES // 3, 1 + step), np.uint8) for step in range(2)]
     for sent in large * 2:
         assert np.array_equal(link.cross(sent)[0], sent)
-        held = link.coder._kept._pictures.values()
-        assert sum(kept.size for kept in held) <= MOST_KEPT_BYTES
-        assert link.restorer._kept._bytes == sum(kept.size for kept in held)
+        held = link.coder._references._images.values()
+        assert sum(kept.size for kept in held) <= MAX_REFERENCE_BYTES
+        assert link.restorer._references._bytes == sum(kept.size for kept in held)
 
 
 # -- strangers ---------------------------------------------------------------------------------------------------------
@@ -305,7 +305,7 @@ BAD_BUFFERS: dict[str, bytes] = {
     "bytes after the end": frame(entry(DEFLATED, LEAST_BYTES), PLAIN_ONES + b"\0"),
     "without its checksum": frame(entry(DEFLATED, LEAST_BYTES), PLAIN_ONES[:-4]),
     "difference to nothing": frame(entry(DEFLATED, LEAST_BYTES), b"\x00\xff" + PLAIN_ONES[2:]),
-    "kept beyond the last place": frame(entry(DEFLATED, LEAST_BYTES), bytes([255, MOST_KEPT]) + PLAIN_ONES[2:]),
+    "kept beyond the last place": frame(entry(DEFLATED, LEAST_BYTES), bytes([255, MAX_REFERENCES]) + PLAIN_ONES[2:]),
     "no JPEG": frame(entry(JPEG, LEAST_BYTES), struct.pack("<I", 7) + b"garbage"),
     "JPEG of no bytes": frame(entry(JPEG, LEAST_BYTES), struct.pack("<I", 0)),
     "JPEG's length alone": frame(entry(JPEG, LEAST_BYTES), b"\1\0"),
@@ -352,8 +352,8 @@ def test_a_difference_to_a_picture_of_another_size_is_a_bad_value() -> None:
 
 
 def test_more_than_may_be_kept_is_a_bad_value() -> None:
-    size = MOST_KEPT_BYTES // MOST_KEPT + 1
-    ordered = [bytes([NONE, place]) + zlib.compress(bytes(size), 1) for place in range(MOST_KEPT)]
+    size = MAX_REFERENCE_BYTES // MAX_REFERENCES + 1
+    ordered = [bytes([NONE, place]) + zlib.compress(bytes(size), 1) for place in range(MAX_REFERENCES)]
     with pytest.raises(BadValue, match="to be kept in place 7"):
         restored(*[frame(entry(DEFLATED, size), data) for data in ordered])
 
@@ -363,7 +363,7 @@ def test_more_than_may_be_kept_is_a_bad_value() -> None:
 def test_flipped_bits_are_noticed_or_harmless(frames: str, part: int) -> None:
     """Whatever is flipped: it is refused, or as many bytes come out. With zlib only what is right comes out."""
     sent = picture(shape=(64, 64, 3))
-    coder = image_codec.coder_for(frames)
+    coder = image_codec.encoder_for(frames)
     coder.is_on = True
     first, coded = coder.entries([sent])
     noticed = 0
@@ -384,14 +384,14 @@ def test_flipped_bits_are_noticed_or_harmless(frames: str, part: int) -> None:
 @pytest.mark.parametrize("wish", [LENT | 2, LENT | 1 << 40, 2**64 - 1])
 def test_a_wish_that_is_none_is_refused_by_the_server(wish: int) -> None:
     decoder = Decoder()
-    decoder.pictures = Coder(True)
+    decoder.image_codec = ImageEncoder(True)
     with pytest.raises(BadFrame, match="means nothing here"):
         feed(decoder, frame(wish))
 
 
 def test_where_nobody_asked_for_auto_there_is_nothing_to_wish() -> None:
     decoder = Decoder()
-    decoder.pictures = Coder(False)
+    decoder.image_codec = ImageEncoder(False)
     with pytest.raises(BadFrame, match="means nothing here"):
         feed(decoder, frame(LENT))
 
@@ -420,7 +420,7 @@ def test_a_wish_goes_with_the_next_call_and_is_heeded() -> None:
     selector = Wishes()
     link, sent = Link("auto", selector), picture()
     at_server = Decoder()
-    at_server.pictures = link.coder
+    at_server.image_codec = link.coder
     for wish in (True, False, False, True):
         selector.use_codec = wish
         call = frame_bytes(1, 1, b"", link.restorer.entries(()))
@@ -442,7 +442,7 @@ def test_a_wish_beside_a_large_action_leaves_it_whole() -> None:
     selector = Wishes()
     link, action = Link("auto", selector), noise((100, 100))
     at_server = Decoder()
-    at_server.pictures = link.coder
+    at_server.image_codec = link.coder
     selector.use_codec = False
     call = frame_bytes(1, 1, b"", link.restorer.entries([action]))
     got = feed(at_server, b"".join(bytes(piece) for piece in call))
@@ -491,7 +491,7 @@ def test_jpeg_takes_no_side_that_a_file_cannot_say() -> None:
 )
 def test_a_choice_that_is_none_is_refused(frames: Any) -> None:
     with pytest.raises(BadValue, match="is not one of raw, zlib, auto"):
-        image_codec.coder_for(frames)
+        image_codec.encoder_for(frames)
 
 
 def test_only_the_lossy_choice_is_shown_as_that() -> None:
@@ -501,4 +501,4 @@ def test_only_the_lossy_choice_is_shown_as_that() -> None:
         "auto",
         "jpeg:90 (lossy)",
     ]
-    assert image_codec.coder_for("raw") is None
+    assert image_codec.encoder_for("raw") is None
