@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import GraphInstance
 
-from gym_service.protocol.decoder import Reader
+from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.frames import Decoder, Frame
 from gym_service.protocol.values import flat_bytes
@@ -21,8 +21,8 @@ def encoded(*values: Any) -> Encoder:
 
 def values_of(head: Any, buffers: Any, count: int) -> list[Any]:
     """Just so many values, and nothing left over. Raises BadValue."""
-    reader = Reader(head, received(buffers), GraphInstance)
-    values = [reader.take() for _ in range(count)]
+    reader = ValueDecoder(head, received(buffers), GraphInstance)
+    values = [reader.read() for _ in range(count)]
     reader.finish()
     return values
 

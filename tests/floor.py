@@ -24,7 +24,7 @@ sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.curdir
 
 import numpy as np  # noqa: E402
 
-from gym_service.protocol.decoder import Reader  # noqa: E402
+from gym_service.protocol.decoder import ValueDecoder  # noqa: E402
 from gym_service.protocol.encoder import Encoder  # noqa: E402
 from gym_service.protocol.frames import Decoder, frame_bytes  # noqa: E402
 from gym_service.protocol.layout import compile_layout  # noqa: E402
@@ -46,9 +46,9 @@ def read_value():
             raise EOFError
         room[:size], data = data[:size], data[size:]
         frame = decoder.filled(size)
-    reader = Reader(frame.head, frame.buffers, GraphInstance)
-    value = reader.take()
-    reader.finish()
+    decoder = ValueDecoder(frame.head, frame.buffers, GraphInstance)
+    value = decoder.read()
+    decoder.expect_end()
     return value
 
 
@@ -60,7 +60,7 @@ def write_value(value):
 def outcome(head):
     """The name of what reading these bytes raises, or an empty text."""
     try:
-        Reader(head).take()
+        ValueDecoder(head).read()
     except BadValue:
         return "BadValue"
     except BaseException as error:  # noqa: BLE001 - its name is the answer

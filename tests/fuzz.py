@@ -42,7 +42,7 @@ from gym_service import errors
 from gym_service.client.connection import Connection, one
 from gym_service.client.env import RemoteEnv, encode
 from gym_service.protocol import messages
-from gym_service.protocol.decoder import Reader
+from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.frames import HEADER, BadFrame, Decoder, frame_bytes
 from gym_service.server import loop
@@ -195,10 +195,10 @@ def frames_of(sock: socket.socket) -> list[Any]:
         frame = decoder.filled(size)
         while frame is not None:
             if frame.kind != messages.STEPPED:
-                reader = Reader(frame.head, frame.buffers)
-                while reader._at < len(frame.head):
-                    reader.take()
-                reader.finish()
+                decoder = ValueDecoder(frame.head, frame.buffers)
+                while decoder._at < len(frame.head):
+                    decoder.read()
+                decoder.expect_end()
             found.append(frame)
             frame = decoder.filled(0)
     if not decoder.idle:

@@ -19,7 +19,7 @@ from gym_service.client import error_mapping
 from gym_service.client.error_mapping import Peer
 from gym_service.errors import CannotCross, ClosedError, EnvError, ForkedError, GymServiceError
 from gym_service.protocol import messages
-from gym_service.protocol.decoder import Reader
+from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Packed
 from gym_service.protocol.frames import BOUND_BYTES, BadFrame, Frame
 from gym_service.protocol.values import BadValue
@@ -292,10 +292,10 @@ class Connection:
 
 def fields(frame: Frame, count: int) -> list[Any]:
     """The fields of a reply, which must be just so many. Raises BadValue."""
-    reader = Reader(frame.head, frame.buffers, GraphInstance)
-    taken = [reader.take() for _ in range(count)]
-    reader.finish()
-    return taken
+    decoder = ValueDecoder(frame.head, frame.buffers, GraphInstance)
+    values = [decoder.read() for _ in range(count)]
+    decoder.expect_end()
+    return values
 
 
 def one(frame: Frame) -> Any:

@@ -26,7 +26,7 @@ _float64 = struct.Struct("<d")
 _complex = struct.Struct("<dd")
 
 
-class Reader:
+class ValueDecoder:
     """Gives a message's values back, in order.
 
     Every array is new memory of its own, writeable, C-ordered: a small one is copied out of the head, a large one
@@ -39,26 +39,26 @@ class Reader:
         self._buffers = list(reversed(buffers))
         self._graph = graph
 
-    def take(self):
+    def read(self):
         """The next value. Raises BadValue where the bytes are none."""
         try:
-            return self._take(0)
+            return self._read(0)
         # All that hostile bytes were seen to raise below; each is checked before anything large is allocated.
         except (struct.error, IndexError, KeyError, ValueError, TypeError, OverflowError) as error:
             raise BadValue("not a value at byte %d of %d: %s" % (self._at, len(self._head), error)) from error
 
-    def finish(self):
+    def expect_end(self):
         """Raise BadValue unless every byte and every buffer has been used."""
         if self._at != len(self._head) or self._buffers:
             raise BadValue("%d bytes and %d buffers are left over" % (len(self._head) - self._at, len(self._buffers)))
 
-    def _take(self, depth):
+    def _read(self, depth):
         tag = self._head[self._at]
         self._at += 1
-        take = _TAKE.get(tag)
-        if take is None:
+        read = _READ.get(tag)
+        if read is None:
             raise ValueError("unknown tag %d" % tag)
-        return take(self, depth)
+        return read(self, depth)
 
     def _bytes(self, size):
         start = self._at
@@ -75,28 +75,28 @@ class Reader:
     def _counted(self, depth=0):
         return self._bytes(self._unpack(_count)[0])
 
-    def _take_int(self, depth):
+    def _read_int(self, depth):
         return self._unpack(_int64)[0]
 
-    def _take_big_int(self, depth):
+    def _read_big_int(self, depth):
         return int.from_bytes(self._counted(), "little", signed=True)
 
-    def _take_float(self, depth):
+    def _read_float(self, depth):
         return self._unpack(_float64)[0]
 
-    def _take_complex(self, depth):
+    def _read_complex(self, depth):
         return complex(*self._unpack(_complex))
 
-    def _take_str(self, depth):
+    def _read_str(self, depth):
         return self._counted().decode("utf-8", "surrogatepass")
 
-    def _take_numpy_str(self, depth):
-        return np.str_(self._take_str(depth))
+    def _read_numpy_str(self, depth):
+        return np.str_(self._read_str(depth))
 
-    def _take_numpy_bytes(self, depth):
+    def _read_numpy_bytes(self, depth):
         return np.bytes_(self._counted())
 
-    def _take_opaque(self, depth):
+    def _read_opaque(self, depth):
         return Opaque(self._text(), self._text())
 
     def _text(self):
@@ -104,7 +104,7 @@ class Reader:
         if self._head[self._at] != ord("s"):
             raise ValueError("a text was due")
         self._at += 1
-        return self._take_str(0)
+        return self._read_str(0)
 
     def _items(self, depth):
         count = self._unpack(_count)[0]
@@ -112,31 +112,31 @@ class Reader:
             raise ValueError("nested deeper than %d levels" % MAX_DEPTH)
         if count > len(self._head) - self._at:  # an item is one byte at least
             raise ValueError("%d items announced, %d bytes left" % (count, len(self._head) - self._at))
-        return [self._take(depth + 1) for _ in range(count)]
+        return [self._read(depth + 1) for _ in range(count)]
 
-    def _take_tuple(self, depth):
+    def _read_tuple(self, depth):
         return tuple(self._items(depth))
 
-    def _take_set(self, depth):
+    def _read_set(self, depth):
         return set(self._items(depth))
 
-    def _take_frozenset(self, depth):
+    def _read_frozenset(self, depth):
         return frozenset(self._items(depth))
 
-    def _take_graph(self, depth):
+    def _read_graph(self, depth):
         items = self._items(depth)
         if len(items) != len(GRAPH_FIELDS):
             raise ValueError("a graph has three parts, not %d" % len(items))
         return self._graph(*items) if self._graph else tuple(items)
 
-    def _take_dict(self, depth):
+    def _read_dict(self, depth):
         count = self._unpack(_count)[0]
         if depth >= MAX_DEPTH:
             raise ValueError("nested deeper than %d levels" % MAX_DEPTH)
         result = {}
         for _ in range(count):
-            key = self._take(depth + 1)
-            result[key] = self._take(depth + 1)
+            key = self._read(depth + 1)
+            result[key] = self._read(depth + 1)
         return result
 
     def _dtype(self):
@@ -155,13 +155,13 @@ class Reader:
         self._at += 8 * dimensions
         return shape
 
-    def _take_scalar(self, depth):
+    def _read_scalar(self, depth):
         dtype = self._dtype()
         if dtype.kind in "SU":  # these have tags of their own
             raise ValueError("a scalar of dtype %s" % dtype)
         return np.frombuffer(self._bytes(dtype.itemsize), dtype)[0]
 
-    def _take_array(self, depth):
+    def _read_array(self, depth):
         dtype, shape = self._dtype(), self._shape()
         size = element_count(shape) * dtype.itemsize
         if size == 0:
@@ -172,7 +172,7 @@ class Reader:
         start, self._at = self._at, self._at + size
         return _readable(np.ndarray(shape, dtype, self._head, start).copy())
 
-    def _take_large_array(self, depth):
+    def _read_large_array(self, depth):
         dtype, shape = self._dtype(), self._shape()
         if not self._buffers:
             raise ValueError("an array without its buffer")
@@ -181,14 +181,14 @@ class Reader:
             raise ValueError("an array of %s %s in a buffer of %d bytes" % (shape, dtype, len(buffer)))
         return _readable(np.ndarray(shape, dtype, buffer))
 
-    def _take_object_array(self, depth):
+    def _read_object_array(self, depth):
         shape = self._shape()
         count = element_count(shape)
         if depth >= MAX_DEPTH or count > len(self._head) - self._at:
             raise ValueError("an object array of %d elements in %d bytes" % (count, len(self._head) - self._at))
         # First the items, then their memory: nested arrays that each announce the rest of the head would else
         # allocate it a hundred times over.
-        items = [self._take(depth + 1) for _ in range(count)]
+        items = [self._read(depth + 1) for _ in range(count)]
         flat = np.empty(count, object)
         for index, item in enumerate(items):
             flat[index] = item
@@ -202,27 +202,27 @@ def _readable(array):
     return array
 
 
-_TAKE = {
-    ord("N"): lambda reader, depth: None,
-    ord("T"): lambda reader, depth: True,
-    ord("F"): lambda reader, depth: False,
-    ord("i"): Reader._take_int,
-    ord("I"): Reader._take_big_int,
-    ord("f"): Reader._take_float,
-    ord("c"): Reader._take_complex,
-    ord("s"): Reader._take_str,
-    ord("u"): Reader._take_numpy_str,
-    ord("b"): Reader._counted,
-    ord("v"): Reader._take_numpy_bytes,
-    ord("x"): Reader._take_opaque,
-    ord("l"): Reader._items,
-    ord("t"): Reader._take_tuple,
-    ord("e"): Reader._take_set,
-    ord("z"): Reader._take_frozenset,
-    ord("g"): Reader._take_graph,
-    ord("d"): Reader._take_dict,
-    ord("n"): Reader._take_scalar,
-    ord("a"): Reader._take_array,
-    ord("A"): Reader._take_large_array,
-    ord("o"): Reader._take_object_array,
+_READ = {
+    ord("N"): lambda decoder, depth: None,
+    ord("T"): lambda decoder, depth: True,
+    ord("F"): lambda decoder, depth: False,
+    ord("i"): ValueDecoder._read_int,
+    ord("I"): ValueDecoder._read_big_int,
+    ord("f"): ValueDecoder._read_float,
+    ord("c"): ValueDecoder._read_complex,
+    ord("s"): ValueDecoder._read_str,
+    ord("u"): ValueDecoder._read_numpy_str,
+    ord("b"): ValueDecoder._counted,
+    ord("v"): ValueDecoder._read_numpy_bytes,
+    ord("x"): ValueDecoder._read_opaque,
+    ord("l"): ValueDecoder._items,
+    ord("t"): ValueDecoder._read_tuple,
+    ord("e"): ValueDecoder._read_set,
+    ord("z"): ValueDecoder._read_frozenset,
+    ord("g"): ValueDecoder._read_graph,
+    ord("d"): ValueDecoder._read_dict,
+    ord("n"): ValueDecoder._read_scalar,
+    ord("a"): ValueDecoder._read_array,
+    ord("A"): ValueDecoder._read_large_array,
+    ord("o"): ValueDecoder._read_object_array,
 }

@@ -37,7 +37,7 @@ import struct
 
 import numpy as np
 
-from gym_service.protocol.decoder import Reader
+from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder, Packed
 from gym_service.protocol.values import BadValue
 
@@ -156,9 +156,9 @@ def unpack_step(layout, head, buffers, graph):
         reward = np.float64(reward) if flags & _NUMPY_REWARD else reward
     if not flags & _INFO:
         return observation, reward, terminated, truncated, {}
-    rest = Reader(head, buffers[layout.buffer_count :], graph, end)
-    info = rest.take()
-    rest.finish()
+    rest = ValueDecoder(head, buffers[layout.buffer_count :], graph, end)
+    info = rest.read()
+    rest.expect_end()
     return observation, reward, terminated, truncated, info
 
 
@@ -210,22 +210,22 @@ def decode_batch(layout, count, frame, graph, placed=()):
         if layout is None:
             raise BadValue("a packed observation where observations have no layout")
         observations = layout.unpack(head, at, buffers)
-        rest = Reader(head, buffers[layout.buffer_count :], graph, at + layout.head_bytes)
+        rest = ValueDecoder(head, buffers[layout.buffer_count :], graph, at + layout.head_bytes)
     else:
-        rest = Reader(head, buffers, graph, at)
-        observations = [rest.take() for _ in range(count)]
-    infos = _take_infos(rest, count)
+        rest = ValueDecoder(head, buffers, graph, at)
+        observations = [rest.read() for _ in range(count)]
+    infos = _read_infos(rest, count)
     return observations, rewards, terminations, truncations, infos
 
 
-def _take_infos(rest, count):
-    infos, length = [], rest.take()
+def _read_infos(rest, count):
+    infos, length = [], rest.read()
     if type(length) is not int or not 0 <= length <= 2 * count:
         raise BadValue("not a number of infos: %r" % (length,))
     for _ in range(length):
-        index, info = rest.take(), rest.take()
+        index, info = rest.read(), rest.read()
         if type(index) is not int or not 0 <= index < count:
             raise BadValue("an info of sub-environment %r" % (index,))
         infos.append((index, info))
-    rest.finish()
+    rest.expect_end()
     return infos

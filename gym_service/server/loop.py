@@ -11,7 +11,7 @@ import traceback
 import warnings
 
 from gym_service.protocol import messages
-from gym_service.protocol.decoder import Reader
+from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.frames import BOUND_BYTES
 from gym_service.protocol.layout import compile_layout, rows
@@ -75,17 +75,17 @@ class Server:
         self._calls = {
             messages.MAKE: self._make,
             messages.RESET: self._reset,
-            messages.STEP: lambda frame: self._stepped(self._adapter.step(self._reader(frame).take())),
+            messages.STEP: lambda frame: self._stepped(self._adapter.step(self._decoder(frame).read())),
             messages.STEP_PACKED: self._step_packed,
             messages.RENDER: self._render,
             messages.GET: self._get,
-            messages.SET: lambda frame: self._result(self._adapter.set(*self._take(frame, 3))),
-            messages.HAS: lambda frame: self._result(self._adapter.has(*self._take(frame, 1))),
-            messages.CALL: lambda frame: self._result(self._adapter.call(*self._take(frame, 3))),
+            messages.SET: lambda frame: self._result(self._adapter.set(*self._read(frame, 3))),
+            messages.HAS: lambda frame: self._result(self._adapter.has(*self._read(frame, 1))),
+            messages.CALL: lambda frame: self._result(self._adapter.call(*self._read(frame, 3))),
             messages.CALL_FUNCTION: self._call_function,
             messages.CLOSE: self._close,
-            messages.VEC_RESET: lambda frame: self._batch(frame, self._adapter.reset(*self._take(frame, 3))),
-            messages.VEC_STEP: lambda frame: self._stepped_all(frame, self._adapter.step(*self._take(frame, 1))),
+            messages.VEC_RESET: lambda frame: self._batch(frame, self._adapter.reset(*self._read(frame, 3))),
+            messages.VEC_STEP: lambda frame: self._stepped_all(frame, self._adapter.step(*self._read(frame, 1))),
             messages.VEC_STEP_PACKED: self._vec_step_packed,
         }
 
@@ -138,12 +138,12 @@ class Server:
         self.leave_if_forked()
         self._channel.send_frame(kind, self._call_id, encoder.head, encoder.buffers)
 
-    def _reader(self, frame):
-        return Reader(frame.head, frame.buffers, self._adapter.graph_class if self._adapter else None)
+    def _decoder(self, frame):
+        return ValueDecoder(frame.head, frame.buffers, self._adapter.graph_class if self._adapter else None)
 
-    def _take(self, frame, count):
-        reader = self._reader(frame)
-        return [reader.take() for _ in range(count)]
+    def _read(self, frame, count):
+        decoder = self._decoder(frame)
+        return [decoder.read() for _ in range(count)]
 
     def _take_warnings(self, encoder):
         for path, type_name in encoder.replaced:
@@ -162,7 +162,7 @@ class Server:
             raise CannotEncode(path, "value", reason % (size, encoder.size_bytes, self._bound_bytes))
 
     def _make(self, frame):
-        recipe = self._allowed.check(self._reader(frame).take())
+        recipe = self._allowed.check(self._decoder(frame).read())
         frames = recipe.get("frames", image_codec.RAW) if self._channel.arena is None else image_codec.RAW
         image_encoder = image_codec.encoder_for(frames)
         adapter = env_batch.make(recipe) if "batch" in recipe else env_factory.make(recipe)
@@ -192,7 +192,7 @@ class Server:
             self._warnings.append(("UserWarning", text % frames))
 
     def _reset(self, frame):
-        observation, info = self._adapter.reset(*self._take(frame, 2))
+        observation, info = self._adapter.reset(*self._read(frame, 2))
         return messages.RESULT, Encoder().add(observation, "$.observation").add(info, "$.info", opaque=True)
 
     def _step_packed(self, frame):
@@ -219,7 +219,7 @@ class Server:
         return messages.encode_batch(self._layout, stacked, result, self._adapter.first_index, bool(offers))
 
     def _get(self, frame):
-        name = self._reader(frame).take()
+        name = self._decoder(frame).read()
         is_callable, value = self._adapter.get(name)
         return messages.RESULT, Encoder().add(is_callable).add(value, "$.%s" % name)
 
@@ -237,7 +237,7 @@ class Server:
         return messages.RESULT, Encoder().add(parts[-1], root)
 
     def _call_function(self, frame):
-        function, args, kwargs = self._take(frame, 3)
+        function, args, kwargs = self._read(frame, 3)
         self._allowed.check_function(function, "a function")
         return self._result(env_factory.named(function)(self._adapter.env, *args, **kwargs))
 

@@ -9,7 +9,7 @@ import pytest
 from crossing import encoded, feed, received, values_of
 from same import same
 
-from gym_service.protocol.decoder import Reader
+from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.frames import (
     BOUND_BYTES,
     HEADER,
@@ -156,7 +156,7 @@ def test_large_arrays_land_in_memory_of_their_own() -> None:
 def test_an_array_is_its_buffer_and_no_copy_of_it() -> None:
     encoder = encoded(np.arange(1000))
     buffers = received(encoder.buffers)
-    assert np.shares_memory(Reader(encoder.head, buffers).take(), buffers[0])
+    assert np.shares_memory(ValueDecoder(encoder.head, buffers).read(), buffers[0])
 
 
 def header(head_bytes: int = 0, *sizes: int, count: int | None = None, start: bytes = b"gS\x01") -> bytes:

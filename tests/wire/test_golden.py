@@ -12,7 +12,7 @@ from golden import GOLDEN
 from same import same
 
 from gym_service.protocol import decoder
-from gym_service.protocol.decoder import Reader
+from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import _PUT, Encoder
 from gym_service.protocol.frames import Decoder, frame_bytes
 
@@ -164,7 +164,7 @@ PAGE_SIZED = np.arange(512.0)
 
 def test_a_graph_without_its_class_is_a_tuple() -> None:
     _, head, buffers = GOLDEN["graph"]
-    assert type(Reader(head, buffers).take()) is tuple
+    assert type(ValueDecoder(head, buffers).read()) is tuple
 
 
 def test_the_deepest_nesting_crosses_and_one_more_level_does_not() -> None:

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from same import same
 
-from gym_service.protocol.decoder import Reader
+from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.frames import BadFrame, Decoder, frame_bytes
 from gym_service.protocol.values import BadValue
@@ -30,9 +30,9 @@ FEW_MB = 3 * 2**20
 
 
 def read(head: Any, buffers: Any = ()) -> Any:
-    reader = Reader(head, buffers, GraphInstance)
-    value = reader.take()
-    reader.finish()
+    reader = ValueDecoder(head, buffers, GraphInstance)
+    value = reader.read()
+    reader.expect_end()
     return value
 
 
@@ -58,10 +58,10 @@ def test_it_is_a_bad_value_in_little_memory(name: str) -> None:
 def test_so_it_is_inside_a_list_and_as_a_field_among_fields(name: str) -> None:
     with pytest.raises(BadValue):
         read(b"l\x01\0\0\0" + HOSTILE[name])
-    reader = Reader(b"N" + HOSTILE[name])
-    assert reader.take() is None
+    reader = ValueDecoder(b"N" + HOSTILE[name])
+    assert reader.read() is None
     with pytest.raises(BadValue):
-        reader.take()
+        reader.read()
 
 
 def test_a_buffer_of_another_size_is_a_bad_value() -> None:
