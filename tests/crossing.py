@@ -7,7 +7,7 @@ from gymnasium.spaces import GraphInstance
 
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
-from gym_service.protocol.frames import Decoder, Frame
+from gym_service.protocol.frames import Frame, FrameDecoder
 from gym_service.protocol.values import flat_bytes
 
 
@@ -39,16 +39,16 @@ def crossed(value: Any) -> Any:
     return values_of(encoder.head, encoder.buffers, 1)[0]
 
 
-def feed(decoder: Decoder, data: bytes) -> Frame | None:
+def feed(decoder: FrameDecoder, data: bytes) -> Frame | None:
     """Hand the decoder some bytes, in as many pieces as its rooms ask for. Returns the first frame that is whole."""
     rest = memoryview(data)
     frame = None
     while len(rest):
-        room = decoder.buffer()
+        room = decoder.next_buffer()
         size = min(len(room), len(rest))
         room[:size] = rest[:size]
         rest = rest[size:]
-        whole = decoder.filled(size)
+        whole = decoder.received(size)
         assert whole is None or frame is None, "two frames became whole"
         frame = frame or whole
     return frame

@@ -26,7 +26,7 @@ import numpy as np  # noqa: E402
 
 from gym_service.protocol.decoder import ValueDecoder  # noqa: E402
 from gym_service.protocol.encoder import Encoder  # noqa: E402
-from gym_service.protocol.frames import Decoder, frame_bytes  # noqa: E402
+from gym_service.protocol.frames import FrameDecoder, frame_bytes  # noqa: E402
 from gym_service.protocol.layout import compile_layout  # noqa: E402
 from gym_service.protocol.space_spec import CannotDescribe, describe  # noqa: E402
 from gym_service.protocol.values import BadValue, flat_bytes, type_name  # noqa: E402
@@ -37,15 +37,15 @@ GraphInstance = collections.namedtuple("GraphInstance", "nodes edges edge_links"
 
 def read_value():
     """The one value of the one frame on stdin."""
-    decoder, data = Decoder(), memoryview(sys.stdin.buffer.read())
+    decoder, data = FrameDecoder(), memoryview(sys.stdin.buffer.read())
     frame = None
     while frame is None:
-        room = decoder.buffer()
+        room = decoder.next_buffer()
         size = min(len(room), len(data))
         if size == 0:
             raise EOFError
         room[:size], data = data[:size], data[size:]
-        frame = decoder.filled(size)
+        frame = decoder.received(size)
     decoder = ValueDecoder(frame.head, frame.buffers, GraphInstance)
     value = decoder.read()
     decoder.expect_end()

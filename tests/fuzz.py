@@ -44,7 +44,7 @@ from gym_service.client.env import RemoteEnv, encode
 from gym_service.protocol import messages
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
-from gym_service.protocol.frames import HEADER, BadFrame, Decoder, frame_bytes
+from gym_service.protocol.frames import HEADER, BadFrame, FrameDecoder, frame_bytes
 from gym_service.server import loop
 from gym_service.server.counters import Tally
 from gym_service.server.permissions import Allowed
@@ -190,9 +190,9 @@ def server(said: bytes) -> str:
 
 def frames_of(sock: socket.socket) -> list[Any]:
     """The frames that lie in a socket to its end; raises where they are none."""
-    decoder, found = Decoder(), []
-    while size := sock.recv_into(decoder.buffer()):
-        frame = decoder.filled(size)
+    decoder, found = FrameDecoder(), []
+    while size := sock.recv_into(decoder.next_buffer()):
+        frame = decoder.received(size)
         while frame is not None:
             if frame.kind != messages.STEPPED:
                 decoder = ValueDecoder(frame.head, frame.buffers)
@@ -200,8 +200,8 @@ def frames_of(sock: socket.socket) -> list[Any]:
                     decoder.read()
                 decoder.expect_end()
             found.append(frame)
-            frame = decoder.filled(0)
-    if not decoder.idle:
+            frame = decoder.received(0)
+    if not decoder.at_boundary:
         raise AssertionError("the server has sent half a frame")
     return found
 

@@ -14,7 +14,7 @@ from same import same
 from targets import TARGETS
 
 from gym_service.client.spaces import ForeignSpace, space_from
-from gym_service.protocol.frames import Decoder, frame_bytes
+from gym_service.protocol.frames import FrameDecoder, frame_bytes
 from gym_service.transport.image_codec import ImageDecoder
 
 SCRIPT = Path(__file__).with_name("floor.py")
@@ -34,7 +34,7 @@ LIBRARIES = {
 
 def run(target: str, *arguments: str, sent: Any = None) -> Any:
     """The value that the script answers in the target's interpreter."""
-    frame = feed(Decoder(), answer(target, *arguments, sent=sent))
+    frame = feed(FrameDecoder(), answer(target, *arguments, sent=sent))
     assert frame is not None
     return values_of(frame.head, frame.buffers, 1)[0]
 
@@ -64,14 +64,14 @@ def test_what_the_target_codes_is_restored_here(target: str) -> None:
         value[step : step + 9, 7:20] = 255
     data = answer(target, "pictures", sent=values)
     assert len(data) < sum(value.nbytes for value in values) / 4
-    decoder = Decoder()
+    decoder = FrameDecoder()
     decoder.image_codec = ImageDecoder()
     frame = feed(decoder, data)
     for value in values:
         assert frame is not None
         assert same(values_of(frame.head, frame.buffers, 1)[0], value)
-        frame = decoder.filled(0)
-    assert decoder.idle
+        frame = decoder.received(0)
+    assert decoder.at_boundary
 
 
 @pytest.mark.parametrize("target", FLOOR_AND_CEILING)

@@ -23,7 +23,7 @@ MAGIC = b"gS"
 VERSION = 1
 HEADER = struct.Struct("<2sBBIII")
 HEADER_BYTES = HEADER.size
-ROOM_BYTES = 65536
+SCRATCH_BYTES = 65536
 # From here on an entry is no size but speaks of a slot, or of a picture.
 LENT = 1 << 63
 # Beside what the layouts need: infos, rendered frames, the results of calls.
@@ -72,18 +72,18 @@ def frame_bytes(kind, call_id, head, buffers=()):
     return [b"".join((header, struct.pack("<%dQ" % len(entries), *entries), head)), *flat]
 
 
-class Decoder:
+class FrameDecoder:
     """Turns bytes as they come into frames.
 
-    Read into ``buffer()``, then tell ``filled(n)``, which returns a frame or None. One read may hold several
-    frames: ask ``filled(0)`` before reading again. After an error the decoder is of no more use.
+    Read into ``next_buffer()``, then call ``received(n)``, which returns a frame or None. One read may hold several
+    frames: ask ``received(0)`` before reading again. After an error the decoder is of no more use.
     """
 
     def __init__(self, bound_bytes=BOUND_BYTES):
         self.bound_bytes = bound_bytes  # of head and buffers together; may be raised between frames
         self.arena = None  # where slots are leased and given back, if there is shared memory
         self.image_codec = None  # what restores the buffers that were coded, if there may be any
-        self._room = memoryview(bytearray(ROOM_BYTES))
+        self._scratch = memoryview(bytearray(SCRATCH_BYTES))
         self._start = 0  # of what has been read and not yet used
         self._end = 0
         self._frame = None  # whose buffers are being filled
@@ -95,19 +95,19 @@ class Decoder:
         return self._start != self._end
 
     @property
-    def idle(self):
+    def at_boundary(self):
         """Whether the stream may end here: not in the middle of a frame."""
         return self._frame is None and self._start == self._end
 
-    def buffer(self):
+    def next_buffer(self):
         """The memory that the next bytes belong in; never empty."""
         if self._empty:
             return self._empty[-1]
         if self._start == self._end:
             self._start = self._end = 0
-        return self._room[self._end :]
+        return self._scratch[self._end :]
 
-    def filled(self, size_bytes):
+    def received(self, size_bytes):
         """Take note that ``size_bytes`` more are there. Raises BadFrame where they cannot be a frame."""
         if self._frame is None:
             self._end += size_bytes
@@ -121,26 +121,26 @@ class Decoder:
         start, have = self._start, self._end - self._start
         if have < HEADER_BYTES:
             self._check_beginning(have)
-            return self._make_room(HEADER_BYTES)
-        magic, version, kind, call_id, head_bytes, count = HEADER.unpack_from(self._room, start)
+            return self._make_space(HEADER_BYTES)
+        magic, version, kind, call_id, head_bytes, count = HEADER.unpack_from(self._scratch, start)
         if magic != MAGIC or version != VERSION or head_bytes + count * LARGE_BYTES > self.bound_bytes:
             self._refuse(magic, version, head_bytes, count)
         head_at = HEADER_BYTES + 8 * count
         if have < head_at:
-            return self._make_room(head_at)
+            return self._make_space(head_at)
         entries = self._entries(head_bytes, count) if count else ()
         end = head_at + head_bytes
         if have < end:
-            return self._make_room(end)
+            return self._make_space(end)
         self._start = start + end
-        frame = Frame(kind, call_id, self._room[start + head_at : start + end], [])
+        frame = Frame(kind, call_id, self._scratch[start + head_at : start + end], [])
         if entries:
-            self._allot(frame, entries)
+            self._allocate(frame, entries)
         return frame
 
     def _entries(self, head_bytes, count):
         """The entries of the frame that begins, once they are within the bound."""
-        entries = struct.unpack_from("<%dQ" % count, self._room, self._start + HEADER_BYTES)
+        entries = struct.unpack_from("<%dQ" % count, self._scratch, self._start + HEADER_BYTES)
         if self.image_codec is not None:
             sizes, size_bytes = self.image_codec.parse_entries(entries)
             self._check_size(head_bytes + size_bytes)
@@ -154,11 +154,11 @@ class Decoder:
 
     def _check_beginning(self, have):
         """Refuse what cannot become a frame at its first bytes: another program may send no more than those."""
-        begun = bytes(self._room[self._start : self._start + min(have, len(MAGIC))])
+        begun = bytes(self._scratch[self._start : self._start + min(have, len(MAGIC))])
         if not MAGIC.startswith(begun):
             raise BadFrame("bytes that start with %r are not a frame" % begun)
-        if have > len(MAGIC) and self._room[self._start + len(MAGIC)] != VERSION:
-            raise WrongVersion(self._room[self._start + len(MAGIC)])
+        if have > len(MAGIC) and self._scratch[self._start + len(MAGIC)] != VERSION:
+            raise WrongVersion(self._scratch[self._start + len(MAGIC)])
 
     def _refuse(self, magic, version, head_bytes, count):
         if magic != MAGIC:
@@ -172,26 +172,26 @@ class Decoder:
         if size_bytes > self.bound_bytes:
             raise BadFrame("%d bytes announced, the bound is %d" % (size_bytes, self.bound_bytes))
 
-    def _make_room(self, size_bytes):
+    def _make_space(self, size_bytes):
         """See to it that what comes next of ``size_bytes`` from the start of the unused bytes fits. None: wait.
 
         A large run gets its memory as its bytes come, twice as much each time: a header is quickly forged.
         """
         have = self._end - self._start
-        if size_bytes > ROOM_BYTES:
-            is_short = self._end == len(self._room)
-            size_bytes = min(size_bytes, max(2 * have, ROOM_BYTES))
+        if size_bytes > SCRATCH_BYTES:
+            is_short = self._end == len(self._scratch)
+            size_bytes = min(size_bytes, max(2 * have, SCRATCH_BYTES))
         else:
-            is_short = len(self._room) - self._start < size_bytes
+            is_short = len(self._scratch) - self._start < size_bytes
         if is_short:
-            unused = bytes(self._room[self._start : self._end])
+            unused = bytes(self._scratch[self._start : self._end])
             # A new room also where the old one is large enough: the last frame's head may still be looked at. It
             # is back to its usual size with the next.
-            self._room = memoryview(bytearray(max(size_bytes, ROOM_BYTES)))
-            self._room[:have] = unused
+            self._scratch = memoryview(bytearray(max(size_bytes, SCRATCH_BYTES)))
+            self._scratch[:have] = unused
             self._start, self._end = 0, have
 
-    def _allot(self, frame, entries):
+    def _allocate(self, frame, entries):
         """Give each buffer its memory, and move there what the room already holds of it."""
         for entry in entries:
             if entry < LENT:
@@ -203,7 +203,7 @@ class Decoder:
         self._empty.reverse()
         while self._empty and self._start < self._end:
             size = min(len(self._empty[-1]), self._end - self._start)
-            self._empty[-1][:size] = self._room[self._start : self._start + size]
+            self._empty[-1][:size] = self._scratch[self._start : self._start + size]
             self._start += size
             self._fill_last(size)
 

@@ -12,7 +12,7 @@ import select
 import socket
 import time
 
-from gym_service.protocol.frames import Decoder, frame_bytes
+from gym_service.protocol.frames import FrameDecoder, frame_bytes
 from gym_service.transport.adaptive_spin import AdaptiveSpin
 
 # POSIX promises at least 16 pieces in one gathered write; Linux and macOS take 1,024.
@@ -40,7 +40,7 @@ class Channel:
     def __init__(self, stream, arena=None):
         self._stream = stream
         self.image_codec = None
-        self.decoder = Decoder()
+        self.decoder = FrameDecoder()
         self.share(arena)
 
     def share(self, arena):
@@ -83,12 +83,12 @@ class Channel:
     def receive(self, deadline=None):
         """The next frame. Blocks until it is whole. Raises ChannelClosed, ChannelTimeout, or wire.BadFrame."""
         decoder = self.decoder
-        frame = decoder.filled(0) if decoder.is_ahead else None
+        frame = decoder.received(0) if decoder.is_ahead else None
         while frame is None:
-            size = self._stream.read_into(decoder.buffer(), deadline)
+            size = self._stream.read_into(decoder.next_buffer(), deadline)
             if size == 0:
-                raise ChannelClosed("the stream ended", decoder.idle)
-            frame = decoder.filled(size)
+                raise ChannelClosed("the stream ended", decoder.at_boundary)
+            frame = decoder.received(size)
         return frame
 
     def skip_to(self, mark, deadline=None, skipped=None):

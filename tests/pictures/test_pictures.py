@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from gym_service.protocol.frames import BOUND_BYTES, LENT, BadFrame, Decoder, frame_bytes
+from gym_service.protocol.frames import BOUND_BYTES, LENT, BadFrame, FrameDecoder, frame_bytes
 from gym_service.protocol.values import BadValue
 from gym_service.transport import image_codec, jpeg
 from gym_service.transport.image_codec import (
@@ -40,7 +40,7 @@ class Link:
         self.coder = image_codec.encoder_for(frames)
         self.coder.is_on = True
         self.restorer = ImageDecoder(selector)
-        self.decoder = Decoder()
+        self.decoder = FrameDecoder()
         self.decoder.image_codec = self.restorer
         self.sent: list[int] = []
 
@@ -51,7 +51,7 @@ class Link:
         frame = feed(self.decoder, data)
         assert frame is not None
         assert bytes(frame.head) == b"head"
-        assert self.decoder.idle
+        assert self.decoder.at_boundary
         given = zip(frame.buffers, buffers, strict=True)
         return [np.ndarray(sent.shape, sent.dtype, arrived) for arrived, sent in given]
 
@@ -84,7 +84,7 @@ def frame(*entries_and_buffers: Any) -> bytes:
 
 def restored(*frames: bytes, bound_bytes: int = BOUND_BYTES) -> Any:
     """The buffers of the last of some frames."""
-    decoder = Decoder(bound_bytes)
+    decoder = FrameDecoder(bound_bytes)
     decoder.image_codec = ImageDecoder()
     found = [feed(decoder, data) for data in frames][-1]
     assert found is not None
@@ -383,14 +383,14 @@ def test_flipped_bits_are_noticed_or_harmless(frames: str, part: int) -> None:
 
 @pytest.mark.parametrize("wish", [LENT | 2, LENT | 1 << 40, 2**64 - 1])
 def test_a_wish_that_is_none_is_refused_by_the_server(wish: int) -> None:
-    decoder = Decoder()
+    decoder = FrameDecoder()
     decoder.image_codec = ImageEncoder(True)
     with pytest.raises(BadFrame, match="means nothing here"):
         feed(decoder, frame(wish))
 
 
 def test_where_nobody_asked_for_auto_there_is_nothing_to_wish() -> None:
-    decoder = Decoder()
+    decoder = FrameDecoder()
     decoder.image_codec = ImageEncoder(False)
     with pytest.raises(BadFrame, match="means nothing here"):
         feed(decoder, frame(LENT))
@@ -398,7 +398,7 @@ def test_where_nobody_asked_for_auto_there_is_nothing_to_wish() -> None:
 
 def test_without_an_agreement_a_coded_buffer_is_beyond_any_bound() -> None:
     with pytest.raises(BadFrame, match="the bound is"):
-        feed(Decoder(), frame(entry(STORED, LEAST_BYTES), ONES))
+        feed(FrameDecoder(), frame(entry(STORED, LEAST_BYTES), ONES))
 
 
 # -- wishes ------------------------------------------------------------------------------------------------------------
@@ -419,7 +419,7 @@ class Wishes:
 def test_a_wish_goes_with_the_next_call_and_is_heeded() -> None:
     selector = Wishes()
     link, sent = Link("auto", selector), picture()
-    at_server = Decoder()
+    at_server = FrameDecoder()
     at_server.image_codec = link.coder
     for wish in (True, False, False, True):
         selector.use_codec = wish
@@ -441,7 +441,7 @@ def test_a_wish_goes_with_the_next_call_and_is_heeded() -> None:
 def test_a_wish_beside_a_large_action_leaves_it_whole() -> None:
     selector = Wishes()
     link, action = Link("auto", selector), noise((100, 100))
-    at_server = Decoder()
+    at_server = FrameDecoder()
     at_server.image_codec = link.coder
     selector.use_codec = False
     call = frame_bytes(1, 1, b"", link.restorer.entries([action]))

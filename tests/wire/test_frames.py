@@ -13,10 +13,10 @@ from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.frames import (
     BOUND_BYTES,
     HEADER,
-    ROOM_BYTES,
+    SCRATCH_BYTES,
     BadFrame,
-    Decoder,
     Frame,
+    FrameDecoder,
     WrongVersion,
     frame_bytes,
 )
@@ -38,8 +38,8 @@ HEAVY_FACTS = (2, 2**32 - 1, b"x", [PAGE, PAGE + b"!"])
 def test_golden_frames() -> None:
     assert b"".join(frame_bytes(0x41, 7, bytearray(b"abc"))) == LIGHT
     assert b"".join(frame_bytes(2, 2**32 - 1, b"x", [PAGE, PAGE + b"!"])) == HEAVY
-    assert facts(feed(Decoder(), LIGHT)) == LIGHT_FACTS
-    assert facts(feed(Decoder(), HEAVY)) == HEAVY_FACTS
+    assert facts(feed(FrameDecoder(), LIGHT)) == LIGHT_FACTS
+    assert facts(feed(FrameDecoder(), HEAVY)) == HEAVY_FACTS
 
 
 def test_buffers_are_not_copied_into_a_frame() -> None:
@@ -51,14 +51,14 @@ def test_buffers_are_not_copied_into_a_frame() -> None:
 
 @pytest.mark.parametrize(("data", "expected"), [(LIGHT, LIGHT_FACTS), (HEAVY, HEAVY_FACTS)], ids=["light", "heavy"])
 def test_truncated_at_every_offset_it_is_no_frame_and_not_idle(data: bytes, expected: tuple) -> None:
-    decoder = Decoder()
-    assert decoder.idle
+    decoder = FrameDecoder()
+    assert decoder.at_boundary
     for offset in range(1, len(data)):
         assert feed(decoder, data[offset - 1 : offset]) is None
-        assert not decoder.idle
-        assert len(decoder.buffer()) > 0
+        assert not decoder.at_boundary
+        assert len(decoder.next_buffer()) > 0
     assert facts(feed(decoder, data[-1:])) == expected
-    assert decoder.idle
+    assert decoder.at_boundary
 
 
 @pytest.mark.parametrize(
@@ -73,17 +73,17 @@ def test_read_in_pieces_of_every_size(data: bytes, expected: list) -> None:
 
 def frames_in(data: bytes, piece: int) -> list[tuple[int, int, bytes, list[bytes]]]:
     """The frames that come out when no read gives more than ``piece`` bytes, as a socket may have it."""
-    decoder, found, at = Decoder(), [], 0
+    decoder, found, at = FrameDecoder(), [], 0
     while at < len(data):
-        room = decoder.buffer()
+        room = decoder.next_buffer()
         size = min(piece, len(room), len(data) - at)
         room[:size] = data[at : at + size]
         at += size
-        frame = decoder.filled(size)
+        frame = decoder.received(size)
         while frame is not None:
             found.append(facts(frame))
-            frame = decoder.filled(0)
-    assert decoder.idle
+            frame = decoder.received(0)
+    assert decoder.at_boundary
     return found
 
 
@@ -92,53 +92,53 @@ def test_random_frames_in_random_pieces() -> None:
     for _ in range(50):
         frames = []
         for call_id in range(10):
-            head = chance.randbytes(chance.choice([0, 1, 100, ROOM_BYTES - 16, ROOM_BYTES, ROOM_BYTES + 1]))
+            head = chance.randbytes(chance.choice([0, 1, 100, SCRATCH_BYTES - 16, SCRATCH_BYTES, SCRATCH_BYTES + 1]))
             sizes = chance.choices([4096, 5000, 70_000], k=chance.choice([0, 0, 1, 3]))
             buffers = [chance.randbytes(size) for size in sizes]
             frames.append((chance.randrange(256), call_id, head, buffers))
         data = b"".join(piece for frame in frames for piece in frame_bytes(*frame))
-        assert frames_in(data, chance.choice([100, 4096, ROOM_BYTES, 10**6])) == frames
+        assert frames_in(data, chance.choice([100, 4096, SCRATCH_BYTES, 10**6])) == frames
 
 
 def test_several_frames_in_one_read() -> None:
-    decoder = Decoder()
+    decoder = FrameDecoder()
     data = LIGHT + HEAVY + LIGHT + HEAVY[:20]
-    decoder.buffer()[: len(data)] = data
-    assert facts(decoder.filled(len(data))) == LIGHT_FACTS
-    assert not decoder.idle
-    assert facts(decoder.filled(0)) == HEAVY_FACTS
-    assert facts(decoder.filled(0)) == LIGHT_FACTS
-    assert decoder.filled(0) is None
-    assert not decoder.idle
+    decoder.next_buffer()[: len(data)] = data
+    assert facts(decoder.received(len(data))) == LIGHT_FACTS
+    assert not decoder.at_boundary
+    assert facts(decoder.received(0)) == HEAVY_FACTS
+    assert facts(decoder.received(0)) == LIGHT_FACTS
+    assert decoder.received(0) is None
+    assert not decoder.at_boundary
     assert facts(feed(decoder, HEAVY[20:])) == HEAVY_FACTS
-    assert decoder.idle
+    assert decoder.at_boundary
 
 
 def test_a_head_may_be_looked_at_until_the_next_read() -> None:
-    decoder = Decoder()
-    decoder.buffer()[: 2 * len(LIGHT)] = LIGHT * 2
-    first = decoder.filled(2 * len(LIGHT))
-    second = decoder.filled(0)
+    decoder = FrameDecoder()
+    decoder.next_buffer()[: 2 * len(LIGHT)] = LIGHT * 2
+    first = decoder.received(2 * len(LIGHT))
+    second = decoder.received(0)
     assert first is not None
     assert bytes(first.head) == b"abc"
     assert facts(second) == LIGHT_FACTS
 
 
 def test_the_room_is_as_large_as_a_head_and_small_again_after_it() -> None:
-    decoder = Decoder()
-    frame = feed(decoder, b"".join(frame_bytes(1, 1, bytes(3 * ROOM_BYTES))))
+    decoder = FrameDecoder()
+    frame = feed(decoder, b"".join(frame_bytes(1, 1, bytes(3 * SCRATCH_BYTES))))
     assert frame is not None
-    assert len(frame.head) == 3 * ROOM_BYTES
-    assert decoder.filled(0) is None
-    assert len(decoder.buffer()) == ROOM_BYTES
+    assert len(frame.head) == 3 * SCRATCH_BYTES
+    assert decoder.received(0) is None
+    assert len(decoder.next_buffer()) == SCRATCH_BYTES
 
 
 def test_large_arrays_land_in_memory_of_their_own() -> None:
     sent = [np.arange(1024, dtype="<i4"), np.arange(1024, dtype="<i4"), np.arange(3000.0)]
     encoder = encoded(*sent)
     data = b"".join(frame_bytes(1, 1, encoder.head, encoder.buffers))
-    decoder = Decoder()
-    room = np.frombuffer(decoder.buffer(), np.uint8)
+    decoder = FrameDecoder()
+    room = np.frombuffer(decoder.next_buffer(), np.uint8)
     frame = feed(decoder, data)
     assert frame is not None
     head = bytes(frame.head)
@@ -181,7 +181,7 @@ TOO_MUCH = {
 
 @pytest.mark.parametrize("name", TOO_MUCH)
 def test_what_is_over_the_bound_is_refused_before_anything_is_allocated(name: str) -> None:
-    decoder = Decoder()
+    decoder = FrameDecoder()
     tracemalloc.start()
     try:
         with pytest.raises(BadFrame, match=r"bound|buffer of"):
@@ -193,13 +193,13 @@ def test_what_is_over_the_bound_is_refused_before_anything_is_allocated(name: st
 
 def test_the_bound_met_exactly_and_exceeded_by_one() -> None:
     for data, bound in ((header(100) + bytes(100), 100), (header(100, 5000) + bytes(5100), 5100)):
-        assert feed(Decoder(bound), data) is not None
+        assert feed(FrameDecoder(bound), data) is not None
         with pytest.raises(BadFrame, match=f"bound is {bound - 1}"):
-            feed(Decoder(bound - 1), data)
+            feed(FrameDecoder(bound - 1), data)
 
 
 def test_the_bound_may_be_raised_between_frames() -> None:
-    decoder = Decoder(100)
+    decoder = FrameDecoder(100)
     assert feed(decoder, header(100) + bytes(100)) is not None
     decoder.bound_bytes = 200
     assert feed(decoder, header(200) + bytes(200)) is not None
@@ -208,20 +208,20 @@ def test_the_bound_may_be_raised_between_frames() -> None:
 @pytest.mark.parametrize("beginning", [b"H", b"\0", b"g\0", b"GET / HTTP/1.1\r\n\r\n", b"\x80\x04\x95" + bytes(50)])
 def test_what_is_no_frame_is_known_by_its_first_bytes(beginning: bytes) -> None:
     with pytest.raises(BadFrame, match="are not a frame"):
-        feed(Decoder(), beginning)
+        feed(FrameDecoder(), beginning)
 
 
 @pytest.mark.parametrize("version", [0, 2, 255])
 @pytest.mark.parametrize("rest", [b"", bytes(100)])
 def test_another_version_is_known_by_its_third_byte(version: int, rest: bytes) -> None:
     with pytest.raises(WrongVersion) as wrong:
-        feed(Decoder(), b"gS" + bytes([version]) + rest)
+        feed(FrameDecoder(), b"gS" + bytes([version]) + rest)
     assert wrong.value.theirs == version
     assert f"version {version} of the wire, this side version 1" in str(wrong.value)
 
 
 def test_a_bad_frame_after_a_good_one_is_refused_too() -> None:
-    decoder = Decoder()
+    decoder = FrameDecoder()
     assert feed(decoder, LIGHT) is not None
     with pytest.raises(BadFrame):
         feed(decoder, b"gT")
@@ -233,17 +233,17 @@ def test_the_header_is_sixteen_bytes() -> None:
 
 def test_a_long_head_takes_memory_as_its_bytes_come() -> None:
     """A header is sixteen bytes, and quickly forged."""
-    decoder, head_bytes = Decoder(), 40 * 2**20
+    decoder, head_bytes = FrameDecoder(), 40 * 2**20
     tracemalloc.start()
     try:
-        feed(decoder, HEADER.pack(b"gS", 1, 65, 1, head_bytes, 0) + bytes(ROOM_BYTES))
-        assert tracemalloc.get_traced_memory()[1] < 6 * ROOM_BYTES
+        feed(decoder, HEADER.pack(b"gS", 1, 65, 1, head_bytes, 0) + bytes(SCRATCH_BYTES))
+        assert tracemalloc.get_traced_memory()[1] < 6 * SCRATCH_BYTES
         for sent in (2**20, 4 * 2**20):
             feed(decoder, bytes(sent))
             assert tracemalloc.get_traced_memory()[0] < 4 * 2 * sent
     finally:
         tracemalloc.stop()
-    rest = head_bytes - ROOM_BYTES - 5 * 2**20
+    rest = head_bytes - SCRATCH_BYTES - 5 * 2**20
     frame = feed(decoder, bytes(rest - 1) + b"!" + LIGHT[:3])
     assert frame is not None
     assert (len(frame.head), frame.head[-1]) == (head_bytes, ord("!"))

@@ -14,7 +14,7 @@ from same import same
 from gym_service.protocol import decoder
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import _PUT, Encoder
-from gym_service.protocol.frames import Decoder, frame_bytes
+from gym_service.protocol.frames import FrameDecoder, frame_bytes
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -36,13 +36,13 @@ def test_these_bytes_become_the_values(name: str) -> None:
 def test_a_frame_fed_byte_by_byte_becomes_the_values(name: str) -> None:
     values, head, buffers = GOLDEN[name]
     data = b"".join(frame_bytes(66, 7, head, buffers))
-    decoder = Decoder()
+    decoder = FrameDecoder()
     for index in range(len(data) - 1):
         assert feed(decoder, data[index : index + 1]) is None
-        assert not decoder.idle
+        assert not decoder.at_boundary
     frame = feed(decoder, data[-1:])
     assert frame is not None
-    assert decoder.idle
+    assert decoder.at_boundary
     assert (frame.kind, frame.call_id) == (66, 7)
     assert same(values_of(frame.head, frame.buffers, len(values)), list(values))
 

@@ -23,7 +23,7 @@ from same import same
 
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
-from gym_service.protocol.frames import BadFrame, Decoder, frame_bytes
+from gym_service.protocol.frames import BadFrame, FrameDecoder, frame_bytes
 from gym_service.protocol.values import BadValue
 
 FEW_MB = 3 * 2**20
@@ -132,7 +132,7 @@ def value_or_bad(head: Any, buffers: Any = ()) -> None:
 
 
 def frame_or_bad(data: bytes) -> None:
-    decoder = Decoder()
+    decoder = FrameDecoder()
     try:
         frame = feed_all(decoder, data)
     except BadFrame:
@@ -141,8 +141,8 @@ def frame_or_bad(data: bytes) -> None:
         value_or_bad(frame.head, frame.buffers)
 
 
-def feed_all(decoder: Decoder, data: bytes) -> Any:
-    size = min(len(data), len(decoder.buffer()))
+def feed_all(decoder: FrameDecoder, data: bytes) -> Any:
+    size = min(len(data), len(decoder.next_buffer()))
     return feed(decoder, data[:size])
 
 
@@ -171,7 +171,7 @@ def test_a_pickle_has_no_effect_wherever_it_stands(protocol: int, tmp_path: Path
     marker = tmp_path / "marker"
     pickled = pickle.dumps(Marker(marker), protocol)
     with pytest.raises(BadFrame):
-        feed(Decoder(), pickled)
+        feed(FrameDecoder(), pickled)
     value_or_bad(pickled)
     assert same(crossed(pickled), pickled)
     text = pickled.decode("latin-1")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from same import same
 
-from gym_service.protocol.frames import Decoder, frame_bytes
+from gym_service.protocol.frames import FrameDecoder, frame_bytes
 from gym_service.protocol.values import Opaque
 
 DATE_UNITS = ("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as")
@@ -116,10 +116,10 @@ def test_messages_in_pieces(values: list[Any], kind: int, call_id: int, data: st
     encoder = encoded(*values)
     stream = b"".join(bytes(piece) for piece in frame_bytes(kind, call_id, encoder.head, encoder.buffers))
     cut = data.draw(st.integers(0, len(stream) - 1))
-    decoder = Decoder()
+    decoder = FrameDecoder()
     assert feed(decoder, stream[:cut]) is None
     frame = feed(decoder, stream[cut:])
     assert frame is not None
     assert (frame.kind, frame.call_id) == (kind, call_id)
     assert same(values_of(frame.head, frame.buffers, len(values)), values)
-    assert decoder.idle
+    assert decoder.at_boundary
