@@ -23,7 +23,7 @@ def values_of(head: Any, buffers: Any, count: int) -> list[Any]:
     """Just so many values, and nothing left over. Raises BadValue."""
     reader = ValueDecoder(head, received(buffers), GraphInstance)
     values = [reader.read() for _ in range(count)]
-    reader.finish()
+    reader.expect_end()
     return values
 
 
