@@ -132,7 +132,7 @@ def coded_one_by_one(values):
     image_encoder.is_on = True
     for value in values:
         encoder = Encoder().add(value)
-        pieces = frame_bytes(1, 1, encoder.head, image_encoder.entries(encoder.buffers))
+        pieces = frame_bytes(1, 1, encoder.head, image_encoder.descriptors(encoder.buffers))
         sys.stdout.buffer.write(b"".join(bytes(piece) for piece in pieces))
 
 

@@ -50,14 +50,14 @@ def frame(number: int, size: int = SIZE) -> np.ndarray:
 
 def send(lender: Arena, borrower: Arena, value: np.ndarray) -> np.ndarray:
     """What arrives of an array: over a lease, or itself where there was no slot for it."""
-    entry = lender.entries([value])[0]
+    entry = lender.descriptors([value])[0]
     memory_of_it = borrower.lease(entry) if type(entry) is int else np.array(entry)
     return np.ndarray(value.shape, value.dtype, memory_of_it)
 
 
 def hand_back(lender: Arena, borrower: Arena) -> int:
     """Carry what the borrower has to return; how many slots that were."""
-    entries = borrower.entries([])
+    entries = borrower.descriptors([])
     for entry in entries:
         lender.take_back(entry)
     return len(entries)
@@ -370,4 +370,4 @@ def test_without_descriptors_arrays_travel_inline(ends: Ends) -> None:
 
 def test_what_is_small_is_not_lent(ends: Ends) -> None:
     small = np.zeros(LEAST_BYTES - 1, np.uint8)
-    assert ends[0].entries([small])[0] is small
+    assert ends[0].descriptors([small])[0] is small

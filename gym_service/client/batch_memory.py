@@ -13,7 +13,7 @@ from typing import Any
 from gym_service.transport import shared_memory
 from gym_service.transport.arena import MOST_BYTES, MOST_OF_A_SIZE, RETIRED, Arena, Slot, number_in, retire_at_forks
 
-Offer = tuple[Any, list[int]]  # the memory, for an array to own it; the entry for each worker
+Offer = tuple[Any, list[int]]  # the memory, for an array to own it; the descriptor for each worker
 
 
 class Batches:
@@ -24,7 +24,7 @@ class Batches:
         self._can_share = len(self._arenas) == len(arenas)
         self._slots: dict[int, tuple[Slot, list[int]]] = {}  # with the number by which each arena knows it
         self._free: dict[int, list[Slot]] = {}  # by size
-        self._returned: list[int] = []  # entries of those that nobody looks at any more
+        self._returned: list[int] = []  # descriptors of those that nobody looks at any more
         self._to_forget: list[list[int]] = [[] for _ in self._arenas]
         self._made = 0
         self._held_bytes = 0
@@ -43,7 +43,7 @@ class Batches:
         return found
 
     def forgotten(self) -> list[list[int]]:
-        """For each worker the entries of memory that is never offered again. Each is said once."""
+        """For each worker the descriptors of memory that is never offered again. Each is said once."""
         said, self._to_forget = self._to_forget, [[] for _ in self._arenas]
         return said
 
@@ -55,15 +55,15 @@ class Batches:
 
     def _take_back(self) -> None:
         while self._returned:
-            entry = self._returned.pop()
-            slot, numbers = self._slots[number_in(entry)]
-            if not entry & RETIRED:
+            descriptor = self._returned.pop()
+            slot, numbers = self._slots[number_in(descriptor)]
+            if not descriptor & RETIRED:
                 self._free[slot.size_bytes].append(slot)
                 continue
             del self._slots[slot.number]
             self._held_bytes -= slot.size_bytes
-            for entries, arena, number in zip(self._to_forget, self._arenas, numbers, strict=True):
-                entries.append(arena.withdraw(number))
+            for descriptors, arena, number in zip(self._to_forget, self._arenas, numbers, strict=True):
+                descriptors.append(arena.withdraw(number))
 
     def _free_slot(self, size_bytes: int) -> Slot | None:
         free = self._free.setdefault(size_bytes, [])

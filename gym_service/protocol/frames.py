@@ -2,10 +2,10 @@
 
 Knows the header and the bounds. Never knows what a message means. Python 3.6 and up; runs on both sides.
 
-A frame: the header (magic, version, kind, call id, head size, number of entries), the entries, the head, the buffers.
-An entry is the size of a buffer; or, with its highest bit set, a slot of shared memory where a buffer lies, or one that
-is given back (``arena.py``); or, where no memory is shared, what became of the picture in the buffer that follows
-(``pictures.py``). The header is parsed, and every size checked against the bound, before anything is
+A frame: the header (magic, version, kind, call id, head size, number of descriptors), the descriptors, the head, the
+buffers. An descriptor is the size of a buffer; or, with its highest bit set, a slot of shared memory where a buffer
+lies, or one that is given back (``arena.py``); or, where no memory is shared, what became of the picture in the buffer
+that follows (``pictures.py``). The header is parsed, and every size checked against the bound, before anything is
 allocated.
 
 The decoder gives out the memory that is to be filled next. Bytes that belong to a large array go straight into the
@@ -24,7 +24,7 @@ VERSION = 1
 HEADER = struct.Struct("<2sBBIII")
 HEADER_BYTES = HEADER.size
 SCRATCH_BYTES = 65536
-# From here on an entry is no size but speaks of a slot, or of a picture.
+# From here on an descriptor is no size but speaks of a slot, or of a picture.
 LENT = 1 << 63
 # Beside what the layouts need: infos, rendered frames, the results of calls.
 BOUND_BYTES = 64 * 2**20
@@ -61,15 +61,15 @@ class Frame:
 def frame_bytes(kind, call_id, head, buffers=()):
     """One frame as a list of pieces for one gathered write.
 
-    A buffer is an array, which is not copied unless it lies in another than C order, or an entry of an arena.
+    A buffer is an array, which is not copied unless it lies in another than C order, or an descriptor of an arena.
     """
     header = HEADER.pack(MAGIC, VERSION, kind, call_id, len(head), len(buffers))
     if not buffers:
         return [header + head]
     flat = [flat_bytes(buffer) for buffer in buffers if type(buffer) is not int]
     sizes = iter(flat)
-    entries = [buffer if type(buffer) is int else len(next(sizes)) for buffer in buffers]
-    return [b"".join((header, struct.pack("<%dQ" % len(entries), *entries), head)), *flat]
+    descriptors = [buffer if type(buffer) is int else len(next(sizes)) for buffer in buffers]
+    return [b"".join((header, struct.pack("<%dQ" % len(descriptors), *descriptors), head)), *flat]
 
 
 class FrameDecoder:
@@ -117,7 +117,7 @@ class FrameDecoder:
         return self._end_frame()
 
     def _begin_frame(self):
-        """The frame, once its header, its entries and its head are all there; else None, and room for the rest."""
+        """The frame, once its header, its descriptors and its head are all there; else None, and room for the rest."""
         start, have = self._start, self._end - self._start
         if have < HEADER_BYTES:
             self._check_beginning(have)
@@ -128,29 +128,31 @@ class FrameDecoder:
         head_at = HEADER_BYTES + 8 * count
         if have < head_at:
             return self._make_space(head_at)
-        entries = self._entries(head_bytes, count) if count else ()
+        descriptors = self._descriptors(head_bytes, count) if count else ()
         end = head_at + head_bytes
         if have < end:
             return self._make_space(end)
         self._start = start + end
         frame = Frame(kind, call_id, self._scratch[start + head_at : start + end], [])
-        if entries:
-            self._allocate(frame, entries)
+        if descriptors:
+            self._allocate(frame, descriptors)
         return frame
 
-    def _entries(self, head_bytes, count):
-        """The entries of the frame that begins, once they are within the bound."""
-        entries = struct.unpack_from("<%dQ" % count, self._scratch, self._start + HEADER_BYTES)
+    def _descriptors(self, head_bytes, count):
+        """The descriptors of the frame that begins, once they are within the bound."""
+        descriptors = struct.unpack_from("<%dQ" % count, self._scratch, self._start + HEADER_BYTES)
         if self.image_codec is not None:
-            sizes, size_bytes = self.image_codec.parse_entries(entries)
+            sizes, size_bytes = self.image_codec.parse_descriptors(descriptors)
             self._check_size(head_bytes + size_bytes)
             return sizes
-        if min(entries) < LARGE_BYTES:
-            raise BadFrame("a buffer of %d bytes; smaller ones than %d lie in the head" % (min(entries), LARGE_BYTES))
-        # Without shared memory an entry for a slot is a size beyond any bound.
-        sizes = entries if self.arena is None else [entry for entry in entries if entry < LENT]
+        if min(descriptors) < LARGE_BYTES:
+            raise BadFrame(
+                "a buffer of %d bytes; smaller ones than %d lie in the head" % (min(descriptors), LARGE_BYTES)
+            )
+        # Without shared memory an descriptor for a slot is a size beyond any bound.
+        sizes = descriptors if self.arena is None else [descriptor for descriptor in descriptors if descriptor < LENT]
         self._check_size(head_bytes + sum(sizes))
-        return entries
+        return descriptors
 
     def _check_beginning(self, have):
         """Refuse what cannot become a frame at its first bytes: another program may send no more than those."""
@@ -191,15 +193,15 @@ class FrameDecoder:
             self._scratch[:have] = unused
             self._start, self._end = 0, have
 
-    def _allocate(self, frame, entries):
+    def _allocate(self, frame, descriptors):
         """Give each buffer its memory, and move there what the room already holds of it."""
-        for entry in entries:
-            if entry < LENT:
-                buffer = np.empty(entry, np.uint8)
+        for descriptor in descriptors:
+            if descriptor < LENT:
+                buffer = np.empty(descriptor, np.uint8)
                 frame.buffers.append(buffer)
                 self._empty.append(memoryview(buffer))
             else:
-                self.arena.receive(entry, frame)
+                self.arena.receive(descriptor, frame)
         self._empty.reverse()
         while self._empty and self._start < self._end:
             size = min(len(self._empty[-1]), self._end - self._start)

@@ -43,8 +43,9 @@ MOST_BYTES = 256 * 2**20
 MOST_OF_A_SIZE = 32
 # How many slot numbers go back in one frame at most; the rest go with the next.
 RETURNS = 256
-# A frame's entry: LENT, the slot's number, its size. With RETURNED: the receiver's own slot, which is free again. With
-# OFFERED: the sender's, into which the receiver may write its answer. RETIRED beside one of them: forget this slot.
+# A frame's descriptor: LENT, the slot's number, its size. With RETURNED: the receiver's own slot, which is free again.
+# With OFFERED: the sender's, into which the receiver may write its answer. RETIRED beside one of them: forget this
+# slot.
 RETURNED, RETIRED, OFFERED = 1 << 62, 1 << 61, 1 << 60
 NUMBER_SHIFT, NUMBER_BITS, SIZE_BITS = 40, 20, 40
 _NUMBER, _SIZE = (1 << NUMBER_BITS) - 1, (1 << SIZE_BITS) - 1
@@ -53,9 +54,9 @@ _ANNOUNCEMENT = struct.Struct("<QQ")  # slot number, size in bytes; beside it th
 _holders = weakref.WeakSet()  # type: weakref.WeakSet
 
 
-def number_in(entry):
-    """The number of the slot that an entry speaks of."""
-    return entry >> NUMBER_SHIFT & _NUMBER
+def number_in(descriptor):
+    """The number of the slot that an descriptor speaks of."""
+    return descriptor >> NUMBER_SHIFT & _NUMBER
 
 
 def over_socket(sock):
@@ -77,36 +78,36 @@ class Arena:
         self._counts = {}  # by size, how many there are, free or not
         self._lent_bytes = 0
         self._leasable = {}  # their slots, by number
-        self._to_return = []  # entries: what leases that died have left
+        self._to_return = []  # descriptors: what leases that died have left
         self._made = 0  # how many slots of theirs have been announced
         retire_at_forks(self)
 
     # -- what is lent ----------------------------------------------------------------------------------------------
 
-    def entries(self, buffers):
-        """The buffers of a frame, with entries in place of those that lie in a slot, and of what is to be returned.
+    def descriptors(self, buffers):
+        """The buffers of a frame, with descriptors in place of those that lie in a slot, and of what is to be returned.
 
         Blocks for a copy of each large array, and for the system calls of a new slot where none is free.
         """
-        entries = [self._lend(buffer) if buffer.nbytes >= LEAST_BYTES else buffer for buffer in buffers]
+        descriptors = [self._lend(buffer) if buffer.nbytes >= LEAST_BYTES else buffer for buffer in buffers]
         returns = self._to_return
-        while returns and len(entries) < RETURNS:
-            entries.append(returns.pop())
-        return entries
+        while returns and len(descriptors) < RETURNS:
+            descriptors.append(returns.pop())
+        return descriptors
 
     @property
     def owes(self):
         """Whether there is anything to return."""
         return self._to_return
 
-    def take_back(self, entry):
+    def take_back(self, descriptor):
         """A slot that the other side has returned. Raises BadValue where it holds no such slot."""
-        number = number_in(entry)
+        number = number_in(descriptor)
         slot = self._lent[number] if number < len(self._lent) else None
         if slot is None or not slot.is_out:
             raise BadValue("slot %d was returned and is not out" % number)
         slot.is_out = False
-        if entry & RETIRED:
+        if descriptor & RETIRED:
             self._lent[number] = None
             self._counts[slot.size_bytes] -= 1
             self._lent_bytes -= slot.size_bytes
@@ -152,45 +153,45 @@ class Arena:
         return number
 
     def offer(self, number):
-        """An entry that lets the other side write its answer into memory that was announced."""
+        """An descriptor that lets the other side write its answer into memory that was announced."""
         return LENT | OFFERED | number << NUMBER_SHIFT | self._lent[number].size_bytes
 
     def withdraw(self, number):
-        """An entry that has the other side forget memory that was announced; it is forgotten here."""
-        entry = self.offer(number) | RETIRED
+        """An descriptor that has the other side forget memory that was announced; it is forgotten here."""
+        descriptor = self.offer(number) | RETIRED
         self._lent[number] = None
-        return entry
+        return descriptor
 
     # -- what is leased --------------------------------------------------------------------------------------------
 
-    def receive(self, entry, frame):
-        """Do what an entry of a frame says. Raises BadValue where it means nothing."""
-        if entry & RETURNED:
-            self.take_back(entry)
-        elif entry & OFFERED:
-            offer = self._offered(entry)
+    def receive(self, descriptor, frame):
+        """Do what an descriptor of a frame says. Raises BadValue where it means nothing."""
+        if descriptor & RETURNED:
+            self.take_back(descriptor)
+        elif descriptor & OFFERED:
+            offer = self._offered(descriptor)
             frame.offers = frame.offers if offer is None else (*frame.offers, offer)
         else:
-            frame.buffers.append(self.lease(entry))
+            frame.buffers.append(self.lease(descriptor))
 
-    def lease(self, entry):
+    def lease(self, descriptor):
         """The memory of a slot that a frame names: a buffer of as many bytes, which owns the slot while it lives.
 
         Raises BadValue where the other side has announced no such slot, or lends it twice.
         """
-        lease = self._announced_slot(entry).lease()
+        lease = self._announced_slot(descriptor).lease()
         return lease if CAN_RETIRE else bytearray(lease)
 
-    def _offered(self, entry):
+    def _offered(self, descriptor):
         """The bytes of a slot, to be written into before the answer; None for one that is to be forgotten."""
-        slot = self._announced_slot(entry)
-        if entry & RETIRED:
+        slot = self._announced_slot(descriptor)
+        if descriptor & RETIRED:
             del self._leasable[slot.number]
             return None
         return slot.bytes
 
-    def _announced_slot(self, entry):
-        number, size_bytes = number_in(entry), entry & _SIZE
+    def _announced_slot(self, descriptor):
+        number, size_bytes = number_in(descriptor), descriptor & _SIZE
         while number >= self._made:
             self._hear_of_slot()
         slot = self._leasable.get(number)

@@ -56,13 +56,13 @@ class Channel:
 
         Blocks as ``send``, and for the coding.
 
-        ``offers`` are entries of the arena's, for the answer.
+        ``offers`` are descriptors of the arena's, for the answer.
         """
         arena = self.arena
         if arena is not None and (buffers or offers or arena.owes):
-            buffers = [*arena.entries(buffers), *offers]
+            buffers = [*arena.descriptors(buffers), *offers]
         elif self.image_codec is not None:
-            buffers = self.image_codec.entries(buffers)
+            buffers = self.image_codec.descriptors(buffers)
         self.send(frame_bytes(kind, call_id, head, buffers), deadline)
 
     def send(self, pieces, deadline=None):

@@ -1,11 +1,11 @@
 """Pictures on their way over a network: coded by the server, restored by the client.
 
-Knows arrays that look like pictures, and the entries by which a frame says what became of them. Never knows an env, a
-socket or how fast the network is. Python 3.6 and up; both sides load it. Where both sides share memory (``arena.py``)
+Knows arrays that look like pictures, and the descriptors by which a frame says what became of them. Never knows an env,
+a socket or how fast the network is. Python 3.6 and up; both sides load it. Where both sides share memory (``arena.py``)
 nothing is coded: there is nothing that it would spare.
 
-Before a picture's buffer stands an entry that is no size: LENT, the kind, how long coding took (us), the size of what
-it is restored to. Thus everything is held against the bound before the first byte of a buffer is read.
+Before a picture's buffer stands an descriptor that is no size: LENT, the kind, how long coding took (us), the size of
+what it is restored to. Thus everything is held against the bound before the first byte of a buffer is read.
 
 DEFLATED. Both sides keep the last few pictures. Of those of its size the sender takes the one that a picture resembles
 most, deflates the difference, and says which one it was and in whose place the new one is kept. So the receiver obeys
@@ -31,7 +31,7 @@ from gym_service.transport import jpeg
 
 RAW, ZLIB, AUTO = "raw", "zlib", "auto"
 SPELLING = re.compile("raw|zlib|auto|jpeg:([1-9][0-9]?|100)")
-# Smaller ones are sent while one thinks about it. At least two pages: each buffer pays for its two entries.
+# Smaller ones are sent while one thinks about it. At least two pages: each buffer pays for its two descriptors.
 LEAST_BYTES = 2 * LARGE_BYTES
 # Kept on either side, at most. A batch of 32 renders of 680 x 680 has 44 MB.
 MAX_REFERENCES, MAX_REFERENCE_BYTES = 8, 64 * 2**20
@@ -136,8 +136,8 @@ class ImageEncoder:
         self._quality = quality  # of JPEG; 0 for none
         self._references = ReferenceImages()
 
-    def entries(self, buffers):
-        """The buffers of a frame, with an entry before each picture, coded or not. Blocks for the coding."""
+    def descriptors(self, buffers):
+        """The buffers of a frame, with an descriptor before each picture, coded or not. Blocks for the coding."""
         if not self.is_on or not buffers:
             return buffers
         found = []
@@ -148,14 +148,14 @@ class ImageEncoder:
                 found.append(array)
         return found
 
-    def parse_entries(self, entries):
+    def parse_descriptors(self, descriptors):
         """Of a call: the sizes of its buffers, and their sum. A wish of the client's is heeded."""
-        sizes = [entry for entry in entries if entry < LENT]
-        for entry in entries:
-            if entry >= LENT:
-                if not self._is_auto or entry - LENT > 1:
-                    raise BadFrame("an entry %#x, which means nothing here" % entry)
-                self.use_codec = entry != LENT
+        sizes = [descriptor for descriptor in descriptors if descriptor < LENT]
+        for descriptor in descriptors:
+            if descriptor >= LENT:
+                if not self._is_auto or descriptor - LENT > 1:
+                    raise BadFrame("an descriptor %#x, which means nothing here" % descriptor)
+                self.use_codec = descriptor != LENT
         _refuse_small(sizes)
         return sizes, sum(sizes)
 
@@ -164,7 +164,7 @@ class ImageEncoder:
 
     def _coded(self, array):
         if not self.use_codec:
-            return _entry(STORED, 0.0, array.nbytes), array
+            return _descriptor(STORED, 0.0, array.nbytes), array
         begun = perf_counter()
         if self.is_lossy and jpeg.takes(array):
             kind, data = JPEG, jpeg.encode(array, self._quality)
@@ -174,7 +174,7 @@ class ImageEncoder:
             kind, coded = STORED, array
         else:
             coded = np.frombuffer(data, np.uint8)
-        return _entry(kind, perf_counter() - begun, array.nbytes), coded
+        return _descriptor(kind, perf_counter() - begun, array.nbytes), coded
 
     def _deflated(self, flat):
         """The bytes of a DEFLATED buffer, None where they would be no fewer. Only then is the picture not kept."""
@@ -207,7 +207,7 @@ class ImageDecoder:
         self._begun = 0.0
         self._references = ReferenceImages()
 
-    def entries(self, buffers):
+    def descriptors(self, buffers):
         """The buffers of a call, with a wish beside them where the server does not know it yet."""
         selector = self._selector
         if selector is None or selector.use_codec == self._told:
@@ -215,26 +215,26 @@ class ImageDecoder:
         self._told = selector.use_codec
         return [*buffers, LENT | self._told]
 
-    def parse_entries(self, entries):
+    def parse_descriptors(self, descriptors):
         """Of an answer: the sizes of its buffers as they come, and the sum of what they will be when restored."""
         self._begun = perf_counter()
-        sizes, total, plan, entry_before = [], 0, [], 0
-        for entry in entries:
-            if entry >= LENT:
-                if entry_before:
-                    raise BadFrame("an entry %#x where the size of a buffer was due" % entry)
-                entry_before = entry
+        sizes, total, plan, descriptor_before = [], 0, [], 0
+        for descriptor in descriptors:
+            if descriptor >= LENT:
+                if descriptor_before:
+                    raise BadFrame("an descriptor %#x where the size of a buffer was due" % descriptor)
+                descriptor_before = descriptor
                 continue
-            if entry_before:
-                plan.append(_planned(len(sizes), entry_before, entry))
+            if descriptor_before:
+                plan.append(_planned(len(sizes), descriptor_before, descriptor))
                 total += plan[-1][3]
             else:
-                _refuse_small([entry])
-                total += entry
-            sizes.append(entry)
-            entry_before = 0
-        if entry_before:
-            raise BadFrame("an entry %#x without its buffer" % entry_before)
+                _refuse_small([descriptor])
+                total += descriptor
+            sizes.append(descriptor)
+            descriptor_before = 0
+        if descriptor_before:
+            raise BadFrame("an descriptor %#x without its buffer" % descriptor_before)
         self._plan = plan
         return sizes, total
 
@@ -281,19 +281,19 @@ class ImageDecoder:
         return restored
 
 
-def _entry(kind, seconds, size_bytes):
+def _descriptor(kind, seconds, size_bytes):
     """``seconds`` of 0 say that coding was not tried; any other are a microsecond at least."""
     time_us = min(max(int(seconds * 1e6), 1), _TIME_MASK) if seconds else 0
     return LENT | kind << _KIND_SHIFT | time_us << _TIME_SHIFT | size_bytes
 
 
-def _planned(index, entry, coded_bytes):
-    """(index, kind, seconds of coding, size, coded size) of a buffer and the entry before it."""
-    kind, size = entry >> _KIND_SHIFT & _KIND_MASK, entry & _SIZE_MASK
+def _planned(index, descriptor, coded_bytes):
+    """(index, kind, seconds of coding, size, coded size) of a buffer and the descriptor before it."""
+    kind, size = descriptor >> _KIND_SHIFT & _KIND_MASK, descriptor & _SIZE_MASK
     fits = coded_bytes == size if kind == STORED else 0 < coded_bytes < size
     if kind > JPEG or size < LEAST_BYTES or not fits:
         raise BadFrame("a picture of kind %d and %d bytes in a buffer of %d" % (kind, size, coded_bytes))
-    return index, kind, (entry >> _TIME_SHIFT & _TIME_MASK) * 1e-6, size, coded_bytes
+    return index, kind, (descriptor >> _TIME_SHIFT & _TIME_MASK) * 1e-6, size, coded_bytes
 
 
 def _refuse_small(sizes):

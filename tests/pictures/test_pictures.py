@@ -46,7 +46,7 @@ class Link:
 
     def cross(self, *buffers: Any) -> list[Any]:
         """What arrives of a frame's buffers, in their shapes."""
-        data = b"".join(bytes(piece) for piece in frame_bytes(1, 1, b"head", self.coder.entries(list(buffers))))
+        data = b"".join(bytes(piece) for piece in frame_bytes(1, 1, b"head", self.coder.descriptors(list(buffers))))
         self.sent.append(len(data))
         frame = feed(self.decoder, data)
         assert frame is not None
@@ -111,12 +111,12 @@ def test_what_is_sent_is_what_the_golden_frames_say() -> None:
     coder = ImageEncoder(False)
     coder.is_on = True
     ones = np.ones((64, 128), np.uint8)
-    first, coded = coder.entries([ones])
+    first, coded = coder.descriptors([ones])
     assert first & ~(2**24 - 1 << 32) == entry(DEFLATED, LEAST_BYTES, 0)
     assert (first >> 32) & (2**24 - 1) > 0
     assert bytes(coded[:2]) == b"\xff\x00"
     assert zlib.decompress(bytes(coded[2:])) == ONES
-    second, difference = coder.entries([ones + 0])
+    second, difference = coder.descriptors([ones + 0])
     assert second & 2**32 - 1 == LEAST_BYTES
     assert bytes(difference[:2]) == b"\x00\x00"
     assert zlib.decompress(bytes(difference[2:])) == ZEROS
@@ -159,20 +159,20 @@ def test_pictures_are_coded_and_come_back_bit_for_bit(name: str) -> None:
 def test_anything_else_is_left_alone(name: str) -> None:
     coder, array = ImageEncoder(False), NOT_CODED[name]
     coder.is_on = True
-    (left,) = coder.entries([array])
+    (left,) = coder.descriptors([array])
     assert left is array
 
 
 def test_nothing_is_coded_in_answers_that_show_nothing() -> None:
     coder, array = ImageEncoder(False), picture()
-    assert coder.entries([array])[0] is array
+    assert coder.descriptors([array])[0] is array
 
 
 def test_what_coding_does_not_make_smaller_goes_as_it_is() -> None:
     link = Link()
     for seed in range(3):
         sent = noise(seed=seed)
-        first, buffer = link.coder.entries([sent])
+        first, buffer = link.coder.descriptors([sent])
         assert buffer is sent
         assert first >> 56 & 0x7F == STORED
         assert np.array_equal(link.cross(sent)[0], sent)
@@ -365,7 +365,7 @@ def test_flipped_bits_are_noticed_or_harmless(frames: str, part: int) -> None:
     sent = picture(shape=(64, 64, 3))
     coder = image_codec.encoder_for(frames)
     coder.is_on = True
-    first, coded = coder.entries([sent])
+    first, coded = coder.descriptors([sent])
     noticed = 0
     for bit in range(part, 8 * len(coded), 8 * 3 + 1):
         data = bytearray(coded)
@@ -423,7 +423,7 @@ def test_a_wish_goes_with_the_next_call_and_is_heeded() -> None:
     at_server.image_codec = link.coder
     for wish in (True, False, False, True):
         selector.use_codec = wish
-        call = frame_bytes(1, 1, b"", link.restorer.entries(()))
+        call = frame_bytes(1, 1, b"", link.restorer.descriptors(()))
         got = feed(at_server, b"".join(bytes(piece) for piece in call))
         assert got is not None
         assert got.buffers == []
@@ -435,7 +435,7 @@ def test_a_wish_goes_with_the_next_call_and_is_heeded() -> None:
         assert (coded_bytes < raw_bytes) is wish
         assert (coding_s > 0) is wish
         assert transfer_s >= 0
-    assert link.restorer.entries(()) == ()
+    assert link.restorer.descriptors(()) == ()
 
 
 def test_a_wish_beside_a_large_action_leaves_it_whole() -> None:
@@ -444,7 +444,7 @@ def test_a_wish_beside_a_large_action_leaves_it_whole() -> None:
     at_server = FrameDecoder()
     at_server.image_codec = link.coder
     selector.use_codec = False
-    call = frame_bytes(1, 1, b"", link.restorer.entries([action]))
+    call = frame_bytes(1, 1, b"", link.restorer.descriptors([action]))
     got = feed(at_server, b"".join(bytes(piece) for piece in call))
     assert got is not None
     assert [bytes(buffer) for buffer in got.buffers] == [action.tobytes()]
