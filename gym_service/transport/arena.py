@@ -96,7 +96,7 @@ class Arena:
         return descriptors
 
     @property
-    def owes(self):
+    def has_returns(self):
         """Whether there is anything to return."""
         return self._to_return
 
@@ -193,13 +193,13 @@ class Arena:
     def _announced_slot(self, descriptor):
         number, size_bytes = number_in(descriptor), descriptor & _SIZE
         while number >= self._made:
-            self._hear_of_slot()
+            self._receive_announcement()
         slot = self._leasable.get(number)
         if slot is None or slot.is_out or slot.size_bytes != size_bytes:
             raise BadValue("slot %d of %d bytes was named and is not to be had" % (number, size_bytes))
         return slot
 
-    def _hear_of_slot(self):
+    def _receive_announcement(self):
         """Take the next slot that was announced. It was, before the frame that names it was sent: nothing blocks."""
         try:
             data, ancillary, _, _ = self._socket.recvmsg(_ANNOUNCEMENT.size, socket.CMSG_SPACE(4))
@@ -268,7 +268,7 @@ class Slot:
         lease.slot = self
         return lease
 
-    def give_back(self):
+    def release(self):
         """Nothing can see it any more."""
         self.is_out = False
         self._returns.append(LENT | RETURNED | self.flags | self.number << NUMBER_SHIFT)
@@ -288,7 +288,7 @@ def _lease_class(size_bytes):
 
 
 def _end_lease(lease):
-    lease.slot.give_back()
+    lease.slot.release()
 
 
 def _retire_all():

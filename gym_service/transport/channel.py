@@ -59,7 +59,7 @@ class Channel:
         ``offers`` are descriptors of the arena's, for the answer.
         """
         arena = self.arena
-        if arena is not None and (buffers or offers or arena.owes):
+        if arena is not None and (buffers or offers or arena.has_returns):
             buffers = [*arena.descriptors(buffers), *offers]
         elif self.image_codec is not None:
             buffers = self.image_codec.descriptors(buffers)
