@@ -308,12 +308,12 @@ _connections: weakref.WeakSet[Connection] = weakref.WeakSet()
 _channels: weakref.WeakSet[Channel] = weakref.WeakSet()
 
 
-def _let_go_of_all() -> None:
+def _detach_all() -> None:
     """A forked child has copies of what is its parent's: closed there they are nobody's to warn of, nor to use."""
     for connection in list(_connections):
         connection._is_forked = True
     for channel in list(_channels):
-        channel.let_go()
+        channel.detach()
 
 
-os.register_at_fork(after_in_child=_let_go_of_all)
+os.register_at_fork(after_in_child=_detach_all)

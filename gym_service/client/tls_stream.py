@@ -58,7 +58,7 @@ class TlsStream:
             pass  # the other side was first, or it is closed already
         self._socket.close()
 
-    def let_go(self) -> None:
+    def detach(self) -> None:
         """Close this process's copy and no other: for a forked child, whose parent goes on with it."""
         self._socket.close()
 

@@ -44,7 +44,7 @@ def serve(channel, allowed=None, tally=None, warned=()):
         server.note_warning(*warning)
     if hasattr(os, "register_at_fork"):  # new in Python 3.7
         # Else a child of the simulator holds the channel open, and the server's death is not seen at its other end.
-        os.register_at_fork(after_in_child=channel.let_go)  # novermin
+        os.register_at_fork(after_in_child=channel.detach)  # novermin
     try:
         server.tally.up()
         while server.state != messages.CLOSED:

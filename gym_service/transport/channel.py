@@ -119,9 +119,9 @@ class Channel:
         if self.arena is not None:
             self.arena.close()
 
-    def let_go(self):
+    def detach(self):
         """Close this process's copy of the stream and no other: for a forked child, whose parent goes on with it."""
-        self._stream.let_go()
+        self._stream.detach()
         if self.arena is not None:
             self.arena.close()
 
@@ -230,7 +230,7 @@ class _SocketStream(_Stream):
             pass  # the other side was first, or it is closed already
         self._socket.close()
 
-    def let_go(self):
+    def detach(self):
         self._socket.close()
 
 
@@ -280,7 +280,7 @@ class _PipeStream(_Stream):
         for fd in fds:
             os.close(fd)
 
-    let_go = close
+    detach = close
 
     def _wait(self, poll, deadline):
         if self._woken_fd == -1:

@@ -154,7 +154,7 @@ class Leash:
         except OSError:
             pass
 
-    def let_go(self) -> None:
+    def detach(self) -> None:
         """Close this process's copy alone: for a forked child, whose parent holds the server."""
         self._socket.close()
 
@@ -222,7 +222,7 @@ def _forget() -> None:
         os.close(_control_fd)
     _control_fd, _starting = -1, threading.Lock()
     for leash in list(_leashes):
-        leash.let_go()
+        leash.detach()
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -63,7 +63,7 @@ def main(program, recipe):
         return 0
     except Newborn as newborn:
         argv = newborn.argv
-    nursery.let_go()
+    nursery.detach()
     arguments = [os.fsdecode(argument) for argument in argv]
     del sys.argv[1:], arguments[: arguments.index(program) + 1]
     sys.argv += arguments

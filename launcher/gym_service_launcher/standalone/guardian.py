@@ -97,7 +97,7 @@ class Guardian:
             self._reap()
             self._sweep()
 
-    def let_go(self):
+    def detach(self):
         """Be no guardian any more: in a forked child, which takes nothing from its parent by it."""
         signal.set_wakeup_fd(-1)
         for number, handler in self._handlers.items():
