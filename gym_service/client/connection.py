@@ -224,12 +224,12 @@ class Connection:
                 raise BadFrame(f"an answer to call {frame.call_id} came where call {self._call_id} was asked")
             if frame.kind in _RESULTS:
                 result = read(frame)
-                return parts + error_mapping.expect(list, result) if parts else result  # type: ignore[return-value]
+                return parts + error_mapping.expect_type(list, result) if parts else result  # type: ignore[return-value]
             if frame.kind == messages.WARNING:
                 category, text = fields(frame, 2)
-                self._warned.append((error_mapping.expect(str, category), error_mapping.expect(str, text)))
+                self._warned.append((error_mapping.expect_type(str, category), error_mapping.expect_type(str, text)))
             elif frame.kind == messages.PART:
-                parts += error_mapping.expect(list, one(frame))
+                parts += error_mapping.expect_type(list, one(frame))
             elif frame.kind == messages.ERROR:
                 raise error_mapping.remote_error(*fields(frame, 5))
             else:
@@ -249,26 +249,26 @@ class Connection:
     def _end_with(self, error: BaseException) -> None:
         """The gate: an error of the wire is raised as one that users know; any other returns. The turn ends with it."""
         try:
-            meaning = self._meaning(error)
+            mapped = self._map_error(error)
         finally:
             self._end_turn()
-        if meaning is not error:
-            raise meaning from error
+        if mapped is not error:
+            raise mapped from error
 
-    def _meaning(self, error: BaseException) -> BaseException:
+    def _map_error(self, error: BaseException) -> BaseException:
         """What an error of the wire means to a user. Most of them close the connection for good."""
         if isinstance(error, (EnvError, CannotCross)):
             return error
-        meaning = error
+        mapped = error
         if isinstance(error, ChannelTimeout):
-            meaning = error_mapping.timed_out(self._during, self._timeout_s, self._peer)
+            mapped = error_mapping.timed_out(self._during, self._timeout_s, self._peer)
         elif isinstance(error, ChannelClosed):
-            meaning = self._gone()
+            mapped = self._gone()
         elif isinstance(error, (BadFrame, BadValue)):
-            meaning = error_mapping.broken_rule(self._during, error)
+            mapped = error_mapping.broken_rule(self._during, error)
         # Anything else too: after a Ctrl-C in the middle of a frame the next call would read the rest of this one's.
-        self._fail(meaning)
-        return meaning
+        self._fail(mapped)
+        return mapped
 
     def _fail(self, error: BaseException) -> None:
         """Close for good: whatever the stream still holds is nobody's answer any more."""

@@ -104,7 +104,7 @@ def _caller_level() -> int:
 _PACKAGE = __name__.partition(".")[0]
 
 
-def expect(sort: type[T], value: Any) -> T:
+def expect_type(sort: type[T], value: Any) -> T:
     """The value, which must be of this sort. Raises BadValue."""
     if type(value) is not sort:
         raise BadValue(f"a {type(value).__name__} came where a {sort.__name__} was due")
@@ -113,8 +113,8 @@ def expect(sort: type[T], value: Any) -> T:
 
 def remote_error(origin: str, type_name: str, message: str, evidence: str, bases: list[str]) -> GymServiceError:
     """The error that an ERROR's fields say (``server/failure.py``). Raises BadValue, BadFrame where they say none."""
-    for text in (origin, type_name, message, evidence, *expect(list, bases)):
-        expect(str, text)
+    for text in (origin, type_name, message, evidence, *expect_type(list, bases)):
+        expect_type(str, text)
     if origin == messages.FROM_ENV:
         text = f"{message}\n  raised in the simulator as {type_name}\n{evidence}".rstrip(
             "\n"
