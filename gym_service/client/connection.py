@@ -42,7 +42,7 @@ class Connection:
         self._peer = peer
         # An RLock knows its owner from the moment it is taken, whatever interrupts the next line.
         self._turn = threading.RLock()
-        self._is_mine: Callable[[], bool] = self._turn._is_owned  # type: ignore[attr-defined]
+        self._owned: Callable[[], bool] = self._turn._is_owned  # type: ignore[attr-defined]
         self._pending = False  # whether a call of the owner's is under way
         self._during, self._timeout_s = "", math.inf  # of the call under way
         self._deadline: float | None = None
@@ -85,17 +85,17 @@ class Connection:
 
         An Exception has been seen to already.
         """
-        if not isinstance(error, Exception) and self._is_mine():
+        if not isinstance(error, Exception) and self._owned():
             if self._pending:
                 self._fail(error)
-            self._end_turn()
+            self._release()
 
     def begin(self, kind: int, arguments: Packed, timeout_s: float) -> None:
         """The first half of ``call``: send it. Until ``finish`` has read its answer, other threads' calls wait.
 
         Blocks and raises as ``call``, and AlreadyPendingCallError where this thread has begun one already.
         """
-        self._take_turn(messages.CALL_NAMES[kind], timeout_s)
+        self._acquire(messages.CALL_NAMES[kind], timeout_s)
         try:
             if arguments.size_bytes > self.bound_bytes:
                 raise error_mapping.too_large(arguments, self.bound_bytes)
@@ -111,7 +111,7 @@ class Connection:
 
         Blocks and raises as ``call``, and NoAsyncCallError where nothing has begun.
         """
-        if not (self._pending and self._is_mine()):
+        if not (self._pending and self._owned()):
             raise NoAsyncCallError("nothing has begun whose answer could be waited for", "step_wait")
         try:
             frame = self._channel.receive(self._deadline)
@@ -120,7 +120,7 @@ class Connection:
         except BaseException as error:
             self._end_with(error)
             raise
-        self._end_turn()
+        self._release()
         return result
 
     def send_ahead(self, parcel: bytes, timeout_s: float) -> None:
@@ -128,7 +128,7 @@ class Connection:
 
         Where it has ended already, nothing is raised: ``skip_to`` reads what it said of that.
         """
-        self._take_turn("make", timeout_s)
+        self._acquire("make", timeout_s)
         try:
             self._channel.send([parcel], self._deadline)
         except ChannelClosed:
@@ -136,20 +136,20 @@ class Connection:
         except BaseException as error:
             self._end_with(error)
             raise
-        self._end_turn()
+        self._release()
 
     def skip_to(self, mark: bytes, timeout_s: float, noise: bytearray | None = None) -> None:
         """Read past what a shell or a container says before the server begins, with its mark, into ``noise``.
 
         Raises as ``call``.
         """
-        self._take_turn("make", timeout_s)
+        self._acquire("make", timeout_s)
         try:
             self._channel.skip_to(mark, self._deadline, noise)
         except BaseException as error:
             self._end_with(error)
             raise
-        self._end_turn()
+        self._release()
 
     @property
     def arena(self) -> Arena | None:
@@ -189,28 +189,28 @@ class Connection:
             self._turn.release()
         self._closed_by = self._closed_by or reason
         self._channel.close()
-        self._part(max(0.0, deadline - time.monotonic()))
+        self._close_peer(max(0.0, deadline - time.monotonic()))
         error_mapping.warn(self._warned)
 
-    def _take_turn(self, during: str, timeout_s: float) -> None:
+    def _acquire(self, during: str, timeout_s: float) -> None:
         if self._is_forked:
             raise ForkedError(
                 f"this env was made in process {self._process_id} and is used in its forked child {os.getpid()}: "
                 "they would read each other's answers.\n  try: make an env in the child"
             )
-        if not self._is_mine():
+        if not self._owned():
             self._turn.acquire()
         elif self._pending and not self._closed_by:  # else it is the turn of a call that a Ctrl-C kept from beginning
             text = f"{during} was called while {self._during} waits for its answer"
             raise AlreadyPendingCallError(text, self._during)
         if self._closed_by:
-            self._end_turn()
+            self._release()
             raise ClosedError(f"the env is closed: {self._closed_by}")
         self._during, self._timeout_s = during, timeout_s
         self._deadline = None if timeout_s == math.inf else time.monotonic() + timeout_s
         self._pending = True
 
-    def _end_turn(self) -> None:
+    def _release(self) -> None:
         self._pending = False
         self._turn.release()
         if self._warned:
@@ -251,7 +251,7 @@ class Connection:
         try:
             mapped = self._map_error(error)
         finally:
-            self._end_turn()
+            self._release()
         if mapped is not error:
             raise mapped from error
 
@@ -263,7 +263,7 @@ class Connection:
         if isinstance(error, ChannelTimeout):
             mapped = error_mapping.timed_out(self._during, self._timeout_s, self._peer)
         elif isinstance(error, ChannelClosed):
-            mapped = self._gone()
+            mapped = self._channel_closed()
         elif isinstance(error, (BadFrame, BadValue)):
             mapped = error_mapping.broken_rule(self._during, error)
         # Anything else too: after a Ctrl-C in the middle of a frame the next call would read the rest of this one's.
@@ -276,14 +276,14 @@ class Connection:
         self.failure = f"{type(error).__name__}: {reason}"
         self._closed_by = self._closed_by or self.failure
         self._channel.close()
-        self._part(0.0)
+        self._close_peer(0.0)
 
-    def _part(self, ask_s: float) -> None:
+    def _close_peer(self, ask_s: float) -> None:
         self._peer.close(ask_s)
         # The memory where the calls were counted is a file's, and holds a descriptor for as long as it is looked at.
         self._calls = memoryview(bytearray(8)).cast("Q")
 
-    def _gone(self) -> GymServiceError:
+    def _channel_closed(self) -> GymServiceError:
         if self._closed_by:
             return ClosedError(f"during {self._during} the env was closed by another thread")
         self._channel.close()  # else a server that only closed its end would wait for us while we wait for its death

@@ -77,7 +77,7 @@ def test_an_interrupt_leaves_the_turn_free_and_nothing_pending() -> None:
             other.join()
             assert free == [True]
             connection._turn = threading.RLock()
-            connection._is_mine = connection._turn._is_owned  # type: ignore[attr-defined]
+            connection._owned = connection._turn._is_owned  # type: ignore[attr-defined]
             with contextlib.suppress(ClosedError):
                 connection.call(messages.RENDER, Encoder(), 60.0, one)
                 usable += 1
