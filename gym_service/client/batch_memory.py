@@ -16,7 +16,7 @@ from gym_service.transport.arena import MOST_BYTES, MOST_OF_A_SIZE, RETIRED, Are
 Offer = tuple[Any, list[int]]  # the memory, for an array to own it; the descriptor for each worker
 
 
-class Batches:
+class BatchMemory:
     """A pool of such memory. Where workers share none with this process it has nothing to offer."""
 
     def __init__(self, arenas: Sequence[Arena | None]) -> None:

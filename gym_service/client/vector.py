@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium.spaces import GraphInstance
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from gym_service.client.batch_memory import Batches, Offer
+from gym_service.client.batch_memory import BatchMemory, Offer
 from gym_service.client.connection import Connection, one
 from gym_service.client.env import Timeouts, encode, limits_of
 from gym_service.client.spaces import space_from
@@ -82,7 +82,7 @@ class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         for connection, layouts in zip(connections, zip(self._layouts, self._action_layouts, strict=True), strict=True):
             connection.bound_bytes += sum(layout.size_bytes for layout in layouts if layout)
             connection.allow_replies_of(connection.bound_bytes)
-        self._batches = Batches([connection.arena for connection in connections])
+        self._batch_memory = BatchMemory([connection.arena for connection in connections])
         self._finalizer = weakref.finalize(self, self._workers.close, self._limits_s["close"])
 
     def _hold(self, descriptions: Sequence[Mapping[str, Any]]) -> None:
@@ -259,8 +259,8 @@ class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def _begin(self, calls: Sequence[tuple[int, Packed]]) -> None:
         """Begin a call that is answered by a batch, and offer the workers one place for the large leaves of it."""
-        self._offers = self._batches.offer([size * self.num_envs for size in self._row_bytes])
-        entries = self._batches.forgotten()
+        self._offers = self._batch_memory.offer([size * self.num_envs for size in self._row_bytes])
+        entries = self._batch_memory.forgotten()
         if self._offers or any(entries):
             for worker, (_, arguments) in enumerate(calls):
                 arguments.offers = (*[offer[1][worker] for offer in self._offers], *entries[worker])

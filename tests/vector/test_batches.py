@@ -1,4 +1,4 @@
-"""Batches that all workers write where they lie: whole, exact, never written again while anything can see them."""
+"""BatchMemory that all workers write where they lie: whole, exact, never written again while anything can see them."""
 
 import gc
 import os
@@ -36,7 +36,7 @@ def action(number: int) -> np.ndarray:
 
 def is_shared(value: np.ndarray, envs: RemoteVectorEnv) -> bool:
     return any(
-        np.shares_memory(value, np.frombuffer(slot.bytes, np.uint8)) for slot, _ in envs._batches._slots.values()
+        np.shares_memory(value, np.frombuffer(slot.bytes, np.uint8)) for slot, _ in envs._batch_memory._slots.values()
     )
 
 
@@ -106,4 +106,4 @@ def test_what_a_forked_child_holds_does_not_change() -> None:
         os.waitpid(pid, 0)
         for fd in (go_read, go_write, told_read, told_write):
             os.close(fd)
-        assert len(envs._batches._slots) <= 4, "what the child holds is forgotten here"
+        assert len(envs._batch_memory._slots) <= 4, "what the child holds is forgotten here"
