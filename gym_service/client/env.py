@@ -16,7 +16,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import GraphInstance
 
 from gym_service.client.connection import Connection, fields, one
-from gym_service.client.restart_policy import Restarts
+from gym_service.client.restart_policy import RestartPolicy
 from gym_service.client.spaces import space_from
 from gym_service.errors import AttributeCannotCross, AttributeOfClosedError, CannotCross, ClosedError, ProtocolError
 from gym_service.protocol import messages
@@ -45,7 +45,7 @@ OWN_PRIVATE = {
     "_remake",
     "_remote_spec",
     "_restart",
-    "_restarts",
+    "_restart_policy",
     "_spec",
     "_target",
 }
@@ -92,7 +92,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         self._remake = remake
         self._restart = restart
         self._at_close = weakref.finalize(self, at_close, self._limits_s["close"]) if at_close else None
-        self._restarts = Restarts()
+        self._restart_policy = RestartPolicy()
         self._spec: EnvSpec | None = None
         self._attach(connection, description)
 
@@ -297,7 +297,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
     # ------------------------------------------------------------------------------------------------------------
 
     def _start_again(self, opening: Opening) -> None:
-        self._restarts.next(self._connection.failure)
+        self._restart_policy.wait_for_next(self._connection.failure)
         self._finalizer.detach()  # what it would close has failed, and its server is gone
         self._attach(*opening())
 

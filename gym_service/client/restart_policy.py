@@ -14,14 +14,14 @@ WITHIN_S = 60.0
 BACKOFFS_S = (0.0, 0.5, 2.0)
 
 
-class Restarts:
+class RestartPolicy:
     """At most MAX_RESTARTS within WITHIN_S seconds, each after a longer pause; then none any more."""
 
     def __init__(self) -> None:
         self._at: deque[float] = deque()
         self._given_up = False
 
-    def next(self, reason: str) -> None:
+    def wait_for_next(self, reason: str) -> None:
         """Wait until the next restart may be. Blocks for at most the longest of BACKOFFS_S.
 
         Raises:
