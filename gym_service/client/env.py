@@ -27,13 +27,13 @@ from gym_service.protocol.values import BadValue, CannotEncode
 
 # Names that nobody finds on a RemoteEnv unless it defines them. `seed`: Gymnasium's check_env takes an attribute of
 # that name for the API before 0.26. Names with an underscore are the simulator's own.
-NOT_FORWARDED = {"seed"}
+NEVER_FORWARDED = {"seed"}
 # What this class has beyond Gymnasium's Env, and a simulator may have too: many a goal is called `target`.
-HIDING = {"target", "call", "step_async", "step_wait"}
+SHADOWED = {"target", "call", "step_async", "step_wait"}
 # What of this process may be assigned without the simulator hearing of it: what Gymnasium's Env keeps on itself.
-LOCAL = {"action_space", "observation_space", "metadata", "render_mode", "reward_range"}
+CLIENT_SIDE = {"action_space", "observation_space", "metadata", "render_mode", "reward_range"}
 # What this class and Gymnasium's Env keep under private names. Any other is the simulator's, and stays there.
-OWN_PRIVATE = {
+PRIVATE_FIELDS = {
     "_action_layout",
     "_at_close",
     "_connection",
@@ -245,11 +245,11 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
         Of the names that this class has beyond Gymnasium's, such as ``target``, the simulator's, where it has one.
         """
-        return self._read(name) if self._is_hidden(name) else getattr(self, name)
+        return self._read(name) if self._is_shadowed(name) else getattr(self, name)
 
     def set_wrapper_attr(self, name: str, value: Any, *, force: bool = True) -> bool:
         """Set an attribute in the simulator where it is; with ``force`` on the bare env where it is nowhere."""
-        if self._is_own(name) and not self._is_hidden(name):
+        if self._is_own(name) and not self._is_shadowed(name):
             setattr(self, name, value)
             return True
         return self._ask(messages.SET, name, value, force)
@@ -272,7 +272,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute of this object where it is one, else in the simulator."""
-        if name.startswith("_") and name not in OWN_PRIVATE:
+        if name.startswith("_") and name not in PRIVATE_FIELDS:
             raise AttributeError(
                 f"{name!r} is private to the simulator, and does not cross\n"
                 '  try: a function that sets it there, env.unwrapped.call("package.module:function", value)'
@@ -318,12 +318,12 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         except ClosedError:
             return False
 
-    def _is_hidden(self, name: str) -> bool:
+    def _is_shadowed(self, name: str) -> bool:
         """Whether the simulator has something of its own under a name that this class has beyond Gymnasium's."""
-        return name in HIDING and self._has(name)
+        return name in SHADOWED and self._has(name)
 
     def _is_own(self, name: str) -> bool:
-        return name in LOCAL or name in self.__dict__ or hasattr(type(self), name)
+        return name in CLIENT_SIDE or name in self.__dict__ or hasattr(type(self), name)
 
 
 class RemoteMethod:
@@ -350,7 +350,7 @@ def _attribute(frame: Frame) -> tuple[bool, Any]:
 
 
 def _is_forwarded(name: str) -> bool:
-    return not name.startswith("_") and name not in NOT_FORWARDED
+    return not name.startswith("_") and name not in NEVER_FORWARDED
 
 
 def limits_of(timeouts: Timeouts) -> dict[str, float]:
