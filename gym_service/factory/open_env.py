@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gym_service.client.connection import Connection
     from gym_service.client.env import RemoteEnv
     from gym_service.client.vector import RemoteVectorEnv
-    from gym_service.factory.server_startup import AnyLink, Making
+    from gym_service.factory.server_startup import AnyLink, PendingServer
 
 
 def open_env(
@@ -38,16 +38,16 @@ def open_env(
         ConfigError, ServerStartError, AuthError: there is no env; nothing is left behind.
         EnvError, CannotCross: the simulator raised while the env was made, or one of its spaces cannot cross.
     """
-    making = _making(entry, kwargs)
+    pending = _pending_server(entry, kwargs)
     from gym_service.client.env import RemoteEnv
 
-    making.begin()
-    description = making.description()
+    pending.request_env()
+    description = pending.wait_for_env()
     # So that the next server, if there must be one, is forked from the same nursery.
-    hold = making.hold.another() if making.hold and entry.restart == "on-reset" else None
+    hold = pending.hold.another() if pending.hold and entry.restart == "on-reset" else None
     try:
         return RemoteEnv(
-            making.connection,
+            pending.connection,
             description,
             timeouts=asdict(entry.timeouts),
             remake=remake,
@@ -55,7 +55,7 @@ def open_env(
             at_close=hold.release if hold else None,
         )
     except BaseException:
-        making.connection.close(entry.timeouts.close)
+        pending.connection.close(entry.timeouts.close)
         if hold:
             hold.release(0.0)
         raise
@@ -70,29 +70,31 @@ def open_vector_env(
     """
     from gym_service.client.codec_selection import CodecSelector
     from gym_service.client.vector import AutoresetMode, RemoteVectorEnv, shares_of  # needs Gymnasium 1.0
-    from gym_service.factory.server_startup import Making, recipe_of
+    from gym_service.factory.server_startup import PendingServer, recipe_of
 
     mode = AutoresetMode(autoreset_mode)
     shares = shares_of(num_envs, entry.workers)
     recipe = recipe_of(entry, kwargs)
     with ExitStack() as undo:
-        begun: list[Making] = []
+        pending_servers: list[PendingServer] = []
         for share in shares:
             batch = {
                 "count": share.stop - share.start,
                 "first_index": share.start,
                 "autoreset_mode": mode.value,
             }
-            with _launched(entry) as links:
-                begun.append(Making(entry, links.pop(), {**recipe, "batch": batch}))
-            undo.callback(begun[-1].connection.close, 0.0)
-        for making in begun:
-            making.begin()
+            with started_server(entry) as links:
+                pending_servers.append(PendingServer(entry, links.pop(), {**recipe, "batch": batch}))
+            undo.callback(pending_servers[-1].connection.close, 0.0)
+        for pending in pending_servers:
+            pending.request_env()
         selector = (
             CodecSelector()
         )  # of them all, which share one link; what the first one waits for says how fast that is
-        descriptions = [making.description(selector, measures=making is begun[0]) for making in begun]
-        connections = [making.connection for making in begun]
+        descriptions = [
+            pending.wait_for_env(selector, measures=pending is pending_servers[0]) for pending in pending_servers
+        ]
+        connections = [pending.connection for pending in pending_servers]
         env = RemoteVectorEnv(connections, descriptions, shares, autoreset_mode=mode, timeouts=asdict(entry.timeouts))
         undo.pop_all()
     return env
@@ -100,21 +102,21 @@ def open_vector_env(
 
 def connect(entry: Entry, kwargs: Mapping[str, Any]) -> tuple["Connection", dict[str, Any]]:
     """A connection to a server that has made the env, and the env's description. Blocks and raises as ``open_env``."""
-    making = _making(entry, kwargs)
-    making.begin()
-    return making.connection, making.description()
+    pending = _pending_server(entry, kwargs)
+    pending.request_env()
+    return pending.connection, pending.wait_for_env()
 
 
-def _making(entry: Entry, kwargs: Mapping[str, Any]) -> "Making":
-    with _launched(entry) as links:
-        from gym_service.factory.server_startup import Making, recipe_of
+def _pending_server(entry: Entry, kwargs: Mapping[str, Any]) -> "PendingServer":
+    with started_server(entry) as links:
+        from gym_service.factory.server_startup import PendingServer, recipe_of
 
         recipe = recipe_of(entry, kwargs)  # a wrapper may not pickle: not once the server is nobody's
-        return Making(entry, links.pop(), recipe)
+        return PendingServer(entry, links.pop(), recipe)
 
 
 @contextmanager
-def _launched(entry: Entry) -> Iterator[list["AnyLink"]]:
+def started_server(entry: Entry) -> Iterator[list["AnyLink"]]:
     """A server that is on its way, in a list: whoever takes it out sees to its end. One that nobody takes is stopped.
 
     It loads its libraries while the block loads those of this process.

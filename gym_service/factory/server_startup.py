@@ -52,7 +52,7 @@ def recipe_of(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-class Making:
+class PendingServer:
     """A server that is started and makes what a recipe says, in steps: so that several of them can be at it at once."""
 
     def __init__(self, entry: Entry, link: AnyLink, recipe: Mapping[str, Any]) -> None:
@@ -68,7 +68,7 @@ class Making:
                 link.end_sending = stream.end_sending
                 self.connection.send_ahead(link.parcel, self._remaining_s())
 
-    def begin(self) -> None:
+    def request_env(self) -> None:
         """Have it make the env, once it is up."""
         link = self._link
         with self._errors_explained():
@@ -86,7 +86,7 @@ class Making:
         """On the nursery that the server was forked from, if it was."""
         return self._link.hold
 
-    def description(self, selector: CodecSelector | None = None, *, measures: bool = True) -> dict[str, Any]:
+    def wait_for_env(self, selector: CodecSelector | None = None, *, measures: bool = True) -> dict[str, Any]:
         """What the server has made, once it has. Pictures are coded as it says, if at all."""
         with self._errors_explained():
             description = self.connection.finish(one)
