@@ -42,7 +42,7 @@ PRIVATE_FIELDS = {
     "_limits_s",
     "_np_random",
     "_np_random_seed",
-    "_remake",
+    "_recreate",
     "_remote_spec",
     "_restart",
     "_restart_policy",
@@ -74,7 +74,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         description: Mapping[str, Any],
         *,
         timeouts: Timeouts = MappingProxyType({}),
-        remake: tuple[Callable[..., Any], tuple[Any, ...]] | None = None,
+        recreate: tuple[Callable[..., Any], tuple[Any, ...]] | None = None,
         restart: Opening | None = None,
         at_close: Callable[[float], object] | None = None,
     ) -> None:
@@ -84,12 +84,12 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             connection: to the server; the env owns it from here on.
             description: the server's answer to MAKE.
             timeouts: seconds for reset, step, render, call and close; what is missing has no limit.
-            remake: what a pickled or copied env calls to start a server of its own.
+            recreate: what a pickled or copied env calls to start a server of its own.
             restart: starts another server for the next reset() after one has failed; None for never.
             at_close: called once it is closed, with the seconds that it may take: lets go what ``restart`` needs.
         """
         self._limits_s = limits_of(timeouts)
-        self._remake = remake
+        self._recreate = recreate
         self._restart = restart
         self._at_close = weakref.finalize(self, at_close, self._limits_s["close"]) if at_close else None
         self._restart_policy = RestartPolicy()
@@ -284,9 +284,9 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled, copied or spawned, an env is its recipe: a fresh server is started where it is taken up."""
-        if self._remake is None:
+        if self._recreate is None:
             raise TypeError("this RemoteEnv was made without a recipe, so it cannot be pickled or copied")
-        return (*self._remake, {"_spec": self._spec})
+        return (*self._recreate, {"_spec": self._spec})
 
     def __repr__(self) -> str:
         """The simulator's env and its interpreter; frames, where they are lossy."""

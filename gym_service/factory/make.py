@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = "gym_service"
 # Each of these says by itself where the simulator lives, so that make() looks at no envs.toml.
-_SAYS_WHERE = ("python", "address", "command")
+LOCATION_KEYS = ("python", "address", "command")
 
 
 def use(path: str | os.PathLike[str] | None = None) -> list[str]:
@@ -95,8 +95,8 @@ def make_registered(
         ConfigError, ServerStartError: see there.
         EnvError: the simulator raised while it was made.
     """
-    found = _registered_entry(entry, config, _laid_over(service, host, port))
-    return _open(found, kwargs, (_remake_registered, (entry, config, dict(service or {}), host, port, kwargs)))
+    found = _registered_entry(entry, config, _overlay(service, host, port))
+    return _open(found, kwargs, (_recreate_registered, (entry, config, dict(service or {}), host, port, kwargs)))
 
 
 def make_registered_vector(
@@ -113,13 +113,13 @@ def make_registered_vector(
     **kwargs: Any,
 ) -> "RemoteVectorEnv":
     """What ``gym.make_vec("gym_service/<key>", num_envs=…)`` calls; see ``make_registered`` and ``make_vec``."""
-    table = _laid_over(service, host, port)
+    table = _overlay(service, host, port)
     table |= {"workers": workers} if workers is not None else {}
     table |= {"max_episode_steps": max_episode_steps} if max_episode_steps is not None else {}
     return _open_vector(_registered_entry(entry, config, table), kwargs, num_envs, autoreset_mode)
 
 
-def _laid_over(service: Mapping[str, Any] | None, host: str | None, port: int | None) -> dict[str, Any]:
+def _overlay(service: Mapping[str, Any] | None, host: str | None, port: int | None) -> dict[str, Any]:
     if not isinstance(service, Mapping | None):
         text = f"service = {service!r}: a table was expected, such as {{'python': './sim_env'}}"
         raise ConfigError(text, file=None, key="service")
@@ -140,7 +140,7 @@ def _registered_entry(key: str, config: str, table: Mapping[str, Any]) -> entrie
     return entries.entry(key, table, file=file.path, base=found, interpreters=file.interpreters) if table else found
 
 
-def _remake_registered(entry: str, config: str, service: Any, host: Any, port: Any, kwargs: Any) -> "RemoteEnv":
+def _recreate_registered(entry: str, config: str, service: Any, host: Any, port: Any, kwargs: Any) -> "RemoteEnv":
     return make_registered(entry=entry, config=config, service=service, host=host, port=port, **kwargs)
 
 
@@ -158,7 +158,7 @@ def make(env_id: str, **given: Any) -> "RemoteEnv":
         EnvError: the simulator raised while it was made.
     """
     entry, kwargs = entry_and_kwargs(env_id, given)
-    env = _open(entry, kwargs, (_remake, (env_id, given)))
+    env = _open(entry, kwargs, (_recreate, (env_id, given)))
     # In place of gym.make, which gives each env a spec that makes it again.
     from gym_service.factory import registry
 
@@ -193,7 +193,7 @@ def entry_and_kwargs(env_id: str, given: Mapping[str, Any]) -> tuple[entries.Ent
     """What the keywords of ``make`` mean: an entry, and what is left for the simulator."""
     table = {key: value for key, value in given.items() if key in entries.ENTRY_KEYS}
     kwargs = {key: value for key, value in given.items() if key not in entries.ENTRY_KEYS}
-    if any(given.get(key) for key in _SAYS_WHERE):
+    if any(given.get(key) for key in LOCATION_KEYS):
         return entries.entry(env_id, table), kwargs
     return _entry_in_file(env_id, table), kwargs
 
@@ -221,12 +221,12 @@ def _entry_in_file(env_id: str, table: Mapping[str, Any]) -> entries.Entry:
     return entries.entry(key, table, file=path, base=base, interpreters=file.interpreters) if table else base
 
 
-def _remake(env_id: str, given: dict[str, Any]) -> "RemoteEnv":
+def _recreate(env_id: str, given: dict[str, Any]) -> "RemoteEnv":
     return make(env_id, **given)
 
 
 def _open(
-    entry: entries.Entry, kwargs: Mapping[str, Any], remake: tuple[Callable[..., Any], tuple[Any, ...]]
+    entry: entries.Entry, kwargs: Mapping[str, Any], recreate: tuple[Callable[..., Any], tuple[Any, ...]]
 ) -> "RemoteEnv":
     if entry.python and not entry.is_far:
         from gym_service_launcher.processes import guardian_client
@@ -234,7 +234,7 @@ def _open(
         guardian_client.ensure()  # it gets ready while we do
     from gym_service.factory.open_env import open_env
 
-    return open_env(entry, {**entry.kwargs, **kwargs}, remake)
+    return open_env(entry, {**entry.kwargs, **kwargs}, recreate)
 
 
 def _open_vector(

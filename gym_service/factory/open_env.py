@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def open_env(
-    entry: Entry, kwargs: Mapping[str, Any], remake: tuple[Callable[..., Any], tuple[Any, ...]]
+    entry: Entry, kwargs: Mapping[str, Any], recreate: tuple[Callable[..., Any], tuple[Any, ...]]
 ) -> "RemoteEnv":
     """Start the entry's server, or attach to the one at its address, and have it make the env.
 
@@ -32,7 +32,7 @@ def open_env(
     Args:
         entry: where the simulator lives and which env it is.
         kwargs: what the simulator's env is made with.
-        remake: what the env is pickled as.
+        recreate: what the env is pickled as.
 
     Raises:
         ConfigError, ServerStartError, AuthError: there is no env; nothing is left behind.
@@ -50,7 +50,7 @@ def open_env(
             pending.connection,
             description,
             timeouts=asdict(entry.timeouts),
-            remake=remake,
+            recreate=recreate,
             restart=partial(connect, entry, kwargs) if entry.restart == "on-reset" else None,
             at_close=hold.release if hold else None,
         )
