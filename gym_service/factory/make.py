@@ -44,7 +44,7 @@ def use(path: str | os.PathLike[str] | None = None) -> list[str]:
 
     from gym_service.factory import registry
 
-    return registry.register(keys, file)
+    return registry.replace_registered(keys, file)
 
 
 def register_on_import() -> None:
@@ -61,7 +61,7 @@ def register_on_import() -> None:
     def register() -> None:
         from gym_service.factory import registry
 
-        registry.register(keys, file)
+        registry.replace_registered(keys, file)
 
     if keys:
         after_import("gymnasium.envs.registration", register)
@@ -162,7 +162,7 @@ def make(env_id: str, **given: Any) -> "RemoteEnv":
     # In place of gym.make, which gives each env a spec that makes it again.
     from gym_service.factory import registry
 
-    env.spec = registry.spec_of(entry.id, {"env_id": env_id, **given}, f"{__name__}:make", None)
+    env.spec = registry.make_spec(entry.id, {"env_id": env_id, **given}, f"{__name__}:make", None)
     return env
 
 

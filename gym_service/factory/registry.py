@@ -18,7 +18,7 @@ ENTRY_POINT = "gym_service.factory.make:make_registered"
 VECTOR_ENTRY_POINT = "gym_service.factory.make:make_registered_vector"
 
 
-def register(keys: Iterable[str], file: Path | None) -> list[str]:
+def replace_registered(keys: Iterable[str], file: Path | None) -> list[str]:
     """Put the keys of an envs.toml into the registry, in place of those that were put there before; gives the ids."""
     for old in [old for old, found in registry.items() if found.entry_point == ENTRY_POINT]:
         del registry[old]
@@ -33,14 +33,14 @@ def _register(key: str, file: Path | None) -> str | None:
     limit and its checks of order and spaces: not twice.
     """
     kwargs = {"entry": key, "config": str(file)}
-    found = spec_of(f"{NAMESPACE}/{key}", kwargs)
+    found = make_spec(f"{NAMESPACE}/{key}", kwargs)
     if found is None:
         return None
     registry[found.id] = found
     return found.id
 
 
-def spec_of(
+def make_spec(
     env_id: str,
     kwargs: dict[str, Any],
     entry_point: str = ENTRY_POINT,
