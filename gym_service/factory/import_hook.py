@@ -13,15 +13,15 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 
-def after_import(name: str, act: Callable[[], object]) -> None:
+def on_import(name: str, act: Callable[[], object]) -> None:
     """Call ``act`` at once where the module is there, else at the moment when it is; never where nobody imports it."""
     if name in sys.modules:
         act()
     else:
-        sys.meta_path.insert(0, _Awaiting(name, act))
+        sys.meta_path.insert(0, _ImportHook(name, act))
 
 
-class _Awaiting(MetaPathFinder):
+class _ImportHook(MetaPathFinder):
     """Stays among the finders when all is done: whoever takes one away makes another thread's import skip the next."""
 
     def __init__(self, name: str, act: Callable[[], object]) -> None:

@@ -15,7 +15,7 @@ from gym_service_launcher.config import envs_file
 from gym_service_launcher.config.validation import nearest
 from gym_service_launcher.errors import ConfigError
 
-from gym_service.factory.import_hook import after_import
+from gym_service.factory.import_hook import on_import
 
 if TYPE_CHECKING:
     from gym_service.client.env import RemoteEnv
@@ -64,7 +64,7 @@ def register_on_import() -> None:
         registry.replace_registered(keys, file)
 
     if keys:
-        after_import("gymnasium.envs.registration", register)
+        on_import("gymnasium.envs.registration", register)
 
 
 def _keys_of(path: str | os.PathLike[str] | None) -> tuple[list[str], Path | None]:
