@@ -67,7 +67,7 @@ def serve(argv, preloaded=None):
     from gym_service.server import loop, permissions
 
     names = "--no-import" not in options
-    rules = permissions.Allowed(names, names and "--no-pickle" not in options, options["--allow"])
+    rules = permissions.Permissions(names, names and "--no-pickle" not in options, options["--allow"])
     loop.serve(channel, rules, counts, preloaded.part() if preloaded else ())
     return 0
 

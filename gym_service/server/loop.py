@@ -18,7 +18,7 @@ from gym_service.protocol.layout import compile_layout, rows
 from gym_service.protocol.values import BadValue, CannotEncode
 from gym_service.server import env_batch, env_factory, error_report
 from gym_service.server.counters import Tally
-from gym_service.server.permissions import Allowed
+from gym_service.server.permissions import Permissions
 from gym_service.transport import image_codec
 from gym_service.transport.channel import ChannelClosed
 
@@ -30,7 +30,7 @@ EXIT_FORKED = 4
 DUMP_SIGNAL = signal.SIGRTMAX - 2 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
 
 
-def serve(channel, allowed=None, tally=None, warned=()):
+def serve(channel, permissions=None, tally=None, warned=()):
     """Answer the calls that come over the channel until it ends. Then the env is closed.
 
     ``allowed`` is what a client may have done that is not this server's own; ``tally`` counts for whoever looks on.
@@ -38,7 +38,7 @@ def serve(channel, allowed=None, tally=None, warned=()):
     """
     faulthandler.enable()  # a native crash leaves its stack on stderr, which the client keeps
     faulthandler.register(DUMP_SIGNAL)
-    server = Server(channel, allowed or Allowed(), tally or Tally())
+    server = Server(channel, permissions or Permissions(), tally or Tally())
     warnings.showwarning = server.note_warning
     for warning in warned:
         server.note_warning(*warning)
@@ -60,11 +60,11 @@ def serve(channel, allowed=None, tally=None, warned=()):
 class Server:
     """Holds the adapter, answers one frame at a time."""
 
-    def __init__(self, channel, allowed, tally):
+    def __init__(self, channel, permissions, tally):
         self.state = messages.NEW
         self._process_id = os.getpid()
         self._channel = channel
-        self._allowed = allowed
+        self._permissions = permissions
         self.tally = tally
         self._adapter = None
         self._image_encoder = None
@@ -162,7 +162,7 @@ class Server:
             raise CannotEncode(path, "value", reason % (size, encoder.size_bytes, self._bound_bytes))
 
     def _make(self, frame):
-        recipe = self._allowed.check(self._decoder(frame).read())
+        recipe = self._permissions.check(self._decoder(frame).read())
         frames = recipe.get("frames", image_codec.RAW) if self._channel.arena is None else image_codec.RAW
         image_encoder = image_codec.encoder_for(frames)
         adapter = env_batch.make(recipe) if "batch" in recipe else env_factory.make(recipe)
@@ -238,7 +238,7 @@ class Server:
 
     def _call_function(self, frame):
         function, args, kwargs = self._read(frame, 3)
-        self._allowed.check_function(function, "a function")
+        self._permissions.check_function(function, "a function")
         return self._result(env_factory.named(function)(self._adapter.env, *args, **kwargs))
 
     def _close(self, frame):

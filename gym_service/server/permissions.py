@@ -19,7 +19,7 @@ SIMULATOR = re.compile("gym_[A-Za-z0-9_]+")
 INNER_ID = "env_id"
 
 
-class NotAllowed(Exception):
+class NotPermitted(Exception):
     """The operator of this server has not allowed what a client asked for."""
 
     def __init__(self, what, ids=()):
@@ -30,7 +30,7 @@ class NotAllowed(Exception):
         super().__init__(text + "\n  try: ask its operator; gym-service run takes ENV_IDs, and --allow-import")
 
 
-class Allowed:
+class Permissions:
     """``names``: whether clients may name what is imported; ``pickles``: also send it; ``ids``: if any, these alone."""
 
     def __init__(self, names=True, pickles=True, ids=()):
@@ -40,42 +40,42 @@ class Allowed:
         self._ids = {part: env_id for env_id in ids for part in (env_id, env_id.rpartition(":")[2])}
 
     def check(self, recipe):
-        """The recipe to follow. Raises NotAllowed where it asks for more than it may."""
+        """The recipe to follow. Raises NotPermitted where it asks for more than it may."""
         for wrapper in recipe["wrappers"]:
             self.check_function(wrapper, "wrappers")
         if self._ids:
             recipe = self._checked_id(recipe)
         elif not self._names:
             if recipe["entry_point"]:
-                raise NotAllowed("entry_point")
+                raise NotPermitted("entry_point")
             if ":" in recipe["id"]:
-                raise NotAllowed("id = %r" % recipe["id"])
+                raise NotPermitted("id = %r" % recipe["id"])
         if not self._names:
             self._check_names(recipe)
         return recipe
 
     def _check_names(self, recipe):
-        """Raise NotAllowed where what a client names would be imported."""
+        """Raise NotPermitted where what a client names would be imported."""
         ids = sorted(set(self._ids.values()))
         for name in recipe["imports"]:
             if not SIMULATOR.fullmatch(name):
-                raise NotAllowed("imports = [%r]" % name, ids)
+                raise NotPermitted("imports = [%r]" % name, ids)
         inner = recipe["kwargs"].get(INNER_ID, "")
         if ":" in str(inner):
-            raise NotAllowed("%s = %r" % (INNER_ID, inner), ids)
+            raise NotPermitted("%s = %r" % (INNER_ID, inner), ids)
 
     def check_function(self, reference, what):
-        """Raise NotAllowed where a client must not have this one called: a name, or (Python, cloudpickle)."""
+        """Raise NotPermitted where a client must not have this one called: a name, or (Python, cloudpickle)."""
         if not self._names:
-            raise NotAllowed(what)
+            raise NotPermitted(what)
         if not self._pickles and not isinstance(reference, str):
-            raise NotAllowed("%s that a client has pickled" % what)
+            raise NotPermitted("%s that a client has pickled" % what)
 
     def _checked_id(self, recipe):
         """Of an id that was named by the operator everything is known here: what a client would import is not."""
         ids = sorted(set(self._ids.values()))
         if recipe["entry_point"]:
-            raise NotAllowed("entry_point", ids)
+            raise NotPermitted("entry_point", ids)
         if recipe["id"] not in self._ids:
-            raise NotAllowed("id = %r" % recipe["id"], ids)
+            raise NotPermitted("id = %r" % recipe["id"], ids)
         return dict(recipe, id=self._ids[recipe["id"]])

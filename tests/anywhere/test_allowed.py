@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gym_service.server.permissions import Allowed, NotAllowed
+from gym_service.server.permissions import NotPermitted, Permissions
 
 RECIPE: dict[str, Any] = {"id": "CartPole-v1", "entry_point": None, "imports": [], "wrappers": [], "kwargs": {}}
 PICKLED = ("3.12", b"...")
@@ -23,40 +23,40 @@ NAMED: list[dict[str, Any]] = [
 SENT: dict[str, Any] = {"wrappers": ["os:getcwd", PICKLED]}
 
 
-def allows(allowed: Allowed, wish: dict[str, Any]) -> bool:
+def allows(allowed: Permissions, wish: dict[str, Any]) -> bool:
     try:
         allowed.check({**RECIPE, **wish})
-    except NotAllowed:
+    except NotPermitted:
         return False
     return True
 
 
 def test_a_client_of_its_own_says_what_is_done() -> None:
-    assert all(allows(Allowed(), wish) for wish in ({}, SIMULATOR, SENT, *NAMED))
+    assert all(allows(Permissions(), wish) for wish in ({}, SIMULATOR, SENT, *NAMED))
 
 
 def test_any_other_is_given_what_is_registered() -> None:
-    allowed = Allowed(names=False, pickles=False)
+    allowed = Permissions(names=False, pickles=False)
     assert allows(allowed, {})
     assert allows(allowed, SIMULATOR)
     assert not any(allows(allowed, wish) for wish in (SENT, *NAMED))
-    with pytest.raises(NotAllowed):
+    with pytest.raises(NotPermitted):
         allowed.check_function("os:getcwd", "a function")
 
 
 def test_names_may_be_allowed_and_pickles_never_are() -> None:
-    allowed = Allowed(names=True, pickles=False)
+    allowed = Permissions(names=True, pickles=False)
     assert all(allows(allowed, wish) for wish in ({}, SIMULATOR, *NAMED))
     assert not allows(allowed, SENT)
     allowed.check_function("os:getcwd", "a function")
     for sent in (PICKLED, list(PICKLED), b"os:getcwd", None):
-        with pytest.raises(NotAllowed, match="pickled"):
+        with pytest.raises(NotPermitted, match="pickled"):
             allowed.check_function(sent, "a function")
 
 
 @pytest.mark.parametrize("names", [False, True])
 def test_the_ids_that_were_named_and_no_others(names: bool) -> None:
-    allowed = Allowed(names=names, pickles=False, ids=["sim.envs:space/Sim-v0", "CartPole-v1"])
+    allowed = Permissions(names=names, pickles=False, ids=["sim.envs:space/Sim-v0", "CartPole-v1"])
     for env_id, made in (
         ("CartPole-v1", "CartPole-v1"),
         # The operator's word has its module imported; a client's alone would not.
@@ -69,5 +69,5 @@ def test_the_ids_that_were_named_and_no_others(names: bool) -> None:
     assert allows(allowed, {"wrappers": ["os:getcwd"]}) is names
     assert allows(allowed, {"kwargs": {"env_id": "os:CartPole-v1"}}) is names
     assert allows(allowed, {"imports": ["os"]}) is names
-    with pytest.raises(NotAllowed, match=r"It makes CartPole-v1, sim\.envs:space/Sim-v0\n  try: ask"):
+    with pytest.raises(NotPermitted, match=r"It makes CartPole-v1, sim\.envs:space/Sim-v0\n  try: ask"):
         allowed.check({**RECIPE, "id": "Pendulum-v1"})
