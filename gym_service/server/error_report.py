@@ -16,7 +16,7 @@ _NOT_SHOWN = ("gym_service", "importlib")
 _KNOWN_MODULES = ("builtins", "gymnasium.error", "gym.error")
 
 
-def describe(error, place=""):
+def describe_error(error, place=""):
     """An ERROR's fields: origin, type name, message, traceback, names of known bases (nearest first).
 
     ``place`` says which of several envs it was. It stands before the traceback: the message stays the simulator's.
