@@ -11,7 +11,7 @@ import numpy as np
 
 from gym_service.protocol.values import BadValue
 from gym_service.server import env_factory
-from gym_service.server.adapters.gymnasium import five_values
+from gym_service.server.adapters.gymnasium import normalize_step
 from gym_service.server.observation_stack import stack_for
 
 NEXT_STEP, SAME_STEP, DISABLED = MODES = "NextStep", "SameStep", "Disabled"
@@ -157,7 +157,7 @@ class Batch:
                 continue
             result = steps[index](action)
             if len(result) != 5:
-                result = five_values(result)
+                result = normalize_step(result)
             # Into their places one by one, like SyncVectorEnv: a reward that is no number leaves what stands before it.
             observations[index], rewards[index], terminations[index], truncations[index], info = result
             if at_end is not None and (terminations[index] or truncations[index]):

@@ -30,7 +30,7 @@ def make(recipe):
         importlib.import_module(name)
     env, adapter_class = _from_entry_point(recipe) if recipe["entry_point"] else _from_registry(recipe)
     for wrapper in recipe["wrappers"]:
-        env = named(wrapper)(env)
+        env = resolve(wrapper)(env)
     return adapter_class(env, recipe["kwargs"].get("render_mode"))
 
 
@@ -42,11 +42,11 @@ def preload(recipe):
     for name in recipe["imports"]:
         importlib.import_module(name)
     if recipe["entry_point"]:
-        named(recipe["entry_point"])
+        resolve(recipe["entry_point"])
     else:
         _preload_registered(recipe)
     for wrapper in recipe["wrappers"]:
-        named(wrapper)
+        resolve(wrapper)
 
 
 def _preload_registered(recipe):
@@ -63,7 +63,7 @@ def _preload_registered(recipe):
         return
 
 
-def named(reference):
+def resolve(reference):
     """A callable: the one that ``package.module:attribute`` names, or the one that a user handed over on purpose.
 
     The latter, (version of Python, bytes), is the one thing that is ever unpickled; cloudpickle comes with gym and
@@ -143,9 +143,9 @@ def _make_registered(library, env_id, kwargs, max_episode_steps):
 
 
 def _from_entry_point(recipe):
-    creator = named(recipe["entry_point"])
+    creator = resolve(recipe["entry_point"])
     kwargs = dict(recipe["kwargs"])
-    if not _takes(creator, "render_mode"):
+    if not _accepts(creator, "render_mode"):
         kwargs.pop("render_mode", None)  # an old env: its adapter passes the mode to each render()
     env = creator(**kwargs)
     api = recipe["api"] or _library_name(env)
@@ -159,7 +159,7 @@ def _from_entry_point(recipe):
     return env, adapter_class
 
 
-def _takes(creator, name):
+def _accepts(creator, name):
     # Of a class, its __init__: the __new__ of gym 0.25's Env, which takes everything, would be asked first.
     try:
         parameters = inspect.signature(creator.__init__ if inspect.isclass(creator) else creator).parameters.values()

@@ -239,7 +239,7 @@ class Server:
     def _call_function(self, frame):
         function, args, kwargs = self._read(frame, 3)
         self._permissions.check_function(function, "a function")
-        return self._result(env_factory.named(function)(self._adapter.env, *args, **kwargs))
+        return self._result(env_factory.resolve(function)(self._adapter.env, *args, **kwargs))
 
     def _close(self, frame):
         self.state = messages.CLOSED

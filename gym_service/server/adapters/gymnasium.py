@@ -23,7 +23,7 @@ class GymnasiumAdapter:
 
     def __init__(self, env, render_mode):
         self.env = env
-        self._reset, self._demanded = None, []  # to look at a signature takes longer than many a reset
+        self._reset, self._required = None, []  # to look at a signature takes longer than many a reset
         self.render_mode = getattr(env, "render_mode", None) if self.makes_with_render_mode else render_mode
 
     @property
@@ -39,13 +39,13 @@ class GymnasiumAdapter:
         given = {"seed": seed, "options": options}
         reset = self.env.reset
         if reset != self._reset:
-            self._reset, self._demanded = reset, _demanded(reset)
-        result = reset(**{name: given[name] for name in given if given[name] is not None or name in self._demanded})
+            self._reset, self._required = reset, _required_parameters(reset)
+        result = reset(**{name: given[name] for name in given if given[name] is not None or name in self._required})
         return result if _is_pair_with_info(result) else (result, {})
 
     def step(self, action):
         """Five values: observation, reward, terminated, truncated, info."""
-        return five_values(self.env.step(action))
+        return normalize_step(self.env.step(action))
 
     def render(self):
         """Whatever the env renders in the mode it was made with."""
@@ -133,7 +133,7 @@ def reset_takes(env):
     return everything & {parameter.name for parameter in parameters}
 
 
-def five_values(result):
+def normalize_step(result):
     """A step's result as five values. The tuple decides, not a version: old envs live on under new wrappers.
 
     Four values come from before gym 0.26: ``done``, and in the info ``TimeLimit.truncated``, which stays there.
@@ -150,7 +150,7 @@ def five_values(result):
     return observation, reward, bool(done) and not truncated, truncated, info
 
 
-def _demanded(reset):
+def _required_parameters(reset):
     """The parameters without a default."""
     try:
         parameters = inspect.signature(reset).parameters.values()
