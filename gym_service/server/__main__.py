@@ -68,7 +68,7 @@ def serve(argv, preloaded=None):
 
     names = "--no-import" not in options
     rules = permissions.Permissions(names, names and "--no-pickle" not in options, options["--allow"])
-    loop.serve(channel, rules, counts, preloaded.part() if preloaded else ())
+    loop.serve(channel, rules, counts, preloaded.after_fork() if preloaded else ())
     return 0
 
 

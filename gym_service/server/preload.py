@@ -33,12 +33,12 @@ class Preloaded:
             if warnings.showwarning == note:
                 warnings.showwarning = self._show_warning
         for generator in self._generators:
-            generator.look()
+            generator.detect_seeding()
 
-    def part(self):
+    def after_fork(self):
         """In a forked process: be one of its own. Returns the warnings that the imports gave, for its own user."""
         for generator in self._generators:
-            generator.part()
+            generator.after_fork()
         return self._warned
 
     def _note_warning(self, message, category, filename, lineno, file=None, line=None):
@@ -60,7 +60,7 @@ class Generator:
         self._before = get()
         self._seeded = None
 
-    def look(self):
+    def detect_seeding(self):
         """Find out whether somebody has seeded it since: no number of draws leads to where it is now."""
         now = self._get()
         self._put(self._before)
@@ -72,7 +72,7 @@ class Generator:
             self._seeded = now
         self._put(now)
 
-    def part(self):
+    def after_fork(self):
         if self._seeded is None:
             self._seed()
         else:
