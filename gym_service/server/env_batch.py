@@ -12,7 +12,7 @@ import numpy as np
 from gym_service.protocol.values import BadValue
 from gym_service.server import env_factory
 from gym_service.server.adapters.gymnasium import normalize_step
-from gym_service.server.observation_stack import stack_for
+from gym_service.server.observation_stack import make_stack
 
 NEXT_STEP, SAME_STEP, DISABLED = MODES = "NextStep", "SameStep", "Disabled"
 
@@ -73,7 +73,7 @@ class Batch:
                 one, other = getattr(first.env, name), getattr(adapter.env, name)
                 if one != other:
                     raise RuntimeError("the sub-environments differ in %s: %r and %r" % (name, one, other))
-        self._stack = stack_for(description["observation_space"], self.count)
+        self._stack = make_stack(description["observation_space"], self.count)
         return description
 
     def stacked(self, observations, offers):
@@ -81,8 +81,8 @@ class Batch:
 
         Large leaves are written where ``offers``, memory for all envs of the vector env, has the rows of these.
         """
-        self._stack.place(iter(offers) if offers else None, self.first_index)
-        return self._stack.value if self._stack.fill(observations) else None
+        self._stack.attach_memory(iter(offers) if offers else None, self.first_index)
+        return self._stack.value if self._stack.write_rows(observations) else None
 
     def reset(self, seeds, options, mask):
         """Begin an episode in each env, or in those that ``mask`` names; gives what ``step`` gives."""

@@ -13,7 +13,7 @@ from gym_service.protocol.layout import batched
 from gym_service.protocol.values import LARGE_BYTES, BadValue
 
 
-def stack_for(space, count):
+def make_stack(space, count):
     """The stack of a space that has a layout; None for any other."""
     make = _STACKS.get(space["kind"])
     return make(space, count) if make else None
@@ -27,7 +27,7 @@ class _Leaf:
         self.dtype, self.shape = np.dtype(space["dtype"]), tuple(space["shape"])
         self._own = self.value = np.zeros(self.shape, self.dtype)
 
-    def place(self, offers, first):
+    def attach_memory(self, offers, first):
         """Take the next offer from row ``first`` on, if there are offers and the leaf is one that they are for."""
         self.value = self._own
         if offers is None or self._own.nbytes < LARGE_BYTES:
@@ -40,7 +40,7 @@ class _Leaf:
 
 
 class _Arrays(_Leaf):
-    def fill(self, values):
+    def write_rows(self, values):
         """Put each value into its row; returns whether all fitted."""
         dtype, shape, rows = self.dtype, self.shape[1:], self.value
         for value in values:
@@ -60,7 +60,7 @@ class _Integers(_Leaf):
         limits = np.iinfo(self.dtype)
         self.low, self.high = int(limits.min), int(limits.max)
 
-    def fill(self, values):
+    def write_rows(self, values):
         for index, value in enumerate(values):
             cls = type(value)
             if (cls is not int and cls is not self.type) or not self.low <= value <= self.high:
@@ -71,41 +71,41 @@ class _Integers(_Leaf):
 
 class _Tuples:
     def __init__(self, space, count):
-        self.parts = [stack_for(part, count) for part in space["spaces"]]
+        self.parts = [make_stack(part, count) for part in space["spaces"]]
 
     @property
     def value(self):
         return tuple([part.value for part in self.parts])
 
-    def place(self, offers, first):
+    def attach_memory(self, offers, first):
         for part in self.parts:
-            part.place(offers, first)
+            part.attach_memory(offers, first)
 
-    def fill(self, values):
+    def write_rows(self, values):
         length = len(self.parts)
         if not all(type(value) is tuple and len(value) == length for value in values):
             return False
-        return all(part.fill([value[at] for value in values]) for at, part in enumerate(self.parts))
+        return all(part.write_rows([value[at] for value in values]) for at, part in enumerate(self.parts))
 
 
 class _Dicts:
     def __init__(self, space, count):
-        self.parts = {key: stack_for(part, count) for key, part in space["spaces"]}
+        self.parts = {key: make_stack(part, count) for key, part in space["spaces"]}
 
     @property
     def value(self):
         return {key: part.value for key, part in self.parts.items()}
 
-    def place(self, offers, first):
+    def attach_memory(self, offers, first):
         for part in self.parts.values():
-            part.place(offers, first)
+            part.attach_memory(offers, first)
 
-    def fill(self, values):
+    def write_rows(self, values):
         # In any order: a batched Dict has the order of its space.
         keys = self.parts.keys()
         if not all(type(value) in (dict, OrderedDict) and value.keys() == keys for value in values):
             return False
-        return all(part.fill([value[key] for value in values]) for key, part in self.parts.items())
+        return all(part.write_rows([value[key] for value in values]) for key, part in self.parts.items())
 
 
 _STACKS = {
