@@ -177,16 +177,16 @@ def connected(address: str) -> socket.socket:
     return socket.create_connection((host, int(port)), PATIENCE_S)
 
 
-def proven(address: str, preface: bytes = same_host.NOWHERE) -> socket.socket:
+def proven(address: str, preamble: bytes = same_host.NO_SHARED_MEMORY) -> socket.socket:
     """A bare connection that was let in, as the user of this process, and has said where it shares memory: nowhere.
 
-    What its server says first is the preface, too.
+    What its server says first is the preamble, too.
     """
     sock = connected(address)
     token = handshake.NO_SECRET if address.startswith("unix://") else tokens.of_client(None)
     handshake.perform(sock, handshake.Handshake("client", token))
     sock.settimeout(PATIENCE_S)
-    sock.sendall(preface)
+    sock.sendall(preamble)
     return sock
 
 

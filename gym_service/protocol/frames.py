@@ -3,7 +3,7 @@
 Knows the header and the bounds. Never knows what a message means. Python 3.6 and up; runs on both sides.
 
 A frame: the header (magic, version, kind, call id, head size, number of descriptors), the descriptors, the head, the
-buffers. An descriptor is the size of a buffer; or, with its highest bit set, a slot of shared memory where a buffer
+buffers. A descriptor is the size of a buffer; or, with its highest bit set, a slot of shared memory where a buffer
 lies, or one that is given back (``arena.py``); or, where no memory is shared, what became of the picture in the buffer
 that follows (``pictures.py``). The header is parsed, and every size checked against the bound, before anything is
 allocated.
@@ -24,7 +24,7 @@ VERSION = 1
 HEADER = struct.Struct("<2sBBIII")
 HEADER_BYTES = HEADER.size
 SCRATCH_BYTES = 65536
-# From here on an descriptor is no size but speaks of a slot, or of a picture.
+# From here on a descriptor is no size but speaks of a slot, or of a picture.
 LENT = 1 << 63
 # Beside what the layouts need: infos, rendered frames, the results of calls.
 BOUND_BYTES = 64 * 2**20
@@ -61,7 +61,7 @@ class Frame:
 def frame_bytes(kind, call_id, head, buffers=()):
     """One frame as a list of pieces for one gathered write.
 
-    A buffer is an array, which is not copied unless it lies in another than C order, or an descriptor of an arena.
+    A buffer is an array, which is not copied unless it lies in another than C order, or a descriptor of an arena.
     """
     header = HEADER.pack(MAGIC, VERSION, kind, call_id, len(head), len(buffers))
     if not buffers:
@@ -149,7 +149,7 @@ class FrameDecoder:
             raise BadFrame(
                 "a buffer of %d bytes; smaller ones than %d lie in the head" % (min(descriptors), LARGE_BYTES)
             )
-        # Without shared memory an descriptor for a slot is a size beyond any bound.
+        # Without shared memory a descriptor for a slot is a size beyond any bound.
         sizes = descriptors if self.arena is None else [descriptor for descriptor in descriptors if descriptor < LENT]
         self._check_size(head_bytes + sum(sizes))
         return descriptors

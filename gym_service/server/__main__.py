@@ -8,7 +8,7 @@ Contract::
     ... --no-pickle         refuse callables that a client sends; those that it names are imported
     ... --allow ID          make these ids alone (any number), "module:Env" for one that a module must be imported for
     ... --arena N           large arrays lie in memory that is handed over by the socket N
-    ... --arena-follows     what the client says first tells where that socket is, if there is one
+    ... --negotiate-arena     what the client says first tells where that socket is, if there is one
     ... --tally N           count calls and steps in the inherited page of memory N (tally.py)
 
 It serves until the client closes the channel, then closes the env and exits with 0. What the simulator prints goes
@@ -45,7 +45,7 @@ def serve(argv, preloaded=None):
     options = _options(argv)
     if not options:
         sys.stderr.write(
-            "gym-service: usage: server --fd N | --stdio MARK [--arena N | --arena-follows] [--tally N] "
+            "gym-service: usage: server --fd N | --stdio MARK [--arena N | --negotiate-arena] [--tally N] "
             "[--no-import | --no-pickle] [--allow ID]\n"
         )
         return EXIT_USAGE
@@ -60,7 +60,7 @@ def serve(argv, preloaded=None):
     else:
         if counts:
             counts.up()  # a client that says nothing at all has been idle from here on
-        channel = endpoints.open_socket(options["--fd"], arena, "--arena-follows" in options)
+        channel = endpoints.open_socket(options["--fd"], arena, "--negotiate-arena" in options)
     if channel is None:
         return EXIT_USAGE
 
@@ -84,7 +84,7 @@ def _options(argv):
     options = {"--allow": []}
     words = iter(argv)
     for word in words:
-        if word in ("--no-import", "--no-pickle", "--arena-follows"):
+        if word in ("--no-import", "--no-pickle", "--negotiate-arena"):
             options[word] = True
             continue
         value = next(words, "")

@@ -14,19 +14,19 @@ import sys
 from gym_service.protocol.frames import BadFrame
 from gym_service.transport import arena, channel
 
-PREFACE_BYTES = 32  # as the launcher's same_host.py has it
-PREFACE_S = 30.0  # honest clients say it with the last words of the handshake
-MEET_S = 1.0  # who is on this machine answers at once
+PREAMBLE_BYTES = 32  # as the launcher's same_host.py has it
+PREAMBLE_S = 30.0  # honest clients say it with the last words of the handshake
+CONNECT_BACK_S = 1.0  # who is on this machine answers at once
 
 
-def open_socket(fd, shared=None, arena_follows=False):
+def open_socket(fd, shared=None, negotiate_arena=False):
     """The channel over an inherited, connected stream socket, with the arena that goes with it.
 
-    ``arena_follows``: the other end says first where it is; blocks until it has.
+    ``negotiate_arena``: the other end says first where it is; blocks until it has.
     """
     sock = _inherited(int(fd))
-    if arena_follows:
-        shared = _arena_that_follows(sock)
+    if negotiate_arena:
+        shared = _negotiate_arena(sock)
     return channel.over_socket(sock, shared, yields_cpu=True)
 
 
@@ -46,15 +46,15 @@ def _inherited(fd):
     return sock
 
 
-def _arena_that_follows(sock):
-    """What comes of the client's preface, which is sent back then: the launcher's ``same_host.py`` says why and how."""
-    sock.settimeout(PREFACE_S)
-    preface, fds = b"", array.array("i")
-    while len(preface) < PREFACE_BYTES:
+def _negotiate_arena(sock):
+    """The arena that the client's preamble names; sends the preamble back. The launcher's ``same_host.py`` says why."""
+    sock.settimeout(PREAMBLE_S)
+    preamble, fds = b"", array.array("i")
+    while len(preamble) < PREAMBLE_BYTES:
         try:
-            data, ancillary, _, _ = sock.recvmsg(PREFACE_BYTES - len(preface), socket.CMSG_SPACE(fds.itemsize))
+            data, ancillary, _, _ = sock.recvmsg(PREAMBLE_BYTES - len(preamble), socket.CMSG_SPACE(fds.itemsize))
         except socket.timeout:
-            raise BadFrame("a client said nothing for %g s" % PREFACE_S) from None
+            raise BadFrame("a client said nothing for %g s" % PREAMBLE_S) from None
         except OSError:
             return None  # it has gone, as the loop will see
         for level, kind, content in ancillary:
@@ -62,27 +62,27 @@ def _arena_that_follows(sock):
                 fds.frombytes(content[: len(content) // fds.itemsize * fds.itemsize])
         if not data:
             return None
-        preface += data
-        if not re.fullmatch(b"[0-9a-f-]+", preface):
-            raise BadFrame("bytes that start with %r are not the beginning of a client's" % preface)
+        preamble += data
+        if not re.fullmatch(b"[0-9a-f-]+", preamble):
+            raise BadFrame("bytes that start with %r are not the beginning of a client's" % preamble)
     for fd in fds[1:]:  # none of ours: the room that is made for one may hold two
         os.close(fd)
-    shared = open_arena(fds[0]) if fds else _met(preface)
+    shared = open_arena(fds[0]) if fds else _connect_back(preamble)
     try:
-        sock.sendall(preface)
+        sock.sendall(preamble)
     except OSError:
         pass
     return shared
 
 
-def _met(preface):
+def _connect_back(preamble):
     """The arena at the end of a connection to the socket of that name; None where none of this user has it here."""
-    if b"-" in preface:
+    if b"-" in preamble:
         return None
     sock = socket.socket(socket.AF_UNIX)
     try:
-        sock.settimeout(MEET_S)
-        sock.connect(b"\0gym-service-" + preface)
+        sock.settimeout(CONNECT_BACK_S)
+        sock.connect(b"\0gym-service-" + preamble)
         _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
     except OSError:
         uid = None

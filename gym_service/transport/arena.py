@@ -55,7 +55,7 @@ _holders = weakref.WeakSet()  # type: weakref.WeakSet
 
 
 def number_in(descriptor):
-    """The number of the slot that an descriptor speaks of."""
+    """The number of the slot that a descriptor speaks of."""
     return descriptor >> NUMBER_SHIFT & _NUMBER
 
 
@@ -153,11 +153,11 @@ class Arena:
         return number
 
     def offer(self, number):
-        """An descriptor that lets the other side write its answer into memory that was announced."""
+        """A descriptor that lets the other side write its answer into memory that was announced."""
         return LENT | OFFERED | number << NUMBER_SHIFT | self._lent[number].size_bytes
 
     def withdraw(self, number):
-        """An descriptor that has the other side forget memory that was announced; it is forgotten here."""
+        """A descriptor that has the other side forget memory that was announced; it is forgotten here."""
         descriptor = self.offer(number) | RETIRED
         self._lent[number] = None
         return descriptor
@@ -165,7 +165,7 @@ class Arena:
     # -- what is leased --------------------------------------------------------------------------------------------
 
     def receive(self, descriptor, frame):
-        """Do what an descriptor of a frame says. Raises BadValue where it means nothing."""
+        """Do what a descriptor of a frame says. Raises BadValue where it means nothing."""
         if descriptor & RETURNED:
             self.take_back(descriptor)
         elif descriptor & OFFERED:

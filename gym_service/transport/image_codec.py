@@ -4,7 +4,7 @@ Knows arrays that look like pictures, and the descriptors by which a frame says 
 a socket or how fast the network is. Python 3.6 and up; both sides load it. Where both sides share memory (``arena.py``)
 nothing is coded: there is nothing that it would spare.
 
-Before a picture's buffer stands an descriptor that is no size: LENT, the kind, how long coding took (us), the size of
+Before a picture's buffer stands a descriptor that is no size: LENT, the kind, how long coding took (us), the size of
 what it is restored to. Thus everything is held against the bound before the first byte of a buffer is read.
 
 DEFLATED. Both sides keep the last few pictures. Of those of its size the sender takes the one that a picture resembles
@@ -137,7 +137,7 @@ class ImageEncoder:
         self._references = ReferenceImages()
 
     def descriptors(self, buffers):
-        """The buffers of a frame, with an descriptor before each picture, coded or not. Blocks for the coding."""
+        """The buffers of a frame, with a descriptor before each picture, coded or not. Blocks for the coding."""
         if not self.is_on or not buffers:
             return buffers
         found = []
@@ -154,7 +154,7 @@ class ImageEncoder:
         for descriptor in descriptors:
             if descriptor >= LENT:
                 if not self._is_auto or descriptor - LENT > 1:
-                    raise BadFrame("an descriptor %#x, which means nothing here" % descriptor)
+                    raise BadFrame("a descriptor %#x, which means nothing here" % descriptor)
                 self.use_codec = descriptor != LENT
         _refuse_small(sizes)
         return sizes, sum(sizes)
@@ -222,7 +222,7 @@ class ImageDecoder:
         for descriptor in descriptors:
             if descriptor >= LENT:
                 if descriptor_before:
-                    raise BadFrame("an descriptor %#x where the size of a buffer was due" % descriptor)
+                    raise BadFrame("a descriptor %#x where the size of a buffer was due" % descriptor)
                 descriptor_before = descriptor
                 continue
             if descriptor_before:
@@ -234,7 +234,7 @@ class ImageDecoder:
             sizes.append(descriptor)
             descriptor_before = 0
         if descriptor_before:
-            raise BadFrame("an descriptor %#x without its buffer" % descriptor_before)
+            raise BadFrame("a descriptor %#x without its buffer" % descriptor_before)
         self._plan = plan
         return sizes, total
 

@@ -81,7 +81,7 @@ class Asking:
     """A connection that asks, without the client that would refuse to."""
 
     def __init__(self, sock: socket.socket) -> None:
-        assert sock.recv(same_host.PREFACE_BYTES, socket.MSG_WAITALL) == same_host.NOWHERE
+        assert sock.recv(same_host.PREAMBLE_BYTES, socket.MSG_WAITALL) == same_host.NO_SHARED_MEMORY
         self._channel: Channel = over_socket(sock)
         self._calls = 0
 

@@ -76,7 +76,7 @@ def test_a_size_of_4_gib_is_refused_before_and_after_the_proof(serving: Serving)
     with proven(serving.address) as sock:
         pid = int(serving.until("connected: server").rpartition(" ")[2])
         sock.sendall(frames.HEADER.pack(frames.MAGIC, frames.VERSION, messages.MAKE, 1, 4 * GIB - 1, 0) + bytes(1000))
-        assert rest_of(sock)[0] == same_host.NOWHERE
+        assert rest_of(sock)[0] == same_host.NO_SHARED_MEMORY
     assert "exit code 1" in serving.until(f"server {pid}, ")
     # By its size, and not by a lack of memory.
     serving.until(r"BadFrame: .*\d{10} bytes")

@@ -158,16 +158,16 @@ def test_who_leaves_in_the_middle_of_it_leaves_nothing() -> None:
 
 
 def test_a_name_at_which_nobody_listens_is_answered_all_the_same() -> None:
-    preface = b"0123456789abcdef" * 2
-    with running() as serving, proven(serving.address, preface) as sock:
-        assert sock.recv(len(preface), socket.MSG_WAITALL) == preface
+    preamble = b"0123456789abcdef" * 2
+    with running() as serving, proven(serving.address, preamble) as sock:
+        assert sock.recv(len(preamble), socket.MSG_WAITALL) == preamble
 
 
 def test_who_says_nothing_is_not_waited_for_for_ever() -> None:
     """With a limit that is short: a server program of its own, for a whole half minute is long."""
     short = """
 import sys, gym_service.server.endpoints as stdio
-stdio.PREFACE_S = 0.2
+stdio.PREAMBLE_S = 0.2
 stdio.open_socket(sys.argv[1], None, True)
 """
     near, far = socket.socketpair()
@@ -189,8 +189,8 @@ def test_only_one_descriptor_is_taken() -> None:
     with running(unix="") as serving, proven(serving.address, b"") as sock:
         with pairs[0][1], pairs[1][1]:
             fds = array.array("i", [theirs.fileno() for _, theirs in pairs])
-            sock.sendmsg([same_host.NOWHERE], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
-        assert sock.recv(len(same_host.NOWHERE), socket.MSG_WAITALL) == same_host.NOWHERE
+            sock.sendmsg([same_host.NO_SHARED_MEMORY], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+        assert sock.recv(len(same_host.NO_SHARED_MEMORY), socket.MSG_WAITALL) == same_host.NO_SHARED_MEMORY
         pairs[1][0].settimeout(PATIENCE_S)
         assert pairs[1][0].recv(1) == b""
         with pytest.raises(BlockingIOError):

@@ -44,7 +44,7 @@ class Servers:
 
     def argv(self) -> list[str]:
         """The command of one that is given its socket as the first of its descriptors, its tally as the second."""
-        options = ["--arena-follows", "--fd", str(FIRST_PASSED_FD), "--tally", str(FIRST_PASSED_FD + 1)]
+        options = ["--negotiate-arena", "--fd", str(FIRST_PASSED_FD), "--tally", str(FIRST_PASSED_FD + 1)]
         options += ["--no-pickle" if self.allow_import else "--no-import"]
         for env_id in self.ids:
             options += ["--allow", env_id]

@@ -17,7 +17,7 @@ from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import AuthError, ConnectionLost, ServerStartError
 from gym_service_launcher.net import tcp, tokens, unix
 from gym_service_launcher.net.handshake import LIMIT_S, NO_SECRET, Handshake, LateError, TurnedAwayError, perform
-from gym_service_launcher.net.same_host import NOWHERE, Delivery, Meeting
+from gym_service_launcher.net.same_host import NO_SHARED_MEMORY, Delivery, Meeting
 from gym_service_launcher.net.tokens import Token
 from gym_service_launcher.standalone.env_vars import TOKEN
 
@@ -150,13 +150,13 @@ def _link(entry: Entry, sock: socket.socket, begun: float) -> RemoteLink:
             # Whoever asks for TLS has, too.
             if entry.frames == "raw" and not _wants_tls(entry) and tcp.is_loopback(sock):
                 meeting = Meeting()
-            sock.sendall(meeting.preface if meeting else NOWHERE)
+            sock.sendall(meeting.preamble if meeting else NO_SHARED_MEMORY)
     except BaseException:
         sock.close()
         if meeting:
             meeting.close()
         raise
-    mark = meeting.preface if meeting else NOWHERE
+    mark = meeting.preamble if meeting else NO_SHARED_MEMORY
     return RemoteLink(entry.address, sock, _wants_tls(entry), mark=mark, meeting=meeting, begun=begun)
 
 
