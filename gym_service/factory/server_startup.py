@@ -75,7 +75,7 @@ class PendingServer:
             if link.mark:
                 noise = link.noise if isinstance(link, CommandLink) else None
                 self.connection.skip_to(link.mark, self._remaining_s(), noise)
-            met = link.meeting.met() if link.meeting else None
+            met = link.same_host.accept() if link.same_host else None
             if met:
                 self.connection.share(arena.over_socket(met))
             self._refuse_frames_without_pillow()

@@ -28,8 +28,8 @@ PREFIX = "\0gym-service-"
 NO_SHARED_MEMORY = b"-" * PREAMBLE_BYTES
 
 
-class Meeting:
-    """What a client offers: it listens until ``met`` is asked, or it is closed."""
+class LoopbackRendezvous:
+    """What a client offers: it listens until ``accept`` is asked, or it is closed."""
 
     def __init__(self) -> None:
         """Listen, where this system has such names."""
@@ -48,7 +48,7 @@ class Meeting:
             return
         self.preamble, self._listener = name.encode("ascii"), listener
 
-    def met(self) -> socket.socket | None:
+    def accept(self) -> socket.socket | None:
         """The connection that a server of this user has made; None where none has. Nobody can make one any more."""
         if self._listener is None:
             return None
@@ -70,7 +70,7 @@ class Meeting:
             self._listener = None
 
 
-class Delivery:
+class PassedSocket:
     """What a client has sent along with the preamble over a Unix socket: the other end of a new pair of sockets."""
 
     preamble = NO_SHARED_MEMORY
@@ -87,7 +87,7 @@ class Delivery:
                 self._end.close()
                 raise
 
-    def met(self) -> socket.socket | None:
+    def accept(self) -> socket.socket | None:
         """This end, once the server has said the preamble; None where nobody has the other one.
 
         So it is where the server cannot map memory, and where bytes are carried on from the socket to another machine,

@@ -17,7 +17,7 @@ from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import AuthError, ConnectionLost, ServerStartError
 from gym_service_launcher.net import tcp, tokens, unix
 from gym_service_launcher.net.handshake import LIMIT_S, NO_SECRET, Handshake, LateError, TurnedAwayError, perform
-from gym_service_launcher.net.same_host import NO_SHARED_MEMORY, Delivery, Meeting
+from gym_service_launcher.net.same_host import NO_SHARED_MEMORY, LoopbackRendezvous, PassedSocket
 from gym_service_launcher.net.tokens import Token
 from gym_service_launcher.standalone.env_vars import TOKEN
 
@@ -35,7 +35,9 @@ class RemoteLink:
     pipes: None = None
     mark: bytes = b""  # what the server says first
     arena_sock: None = None
-    meeting: Meeting | Delivery | None = None  # tells whether memory is shared, once the server has said the ``mark``
+    same_host: LoopbackRendezvous | PassedSocket | None = (
+        None  # tells whether memory is shared, once the server has said the ``mark``
+    )
     hold: None = None
     warning: str = ""
     begun: float = field(default_factory=time.monotonic)
@@ -61,7 +63,7 @@ class RemoteLink:
 
     def close(self, ask_s: float) -> None:
         """Close the connection, where it is still open; its end ends the server."""
-        for end in (self.sock, self.meeting):
+        for end in (self.sock, self.same_host):
             if end is not None:
                 end.close()
 
@@ -141,23 +143,23 @@ class _Attempts:
 def _link(entry: Entry, sock: socket.socket, begun: float) -> RemoteLink:
     """What the env is made over. Raises OSError where the server has gone again."""
     assert entry.address
-    meeting: Meeting | Delivery | None = None
+    same_host: LoopbackRendezvous | PassedSocket | None = None
     try:
         if sock.family == socket.AF_UNIX:
-            meeting = Delivery(sock)
+            same_host = PassedSocket(sock)
         else:
             # Whoever asks for coded pictures has a network in mind, though it may look like this machine: a tunnel.
             # Whoever asks for TLS has, too.
             if entry.frames == "raw" and not _wants_tls(entry) and tcp.is_loopback(sock):
-                meeting = Meeting()
-            sock.sendall(meeting.preamble if meeting else NO_SHARED_MEMORY)
+                same_host = LoopbackRendezvous()
+            sock.sendall(same_host.preamble if same_host else NO_SHARED_MEMORY)
     except BaseException:
         sock.close()
-        if meeting:
-            meeting.close()
+        if same_host:
+            same_host.close()
         raise
-    mark = meeting.preamble if meeting else NO_SHARED_MEMORY
-    return RemoteLink(entry.address, sock, _wants_tls(entry), mark=mark, meeting=meeting, begun=begun)
+    mark = same_host.preamble if same_host else NO_SHARED_MEMORY
+    return RemoteLink(entry.address, sock, _wants_tls(entry), mark=mark, same_host=same_host, begun=begun)
 
 
 def _introduced(entry: Entry, timeout_s: float) -> socket.socket:

@@ -49,7 +49,7 @@ class Link:
     mark: bytes = b""
     arena_sock: socket.socket | None = None
     is_secured: bool = False
-    meeting: None = None
+    same_host: None = None
     hold: Hold | None = None
     begun: float = field(default_factory=time.monotonic)
 

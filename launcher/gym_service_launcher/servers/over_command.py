@@ -160,7 +160,7 @@ class CommandLink:
     sock: None = None
     arena_sock: None = None  # no memory is shared with another machine
     is_secured: bool = False
-    meeting: None = None
+    same_host: None = None
     noise: bytearray = field(default_factory=bytearray)
     end_sending: Callable[[], None] = lambda: None
     hold: None = None  # nothing is forked over there
