@@ -46,7 +46,7 @@ from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.frames import HEADER, BadFrame, FrameDecoder, frame_bytes
 from gym_service.server import loop
-from gym_service.server.counters import Tally
+from gym_service.server.counters import Counters
 from gym_service.server.permissions import Permissions
 from gym_service.transport import channel
 from gym_service.transport.channel import ChannelClosed
@@ -174,7 +174,7 @@ def server(said: bytes) -> str:
     with hearing(said) as (ours, theirs):
         serving = channel.over_socket(ours)
         # As a server that is not the client's own: what that refuses, no bytes may bring about.
-        answering = loop.Server(serving, Permissions(names=False, pickles=False), Tally())
+        answering = loop.Server(serving, Permissions(names=False, pickles=False), Counters())
         ending = ""
         try:
             while answering.state != messages.CLOSED:
@@ -212,7 +212,7 @@ def answers_of_a_server() -> list[bytes]:
     said = b"".join([*calls[:2], calls[10], calls[3], calls[4], calls[7]])
     with hearing(said) as (ours, theirs):
         serving = channel.over_socket(ours)
-        answering = loop.Server(serving, Permissions(names=False, pickles=False), Tally())
+        answering = loop.Server(serving, Permissions(names=False, pickles=False), Counters())
         with contextlib.suppress(ChannelClosed):
             while True:
                 answering.answer(serving.receive())

@@ -9,7 +9,7 @@ Contract::
     ... --allow ID          make these ids alone (any number), "module:Env" for one that a module must be imported for
     ... --arena N           large arrays lie in memory that is handed over by the socket N
     ... --negotiate-arena     what the client says first tells where that socket is, if there is one
-    ... --tally N           count calls and steps in the inherited page of memory N (tally.py)
+    ... --counters N           count calls and steps in the inherited page of memory N (tally.py)
 
 It serves until the client closes the channel, then closes the env and exits with 0. What the simulator prints goes
 to stdout and stderr (under --stdio: to stderr alone). Exit codes of its own: 2 for a wrong command line, 3 for an
@@ -45,21 +45,21 @@ def serve(argv, preloaded=None):
     options = _options(argv)
     if not options:
         sys.stderr.write(
-            "gym-service: usage: server --fd N | --stdio MARK [--arena N | --negotiate-arena] [--tally N] "
+            "gym-service: usage: server --fd N | --stdio MARK [--arena N | --negotiate-arena] [--counters N] "
             "[--no-import | --no-pickle] [--allow ID]\n"
         )
         return EXIT_USAGE
     # Before anything else is imported: a simulator may print from C the moment it loads.
     from gym_service.server import counters, endpoints
 
-    counts = counters.Tally(int(options["--tally"])) if "--tally" in options else None
+    counts = counters.Counters(int(options["--counters"])) if "--counters" in options else None
     arena = endpoints.open_arena(int(options["--arena"])) if "--arena" in options else None
     is_piped = "--stdio" in options
     if is_piped:
         channel = endpoints.open_stdio(options["--stdio"], arena)
     else:
         if counts:
-            counts.up()  # a client that says nothing at all has been idle from here on
+            counts.mark_ready()  # a client that says nothing at all has been idle from here on
         channel = endpoints.open_socket(options["--fd"], arena, "--negotiate-arena" in options)
     if channel is None:
         return EXIT_USAGE
@@ -88,7 +88,7 @@ def _options(argv):
             options[word] = True
             continue
         value = next(words, "")
-        if not value or word not in ("--fd", "--stdio", "--arena", "--allow", "--tally"):
+        if not value or word not in ("--fd", "--stdio", "--arena", "--allow", "--counters"):
             return {}
         if word == "--allow":
             options[word].append(value)

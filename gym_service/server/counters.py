@@ -15,7 +15,7 @@ PAGE_BYTES = mmap.PAGESIZE
 ID_AT = 32
 
 
-class Tally:
+class Counters:
     """Counts; without a page, for nobody."""
 
     def __init__(self, fd=None):
@@ -26,15 +26,15 @@ class Tally:
             os.close(fd)
         self._counts = memoryview(self._memory)[:ID_AT].cast("Q")
 
-    def up(self):
+    def mark_ready(self):
         """From here on what the client asks is read."""
         self._counts[3] = 1
 
-    def begin(self):
+    def call_started(self):
         """A call has come."""
         self._counts[0] += 1
 
-    def end(self):
+    def call_finished(self):
         """Its answer is known, and about to be sent."""
         self._counts[1] += 1
 
@@ -42,7 +42,7 @@ class Tally:
         """So many envs have made a step."""
         self._counts[2] += count
 
-    def made(self, env_id):
+    def set_env_id(self, env_id):
         """What is stepped here."""
         text = env_id.encode("utf-8", "backslashreplace")[: PAGE_BYTES - ID_AT - 1]
         self._memory[ID_AT : ID_AT + len(text)] = text

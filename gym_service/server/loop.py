@@ -17,7 +17,7 @@ from gym_service.protocol.frames import BOUND_BYTES
 from gym_service.protocol.layout import compile_layout, rows
 from gym_service.protocol.values import BadValue, CannotEncode
 from gym_service.server import env_batch, env_factory, error_report
-from gym_service.server.counters import Tally
+from gym_service.server.counters import Counters
 from gym_service.server.permissions import Permissions
 from gym_service.transport import image_codec
 from gym_service.transport.channel import ChannelClosed
@@ -30,7 +30,7 @@ EXIT_FORKED = 4
 DUMP_SIGNAL = signal.SIGRTMAX - 2 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
 
 
-def serve(channel, permissions=None, tally=None, warned=()):
+def serve(channel, permissions=None, counters=None, warned=()):
     """Answer the calls that come over the channel until it ends. Then the env is closed.
 
     ``allowed`` is what a client may have done that is not this server's own; ``tally`` counts for whoever looks on.
@@ -38,7 +38,7 @@ def serve(channel, permissions=None, tally=None, warned=()):
     """
     faulthandler.enable()  # a native crash leaves its stack on stderr, which the client keeps
     faulthandler.register(DUMP_SIGNAL)
-    server = Server(channel, permissions or Permissions(), tally or Tally())
+    server = Server(channel, permissions or Permissions(), counters or Counters())
     warnings.showwarning = server.note_warning
     for warning in warned:
         server.note_warning(*warning)
@@ -46,7 +46,7 @@ def serve(channel, permissions=None, tally=None, warned=()):
         # Else a child of the simulator holds the channel open, and the server's death is not seen at its other end.
         os.register_at_fork(after_in_child=channel.detach)  # novermin
     try:
-        server.tally.up()
+        server.counters.mark_ready()
         while server.state != messages.CLOSED:
             server.answer(channel.receive())
     except ChannelClosed:
@@ -60,12 +60,12 @@ def serve(channel, permissions=None, tally=None, warned=()):
 class Server:
     """Holds the adapter, answers one frame at a time."""
 
-    def __init__(self, channel, permissions, tally):
+    def __init__(self, channel, permissions, counters):
         self.state = messages.NEW
         self._process_id = os.getpid()
         self._channel = channel
         self._permissions = permissions
-        self.tally = tally
+        self.counters = counters
         self._adapter = None
         self._image_encoder = None
         self._bound_bytes = BOUND_BYTES
@@ -92,7 +92,7 @@ class Server:
     def answer(self, frame):
         """Carry out one call and send its one answer, an ERROR where it failed. The env stays usable after that."""
         self._call_id = frame.call_id
-        self.tally.begin()
+        self.counters.call_started()
         try:
             if frame.kind not in messages.LEGAL[self.state]:
                 raise messages.Illegal(frame.kind, self.state)
@@ -102,13 +102,13 @@ class Server:
             self._check_bound(encoder)
         except (SystemExit, KeyboardInterrupt):
             traceback.print_exc()  # it ends this process, and by itself it would not say where it came from
-            self.tally.end()  # what follows is no call: the env is closed
+            self.counters.call_finished()  # what follows is no call: the env is closed
             raise
         except Exception as error:  # noqa: BLE001 - the border: whatever a simulator raises is an answer, and no end
             kind, encoder = messages.ERROR, error_report.describe_error(error, getattr(self._adapter, "place", ""))
             if isinstance(error, BadValue):  # a client that breaks the rules gets its answer and no second call
                 self.state = messages.CLOSED
-        self.tally.end()
+        self.counters.call_finished()
         if self._warnings or encoder.replaced:
             for category, text in self._take_warnings(encoder):
                 self._send(messages.WARNING, Encoder().add(category).add(text))
@@ -174,7 +174,7 @@ class Server:
         for layout in (self._layout, self._action_layout):
             self._bound_bytes += layout.size_bytes if layout else 0
         self._channel.decoder.bound_bytes = self._bound_bytes
-        self.tally.made(str(recipe["entry_point"] or recipe["id"]))
+        self.counters.set_env_id(str(recipe["entry_point"] or recipe["id"]))
         self.state = messages.MADE if adapter.count is None else messages.BATCHED
         if image_encoder is not None:
             self._use_image_codec(image_encoder, frames)
@@ -199,7 +199,7 @@ class Server:
         return self._stepped(self._adapter.step(messages.unpack_action(self._action_layout, frame.head, frame.buffers)))
 
     def _stepped(self, result):
-        self.tally.step(1)
+        self.counters.step(1)
         encoder = messages.pack_step(self._layout, result) if self._layout else None
         if encoder is not None:
             return messages.STEPPED, encoder
@@ -210,7 +210,7 @@ class Server:
         return self._stepped_all(frame, self._adapter.step(rows(actions, self._adapter.count)))
 
     def _stepped_all(self, frame, result):
-        self.tally.step(self._adapter.count)
+        self.counters.step(self._adapter.count)
         return self._batch(frame, result)
 
     def _batch(self, frame, result):
@@ -243,7 +243,7 @@ class Server:
 
     def _close(self, frame):
         self.state = messages.CLOSED
-        self.tally.end()  # whoever looks on gives a server more time to close its env than to end a call
+        self.counters.call_finished()  # whoever looks on gives a server more time to close its env than to end a call
         self.close()
         return self._result(None)
 

@@ -15,7 +15,7 @@ PAGE_BYTES = mmap.PAGESIZE
 COUNTS = struct.Struct("=4Q")
 
 
-class Tally:
+class Counters:
     """The page of one server. ``fd`` is what the server is given."""
 
     def __init__(self) -> None:

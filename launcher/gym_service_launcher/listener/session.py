@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from gym_service_launcher.listener.counters import Tally
+from gym_service_launcher.listener.counters import Counters
 from gym_service_launcher.processes import pidfiles
 from gym_service_launcher.processes.child import FIRST_PASSED_FD, Child, Rung, ending
 from gym_service_launcher.servers import local
@@ -44,7 +44,7 @@ class Servers:
 
     def argv(self) -> list[str]:
         """The command of one that is given its socket as the first of its descriptors, its tally as the second."""
-        options = ["--negotiate-arena", "--fd", str(FIRST_PASSED_FD), "--tally", str(FIRST_PASSED_FD + 1)]
+        options = ["--negotiate-arena", "--fd", str(FIRST_PASSED_FD), "--counters", str(FIRST_PASSED_FD + 1)]
         options += ["--no-pickle" if self.allow_import else "--no-import"]
         for env_id in self.ids:
             options += ["--allow", env_id]
@@ -62,9 +62,9 @@ class Session:
         self.deadline = math.inf  # once its client has gone: when it is to be looked at
         self._left = math.inf  # when its client has gone
         self._answered = (0, 0)
-        self._tally = Tally()
+        self._counters = Counters()
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
-            theirs.callback(self._tally.close_fd)
+            theirs.callback(self._counters.close_fd)
             given = self.sock = sock
             if secured:
                 plain, given = socket.socketpair()
@@ -72,14 +72,14 @@ class Session:
                 ours.enter_context(plain)
                 self.sock = ours.enter_context(socket.socket(fileno=os.dup(sock.fileno())))
             given.setblocking(True)  # a property that the server's copy shares
-            fds = (given.fileno(), self._tally.fd)
+            fds = (given.fileno(), self._counters.fd)
             self.child = Child(servers.argv(), servers.variables, pass_fds=fds, name=UNMADE)
             ours.pop_all()
         self._relay = _relay(sock, plain) if secured else None
 
     @property
     def steps(self) -> int:
-        return self._tally.counts()[2]
+        return self._counters.counts()[2]
 
     @property
     def memory_bytes(self) -> int:
@@ -89,13 +89,13 @@ class Session:
 
     def look(self) -> bool:
         """Take note of what it does. True once, when it has made its env."""
-        begun, answered, _ = self._tally.counts()
+        begun, answered, _ = self._counters.counts()
         self.child.calls[0] = begun
-        if not self._tally.is_up or begun > answered or (begun, answered) != self._answered:
+        if not self._counters.is_up or begun > answered or (begun, answered) != self._answered:
             self._answered, self._active = (begun, answered), time.monotonic()
-        if self.env_id or not self._tally.env_id:
+        if self.env_id or not self._counters.env_id:
             return False
-        self.env_id = self._tally.env_id
+        self.env_id = self._counters.env_id
         self.child.rename(self.env_id)
         return True
 
@@ -118,7 +118,7 @@ class Session:
 
     @property
     def _is_in_a_call(self) -> bool:
-        begun, answered, _ = self._tally.counts()
+        begun, answered, _ = self._counters.counts()
         return begun > answered
 
     def end(self) -> str:
