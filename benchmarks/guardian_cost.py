@@ -24,8 +24,8 @@ from gym_service_launcher.processes import guardian_client as guard
 def start():
     null = os.open(os.devnull, os.O_RDWR)
     begun = time.perf_counter()
-    leash = guard.start(["/bin/sleep", "60"], {}, None, [null, null, null])
-    return (time.perf_counter() - begun) * 1000, leash
+    lifeline = guard.start(["/bin/sleep", "60"], {}, None, [null, null, null])
+    return (time.perf_counter() - begun) * 1000, lifeline
 
 first_ms, first = start()
 second_ms, second = start()

@@ -1,4 +1,4 @@
-"""A program in another interpreter, on a leash.
+"""A program in another interpreter, on a lifeline.
 
 Knows TOML, interpreters, processes, signals, clocks and logs. Never knows observations, actions or
 spaces: it imports neither numpy nor gymnasium, nor ``gym_service``. Installed as

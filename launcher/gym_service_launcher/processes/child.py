@@ -1,6 +1,6 @@
 """One process that the launcher started: what it prints, how it ends, how it is stopped.
 
-Knows processes, pipes and the guardian's leash. Never knows what the process is for. Python 3.10 and up.
+Knows processes, pipes and the guardian's lifeline. Never knows what the process is for. Python 3.10 and up.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ class Child:
         piped: bool = False,
         show: bool = False,
         name: str = "",
-        forker: guardian_client.Forker | None = None,
+        spawner: guardian_client.ServerSpawner | None = None,
     ) -> None:
         """Start it.
 
@@ -56,10 +56,10 @@ class Child:
             piped: give it pipes on stdin and stdout (``take_pipes``); then stderr alone is drained.
             show: copy what it prints to this process's stderr as it comes.
             name: the name it goes by in ``gym-service ps`` and ``logs``; without one it is in neither.
-            forker: the process that forks it, instead of the guardian, which executes it.
+            spawner: the process that forks it, instead of the guardian, which executes it.
 
         Raises:
-            OSError: it cannot be executed, ``cwd`` is no folder, or the forker has ended.
+            OSError: it cannot be executed, ``cwd`` is no folder, or the spawner has ended.
         """
         self.argv = tuple(argv)
         self.rung: Rung | None = None
@@ -78,10 +78,12 @@ class Child:
             output, output_fd = pipe(1)
             stdin, to_stdin = pipe(0) if piped else (null, -1)
             stdout, from_stdout = pipe(1) if piped else (output, -1)
-            self._record = Record(forker.record if forker else None) if name else None
+            self._record = Record(spawner.record if spawner else None) if name else None
             if self._record:
                 ours.callback(self._record.remove)
-            self._leash = guardian_client.start(argv, env, cwd, [stdin, stdout, output, *pass_fds], self.record, forker)
+            self._lifeline = guardian_client.start(
+                argv, env, cwd, [stdin, stdout, output, *pass_fds], self.record, spawner
+            )
             self._pipes = from_stdout, to_stdin
             ours.pop_all()
         self._output = Output(output_fd, show=show, log=Log(name, self.pid) if name else None)
@@ -91,11 +93,11 @@ class Child:
     @property
     def pid(self) -> int:
         """For people to read; never to be signalled by."""
-        return self._leash.pid
+        return self._lifeline.pid
 
     def fileno(self) -> int:
         """What to poll for its end: readable once it is time to ask for ``exit_code``. -1 after ``stop``."""
-        return self._leash.fileno()
+        return self._lifeline.fileno()
 
     @property
     def record(self) -> Path | None:
@@ -136,7 +138,7 @@ class Child:
 
         Once it has ended, and with it whatever it had started, its last words are waited for.
         """
-        code = self._leash.exit_code(timeout_s)
+        code = self._lifeline.exit_code(timeout_s)
         if code is not None and not self._has_ended:
             self._has_ended = True
             self._output.join(LAST_WORDS_S)
@@ -144,7 +146,7 @@ class Child:
 
     def why_silent(self) -> Silence:
         """``stopped``, ``blocked`` or ``busy``: what its main thread does, looked at for 100 ms; else ``silent``."""
-        return self._leash.why_silent()
+        return self._lifeline.why_silent()
 
     def python_stack(self) -> str:
         """Where its Python code is, as faulthandler writes it, also while C code holds the GIL; empty if it cannot.
@@ -152,7 +154,7 @@ class Child:
         Blocks for at most STACK_S. The signal wakes calls that sleep: only for a process that is to be stopped.
         """
         before = self._output.total_bytes
-        self._leash.order("d")
+        self._lifeline.order("d")
         # The stack of the main thread is written last, and ends in the program itself.
         return self._output.wait_for(b"in <module>\n", before, STACK_S)
 
@@ -164,7 +166,7 @@ class Child:
         """
         if self.rung is None:
             self.rung = self._climb(ask_s, terminate_s)
-            self._leash.close()
+            self._lifeline.close()
             if self._record:
                 self._record.remove()
         return self.rung
@@ -175,10 +177,10 @@ class Child:
         if ask_s > 0 and self.exit_code(ask_s) is not None:
             return "asked"
         if terminate_s > 0:
-            self._leash.order("t")
+            self._lifeline.order("t")
             if self.exit_code(terminate_s) is not None:
                 return "terminated"
-        self._leash.order("k")
+        self._lifeline.order("k")
         return "killed" if self.exit_code(KILL_S) is not None else "unkillable"
 
 

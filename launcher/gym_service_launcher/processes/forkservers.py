@@ -52,7 +52,7 @@ def plan(
 
 
 class Nursery:
-    """One process that imports, then forks. Asked for servers as the guardian is: a ``guard.Forker``."""
+    """One process that imports, then forks. Asked for servers as the guardian is: a ``guard.ServerSpawner``."""
 
     def __init__(self, plan: Plan, name: str) -> None:
         """Start it. Raises OSError where it cannot be executed."""

@@ -1,4 +1,4 @@
-"""The client's end of the guardian: starts it with the first server, and holds a leash for each.
+"""The client's end of the guardian: starts it with the first server, and holds a lifeline for each.
 
 Knows the guardian's contract. Never knows what a server is for. Python 3.10 and up.
 """
@@ -31,10 +31,10 @@ _starting = threading.Lock()
 # A plain descriptor: it stays open until this process ends, and a socket object would complain of that.
 _control_fd = -1
 _guardian_pid = 0
-_leashes: "weakref.WeakSet[Leash]" = weakref.WeakSet()
+_lifelines: "weakref.WeakSet[Lifeline]" = weakref.WeakSet()
 
 
-class Forker(Protocol):
+class ServerSpawner(Protocol):
     """A process that keeps to the guardian's contract, and forks servers instead of executing them."""
 
     @property
@@ -54,9 +54,9 @@ def start(
     cwd: Path | None,
     fds: Sequence[int],
     record: Path | None = None,
-    forker: Forker | None = None,
-) -> "Leash":
-    """Have the guardian, or a forker, start a program, with ``fds`` as its 0, 1, 2, …; they stay open here.
+    spawner: ServerSpawner | None = None,
+) -> "Lifeline":
+    """Have the guardian, or a spawner, start a program, with ``fds`` as its 0, 1, 2, …; they stay open here.
 
     The file ``record`` is made, empty, and is removed once nothing of the program is left, also where this process is
     killed before.
@@ -64,11 +64,11 @@ def start(
     Blocks until it runs: 1 ms, and for the first of a process the start of the guardian, some 30 ms.
 
     Raises:
-        OSError: it cannot be executed, ``cwd`` is no folder, no guardian can be started, or the forker has ended.
+        OSError: it cannot be executed, ``cwd`` is no folder, no guardian can be started, or the spawner has ended.
     """
     texts = _texts(argv, env, cwd, record)
-    if forker:
-        return _start(argv[0], texts, fds, forker.request, forker.has_died)
+    if spawner:
+        return _start(argv[0], texts, fds, spawner.request, spawner.has_died)
     try:
         return _start(argv[0], texts, fds, _request, _has_died)
     except GuardianDied:  # and with it whatever it had started: the next one is asked
@@ -76,7 +76,7 @@ def start(
 
 
 class GuardianDied(OSError):
-    """It, or the forker, did so before it had answered."""
+    """It, or the spawner, did so before it had answered."""
 
 
 def _start(
@@ -85,26 +85,26 @@ def _start(
     fds: Sequence[int],
     request: Callable[[Sequence[int], bytes], None],
     has_died: Callable[[], bool],
-) -> "Leash":
+) -> "Lifeline":
     ours, theirs = socket.socketpair()
-    leash = Leash(ours)
+    lifeline = Lifeline(ours)
     try:
         with theirs:
             request([theirs.fileno(), *fds], texts)
-        leash.wait_for_start(program, has_died)
+        lifeline.wait_for_start(program, has_died)
     except BaseException:
-        leash.close()
+        lifeline.close()
         raise
-    return leash
+    return lifeline
 
 
-class Leash:
+class Lifeline:
     """What ties one server to this process: where its end is told of, and it is stopped when this one is closed."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.pid = 0
         self._socket = sock
-        _leashes.add(self)
+        _lifelines.add(self)
         self._told = b""  # lines of the guardian that nobody has read yet
         self._exit_code: int | None = None
         self._lost = False
@@ -159,7 +159,7 @@ class Leash:
         self._socket.close()
 
     def close(self) -> None:
-        """Whatever is left of the server is killed. Also where a forked child holds a copy of the leash."""
+        """Whatever is left of the server is killed. Also where a forked child holds a copy of the lifeline."""
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -221,8 +221,8 @@ def _forget() -> None:
     if _control_fd >= 0:
         os.close(_control_fd)
     _control_fd, _starting = -1, threading.Lock()
-    for leash in list(_leashes):
-        leash.detach()
+    for lifeline in list(_lifelines):
+        lifeline.detach()
 
 
 os.register_at_fork(after_in_child=_forget)

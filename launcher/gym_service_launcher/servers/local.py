@@ -298,7 +298,7 @@ def _child(
         piped=piped,
         show=entry.output == "show",
         name=entry.name,
-        forker=nursery,
+        spawner=nursery,
     )
 
 

@@ -9,7 +9,7 @@ Knows processes and file descriptors, and of the server's program three function
 
 Contract. Once all is imported it says one line on the control socket: ``ready``; or ``failed`` and what an import
 raised, or ``unfit`` and what they have left behind that a fork would not have, and then it ends: its client starts its
-servers in the ordinary way. From ``ready`` on the control socket and the leashes are those of guardian.py, whose
+servers in the ordinary way. From ``ready`` on the control socket and the lifelines are those of guardian.py, whose
 contract this is, but that a server is forked and not executed: of the command only what follows the server's program
 counts, and neither directory nor environment, which are the nursery's own. It ends when the control socket does, and
 with it all of its servers.

@@ -8,13 +8,13 @@ Knows processes and signals. Never knows what a server is for, nor envs.toml. A 
 its own servers: it keeps to the same contract, but for how it starts one.
 
 Contract. On the control socket, fd 3, a stream, come requests to start a server: a header with the size of the rest,
-and beside its first byte the descriptors: the server's *leash*, then what become its fds 0, 1, 2, 3 …. The rest is
+and beside its first byte the descriptors: the server's *lifeline*, then what become its fds 0, 1, 2, 3 …. The rest is
 texts, each ended by NUL: the number of arguments, the arguments, the working directory, a file to make and to remove
 when all has ended (or nothing), the environment as NAME=VALUE.
 
-On a leash the guardian says, a line each: ``pid N`` or ``errno N`` first, ``why WORD`` when asked, ``ended CODE`` at
+On a lifeline the guardian says, a line each: ``pid N`` or ``errno N`` first, ``why WORD`` when asked, ``ended CODE`` at
 last (negative: a signal), once nothing of the server is left. It hears, a byte each: ``t`` SIGTERM, ``k`` kill,
-``w`` why are you silent, ``d`` dump your Python stack. The leash's end is an order to kill.
+``w`` why are you silent, ``d`` dump your Python stack. The lifeline's end is an order to kill.
 
 Why a process of its own. The end of a stream is not noticed by a server whose C code holds the GIL, nor by one that is
 stopped, nor while a forked sibling holds the socket; PR_SET_PDEATHSIG kills a healthy server when the *thread* that
@@ -37,7 +37,7 @@ import time
 
 CONTROL_FD = 3
 HEADER = struct.Struct("<I")
-LEAST_FDS, MAX_FDS = 4, 16  # a leash, stdin, stdout and stderr at least
+LEAST_FDS, MAX_FDS = 4, 16  # a lifeline, stdin, stdout and stderr at least
 CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 # How long a silent server is looked at, and how much of that its main thread must run to be called busy (seconds).
@@ -66,7 +66,7 @@ class Guardian:
         self._spawn = spawn or _spawn
         self._poll = select.poll()
         self._servers = {}  # by pid, while they run
-        self._leashes = {}  # by fd, until their server has been swept up
+        self._lifelines = {}  # by fd, until their server has been swept up
         self._client_gone = False
         self._prctl = None if portable else _find_prctl()
         if self._prctl:
@@ -86,7 +86,7 @@ class Guardian:
 
     def run(self):
         """Until the client is gone and nothing of its servers is left."""
-        while not self._client_gone or self._servers or self._leashes:
+        while not self._client_gone or self._servers or self._lifelines:
             for fd, _ in self._poll.poll(self._wait_ms()):
                 self._handle(fd)
             self._look_for_client()
@@ -102,8 +102,8 @@ class Guardian:
         signal.set_wakeup_fd(-1)
         for number, handler in self._handlers.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        for server in self._leashes.values():
-            server.leash.close()
+        for server in self._lifelines.values():
+            server.lifeline.close()
         self._control.close()
         for fd in (self._wakeup, self._waker, self._client):
             if fd >= 0:
@@ -116,8 +116,8 @@ class Guardian:
             self._start()
         elif fd == self._client:
             self._lose_client()
-        elif fd in self._leashes:
-            self._hear(self._leashes[fd])
+        elif fd in self._lifelines:
+            self._hear(self._lifelines[fd])
 
     def _wait_ms(self):
         """How long there is nothing to do, if nothing happens."""
@@ -144,15 +144,15 @@ class Guardian:
             return
         all_fds, is_cut, (argv, cwd, record, env) = request
         if not all_fds:
-            return  # not even a leash to say so on: that it has ended says it
-        leash_fd, *fds = all_fds
-        server = Server(unix_socket(leash_fd), record)
+            return  # not even a lifeline to say so on: that it has ended says it
+        lifeline_fd, *fds = all_fds
+        server = Server(unix_socket(lifeline_fd), record)
         try:
             if is_cut:
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             self.begin(server, argv, cwd, env, fds)
         except OSError as error:
-            self._leashes.pop(leash_fd, None)
+            self._lifelines.pop(lifeline_fd, None)
             server.part("errno %d" % error.errno)
         finally:
             for fd in fds:
@@ -160,17 +160,17 @@ class Guardian:
 
     def begin(self, server, argv, cwd, env, fds):
         """Have the server run, with the descriptors as its 0, 1, 2, …. Raises OSError."""
-        self._leashes[server.leash.fileno()] = server
+        self._lifelines[server.lifeline.fileno()] = server
         server.make_record()
         server.pid = self._spawn(argv, cwd, env, fds, self._prctl)
         server.say("pid %d" % server.pid)
         self._servers[server.pid] = server
-        self._poll.register(server.leash, select.POLLIN)
+        self._poll.register(server.lifeline, select.POLLIN)
 
     def _hear(self, server):
-        orders = _quietly(server.leash.recv, 64) or b""
+        orders = _quietly(server.lifeline.recv, 64) or b""
         if not orders:
-            self._poll.unregister(server.leash)
+            self._poll.unregister(server.lifeline)
             server.heard_end = True
             server.kill()
         for order in orders.decode("ascii", "replace"):
@@ -207,19 +207,19 @@ class Guardian:
             _quietly(os.kill, pid, signal.SIGKILL)
         if strays:
             return  # their ends wake us, and what falls to us from them is swept then
-        for fd, server in list(self._leashes.items()):
+        for fd, server in list(self._lifelines.items()):
             if server.exit_code is not None:
                 if not server.heard_end:
                     self._poll.unregister(fd)
-                del self._leashes[fd]
+                del self._lifelines[fd]
                 server.part("ended %d" % server.exit_code)
 
 
 class Server:
-    """One server and its leash. A child that is not reaped yet: its pid is nobody else's."""
+    """One server and its lifeline. A child that is not reaped yet: its pid is nobody else's."""
 
-    def __init__(self, leash, record):
-        self.leash = leash
+    def __init__(self, lifeline, record):
+        self.lifeline = lifeline
         self._record = record
         self.pid = 0
         self.exit_code = None
@@ -261,7 +261,7 @@ class Server:
             os.close(fd)
 
     def part(self, line):
-        """Say the last line on the leash, once the files that say that this server runs are gone.
+        """Say the last line on the lifeline, once the files that say that this server runs are gone.
 
         Those whose names begin like its own are of servers that it was the guardian of: killed, it removed none.
         """
@@ -271,10 +271,10 @@ class Server:
             if other.startswith(stem):
                 _quietly(os.unlink, os.path.join(folder, other))
         self.say(line)
-        self.leash.close()
+        self.lifeline.close()
 
     def say(self, line):
-        _quietly(self.leash.send, line.encode("ascii") + b"\n", getattr(socket, "MSG_DONTWAIT", 0))
+        _quietly(self.lifeline.send, line.encode("ascii") + b"\n", getattr(socket, "MSG_DONTWAIT", 0))
 
 
 def why_silent(first, second):

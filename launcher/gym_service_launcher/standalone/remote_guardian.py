@@ -133,7 +133,7 @@ class FarGuardian(guardian.Guardian):
         self._dues = deque()  # (when, what is due then), once the link has ended
         self._is_linked, self._is_closed = True, False
         self._server = None
-        self._told, self._said = socket.socketpair()  # the leash: what is said on it is heard at its other end
+        self._told, self._said = socket.socketpair()  # the lifeline: what is said on it is heard at its other end
         control, self._silent = socket.socketpair()  # nobody asks for another server
         super().__init__(control, os.getpid())
         self._poll.register(self._told, select.POLLIN)
@@ -209,7 +209,7 @@ class FarGuardian(guardian.Guardian):
         """It is its own client: until its server is gone, or has had its time after the link's end."""
         while self._dues and self._dues[0][0] <= time.monotonic():
             self._dues.popleft()[1]()
-        if self._server and not (self._servers or self._leashes) and not self._client_gone:
+        if self._server and not (self._servers or self._lifelines) and not self._client_gone:
             self._lose_client()
 
     def _wait_ms(self):
