@@ -2,11 +2,12 @@
 
     python benchmarks/guardian_cost.py [--runs 15]
 
-In a fresh client each time: how long the first ``guard.start`` of a trivial program takes, how long the second, and how
-long an interpreter takes to start and end by itself with the same options (``-I -S``), which is what a guardian cannot
-cost less than. Medians, with the fastest and the slowest; the memory is that of the guardian while it has one server.
+In a fresh client each time: how long the first ``guardian_client.start`` of a trivial program takes, how long the
+second, and how long an interpreter takes to start and end by itself with the same options (``-I -S``), which is what a
+guardian cannot cost less than. Medians, with the fastest and the slowest; the memory is that of the guardian while it
+has one server.
 
-Knows the launcher's guard. Python 3.10 and up, Linux.
+Knows the launcher's guardian. Python 3.10 and up, Linux.
 """
 
 import argparse
@@ -19,12 +20,12 @@ from collections.abc import Sequence
 CLIENT = """
 import json, os, subprocess, sys, time
 from pathlib import Path
-from gym_service_launcher.processes import guardian_client as guard
+from gym_service_launcher.processes import guardian_client
 
 def start():
     null = os.open(os.devnull, os.O_RDWR)
     begun = time.perf_counter()
-    lifeline = guard.start(["/bin/sleep", "60"], {}, None, [null, null, null])
+    lifeline = guardian_client.start(["/bin/sleep", "60"], {}, None, [null, null, null])
     return (time.perf_counter() - begun) * 1000, lifeline
 
 first_ms, first = start()

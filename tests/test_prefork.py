@@ -77,14 +77,14 @@ def test_envs_of_one_client_share_one_import(trace: Path, target: str) -> None:
         pids = [env.target["pid"] for env in opened_envs]
         assert len(set(pids)) == 4
         assert [env.call("state")["pid"] for env in opened_envs] == pids
-        (nursery,) = importers(trace)
-        assert nursery not in pids
+        (fork_server,) = importers(trace)
+        assert fork_server not in pids
         opened_envs[0].close()
         watching.until_dead(pids[:1])
-        assert watching.state(nursery)
+        assert watching.state(fork_server)
         opened_envs[0] = envs.enter_context(counted(trace, target=target))
         assert len(importers(trace)) == 1
-    watching.until_dead([nursery])  # with the last of them
+    watching.until_dead([fork_server])  # with the last of them
     with counted(trace, target=target):
         assert len(importers(trace)) == 2
 
@@ -224,9 +224,9 @@ def test_its_output_and_its_record_are_its_own(trace: Path) -> None:
             (log,) = logs.of_pid(str(pid))
             watching.until(lambda log=log: log.read_text().count("\n") == 2, "its two lines")
             assert log.read_text() == f"line {number}\n" * 2
-        (nursery,) = importers(trace)
-        assert running[nursery].name == f"nursery:{name}"
-        assert logs.of_pid(str(nursery))[0].read_text() == "imported\n"
+        (fork_server,) = importers(trace)
+        assert running[fork_server].name == f"forkserver:{name}"
+        assert logs.of_pid(str(fork_server))[0].read_text() == "imported\n"
     finally:
         for env in envs:
             env.close()
@@ -321,7 +321,7 @@ def test_what_a_fork_would_not_have_is_told_and_nothing_is_forked(trace: Path, d
             assert len(importers(trace)) == 1 + made
             assert env.target["pid"] == importers(trace)[-1]
     # What it had left ends with the process that found out.
-    assert not [server for server in pidfiles.running() if server.name.startswith("nursery:")]
+    assert not [server for server in pidfiles.running() if server.name.startswith("forkserver:")]
 
 
 @pytest.mark.parametrize("target", [OLD, TARGET])
@@ -336,14 +336,14 @@ def test_threads_of_openblas_are_no_obstacle(trace: Path, target: str) -> None:
 
 def test_a_nursery_killed(trace: Path) -> None:
     with counted(trace) as one, counted(trace) as other:
-        (nursery,) = importers(trace)
-        os.kill(nursery, signal.SIGKILL)
+        (fork_server,) = importers(trace)
+        os.kill(fork_server, signal.SIGKILL)
         watching.until_dead([one.target["pid"], other.target["pid"]])
         for env in (one, other):
             with pytest.raises(errors.ServerCrashed) as caught:
                 env.step(0)
             assert caught.value.exit_code == -9
-            told = f"its nursery, process {nursery}, from which it was forked: killed by SIGKILL (signal 9)"
+            told = f"its nursery, process {fork_server}, from which it was forked: killed by SIGKILL (signal 9)"
             assert told in str(caught.value)
         with counted(trace) as fresh:
             fresh.reset()

@@ -78,7 +78,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         restart: Opening | None = None,
         at_close: Callable[[float], object] | None = None,
     ) -> None:
-        """Hold an env that a server has made.
+        """ForkServerRef an env that a server has made.
 
         Args:
             connection: to the server; the env owns it from here on.
@@ -97,7 +97,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         self._attach(connection, description)
 
     def _attach(self, connection: Connection, description: Mapping[str, Any]) -> None:
-        """Hold the env of a server that has just made it. Raises ProtocolError where it has described none."""
+        """ForkServerRef the env of a server that has just made it. Raises ProtocolError where it has described none."""
         try:
             self._hold(connection, description)
         except (ArithmeticError, AttributeError, BadValue, LookupError, TypeError, ValueError) as error:

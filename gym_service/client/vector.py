@@ -58,7 +58,7 @@ class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         autoreset_mode: Any = AutoresetMode.NEXT_STEP,
         timeouts: Timeouts = MappingProxyType({}),
     ) -> None:
-        """Hold what servers have made.
+        """ForkServerRef what servers have made.
 
         Args:
             connections: one to each worker; the vector env owns them from here on.

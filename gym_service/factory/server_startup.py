@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gym_service_launcher.config.entry import Entry
-from gym_service_launcher.processes.forkservers import Hold
+from gym_service_launcher.processes.forkservers import ForkServerRef
 from gym_service_launcher.servers import local
 from gym_service_launcher.servers.local import Link
 from gym_service_launcher.servers.over_command import CommandLink
@@ -82,7 +82,7 @@ class PendingServer:
             self.connection.begin(messages.MAKE, self._encoded, self._remaining_s())
 
     @property
-    def hold(self) -> Hold | None:
+    def hold(self) -> ForkServerRef | None:
         """On the nursery that the server was forked from, if it was."""
         return self._link.hold
 

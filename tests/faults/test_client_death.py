@@ -78,7 +78,7 @@ def test_a_client_killed_at_fifty_moments(state: str, is_forked: bool) -> None:
 
 STARTS = """
 say("begun")
-from gym_service_launcher.processes import guardian_client as guard
+from gym_service_launcher.processes import guardian_client
 while True:
     with faulty(transport=os.environ["FAULTS_CASE"]) as env:
         env.reset()
@@ -99,15 +99,14 @@ def test_a_client_killed_while_it_starts_and_closes_servers(seed: int) -> None:
 
 
 HALF_A_REQUEST = """
-from gym_service_launcher.processes import guardian_client as guard
+from gym_service_launcher.processes import guardian_client
 from gym_service_launcher.standalone import guardian
 with faulty() as env:
     if os.fork() == 0:  # holds a copy of the control socket
         time.sleep(600)
-    ours, theirs = guard.socket.socketpair()
-    guard._send_with_fds(guard._guardian(fresh=False), guardian.HEADER.pack(5000), [theirs.fileno()])
-    say(env.target["pid"])
-    time.sleep(600)
+    ours, theirs = guardian_client.socket.socketpair()
+    guardian_client._send_with_fds(guardian_client._guardian(fresh=False), guardian.HEADER.pack(5000),
+    [theirs.fileno()]) say(env.target["pid"]) time.sleep(600)
 """
 
 

@@ -91,8 +91,8 @@ def test_a_simulator_that_forks_and_comes_back_twice(method: str, transport: str
 
 def test_a_crash_is_met_though_a_fork_of_the_simulator_holds_all_that_it_held() -> None:
     program = """
-from gym_service_launcher.processes import guardian_client as guard
-guard.ensure(portable=True)  # which cannot kill what has left its group
+from gym_service_launcher.processes import guardian_client
+guardian_client.ensure(portable=True)  # which cannot kill what has left its group
 with faulty(transport=os.environ["FAULTS_CASE"]) as env:
     say(*env.call("start_children"))
     env.call("arm", "step", "SIGKILL")

@@ -140,7 +140,7 @@ def test_a_guardian_of_an_odd_client(oddity: str, transport: str) -> None:
 def test_a_guardian_of_a_client_whose_streams_are_closed(transport: str) -> None:
     program = """
         def say(*words): os.write(saved, (" ".join(map(str, words)) + "\\n").encode())
-        from gym_service_launcher.processes import guardian_client as guard  # all is imported before the streams go
+        from gym_service_launcher.processes import guardian_client  # all is imported before the streams go
         import gym_service.factory.open_env
         saved = os.dup(1)
         for fd in (0, 1, 2): os.close(fd)
@@ -178,10 +178,10 @@ def test_the_thread_that_started_the_server_ends(transport: str) -> None:
 
 def test_a_fork_while_another_thread_starts_a_server() -> None:
     program = """
-from gym_service_launcher.processes import guardian_client as guard
+from gym_service_launcher.processes import guardian_client
 holds, may_go = threading.Event(), threading.Event()
 def hold():
-    with guard._starting:
+    with guardian_client._starting:
         holds.set()
         may_go.wait()
 thread = threading.Thread(target=hold)
@@ -209,8 +209,8 @@ say("parent works")
 
 
 PORTABLE = """
-from gym_service_launcher.processes import guardian_client as guard
-guard.ensure(portable=True)
+from gym_service_launcher.processes import guardian_client
+guardian_client.ensure(portable=True)
 """
 
 
@@ -278,7 +278,7 @@ def test_the_second_choice_kills_the_process_group() -> None:
 
 DIES_WITH_A_REQUEST = """
 from faults import watching
-from gym_service_launcher.processes import guardian_client as guard
+from gym_service_launcher.processes import guardian_client
 with faulty():
     pass
 for number in range(8):

@@ -59,7 +59,7 @@ FEW_FILES = """
 import resource
 import gym_service.factory.open_env
 from gym_service_launcher.interpreters import find as interpreter
-from gym_service_launcher.processes import guardian_client as guard
+from gym_service_launcher.processes import guardian_client
 limit, entries = int(os.environ["FAULTS_CASE"].split(",")[1]), []
 with faulty():  # all is imported that will be
     pass
@@ -96,7 +96,7 @@ def test_few_descriptors(limit: int, transport: str) -> None:
 GUARDIAN_FEW_FILES = """
 import resource
 import gym_service.factory.open_env
-from gym_service_launcher.processes import guardian_client as guard
+from gym_service_launcher.processes import guardian_client
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 with faulty():
     pass

@@ -1,4 +1,4 @@
-"""Servers that are forked from a nursery: whoever is killed, nothing is left, and nobody else gives a wrong answer."""
+"""Fork servers that fail and die: what their servers' users get, and that nothing of either is left. Python 3.10."""
 
 import os
 import signal
@@ -37,12 +37,12 @@ while True:
 @pytest.mark.parametrize(("transport", "state"), [("unix", ""), ("stdio", "asleep in C"), ("unix", "SIGSTOP")])
 def test_a_client_killed(transport: str, state: str) -> None:
     with client(FAMILY + BUSY, {"FAULTS_CASE": f"{transport},{state}"}) as running:
-        nursery, *rest = map(int, running.says().split())
+        fork_server, *rest = map(int, running.says().split())
         assert all(map(watching.state, rest))
         if state == "SIGSTOP":
             watching.until_state(rest[2], "T")
-            os.kill(nursery, signal.SIGSTOP)
-            watching.until_state(nursery, "T")
+            os.kill(fork_server, signal.SIGSTOP)
+            watching.until_state(fork_server, "T")
         running.kill()
         assert_nothing_outlives(running, [])
 
@@ -65,8 +65,8 @@ def test_a_client_killed_while_its_nursery_imports(tmp_path: Path) -> None:
     (tmp_path / "asleep.py").write_text(ASLEEP)
     with client(IMPORTS, {"FAULTS_FOLDER": str(tmp_path)}) as running:
         watching.until((tmp_path / "pid").exists, "its import")
-        nursery = int((tmp_path / "pid").read_text())
-        assert watching.state(nursery)
+        fork_server = int((tmp_path / "pid").read_text())
+        assert watching.state(fork_server)
         running.kill()
         assert_nothing_outlives(running, [])
 
@@ -88,10 +88,10 @@ with faulty(transport=transport, prefork=True) as env:
 @pytest.mark.parametrize(("victim", "transport"), [("nursery", "unix"), ("guardian", "stdio")])
 def test_who_is_above_the_servers_killed(victim: str, transport: str) -> None:
     with client(FAMILY + ENDS, {"FAULTS_CASE": f"{transport},"}) as running:
-        nursery, *rest = map(int, running.says().split())
+        fork_server, *rest = map(int, running.says().split())
         servers, children = rest[:3], rest[3:]
-        os.kill(nursery if victim == "nursery" else watching.guardian_of(running.pid), signal.SIGKILL)
-        watching.until_dead([nursery, *servers], PROMPT_S)
+        os.kill(fork_server if victim == "nursery" else watching.guardian_of(running.pid), signal.SIGKILL)
+        watching.until_dead([fork_server, *servers], PROMPT_S)
         if victim == "nursery":
             watching.until_dead(children, PROMPT_S)
         running.hears()

@@ -20,14 +20,14 @@ from gym_service_launcher.processes import guardian_client
 from gym_service_launcher.processes.child import Child, ending
 from gym_service_launcher.standalone import guardian
 
-PROGRAM = Path(guardian.__file__).with_name("nursery.py")
+PROGRAM = Path(guardian.__file__).with_name("forkserver.py")
 # How long a nursery that nobody needs may take to end by itself, with what its simulator does at exit.
 LEAVE_S = 2.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What decides what is in a nursery: two servers of equal plans can be forked from one."""
+    """What decides what is in a forkserver: two servers of equal plans can be forked from one."""
 
     command: tuple[str, ...]  # the interpreter and its options
     server_program: Path
@@ -51,8 +51,8 @@ def plan(
     return Plan(tuple(command), server_program, text, tuple(sorted(env.items())), cwd or Path.cwd(), show)
 
 
-class Nursery:
-    """One process that imports, then forks. Asked for servers as the guardian is: a ``guard.ServerSpawner``."""
+class ForkServer:
+    """One process that imports, then forks. Asked for servers as the guardian is: a ``ServerSpawner``."""
 
     def __init__(self, plan: Plan, name: str) -> None:
         """Start it. Raises OSError where it cannot be executed."""
@@ -61,7 +61,7 @@ class Nursery:
         # Why it forks nothing, once that is known; empty where it does.
         self.problem: str | None = None
         # Whether what is in it can never be forked, however often it is started.
-        self.is_unfit = False
+        self.is_unforkable = False
         self._turn = threading.RLock()
         self._said = b""
         ours, theirs = socket.socketpair()
@@ -70,7 +70,7 @@ class Nursery:
             argv = [*plan.command, str(PROGRAM), str(plan.server_program), plan.recipe]
             fds = [theirs.fileno()]
             self.child = Child(
-                argv, dict(plan.env), plan.cwd, pass_fds=fds, show=plan.show, name=f"nursery:{name}" if name else ""
+                argv, dict(plan.env), plan.cwd, pass_fds=fds, show=plan.show, name=f"forkserver:{name}" if name else ""
             )
             undo.pop_all()
         self._control = ours
@@ -102,7 +102,7 @@ class Nursery:
             self._said += data
             if b"\n" in self._said:
                 word, _, self.problem = self._said.decode("utf-8", "replace").rstrip("\n").partition(" ")
-                self.is_unfit = word == "unfit"
+                self.is_unforkable = word == "unforkable"
                 return
             if data:
                 return
@@ -131,19 +131,19 @@ class Nursery:
         self._control.close()
 
 
-class Hold:
+class ForkServerRef:
     """Keeps a nursery for as long as it is not released."""
 
-    def __init__(self, nursery: Nursery) -> None:
-        self.nursery = nursery
+    def __init__(self, fork_server: ForkServer) -> None:
+        self.fork_server = fork_server
         self._process_id = os.getpid()
         with _changing:
-            nursery.holds += 1
+            fork_server.holds += 1
             self._is_held = True
 
-    def another(self) -> "Hold":
+    def another(self) -> "ForkServerRef":
         """A second hold on the same nursery, released on its own."""
-        return Hold(self.nursery)
+        return ForkServerRef(self.fork_server)
 
     def release(self, ask_s: float) -> None:
         """The last one ends the nursery; any number of times. Blocks for at most ``ask_s`` seconds, and LEAVE_S.
@@ -154,34 +154,38 @@ class Hold:
             return
         with _changing:
             was_held, self._is_held = self._is_held, False
-            self.nursery.holds -= was_held
-            is_last = was_held and self.nursery.holds == 0
+            self.fork_server.holds -= was_held
+            is_last = was_held and self.fork_server.holds == 0
             # What can never be forked is kept in mind: to find it out again would take an import each time.
-            if is_last and _nurseries.get(self.nursery.plan) is self.nursery and not self.nursery.is_unfit:
-                del _nurseries[self.nursery.plan]
+            if (
+                is_last
+                and _fork_servers.get(self.fork_server.plan) is self.fork_server
+                and not self.fork_server.is_unforkable
+            ):
+                del _fork_servers[self.fork_server.plan]
         if is_last:
-            self.nursery.end(ask_s)
+            self.fork_server.end(ask_s)
 
 
-_nurseries: dict[Plan, Nursery] = {}
+_fork_servers: dict[Plan, ForkServer] = {}
 _changing = threading.RLock()
 
 
-def hold(plan: Plan, name: str) -> Hold:
+def hold(plan: Plan, name: str) -> ForkServerRef:
     """A hold on the nursery of a plan, which is started, under this name, where there is none. Raises OSError."""
     with _changing:
-        nursery = _nurseries.get(plan)
-        if nursery is None or (nursery.problem == "" and nursery.has_died()):
-            nursery = _nurseries[plan] = Nursery(plan, name)
-        return Hold(nursery)
+        fork_server = _fork_servers.get(plan)
+        if fork_server is None or (fork_server.problem == "" and fork_server.has_died()):
+            fork_server = _fork_servers[plan] = ForkServer(plan, name)
+        return ForkServerRef(fork_server)
 
 
 def _forget() -> None:
     """A forked child starts its own."""
     global _changing
-    for nursery in _nurseries.values():
-        nursery.forget()
-    _nurseries.clear()
+    for fork_server in _fork_servers.values():
+        fork_server.forget()
+    _fork_servers.clear()
     _changing = threading.RLock()
 
 

@@ -22,7 +22,7 @@ from gym_service_launcher.interpreters import find as interpreter
 from gym_service_launcher.interpreters.find import Report
 from gym_service_launcher.processes import forkservers
 from gym_service_launcher.processes.child import FIRST_PASSED_FD, Child, ending
-from gym_service_launcher.processes.forkservers import Hold, Nursery
+from gym_service_launcher.processes.forkservers import ForkServer, ForkServerRef
 from gym_service_launcher.servers import over_command
 from gym_service_launcher.servers.over_command import CommandLink
 
@@ -50,7 +50,7 @@ class Link:
     arena_sock: socket.socket | None = None
     is_secured: bool = False
     same_host: None = None
-    hold: Hold | None = None
+    hold: ForkServerRef | None = None
     begun: float = field(default_factory=time.monotonic)
 
     def died(self, during: str) -> ServerCrashed:
@@ -58,23 +58,23 @@ class Link:
         exit_code = self.child.exit_code(DEATH_S)
         tail = self.child.tail()
         text = f"the server of {self.entry.name!r} died during {during}: {ending(exit_code)}"
-        text += f"\n  interpreter: {self.executable}{self._end_of_nursery()}{_shown(tail)}"
+        text += f"\n  interpreter: {self.executable}{self._fork_server_ending()}{_shown(tail)}"
         again = self.entry.restart == "on-reset"
         text += f"\n  try: {'reset(), which starts another' if again else 'make the env anew; this one stays closed'}"
         return ServerCrashed(text, during=during, exit_code=exit_code, tail=tail)
 
-    def _end_of_nursery(self) -> str:
-        if self.hold is None or self.hold.nursery.problem or not self.hold.nursery.has_died():
+    def _fork_server_ending(self) -> str:
+        if self.hold is None or self.hold.fork_server.problem or not self.hold.fork_server.has_died():
             return ""
-        child = self.hold.nursery.child
+        child = self.hold.fork_server.child
         return f"\n  its nursery, process {child.pid}, from which it was forked: {ending(child.exit_code(DEATH_S))}"
 
     @property
     def warning(self) -> str:
         """What its user is to be warned of, once it is up; empty if nothing."""
-        if self.hold is None or not self.hold.nursery.problem:
+        if self.hold is None or not self.hold.fork_server.problem:
             return ""
-        return f"{self.entry.name!r} was started without prefork: {self.hold.nursery.problem}"
+        return f"{self.entry.name!r} was started without prefork: {self.hold.fork_server.problem}"
 
     def failed_to_start(
         self, reason: str, advice: str = "", *, in_time: bool = True, tail: str | None = None
@@ -228,13 +228,13 @@ def _forked(entry: Entry, executable: Path, start: Callable[..., Link]) -> Link:
     begun = time.monotonic()
     hold = forkservers.hold(_plan(entry, executable), entry.name)
     try:
-        nursery = hold.nursery
-        if not nursery.wait(entry.timeouts.start):
-            link = Link(entry, executable, nursery.child)
+        fork_server = hold.fork_server
+        if not fork_server.wait(entry.timeouts.start):
+            link = Link(entry, executable, fork_server.child)
             reason = lateness(entry, *link.silence())
             link.close(0.0)
             raise link.failed_to_start(reason, LATE_ADVICE, in_time=False)
-        return replace(start(entry, executable, None if nursery.problem else nursery), hold=hold, begun=begun)
+        return replace(start(entry, executable, None if fork_server.problem else fork_server), hold=hold, begun=begun)
     except BaseException:
         hold.release(0.0)
         raise
@@ -253,18 +253,18 @@ def _plan(entry: Entry, executable: Path) -> forkservers.Plan:
     return forkservers.plan(command, server_program(), recipe, variables, entry.cwd, show=entry.output == "show")
 
 
-def _over_socket(entry: Entry, executable: Path, nursery: Nursery | None = None) -> Link:
+def _over_socket(entry: Entry, executable: Path, fork_server: ForkServer | None = None) -> Link:
     with _socketpairs(2) as (ours, theirs):
         channel = "--fd", str(FIRST_PASSED_FD), "--arena", str(FIRST_PASSED_FD + 1)
-        child = _child(entry, executable, channel, [sock.fileno() for sock in theirs], nursery)
+        child = _child(entry, executable, channel, [sock.fileno() for sock in theirs], fork_server)
     return Link(entry, executable, child, sock=ours[0], arena_sock=ours[1])
 
 
-def _over_stdio(entry: Entry, executable: Path, nursery: Nursery | None = None) -> Link:
+def _over_stdio(entry: Entry, executable: Path, fork_server: ForkServer | None = None) -> Link:
     mark = secrets.token_bytes(16)
     with _socketpairs(1) as (ours, theirs):
         channel = "--stdio", mark.hex(), "--arena", str(FIRST_PASSED_FD)
-        child = _child(entry, executable, channel, [theirs[0].fileno()], nursery, piped=True)
+        child = _child(entry, executable, channel, [theirs[0].fileno()], fork_server, piped=True)
     return Link(entry, executable, child, pipes=child.take_pipes(), mark=mark, arena_sock=ours[0])
 
 
@@ -286,19 +286,19 @@ def _child(
     executable: Path,
     channel: Sequence[str],
     pass_fds: Sequence[int],
-    nursery: Nursery | None,
+    fork_server: ForkServer | None,
     *,
     piped: bool = False,
 ) -> Child:
     return Child(
         server_argv(executable, *channel),
-        {} if nursery else environment(entry, executable),  # what is forked has its nursery's
+        {} if fork_server else environment(entry, executable),  # what is forked has its nursery's
         entry.cwd,
         pass_fds=pass_fds,
         piped=piped,
         show=entry.output == "show",
         name=entry.name,
-        spawner=nursery,
+        spawner=fork_server,
     )
 
 

@@ -1,15 +1,15 @@
-"""The nursery: a process that imports a simulator once, and then forks a server each time it is asked for one.
+"""The forkserver: a process that imports a simulator once, and then forks a server each time it is asked for one.
 
 Run by path in the target's interpreter, started by the guardian as any server is; standard library, Python 3.6 and up::
 
-    PYTHON -u .../nursery.py SERVER_PROGRAM RECIPE      the control socket is fd 3; RECIPE is JSON
+    PYTHON -u .../forkserver.py SERVER_PROGRAM RECIPE      the control socket is fd 3; RECIPE is JSON
 
 Knows processes and file descriptors, and of the server's program three functions: ``become_importable()``,
 ``preload(recipe)``, and ``serve(argv, preloaded)``. Never knows what a recipe says.
 
 Contract. Once all is imported it says one line on the control socket: ``ready``; or ``failed`` and what an import
-raised, or ``unfit`` and what they have left behind that a fork would not have, and then it ends: its client starts its
-servers in the ordinary way. From ``ready`` on the control socket and the lifelines are those of guardian.py, whose
+raised, or ``unforkable`` and what they have left behind that a fork would not have, and then it ends: its client starts
+its servers in the ordinary way. From ``ready`` on the control socket and the lifelines are those of guardian.py, whose
 contract this is, but that a server is forked and not executed: of the command only what follows the server's program
 counts, and neither directory nor environment, which are the nursery's own. It ends when the control socket does, and
 with it all of its servers.
@@ -34,7 +34,7 @@ THREADS_END_S = 0.2
 GPU_DEVICES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd")
 
 
-class Newborn(BaseException):
+class BecomeServer(BaseException):
     """Leads a process that was forked out of the nursery's loop: it is a server from here on."""
 
     def __init__(self, argv):
@@ -57,13 +57,13 @@ def main(program, recipe):
     if preloaded is None:
         return 0
     _share_memory()
-    nursery = guardian.Guardian(control, os.getppid(), _spawner(guardian))
+    fork_server = guardian.Guardian(control, os.getppid(), _spawner(guardian))
     try:
-        nursery.run()
+        fork_server.run()
         return 0
-    except Newborn as newborn:
-        argv = newborn.argv
-    nursery.detach()
+    except BecomeServer as become:
+        argv = become.argv
+    fork_server.detach()
     arguments = [os.fsdecode(argument) for argument in argv]
     del sys.argv[1:], arguments[: arguments.index(program) + 1]
     sys.argv += arguments
@@ -100,7 +100,7 @@ def _preload(server, recipe, guardian):
         traceback.print_exc()
         return None, "failed %s: %s" % (type(error).__name__, str(error).partition("\n")[0])
     left = _left_behind(guardian)
-    return (None, "unfit %s" % left) if left else (preloaded, "ready")
+    return (None, "unforkable %s" % left) if left else (preloaded, "ready")
 
 
 def _left_behind(guardian):
@@ -180,19 +180,19 @@ def _spawner(guardian):
     """What takes the place of the guardian's fork and exec: a fork that serves."""
 
     def spawn(argv, cwd, env, fds, prctl):
-        nursery = os.getpid()
+        fork_server = os.getpid()
         pid = _fork()
         if pid:
             return pid
         try:
-            guardian.settle(prctl, nursery)
+            guardian.settle(prctl, fork_server)
             guardian.place(fds)
             for number in range(len(fds), guardian.MAX_FDS):
                 os.close(number)
         except BaseException:
             os._exit(127)
             raise
-        raise Newborn(argv)
+        raise BecomeServer(argv)
 
     return spawn
 

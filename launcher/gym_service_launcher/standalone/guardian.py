@@ -4,7 +4,7 @@ Run by path, alone: standard library only, one thread, Python 3.6 and up::
 
     PYTHON -I -S .../guardian.py 3 CLIENT_PID [portable]
 
-Knows processes and signals. Never knows what a server is for, nor envs.toml. A nursery (nursery.py) is a guardian of
+Knows processes and signals. Never knows what a server is for, nor envs.toml. A nursery (forkserver.py) is a guardian of
 its own servers: it keeps to the same contract, but for how it starts one.
 
 Contract. On the control socket, fd 3, a stream, come requests to start a server: a header with the size of the rest,
