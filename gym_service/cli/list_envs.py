@@ -56,7 +56,7 @@ def _row(name: str, entry: Entry | ConfigError) -> Row:
     if isinstance(entry, ConfigError):
         return _broken(name, "", str(entry))
     where = entry.address or entry.python or ""
-    if entry.is_far:  # a connection may cost seconds, a container its image, a job its place in a queue
+    if entry.is_remote:  # a connection may cost seconds, a container its image, a job its place in a queue
         return Row(name, "not tried", route_of(entry).place, "the first gym.make runs it")
     try:
         return _reached(name, entry) if entry.address else _probed(name, entry)

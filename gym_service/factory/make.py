@@ -228,7 +228,7 @@ def _recreate(env_id: str, given: dict[str, Any]) -> "RemoteEnv":
 def _open(
     entry: entries.Entry, kwargs: Mapping[str, Any], recreate: tuple[Callable[..., Any], tuple[Any, ...]]
 ) -> "RemoteEnv":
-    if entry.python and not entry.is_far:
+    if entry.python and not entry.is_remote:
         from gym_service_launcher.processes import guardian_client
 
         guardian_client.ensure()  # it gets ready while we do

@@ -67,7 +67,7 @@ def refused(table: dict[str, Any], **others: Any) -> str:
 )
 def test_what_is_run_on_this_machine(keys: dict[str, Any], words: list[str]) -> None:
     entry = given(keys)
-    assert entry.is_far
+    assert entry.is_remote
     assert list(over_command.route_of(entry).argv) == words + WORDS
 
 
@@ -155,9 +155,9 @@ def test_keys_given_in_python_move_an_entry_there_and_back(tmp_path: Path) -> No
     by_url = given({"python": "ssh://other/v"}, base=elsewhere)
     assert (by_url.command, by_url.python, str(by_url.cwd)) == ((), "ssh://other/v", "~/r")
     back = given({"python": "./env"}, base=by_url)
-    assert (back.is_far, back.python, back.cwd) == (False, str(tmp_path / "env"), None)
+    assert (back.is_remote, back.python, back.cwd) == (False, str(tmp_path / "env"), None)
     attached = given({"address": "unix:///s"}, base=elsewhere)
-    assert (attached.is_far, attached.command, attached.python) == (False, (), None)
+    assert (attached.is_remote, attached.command, attached.python) == (False, (), None)
     assert given({"command": ["ssh", "h"]}, base=attached).address is None
     assert given({"command": []}, base=here).python == str(tmp_path / "env")
     assert "no interpreter" in refused({"command": []}, base=elsewhere)
@@ -166,7 +166,7 @@ def test_keys_given_in_python_move_an_entry_there_and_back(tmp_path: Path) -> No
 def test_an_interpreter_of_the_file_leads_back_from_a_command() -> None:
     far = given({"command": ["ssh", "h"], "cwd": "there"})
     here = given({"interpreter": "sim"}, base=far, interpreters={"sim": entries.Interpreter("3.10")})
-    assert (here.is_far, here.python, here.cwd) == (False, "3.10", None)
+    assert (here.is_remote, here.python, here.cwd) == (False, "3.10", None)
 
 
 def test_what_travels_is_all_that_the_server_loads_and_nothing_of_the_client() -> None:

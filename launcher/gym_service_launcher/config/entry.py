@@ -47,7 +47,7 @@ class Entry:
     """How one env is made. Paths are absolute; ``python`` is one, or a version, or ``conda:NAME``.
 
     ``name`` is the user's, ``id`` the one in the target. One of ``python``, ``command`` and ``address`` is set, or the
-    first two. Of an entry that is elsewhere (``is_far``), ``python``, ``cwd`` and ``pythonpath`` are what the user
+    first two. Of an entry that is elsewhere (``is_remote``), ``python``, ``cwd`` and ``pythonpath`` are what the user
     wrote: they mean that place's.
     ``requires`` is None where the interpreter is used as it is. ``max_episode_steps`` of None means
     what the env was registered with, -1 no limit. ``api`` of None means gymnasium's registry first.
@@ -86,7 +86,7 @@ class Entry:
             object.__setattr__(self, "id", self.name)
 
     @property
-    def is_far(self) -> bool:
+    def is_remote(self) -> bool:
         """Whether its interpreter is reached through a command."""
         return bool(self.command) or is_ssh(self.python)
 
@@ -135,8 +135,13 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
 )
 
 # What these say is of the place that a command leads to.
-FAR_KEYS: Mapping[str, Check] = MappingProxyType(
-    {**ENTRY_KEYS, "python": validation.far_python, "cwd": validation.far_path, "pythonpath": validation.far_paths}
+REMOTE_KEYS: Mapping[str, Check] = MappingProxyType(
+    {
+        **ENTRY_KEYS,
+        "python": validation.remote_python,
+        "cwd": validation.remote_path,
+        "pythonpath": validation.remote_paths,
+    }
 )
 
 # What concerns the start of a server, which an address leaves to somebody else.
@@ -201,17 +206,17 @@ def entry(
     if file:
         place = place.at("envs").at(name, quoted=True)
     table = validation.table(table, place)
-    is_far = _will_be_far(table, base, interpreters)
+    is_remote = _will_be_remote(table, base, interpreters)
     given = validation.read(
-        table, FAR_KEYS if is_far else ENTRY_KEYS, place, "what the simulator takes stands in kwargs"
+        table, REMOTE_KEYS if is_remote else ENTRY_KEYS, place, "what the simulator takes stands in kwargs"
     )
     _refuse_exclusive(given, base, place)
     if "interpreter" in given:
         chosen = _interpreter(given.pop("interpreter"), interpreters, place.at("interpreter"))
         given |= {"python": chosen.python, "requires": chosen.requires}
-    made = replace(base or blank, **{key: getattr(blank, key) for key in _gone(given, base, is_far)} | given)
-    if made.is_far:
-        _refuse_beside_far(made, given, place)
+    made = replace(base or blank, **{key: getattr(blank, key) for key in _gone(given, base, is_remote)} | given)
+    if made.is_remote:
+        _refuse_beside_remote(made, given, place)
     if not (made.python or made.address or made.command):
         raise place.mistake('no interpreter; say python = "./sim_env" (a venv), "3.10" or "conda:NAME"')
     if made.prefork and made.command:
@@ -227,7 +232,7 @@ def is_ssh(python: str | None) -> bool:
     return python is not None and python.startswith("ssh:")
 
 
-def _will_be_far(
+def _will_be_remote(
     table: Mapping[str, Any], base: Entry | None, interpreters: Mapping[str, Interpreter | ConfigError]
 ) -> bool:
     """Whether the paths in a table are those of another place; looked at before any of its values is checked."""
@@ -239,20 +244,20 @@ def _will_be_far(
         return isinstance(chosen, Interpreter) and is_ssh(chosen.python)
     if "python" in said and is_ssh(str(table["python"])):
         return True
-    return bool(base and (base.command or (base.is_far and "python" not in said)))
+    return bool(base and (base.command or (base.is_remote and "python" not in said)))
 
 
-def _gone(given: Mapping[str, Any], base: Entry | None, is_far: bool) -> set[str]:
+def _gone(given: Mapping[str, Any], base: Entry | None, is_remote: bool) -> set[str]:
     """The keys of the entry below that these take away."""
     gone = {key for said in given if given[said] != () for key in DISPLACES.get(said, ())}
     if is_ssh(given.get("python")):
         gone.add("command")
-    if base and is_far != base.is_far:  # its paths were meant for the other side
+    if base and is_remote != base.is_remote:  # its paths were meant for the other side
         gone |= {"python", "command", "cwd", "pythonpath"}
     return gone
 
 
-def _refuse_beside_far(made: Entry, given: Mapping[str, Any], place: Place) -> None:
+def _refuse_beside_remote(made: Entry, given: Mapping[str, Any], place: Place) -> None:
     """What cannot stand in an entry whose interpreter is elsewhere."""
     if made.command and is_ssh(made.python):
         raise place.at("python").mistake("an ssh:// address cannot stand beside command: it is short for one")

@@ -164,7 +164,7 @@ def ssh_url(value: str, place: Place) -> str:
     return value
 
 
-def far_python(value: object, place: Place) -> str:
+def remote_python(value: object, place: Place) -> str:
     """What an interpreter is called at the other end of a command: nothing of it is looked for on this machine."""
     if isinstance(value, os.PathLike):
         path = os.fspath(value)
@@ -179,12 +179,12 @@ def far_python(value: object, place: Place) -> str:
     return name
 
 
-def far_path(value: object, place: Place) -> Path:
+def remote_path(value: object, place: Place) -> Path:
     """A path of another machine: what it is relative to, and whose home ``~`` is, is found out there."""
     return Path(text(os.fspath(value) if isinstance(value, os.PathLike) else value, place))
 
 
-far_paths = list_of(far_path, "a list of folders")
+remote_paths = list_of(remote_path, "a list of folders")
 
 
 def environ(value: object, place: Place) -> dict[str, str]:

@@ -153,7 +153,7 @@ def launch(entry: Entry, progress: Callable[[str], None]) -> Link | CommandLink:
         ServerStartError: it cannot be executed, the venv cannot be built, or its nursery took too long to import.
     """
     refuse_windows()
-    if entry.is_far:
+    if entry.is_remote:
         return over_command.launch(entry)
     if entry.cwd is not None and not entry.cwd.is_dir():
         text = (

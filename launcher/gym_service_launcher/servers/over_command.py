@@ -71,7 +71,7 @@ class Route:
 
 
 def route_of(entry: Entry) -> Route:
-    """The route to the interpreter of an entry that ``is_far``."""
+    """The route to the interpreter of an entry that ``is_remote``."""
     command, python = entry.command, entry.python or DEFAULT_PYTHON
     if is_ssh(entry.python):
         match = SSH_URL.fullmatch(python)

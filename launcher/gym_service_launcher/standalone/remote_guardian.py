@@ -105,12 +105,12 @@ def carry_out(order):
     cwd = os.path.abspath(os.path.expanduser(_text(order["cwd"])))
     if not os.path.isdir(cwd):
         raise CannotStart("the working directory is no folder over there: %s" % cwd)
-    far = FarGuardian((0, 1), min(order["close_s"], LONGEST_S))
+    remote = RemoteGuardian((0, 1), min(order["close_s"], LONGEST_S))
     try:
-        far.start([executable, "-u", "-c", PROGRAM, "--stdio", order["mark"]], cwd, env, order["sources"])
+        remote.start([executable, "-u", "-c", PROGRAM, "--stdio", order["mark"]], cwd, env, order["sources"])
     except OSError as error:
         raise CannotStart("%s cannot be executed over there: %s" % (executable, error.strerror)) from error
-    return far.see_to_the_end()
+    return remote.see_to_the_end()
 
 
 def _text(given):
@@ -124,7 +124,7 @@ def _executable(python):
     return os.path.abspath(found or sys.executable)
 
 
-class FarGuardian(guardian.Guardian):
+class RemoteGuardian(guardian.Guardian):
     """A guardian with one server, whose client is whoever is at the other end of the link."""
 
     def __init__(self, link_fds, close_s):
