@@ -123,14 +123,14 @@ class Connection:
         self._release()
         return result
 
-    def send_ahead(self, parcel: bytes, timeout_s: float) -> None:
+    def send_ahead(self, bundle: bytes, timeout_s: float) -> None:
         """Send what the other side begins with, before it speaks in frames. Blocks and raises as ``call``.
 
         Where it has ended already, nothing is raised: ``skip_to`` reads what it said of that.
         """
         self._acquire("make", timeout_s)
         try:
-            self._channel.send([parcel], self._deadline)
+            self._channel.send([bundle], self._deadline)
         except ChannelClosed:
             pass
         except BaseException as error:

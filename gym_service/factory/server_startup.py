@@ -66,7 +66,7 @@ class PendingServer:
             self._encoded = encode(("$", recipe))
             if isinstance(link, CommandLink):
                 link.end_sending = stream.end_sending
-                self.connection.send_ahead(link.parcel, self._remaining_s())
+                self.connection.send_ahead(link.bundle, self._remaining_s())
 
     def request_env(self) -> None:
         """Have it make the env, once it is up."""

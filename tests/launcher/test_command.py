@@ -186,7 +186,7 @@ def test_what_travels_is_all_that_the_server_loads_and_nothing_of_the_client() -
 def test_what_is_secret_is_in_the_order_and_on_no_command_line() -> None:
     entry = given({"command": ["ssh", "h"], "environ": {"TOKEN": "s3cret"}})
     assert "s3cret" not in repr(over_command.route_of(entry).argv)
-    packed = source_bundle.packed(
+    packed = source_bundle.make_bundle(
         python="p", environ=entry.environ, pythonpath=["a"], cwd="", mark=b"\1\2", close_s=float("inf")
     )
     program, order, end = packed.decode("ascii").splitlines()

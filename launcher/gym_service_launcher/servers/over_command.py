@@ -124,7 +124,7 @@ def launch(entry: Entry) -> "CommandLink":
         text = f"the server of {entry.name!r} did not start: {route.command[0]}: {error.strerror or error}"
         text += f"\n  command: {shlex.join(route.argv)}\n  try: {route.by_hand}"
         raise ServerStartError(text, argv=route.argv, interpreter=route.python, exit_code=None, tail="") from error
-    packed = source_bundle.packed(
+    packed = source_bundle.make_bundle(
         python=route.python,
         environ=entry.environ,
         pythonpath=[str(folder) for folder in entry.pythonpath],
@@ -156,7 +156,7 @@ class CommandLink:
     child: Child
     pipes: tuple[int, int]
     mark: bytes
-    parcel: bytes
+    bundle: bytes
     sock: None = None
     arena_sock: None = None  # no memory is shared with another machine
     is_secured: bool = False

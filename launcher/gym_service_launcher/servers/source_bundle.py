@@ -29,7 +29,7 @@ IMPORTER = "gym_service_launcher/standalone/memory_importer.py"
 
 # One line, below the 4,095 bytes that a terminal keeps of one; a terminal is told of before the order is read, since
 # it would keep no more of that.
-PROGRAM = (
+BOOTSTRAP = (
     "import os, sys; "
     "sys.stdin.isatty() and (os.write(2, b'gym-service: standard input is a terminal over there, and a terminal "
     "changes the bytes that pass it\\n'), os._exit(2)); "
@@ -40,10 +40,10 @@ PROGRAM = (
     "names['arrive'](order['sources']); "
     "from gym_service_launcher.standalone import remote_guardian; remote_guardian.main(order)"
 )
-OTHERWISE = "import os; os._exit(1)"
+GIVE_UP = "import os; os._exit(1)"
 
 
-def packed(
+def make_bundle(
     *, python: str, environ: Mapping[str, str], pythonpath: Iterable[str], cwd: str, mark: bytes, close_s: float
 ) -> bytes:
     """The lines for a server over there.
@@ -66,7 +66,7 @@ def packed(
         "sources": sources(),
     }
     line = base64.b64encode(zlib.compress(json.dumps(order).encode())).decode()
-    return "".join(f"{text}\n" for text in (PROGRAM, line, OTHERWISE)).encode()
+    return "".join(f"{text}\n" for text in (BOOTSTRAP, line, GIVE_UP)).encode()
 
 
 @cache

@@ -145,15 +145,15 @@ class RemoteGuardian(guardian.Guardian):
     def start(self, argv, cwd, env, sources):
         """Start the server and hand it the modules. Raises OSError."""
         self._server = guardian.Server(self._said, b"")
-        parcel = zlib.compress(json.dumps(sources).encode(), 1)
+        bundle = zlib.compress(json.dumps(sources).encode(), 1)
         self._handed, theirs = socket.socketpair()
         with theirs:
             # So that the kernel takes all of it at once, and nobody here waits for a server that may be stopped.
-            self._handed.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(parcel))
+            self._handed.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(bundle))
             self.begin(self._server, argv, cwd, env, [0, 1, 2, theirs.fileno()])
         self._handed.settimeout(HAND_OVER_S)
         try:
-            self._handed.sendall(parcel)
+            self._handed.sendall(bundle)
             self._handed.shutdown(socket.SHUT_WR)
         except (BrokenPipeError, ConnectionResetError):
             return  # it has died at once, and its end will be told of
