@@ -37,7 +37,7 @@ BOOTSTRAP = (
     "order = json.loads(zlib.decompress(base64.b64decode(sys.stdin.readline())).decode()); "
     "end = sys.stdin.readline(); "
     f"names = {{}}; exec(order['sources']['{IMPORTER}'], names); "
-    "names['arrive'](order['sources']); "
+    "names['install'](order['sources']); "
     "from gym_service_launcher.standalone import remote_guardian; remote_guardian.main(order)"
 )
 GIVE_UP = "import os; os._exit(1)"

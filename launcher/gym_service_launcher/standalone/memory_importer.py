@@ -14,7 +14,7 @@ import sys
 SENT = "(sent)/"
 
 
-class Sent(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader):
+class MemoryImporter(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader):
     """Finds and loads what is in ``sources``: texts by path, ``gym_service/server/loop.py``.
 
     Tracebacks show their lines: Python asks a module's loader for the source.
@@ -45,6 +45,6 @@ class Sent(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader):
         return next((path for path in (name + "/__init__.py", name + ".py") if path in self._sources), None)
 
 
-def arrive(sources):
+def install(sources):
     """Make the modules importable, before any of the same name that may be installed."""
-    sys.meta_path.insert(0, Sent(sources))
+    sys.meta_path.insert(0, MemoryImporter(sources))

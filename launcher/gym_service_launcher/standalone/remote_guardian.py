@@ -47,7 +47,7 @@ parcel = open(3, "rb")
 sources = json.loads(zlib.decompress(parcel.read()).decode())
 names = {}
 exec(sources["gym_service_launcher/standalone/memory_importer.py"], names)
-names["arrive"](sources)
+names["install"](sources)
 try:
     from gym_service.server import __main__ as program
     code = program.serve(sys.argv[1:])
