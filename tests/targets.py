@@ -29,7 +29,7 @@ from typing import Literal
 from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.interpreters import find as interpreter
 from gym_service_launcher.interpreters.discovery import find_uv
-from gym_service_launcher.standalone.env_vars import scrubbed
+from gym_service_launcher.standalone.env_vars import without_python_vars
 
 REPOSITORY = Path(__file__).absolute().parent.parent
 
@@ -147,7 +147,7 @@ class Target:
                 stdout=log,
                 stderr=log,
                 cwd=cache_folder(),
-                env=scrubbed(os.environ),
+                env=without_python_vars(os.environ),
                 timeout=BUILD_TIMEOUT_S,
             )
         except (OSError, subprocess.SubprocessError) as error:

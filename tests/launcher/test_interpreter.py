@@ -221,7 +221,7 @@ needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: m
 
 
 def test_what_leads_back_to_the_client_is_dropped() -> None:
-    base = dict.fromkeys(env_vars.LEADING_HOME, "client") | {
+    base = dict.fromkeys(env_vars.PYTHON_VARS_TO_DROP, "client") | {
         "PATH": "/usr/bin",
         "HOME": "/h",
         "DISPLAY": ":0",

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from gym_service_launcher.standalone.env_vars import scrubbed
+from gym_service_launcher.standalone.env_vars import without_python_vars
 
 VERSION = re.compile(r"\d+(\.\d+){0,2}")
 
@@ -45,7 +45,7 @@ def ask(executable: str | Path) -> tuple[str, Path]:
             [str(executable), "-E", "-S", "-c", ASK],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            env=scrubbed(os.environ),
+            env=without_python_vars(os.environ),
             timeout=ANSWER_S,
             check=False,
         )
@@ -139,7 +139,9 @@ def in_uv(wanted: str) -> Iterator[Path]:
         return
     # Only one that is installed, and not the venv or project that the user happens to stand in.
     find = [*uv, "python", "find", "--no-python-downloads", "--no-project", "--system", wanted]
-    ran = subprocess.run(find, stdin=subprocess.DEVNULL, capture_output=True, env=scrubbed(os.environ), check=False)
+    ran = subprocess.run(
+        find, stdin=subprocess.DEVNULL, capture_output=True, env=without_python_vars(os.environ), check=False
+    )
     if ran.returncode == 0:
         yield Path(os.fsdecode(ran.stdout).strip())
 

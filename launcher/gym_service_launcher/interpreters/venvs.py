@@ -27,7 +27,7 @@ from pathlib import Path
 from gym_service_launcher.errors import ConfigError, ServerStartError
 from gym_service_launcher.interpreters import discovery
 from gym_service_launcher.interpreters import find as interpreter
-from gym_service_launcher.standalone.env_vars import scrubbed
+from gym_service_launcher.standalone.env_vars import without_python_vars
 
 # What of uv's words stands in the error; a resolver's explanation is seldom longer.
 TAIL_LINES = 40
@@ -108,7 +108,7 @@ class _Uv:
         return subprocess.Popen(
             argv,
             cwd=self.folder,
-            env=scrubbed(os.environ),
+            env=without_python_vars(os.environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -8,7 +8,7 @@ import os
 import sys
 
 # What Python reads at its start and what would lead it, or uv, back to the client's own interpreter.
-LEADING_HOME = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
+PYTHON_VARS_TO_DROP = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
 
 # Where the token of a server may lie: no business of a simulator's.
 TOKEN = "GYM_SERVICE_TOKEN"
@@ -17,9 +17,9 @@ TOKEN = "GYM_SERVICE_TOKEN"
 OFFSCREEN = ("egl", "osmesa")
 
 
-def scrubbed(variables):
+def without_python_vars(variables):
     """The variables without those that tie a Python to the client's interpreter."""
-    return {name: value for name, value in variables.items() if name not in LEADING_HOME}
+    return {name: value for name, value in variables.items() if name not in PYTHON_VARS_TO_DROP}
 
 
 def environment(executable, environ, pythonpath, base):
@@ -28,7 +28,7 @@ def environment(executable, environ, pythonpath, base):
     PATH begins with the target's own bin. Where there is no display, renderers that need none are the
     default, unless ``base`` says otherwise. ``environ`` wins over everything.
     """
-    variables = scrubbed(base)
+    variables = without_python_vars(base)
     variables.pop(TOKEN, None)
     variables["PATH"] = os.pathsep.join([os.path.dirname(str(executable)), base.get("PATH", os.defpath)])
     importable = os.pathsep.join(str(path) for path in pythonpath)
