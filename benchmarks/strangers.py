@@ -33,7 +33,7 @@ from benchmarks.interleaved import Step, quartiles, ratios, time_in_turn
 from benchmarks.stepping import stepping
 
 COUNT = 200
-# Those who may be without a proof at a time; the others are sent away (MAX_STRANGERS of the listener).
+# Those who may be without a proof at a time; the others are sent away (MAX_PENDING of the listener).
 STAY = 8
 DRIP_S = 1.0
 ALONE = "alone"

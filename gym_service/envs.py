@@ -19,7 +19,7 @@ from typing import Any
 from gym_service_launcher.config import entry as entries
 from gym_service_launcher.interpreters import find as interpreter
 from gym_service_launcher.listener import listener
-from gym_service_launcher.listener.pending import Door, tcp_doors
+from gym_service_launcher.listener.pending import Endpoint, tcp_endpoints
 from gym_service_launcher.listener.session import Servers
 from gym_service_launcher.net import tcp, tokens
 from gym_service_launcher.servers import local
@@ -64,10 +64,10 @@ class SocketGymServer:
         servers = Servers(executable, interpreter.environment(executable, {}, ()))
         say = local.to_stderr
 
-        def doors() -> list[Door]:
-            return tcp_doors(self.host, self.port, tokens.of_server(None, None))
+        def endpoints() -> list[Endpoint]:
+            return tcp_endpoints(self.host, self.port, tokens.of_server(None, None))
 
-        listener.serve(doors, servers, say, lambda address: say(f"listening at {address}"))
+        listener.serve(endpoints, servers, say, lambda address: say(f"listening at {address}"))
 
 
 class SocketGymClient(RemoteEnv):

@@ -15,7 +15,7 @@ from gym_service_launcher.errors import ConfigError, ServerStartError
 from gym_service_launcher.standalone.env_vars import TOKEN
 
 if TYPE_CHECKING:
-    from gym_service_launcher.listener.pending import Door
+    from gym_service_launcher.listener.pending import Endpoint
     from gym_service_launcher.net.tls import Certificate
 
 ABOUT = "serve the simulators of an interpreter to clients on this machine or on others"
@@ -135,19 +135,19 @@ def _listen(executable: Path, variables: dict[str, str], arguments: argparse.Nam
     limits = listener.Limits(arguments.max_clients, arguments.idle_timeout)
     certificate = _certificate(arguments)
 
-    def doors() -> "Sequence[Door]":
+    def endpoints() -> "Sequence[Endpoint]":
         if not arguments.tcp:
-            return [pending.unix_door(_absolute(arguments.unix) if arguments.unix else unix.usual_path(executable))]
+            return [pending.unix_endpoint(_absolute(arguments.unix) if arguments.unix else unix.usual_path(executable))]
         token = tokens.of_server(arguments.token_file, arguments.token_fd)
         os.environ.pop(TOKEN, None)  # what is started from here on has no need of it
         host, port = arguments.tcp
-        return pending.tcp_doors(host, port, token, certificate, insecure=arguments.insecure)
+        return pending.tcp_endpoints(host, port, token, certificate, insecure=arguments.insecure)
 
     def ready(address: str) -> None:
         view.announce(address, _how_to_use(address, arguments, certificate))
 
     with live_view.view() as view:
-        listener.serve(doors, servers, view.say, ready, limits, view)
+        listener.serve(endpoints, servers, view.say, ready, limits, view)
     return 0
 
 

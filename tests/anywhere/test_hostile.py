@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from faults import watching
 from gym_service_launcher.net import same_host, tokens
-from gym_service_launcher.net.handshake import CROWDED, HELLO_BYTES, LIMIT_S, MAGIC, PROOF_BYTES, Handshake
+from gym_service_launcher.net.handshake import HELLO_BYTES, LIMIT_S, MAGIC, PROOF_BYTES, SERVER_BUSY, Handshake
 from serving import AT_ONCE_S, Serving, connected, proven, rest_of, running
 
 import gym_service
@@ -54,7 +54,7 @@ def test_recorded_reflected_and_empty_proofs_are_refused_at_once(serving: Servin
         ("its own hello", lambda hello: hello, no_server),
         ("its own nonce, and no proof", lambda hello: MAGIC["client"] + hello[len(MAGIC["server"]) :], hung_up),
         ("its own nonce, and nothing", lambda hello: MAGIC["client"] + hello[8:] + bytes(PROOF_BYTES), other_token),
-        ("a server's word", lambda hello: MAGIC["client"] + bytes(32) + CROWDED, other_token),
+        ("a server's word", lambda hello: MAGIC["client"] + bytes(32) + SERVER_BUSY, other_token),
         ("nothing", lambda hello: b"", "hung up before"),
     )
     for what, answer, reason in cases:
@@ -105,7 +105,7 @@ def test_a_crowd_that_says_nothing_or_drips_is_gone_at_the_limit_and_disturbs_no
     assert time.monotonic() - begun >= LIMIT_S
     # All but the last few were told to come again when others came; they had their five seconds.
     assert all(end in (MAGIC["server"], b"") or end.startswith(MAGIC["server"]) for end in ends)
-    assert sum(end.endswith(CROWDED) for end in ends) >= 200 - 2 * STRANGERS
+    assert sum(end.endswith(SERVER_BUSY) for end in ends) >= 200 - 2 * STRANGERS
     assert steps > 100
     for sock in crowd:
         sock.close()

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from faults import watching
-from gym_service_launcher.listener.listener import MAX_STRANGERS
+from gym_service_launcher.listener.listener import MAX_PENDING
 from gym_service_launcher.listener.session import CALL_S
 from gym_service_launcher.net import handshake, tcp, tokens
 from gym_service_launcher.net.handshake import HELLO_BYTES, LIMIT_S, MAGIC, Handshake
@@ -137,11 +137,11 @@ def test_nothing_is_left_of_one_that_is_stopped(serving: Serving, number: int, c
 def test_sigterm_waits_for_the_clients_that_are_there(serving: Serving) -> None:
     env = cart_pole(serving)
     env.reset()
-    with connected(serving.address) as stranger:
-        assert len(stranger.recv(HELLO_BYTES, socket.MSG_WAITALL)) == HELLO_BYTES
+    with connected(serving.address) as client:
+        assert len(client.recv(HELLO_BYTES, socket.MSG_WAITALL)) == HELLO_BYTES
         serving.process.send_signal(signal.SIGTERM)
         serving.until("no more clients: waiting until the last of 1 has left")
-        assert rest_of(stranger)[0] == handshake.CROWDED  # it may look for the next server
+        assert rest_of(client)[0] == handshake.SERVER_BUSY  # it may look for the next server
     with pytest.raises(ServerStartError, match="Connection refused"):
         cart_pole(serving, timeouts={"start": 0.1})
     env.step(0)
@@ -264,17 +264,17 @@ def test_who_says_nothing_holds_nobody_up_and_is_closed(serving: Serving) -> Non
         listening.join()
         [(received, took_s)] = ends
         assert took_s > LIMIT_S - 0.5
-        assert received[HELLO_BYTES:] == handshake.CROWDED  # a client may come again: its machine was busy, perhaps
+        assert received[HELLO_BYTES:] == handshake.SERVER_BUSY  # a client may come again: its machine was busy, perhaps
     serving.until("sent away: the handshake was not done within 5 s")
 
 
 def test_a_crowd_of_strangers_does_not_keep_a_client_out(serving: Serving) -> None:
-    crowd = [connected(serving.address) for _ in range(MAX_STRANGERS)]
+    crowd = [connected(serving.address) for _ in range(MAX_PENDING)]
     for sock in crowd:
         assert len(sock.recv(HELLO_BYTES, socket.MSG_WAITALL)) == HELLO_BYTES
     begun = time.monotonic()
     env = cart_pole(serving)
-    assert rest_of(crowd[0])[0] == handshake.CROWDED  # the oldest made room, and is told that it may come again
+    assert rest_of(crowd[0])[0] == handshake.SERVER_BUSY  # the oldest made room, and is told that it may come again
     assert time.monotonic() - begun < LIMIT_S
     crowd[1].setblocking(False)
     with pytest.raises(BlockingIOError):

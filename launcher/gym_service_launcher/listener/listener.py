@@ -22,7 +22,7 @@ from types import FrameType
 
 from gym_service_launcher.errors import AuthError, ServerStartError
 from gym_service_launcher.interpreters import find as interpreter
-from gym_service_launcher.listener.pending import Door, Stranger
+from gym_service_launcher.listener.pending import Endpoint, PendingClient
 from gym_service_launcher.listener.session import Servers, Session
 from gym_service_launcher.net import handshake
 from gym_service_launcher.processes.child import Child
@@ -31,7 +31,7 @@ from gym_service_launcher.servers import local
 Say = Callable[[str], None]
 
 # Connections at once that have not proven themselves yet; one more drops the oldest.
-MAX_STRANGERS = 8
+MAX_PENDING = 8
 # Out of descriptors, accept() fails at once and for ever: a pause keeps the processor free.
 OUT_OF_FDS_PAUSE_S = 0.5
 # Between two looks at what the servers of the clients do.
@@ -56,7 +56,7 @@ class Watcher:
 
 
 def serve(
-    open_doors: Callable[[], Sequence[Door]],
+    open_endpoints: Callable[[], Sequence[Endpoint]],
     servers: Servers,
     say: Say,
     ready: Say,
@@ -70,7 +70,7 @@ def serve(
     done: Ctrl-C raises KeyboardInterrupt, SIGTERM ends the process.
 
     Args:
-        open_doors: opens what is listened at, once the interpreter is known to be of use.
+        open_endpoints: opens what is listened at, once the interpreter is known to be of use.
         servers: how each client's server is started.
         say: takes each line about what goes on.
         ready: takes the address, once clients can connect.
@@ -78,12 +78,12 @@ def serve(
         watcher: is shown who is there.
 
     Raises:
-        ConfigError, AuthError: whatever ``open_doors`` raises.
+        ConfigError, AuthError: whatever ``open_endpoints`` raises.
         ServerStartError: likewise, or the interpreter cannot run a server.
     """
     local.refuse_windows()
     _refuse_unusable(servers)
-    listener = Listener(open_doors(), servers, say, limits, watcher)
+    listener = Listener(open_endpoints(), servers, say, limits, watcher)
     with _heeding_signals(listener), contextlib.closing(listener):
         ready(listener.address)
         listener.serve()
@@ -127,19 +127,19 @@ class Listener:
 
     def __init__(
         self,
-        doors: Sequence[Door],
+        endpoints: Sequence[Endpoint],
         servers: Servers,
         say: Say,
         limits: Limits | None = None,
         watcher: Watcher | None = None,
     ) -> None:
         """Own the doors from here on; nobody is let in before ``serve``."""
-        self._doors = list(doors)
+        self._endpoints = list(endpoints)
         self._servers = servers
         self._say = say
         self._limits = limits or Limits()
         self._watcher = watcher or Watcher()
-        self._strangers: list[Stranger] = []
+        self._pending: list[PendingClient] = []
         self._sessions: list[Session] = []
         self._parting: list[Session] = []
         self._poll = select.poll()
@@ -148,7 +148,7 @@ class Listener:
         self._said_once = ""  # what would be said again and again: clients come again until there is room
         self._wake, self._woken = socket.socketpair()
         self._woken.setblocking(False)
-        self.address = self._doors[0].address
+        self.address = self._endpoints[0].address
 
     def drain(self) -> None:
         """Let nobody in any more; ``serve`` ends with the last client. From any thread, or a signal's handler."""
@@ -161,8 +161,8 @@ class Listener:
     def serve(self) -> None:
         """Let clients in until ``stop``; then end all servers, for at most LEAVE_S seconds. Only once."""
         self._watch(self._woken, select.POLLIN, self._heed)
-        self._open_doors()
-        while self._doors or self._sessions:
+        self._watch_endpoints()
+        while self._endpoints or self._sessions:
             self._serve_once()
 
     def close(self) -> None:
@@ -183,8 +183,8 @@ class Listener:
         words = self._woken.recv(64)
         if b"s" in words:
             self._hang_up_on_all()
-        elif self._doors:
-            self._close_doors()
+        elif self._endpoints:
+            self._close_endpoints()
             if self._sessions:
                 self._say(f"no more clients: waiting until the last of {len(self._sessions)} has left")
             self._look()
@@ -198,20 +198,20 @@ class Listener:
         self._look_at_clock()
 
     def _wait_ms(self) -> float | None:
-        dues = [stranger.deadline for stranger in self._strangers]
+        dues = [client.deadline for client in self._pending]
         dues += [session.deadline for session in self._sessions]
         wait_s = min([*dues, self._reopen_at, self._look_at]) - time.monotonic()
         return None if wait_s == math.inf else max(wait_s, 0.0) * 1000 + 1
 
     def _look_at_clock(self) -> None:
         now = time.monotonic()
-        for stranger in [each for each in self._strangers if each.deadline <= now]:
-            self._turn_away(stranger, f"the handshake was not done within {handshake.LIMIT_S:g} s")
+        for client in [each for each in self._pending if each.deadline <= now]:
+            self._reject_busy(client, f"the handshake was not done within {handshake.LIMIT_S:g} s")
         for session in [each for each in self._sessions if each.deadline <= now]:
             if session.has_had_its_time():
                 self._end(session)
         if self._reopen_at <= now:
-            self._open_doors()
+            self._watch_endpoints()
         if self._look_at <= now:
             self._look()
 
@@ -224,7 +224,7 @@ class Listener:
                 self._hang_up(session)
                 self._say(f"{session.name} was hung up on: it has asked for nothing for {session.idle_s():.0f} s")
         self._parting = [session for session in self._parting if session.lingers]
-        self._watcher.look(self._sessions, draining=not self._doors)
+        self._watcher.look(self._sessions, draining=not self._endpoints)
         self._look_at = time.monotonic() + LOOK_S if self._sessions or self._parting else math.inf
 
     def _watch(self, what: socket.socket | Child, events: int, called: Callable[[], None]) -> None:
@@ -238,34 +238,34 @@ class Listener:
 
     # -- doors ---------------------------------------------------------------------------------------------------
 
-    def _open_doors(self) -> None:
+    def _watch_endpoints(self) -> None:
         self._reopen_at = math.inf
-        for door in self._doors:
-            door.sock.setblocking(False)
-            self._watch(door.sock, select.POLLIN, partial(self._accept, door))
+        for endpoint in self._endpoints:
+            endpoint.sock.setblocking(False)
+            self._watch(endpoint.sock, select.POLLIN, partial(self._accept, endpoint))
 
-    def _accept(self, door: Door) -> None:
+    def _accept(self, endpoint: Endpoint) -> None:
         try:
-            sock, peer = door.sock.accept()
+            sock, peer = endpoint.sock.accept()
         except (BlockingIOError, ConnectionError):
             return  # it has gone again
         except OSError as error:
             self._rest(f"cannot accept a connection: {error.strerror}")
             return
-        if len(self._strangers) == MAX_STRANGERS:
-            self._turn_away(self._strangers[0], f"{MAX_STRANGERS} others have come without proving themselves")
+        if len(self._pending) == MAX_PENDING:
+            self._reject_busy(self._pending[0], f"{MAX_PENDING} others have come without proving themselves")
         try:
-            stranger = Stranger(door, sock, peer)
+            client = PendingClient(endpoint, sock, peer)
         except OSError:
             sock.close()  # it has gone again
             return
-        self._strangers.append(stranger)
-        self._hear(stranger)
+        self._pending.append(client)
+        self._hear(client)
 
     def _rest(self, reason: str) -> None:
         """Out of descriptors or of memory: whoever waits at the doors waits on, and costs nothing."""
-        for door in self._doors:
-            self._forget(door.sock)
+        for endpoint in self._endpoints:
+            self._forget(endpoint.sock)
         self._reopen_at = time.monotonic() + OUT_OF_FDS_PAUSE_S
         self._say_once(reason)
 
@@ -274,58 +274,58 @@ class Listener:
             self._said_once = line
             self._say(line)
 
-    def _close_doors(self) -> None:
-        for stranger in list(self._strangers):
-            self._turn_away(stranger, "this server lets nobody in any more")
-        for door in self._doors:
-            self._forget(door.sock)
-            door.close()
-        self._doors = []
+    def _close_endpoints(self) -> None:
+        for client in list(self._pending):
+            self._reject_busy(client, "this server lets nobody in any more")
+        for endpoint in self._endpoints:
+            self._forget(endpoint.sock)
+            endpoint.close()
+        self._endpoints = []
 
     # -- strangers -----------------------------------------------------------------------------------------------
 
-    def _hear(self, stranger: Stranger) -> None:
-        stranger.handshake.has_room = len(self._sessions) < self._limits.max_clients
-        self._forget(stranger.sock)
+    def _hear(self, client: PendingClient) -> None:
+        client.handshake.has_room = len(self._sessions) < self._limits.max_clients
+        self._forget(client.sock)
         try:
-            events = stranger.advance()
+            events = client.advance()
         except AuthError as error:
-            self._refuse(stranger, str(error))
+            self._refuse(client, str(error))
             return
         if events:
-            self._watch(stranger.sock, events, partial(self._hear, stranger))
+            self._watch(client.sock, events, partial(self._hear, client))
             return
-        if stranger.handshake.has_room:
-            self._let_in(stranger)
+        if client.handshake.has_room:
+            self._let_in(client)
         else:
-            self._drop(stranger)
+            self._drop(client)
             self._say_once(f"full: whoever comes is told to come again until one of {len(self._sessions)} has left")
 
-    def _drop(self, stranger: Stranger) -> None:
-        self._strangers.remove(stranger)
-        self._forget(stranger.sock)
-        stranger.sock.close()
+    def _drop(self, client: PendingClient) -> None:
+        self._pending.remove(client)
+        self._forget(client.sock)
+        client.sock.close()
 
-    def _refuse(self, stranger: Stranger, reason: str) -> None:
-        self._drop(stranger)
-        self._say(f"{stranger.name} refused: {reason}")
+    def _refuse(self, client: PendingClient, reason: str) -> None:
+        self._drop(client)
+        self._say(f"{client.name} refused: {reason}")
 
-    def _turn_away(self, stranger: Stranger, reason: str) -> None:
+    def _reject_busy(self, client: PendingClient, reason: str) -> None:
         """It may come again, and is told so."""
-        self._strangers.remove(stranger)
-        self._forget(stranger.sock)
-        stranger.turn_away()
-        self._say(f"{stranger.name} sent away: {reason}")
+        self._pending.remove(client)
+        self._forget(client.sock)
+        client.reject_busy()
+        self._say(f"{client.name} sent away: {reason}")
 
     # -- sessions ------------------------------------------------------------------------------------------------
 
-    def _let_in(self, stranger: Stranger) -> None:
+    def _let_in(self, client: PendingClient) -> None:
         try:
-            session = Session(stranger.sock, stranger.name, self._servers, secured=stranger.is_secured)
+            session = Session(client.sock, client.name, self._servers, secured=client.is_secured)
         except OSError as error:
-            self._refuse(stranger, f"its server cannot be started: {error}")
+            self._refuse(client, f"its server cannot be started: {error}")
             return
-        self._strangers.remove(stranger)
+        self._pending.remove(client)
         self._sessions.append(session)
         self._watch(session.sock, HUNG_UP, partial(self._hang_up, session))
         self._watch(session.child, select.POLLIN, partial(self._see_end, session))
@@ -352,7 +352,7 @@ class Listener:
 
     def _hang_up_on_all(self) -> None:
         self._forget(self._woken)
-        self._close_doors()
+        self._close_endpoints()
         for session in self._sessions:
             if session.deadline == math.inf:
                 self._hang_up(session)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Door:
+class Endpoint:
     """A listening socket, and what is asked of those who come to it."""
 
     sock: socket.socket
@@ -48,9 +48,9 @@ class Door:
             self.sock.close()
 
 
-def tcp_doors(
+def tcp_endpoints(
     host: str, port: int, token: Token, certificate: "Certificate | None" = None, *, insecure: bool = False
-) -> list[Door]:
+) -> list[Endpoint]:
     """One for each address of a host. What other machines reach has a certificate, or is ``insecure`` on purpose.
 
     Raises:
@@ -58,30 +58,30 @@ def tcp_doors(
         ServerStartError: the port is taken, or may not be had.
     """
     bound = tcp.bind(host, port, public=insecure or certificate is not None)
-    return [Door(sock, token, certificate, tcp.shown_host(sock)) for sock in bound]
+    return [Endpoint(sock, token, certificate, tcp.shown_host(sock)) for sock in bound]
 
 
-def unix_door(path: Path) -> Door:
+def unix_endpoint(path: Path) -> Endpoint:
     """One for this user alone, whom the kernel knows. Raises as ``unix.bind``."""
     sock = unix.bind(path)
     state = os.lstat(path)
-    return Door(sock, NO_SECRET, remove=lambda: unix.remove(path, state))
+    return Endpoint(sock, NO_SECRET, remove=lambda: unix.remove(path, state))
 
 
-class Stranger:
+class PendingClient:
     """A connection that has not proven itself."""
 
-    def __init__(self, door: Door, sock: socket.socket, peer: object) -> None:
+    def __init__(self, endpoint: Endpoint, sock: socket.socket, peer: object) -> None:
         """Own the socket."""
         self.name = _name_of_client(sock, peer)
         self.deadline = time.monotonic() + handshake.LIMIT_S
-        self.handshake = Handshake("server", door.token)
-        self._certificate = door.certificate
+        self.handshake = Handshake("server", endpoint.token)
+        self._certificate = endpoint.certificate
         self._begun = False
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             tcp.tune(sock)
-        self.sock = door.certificate.wrap(sock) if door.certificate else sock
+        self.sock = endpoint.certificate.wrap(sock) if endpoint.certificate else sock
 
     def advance(self) -> int:
         """Go on as far as it goes. Returns what to poll for; 0 once it has proven itself.
@@ -104,13 +104,13 @@ class Stranger:
         """Whether it came behind TLS."""
         return self._certificate is not None
 
-    def turn_away(self) -> None:
+    def reject_busy(self) -> None:
         """Tell it that it may come again, if it can still be told, and close."""
         with contextlib.suppress(OSError):
             # What lies unread when a socket is closed has TCP throw away what was sent last.
             self.sock.recv(handshake.WHOLE_BYTES)
         with contextlib.suppress(OSError):
-            self.sock.send(handshake.CROWDED)
+            self.sock.send(handshake.SERVER_BUSY)
         self.sock.close()
 
     def _advance(self) -> None:

@@ -38,7 +38,7 @@ WHOLE_BYTES = HELLO_BYTES + PROOF_BYTES
 # From the first byte to the last, those of TLS included: some round trips, with room for a busy machine.
 LIMIT_S = 5.0
 # Said in the place of the server's proof to whoever is sent away since others came.
-CROWDED = b"gymsvcS1 too many at once".ljust(PROOF_BYTES)
+SERVER_BUSY = b"gymsvcS1 too many at once".ljust(PROOF_BYTES)
 # What the server signs in the place of the usual when it has no room; a magic is never this long.
 FULL = b"gymsvcS1 has no room"
 # The key of Unix sockets, and of nothing else.
@@ -114,7 +114,7 @@ class Handshake:
         proof = self._received[HELLO_BYTES:]
         if hmac.compare_digest(proof, self._proof(self._other)):
             return
-        if self._role == "client" and proof == CROWDED:
+        if self._role == "client" and proof == SERVER_BUSY:
             raise TurnedAwayError("too many clients come to it at once")
         if self._role == "client" and hmac.compare_digest(proof, self._proof("server", full=True)):
             raise TurnedAwayError("it has as many clients as it lets in")
