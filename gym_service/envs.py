@@ -20,7 +20,7 @@ from gym_service_launcher.config import entry as entries
 from gym_service_launcher.interpreters import find as interpreter
 from gym_service_launcher.listener import listener
 from gym_service_launcher.listener.pending import Endpoint, tcp_endpoints
-from gym_service_launcher.listener.session import Servers
+from gym_service_launcher.listener.session import ServerOptions
 from gym_service_launcher.net import tcp, tokens
 from gym_service_launcher.servers import local
 
@@ -61,7 +61,7 @@ class SocketGymServer:
             AuthError: the token file cannot be used.
         """
         executable = interpreter.find(self.python, Path.cwd())
-        servers = Servers(executable, interpreter.environment(executable, {}, ()))
+        servers = ServerOptions(executable, interpreter.environment(executable, {}, ()))
         say = local.to_stderr
 
         def endpoints() -> list[Endpoint]:

@@ -133,5 +133,5 @@ class _Rate:
 def _cells(session: Session, rate: float) -> tuple[str, ...]:
     memory = f"{session.memory_bytes / 2**20:.0f} MiB"
     env = session.env_id or "…"
-    duration = age(time.monotonic() - session.begun)
+    duration = age(time.monotonic() - session.started_at)
     return (session.name, env, duration, f"{session.steps:,}", f"{rate:,.0f}", memory)

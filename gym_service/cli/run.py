@@ -131,7 +131,7 @@ def _listen(executable: Path, variables: dict[str, str], arguments: argparse.Nam
 
     from gym_service.cli import live_view
 
-    servers = session.Servers(executable, variables, tuple(arguments.ids), arguments.allow_import)
+    servers = session.ServerOptions(executable, variables, tuple(arguments.ids), arguments.allow_import)
     limits = listener.Limits(arguments.max_clients, arguments.idle_timeout)
     certificate = _certificate(arguments)
 

@@ -23,7 +23,7 @@ from types import FrameType
 from gym_service_launcher.errors import AuthError, ServerStartError
 from gym_service_launcher.interpreters import find as interpreter
 from gym_service_launcher.listener.pending import Endpoint, PendingClient
-from gym_service_launcher.listener.session import Servers, Session
+from gym_service_launcher.listener.session import ServerOptions, Session
 from gym_service_launcher.net import handshake
 from gym_service_launcher.processes.child import Child
 from gym_service_launcher.servers import local
@@ -57,7 +57,7 @@ class Watcher:
 
 def serve(
     open_endpoints: Callable[[], Sequence[Endpoint]],
-    servers: Servers,
+    servers: ServerOptions,
     say: Say,
     ready: Say,
     limits: Limits | None = None,
@@ -89,7 +89,7 @@ def serve(
         listener.serve()
 
 
-def _refuse_unusable(servers: Servers) -> None:
+def _refuse_unusable(servers: ServerOptions) -> None:
     report = interpreter.probe(servers.executable, servers.variables)
     if report.problem:
         text = f"{report.problem}\n  try: {report.advice}"
@@ -128,7 +128,7 @@ class Listener:
     def __init__(
         self,
         endpoints: Sequence[Endpoint],
-        servers: Servers,
+        servers: ServerOptions,
         say: Say,
         limits: Limits | None = None,
         watcher: Watcher | None = None,
@@ -171,7 +171,7 @@ class Listener:
         for session in list(self._sessions):
             self._end(session)
         for session in self._parting:
-            session.cut()
+            session.abort()
         self._wake.close()
         self._woken.close()
 
@@ -208,7 +208,7 @@ class Listener:
         for client in [each for each in self._pending if each.deadline <= now]:
             self._reject_busy(client, f"the handshake was not done within {handshake.LIMIT_S:g} s")
         for session in [each for each in self._sessions if each.deadline <= now]:
-            if session.has_had_its_time():
+            if session.deadline_passed():
                 self._end(session)
         if self._reopen_at <= now:
             self._watch_endpoints()
@@ -218,12 +218,12 @@ class Listener:
     def _look(self) -> None:
         """See what the servers do, and show it."""
         for session in self._sessions:
-            if session.look():
+            if session.refresh():
                 self._say(f"{session.name} has made {session.env_id}: server {session.child.pid}")
             if session.idle_s() >= self._limits.idle_timeout_s and session.deadline == math.inf:
                 self._hang_up(session)
                 self._say(f"{session.name} was hung up on: it has asked for nothing for {session.idle_s():.0f} s")
-        self._parting = [session for session in self._parting if session.lingers]
+        self._parting = [session for session in self._parting if session.is_draining]
         self._watcher.look(self._sessions, draining=not self._endpoints)
         self._look_at = time.monotonic() + LOOK_S if self._sessions or self._parting else math.inf
 
@@ -346,7 +346,7 @@ class Listener:
         self._parting.append(session)
         self._forget(session.child)
         self._forget(session.sock)
-        session.look()
+        session.refresh()
         self._say(session.end())
         self._look()
 

@@ -34,7 +34,7 @@ UNMADE = "run"
 
 
 @dataclass(frozen=True)
-class Servers:
+class ServerOptions:
     """How servers are started, and what their clients may have them do."""
 
     executable: Path
@@ -54,11 +54,11 @@ class Servers:
 class Session:
     """One client and its server. ``sock`` is a copy of the client's socket: to be polled and shut, never read."""
 
-    def __init__(self, sock: socket.socket, name: str, servers: Servers, *, secured: bool) -> None:
+    def __init__(self, sock: socket.socket, name: str, servers: ServerOptions, *, secured: bool) -> None:
         """Start a server, and own the socket once that has worked. Raises OSError."""
         self.name = name
         self.env_id = ""
-        self.begun = self._active = time.monotonic()
+        self.started_at = self._active = time.monotonic()
         self.deadline = math.inf  # once its client has gone: when it is to be looked at
         self._left = math.inf  # when its client has gone
         self._answered = (0, 0)
@@ -87,7 +87,7 @@ class Session:
         process = pidfiles.process_of(self.child.pid)
         return process.memory_bytes if process else 0
 
-    def look(self) -> bool:
+    def refresh(self) -> bool:
         """Take note of what it does. True once, when it has made its env."""
         begun, answered, _ = self._counters.counts()
         self.child.calls[0] = begun
@@ -109,7 +109,7 @@ class Session:
         self.deadline = self._left + CALL_S
         shut(self.sock)
 
-    def has_had_its_time(self) -> bool:
+    def deadline_passed(self) -> bool:
         """Whether, at the deadline, it is to be killed; else it closes its env, and the deadline is another."""
         if self._is_in_a_call or time.monotonic() >= self._left + LEAVE_S:
             return True
@@ -129,18 +129,18 @@ class Session:
             self.sock.close()  # the relay shuts it, once it has passed on what the server said last
         else:
             shut(self.sock)
-        after_s = time.monotonic() - self.begun
+        after_s = time.monotonic() - self.started_at
         what = f"{self.env_id}, {self.steps:,} step{'s' if self.steps != 1 else ''}, " if self.env_id else ""
         return (
             f"{self.name} gone after {after_s:.1f} s: {what}server {self.child.pid}, {_ending(self.child, rung, late)}"
         )
 
     @property
-    def lingers(self) -> bool:
+    def is_draining(self) -> bool:
         """Whether, after ``end``, something is still on its way to the client."""
         return self._relay is not None and self._relay.is_running
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """End that too."""
         if self._relay:
             self._relay.stop()
