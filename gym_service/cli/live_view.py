@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gym_service_launcher.listener.listener import Watcher
+from gym_service_launcher.listener.listener import SessionObserver
 from gym_service_launcher.listener.session import Session
 
 from gym_service.cli.ps import age
@@ -28,7 +28,7 @@ MOST_ROWS = 30
 RATE_S = 2.0
 
 
-class Lines(Watcher):
+class Lines(SessionObserver):
     """The address and how to use it on standard output; what goes on on standard error.
 
     Who reads the address from standard output may never read on.

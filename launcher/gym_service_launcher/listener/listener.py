@@ -48,7 +48,7 @@ class Limits:
     idle_timeout_s: float = math.inf
 
 
-class Watcher:
+class SessionObserver:
     """Who looks on, or nobody."""
 
     def look(self, sessions: Sequence[Session], *, draining: bool) -> None:
@@ -61,7 +61,7 @@ def serve(
     say: Say,
     ready: Say,
     limits: Limits | None = None,
-    watcher: Watcher | None = None,
+    watcher: SessionObserver | None = None,
 ) -> None:
     """Listen, and let clients in until a signal. Blocks.
 
@@ -84,7 +84,7 @@ def serve(
     local.refuse_windows()
     _refuse_unusable(servers)
     listener = Listener(open_endpoints(), servers, say, limits, watcher)
-    with _heeding_signals(listener), contextlib.closing(listener):
+    with _handling_signals(listener), contextlib.closing(listener):
         ready(listener.address)
         listener.serve()
 
@@ -97,7 +97,7 @@ def _refuse_unusable(servers: ServerOptions) -> None:
 
 
 @contextlib.contextmanager
-def _heeding_signals(listener: "Listener") -> Iterator[None]:
+def _handling_signals(listener: "Listener") -> Iterator[None]:
     """Signals are noted. An exception out of their handlers could come between a start and its record."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may have handlers
@@ -110,13 +110,13 @@ def _heeding_signals(listener: "Listener") -> Iterator[None]:
         listener.drain() if gently else listener.stop()
 
     before = {which: signal.getsignal(which) for which in ENDING_SIGNALS}
-    heeded = {which: handler for which, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    handled = {which: handler for which, handler in before.items() if handler not in (signal.SIG_IGN, None)}
     try:
-        for which in heeded:
+        for which in handled:
             signal.signal(which, note)
         yield
     finally:
-        for which, handler in heeded.items():
+        for which, handler in handled.items():
             signal.signal(which, handler)
         for number in caught[-1:]:
             signal.raise_signal(number)
@@ -131,17 +131,17 @@ class Listener:
         servers: ServerOptions,
         say: Say,
         limits: Limits | None = None,
-        watcher: Watcher | None = None,
+        watcher: SessionObserver | None = None,
     ) -> None:
         """Own the doors from here on; nobody is let in before ``serve``."""
         self._endpoints = list(endpoints)
         self._servers = servers
         self._say = say
         self._limits = limits or Limits()
-        self._watcher = watcher or Watcher()
+        self._watcher = watcher or SessionObserver()
         self._pending: list[PendingClient] = []
         self._sessions: list[Session] = []
-        self._parting: list[Session] = []
+        self._draining: list[Session] = []
         self._poll = select.poll()
         self._watched: dict[int, Callable[[], None]] = {}
         self._reopen_at = self._look_at = math.inf
@@ -152,15 +152,15 @@ class Listener:
 
     def drain(self) -> None:
         """Let nobody in any more; ``serve`` ends with the last client. From any thread, or a signal's handler."""
-        self._tell(b"d")
+        self._wake_up(b"d")
 
     def stop(self) -> None:
         """Make ``serve`` come to its end. From any thread, or from the handler of a signal."""
-        self._tell(b"s")
+        self._wake_up(b"s")
 
     def serve(self) -> None:
         """Let clients in until ``stop``; then end all servers, for at most LEAVE_S seconds. Only once."""
-        self._watch(self._woken, select.POLLIN, self._heed)
+        self._watch(self._woken, select.POLLIN, self._handle_wakeup)
         self._watch_endpoints()
         while self._endpoints or self._sessions:
             self._serve_once()
@@ -170,16 +170,16 @@ class Listener:
         self._hang_up_on_all()
         for session in list(self._sessions):
             self._end(session)
-        for session in self._parting:
+        for session in self._draining:
             session.abort()
         self._wake.close()
         self._woken.close()
 
-    def _tell(self, word: bytes) -> None:
+    def _wake_up(self, word: bytes) -> None:
         with contextlib.suppress(OSError):  # it has ended already
             self._wake.send(word, socket.MSG_DONTWAIT)
 
-    def _heed(self) -> None:
+    def _handle_wakeup(self) -> None:
         words = self._woken.recv(64)
         if b"s" in words:
             self._hang_up_on_all()
@@ -223,9 +223,9 @@ class Listener:
             if session.idle_s() >= self._limits.idle_timeout_s and session.deadline == math.inf:
                 self._hang_up(session)
                 self._say(f"{session.name} was hung up on: it has asked for nothing for {session.idle_s():.0f} s")
-        self._parting = [session for session in self._parting if session.is_draining]
+        self._draining = [session for session in self._draining if session.is_draining]
         self._watcher.look(self._sessions, draining=not self._endpoints)
-        self._look_at = time.monotonic() + LOOK_S if self._sessions or self._parting else math.inf
+        self._look_at = time.monotonic() + LOOK_S if self._sessions or self._draining else math.inf
 
     def _watch(self, what: socket.socket | Child, events: int, called: Callable[[], None]) -> None:
         self._poll.register(what, events)
@@ -250,7 +250,7 @@ class Listener:
         except (BlockingIOError, ConnectionError):
             return  # it has gone again
         except OSError as error:
-            self._rest(f"cannot accept a connection: {error.strerror}")
+            self._pause_accepting(f"cannot accept a connection: {error.strerror}")
             return
         if len(self._pending) == MAX_PENDING:
             self._reject_busy(self._pending[0], f"{MAX_PENDING} others have come without proving themselves")
@@ -260,9 +260,9 @@ class Listener:
             sock.close()  # it has gone again
             return
         self._pending.append(client)
-        self._hear(client)
+        self._advance_handshake(client)
 
-    def _rest(self, reason: str) -> None:
+    def _pause_accepting(self, reason: str) -> None:
         """Out of descriptors or of memory: whoever waits at the doors waits on, and costs nothing."""
         for endpoint in self._endpoints:
             self._forget(endpoint.sock)
@@ -284,19 +284,19 @@ class Listener:
 
     # -- strangers -----------------------------------------------------------------------------------------------
 
-    def _hear(self, client: PendingClient) -> None:
+    def _advance_handshake(self, client: PendingClient) -> None:
         client.handshake.has_room = len(self._sessions) < self._limits.max_clients
         self._forget(client.sock)
         try:
             events = client.advance()
         except AuthError as error:
-            self._refuse(client, str(error))
+            self._reject(client, str(error))
             return
         if events:
-            self._watch(client.sock, events, partial(self._hear, client))
+            self._watch(client.sock, events, partial(self._advance_handshake, client))
             return
         if client.handshake.has_room:
-            self._let_in(client)
+            self._start_session(client)
         else:
             self._drop(client)
             self._say_once(f"full: whoever comes is told to come again until one of {len(self._sessions)} has left")
@@ -306,7 +306,7 @@ class Listener:
         self._forget(client.sock)
         client.sock.close()
 
-    def _refuse(self, client: PendingClient, reason: str) -> None:
+    def _reject(self, client: PendingClient, reason: str) -> None:
         self._drop(client)
         self._say(f"{client.name} refused: {reason}")
 
@@ -319,11 +319,11 @@ class Listener:
 
     # -- sessions ------------------------------------------------------------------------------------------------
 
-    def _let_in(self, client: PendingClient) -> None:
+    def _start_session(self, client: PendingClient) -> None:
         try:
             session = Session(client.sock, client.name, self._servers, secured=client.is_secured)
         except OSError as error:
-            self._refuse(client, f"its server cannot be started: {error}")
+            self._reject(client, f"its server cannot be started: {error}")
             return
         self._pending.remove(client)
         self._sessions.append(session)
@@ -343,7 +343,7 @@ class Listener:
     def _end(self, session: Session) -> None:
         self._said_once = ""
         self._sessions.remove(session)
-        self._parting.append(session)
+        self._draining.append(session)
         self._forget(session.child)
         self._forget(session.sock)
         session.refresh()
