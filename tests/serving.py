@@ -183,7 +183,7 @@ def proven(address: str, preamble: bytes = same_host.NO_SHARED_MEMORY) -> socket
     What its server says first is the preamble, too.
     """
     sock = connected(address)
-    token = handshake.NO_SECRET if address.startswith("unix://") else tokens.of_client(None)
+    token = handshake.UNIX_PEER_KEY if address.startswith("unix://") else tokens.of_client(None)
     handshake.perform(sock, handshake.Handshake("client", token))
     sock.settimeout(PATIENCE_S)
     sock.sendall(preamble)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from gym_service_launcher.errors import AuthError
 from gym_service_launcher.net import handshake, tcp, unix
-from gym_service_launcher.net.handshake import NO_SECRET, Handshake
+from gym_service_launcher.net.handshake import UNIX_PEER_KEY, Handshake
 from gym_service_launcher.net.tokens import Token
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def unix_endpoint(path: Path) -> Endpoint:
     """One for this user alone, whom the kernel knows. Raises as ``unix.bind``."""
     sock = unix.bind(path)
     state = os.lstat(path)
-    return Endpoint(sock, NO_SECRET, remove=lambda: unix.remove(path, state))
+    return Endpoint(sock, UNIX_PEER_KEY, remove=lambda: unix.remove(path, state))
 
 
 class PendingClient:

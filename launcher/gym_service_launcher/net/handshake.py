@@ -42,14 +42,14 @@ SERVER_BUSY = b"gymsvcS1 too many at once".ljust(PROOF_BYTES)
 # What the server signs in the place of the usual when it has no room; a magic is never this long.
 FULL = b"gymsvcS1 has no room"
 # The key of Unix sockets, and of nothing else.
-NO_SECRET = Token(b"the kernel says who is who", "none is needed on a Unix socket")
+UNIX_PEER_KEY = Token(b"the kernel says who is who", "none is needed on a Unix socket")
 
 
-class LateError(AuthError):
+class HandshakeTimeout(AuthError):
     """The other side took longer than it may: it is none, or a machine is busy."""
 
 
-class TurnedAwayError(Exception):
+class ServerFullError(Exception):
     """The other side has no room now; later it may. The text says why."""
 
 
@@ -82,7 +82,7 @@ class Handshake:
 
         Raises:
             AuthError: the other side is no gym-service, holds another token, or has hung up.
-            TurnedAwayError: it has no room.
+            ServerFullError: it has no room.
         """
         assert len(data) <= self.missing_bytes, "what follows the handshake is not ours to read"
         if not data:
@@ -115,9 +115,9 @@ class Handshake:
         if hmac.compare_digest(proof, self._proof(self._other)):
             return
         if self._role == "client" and proof == SERVER_BUSY:
-            raise TurnedAwayError("too many clients come to it at once")
+            raise ServerFullError("too many clients come to it at once")
         if self._role == "client" and hmac.compare_digest(proof, self._proof("server", full=True)):
-            raise TurnedAwayError("it has as many clients as it lets in")
+            raise ServerFullError("it has as many clients as it lets in")
         raise AuthError(f"the {self._other} holds another token")
 
     def _proof(self, role: Role, *, full: bool = False) -> bytes:
@@ -131,7 +131,7 @@ def perform(sock: socket.socket, handshake: Handshake, limit_s: float = LIMIT_S)
 
     Raises:
         AuthError: it failed; the socket is of no more use.
-        TurnedAwayError: the other side has no room now; nor is it of more use then.
+        ServerFullError: the other side has no room now; nor is it of more use then.
     """
     deadline = time.monotonic() + limit_s
     answer = handshake.hello
@@ -143,7 +143,7 @@ def perform(sock: socket.socket, handshake: Handshake, limit_s: float = LIMIT_S)
                 break
             answer = handshake.receive(sock.recv(handshake.missing_bytes))
     except TimeoutError:
-        raise LateError(f"the handshake was not done within {limit_s:.3g} s") from None
+        raise HandshakeTimeout(f"the handshake was not done within {limit_s:.3g} s") from None
     except OSError as error:
         raise handshake.hung_up() from error
     sock.settimeout(None)

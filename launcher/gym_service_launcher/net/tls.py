@@ -19,7 +19,7 @@ import stat
 from pathlib import Path
 
 from gym_service_launcher.errors import AuthError, ConfigError
-from gym_service_launcher.net.handshake import TurnedAwayError
+from gym_service_launcher.net.handshake import ServerFullError
 
 FINGERPRINT_BYTES = 32
 HOW_TO_MAKE_ONE = (
@@ -88,7 +88,7 @@ def connect(sock: socket.socket, host: str, ca: Path | None, sha256: str | None)
 
     Raises:
         AuthError: it shows another one, or what answers does not speak TLS.
-        TurnedAwayError: it hung up before it had shown one, as servers do when too many come at once.
+        ServerFullError: it hung up before it had shown one, as servers do when too many come at once.
         ConfigError: the file is of no use.
         TimeoutError: it did not answer in time.
     """
@@ -100,7 +100,7 @@ def connect(sock: socket.socket, host: str, ca: Path | None, sha256: str | None)
         if isinstance(error, TimeoutError) or not isinstance(error, (OSError, ValueError)):
             raise
         if isinstance(error, (ssl.SSLEOFError, ConnectionError)):
-            raise TurnedAwayError("it hung up before it had shown a certificate") from error
+            raise ServerFullError("it hung up before it had shown a certificate") from error
         raise AuthError(_meaning(error)) from error
     shown = hashlib.sha256(wrapped.getpeercert(binary_form=True) or b"").hexdigest()
     if sha256 and not hmac.compare_digest(shown, sha256):

@@ -16,7 +16,14 @@ from dataclasses import dataclass, field
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import AuthError, ConnectionLost, ServerStartError
 from gym_service_launcher.net import tcp, tokens, unix
-from gym_service_launcher.net.handshake import LIMIT_S, NO_SECRET, Handshake, LateError, TurnedAwayError, perform
+from gym_service_launcher.net.handshake import (
+    LIMIT_S,
+    UNIX_PEER_KEY,
+    Handshake,
+    HandshakeTimeout,
+    ServerFullError,
+    perform,
+)
 from gym_service_launcher.net.same_host import NO_SHARED_MEMORY, LoopbackRendezvous, PassedSocket
 from gym_service_launcher.net.tokens import Token
 from gym_service_launcher.standalone.env_vars import TOKEN
@@ -100,9 +107,9 @@ def dial(entry: Entry, progress: Callable[[str], None]) -> RemoteLink:
             sock = _introduced(entry, attempts.remaining_s())
             return _link(entry, sock, begun)
         except AuthError as error:
-            if not (isinstance(error, LateError) and attempts.may_go_on(str(error).partition("\n")[0])):
+            if not (isinstance(error, HandshakeTimeout) and attempts.may_go_on(str(error).partition("\n")[0])):
                 raise AuthError(f"{entry.address}: {error}") from error.__cause__
-        except TurnedAwayError as error:
+        except ServerFullError as error:
             attempts.failed(str(error), error, "--max-clients there, or fewer clients at once")
         except (socket.gaierror, UnicodeError) as error:
             raise _not_reached(
@@ -168,7 +175,7 @@ def _introduced(entry: Entry, timeout_s: float) -> socket.socket:
     sock = _connect(entry.address, timeout_s)
     try:
         # Not before: a server that has begun to listen meanwhile may have made it.
-        token = NO_SECRET if sock.family == socket.AF_UNIX else tokens.of_client(entry.token_file)
+        token = UNIX_PEER_KEY if sock.family == socket.AF_UNIX else tokens.of_client(entry.token_file)
         limit_s = min(LIMIT_S, timeout_s)
         deadline = time.monotonic() + limit_s
         if _wants_tls(entry):
@@ -192,14 +199,14 @@ def _secured(sock: socket.socket, entry: Entry, limit_s: float) -> socket.socket
     try:
         return tls.connect(sock, host, entry.tls_ca, entry.tls_sha256)
     except TimeoutError:
-        raise LateError(f"the handshake of TLS was not done within {limit_s:.3g} s") from None
+        raise HandshakeTimeout(f"the handshake of TLS was not done within {limit_s:.3g} s") from None
 
 
 def _prove(sock: socket.socket, token: Token, limit_s: float, is_secured: bool) -> None:
     try:
         perform(sock, Handshake("client", token), limit_s)
     except AuthError as error:
-        if token is NO_SECRET:
+        if token is UNIX_PEER_KEY:
             raise
         text = f"{error}\n  token: {token.origin}\n  try: the token of that server: token_file = …, or ${TOKEN}"
         raise type(error)(text + ("" if is_secured else "; and tls_sha256 = …, if it prints one")) from error.__cause__
