@@ -16,7 +16,7 @@ from gym_service_launcher.errors import ConfigError, GymServiceError
 from gym_service_launcher.interpreters import find as interpreter
 from gym_service_launcher.interpreters import venvs
 from gym_service_launcher.servers import local
-from gym_service_launcher.servers.attached import dial
+from gym_service_launcher.servers.attached import attach
 from gym_service_launcher.servers.over_command import route_of
 
 State = Literal["usable", "not built", "not tried", "broken"]
@@ -69,7 +69,7 @@ def _broken(name: str, where: str, problem: str) -> Row:
 
 
 def _reached(name: str, entry: Entry) -> Row:
-    link = dial(replace(entry, timeouts=replace(entry.timeouts, start=REACH_S)), lambda line: None)
+    link = attach(replace(entry, timeouts=replace(entry.timeouts, start=REACH_S)), lambda line: None)
     link.close(0.0)
     return Row(name, "usable", link.address, "a server listens")
 

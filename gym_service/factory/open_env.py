@@ -136,7 +136,7 @@ def started_server(entry: Entry) -> Iterator[list["AnyLink"]]:
 
 def _link_of(entry: Entry) -> "AnyLink":
     if entry.address:
-        from gym_service_launcher.servers.attached import dial  # only who attaches pays for it
+        from gym_service_launcher.servers.attached import attach  # only who attaches pays for it
 
-        return dial(entry, local.to_stderr)
+        return attach(entry, local.to_stderr)
     return local.launch(entry, local.to_stderr)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.processes.forkservers import ForkServerRef
 from gym_service_launcher.servers import local
-from gym_service_launcher.servers.local import Link
-from gym_service_launcher.servers.over_command import CommandLink
+from gym_service_launcher.servers.local import LocalServer
+from gym_service_launcher.servers.over_command import CommandServer
 from gymnasium.error import UnregisteredEnv
 
 from gym_service.client.codec_selection import CodecSelector
@@ -33,9 +33,9 @@ from gym_service.protocol import messages
 from gym_service.transport import arena, channel, image_codec, jpeg
 
 if TYPE_CHECKING:
-    from gym_service_launcher.servers.attached import RemoteLink  # loaded only where there is an address
+    from gym_service_launcher.servers.attached import AttachedServer  # loaded only where there is an address
 
-AnyLink: TypeAlias = "Link | CommandLink | RemoteLink"
+AnyLink: TypeAlias = "LocalServer | CommandServer | AttachedServer"
 
 
 def recipe_of(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class PendingServer:
         self.connection = Connection(stream, link)
         with self._errors_explained():
             self._encoded = encode(("$", recipe))
-            if isinstance(link, CommandLink):
+            if isinstance(link, CommandServer):
                 link.end_sending = stream.end_sending
                 self.connection.send_ahead(link.bundle, self._remaining_s())
 
@@ -73,7 +73,7 @@ class PendingServer:
         link = self._link
         with self._errors_explained():
             if link.mark:
-                noise = link.noise if isinstance(link, CommandLink) else None
+                noise = link.noise if isinstance(link, CommandServer) else None
                 self.connection.skip_to(link.mark, self._remaining_s(), noise)
             met = link.same_host.accept() if link.same_host else None
             if met:
@@ -166,9 +166,9 @@ def _explained(error: EnvError, entry: Entry, link: AnyLink) -> GymServiceError:
 
 
 def _import_advice(error: EnvError, entry: Entry, link: AnyLink) -> str:
-    if isinstance(link, CommandLink):
+    if isinstance(link, CommandServer):
         return f"install it for {link.executable} over there, or name its folder there in pythonpath = […]"
-    if not isinstance(link, Link):
+    if not isinstance(link, LocalServer):
         return "install it where that server runs"
     if not isinstance(error, ModuleNotFoundError):  # it is there, and something that it needs is not: a library, say
         return link.by_hand()

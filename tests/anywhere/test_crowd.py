@@ -36,7 +36,7 @@ def come_and_go(serving: Serving, count: int, at_once: int) -> None:
 
     def work(share: int) -> None:
         for number in range(share):
-            link = attached.dial(entry, lambda line: None)
+            link = attached.attach(entry, lambda line: None)
             try:
                 link.sock.sendall((close, b"no frame at all", b"")[number % 3])
                 if number % 3 < 2:  # what is left here at once would start faster than it could end
@@ -102,7 +102,7 @@ def test_connections_at_one_moment_are_all_let_in() -> None:
 
         def come() -> None:
             try:
-                attached.dial(entries.entry("x", {"address": address}), lambda line: None).close(0.0)
+                attached.attach(entries.entry("x", {"address": address}), lambda line: None).close(0.0)
             except Exception as error:  # noqa: BLE001 -- whatever keeps one out
                 failed.append(error)
 

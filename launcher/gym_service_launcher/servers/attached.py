@@ -33,7 +33,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.5
 
 
 @dataclass(frozen=True)
-class RemoteLink:
+class AttachedServer:
     """A connection to a server that somebody else has started: what ``supervisor.Link`` is for one of our own."""
 
     address: str
@@ -88,7 +88,7 @@ class RemoteLink:
         return memoryview(bytearray(8)).cast("Q")
 
 
-def dial(entry: Entry, progress: Callable[[str], None]) -> RemoteLink:
+def attach(entry: Entry, progress: Callable[[str], None]) -> AttachedServer:
     """Connect to the server at the entry's address and prove each other's identity.
 
     Blocks until somebody listens there and has room, at most ``entry.timeouts.start`` seconds. ``progress`` is told
@@ -101,10 +101,10 @@ def dial(entry: Entry, progress: Callable[[str], None]) -> RemoteLink:
     """
     assert entry.address, "an entry has an address or an interpreter"
     begun = time.monotonic()
-    attempts = _Attempts(entry.address, entry.timeouts.start, progress)
+    attempts = _RetryBackoff(entry.address, entry.timeouts.start, progress)
     while True:
         try:
-            sock = _introduced(entry, attempts.remaining_s())
+            sock = _connect_and_authenticate(entry, attempts.remaining_s())
             return _link(entry, sock, begun)
         except AuthError as error:
             if not (isinstance(error, HandshakeTimeout) and attempts.may_go_on(str(error).partition("\n")[0])):
@@ -119,7 +119,7 @@ def dial(entry: Entry, progress: Callable[[str], None]) -> RemoteLink:
             attempts.failed(error.strerror or str(error), error, _how_to_start(entry.address))
 
 
-class _Attempts:
+class _RetryBackoff:
     """Until when to try again, and how long to wait before that."""
 
     def __init__(self, address: str, timeout_s: float, progress: Callable[[str], None]) -> None:
@@ -147,7 +147,7 @@ class _Attempts:
         return True
 
 
-def _link(entry: Entry, sock: socket.socket, begun: float) -> RemoteLink:
+def _link(entry: Entry, sock: socket.socket, begun: float) -> AttachedServer:
     """What the env is made over. Raises OSError where the server has gone again."""
     assert entry.address
     same_host: LoopbackRendezvous | PassedSocket | None = None
@@ -166,10 +166,10 @@ def _link(entry: Entry, sock: socket.socket, begun: float) -> RemoteLink:
             same_host.close()
         raise
     mark = same_host.preamble if same_host else NO_SHARED_MEMORY
-    return RemoteLink(entry.address, sock, _wants_tls(entry), mark=mark, same_host=same_host, begun=begun)
+    return AttachedServer(entry.address, sock, _wants_tls(entry), mark=mark, same_host=same_host, begun=begun)
 
 
-def _introduced(entry: Entry, timeout_s: float) -> socket.socket:
+def _connect_and_authenticate(entry: Entry, timeout_s: float) -> socket.socket:
     """A connection whose two ends know each other."""
     assert entry.address
     sock = _connect(entry.address, timeout_s)
@@ -180,7 +180,7 @@ def _introduced(entry: Entry, timeout_s: float) -> socket.socket:
         deadline = time.monotonic() + limit_s
         if _wants_tls(entry):
             sock = _secured(sock, entry, limit_s)
-        _prove(sock, token, max(deadline - time.monotonic(), FIRST_PAUSE_S), _wants_tls(entry))
+        _authenticate(sock, token, max(deadline - time.monotonic(), FIRST_PAUSE_S), _wants_tls(entry))
     except BaseException:
         sock.close()
         raise
@@ -202,7 +202,7 @@ def _secured(sock: socket.socket, entry: Entry, limit_s: float) -> socket.socket
         raise HandshakeTimeout(f"the handshake of TLS was not done within {limit_s:.3g} s") from None
 
 
-def _prove(sock: socket.socket, token: Token, limit_s: float, is_secured: bool) -> None:
+def _authenticate(sock: socket.socket, token: Token, limit_s: float, is_secured: bool) -> None:
     try:
         perform(sock, Handshake("client", token), limit_s)
     except AuthError as error:

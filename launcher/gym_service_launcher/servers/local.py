@@ -24,7 +24,7 @@ from gym_service_launcher.processes import forkservers
 from gym_service_launcher.processes.child import FIRST_PASSED_FD, Child, ending
 from gym_service_launcher.processes.forkservers import ForkServer, ForkServerRef
 from gym_service_launcher.servers import over_command
-from gym_service_launcher.servers.over_command import CommandLink
+from gym_service_launcher.servers.over_command import CommandServer
 
 TERMINATE_S = 2.0
 # How long a server whose channel has ended may take to be dead: its exit code is part of the error.
@@ -33,7 +33,7 @@ SHOWN_TAIL_CHARS = 4000
 
 
 @dataclass(frozen=True)
-class Link:
+class LocalServer:
     """A server that was started on this machine: its end of the bytes, and its process.
 
     Either ``sock`` is set, or ``pipes`` (read, write) with the ``mark`` after which the server's bytes begin.
@@ -143,7 +143,7 @@ def _shown(tail: str) -> str:
     return "\n  the end of its output:\n" + "\n".join(f"    {line}" for line in tail[-SHOWN_TAIL_CHARS:].splitlines())
 
 
-def launch(entry: Entry, progress: Callable[[str], None]) -> Link | CommandLink:
+def launch(entry: Entry, progress: Callable[[str], None]) -> LocalServer | CommandServer:
     """Start the server of an entry. Does not wait for it: it answers once it is up.
 
     Blocks while the interpreter is looked for, and for as long as a venv of ``requires`` takes to build.
@@ -223,14 +223,14 @@ def server_argv(executable: Path, *channel: str) -> list[str]:
     return [str(executable), "-u", str(server_program()), *channel]
 
 
-def _forked(entry: Entry, executable: Path, start: Callable[..., Link]) -> Link:
+def _forked(entry: Entry, executable: Path, start: Callable[..., LocalServer]) -> LocalServer:
     """Have a server forked from the entry's nursery; where that cannot be, it is started as any other."""
     begun = time.monotonic()
     hold = forkservers.hold(_plan(entry, executable), entry.name)
     try:
         fork_server = hold.fork_server
         if not fork_server.wait(entry.timeouts.start):
-            link = Link(entry, executable, fork_server.child)
+            link = LocalServer(entry, executable, fork_server.child)
             reason = lateness(entry, *link.silence())
             link.close(0.0)
             raise link.failed_to_start(reason, LATE_ADVICE, in_time=False)
@@ -253,19 +253,19 @@ def _plan(entry: Entry, executable: Path) -> forkservers.Plan:
     return forkservers.plan(command, server_program(), recipe, variables, entry.cwd, show=entry.output == "show")
 
 
-def _over_socket(entry: Entry, executable: Path, fork_server: ForkServer | None = None) -> Link:
+def _over_socket(entry: Entry, executable: Path, fork_server: ForkServer | None = None) -> LocalServer:
     with _socketpairs(2) as (ours, theirs):
         channel = "--fd", str(FIRST_PASSED_FD), "--arena", str(FIRST_PASSED_FD + 1)
         child = _child(entry, executable, channel, [sock.fileno() for sock in theirs], fork_server)
-    return Link(entry, executable, child, sock=ours[0], arena_sock=ours[1])
+    return LocalServer(entry, executable, child, sock=ours[0], arena_sock=ours[1])
 
 
-def _over_stdio(entry: Entry, executable: Path, fork_server: ForkServer | None = None) -> Link:
+def _over_stdio(entry: Entry, executable: Path, fork_server: ForkServer | None = None) -> LocalServer:
     mark = secrets.token_bytes(16)
     with _socketpairs(1) as (ours, theirs):
         channel = "--stdio", mark.hex(), "--arena", str(FIRST_PASSED_FD)
         child = _child(entry, executable, channel, [theirs[0].fileno()], fork_server, piped=True)
-    return Link(entry, executable, child, pipes=child.take_pipes(), mark=mark, arena_sock=ours[0])
+    return LocalServer(entry, executable, child, pipes=child.take_pipes(), mark=mark, arena_sock=ours[0])
 
 
 @contextlib.contextmanager

@@ -103,7 +103,7 @@ def _quoted(path: str) -> str:
     return f"{home}{slash}{shlex.quote(rest)}" if rest else home
 
 
-def launch(entry: Entry) -> "CommandLink":
+def launch(entry: Entry) -> "CommandServer":
     """Run the command of an entry. Does not wait for the server: it answers once it is up.
 
     Raises:
@@ -132,7 +132,7 @@ def launch(entry: Entry) -> "CommandLink":
         mark=mark,
         close_s=entry.timeouts.close,
     )
-    return CommandLink(entry, route, child, child.take_pipes(), mark, packed)
+    return CommandServer(entry, route, child, child.take_pipes(), mark, packed)
 
 
 def _found(program: str, folder: Path) -> str:
@@ -144,7 +144,7 @@ def _found(program: str, folder: Path) -> str:
 
 
 @dataclass
-class CommandLink:
+class CommandServer:
     """A server at the other end of a command: what ``supervisor.Link`` is for one on this machine.
 
     ``parcel`` is sent ahead of everything; ``noise`` takes what the command says on its standard output before the
