@@ -76,10 +76,12 @@ def make_cartpole() -> tuple[gym.Env, str, Callable[..., Any]]:
 
 def other_interpreters() -> Iterator[Path]:
     """The interpreters of this machine that are of another version and have what a target needs."""
-    from gym_service_launcher.interpreters import find as interpreter
+    from gym_service_launcher.interpreters.diagnosis import diagnose
+    from gym_service_launcher.interpreters.discovery import find_versions
+    from gym_service_launcher.standalone import env_vars
 
-    for version, path in interpreter.find_versions():
-        report = interpreter.probe(path, interpreter.environment(path, {}, []))
+    for version, path in find_versions():
+        report = diagnose(path, env_vars.environment(path, {}, []))
         if report.problem is None and version != platform.python_version():
             yield path
 

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from gym_service_launcher.config import entry as entries
-from gym_service_launcher.interpreters import find as interpreter
+from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.listener import listener
 from gym_service_launcher.listener.pending import Endpoint, tcp_endpoints
 from gym_service_launcher.listener.session import ServerOptions
 from gym_service_launcher.net import tcp, tokens
 from gym_service_launcher.servers import local
+from gym_service_launcher.standalone import env_vars
 
 from gym_service.client.env import RemoteEnv
 from gym_service.factory.open_env import connect
@@ -60,8 +61,8 @@ class SocketGymServer:
             ServerStartError: the port is taken, or the interpreter cannot run a server.
             AuthError: the token file cannot be used.
         """
-        executable = interpreter.find(self.python, Path.cwd())
-        servers = ServerOptions(executable, interpreter.environment(executable, {}, ()))
+        executable = find_interpreter(self.python, Path.cwd())
+        servers = ServerOptions(executable, env_vars.environment(executable, {}, ()))
         say = local.to_stderr
 
         def endpoints() -> list[Endpoint]:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Literal
 
 from gym_service_launcher.errors import ConfigError
-from gym_service_launcher.interpreters import find as interpreter
+from gym_service_launcher.interpreters import find
 from gym_service_launcher.interpreters.discovery import find_uv
 from gym_service_launcher.standalone.env_vars import without_python_vars
 
@@ -169,7 +169,7 @@ def cache_folder() -> Path:
 def find_interpreter(version: str) -> Path | None:
     """An executable of this Python, such as ``"3.8"``, that was seen to run."""
     try:
-        return interpreter.find(version, REPOSITORY)
+        return find.find_interpreter(version, REPOSITORY)
     except ConfigError:
         return None
 

@@ -13,8 +13,9 @@ from typing import Literal
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.config.envs_file import EnvsFile
 from gym_service_launcher.errors import ConfigError, GymServiceError
-from gym_service_launcher.interpreters import find as interpreter
 from gym_service_launcher.interpreters import venvs
+from gym_service_launcher.interpreters.diagnosis import diagnose
+from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.servers import local
 from gym_service_launcher.servers.attached import attach
 from gym_service_launcher.servers.over_command import route_of
@@ -77,13 +78,13 @@ def _reached(name: str, entry: Entry) -> Row:
 def _probed(name: str, entry: Entry) -> Row:
     assert entry.python, "an entry has an interpreter or an address"
     if entry.requires is None:
-        executable: Path | None = interpreter.find(entry.python, entry.folder)
+        executable: Path | None = find_interpreter(entry.python, entry.folder)
     else:
         executable = venvs.built(entry.python, entry.requires, entry.folder)
     if executable is None:
         wanted = f"Python {entry.python} with {', '.join(entry.requires or ())}"
         return Row(name, "not built", wanted, "the first gym.make builds it")
-    report = interpreter.probe(executable, local.environment(entry, executable))
+    report = diagnose(executable, local.environment(entry, executable))
     if report.problem:
         return _broken(name, str(executable), report.problem)
     versions = {"Python": report.version, "gymnasium": report.gymnasium, "gym": report.gym, "numpy": report.numpy}

@@ -112,14 +112,15 @@ def _add_security(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the command line says; the exit code."""
-    from gym_service_launcher.interpreters import find as interpreter
+    from gym_service_launcher.interpreters.find import find_interpreter
     from gym_service_launcher.servers import local
+    from gym_service_launcher.standalone import env_vars
 
     local.refuse_windows()
     _refuse_what_does_not_go_together(arguments)
     named = os.path.abspath(os.path.expanduser(arguments.venv)) if arguments.venv else arguments.python
-    executable = interpreter.find(named, Path.cwd())
-    variables = interpreter.environment(executable, {}, [os.path.abspath(folder) for folder in arguments.pythonpath])
+    executable = find_interpreter(named, Path.cwd())
+    variables = env_vars.environment(executable, {}, [os.path.abspath(folder) for folder in arguments.pythonpath])
     if arguments.stdio:
         return _become_server(executable, variables, arguments)
     return _listen(executable, variables, arguments)

@@ -58,7 +58,7 @@ def test_100_megabytes_of_output(when: str, transport: str) -> None:
 FEW_FILES = """
 import resource
 import gym_service.factory.open_env
-from gym_service_launcher.interpreters import find as interpreter
+from gym_service_launcher.interpreters import diagnosis, find
 from gym_service_launcher.processes import guardian_client
 limit, entries = int(os.environ["FAULTS_CASE"].split(",")[1]), []
 with faulty():  # all is imported that will be

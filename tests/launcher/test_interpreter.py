@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.interpreters import discovery
-from gym_service_launcher.interpreters.find import environment, find, find_versions, probe
+from gym_service_launcher.interpreters.diagnosis import diagnose
+from gym_service_launcher.interpreters.discovery import find_versions
+from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.standalone import env_vars
+from gym_service_launcher.standalone.env_vars import environment
 
 PYTHONS = find_versions()
 NEW_ENOUGH = [(version, path) for version, path in PYTHONS if not version.startswith("2.")]
@@ -21,7 +24,7 @@ NEW_ENOUGH = [(version, path) for version, path in PYTHONS if not version.starts
 
 def text_of(python: str, folder: Path) -> str:
     with pytest.raises(ConfigError) as error:
-        find(python, folder)
+        find_interpreter(python, folder)
     assert error.value.__dict__ == {"file": None, "key": "python"}
     return str(error.value)
 
@@ -57,10 +60,10 @@ def a_venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_venv_is_its_bin_python_and_never_where_that_leads(a_venv: Path) -> None:
     assert (a_venv / "bin/python").is_symlink()
-    assert find(str(a_venv), Path("/")) == a_venv / "bin/python"
-    assert find("./sim_env", a_venv.parent) == a_venv / "bin/python"
-    assert find("sim_env/bin/python", a_venv.parent) == a_venv / "bin/python"
-    assert find(".", a_venv) == a_venv / "bin/python"
+    assert find_interpreter(str(a_venv), Path("/")) == a_venv / "bin/python"
+    assert find_interpreter("./sim_env", a_venv.parent) == a_venv / "bin/python"
+    assert find_interpreter("sim_env/bin/python", a_venv.parent) == a_venv / "bin/python"
+    assert find_interpreter(".", a_venv) == a_venv / "bin/python"
 
 
 def test_paths_that_lead_to_no_interpreter(tmp_path: Path) -> None:
@@ -90,10 +93,10 @@ def test_the_bin_folder_of_a_venv_is_not_the_venv(a_venv: Path) -> None:
 
 @pytest.mark.parametrize("version", [version for version, _ in PYTHONS])
 def test_every_version_here_is_found_by_its_number(version: str) -> None:
-    found = find(version, Path("/"))
+    found = find_interpreter(version, Path("/"))
     assert discovery.ask(found)[0] == version
     minor = version.rpartition(".")[0]
-    assert discovery.ask(find(minor, Path("/")))[0].startswith(f"{minor}.")
+    assert discovery.ask(find_interpreter(minor, Path("/")))[0].startswith(f"{minor}.")
 
 
 def test_a_shim_that_fails_is_passed_over_and_named(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +118,7 @@ def test_a_shim_that_fails_is_passed_over_and_named(nowhere: Path, monkeypatch: 
     # What lies behind it on PATH is still found.
     real = script(nowhere / "later/python3.8", "#!/bin/sh\nprintf '3.8.18 /real/python3.8'\n")
     monkeypatch.setenv("PATH", os.pathsep.join([str(shim.parent), str(real.parent), os.environ["PATH"]]))
-    assert find("3.8", nowhere) == Path("/real/python3.8")
+    assert find_interpreter("3.8", nowhere) == Path("/real/python3.8")
 
 
 def test_the_failing_shim_of_this_machine_does_not_hide_the_real_one() -> None:
@@ -124,7 +127,7 @@ def test_the_failing_shim_of_this_machine_does_not_hide_the_real_one() -> None:
         pytest.skip("needs a python3.8 on PATH, and a Python 3.8 that runs elsewhere")
     if subprocess.run([shim, "-c", ""], check=False, capture_output=True).returncode == 0:
         pytest.skip("needs a python3.8 on PATH that fails, such as a shim of pyenv")
-    found = find("3.8", Path("/"))
+    found = find_interpreter("3.8", Path("/"))
     assert found != Path(shim)
     assert discovery.ask(found)[0].startswith("3.8.")
 
@@ -138,8 +141,8 @@ def test_the_newest_patch_of_pyenv_that_runs(nowhere: Path, monkeypatch: pytest.
     installed("3.10.14", "exit 1")
     installed("3.1.5", "printf '3.1.5 '")
     installed("3.10-dev", "printf '3.10.99 '")
-    assert find("3.10", nowhere) == middle
-    assert find("3.10.9", nowhere).parent.parent.name == "3.10.9"
+    assert find_interpreter("3.10", nowhere) == middle
+    assert find_interpreter("3.10.9", nowhere).parent.parent.name == "3.10.9"
     assert "pyenv: no 3.11 in" in text_of("3.11", nowhere)
     assert text_of("3.6", nowhere).endswith("\nTry: pyenv install 3.6")
 
@@ -160,9 +163,9 @@ def test_a_conda_env_is_found_by_its_name(nowhere: Path, monkeypatch: pytest.Mon
     listed = conda_env(nowhere / "far/listed")
     (home / ".conda").mkdir()
     (home / ".conda/environments.txt").write_text(f"{nowhere}/gone/old\n{listed.parent.parent}\n")
-    assert find("conda:base", nowhere) == base
-    assert find("conda:sim", nowhere) == inside
-    assert find("conda:listed", nowhere) == listed
+    assert find_interpreter("conda:base", nowhere) == base
+    assert find_interpreter("conda:sim", nowhere) == inside
+    assert find_interpreter("conda:listed", nowhere) == listed
     assert text_of("conda:lsited", nowhere) == (
         "There is no conda env lsited; looked at:\n"
         f"  conda's folders: {home}/miniconda3\n"
@@ -172,10 +175,10 @@ def test_a_conda_env_is_found_by_its_name(nowhere: Path, monkeypatch: pytest.Mon
     assert text_of("conda:old", nowhere).endswith("\nTry: conda create -n old python=3.10 numpy gymnasium")
     by_executable = conda_env(nowhere / "own/envs/mine")
     monkeypatch.setenv("CONDA_EXE", str(nowhere / "own/bin/conda"))
-    assert find("conda:mine", nowhere) == by_executable
+    assert find_interpreter("conda:mine", nowhere) == by_executable
     monkeypatch.delenv("CONDA_EXE")
     monkeypatch.setenv("CONDA_PREFIX", str(nowhere / "own/envs/other"))
-    assert find("conda:mine", nowhere) == by_executable
+    assert find_interpreter("conda:mine", nowhere) == by_executable
 
 
 def test_a_version_is_found_at_a_root_of_conda_and_in_none_of_its_envs(nowhere: Path) -> None:
@@ -187,20 +190,20 @@ def test_a_version_is_found_at_a_root_of_conda_and_in_none_of_its_envs(nowhere: 
     conda_env(env)
     (env / "conda-meta").mkdir()
     (env / "conda-meta/python-3.8.1-h123_0.json").write_text("{}")
-    assert find("3.9", nowhere) == base
+    assert find_interpreter("3.9", nowhere) == base
     assert f"\n  conda: no 3.8 at {root}\n" in text_of("3.8", nowhere)
 
 
 def test_uv_knows_pythons_that_nobody_else_does(nowhere: Path) -> None:
     found = script(nowhere / "uv/python3.9", "#!/bin/sh\nprintf '3.9.1 '\n")
     script(nowhere / "bin/uv", f'#!/bin/sh\ncase "$*" in *" 3.9") echo {found};; *) exit 2;; esac\n')
-    assert find("3.9", nowhere) == found
+    assert find_interpreter("3.9", nowhere) == found
     assert "\n  uv: knows no 3.8\n" in text_of("3.8", nowhere)
 
 
 def test_a_command_is_run_once_to_see_what_it_is(nowhere: Path) -> None:
     command = script(nowhere / "bin/pypy3", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    assert find("pypy3", nowhere) == Path(sys.executable)
+    assert find_interpreter("pypy3", nowhere) == Path(sys.executable)
     command.write_text("#!/bin/sh\nexit 3\n")
     assert text_of("pypy3", nowhere) == (
         f"pypy3 is no interpreter; looked at:\n  PATH: {command} does not run: exit code 3\n"
@@ -299,7 +302,7 @@ def test_the_probe_runs_in_every_python_here(version: str, path: Path, tmp_path:
     bare = tmp_path / "bare"
     subprocess.run([str(path), "-m", "venv", "--without-pip", str(bare)], check=True, stdin=subprocess.DEVNULL)
     executable = bare / "bin/python"
-    report = probe(executable, environment(executable, {}, ()))
+    report = diagnose(executable, environment(executable, {}, ()))
     assert (report.version, report.prefix, report.executable) == (version, str(bare), executable)
     assert (report.numpy, report.gymnasium, report.gym) == (None, None, None)
     assert report.problem == f"{executable} (Python {version}) has no numpy"
@@ -310,14 +313,14 @@ def test_a_python_2_says_that_it_is_too_old() -> None:
     old = [path for version, path in PYTHONS if version.startswith("2.")]
     if not old:
         pytest.skip("there is no Python 2.7 on PATH or in pyenv")
-    report = probe(old[0], environment(old[0], {}, ()))
+    report = diagnose(old[0], environment(old[0], {}, ()))
     assert report.problem == f"{old[0]} (Python {report.version}) is too old: the floor is Python 3.6"
     assert report.advice == "a newer Python for this simulator"
 
 
 def probed(venv_folder: Path) -> tuple[str | None, str]:
     executable = venv_folder / "bin/python"
-    report = probe(executable, environment(executable, {}, ()))
+    report = diagnose(executable, environment(executable, {}, ()))
     prefix = f"{executable} (Python {VERSION}) "
     return report.problem and report.problem.removeprefix(prefix), report.advice
 
@@ -327,7 +330,7 @@ def test_a_target_that_has_what_it_needs(a_venv: Path, site: Path) -> None:
     package(site, "gym", "0.21.0", "raise SystemExit('the probe never imports gym')")
     package(site, "gym_pusht", "0.1.8")
     executable = a_venv / "bin/python"
-    report = probe(executable, environment(executable, {}, ()))
+    report = diagnose(executable, environment(executable, {}, ()))
     assert (report.problem, report.advice) == (None, "")
     assert (report.numpy, report.gym, report.gymnasium) == ("1.19.5", "0.21.0", None)
 
@@ -379,7 +382,7 @@ def test_a_numpy_that_does_not_import(a_venv: Path, site: Path, code: str, why: 
 )  # fmt: skip
 def test_what_does_not_run_says_why(tmp_path: Path, text: str, why: str) -> None:
     executable = script(tmp_path / "python", text)
-    report = probe(executable, environment(executable, {}, ()))
+    report = diagnose(executable, environment(executable, {}, ()))
     assert report.problem == f"{executable} does not run: {why}"
     assert report.advice == "another interpreter, or this one built anew"
 
@@ -391,7 +394,7 @@ def test_a_target_that_never_answers_is_gone_afterwards(tmp_path: Path) -> None:
     executable = script(tmp_path / "python", f"#!/bin/sh\nexec 9>{fifo}\nsleep 1000 & wait\n")
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        report = probe(executable, environment(executable, {}, ()), timeout_s=0.5)
+        report = diagnose(executable, environment(executable, {}, ()), timeout_s=0.5)
         assert report.problem == f"{executable} does not run: it gave no answer within 0.5 s"
         os.set_blocking(reader, True)
         assert os.read(reader, 1) == b""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from gym_service_launcher.errors import ConfigError, ServerStartError
 from gym_service_launcher.interpreters import discovery
-from gym_service_launcher.interpreters.find import find_versions
+from gym_service_launcher.interpreters.discovery import find_versions
 from gym_service_launcher.interpreters.venvs import provision
 
 # A build backend in a few lines, so that nothing is fetched to build with. It reads a line from the

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gym_service_launcher.interpreters import find as interpreter
+from gym_service_launcher.standalone import env_vars
 from gymnasium import spaces
 
 from gym_service.testing import trajectory_diff
@@ -95,7 +95,7 @@ def run_script(script: str, python: Path, target: Path, tasks: Sequence[Any], *m
         given, output = Path(folder) / "tasks.json", Path(folder) / "outputs.json"
         given.write_text(json.dumps(list(tasks)), encoding="utf-8")
         argv = [str(python), script, str(given), str(output), *more]
-        environ = interpreter.environment(target, {}, [ENVS])
+        environ = env_vars.environment(target, {}, [ENVS])
         done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=IN_PROCESS_TIMEOUT_S)
         assert done.returncode == 0, f"{argv} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return json.loads(output.read_text(encoding="utf-8"))

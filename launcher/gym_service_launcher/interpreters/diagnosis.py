@@ -19,7 +19,7 @@ PROBE = Path(__file__).parent.parent / "standalone" / "probe.py"
 
 
 @dataclass(frozen=True)
-class Report:
+class Diagnosis:
     """What the probe found in a target. None stands for: not there, or not known.
 
     ``problem`` is the one line that says what is wrong, None if nothing is; ``advice`` is the one
@@ -36,7 +36,7 @@ class Report:
     advice: str = ""
 
 
-def probe(executable: str | Path, env: Mapping[str, str], timeout_s: float = 30.0) -> Report:
+def diagnose(executable: str | Path, env: Mapping[str, str], timeout_s: float = 30.0) -> Diagnosis:
     """Run the probe in a target, for at most ``timeout_s`` seconds, and say what it found.
 
     Never raises for what is wrong with the target: that is in the report. The process and what it
@@ -51,10 +51,10 @@ def probe(executable: str | Path, env: Mapping[str, str], timeout_s: float = 30.
         return _broken(path, error.strerror or str(error))
     found = _answer(stdout)
     if found is None:
-        return _broken(path, f"{_exit(exit_code)}, {_said(stderr)}")
-    problem, advice = _judge(path, found)
+        return _broken(path, f"{_exit(exit_code)}, {_last_error_line(stderr)}")
+    problem, advice = _problem_and_advice(path, found)
     facts = {key: found.get(key) for key in ("version", "prefix", "numpy", "gymnasium", "gym")}
-    return Report(path, **facts, problem=problem, advice=advice)
+    return Diagnosis(path, **facts, problem=problem, advice=advice)
 
 
 def _run(command: list[str], env: Mapping[str, str], timeout_s: float) -> tuple[str, str, int]:
@@ -93,18 +93,18 @@ def _exit(exit_code: int) -> str:
     return f"exit code {exit_code}" if exit_code >= 0 else f"killed ({signal.strsignal(-exit_code)})"
 
 
-def _said(stderr: str) -> str:
+def _last_error_line(stderr: str) -> str:
     """A Python ends with its exception, a shell or the loader of programs begins with the reason."""
     lines = stderr.strip().splitlines()
     errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
     return next(iter([*errors[-1:], *lines[:1]]), "without a word: it may be no Python")
 
 
-def _broken(path: Path, why: str) -> Report:
-    return Report(path, problem=f"{path} does not run: {why}", advice="another interpreter, or this one built anew")
+def _broken(path: Path, why: str) -> Diagnosis:
+    return Diagnosis(path, problem=f"{path} does not run: {why}", advice="another interpreter, or this one built anew")
 
 
-def _judge(path: Path, found: dict[str, Any]) -> tuple[str | None, str]:
+def _problem_and_advice(path: Path, found: dict[str, Any]) -> tuple[str | None, str]:
     """The problem and the advice."""
     version, numpy, failure = found["version"], found.get("numpy"), found.get("numpy_error")
     who = f"{path} (Python {version})"

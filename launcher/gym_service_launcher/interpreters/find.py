@@ -1,6 +1,6 @@
-"""Which interpreter a few words mean, and in what environment it runs.
+"""Which interpreter a few words mean.
 
-Knows venvs, executables, conda envs, versions and environment variables. Never knows envs.toml, how a
+Knows venvs, executables, conda envs and versions. Never knows envs.toml, how a
 server is started, or what it will do. Python 3.10 and up.
 
 A path is never resolved through its links: the real path of venv/bin/python is another interpreter.
@@ -9,20 +9,15 @@ A path is never resolved through its links: the real path of venv/bin/python is 
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from gym_service_launcher.config.validation import nearest
 from gym_service_launcher.errors import InterpreterNotFound
 from gym_service_launcher.interpreters import discovery
-from gym_service_launcher.interpreters.diagnosis import Report, probe
-from gym_service_launcher.interpreters.discovery import find_versions
-from gym_service_launcher.standalone import env_vars
-
-__all__ = ["Report", "environment", "find", "find_versions", "probe"]
 
 
-def find(python: str, folder: Path) -> Path:
+def find_interpreter(python: str, folder: Path) -> Path:
     """The executable that ``python`` means: a path is taken as it is, anything else was run once.
 
     Args:
@@ -40,16 +35,6 @@ def find(python: str, folder: Path) -> Path:
     if "/" in python or python[:1] in (".", "~"):
         return _path(Path(os.path.normpath(os.path.join(folder, os.path.expanduser(python)))))
     return _command(python, folder)
-
-
-def environment(
-    executable: str | Path,
-    environ: Mapping[str, str],
-    pythonpath: Iterable[str | Path],
-    base: Mapping[str, str] = os.environ,
-) -> dict[str, str]:
-    """The variables a target runs with; ``variables`` says which."""
-    return env_vars.environment(executable, environ, pythonpath, base)
 
 
 def _not_found(what: str, looked: Iterable[str], advice: str) -> InterpreterNotFound:

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from gym_service_launcher.errors import ConfigError, ServerStartError
 from gym_service_launcher.interpreters import discovery
-from gym_service_launcher.interpreters import find as interpreter
+from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.standalone.env_vars import without_python_vars
 
 # What of uv's words stands in the error; a resolver's explanation is seldom longer.
@@ -209,7 +209,7 @@ def _build(uv: _Uv, venv: Path, arguments: list[str]) -> None:
 
 def _source(python: str, folder: Path) -> str:
     try:
-        return str(interpreter.find(python, folder))
+        return str(find_interpreter(python, folder))
     except ConfigError:
         if discovery.VERSION.fullmatch(python):
             return python  # uv may fetch it.

@@ -21,7 +21,7 @@ from functools import partial
 from types import FrameType
 
 from gym_service_launcher.errors import AuthError, ServerStartError
-from gym_service_launcher.interpreters import find as interpreter
+from gym_service_launcher.interpreters.diagnosis import diagnose
 from gym_service_launcher.listener.pending import Endpoint, PendingClient
 from gym_service_launcher.listener.session import ServerOptions, Session
 from gym_service_launcher.net import handshake
@@ -90,7 +90,7 @@ def serve(
 
 
 def _refuse_unusable(servers: ServerOptions) -> None:
-    report = interpreter.probe(servers.executable, servers.variables)
+    report = diagnose(servers.executable, servers.variables)
     if report.problem:
         text = f"{report.problem}\n  try: {report.advice}"
         raise ServerStartError(text, argv=(), interpreter=str(servers.executable), exit_code=None, tail="")

@@ -18,13 +18,14 @@ from pathlib import Path
 
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import ConfigError, ServerCrashed, ServerStartError
-from gym_service_launcher.interpreters import find as interpreter
-from gym_service_launcher.interpreters.find import Report
+from gym_service_launcher.interpreters.diagnosis import Diagnosis, diagnose
+from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.processes import forkservers
 from gym_service_launcher.processes.child import FIRST_PASSED_FD, Child, ending
 from gym_service_launcher.processes.forkservers import ForkServer, ForkServerRef
 from gym_service_launcher.servers import over_command
 from gym_service_launcher.servers.over_command import CommandServer
+from gym_service_launcher.standalone import env_vars
 
 TERMINATE_S = 2.0
 # How long a server whose channel has ended may take to be dead: its exit code is part of the error.
@@ -86,9 +87,9 @@ class LocalServer:
         """
         exit_code = self.child.exit_code(DEATH_S if not reason else 0.0)
         tail = self.child.tail() if tail is None else tail
-        report = Report(self.executable)
+        report = Diagnosis(self.executable)
         if in_time:
-            report = interpreter.probe(self.executable, environment(self.entry, self.executable))
+            report = diagnose(self.executable, environment(self.entry, self.executable))
         reason = reason or (ending(exit_code) if report.problem is None else report.problem)
         text = f"the server of {self.entry.name!r} did not start: {reason}"
         text += f"\n  interpreter: {self.executable}\n  command: {shlex.join(self.child.argv)}{_shown(tail)}"
@@ -187,7 +188,7 @@ def executable_of(entry: Entry, progress: Callable[[str], None]) -> Path:
     """The interpreter of an entry, its venv built from ``requires`` where there is one. Raises ConfigError."""
     assert entry.python, "an entry has an interpreter or an address"
     if entry.requires is None:
-        return interpreter.find(entry.python, entry.folder)
+        return find_interpreter(entry.python, entry.folder)
     from gym_service_launcher.interpreters.venvs import provision  # only who builds pays for it
 
     return provision(entry.python, entry.requires, entry.folder, progress)
@@ -195,7 +196,7 @@ def executable_of(entry: Entry, progress: Callable[[str], None]) -> Path:
 
 def environment(entry: Entry, executable: Path) -> dict[str, str]:
     """The environment variables that the entry's server runs with."""
-    return interpreter.environment(executable, entry.environ, entry.pythonpath)
+    return env_vars.environment(executable, entry.environ, entry.pythonpath)
 
 
 def server_program() -> Path:

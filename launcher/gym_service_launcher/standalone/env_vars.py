@@ -22,7 +22,7 @@ def without_python_vars(variables):
     return {name: value for name, value in variables.items() if name not in PYTHON_VARS_TO_DROP}
 
 
-def environment(executable, environ, pythonpath, base):
+def environment(executable, environ, pythonpath, base=os.environ):
     """The variables a target runs with: ``base`` without what leads back to the client's interpreter.
 
     PATH begins with the target's own bin. Where there is no display, renderers that need none are the
