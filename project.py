@@ -232,7 +232,7 @@ def found_python(*wanted: str) -> Path | None:
     for minor in wanted:
         for candidate in (*versions.in_pyenv(minor), *versions.on_path(minor), *versions.in_conda(minor)):
             try:
-                version, executable = versions.ask(candidate)
+                version, executable = versions.query_version(candidate)
             except ValueError:
                 continue
             if versions.matches(version, minor):

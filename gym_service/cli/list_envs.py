@@ -80,7 +80,7 @@ def _probed(name: str, entry: Entry) -> Row:
     if entry.requires is None:
         executable: Path | None = find_interpreter(entry.python, entry.folder)
     else:
-        executable = venvs.built(entry.python, entry.requires, entry.folder)
+        executable = venvs.find_built(entry.python, entry.requires, entry.folder)
     if executable is None:
         wanted = f"Python {entry.python} with {', '.join(entry.requires or ())}"
         return Row(name, "not built", wanted, "the first gym.make builds it")

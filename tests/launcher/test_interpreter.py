@@ -94,9 +94,9 @@ def test_the_bin_folder_of_a_venv_is_not_the_venv(a_venv: Path) -> None:
 @pytest.mark.parametrize("version", [version for version, _ in PYTHONS])
 def test_every_version_here_is_found_by_its_number(version: str) -> None:
     found = find_interpreter(version, Path("/"))
-    assert discovery.ask(found)[0] == version
+    assert discovery.query_version(found)[0] == version
     minor = version.rpartition(".")[0]
-    assert discovery.ask(find_interpreter(minor, Path("/")))[0].startswith(f"{minor}.")
+    assert discovery.query_version(find_interpreter(minor, Path("/")))[0].startswith(f"{minor}.")
 
 
 def test_a_shim_that_fails_is_passed_over_and_named(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def test_the_failing_shim_of_this_machine_does_not_hide_the_real_one() -> None:
         pytest.skip("needs a python3.8 on PATH that fails, such as a shim of pyenv")
     found = find_interpreter("3.8", Path("/"))
     assert found != Path(shim)
-    assert discovery.ask(found)[0].startswith("3.8.")
+    assert discovery.query_version(found)[0].startswith("3.8.")
 
 
 def test_the_newest_patch_of_pyenv_that_runs(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,7 +139,7 @@ def test_a_version_is_enough(project: Path, minor: str) -> None:
     if not any(version.startswith(f"{minor}.") for version, _ in find_versions()):
         pytest.skip(f"there is no Python {minor} on PATH, in pyenv or in conda")
     executable = provision(minor, ("./their_repo",), project, lambda line: None)
-    assert discovery.ask(executable)[0].startswith(f"{minor}.")
+    assert discovery.query_version(executable)[0].startswith(f"{minor}.")
     assert answer(executable) == "42"
 
 
@@ -227,7 +227,7 @@ def test_a_venv_whose_python_is_gone_or_another_one_is_built_anew(project: Path,
     executable.unlink()
     executable.symlink_to(project / "gone")
     assert provision(python, (), project, lambda line: None) == executable
-    assert discovery.ask(executable)[1] == executable
+    assert discovery.query_version(executable)[1] == executable
     marker = executable.parent.parent / "gym-service.json"
     built = json.loads(marker.read_text())
     marker.write_text(json.dumps(built | {"minor": "3.1"}))

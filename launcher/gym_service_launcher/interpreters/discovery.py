@@ -32,7 +32,7 @@ CONDA_ROOTS = tuple(
 )
 
 
-def ask(executable: str | Path) -> tuple[str, Path]:
+def query_version(executable: str | Path) -> tuple[str, Path]:
     """Run an interpreter and return its version and the path by which it knows itself.
 
     Blocks for some 20 ms, and never over 20 s.
@@ -156,7 +156,7 @@ def find_versions() -> list[tuple[str, Path]]:
     for wanted in ["2.7", *minors]:
         for executable in [*in_pyenv(wanted), *on_path(wanted), *in_conda(wanted)]:
             try:
-                version, path = ask(executable)
+                version, path = query_version(executable)
             except ValueError:
                 continue
             found.setdefault(version, path)

@@ -78,7 +78,7 @@ def _command(name: str, folder: Path) -> Path:
     executable = shutil.which(name)
     if executable:
         try:
-            return discovery.ask(executable)[1]
+            return discovery.query_version(executable)[1]
         except ValueError as error:
             looked = (f"PATH: {executable} {error}",)
             raise _not_found(f"{name} is no interpreter", looked, _as_version(name)) from None
@@ -121,7 +121,7 @@ def _version(wanted: str) -> Path:
         failed = []
         for candidate in candidates(wanted):
             try:
-                version, executable = discovery.ask(candidate)
+                version, executable = discovery.query_version(candidate)
             except ValueError as error:
                 failed.append(f"{source}: {candidate} {error}")
                 continue

@@ -58,13 +58,13 @@ def provision(python: str, requires: tuple[str, ...], folder: Path, progress: Pr
     """
     arguments = [argument for item in requires for argument in _arguments(item)]
     venv = _cache() / _name(python, requires, folder)
-    if _whole(venv):
+    if _is_complete(venv):
         return venv / "bin/python"
     command = _find_uv()
     try:
         with _lock(venv.with_suffix(".lock"), progress) as lock:
             # Another process may have built it while this one waited.
-            if not _whole(venv):
+            if not _is_complete(venv):
                 progress(f"Building a venv of Python {python} with {', '.join(requires)} in {venv}")
                 _build(_Uv(command, python, folder, progress, lock), venv, arguments)
     except (OSError, ValueError) as error:
@@ -73,10 +73,10 @@ def provision(python: str, requires: tuple[str, ...], folder: Path, progress: Pr
     return venv / "bin/python"
 
 
-def built(python: str, requires: tuple[str, ...], folder: Path) -> Path | None:
+def find_built(python: str, requires: tuple[str, ...], folder: Path) -> Path | None:
     """The bin/python that ``provision`` would give at once, or None where it would have to build first."""
     venv = _cache() / _name(python, requires, folder)
-    return venv / "bin/python" if _whole(venv) else None
+    return venv / "bin/python" if _is_complete(venv) else None
 
 
 @dataclass(frozen=True)
@@ -145,23 +145,23 @@ def _name(python: str, requires: tuple[str, ...], folder: Path) -> str:
     made_from = {
         "python": python if plain_python else os.path.normpath(folder / os.path.expanduser(python)),
         "requires": requires,
-        "local": [(str(path), _stamps(path)) for path in paths],
+        "local": [(str(path), _mtimes(path)) for path in paths],
         "machine": (sys.platform, platform.machine()),
     }
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
 
 
-def _stamps(path: Path) -> list[int]:
+def _mtimes(path: Path) -> list[int]:
     """Changes when a local package says something new about itself; of its code only -e sees changes."""
     said = (path, path / "pyproject.toml", path / "setup.py", path / "setup.cfg")
     return [file.stat().st_mtime_ns for file in said if file.is_file()]
 
 
-def _whole(venv: Path) -> bool:
+def _is_complete(venv: Path) -> bool:
     """Whether the venv was built to its end and still runs: its Python may be gone or another one."""
     try:
         built = json.loads((venv / MARKER).read_text())
-        version, _ = discovery.ask(venv / "bin/python")
+        version, _ = discovery.query_version(venv / "bin/python")
     except (OSError, ValueError):
         return False
     return bool(discovery.matches(version, built["minor"]))
@@ -201,7 +201,7 @@ def _build(uv: _Uv, venv: Path, arguments: list[str]) -> None:
     uv.run("venv", "--no-project", "--python", source, str(venv))
     if arguments:
         uv.run("pip", "install", "--python", str(executable), *arguments)
-    version, _ = discovery.ask(executable)
+    version, _ = discovery.query_version(executable)
     unfinished = venv / f"{MARKER}.tmp"
     unfinished.write_text(json.dumps({"minor": version.rpartition(".")[0], "python": source}))
     unfinished.replace(venv / MARKER)
