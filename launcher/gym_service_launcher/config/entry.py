@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from gym_service_launcher import user_dirs
 from gym_service_launcher.config import validation
-from gym_service_launcher.config.validation import Check, Place
+from gym_service_launcher.config.validation import Check, Location
 from gym_service_launcher.errors import ConfigError
 
 T = TypeVar("T")
@@ -96,34 +96,38 @@ class Entry:
         return self.file.parent if self.file else self.created_in
 
 
-def _timeouts(value: object, place: Place) -> Timeouts:
+def _timeouts(value: object, location: Location) -> Timeouts:
     limits = {limit.name: validation.seconds for limit in fields(Timeouts)}
     # In Python None is the natural word for no limit, as inf is in TOML.
-    given = {name: math.inf if limit_s is None else limit_s for name, limit_s in validation.table(value, place).items()}
-    return Timeouts(**validation.read(given, limits, place))
+    given = {
+        name: math.inf if limit_s is None else limit_s for name, limit_s in validation.table(value, location).items()
+    }
+    return Timeouts(**validation.read(given, limits, location))
 
 
-INTERPRETER_KEYS: Mapping[str, Check] = MappingProxyType({"python": validation.python, "requires": validation.texts})
+INTERPRETER_KEYS: Mapping[str, Check] = MappingProxyType(
+    {"python": validation.python, "requires": validation.string_list}
+)
 
 ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
     {
         "interpreter": validation.text,
         **INTERPRETER_KEYS,
         "id": validation.text,
-        "imports": validation.texts,
+        "imports": validation.string_list,
         "kwargs": validation.table,
         "environ": validation.environ,
         "cwd": validation.path,
         "pythonpath": validation.paths,
         "max_episode_steps": validation.step_limit,
         "wrappers": validation.list_of(validation.wrapper, 'a list of "package.module:Wrapper"'),
-        "entry_point": validation.pointer,
+        "entry_point": validation.import_path,
         "api": validation.one_of("gymnasium", "gym"),
         "address": validation.address,
         "token_file": validation.path,
         "tls_ca": validation.path,
         "tls_sha256": validation.fingerprint,
-        "command": validation.texts,
+        "command": validation.string_list,
         "transport": validation.one_of("unix", "stdio"),
         "timeouts": _timeouts,
         "restart": validation.one_of("never", "on-reset"),
@@ -145,12 +149,12 @@ REMOTE_KEYS: Mapping[str, Check] = MappingProxyType(
 )
 
 # What concerns the start of a server, which an address leaves to somebody else.
-STARTING = ("python", "requires", "command", "transport", "environ", "cwd", "pythonpath", "output", "prefork")
+START_KEYS = ("python", "requires", "command", "transport", "environ", "cwd", "pythonpath", "output", "prefork")
 
 # By what the two ends of an address know each other.
-PROVING = ("token_file", "tls_ca", "tls_sha256")
+CREDENTIAL_KEYS = ("token_file", "tls_ca", "tls_sha256")
 
-WHY_NOT_PROVEN: Mapping[str, str] = MappingProxyType(
+WHY_NO_CREDENTIAL: Mapping[str, str] = MappingProxyType(
     {
         "token_file": "only its server asks for a token",
         "tls_ca": "only over TCP there is TLS",
@@ -159,21 +163,21 @@ WHY_NOT_PROVEN: Mapping[str, str] = MappingProxyType(
 )
 
 # A key, those that cannot stand beside it, and why.
-EXCLUSIVE: tuple[tuple[str, tuple[str, ...], str], ...] = (
+MUTUALLY_EXCLUSIVE: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("interpreter", ("python", "requires"), "these stand in its own table"),
     ("entry_point", ("id",), "each of them alone says which env is made"),
     ("command", ("interpreter",), "it is one of this machine; say python = …, the one over there"),
-    ("address", ("interpreter", *STARTING), "the server at an address is already running"),
+    ("address", ("interpreter", *START_KEYS), "the server at an address is already running"),
 )
 
 # What a key given in Python takes away from the entry below it: the parts of another answer to the
 # same question. A new python does not bring the old one's venv along.
-DISPLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+OVERRIDES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "python": ("requires", "address", *PROVING),
-        "address": (*STARTING, *PROVING),
+        "python": ("requires", "address", *CREDENTIAL_KEYS),
+        "address": (*START_KEYS, *CREDENTIAL_KEYS),
         # To another machine, where what this one has means nothing.
-        "command": ("python", "requires", "address", *PROVING, "cwd", "pythonpath", "transport"),
+        "command": ("python", "requires", "address", *CREDENTIAL_KEYS, "cwd", "pythonpath", "transport"),
         "id": ("entry_point",),
         "entry_point": ("id",),
     }
@@ -195,35 +199,39 @@ def entry(
         table: the keys of an ``[envs."…"]`` table. None means: not said here.
         file: the envs.toml that the table stands in; None when it is given in Python.
         base: the entry to start from. What a new key takes away from it
-            stands in DISPLACES.
+            stands in OVERRIDES.
         interpreters: what ``interpreter`` may name (``envs_file.EnvsFile.interpreters``).
 
     Raises:
         ConfigError: any mistake in the table; no interpreter and no address.
     """
     blank = Entry(name, base.file if base else file)
-    place = Place(file, base.folder if base else blank.folder, f"given in Python for {json.dumps(name)}")
+    location = Location(file, base.folder if base else blank.folder, f"given in Python for {json.dumps(name)}")
     if file:
-        place = place.at("envs").at(name, quoted=True)
-    table = validation.table(table, place)
+        location = location.at("envs").at(name, quoted=True)
+    table = validation.table(table, location)
     is_remote = _will_be_remote(table, base, interpreters)
     given = validation.read(
-        table, REMOTE_KEYS if is_remote else ENTRY_KEYS, place, "what the simulator takes stands in kwargs"
+        table, REMOTE_KEYS if is_remote else ENTRY_KEYS, location, "what the simulator takes stands in kwargs"
     )
-    _refuse_exclusive(given, base, place)
+    _refuse_exclusive(given, base, location)
     if "interpreter" in given:
-        chosen = _interpreter(given.pop("interpreter"), interpreters, place.at("interpreter"))
+        chosen = _interpreter(given.pop("interpreter"), interpreters, location.at("interpreter"))
         given |= {"python": chosen.python, "requires": chosen.requires}
-    made = replace(base or blank, **{key: getattr(blank, key) for key in _gone(given, base, is_remote)} | given)
+    made = replace(
+        base or blank, **{key: getattr(blank, key) for key in _overridden_keys(given, base, is_remote)} | given
+    )
     if made.is_remote:
-        _refuse_beside_remote(made, given, place)
+        _refuse_beside_remote(made, given, location)
     if not (made.python or made.address or made.command):
-        raise place.mistake('no interpreter; say python = "./sim_env" (a venv), "3.10" or "conda:NAME"')
+        raise location.error('no interpreter; say python = "./sim_env" (a venv), "3.10" or "conda:NAME"')
     if made.prefork and made.command:
-        raise place.at("prefork").mistake("cannot stand beside command: what that starts is not this machine's to fork")
-    for key in PROVING:
+        raise location.at("prefork").error(
+            "cannot stand beside command: what that starts is not this machine's to fork"
+        )
+    for key in CREDENTIAL_KEYS:
         if getattr(made, key) and not (made.address and made.address.startswith("tcp://")):
-            raise place.at(key).mistake(f'cannot stand without address = "tcp://…": {WHY_NOT_PROVEN[key]}')
+            raise location.at(key).error(f'cannot stand without address = "tcp://…": {WHY_NO_CREDENTIAL[key]}')
     return made
 
 
@@ -247,9 +255,9 @@ def _will_be_remote(
     return bool(base and (base.command or (base.is_remote and "python" not in said)))
 
 
-def _gone(given: Mapping[str, Any], base: Entry | None, is_remote: bool) -> set[str]:
+def _overridden_keys(given: Mapping[str, Any], base: Entry | None, is_remote: bool) -> set[str]:
     """The keys of the entry below that these take away."""
-    gone = {key for said in given if given[said] != () for key in DISPLACES.get(said, ())}
+    gone = {key for said in given if given[said] != () for key in OVERRIDES.get(said, ())}
     if is_ssh(given.get("python")):
         gone.add("command")
     if base and is_remote != base.is_remote:  # its paths were meant for the other side
@@ -257,31 +265,31 @@ def _gone(given: Mapping[str, Any], base: Entry | None, is_remote: bool) -> set[
     return gone
 
 
-def _refuse_beside_remote(made: Entry, given: Mapping[str, Any], place: Place) -> None:
+def _refuse_beside_remote(made: Entry, given: Mapping[str, Any], location: Location) -> None:
     """What cannot stand in an entry whose interpreter is elsewhere."""
     if made.command and is_ssh(made.python):
-        raise place.at("python").mistake("an ssh:// address cannot stand beside command: it is short for one")
+        raise location.at("python").error("an ssh:// address cannot stand beside command: it is short for one")
     if made.requires is not None:
-        raise place.at("requires").mistake("nothing is built at the other end of a command; name what is there")
+        raise location.at("requires").error("nothing is built at the other end of a command; name what is there")
     if given.get("transport") == "unix":
-        raise place.at("transport").mistake('"unix" needs both sides on one machine; a command has "stdio"')
+        raise location.at("transport").error('"unix" needs both sides on one machine; a command has "stdio"')
 
 
-def _interpreter(name: str, interpreters: Mapping[str, Interpreter | ConfigError], place: Place) -> Interpreter:
+def _interpreter(name: str, interpreters: Mapping[str, Interpreter | ConfigError], location: Location) -> Interpreter:
     if name not in interpreters:
         near = validation.suggestion(name, interpreters) or "it is the NAME of an [interpreters.NAME] table"
-        raise place.mistake(f"there is no interpreter {json.dumps(name, ensure_ascii=False)}; {near}")
+        raise location.error(f"there is no interpreter {json.dumps(name, ensure_ascii=False)}; {near}")
     chosen = interpreters[name]
     if isinstance(chosen, ConfigError):
         raise chosen
     return chosen
 
 
-def _refuse_exclusive(given: Mapping[str, Any], base: Entry | None, place: Place) -> None:
+def _refuse_exclusive(given: Mapping[str, Any], base: Entry | None, location: Location) -> None:
     said = {key for key in given if key != "command" or given[key]}
     if base and base.address and said.isdisjoint({"python", "interpreter", "command"}):
         said.add("address")
-    for key, others, why in EXCLUSIVE:
+    for key, others, why in MUTUALLY_EXCLUSIVE:
         clash = next((other for other in others if key in said and other in said), None)
         if clash:
-            raise place.at(clash).mistake(f"cannot stand beside {key}: {why}")
+            raise location.at(clash).error(f"cannot stand beside {key}: {why}")

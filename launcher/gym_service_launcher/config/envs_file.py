@@ -19,7 +19,7 @@ from gym_service_launcher import user_dirs
 from gym_service_launcher.config import entry as entries
 from gym_service_launcher.config import validation
 from gym_service_launcher.config.entry import Entry, Interpreter
-from gym_service_launcher.config.validation import Place
+from gym_service_launcher.config.validation import Location
 from gym_service_launcher.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -71,32 +71,32 @@ def load(path: str | os.PathLike[str]) -> EnvsFile:
         ConfigError: there is no such file, or it may not be read.
     """
     file = Path(os.path.abspath(os.path.expanduser(path)))
-    place = Place(file, file.parent, str(file))
+    location = Location(file, file.parent, str(file))
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise place.mistake(f"cannot be read: {error.strerror}") from error
+        raise location.error(f"cannot be read: {error.strerror}") from error
     try:
-        tables = _parsed(content, place)
+        tables = _parsed(content, location)
     except ConfigError as error:
         return EnvsFile(file, dict.fromkeys(_header_ids(content), error), problems=(error,))
-    return _envs_file(file, tables, place)
+    return _envs_file(file, tables, location)
 
 
-def _envs_file(file: Path, tables: dict[str, Any], place: Place) -> EnvsFile:
+def _envs_file(file: Path, tables: dict[str, Any], location: Location) -> EnvsFile:
     problems: list[ConfigError] = []
-    at = place.at("interpreters")
+    at = location.at("interpreters")
     interpreters = _each(
-        _section(tables, "interpreters", place, problems),
+        _section(tables, "interpreters", location, problems),
         lambda name, table: _read_interpreter(table, at.at(name)),
     )
     entries = _each(
-        _section(tables, "envs", place, problems),
-        lambda name, table: _named(name, table, file, interpreters, place),
+        _section(tables, "envs", location, problems),
+        lambda name, table: _named(name, table, file, interpreters, location),
     )
     for key in [key for key in tables if key not in SECTIONS]:
         hint = validation.suggestion(key, SECTIONS) or validation.listed(SECTIONS)
-        problems.append(place.at(key).mistake(f"unknown key; {hint}"))
+        problems.append(location.at(key).error(f"unknown key; {hint}"))
         if validation.nearest(key, SECTIONS) == "envs" and isinstance(tables[key], dict):
             # Under a misspelt [envs.…] stand ids that somebody will ask for.
             for name in tables[key]:
@@ -104,9 +104,9 @@ def _envs_file(file: Path, tables: dict[str, Any], place: Place) -> EnvsFile:
     return EnvsFile(file, entries, interpreters, tuple(problems))
 
 
-def _section(tables: dict[str, Any], key: str, place: Place, problems: list[ConfigError]) -> dict[str, Any]:
+def _section(tables: dict[str, Any], key: str, location: Location, problems: list[ConfigError]) -> dict[str, Any]:
     try:
-        return validation.table(tables.get(key, {}), place.at(key))
+        return validation.table(tables.get(key, {}), location.at(key))
     except ConfigError as error:
         problems.append(error)
         return {}
@@ -123,37 +123,37 @@ def _each(tables: dict[str, Any], read: Callable[[str, Any], T]) -> dict[str, T 
 
 
 def _named(
-    name: str, table: Any, file: Path, interpreters: Mapping[str, Interpreter | ConfigError], place: Place
+    name: str, table: Any, file: Path, interpreters: Mapping[str, Interpreter | ConfigError], location: Location
 ) -> Entry:
-    here = place.at("envs").at(name, quoted=True)
+    here = location.at("envs").at(name, quoted=True)
     if not re.fullmatch(r"[\w.-]+", name):
         own = json.dumps(re.sub(r"[^\w.-]+", "-", name) or "Name-v0", ensure_ascii=False)
         real = json.dumps(name or "Name-v0", ensure_ascii=False)
-        raise here.mistake(
+        raise here.error(
             "the key is your own name for the env, made of letters, digits and - _ . only; "
             f"write [envs.{own}] and in it id = {real}"
         )
     return entries.entry(name, validation.table(table, here), file=file, interpreters=interpreters)
 
 
-def _read_interpreter(table: Any, place: Place) -> Interpreter:
-    given = validation.read(validation.table(table, place), entries.INTERPRETER_KEYS, place)
+def _read_interpreter(table: Any, location: Location) -> Interpreter:
+    given = validation.read(validation.table(table, location), entries.INTERPRETER_KEYS, location)
     if "python" not in given:
-        raise place.mistake('python is missing; say "./sim_env" (a venv), "3.10" or "conda:NAME"')
+        raise location.error('python is missing; say "./sim_env" (a venv), "3.10" or "conda:NAME"')
     return Interpreter(**given)
 
 
-def _parsed(content: bytes, place: Place) -> dict[str, Any]:
+def _parsed(content: bytes, location: Location) -> dict[str, Any]:
     """The tables of a TOML file. Raises ConfigError, with line and column."""
     try:
         text = content.decode("utf-8-sig")
         return tomllib.loads(text)
     except UnicodeDecodeError as error:
         where = _position(content[: error.start].decode("utf-8"))
-        raise place.mistake(f"no TOML: it is not UTF-8 (at {where})") from error
+        raise location.error(f"no TOML: it is not UTF-8 (at {where})") from error
     except (ValueError, RecursionError) as error:  # ValueError: also a number of 5000 digits.
         what = str(error).replace("at end of document", f"at {_position(text)}, the end of the file")
-        raise place.mistake(f"no TOML: {what}") from error
+        raise location.error(f"no TOML: {what}") from error
 
 
 def _position(before: str) -> str:
