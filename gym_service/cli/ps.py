@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gym_service_launcher.errors import GymServiceError
 from gym_service_launcher.processes import logs, pidfiles
-from gym_service_launcher.processes.pidfiles import Running
+from gym_service_launcher.processes.pidfiles import ServerInfo
 
 HEADINGS = ("env", "pid", "state", "age", "calls", "memory", "client", "interpreter")
 COLORS = {"running": "green", "waiting": "green", "stopped": "yellow", "traced": "yellow"}
@@ -74,7 +74,7 @@ def age(seconds: float) -> str:
     return f"{minutes} min {whole_s} s" if minutes else f"{whole_s} s"
 
 
-def _cells(server: Running) -> tuple[str, ...]:
+def _cells(server: ServerInfo) -> tuple[str, ...]:
     memory = f"{server.memory_bytes / 2**20:.0f} MiB"
     numbers = (age(server.age_s), str(server.calls), memory, str(server.client_pid))
     return (server.name, str(server.pid), server.state, *numbers, server.executable)
@@ -86,7 +86,7 @@ def _print(rows: list[tuple[str, ...]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _draw(running: list[Running], rows: list[tuple[str, ...]]) -> None:
+def _draw(running: list[ServerInfo], rows: list[tuple[str, ...]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

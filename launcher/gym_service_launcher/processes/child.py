@@ -14,7 +14,7 @@ from gym_service_launcher.processes import guardian_client
 from gym_service_launcher.processes.guardian_client import Silence
 from gym_service_launcher.processes.logs import Log
 from gym_service_launcher.processes.output import Output
-from gym_service_launcher.processes.pidfiles import Record
+from gym_service_launcher.processes.pidfiles import PidFile
 
 # The number under which a child finds the first of the descriptors that are passed to it.
 FIRST_PASSED_FD = 3
@@ -78,7 +78,7 @@ class Child:
             output, output_fd = pipe(1)
             stdin, to_stdin = pipe(0) if piped else (null, -1)
             stdout, from_stdout = pipe(1) if piped else (output, -1)
-            self._record = Record(spawner.record if spawner else None) if name else None
+            self._record = PidFile(spawner.record if spawner else None) if name else None
             if self._record:
                 ours.callback(self._record.remove)
             self._lifeline = guardian_client.start(
@@ -88,7 +88,7 @@ class Child:
             ours.pop_all()
         self._output = Output(output_fd, show=show, log=Log(name, self.pid) if name else None)
         if self._record:
-            self._record.tell(name, Path(argv[0]), self.pid)
+            self._record.write(name, Path(argv[0]), self.pid)
 
     @property
     def pid(self) -> int:
@@ -112,7 +112,7 @@ class Child:
     def rename(self, name: str) -> None:
         """Have ``gym-service ps`` show another name, which was not known at the start; the log keeps the first."""
         if self._record:
-            self._record.tell(name, Path(self.argv[0]), self.pid)
+            self._record.write(name, Path(self.argv[0]), self.pid)
 
     def take_pipes(self) -> tuple[int, int]:
         """(read, write) descriptors of its stdout and stdin, not blocking, the caller's to close from here on."""

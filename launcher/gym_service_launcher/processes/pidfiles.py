@@ -27,7 +27,7 @@ TERMINATE_S = 2.0
 STATES = {"R": "running", "S": "waiting", "D": "waiting for a disk", "T": "stopped", "t": "traced", "Z": "dead"}
 
 
-class Record:
+class PidFile:
     """The record of one server, while this process holds it. ``calls[0]`` is the number of calls.
 
     Where no file can be written ``path`` is None, and only the count counts.
@@ -47,7 +47,7 @@ class Record:
             stem = below.stem if below else os.getpid()
             self.path = folder / f"{stem}-{os.urandom(6).hex()}.server"
 
-    def tell(self, name: str, executable: Path, pid: int) -> None:
+    def write(self, name: str, executable: Path, pid: int) -> None:
         """Say whose it is, once its process runs and the file is there; again where it is another's by now."""
         process = process_of(pid)
         if self.path and process:
@@ -81,7 +81,7 @@ def _mapped(path: Path) -> mmap.mmap:
 
 
 @dataclass(frozen=True)
-class Running:
+class ServerInfo:
     """A server that runs: what its record says, and what /proc says of its process."""
 
     name: str
@@ -104,7 +104,7 @@ class Process:
     memory_bytes: int
 
 
-def running() -> list[Running]:
+def running() -> list[ServerInfo]:
     """The servers of this user that run, the oldest first. Removes the records of those that do not."""
     found = []
     for path in user_dirs.run_time().glob("*.server"):
@@ -119,7 +119,7 @@ def running() -> list[Running]:
     return sorted(found, key=lambda server: -server.age_s)
 
 
-def stop(server: Running) -> bool:
+def stop(server: ServerInfo) -> bool:
     """End a server, with SIGTERM, and with SIGKILL where that does not; its client's next call says so.
 
     Blocks for at most TERMINATE_S. False where it has ended already.
@@ -145,9 +145,9 @@ def stop(server: Running) -> bool:
     return True
 
 
-def _running(facts: dict[str, Any], calls: int, process: Process) -> Running:
+def _running(facts: dict[str, Any], calls: int, process: Process) -> ServerInfo:
     uptime_s = float(Path("/proc/uptime").read_text().split()[0])
-    return Running(
+    return ServerInfo(
         name=facts["name"],
         executable=facts["executable"],
         pid=facts["pid"],
