@@ -13,7 +13,7 @@ from typing import Literal
 from gym_service_launcher.processes import guardian_client
 from gym_service_launcher.processes.guardian_client import Silence
 from gym_service_launcher.processes.logs import Log
-from gym_service_launcher.processes.output import Output
+from gym_service_launcher.processes.output import OutputTail
 from gym_service_launcher.processes.pidfiles import PidFile
 
 # The number under which a child finds the first of the descriptors that are passed to it.
@@ -86,7 +86,7 @@ class Child:
             )
             self._pipes = from_stdout, to_stdin
             ours.pop_all()
-        self._output = Output(output_fd, show=show, log=Log(name, self.pid) if name else None)
+        self._output = OutputTail(output_fd, show=show, log=Log(name, self.pid) if name else None)
         if self._record:
             self._record.write(name, Path(argv[0]), self.pid)
 
@@ -125,11 +125,11 @@ class Child:
         return self._output.tail()
 
     @property
-    def said_bytes(self) -> int:
+    def output_bytes(self) -> int:
         """How much it printed so far."""
         return self._output.total_bytes
 
-    def said_since(self, before_bytes: int) -> str:
+    def output_since(self, before_bytes: int) -> str:
         """What it printed after the first ``before_bytes``, as ``tail`` gives it."""
         return self._output.since(before_bytes)
 

@@ -13,7 +13,7 @@ from gym_service_launcher.processes.logs import Log
 TAIL_BYTES = 65536
 
 
-class Output:
+class OutputTail:
     """The reading end of a pipe, which it owns. A process that prints much can neither block nor fill the memory."""
 
     def __init__(self, fd: int, *, show: bool = False, log: Log | None = None) -> None:

@@ -258,12 +258,12 @@ class CommandServer:
 
         The end of the link is what the far guardian is asked by. Blocks for at most WORDS_S.
         """
-        before = self.child.said_bytes
+        before = self.child.output_bytes
         self.end_sending()
         deadline = time.monotonic() + WORDS_S
         while self.child.exit_code(LISTEN_S) is None and time.monotonic() < deadline:
             pass
-        said = self.child.said_since(before)
+        said = self.child.output_since(before)
         found = WHY.search(said)
         if found is None:
             return "silent", ""
