@@ -225,7 +225,7 @@ def expect(found: object, wanted: object) -> None:
         raise Wrong(f"an answer to something else: {found} where {wanted} was due")
 
 
-def left_behind(mark: str, fds: Sequence[str], threads: int, run_time: Path) -> list[str]:
+def left_behind(mark: str, fds: Sequence[str], threads: int, runtime_dir: Path) -> list[str]:
     """What is still there of all that there was, after the grace that the dying are given."""
     spared = {os.getpid(), *watching.children(os.getpid())}  # the latter: its guardian, if that was not killed
 
@@ -233,7 +233,7 @@ def left_behind(mark: str, fds: Sequence[str], threads: int, run_time: Path) -> 
         found = [watching.command_line(pid) for pid in watching.marked(mark) if pid not in spared]
         found += [f"{len(watching.open_fds())} fds, {len(fds)} before"] * (len(watching.open_fds()) != len(fds))
         found += [f"{threading.active_count()} threads, {threads} before"] * (threading.active_count() != threads)
-        return [*found, *map(str, run_time.rglob("*.server"))]
+        return [*found, *map(str, runtime_dir.rglob("*.server"))]
 
     with contextlib.suppress(AssertionError):
         watching.until(lambda: not rest(), "nothing left", 5.0)

@@ -216,7 +216,7 @@ def test_its_output_and_its_record_are_its_own(trace: Path) -> None:
         for number, env in enumerate(envs):
             env.call("say", f"line {number}")
             env.call("say", f"line {number}")
-        running = {server.pid: server for server in pidfiles.running()}
+        running = {server.pid: server for server in pidfiles.list_servers()}
         for number, env in enumerate(envs):
             env.reset()
             pid = env.target["pid"]
@@ -230,7 +230,7 @@ def test_its_output_and_its_record_are_its_own(trace: Path) -> None:
     finally:
         for env in envs:
             env.close()
-    assert not [server for server in pidfiles.running() if name in server.name]
+    assert not [server for server in pidfiles.list_servers() if name in server.name]
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_what_a_fork_would_not_have_is_told_and_nothing_is_forked(trace: Path, d
             assert len(importers(trace)) == 1 + made
             assert env.target["pid"] == importers(trace)[-1]
     # What it had left ends with the process that found out.
-    assert not [server for server in pidfiles.running() if server.name.startswith("forkserver:")]
+    assert not [server for server in pidfiles.list_servers() if server.name.startswith("forkserver:")]
 
 
 @pytest.mark.parametrize("target", [OLD, TARGET])

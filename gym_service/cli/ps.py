@@ -23,7 +23,7 @@ READ_BYTES = 65536
 
 def show() -> int:
     """Print the servers of this user that run, the oldest first. Returns the exit code."""
-    running = pidfiles.running()
+    running = pidfiles.list_servers()
     rows = [_cells(server) for server in running]
     if not sys.stdout.isatty():
         _print([HEADINGS, *rows] if rows else [])
@@ -52,9 +52,9 @@ def stop(which: str) -> int:
 
     Raises GymServiceError where none runs.
     """
-    found = [server for server in pidfiles.running() if which in (server.name, str(server.pid))]
+    found = [server for server in pidfiles.list_servers() if which in (server.name, str(server.pid))]
     if not found:
-        names = ", ".join(sorted({server.name for server in pidfiles.running()})) or "none"
+        names = ", ".join(sorted({server.name for server in pidfiles.list_servers()})) or "none"
         raise GymServiceError(f"no server {which!r} of yours runs; there are: {names}\n  try: gym-service ps")
     for server in found:
         how = "ended" if pidfiles.stop(server) else "had ended already"
@@ -127,7 +127,7 @@ def _followed(path: Path, pid: int) -> Iterator[bytes]:
             # The end is looked for before the last read, and so is a file that was put in this one's place.
             is_replaced = False
             while not (has_ended or is_replaced):
-                has_ended = all(server.pid != pid for server in pidfiles.running())
+                has_ended = all(server.pid != pid for server in pidfiles.list_servers())
                 is_replaced = _is_replaced(path, file.fileno())
                 while data := file.read(READ_BYTES):
                     yield data

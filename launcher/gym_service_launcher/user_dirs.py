@@ -12,7 +12,7 @@ def state() -> Path:
     return _absolute("XDG_STATE_HOME") or Path(os.path.expanduser("~/.local/state/gym-service"))
 
 
-def run_time() -> Path:
+def runtime_dir() -> Path:
     """The folder for what goes with its process: ``$XDG_RUNTIME_DIR/gym-service``, else one in ``state()``."""
     return _absolute("XDG_RUNTIME_DIR") or state() / "run"
 

@@ -17,7 +17,7 @@ def config_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def run_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="run-"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     yield folder / "gym-service"

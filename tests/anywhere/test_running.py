@@ -183,13 +183,13 @@ def test_ps_shows_the_servers_of_its_clients() -> None:
         env.reset()
         deadline = time.monotonic() + PATIENCE_S
         while True:
-            [server] = pidfiles.running()
+            [server] = pidfiles.list_servers()
             if server.calls >= 8:
                 break
             assert time.monotonic() < deadline
         assert (server.name, server.pid, server.client_pid) == ("CartPole-v1", env.target["pid"], serving.process.pid)
         env.close()
-    assert not pidfiles.running()
+    assert not pidfiles.list_servers()
 
 
 @pytest.mark.slow  # needs Gymnasium 1.0

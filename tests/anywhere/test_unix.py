@@ -28,12 +28,12 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def test_it_lies_in_the_run_time_folder_and_goes_with_its_server(run_time: Path) -> None:
+def test_it_lies_in_the_run_time_folder_and_goes_with_its_server(runtime_dir: Path) -> None:
     with running(unix="") as serving:
         path = Path(serving.address.removeprefix("unix://"))
         assert path == unix.usual_path(Path(sys.executable))
-        assert path.parent == run_time
-        assert stat.S_IMODE(run_time.stat().st_mode) == 0o700
+        assert path.parent == runtime_dir
+        assert stat.S_IMODE(runtime_dir.stat().st_mode) == 0o700
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         env = gym_service.make("CartPole-v1", address=serving.address)
         env.reset(seed=1)
@@ -46,10 +46,10 @@ def test_it_lies_in_the_run_time_folder_and_goes_with_its_server(run_time: Path)
         assert not list(path.parent.glob("*.sock"))
 
 
-def test_a_run_time_folder_that_others_may_look_into_is_closed_to_them(run_time: Path) -> None:
-    run_time.mkdir(mode=0o755)
-    unix.bind(run_time / "s").close()
-    assert stat.S_IMODE(run_time.stat().st_mode) == 0o700
+def test_a_run_time_folder_that_others_may_look_into_is_closed_to_them(runtime_dir: Path) -> None:
+    runtime_dir.mkdir(mode=0o755)
+    unix.bind(runtime_dir / "s").close()
+    assert stat.S_IMODE(runtime_dir.stat().st_mode) == 0o700
 
 
 def test_a_live_one_is_never_stolen(folder: Path) -> None:

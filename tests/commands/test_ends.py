@@ -66,7 +66,7 @@ def faulty_there(command: list[str], far_envs: Path, **given: Any) -> Iterator[t
 
 def command_process() -> int:
     """The pid of the command of the only env there is."""
-    return next(server.pid for server in pidfiles.running() if server.client_pid == os.getpid())
+    return next(server.pid for server in pidfiles.list_servers() if server.client_pid == os.getpid())
 
 
 def begin_fault(env: RemoteEnv, there: There, state: str) -> None:

@@ -84,7 +84,7 @@ def act(env: RemoteEnv, method: str, number: int = 1) -> Any:
 
 def calls_of(pid: int) -> int:
     """How many calls a server has been sent so far, as gym-service ps has it."""
-    return next(server.calls for server in pidfiles.running() if server.pid == pid)
+    return next(server.calls for server in pidfiles.list_servers() if server.pid == pid)
 
 
 def action(number: int) -> Any:

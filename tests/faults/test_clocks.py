@@ -88,13 +88,13 @@ def process_with_pid(pid: int) -> Iterator[int]:
 def test_a_pid_that_is_another_process_by_now(transport: str) -> None:
     with faulty(transport=transport) as env:
         env.reset()
-        pid, record = env.target["pid"], next(server for server in pidfiles.running())
+        pid, record = env.target["pid"], next(server for server in pidfiles.list_servers())
         assert record.pid == pid
         os.kill(pid, signal.SIGKILL)
         watching.until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the server, reaped")
         with process_with_pid(pid):
             assert not pidfiles.stop(record)
-            assert not pidfiles.running()
+            assert not pidfiles.list_servers()
             stopped = subprocess.run([sys.executable, "-m", "gym_service", "stop", str(pid)], check=False)
             assert stopped.returncode == 2
             with pytest.raises(errors.ServerCrashed, match="killed by SIGKILL"):

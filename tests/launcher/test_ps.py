@@ -66,7 +66,7 @@ def test_a_server_and_its_calls() -> None:
         assert 10 < int(found["memory"].removesuffix(" MiB")) < 1000
         assert found["age"].endswith(" s")
         assert cells(other.target["pid"])["env"] == "Faulty"
-        assert [server.pid for server in pidfiles.running()] == [pid, other.target["pid"]]
+        assert [server.pid for server in pidfiles.list_servers()] == [pid, other.target["pid"]]
         os.kill(pid, signal.SIGSTOP)
         watching.until_state(pid, "T")
         assert cells(pid)["state"] == "stopped"
@@ -84,13 +84,13 @@ def test_a_server_that_has_died_is_not_shown_and_its_record_goes() -> None:
     with faulty() as env:
         os.kill(env.target["pid"], signal.SIGKILL)
         watching.until_dead([env.target["pid"]])
-        watching.until(lambda: not list(user_dirs.run_time().glob("*.server")), "the end of the record")
+        watching.until(lambda: not list(user_dirs.runtime_dir().glob("*.server")), "the end of the record")
         assert rows() == []
 
 
 def test_a_record_of_a_pid_that_is_another_process_by_now() -> None:
     """As after a crash of everything, guardian included: the pid is in use again."""
-    folder = user_dirs.run_time()
+    folder = user_dirs.runtime_dir()
     folder.mkdir(parents=True, exist_ok=True)
     facts = {"name": "Gone", "executable": "/python", "pid": os.getpid(), "client_pid": 1, "start_time": 1}
     (folder / "1-abc.server").write_bytes(bytes(8) + json.dumps(facts).encode() + bytes(100))
@@ -101,7 +101,7 @@ def test_a_record_of_a_pid_that_is_another_process_by_now() -> None:
 
 
 def test_rubbish_among_the_records() -> None:
-    folder = user_dirs.run_time()
+    folder = user_dirs.runtime_dir()
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / name for name in ("1-a.server", "x-b.server", "2-c.server")]
     for file, content in zip(files, (b"\xff" * 50, b"", bytes(8) + b'{"pid": "no"}'), strict=True):

@@ -39,7 +39,7 @@ def usual_path(executable: Path) -> Path:
     folder = executable.parent.parent if executable.parent.name == "bin" else executable
     name = re.sub(r"[^\w.-]", "_", folder.name.lstrip("."))[:40] or "python"
     digest = hashlib.sha256(os.fsencode(executable)).hexdigest()[:8]
-    return user_dirs.run_time() / f"{name}-{digest}.sock"
+    return user_dirs.runtime_dir() / f"{name}-{digest}.sock"
 
 
 def peer(sock: socket.socket) -> tuple[int, int]:
@@ -113,7 +113,7 @@ def _folder_locked(folder: Path) -> Iterator[None]:
 
 
 def _check_folder(folder: Path, state: os.stat_result) -> None:
-    if folder == user_dirs.run_time() and state.st_uid == os.geteuid() and state.st_mode & 0o077:
+    if folder == user_dirs.runtime_dir() and state.st_uid == os.geteuid() and state.st_mode & 0o077:
         os.chmod(folder, 0o700)  # it is this program's own
     elif state.st_uid not in (0, os.geteuid()) and os.geteuid() != 0:
         raise _no_place(

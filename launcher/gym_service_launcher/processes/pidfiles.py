@@ -42,7 +42,7 @@ class PidFile:
         self.path: Path | None = None
         self._count_in(bytearray(CALLS_BYTES))
         with contextlib.suppress(OSError):
-            folder = user_dirs.run_time()
+            folder = user_dirs.runtime_dir()
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             stem = below.stem if below else os.getpid()
             self.path = folder / f"{stem}-{os.urandom(6).hex()}.server"
@@ -104,10 +104,10 @@ class Process:
     memory_bytes: int
 
 
-def running() -> list[ServerInfo]:
+def list_servers() -> list[ServerInfo]:
     """The servers of this user that run, the oldest first. Removes the records of those that do not."""
     found = []
-    for path in user_dirs.run_time().glob("*.server"):
+    for path in user_dirs.runtime_dir().glob("*.server"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             content = path.read_bytes()
             facts = json.loads(content[CALLS_BYTES:].rstrip(b"\0") or b"{}")
