@@ -241,7 +241,7 @@ class Fuzz:
         self.rounds = 0
         self.wrong: list[str] = []
         self.slowest_s = 0.0
-        self._lines = Lines()
+        self._lines = PlainView()
 
     @property
     def reached(self) -> str:
@@ -344,7 +344,7 @@ class Fuzz:
 SPOILING = (Fuzz.flip, Fuzz.number, Fuzz.cut, Fuzz.repeat, Fuzz.splice, Fuzz.rubbish_value, Fuzz.respell, Fuzz.respell)
 
 
-class Lines:
+class PlainView:
     """How many lines of the package have run so far. Each is told of once, and costs nothing from then on."""
 
     def __init__(self) -> None:

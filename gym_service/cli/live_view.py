@@ -28,7 +28,7 @@ MOST_ROWS = 30
 RATE_S = 2.0
 
 
-class Lines(SessionObserver):
+class PlainView(SessionObserver):
     """The address and how to use it on standard output; what goes on on standard error.
 
     Who reads the address from standard output may never read on.
@@ -42,7 +42,7 @@ class Lines(SessionObserver):
             print(time.strftime("%H:%M:%S"), line, file=sys.stderr, flush=True)
 
 
-class Drawn(Lines):
+class TableView(PlainView):
     """The same in a terminal, and below it, always the last, who is there."""
 
     def __init__(self, console: "Console", live: "Live") -> None:
@@ -99,10 +99,10 @@ PLAIN: dict[str, Any] = {"soft_wrap": True, "markup": False, "highlight": False}
 
 
 @contextlib.contextmanager
-def view() -> Iterator[Lines]:
+def view() -> Iterator[PlainView]:
     """What fits where standard output goes to."""
     if not sys.stdout.isatty():
-        yield Lines()
+        yield PlainView()
         return
     from rich.console import Console
     from rich.live import Live
@@ -111,7 +111,7 @@ def view() -> Iterator[Lines]:
     # Transient: what has lived is no news once it has ended.
     live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
     with live:
-        yield Drawn(console, live)
+        yield TableView(console, live)
 
 
 @dataclass
