@@ -15,9 +15,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gym_service.testing.checks import CHECKS
-from gym_service.testing.env_under_test import Failed, Skipped, Subject, subject_of
+from gym_service.testing.env_under_test import EnvUnderTest, Failed, Skipped, env_under_test
 
-__all__ = ["CHECKS", "CheckFailed", "Failed", "Finding", "Skipped", "Subject", "check_service_env", "subject_of"]
+__all__ = ["CHECKS", "CheckFailed", "Failed", "Finding", "Skipped", "Subject", "check_service_env", "env_under_test"]
 
 
 class Finding(NamedTuple):
@@ -81,7 +81,7 @@ def check_service_env(
     if unknown or not seeds or steps < 1:
         wrong = f"no such check: {', '.join(unknown)}; there are {', '.join(CHECKS)}" if unknown else "nothing to play"
         raise ValueError(wrong)
-    subject = subject_of(env_id, given, progress, **chosen)
+    subject = env_under_test(env_id, given, progress, **chosen)
     findings = []
     for name in CHECKS:
         if name == "simulator" or name in checks:
@@ -95,7 +95,7 @@ def check_service_env(
     return tuple(findings)
 
 
-def _finding(name: str, subject: Subject) -> Finding:
+def _finding(name: str, subject: EnvUnderTest) -> Finding:
     try:
         return Finding(name, "passed", CHECKS[name](subject))
     except Skipped as skipped:

@@ -17,9 +17,9 @@ from gym_service.client.env import RemoteEnv
 from gym_service.errors import CallTimeout, CannotCross, ClosedError, EnvError, GymServiceError, ServerCrashed
 from gym_service.protocol.values import Opaque
 from gym_service.testing import leaked_processes, trajectory_diff
-from gym_service.testing.env_under_test import Failed, Skipped, Subject
+from gym_service.testing.env_under_test import EnvUnderTest, Failed, Skipped
 from gym_service.testing.in_target import reference_run, trajectory
-from gym_service.testing.space_containment import misfit
+from gym_service.testing.space_containment import containment_error
 
 PROBE_OPTIONS = {"gym_service_check": 7}
 RENDERED_STEPS = 3
@@ -34,7 +34,7 @@ HINT = (
 )
 
 
-def check_simulator(subject: Subject) -> str:
+def check_simulator(subject: EnvUnderTest) -> str:
     """It plays in a bare process, to the end."""
     played = subject.bare(options=PROBE_OPTIONS)
     moments = played["moments"]
@@ -49,7 +49,7 @@ def check_simulator(subject: Subject) -> str:
     return f"{facts['api']}, Python {facts['python']}: {len(subject.seeds)} seeds, {_steps(subject)} steps"
 
 
-def check_determinism(subject: Subject) -> str:
+def check_determinism(subject: EnvUnderTest) -> str:
     """Two bare processes give the same: else no bridge could be judged."""
     facts = subject.facts
     if facts["nondeterministic"]:
@@ -60,7 +60,7 @@ def check_determinism(subject: Subject) -> str:
     found = trajectory_diff.first(subject.played["moments"], again)
     if found:
         full = lambda number: subject.bare(until=number)["full"]  # noqa: E731
-        words = trajectory_diff.in_words(found, (full, full), ("in one process", "in another"))
+        words = trajectory_diff.describe_difference(found, (full, full), ("in one process", "in another"))
         subject.deterministic = False
         raise Failed(
             f"the simulator itself is not deterministic, its plays in two bare processes differ: {words}\n"
@@ -70,7 +70,7 @@ def check_determinism(subject: Subject) -> str:
     return f"two bare processes agree in {len(again)} values"
 
 
-def check_spaces(subject: Subject) -> str:
+def check_spaces(subject: EnvUnderTest) -> str:
     """Spaces, metadata and render mode are the simulator's."""
     facts = subject.facts
     with opened(subject) as env:
@@ -88,7 +88,7 @@ def check_spaces(subject: Subject) -> str:
     return f"{facts['observation_space'][0][1]} and {facts['action_space'][0][1]}"
 
 
-def check_parity(subject: Subject) -> str:
+def check_parity(subject: EnvUnderTest) -> str:
     """Bit for bit and type for type what the bare process gave."""
     facts = subject.facts
     moments = subject.played["moments"]
@@ -106,7 +106,8 @@ def check_parity(subject: Subject) -> str:
             full = (lambda number: subject.bare(until=number)["full"], lambda number: ours)
             subject.differs = True
             raise Failed(
-                trajectory_diff.in_words(found, full, SIDES) + (FORM_HINT if _has_no_form(found.ours) else HINT)
+                trajectory_diff.describe_difference(found, full, SIDES)
+                + (FORM_HINT if _has_no_form(found.ours) else HINT)
             )
         reset = lambda: env.reset(seed=1, options=dict(PROBE_OPTIONS))  # noqa: E731
         subject.optioned = trajectory.outcome(reset, remote_error)
@@ -114,21 +115,21 @@ def check_parity(subject: Subject) -> str:
     return f"{len(moments)} {what}"
 
 
-def check_observations(subject: Subject) -> str:
+def check_observations(subject: EnvUnderTest) -> str:
     """Every observation lies in the observation space, as training libraries take for granted."""
-    subject.must_be_alike()
+    subject.require_parity()
     count = 0
     with opened(subject) as env:
         for job in subject.jobs():
             for where, path, _, _, value in remote_play(env, job):
                 if path == "$.observation":
                     count += 1
-                    if words := misfit(env.observation_space, value, path):
+                    if words := containment_error(env.observation_space, value, path):
                         raise Failed(f"{where}: {words}{FIT_HINT}")
     return f"{count} lie in the observation space"
 
 
-def check_options(subject: Subject) -> str:
+def check_options(subject: EnvUnderTest) -> str:
     """``reset(options=…)`` does there what it does in the bare process."""
     if not subject.facts["takes_options"]:
         raise Skipped(f"reset() takes no options in {subject.facts['api']}")
@@ -145,11 +146,11 @@ def check_options(subject: Subject) -> str:
     )
 
 
-def check_render(subject: Subject) -> str:
+def check_render(subject: EnvUnderTest) -> str:
     """Frames are the same."""
     if subject.render_mode:
         raise Skipped(f"render_mode={subject.render_mode!r} is part of parity")
-    subject.must_be_alike()
+    subject.require_parity()
     modes = subject.facts["render_modes"]
     mode = next((mode for mode in ("rgb_array", "ansi") if mode in modes), None)
     if mode is None:
@@ -162,9 +163,9 @@ def check_render(subject: Subject) -> str:
     return f"{mode}: {check_parity(rendering)}"
 
 
-def check_close(subject: Subject) -> str:
+def check_close(subject: EnvUnderTest) -> str:
     """After ``close()`` nothing of it runs, and using it is a ClosedError."""
-    subject.must_play()
+    subject.require_reference()
     mark = leaked_processes.new_mark()
     with opened(subject, mark) as env:
         env.reset(seed=subject.seeds[0])
@@ -174,7 +175,7 @@ def check_close(subject: Subject) -> str:
     return _nothing_left(mark, "after close()")
 
 
-def check_killed(subject: Subject) -> str:
+def check_killed(subject: EnvUnderTest) -> str:
     """A server that is killed is a ServerCrashed, and nothing of it runs."""
     mark = _seen_mark(subject)
     with opened(subject, mark) as env:
@@ -186,7 +187,7 @@ def check_killed(subject: Subject) -> str:
     return f"ServerCrashed; {_nothing_left(mark, 'after its server was killed')}"
 
 
-def check_stopped(subject: Subject) -> str:
+def check_stopped(subject: EnvUnderTest) -> str:
     """A server that is silent is a CallTimeout, and nothing of it runs."""
     mark = _seen_mark(subject)
     with opened(subject, mark, timeouts={**asdict(subject.entry.timeouts), "step": STOPPED_STEP_S}) as env:
@@ -197,7 +198,7 @@ def check_stopped(subject: Subject) -> str:
     return f"CallTimeout; {_nothing_left(mark, 'after its server was stopped')}"
 
 
-CHECKS: Mapping[str, Callable[[Subject], str]] = MappingProxyType(
+CHECKS: Mapping[str, Callable[[EnvUnderTest], str]] = MappingProxyType(
     {
         "simulator": check_simulator,
         "determinism": check_determinism,
@@ -214,17 +215,17 @@ CHECKS: Mapping[str, Callable[[Subject], str]] = MappingProxyType(
 
 
 @contextmanager
-def opened(subject: Subject, mark: str = "", **over: Any) -> Iterator[RemoteEnv]:
+def opened(subject: EnvUnderTest, mark: str = "", **over: Any) -> Iterator[RemoteEnv]:
     """The env, open; what gym-service raises of its own accord, and nobody expects, is a Failed."""
-    if subject.cannot_open:
+    if subject.open_failed:
         raise Skipped("it cannot be made through gym-service")
-    subject.cannot_open = True
+    subject.open_failed = True
     try:
         with subject.opened(mark, **over) as env:
-            subject.cannot_open = False
+            subject.open_failed = False
             yield env
     except GymServiceError as error:
-        raise Failed(f"{'cannot be made: ' if subject.cannot_open else ''}{type(error).__name__}: {error}") from error
+        raise Failed(f"{'cannot be made: ' if subject.open_failed else ''}{type(error).__name__}: {error}") from error
 
 
 def remote_play(env: RemoteEnv, job: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, Any]]:
@@ -244,7 +245,7 @@ def _same(theirs: Sequence[Sequence[Any]], ours: Sequence[Sequence[Any]]) -> Non
     if found:
         mine = trajectory.full_bytes(found.ours[4]) if found.ours else ""
         their_bytes = found.theirs[3] if found.theirs and " " not in found.theirs[3] else ""
-        raise Failed(trajectory_diff.in_words(found, (lambda _: their_bytes, lambda _: mine), SIDES))
+        raise Failed(trajectory_diff.describe_difference(found, (lambda _: their_bytes, lambda _: mine), SIDES))
 
 
 def _same_outcome(where: str, theirs: Sequence[Sequence[Any]], ours: Sequence[Sequence[Any]]) -> None:
@@ -255,7 +256,7 @@ def _has_no_form(moment: Sequence[Any] | None) -> bool:
     return moment is not None and isinstance(moment[4], Opaque | CannotCross)
 
 
-def _refused(subject: Subject, env: RemoteEnv, wanted: type[Exception], when: str) -> None:
+def _refused(subject: EnvUnderTest, env: RemoteEnv, wanted: type[Exception], when: str) -> None:
     try:
         env.step(trajectory.from_data(subject.jobs()[0]["actions"][0], GraphInstance))
     except wanted:
@@ -265,8 +266,8 @@ def _refused(subject: Subject, env: RemoteEnv, wanted: type[Exception], when: st
     raise Failed(f"{when}, step() gave an answer")
 
 
-def _seen_mark(subject: Subject) -> str:
-    subject.must_play()
+def _seen_mark(subject: EnvUnderTest) -> str:
+    subject.require_reference()
     if not leaked_processes.can_see():
         raise Skipped("there is no /proc here to find its processes in")
     return leaked_processes.new_mark()
@@ -283,5 +284,5 @@ def _nothing_left(mark: str, when: str) -> str:
     return "nothing left behind"
 
 
-def _steps(subject: Subject) -> int:
+def _steps(subject: EnvUnderTest) -> int:
     return sum(len(job["actions"]) for job in subject.jobs())

@@ -36,7 +36,7 @@ class Skipped(Exception):
 
 
 @dataclass
-class Subject:
+class EnvUnderTest:
     """An env that is checked, and what was found out about it so far."""
 
     env_id: str
@@ -53,23 +53,23 @@ class Subject:
     render_every: int = 0
     played: dict[str, Any] = field(default_factory=dict)
     optioned: list[Any] = field(default_factory=list)
-    cannot_open: bool = False
+    open_failed: bool = False
     differs: bool = False
 
     @property
     def facts(self) -> dict[str, Any]:
         """What the bare process said of the env. Raises Skipped before it has."""
-        self.must_play()
+        self.require_reference()
         return self.played["facts"]
 
-    def must_play(self) -> None:
+    def require_reference(self) -> None:
         """Raise Skipped where the bare process could not play it."""
         if not self.played:
             raise Skipped("the simulator does not play by itself")
 
-    def must_be_alike(self) -> None:
+    def require_parity(self) -> None:
         """Raise Skipped where parity has failed: whatever else was found would say the same again."""
-        self.must_play()
+        self.require_reference()
         if self.differs:
             raise Skipped("without parity nothing can be said of it")
 
@@ -81,7 +81,7 @@ class Subject:
         given = {"options": options, "render_every": self.render_every}
         return [{"seed": seed, "actions": part, **given} for seed, part in zip(self.seeds, each, strict=True)]
 
-    def with_render_mode(self, mode: str, steps: int) -> "Subject":
+    def with_render_mode(self, mode: str, steps: int) -> "EnvUnderTest":
         """The same env, made to render, for a short play of the first seed."""
         return replace(
             self, render_mode=mode, render_every=1, seeds=self.seeds[:1], steps=steps, played={}, optioned=[]
@@ -137,7 +137,9 @@ class Subject:
                 env.close()
 
 
-def subject_of(env_id: str, given: Mapping[str, Any], progress: Callable[[str], None], **chosen: Any) -> Subject:
+def env_under_test(
+    env_id: str, given: Mapping[str, Any], progress: Callable[[str], None], **chosen: Any
+) -> EnvUnderTest:
     """What ``gym_service.make(env_id, **given)`` would make, to be checked.
 
     Raises:
@@ -158,7 +160,7 @@ def subject_of(env_id: str, given: Mapping[str, Any], progress: Callable[[str], 
     kwargs = {**entry.kwargs, **more}
     mode = kwargs.pop("render_mode", None)
     chosen |= {"render_mode": mode, "render_every": 10 if mode else 0}
-    return Subject(env_id, given, entry, local.executable_of(entry, progress), kwargs, **chosen)
+    return EnvUnderTest(env_id, given, entry, local.executable_of(entry, progress), kwargs, **chosen)
 
 
 def indented(lines: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from gymnasium import spaces
 SHOWN_CHARS = 300
 
 
-def misfit(space: spaces.Space[Any], value: Any, path: str = "$") -> str:
+def containment_error(space: spaces.Space[Any], value: Any, path: str = "$") -> str:
     """What of the value lies outside of the space, as a sentence that begins with its path; empty where all fits."""
     if isinstance(space, spaces.Dict) and isinstance(value, dict):
         if set(value) != set(space.spaces):
@@ -31,7 +31,7 @@ def misfit(space: spaces.Space[Any], value: Any, path: str = "$") -> str:
 
 
 def _first_of(parts: list[tuple[spaces.Space[Any], Any, str]]) -> str:
-    return next(filter(None, (misfit(*part) for part in parts)), "")
+    return next(filter(None, (containment_error(*part) for part in parts)), "")
 
 
 def _contains(space: spaces.Space[Any], value: Any) -> bool:

@@ -44,7 +44,7 @@ def _equal(theirs: Sequence[Any], ours: Sequence[Any], values: bool) -> bool:
     return list(theirs[:shown]) == list(ours[:shown])
 
 
-def in_words(
+def describe_difference(
     difference: Difference, full: tuple[Callable[[int], str], Callable[[int], str]], sides: tuple[str, str]
 ) -> str:
     """What differs, in one line.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from gym_service.testing.space_containment import misfit
+from gym_service.testing.space_containment import containment_error
 
 BOX = spaces.Box(np.array([-1, -2], np.float32), np.array([1, 2], np.float32))
 NESTED = spaces.Dict(hand=spaces.Tuple((BOX, spaces.Discrete(3))), picture=spaces.Box(0, 255, (2, 2, 3), np.uint8))
@@ -27,7 +27,7 @@ EVERY = (
 def test_samples_fit(space: spaces.Space[Any]) -> None:
     space.seed(1)
     for _ in range(20):
-        assert misfit(space, space.sample()) == ""
+        assert containment_error(space, space.sample()) == ""
 
 
 @pytest.mark.parametrize(
@@ -52,4 +52,4 @@ def test_samples_fit(space: spaces.Space[Any]) -> None:
     ],
 )
 def test_a_misfit_is_named(space: spaces.Space[Any], value: Any, words: str) -> None:
-    assert misfit(space, value).startswith(words)
+    assert containment_error(space, value).startswith(words)

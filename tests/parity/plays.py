@@ -105,7 +105,7 @@ def assert_same(ours: Sequence[Sequence[Any]], theirs: Sequence[Sequence[Any]]) 
     """Raises AssertionError with the first difference."""
     found = trajectory_diff.first(theirs, ours)
     unknown = (lambda _: ""), (lambda _: "")
-    assert found is None, trajectory_diff.in_words(found, unknown, ("in the simulator", "here"))
+    assert found is None, trajectory_diff.describe_difference(found, unknown, ("in the simulator", "here"))
 
 
 def main() -> None:
