@@ -144,9 +144,9 @@ class Child:
             self._output.join(LAST_WORDS_S)
         return code
 
-    def why_silent(self) -> Silence:
+    def classify_main_thread(self) -> Silence:
         """``stopped``, ``blocked`` or ``busy``: what its main thread does, looked at for 100 ms; else ``silent``."""
-        return self._lifeline.why_silent()
+        return self._lifeline.classify_main_thread()
 
     def python_stack(self) -> str:
         """Where its Python code is, as faulthandler writes it, also while C code holds the GIL; empty if it cannot.

@@ -140,7 +140,7 @@ class Lifeline:
                 self._exit_code = -9
             return self._exit_code
 
-    def why_silent(self) -> Silence:
+    def classify_main_thread(self) -> Silence:
         """Look at the server's main thread for 100 ms, without disturbing it. ``silent``: nobody can say."""
         with self._turn:
             self.order("w")

@@ -120,7 +120,7 @@ class LocalServer:
 
     def silence(self) -> tuple[str, str]:
         """Why the server says nothing, in a word, and its Python stack; only for one that is to be stopped."""
-        word = self.child.why_silent()
+        word = self.child.classify_main_thread()
         return word, "" if word == "stopped" else self.child.python_stack()
 
     @property

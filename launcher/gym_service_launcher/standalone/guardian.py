@@ -244,7 +244,7 @@ class Server:
         """Say why it is silent, once the second look is due."""
         if self.look_due is not None and self.look_due <= time.monotonic():
             self.look_due = None
-            self.say("why %s" % why_silent(self._seen, _main_thread(self.pid)))
+            self.say("why %s" % classify_main_thread(self._seen, _main_thread(self.pid)))
 
     def kill(self):
         if self.exit_code is None:
@@ -277,7 +277,7 @@ class Server:
         _quietly(self.lifeline.send, line.encode("ascii") + b"\n", getattr(socket, "MSG_DONTWAIT", 0))
 
 
-def why_silent(first, second):
+def classify_main_thread(first, second):
     """Why a process says nothing, from two looks at its main thread; ``silent`` where there is no /proc."""
     if first is None or second is None:
         return "silent"
