@@ -47,14 +47,14 @@ __all__ = [
 class CallTimeout(GymServiceError):
     """A call took longer than its timeout. The server is stopped and the env stays closed.
 
-    Attributes: ``during`` (the call), ``timeout_s`` (seconds), ``silence`` (``stopped``: from outside; ``blocked``: its
-    main thread was waiting; ``busy``: it was computing; ``silent``: nobody can say), ``stack`` (where its Python code
+    Attributes: ``during`` (the call), ``timeout_s`` (seconds), ``state`` (``stopped``: from outside; ``blocked``: its
+    main thread was waiting; ``busy``: it was computing; ``unknown``: nobody can say), ``stack`` (where its Python code
     was), ``tail`` (the end of what it printed).
     """
 
     during: str = ""
     timeout_s: float = 0.0
-    silence: str = "silent"
+    state: str = "unknown"
     stack: str = ""
     tail: str = ""
 

@@ -106,8 +106,8 @@ class Nobody:
     def tail(self) -> str:
         return ""
 
-    def silence(self) -> tuple[str, str]:
-        return "silent", ""
+    def diagnose(self) -> tuple[str, str]:
+        return "unknown", ""
 
 
 def calls_of_a_client() -> list[bytes]:

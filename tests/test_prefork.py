@@ -247,7 +247,7 @@ def test_a_late_call_says_why(fault: str, silence: str, place: str) -> None:
         env.call("arm", "step", fault)
         with pytest.raises(errors.CallTimeout) as caught:
             env.step(np.array([1, 2], np.int64))
-        assert caught.value.silence == silence
+        assert caught.value.state == silence
         assert place in caught.value.stack
         assert_exact(sibling, 20)
 

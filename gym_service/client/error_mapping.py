@@ -39,8 +39,8 @@ class Peer(Protocol):
     def tail(self) -> str:
         """The end of what the server printed, as far as it is known here."""
 
-    def silence(self) -> tuple[str, str]:
-        """Why the server says nothing: a word (``stopped``, ``blocked``, ``busy``, ``silent``) and its Python stack.
+    def diagnose(self) -> tuple[str, str]:
+        """Why the server says nothing: a word (``stopped``, ``blocked``, ``busy``, ``unknown``) and its Python stack.
 
         May block for half a second, and wakes calls that sleep: only for a server that is to be stopped.
         """
@@ -53,19 +53,19 @@ class Peer(Protocol):
 def timed_out(during: str, timeout_s: float, peer: Peer) -> CallTimeout:
     """The error for a call that was not answered in time. Blocks for half a second, to see what the server does."""
     tail = peer.tail()
-    silence, stack = peer.silence()
-    text = f"{during} took longer than its timeout of {timeout_s:g} s; {_SILENCES[silence]}, and has been stopped"
+    state, stack = peer.diagnose()
+    text = f"{during} took longer than its timeout of {timeout_s:g} s; {_STATES[state]}, and has been stopped"
     text += _block("where its Python code was", stack) + _block("the end of its output", tail)
     text += f"\n  try: a longer timeout, timeouts = {{ {during} = … }}, or inf for none"
-    facts = {"during": during, "timeout_s": timeout_s, "silence": silence, "stack": stack, "tail": tail}
+    facts = {"during": during, "timeout_s": timeout_s, "state": state, "stack": stack, "tail": tail}
     return CallTimeout(text, **facts)
 
 
-_SILENCES = {
+_STATES = {
     "stopped": "the server had been stopped from outside (SIGSTOP, a debugger)",
     "blocked": "the server was blocked (its main thread was waiting)",
     "busy": "the server was busy (its main thread was computing)",
-    "silent": "the server was silent",
+    "unknown": "the server was silent",
 }
 
 

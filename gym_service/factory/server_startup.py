@@ -123,7 +123,7 @@ class PendingServer:
         except (ServerCrashed, ConnectionLost) as error:
             raise link.failed_to_start("") from error
         except CallTimeout as error:
-            reason = local.lateness(entry, error.silence, error.stack)
+            reason = local.lateness(entry, error.state, error.stack)
             raise link.failed_to_start(reason, local.LATE_ADVICE, in_time=False, tail=error.tail) from error
         except EnvError as error:
             self.connection.close(entry.timeouts.close)

@@ -91,7 +91,7 @@ def assert_times_out(place: Place, fault: str, method: str) -> None:
         with pytest.raises(CallTimeout) as caught:
             act(env, method)
         assert clock.is_within(LIMIT_S, LIMIT_S + PROMPT_S)
-        assert (caught.value.during, caught.value.timeout_s, caught.value.silence) == (method, LIMIT_S, "silent")
+        assert (caught.value.during, caught.value.timeout_s, caught.value.state) == (method, LIMIT_S, "unknown")
         with pytest.raises(ClosedError):
             act(env, method)
         watching.until_dead([pid])

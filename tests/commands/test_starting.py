@@ -179,7 +179,7 @@ def test_a_job_that_does_not_start_in_time(engine: Engine) -> None:
     with refused(["sh", "-c", "echo queued >&2; exec sleep 600"], timeouts={"start": 1.0}) as error:
         # Six seconds at most, and a turn on a busy machine; it would take ten minutes.
         assert 1.0 <= time.monotonic() - begun < 60.0
-        assert first_line(error).startswith("it was not up after 1 s (silent)")
+        assert first_line(error).startswith("it was not up after 1 s (unknown)")
         assert "queued" in error.tail
         assert advice(error) == "a longer one, timeouts = { start = … }, if it was still at work"
 

@@ -117,7 +117,7 @@ def use(say=say):
         try:
             act(env, "step")
         except errors.CallTimeout as error:
-            say(error.silence)
+            say(error.state)
     with armed("step", "SIGKILL", transport=os.environ["FAULTS_CASE"]) as env:
         try:
             act(env, "step")

@@ -56,8 +56,8 @@ class Hostile:
     def tail(self) -> str:
         return ""
 
-    def silence(self) -> tuple[str, str]:
-        return "silent", ""
+    def diagnose(self) -> tuple[str, str]:
+        return "unknown", ""
 
 
 @pytest.fixture(scope="module")

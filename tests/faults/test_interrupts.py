@@ -33,8 +33,8 @@ class Nobody:
     def tail(self) -> str:
         return ""
 
-    def silence(self) -> tuple[str, str]:
-        return "silent", ""
+    def diagnose(self) -> tuple[str, str]:
+        return "unknown", ""
 
 
 def answer_all(sock: socket.socket) -> None:

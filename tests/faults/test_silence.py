@@ -56,7 +56,7 @@ def assert_times_out(env: RemoteEnv, method: str, fault: str) -> None:
         act(env, method)
     assert clock.is_within(LIMIT_S, LIMIT_S + PROMPT_S)
     assert (caught.value.during, caught.value.timeout_s) == (method, LIMIT_S)
-    assert_says_why(caught.value.silence, caught.value.stack, fault)
+    assert_says_why(caught.value.state, caught.value.stack, fault)
     assert not watching.state(pid)
     with pytest.raises(errors.ClosedError):
         act(env, method)
@@ -166,7 +166,7 @@ def test_a_deadline_holds_for_sending_too(transport: str) -> None:
         with pytest.raises(errors.CallTimeout) as caught:
             env.call("measure", np.zeros(50 * 2**20, np.uint8))
         assert clock.is_within(LIMIT_S, LIMIT_S + PROMPT_S)
-        assert caught.value.silence == "stopped"
+        assert caught.value.state == "stopped"
         assert not watching.state(env.target["pid"])
 
 
@@ -223,7 +223,7 @@ def test_many_silent_servers_at_once_are_each_looked_at() -> None:
         try:
             env.step(action(1))
         except errors.CallTimeout as error:
-            said.append((error.silence, clock.took_s))
+            said.append((error.state, clock.took_s))
 
     envs = [faulty(timeouts={"step": 1.0}) for _ in range(count)]
     opened = [env.__enter__() for env in envs]

@@ -245,8 +245,8 @@ class Piped:
     def tail(self) -> str:
         return ""
 
-    def silence(self) -> tuple[str, str]:
-        return "silent", ""
+    def diagnose(self) -> tuple[str, str]:
+        return "unknown", ""
 
 
 @pytest.mark.parametrize(

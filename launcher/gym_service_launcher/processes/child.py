@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from gym_service_launcher.processes import guardian_client
-from gym_service_launcher.processes.guardian_client import Silence
+from gym_service_launcher.processes.guardian_client import ProcessState
 from gym_service_launcher.processes.logs import Log
 from gym_service_launcher.processes.output import OutputTail
 from gym_service_launcher.processes.pidfiles import PidFile
@@ -144,8 +144,8 @@ class Child:
             self._output.join(LAST_WORDS_S)
         return code
 
-    def classify_main_thread(self) -> Silence:
-        """``stopped``, ``blocked`` or ``busy``: what its main thread does, looked at for 100 ms; else ``silent``."""
+    def classify_main_thread(self) -> ProcessState:
+        """``stopped``, ``blocked`` or ``busy``: what its main thread does, looked at for 100 ms; else ``unknown``."""
         return self._lifeline.classify_main_thread()
 
     def python_stack(self) -> str:

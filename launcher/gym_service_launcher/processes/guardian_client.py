@@ -25,7 +25,7 @@ ANSWER_S = 10.0
 # The kernel counts a wait in milliseconds, in 31 bits: 24 days stand for every longer one, and for ever.
 LONGEST_WAIT_S = 2e6
 
-Silence = Literal["stopped", "blocked", "busy", "silent"]
+ProcessState = Literal["stopped", "blocked", "busy", "unknown"]
 
 _starting = threading.Lock()
 # A plain descriptor: it stays open until this process ends, and a socket object would complain of that.
@@ -140,12 +140,12 @@ class Lifeline:
                 self._exit_code = -9
             return self._exit_code
 
-    def classify_main_thread(self) -> Silence:
-        """Look at the server's main thread for 100 ms, without disturbing it. ``silent``: nobody can say."""
+    def classify_main_thread(self) -> ProcessState:
+        """Look at the server's main thread for 100 ms, without disturbing it. ``unknown``: nobody can say."""
         with self._turn:
             self.order("w")
             line = self._line(("why",), ANSWER_S / 10)
-        return cast(Silence, line[1]) if line else "silent"
+        return cast(ProcessState, line[1]) if line else "unknown"
 
     def order(self, letter: Literal["t", "k", "w", "d"]) -> None:
         """Have the guardian do one of what its contract lists; nothing where server or guardian are gone."""

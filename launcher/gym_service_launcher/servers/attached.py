@@ -78,9 +78,9 @@ class AttachedServer:
         """Empty: what the server prints is shown where it runs."""
         return ""
 
-    def silence(self) -> tuple[str, str]:
+    def diagnose(self) -> tuple[str, str]:
         """Nothing is known here of a process elsewhere."""
-        return "silent", ""
+        return "unknown", ""
 
     @property
     def calls(self) -> memoryview:

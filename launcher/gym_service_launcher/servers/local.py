@@ -118,7 +118,7 @@ class LocalServer:
         """The end of what the server printed."""
         return self.child.tail()
 
-    def silence(self) -> tuple[str, str]:
+    def diagnose(self) -> tuple[str, str]:
         """Why the server says nothing, in a word, and its Python stack; only for one that is to be stopped."""
         word = self.child.classify_main_thread()
         return word, "" if word == "stopped" else self.child.python_stack()
@@ -132,10 +132,10 @@ class LocalServer:
 LATE_ADVICE = "a longer one, timeouts = { start = … }, if it was still at work"
 
 
-def lateness(entry: Entry, silence: str, stack: str) -> str:
+def lateness(entry: Entry, state: str, stack: str) -> str:
     """The reason of a start that was not done in time: how the server was silent, and its Python stack."""
     where = f"; its Python code was here:\n{textwrap.indent(stack, '    ')}" if stack else ""
-    return f"it was not up after {entry.timeouts.start:g} s ({silence}){where}"
+    return f"it was not up after {entry.timeouts.start:g} s ({state}){where}"
 
 
 def _shown(tail: str) -> str:
@@ -232,7 +232,7 @@ def _forked(entry: Entry, executable: Path, start: Callable[..., LocalServer]) -
         fork_server = hold.fork_server
         if not fork_server.wait(entry.timeouts.start):
             link = LocalServer(entry, executable, fork_server.child)
-            reason = lateness(entry, *link.silence())
+            reason = lateness(entry, *link.diagnose())
             link.close(0.0)
             raise link.failed_to_start(reason, LATE_ADVICE, in_time=False)
         return replace(start(entry, executable, None if fork_server.problem else fork_server), hold=hold, begun=begun)

@@ -253,7 +253,7 @@ class CommandServer:
         noise = bytes(self.noise).decode("utf-8", "backslashreplace").replace(">>> ", "")
         return "\n".join(filter(str.strip, (noise, self.child.tail())))
 
-    def silence(self) -> tuple[str, str]:
+    def diagnose(self) -> tuple[str, str]:
         """Why the server says nothing, in a word, and its Python stack; only for one that is to be stopped.
 
         The end of the link is what the far guardian is asked by. Blocks for at most WORDS_S.
@@ -266,7 +266,7 @@ class CommandServer:
         said = self.child.output_since(before)
         found = WHY.search(said)
         if found is None:
-            return "silent", ""
+            return "unknown", ""
         return found[1], SAID.split(said[found.end() :])[0].strip()
 
     @property

@@ -278,9 +278,9 @@ class Server:
 
 
 def classify_main_thread(first, second):
-    """Why a process says nothing, from two looks at its main thread; ``silent`` where there is no /proc."""
+    """Why a process says nothing, from two looks at its main thread; ``unknown`` where there is no /proc."""
     if first is None or second is None:
-        return "silent"
+        return "unknown"
     if second[0] in "Tt":
         return "stopped"
     ran_s = second[1] - first[1]
