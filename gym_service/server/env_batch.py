@@ -59,7 +59,7 @@ class Batch:
         self._stack = None
 
     @property
-    def place(self):
+    def error_context(self):
         """Which env is under way, as a line for an error."""
         return "in sub-environment %d of the vector env:\n" % (self.first_index + self._at)
 

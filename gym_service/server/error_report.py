@@ -16,17 +16,17 @@ _NOT_SHOWN = ("gym_service", "importlib")
 _KNOWN_MODULES = ("builtins", "gymnasium.error", "gym.error")
 
 
-def describe_error(error, place=""):
+def describe_error(error, context=""):
     """An ERROR's fields: origin, type name, message, traceback, names of known bases (nearest first).
 
-    ``place`` says which of several envs it was. It stands before the traceback: the message stays the simulator's.
+    ``context`` says which of several envs it was. It stands before the traceback: the message stays the simulator's.
     """
     if isinstance(error, (CannotEncode, CannotDescribe)):
         fields = messages.CANNOT_CROSS, error.type_name, str(error), error.path, []
     elif isinstance(error, (BadValue, messages.Illegal)):
         fields = messages.ILLEGAL, type(error).__name__, str(error), "", []
     else:
-        evidence = place + _traceback(error)
+        evidence = context + _traceback(error)
         fields = messages.FROM_ENV, _name(type(error)), _message(error), evidence, _known_bases(error)
     encoder = Encoder()
     for field in fields:

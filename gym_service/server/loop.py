@@ -105,7 +105,10 @@ class Server:
             self.counters.call_finished()  # what follows is no call: the env is closed
             raise
         except Exception as error:  # noqa: BLE001 - the border: whatever a simulator raises is an answer, and no end
-            kind, encoder = messages.ERROR, error_report.describe_error(error, getattr(self._adapter, "place", ""))
+            kind, encoder = (
+                messages.ERROR,
+                error_report.describe_error(error, getattr(self._adapter, "error_context", "")),
+            )
             if isinstance(error, BadValue):  # a client that breaks the rules gets its answer and no second call
                 self.state = messages.CLOSED
         self.counters.call_finished()

@@ -19,7 +19,7 @@ class GymnasiumAdapter:
 
     makes_with_render_mode = True
     count = None  # it holds one env, and no batch
-    place = ""
+    error_context = ""
 
     def __init__(self, env, render_mode):
         self.env = env
