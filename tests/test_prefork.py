@@ -174,12 +174,12 @@ def test_a_forked_server_is_like_one_that_was_started(trace: Path, target: str, 
 @pytest.mark.parametrize("target", ["py36-gym021", OLD, "py313-gymnasium14"])
 def test_it_gives_the_same_numbers(target: str) -> None:
     python = TARGETS[target].python()
-    jobs = {name: plays.jobs_for(target)[name] for name in ("cartpole", "camera")}
-    for job in jobs.values():
-        job["actions"] = job["actions"][:STEPS]
-    inside = dict(zip(jobs, plays.in_process(python, list(jobs.values())), strict=True))
-    for name, job in jobs.items():
-        plays.assert_same(remote.played(job, python, prefork=True), inside[name])
+    plans = {name: plays.jobs_for(target)[name] for name in ("cartpole", "camera")}
+    for plan in plans.values():
+        plan["actions"] = plan["actions"][:STEPS]
+    inside = dict(zip(plans, plays.in_process(python, list(plans.values())), strict=True))
+    for name, plan in plans.items():
+        plays.assert_same(remote.played(plan, python, prefork=True), inside[name])
 
 
 @pytest.mark.parametrize("target", [OLD, TARGET])

@@ -7,8 +7,8 @@
 
 On a command line: ``python -m gym_service.testing MyEnv-v0 --python ./sim_env --import my_simulator``.
 
-Knows the checks and their order. Client only; the files that a target runs (``bare.py``, ``canon.py``) do so by path.
-Python 3.10 and up.
+Knows the checks and their order. Client only; the files that a target runs (``reference_run.py``, ``trajectory.py``) do
+so by path. Python 3.10 and up.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -36,12 +36,12 @@ HINT = (
 
 def check_simulator(subject: EnvUnderTest) -> str:
     """It plays in a bare process, to the end."""
-    played = subject.bare(options=PROBE_OPTIONS)
-    moments = played["moments"]
-    raised = next((number for number, moment in enumerate(moments) if moment[2] == trajectory.RAISED), None)
+    played = subject.reference_run(options=PROBE_OPTIONS)
+    records = played["records"]
+    raised = next((number for number, record in enumerate(records) if record[2] == trajectory.RAISED), None)
     if raised is not None:
-        when = f"after {moments[raised - 1][0]}" if raised else "in the first reset"
-        raise Failed(f"without gym-service the simulator raised {when}: {moments[raised][3]}")
+        when = f"after {records[raised - 1][0]}" if raised else "in the first reset"
+        raise Failed(f"without gym-service the simulator raised {when}: {records[raised][3]}")
     subject.played = played
     facts = subject.facts
     if facts["nondeterministic"]:
@@ -56,10 +56,10 @@ def check_determinism(subject: EnvUnderTest) -> str:
         raise Skipped("registered as nondeterministic: types are compared, numbers are not")
     if not subject.deterministic:
         raise Skipped("deterministic=False: types are compared, numbers are not")
-    again = subject.bare(options=PROBE_OPTIONS)["moments"]
-    found = trajectory_diff.first(subject.played["moments"], again)
+    again = subject.reference_run(options=PROBE_OPTIONS)["records"]
+    found = trajectory_diff.first(subject.played["records"], again)
     if found:
-        full = lambda number: subject.bare(until=number)["full"]  # noqa: E731
+        full = lambda number: subject.reference_run(until=number)["full"]  # noqa: E731
         words = trajectory_diff.describe_difference(found, (full, full), ("in one process", "in another"))
         subject.deterministic = False
         raise Failed(
@@ -91,7 +91,7 @@ def check_spaces(subject: EnvUnderTest) -> str:
 def check_parity(subject: EnvUnderTest) -> str:
     """Bit for bit and type for type what the bare process gave."""
     facts = subject.facts
-    moments = subject.played["moments"]
+    records = subject.played["records"]
     with opened(subject) as env:
         if facts["enforces_order"]:
             _same_outcome(
@@ -99,11 +99,11 @@ def check_parity(subject: EnvUnderTest) -> str:
                 subject.played["unready"],
                 trajectory.outcome(lambda: env.step(None), remote_error),
             )
-        played = (moment for job in subject.jobs() for moment in remote_play(env, job))
-        found = trajectory_diff.first(moments, played, values=subject.deterministic)
+        played = (record for plan in subject.plans() for record in remote_play(env, plan))
+        found = trajectory_diff.first(records, played, values=subject.deterministic)
         if found:
             ours = trajectory.full_bytes(found.ours[4]) if found.ours else ""
-            full = (lambda number: subject.bare(until=number)["full"], lambda number: ours)
+            full = (lambda number: subject.reference_run(until=number)["full"], lambda number: ours)
             subject.differs = True
             raise Failed(
                 trajectory_diff.describe_difference(found, full, SIDES)
@@ -112,7 +112,7 @@ def check_parity(subject: EnvUnderTest) -> str:
         reset = lambda: env.reset(seed=1, options=dict(PROBE_OPTIONS))  # noqa: E731
         subject.optioned = trajectory.outcome(reset, remote_error)
     what = "values are the same, bit for bit" if subject.deterministic else "values are of the same types"
-    return f"{len(moments)} {what}"
+    return f"{len(records)} {what}"
 
 
 def check_observations(subject: EnvUnderTest) -> str:
@@ -120,8 +120,8 @@ def check_observations(subject: EnvUnderTest) -> str:
     subject.require_parity()
     count = 0
     with opened(subject) as env:
-        for job in subject.jobs():
-            for where, path, _, _, value in remote_play(env, job):
+        for plan in subject.plans():
+            for where, path, _, _, value in remote_play(env, plan):
                 if path == "$.observation":
                     count += 1
                     if words := containment_error(env.observation_space, value, path):
@@ -228,11 +228,11 @@ def opened(subject: EnvUnderTest, mark: str = "", **over: Any) -> Iterator[Remot
         raise Failed(f"{'cannot be made: ' if subject.open_failed else ''}{type(error).__name__}: {error}") from error
 
 
-def remote_play(env: RemoteEnv, job: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, Any]]:
+def remote_play(env: RemoteEnv, plan: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, Any]]:
     """The moments of a play through gym-service."""
     reset = lambda seed, data: env.reset(seed=seed, options=trajectory.from_data(data))  # noqa: E731
     step = lambda data: env.step(trajectory.from_data(data, GraphInstance))  # noqa: E731
-    return trajectory.play(job, reset, step, env.render, remote_error)
+    return trajectory.run_episode_plan(plan, reset, step, env.render, remote_error)
 
 
 def remote_error(error: Exception) -> tuple[str, str] | None:
@@ -252,13 +252,13 @@ def _same_outcome(where: str, theirs: Sequence[Sequence[Any]], ours: Sequence[Se
     _same([(where, *item) for item in theirs], [(where, *item, None) for item in ours])
 
 
-def _has_no_form(moment: Sequence[Any] | None) -> bool:
-    return moment is not None and isinstance(moment[4], Opaque | CannotCross)
+def _has_no_form(record: Sequence[Any] | None) -> bool:
+    return record is not None and isinstance(record[4], Opaque | CannotCross)
 
 
 def _refused(subject: EnvUnderTest, env: RemoteEnv, wanted: type[Exception], when: str) -> None:
     try:
-        env.step(trajectory.from_data(subject.jobs()[0]["actions"][0], GraphInstance))
+        env.step(trajectory.from_data(subject.plans()[0]["actions"][0], GraphInstance))
     except wanted:
         return
     except Exception as error:
@@ -276,7 +276,7 @@ def _seen_mark(subject: EnvUnderTest) -> str:
 def _nothing_left(mark: str, when: str) -> str:
     if not leaked_processes.can_see():
         return "what is left behind cannot be seen here"
-    left = leaked_processes.after_grace(mark)
+    left = leaked_processes.wait_until_gone(mark)
     if left:
         raise Failed(
             f"{when} these processes of the simulator still run:\n" + "\n".join(f"    {line}" for line in left)
@@ -285,4 +285,4 @@ def _nothing_left(mark: str, when: str) -> str:
 
 
 def _steps(subject: EnvUnderTest) -> int:
-    return sum(len(job["actions"]) for job in subject.jobs())
+    return sum(len(plan["actions"]) for plan in subject.plans())

@@ -73,7 +73,7 @@ class EnvUnderTest:
         if self.differs:
             raise Skipped("without parity nothing can be said of it")
 
-    def jobs(self) -> list[dict[str, Any]]:
+    def plans(self) -> list[dict[str, Any]]:
         """A play for each seed; where actions are still to be drawn, their number."""
         drawn: Any = self.steps if self.actions is None else [trajectory.to_data(action) for action in self.actions]
         each = self.played["actions"] if self.played else [drawn] * len(self.seeds)
@@ -87,8 +87,8 @@ class EnvUnderTest:
             self, render_mode=mode, render_every=1, seeds=self.seeds[:1], steps=steps, played={}, optioned=[]
         )
 
-    def bare(self, *, options: Mapping[str, Any] | None = None, until: int | None = None) -> dict[str, Any]:
-        """What a process without gym-service gives; see the contract of ``bare.py``. Blocks until it has ended.
+    def reference_run(self, *, options: Mapping[str, Any] | None = None, until: int | None = None) -> dict[str, Any]:
+        """What a process without gym-service gives; see ``reference_run.py``. Blocks until it has ended.
 
         Raises:
             Failed: the env could not be made, or the process died.
@@ -97,7 +97,7 @@ class EnvUnderTest:
         recipe |= {"imports": list(self.entry.imports), "wrappers": list(self.entry.wrappers)}
         recipe |= {"kwargs": trajectory.to_data(self.kwargs), "render_mode": self.render_mode}
         data = None if options is None else trajectory.to_data(dict(options))
-        output = self._run({"recipe": recipe, "plays": self.jobs(), "options": data, "until": until})
+        output = self._run({"recipe": recipe, "plays": self.plans(), "options": data, "until": until})
         if output["failure"]:
             lines = output["failure"].strip().splitlines()
             raise Failed(f"in its own interpreter the env cannot be made: {lines[-1]}\n{indented(lines)}")

@@ -27,16 +27,16 @@ def new_mark() -> str:
     return secrets.token_hex(8)
 
 
-def marked(mark: str) -> list[int]:
+def find_marked(mark: str) -> list[int]:
     """The living processes with this mark."""
     wanted = f"{NAME}={mark}".encode()
     return [int(pid) for pid in os.listdir(PROC) if pid.isdigit() and wanted in _environ(pid) and _is_alive(pid)]
 
 
-def after_grace(mark: str) -> list[str]:
+def wait_until_gone(mark: str) -> list[str]:
     """Each process that is still there when the dying had their time: ``pid command line``."""
     end = time.monotonic() + GRACE_S
-    while (left := marked(mark)) and time.monotonic() < end:
+    while (left := find_marked(mark)) and time.monotonic() < end:
         time.sleep(LOOK_S)
     return [f"{pid} {_command_line(pid)}" for pid in left]
 
@@ -46,7 +46,7 @@ def send(pid: int, mark: str, number: signal.Signals) -> bool:
     with contextlib.suppress(ProcessLookupError):
         fd = os.pidfd_open(pid)
         try:
-            if pid in marked(mark):
+            if pid in find_marked(mark):
                 signal.pidfd_send_signal(fd, number)
                 return True
         finally:

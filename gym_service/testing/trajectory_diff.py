@@ -1,6 +1,6 @@
 """The first difference between two plays, in words.
 
-Knows moments, as ``canon.py`` has them. Python 3.10 and up.
+Knows moments, as ``trajectory.py`` has them. Python 3.10 and up.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -30,11 +30,11 @@ def first(theirs: Sequence[Sequence[Any]], ours: Iterable[Sequence[Any]], *, val
         values: compare contents too; without them types, dtypes and shapes alone.
     """
     number = 0
-    for number, moment in enumerate(ours, 1):
+    for number, record in enumerate(ours, 1):
         if number > len(theirs):
-            return Difference(number - 1, None, moment)
-        if not _equal(theirs[number - 1], moment, values):
-            return Difference(number - 1, theirs[number - 1], moment)
+            return Difference(number - 1, None, record)
+        if not _equal(theirs[number - 1], record, values):
+            return Difference(number - 1, theirs[number - 1], record)
     return Difference(number, theirs[number], None) if number < len(theirs) else None
 
 
@@ -68,8 +68,8 @@ def describe_difference(
     return f"{where}: {ours[1]}: {_shown(theirs)} {sides[0]}, {_shown(ours)} {sides[1]}"
 
 
-def _placed(moment: Sequence[Any]) -> str:
-    return _shown(moment) if moment[2] == trajectory.RAISED else f"{moment[1]} is {_shown(moment)}"
+def _placed(record: Sequence[Any]) -> str:
+    return _shown(record) if record[2] == trajectory.RAISED else f"{record[1]} is {_shown(record)}"
 
 
 def _elements(kind: str, left: str, right: str, sides: tuple[str, str]) -> str:
@@ -91,8 +91,8 @@ def _number(value: Any) -> str:
     return f"{shown} ({value.tobytes().hex()})" if value.dtype.kind in "fc" and value != value else shown
 
 
-def _shown(moment: Sequence[Any]) -> str:
-    kind, content = moment[2], moment[3]
+def _shown(record: Sequence[Any]) -> str:
+    kind, content = record[2], record[3]
     if kind.startswith("numpy"):
         _, sort, dtype, shape = kind.split(" ", 3)
         name = _dtype_name(dtype)

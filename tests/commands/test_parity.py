@@ -13,11 +13,11 @@ STEPS = 120
 
 def assert_parity(target: str, names: tuple[str, ...], **where: Any) -> None:
     python = TARGETS[target].python()
-    jobs = [plays.jobs_for(target)[name] for name in names]
-    for job in jobs:
-        job["actions"] = job["actions"][:STEPS]
-    for job, expected in zip(jobs, plays.in_process(python, jobs), strict=True):
-        ours = remote.played(job, python, transport="stdio", **where)
+    plans = [plays.jobs_for(target)[name] for name in names]
+    for plan in plans:
+        plan["actions"] = plan["actions"][:STEPS]
+    for plan, expected in zip(plans, plays.in_process(python, plans), strict=True):
+        ours = remote.played(plan, python, transport="stdio", **where)
         assert len(ours) > STEPS
         plays.assert_same(ours, expected)
 

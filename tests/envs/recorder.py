@@ -8,8 +8,8 @@ import gymnasium as gym
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CANON = os.path.join(ROOT, "gym_service", "testing", "canon.py")
 spec = importlib.util.spec_from_file_location("canon", CANON)
-canon = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(canon)
+trajectory = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(trajectory)
 
 
 class Recorder(gym.Wrapper):
@@ -27,5 +27,5 @@ class Recorder(gym.Wrapper):
         return self.noted(self.env.render())
 
     def noted(self, result):
-        self.recorded.append(canon.text(result))
+        self.recorded.append(trajectory.text(result))
         return result

@@ -17,11 +17,11 @@ IS_BEHIND_A_BRIDGE = "gym_service" in sys.modules
 CHANGED_STEP = 17
 
 
-def fault(moment):
+def fault(record):
     """Register a fault by its name, with the moment at which it happens."""
 
     def registered(function):
-        FAULTS[function.__name__] = moment, function
+        FAULTS[function.__name__] = record, function
         return function
 
     return registered
@@ -41,10 +41,10 @@ class UnfaithfulEnv(gym.Env):
         )
         self.when("make")
 
-    def when(self, moment, *values):
+    def when(self, record, *values):
         """Do what is wrong, if it belongs to this moment."""
         due, wrong = FAULTS.get(self.wrong, ("", None))
-        return wrong(self, *values) if due == moment else values
+        return wrong(self, *values) if due == record else values
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)

@@ -32,7 +32,7 @@ CAMERA_ACTIONS = spaces.Dict(
 PICTURES = {"render_mode": "rgb_array", "render_every": 25}
 
 
-def job(env_id: str, action_space: spaces.Space[Any], steps: int = STEPS, **given: Any) -> Job:
+def plan(env_id: str, action_space: spaces.Space[Any], steps: int = STEPS, **given: Any) -> Job:
     """A job with actions as ``sample()`` gives them, each second one with Python's ints for numpy's."""
     action_space.seed(7)
     actions = [action_space.sample() for _ in range(steps)]
@@ -54,39 +54,39 @@ def jobs_for(target: str) -> dict[str, Job]:
     pictures = {} if is_021 else PICTURES
     options = None if is_021 else {"low": -0.02, "high": 0.02}
     camera_options = None if is_021 or is_old else {"goal": [1, 2.5], "phase": None}
-    jobs = {
-        "cartpole": job("CartPole-v1", spaces.Discrete(2), options=options, **pictures),
-        "pendulum": job("Pendulum-v1", spaces.Box(-2, 2, (1,), np.float32), **pictures),
-        "frozenlake": job("FrozenLake-v1", spaces.Discrete(4), render_mode="ansi", render_every=10),
-        "blackjack": job("Blackjack-v1", spaces.Discrete(2), kwargs={"natural": True}, **pictures),
-        "camera": job("Camera-v0", CAMERA_ACTIONS, imports=["camera_env"], options=camera_options, **PICTURES),
+    plans = {
+        "cartpole": plan("CartPole-v1", spaces.Discrete(2), options=options, **pictures),
+        "pendulum": plan("Pendulum-v1", spaces.Box(-2, 2, (1,), np.float32), **pictures),
+        "frozenlake": plan("FrozenLake-v1", spaces.Discrete(4), render_mode="ansi", render_every=10),
+        "blackjack": plan("Blackjack-v1", spaces.Discrete(2), kwargs={"natural": True}, **pictures),
+        "camera": plan("Camera-v0", CAMERA_ACTIONS, imports=["camera_env"], options=camera_options, **PICTURES),
     }
     if not is_old:
         several = {"render_mode": "rgb_array_list", "render_every": 20}
-        jobs["frozenlake pictures"] = job("FrozenLake-v1", spaces.Discrete(4), 60, **PICTURES)
-        jobs["cartpole lists"] = job("CartPole-v1", spaces.Discrete(2), 80, **several)
+        plans["frozenlake pictures"] = plan("FrozenLake-v1", spaces.Discrete(4), 60, **PICTURES)
+        plans["cartpole lists"] = plan("CartPole-v1", spaces.Discrete(2), 80, **several)
     if "gym025" in target:  # the one version that can be asked for either kind of step
-        jobs["cartpole new steps"] = job("CartPole-v1", spaces.Discrete(2), 200, kwargs={"new_step_api": True})
+        plans["cartpole new steps"] = plan("CartPole-v1", spaces.Discrete(2), 200, kwargs={"new_step_api": True})
     library = "gymnasium" if "gymnasium" in target else "gym"
-    return {name: made | {"library": library} for name, made in jobs.items()}
+    return {name: made | {"library": library} for name, made in plans.items()}
 
 
-def in_process(python: Path, jobs: Sequence[Job]) -> list[Moments]:
+def in_process(python: Path, plans: Sequence[Job]) -> list[Moments]:
     """The moments of each job, played inside the interpreter. Raises AssertionError where an env raised."""
-    outputs = run_script(reference_run.__file__, python, python, [task(job) for job in jobs])
+    outputs = run_script(reference_run.__file__, python, python, [task(plan) for plan in plans])
     for output in outputs:
         assert not output["failure"], f"the env cannot be made inside {python}:\n{output['failure']}"
-        assert output["moments"], "nothing was played"
-        assert output["moments"][-1][2] != trajectory.RAISED, output["moments"][-1]
-    return [output["moments"] for output in outputs]
+        assert output["records"], "nothing was played"
+        assert output["records"][-1][2] != trajectory.RAISED, output["records"][-1]
+    return [output["records"] for output in outputs]
 
 
-def task(job: Job) -> dict[str, Any]:
+def task(plan: Job) -> dict[str, Any]:
     """What the bare player is told."""
-    recipe = {"id": job["id"], "api": job["library"], "imports": job["imports"], "render_mode": job["render_mode"]}
-    recipe |= {"kwargs": trajectory.to_data(job["kwargs"])}
+    recipe = {"id": plan["id"], "api": plan["library"], "imports": plan["imports"], "render_mode": plan["render_mode"]}
+    recipe |= {"kwargs": trajectory.to_data(plan["kwargs"])}
     recipe |= {"entry_point": None, "max_episode_steps": None, "wrappers": []}
-    return {"recipe": recipe, "plays": [job], "options": None, "until": None}
+    return {"recipe": recipe, "plays": [plan], "options": None, "until": None}
 
 
 def run_script(script: str, python: Path, target: Path, tasks: Sequence[Any], *more: str) -> list[Any]:

@@ -19,34 +19,34 @@ from gym_service.testing import checks
 ENVS = Path(__file__).absolute().parent.parent / "envs"
 
 
-def played(job: dict[str, Any], python: Path | None, **where: Any) -> list[tuple[Any, ...]]:
+def played(plan: dict[str, Any], python: Path | None, **where: Any) -> list[tuple[Any, ...]]:
     """The moments of one job, played in the target behind a bridge, or by the server at an ``address``.
 
     ``where`` has more keys of an entry, or others.
     """
     if python:
         where = {"python": str(python), "pythonpath": [str(ENVS)], **where}
-    kwargs = dict(job["kwargs"])
-    if job["render_mode"]:
-        kwargs["render_mode"] = job["render_mode"]
+    kwargs = dict(plan["kwargs"])
+    if plan["render_mode"]:
+        kwargs["render_mode"] = plan["render_mode"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the target's own checker says of an env is not compared
         env = gym_service.make(
-            job["id"],
-            imports=job["imports"],
+            plan["id"],
+            imports=plan["imports"],
             kwargs=kwargs,
-            api=job["library"],
+            api=plan["library"],
             **where,
         )
         try:
-            return [moment[:4] for moment in checks.remote_play(env, job)]
+            return [record[:4] for record in checks.remote_play(env, plan)]
         finally:
             env.close()
 
 
-def main(jobs: str, output: str, target: str) -> None:
+def main(plans: str, output: str, target: str) -> None:
     """Play all jobs, write a list of lists of moments."""
-    plays = [played(job, Path(target)) for job in json.loads(Path(jobs).read_text(encoding="utf-8"))]
+    plays = [played(plan, Path(target)) for plan in json.loads(Path(plans).read_text(encoding="utf-8"))]
     Path(output).write_text(json.dumps(plays), encoding="utf-8")
 
 

@@ -29,8 +29,8 @@ OLDEST_CLIENT = Target(
 @cache
 def inside(target: str) -> dict[str, Moments]:
     """The plays inside the target, made once for all that is compared with them."""
-    jobs = plays.jobs_for(target)
-    return dict(zip(jobs, plays.in_process(TARGETS[target].python(), list(jobs.values())), strict=True))
+    plans = plays.jobs_for(target)
+    return dict(zip(plans, plays.in_process(TARGETS[target].python(), list(plans.values())), strict=True))
 
 
 @pytest.mark.parametrize(("target", "play"), CASES, ids=[f"{target}-{play}" for target, play in CASES])
@@ -42,9 +42,9 @@ def test_what_a_remote_env_gives_is_what_the_env_gives_inside_its_interpreter(ta
 @pytest.mark.parametrize("target", PARITY)
 def test_over_stdio_it_is_the_same(target: str) -> None:
     python = TARGETS[target].python()
-    job = plays.jobs_for(target)["camera"]
-    job["actions"] = job["actions"][:SHORT_STEPS]
-    ours = remote.played(job, python, transport="stdio")
+    plan = plays.jobs_for(target)["camera"]
+    plan["actions"] = plan["actions"][:SHORT_STEPS]
+    ours = remote.played(plan, python, transport="stdio")
     assert len(ours) > SHORT_STEPS
     assert_same(ours, inside(target)["camera"][: len(ours)])
 
@@ -70,12 +70,12 @@ def test_by_a_server_that_stays_it_is_the_same(
         options += own.options()
         where["tls_sha256"] = own.sha256
     with running(python, *options, unix="" if way == "unix path" else None) as serving:
-        for play, job in plays.jobs_for(target).items():
+        for play, plan in plays.jobs_for(target).items():
             if target in ENDS:
                 if play not in ("camera", "cartpole"):
                     continue
-                job["actions"] = job["actions"][:SHORT_STEPS]
-            ours = remote.played(job, None, address=serving.address, **where)
+                plan["actions"] = plan["actions"][:SHORT_STEPS]
+            ours = remote.played(plan, None, address=serving.address, **where)
             assert len(ours) > SHORT_STEPS // 2
             assert_same(ours, inside(target)[play][: len(ours)])
 
@@ -84,15 +84,15 @@ def test_by_a_server_that_stays_it_is_the_same(
 def test_a_client_with_numpy_1_exchanges_everything(target: str) -> None:
     python = TARGETS[target].python()
     names = ("cartpole", "camera")
-    jobs = [plays.jobs_for(target)[name] for name in names]
-    played = plays.run_script(remote.__file__, OLDEST_CLIENT.python(), python, jobs, str(python))
+    plans = [plays.jobs_for(target)[name] for name in names]
+    played = plays.run_script(remote.__file__, OLDEST_CLIENT.python(), python, plans, str(python))
     for name, ours in zip(names, played, strict=True):
         assert_same(ours, inside(target)[name])
 
 
 def test_the_play_holds_what_real_simulators_return() -> None:
     """So that parity is not parity of little: each of these was seen to get lost in some bridge."""
-    lines = ["%s: %s: %s %s" % tuple(moment) for moment in inside("py313-gymnasium14")["camera"]]
+    lines = ["%s: %s: %s %s" % tuple(record) for record in inside("py313-gymnasium14")["camera"]]
     for piece in ("nan", "-inf", "-0.0", ">i4", "<f2", "<M8[D]", "'debug'", "numpy scalar |b1", "None", "frozenset"):
         assert any(piece in line for line in lines), piece
     orders = {tuple(part.split("'")[1] for part in group) for group in _observation_keys(lines)}

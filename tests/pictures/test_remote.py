@@ -53,24 +53,24 @@ def renders(env: gym_service.RemoteEnv, count: int = 12) -> list["np.ndarray[Any
 def test_pictures_in_observations_cross_bit_for_bit(target: str, config_home: Path) -> None:
     """The whole play of the parity suite: dicts, infos, pictures, resets, in the oldest target and the newest."""
     python = TARGETS[target].python()
-    job = plays.jobs_for(target)[
+    plan = plays.jobs_for(target)[
         "cartpole" if "gym021" in target else "frozenlake pictures" if "14" in target else "cartpole"
     ]
-    job["actions"] = job["actions"][:STEPS]
-    theirs = plays.in_process(python, [job])[0]
+    plan["actions"] = plan["actions"][:STEPS]
+    theirs = plays.in_process(python, [plan])[0]
     with running(python) as serving:
         for frames in EXACT:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 env = gym_service.make(
-                    job["id"],
+                    plan["id"],
                     address=serving.address,
-                    kwargs={**job["kwargs"], **({"render_mode": job["render_mode"]} if job["render_mode"] else {})},
-                    api=job["library"],
+                    kwargs={**plan["kwargs"], **({"render_mode": plan["render_mode"]} if plan["render_mode"] else {})},
+                    api=plan["library"],
                     frames=frames,
                 )
                 try:
-                    ours = [moment[:4] for moment in checks.remote_play(env, job)]
+                    ours = [record[:4] for record in checks.remote_play(env, plan)]
                 finally:
                     env.close()
             assert len(ours) > STEPS

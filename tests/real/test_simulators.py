@@ -85,7 +85,7 @@ def test_a_simulator_gives_what_it_gives_inside_its_interpreter(name: str) -> No
     python = TARGETS[simulator.target].python()
     if simulator.needs_egl:
         skip_without_egl(simulator.target)
-    job = plays.job(
+    plan = plays.plan(
         simulator.env_id,
         simulator.action_space,
         simulator.steps,
@@ -95,9 +95,9 @@ def test_a_simulator_gives_what_it_gives_inside_its_interpreter(name: str) -> No
         render_mode="rgb_array",
         render_every=max(10, simulator.steps // 10),
     )
-    ours = remote.played(job, python, transport=simulator.transport, prefork=simulator.prefork)
-    assert sum(moment[1] == "$.frame" and moment[2].startswith("numpy array |u1 (") for moment in ours) >= 2
-    plays.assert_same(ours, plays.in_process(python, [job])[0])
+    ours = remote.played(plan, python, transport=simulator.transport, prefork=simulator.prefork)
+    assert sum(record[1] == "$.frame" and record[2].startswith("numpy array |u1 (") for record in ours) >= 2
+    plays.assert_same(ours, plays.in_process(python, [plan])[0])
 
 
 def test_what_xarm_gives_arrives() -> None:

@@ -2,7 +2,7 @@
 
 Contract::
 
-    PYTHON bare.py TASKS OUTPUTS
+    PYTHON reference_run.py TASKS OUTPUTS
 
 Both are files of JSON, a list with one for each env, in that order. A task: ``recipe`` (``id`` or ``entry_point``,
 ``imports``, ``kwargs``, ``api``, ``render_mode``, ``max_episode_steps``, ``wrappers``), ``plays`` (a list of jobs, see
@@ -47,58 +47,58 @@ def main(tasks_path, outputs_path):
     # This file's own neighbours would shadow modules of the simulator's.
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != HERE]
     warnings.simplefilter("ignore")
-    canon = loaded_canon()
+    trajectory = load_trajectory()
     with open(tasks_path, encoding="utf-8") as file:
-        outputs = [done(canon, task) for task in json.load(file)]
+        outputs = [done(trajectory, task) for task in json.load(file)]
     with open(outputs_path, "w", encoding="utf-8") as file:
         json.dump(outputs, file)
 
 
-def done(canon, task):
+def done(trajectory, task):
     """The output of a task."""
-    output = {"facts": {}, "unready": [], "actions": [], "moments": [], "optioned": [], "full": "", "failure": ""}
+    output = {"facts": {}, "unready": [], "actions": [], "records": [], "optioned": [], "full": "", "failure": ""}
     try:
-        side = made(dict(task["recipe"], kwargs=canon.from_data(task["recipe"]["kwargs"])))
+        side = made(dict(task["recipe"], kwargs=trajectory.from_data(task["recipe"]["kwargs"])))
     except Exception:  # noqa: BLE001 - whatever an env raises while it is made is the outcome
         output["failure"] = traceback.format_exc()
     else:
-        play(canon, side, task, output)
+        play(trajectory, side, task, output)
     return output
 
 
-def loaded_canon():
-    spec = importlib.util.spec_from_file_location("gym_service_canon", os.path.join(HERE, "canon.py"))
-    canon = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(canon)
-    return canon
+def load_trajectory():
+    spec = importlib.util.spec_from_file_location("gym_service_trajectory", os.path.join(HERE, "trajectory.py"))
+    trajectory = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(trajectory)
+    return trajectory
 
 
-def play(canon, side, task, output):
+def play(trajectory, side, task, output):
     """All that the task asks, on one env, as one user would."""
-    output["facts"] = facts(canon, side)
+    output["facts"] = facts(trajectory, side)
     if output["facts"]["enforces_order"]:
-        output["unready"] = canon.outcome(lambda: side.step(None))
-    reset = lambda seed, data: side.reset(seed, canon.from_data(data))  # noqa: E731
-    step = lambda data: side.step(canon.from_data(data, side.graph_class()))  # noqa: E731
-    for job in task["plays"]:
-        if isinstance(job["actions"], int):
-            job["actions"] = samples(canon, side.env.action_space, job)
-        output["actions"].append(job["actions"])
-        for moment in canon.play(job, reset, step, side.render):
-            output["moments"].append(moment[:4])
-            if len(output["moments"]) - 1 == task["until"]:
-                output["full"] = canon.full_bytes(moment[4])
+        output["unready"] = trajectory.outcome(lambda: side.step(None))
+    reset = lambda seed, data: side.reset(seed, trajectory.from_data(data))  # noqa: E731
+    step = lambda data: side.step(trajectory.from_data(data, side.graph_class()))  # noqa: E731
+    for plan in task["plays"]:
+        if isinstance(plan["actions"], int):
+            plan["actions"] = samples(trajectory, side.env.action_space, plan)
+        output["actions"].append(plan["actions"])
+        for record in trajectory.run_episode_plan(plan, reset, step, side.render):
+            output["records"].append(record[:4])
+            if len(output["records"]) - 1 == task["until"]:
+                output["full"] = trajectory.full_bytes(record[4])
                 return
     if task["options"] is not None:
-        output["optioned"] = canon.outcome(lambda: reset(1, task["options"]))
+        output["optioned"] = trajectory.outcome(lambda: reset(1, task["options"]))
     side.env.close()
 
 
-def samples(canon, space, job):
+def samples(trajectory, space, plan):
     """Actions as data. Of a copy of the space: the env may draw from its own."""
     space = copy.deepcopy(space)
-    space.seed(job["seed"])
-    return [canon.to_data(space.sample()) for _ in range(job["actions"])]
+    space.seed(plan["seed"])
+    return [trajectory.to_data(space.sample()) for _ in range(plan["actions"])]
 
 
 # -- making ----------------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def modern(result):
 # -- facts -----------------------------------------------------------------------------------------------------------
 
 
-def facts(canon, side):
+def facts(trajectory, side):
     """What there is to know of the env before its first reset."""
     env, wrappers = side.env, []
     while any(cls.__name__ == "Wrapper" and cls.__module__.endswith(".core") for cls in type(env).__mro__):
@@ -255,32 +255,32 @@ def facts(canon, side):
         "nondeterministic": bool(getattr(spec, "nondeterministic", False)),
         "render_mode": side.render_mode,
         "render_modes": [str(mode) for mode in metadata.get("render_modes") or metadata.get("render.modes") or []],
-        "observation_space": [item[:3] for item in space_items(canon, side.env.observation_space)],
-        "action_space": [item[:3] for item in space_items(canon, side.env.action_space)],
-        "metadata": [item[:3] for item in canon.items(dict(metadata), "$.metadata")],
+        "observation_space": [item[:3] for item in space_items(trajectory, side.env.observation_space)],
+        "action_space": [item[:3] for item in space_items(trajectory, side.env.action_space)],
+        "metadata": [item[:3] for item in trajectory.items(dict(metadata), "$.metadata")],
     }
 
 
-def space_items(canon, space, path="$"):
+def space_items(trajectory, space, path="$"):
     """What a space is, attribute by attribute. ``client`` spaces are looked at by the very same function."""
     known = [cls.__name__ for cls in type(space).__mro__ if cls.__module__.split(".")[0] in ("gym", "gymnasium")]
     kind = next((name for name in known if name in KNOWN_SPACES), None)
     if kind is None:  # of a class that only the simulator has
-        name = getattr(space, "class_name", canon.type_name(space))
+        name = getattr(space, "class_name", trajectory.type_name(space))
         dtype = None if space.dtype is None else importlib.import_module("numpy").dtype(space.dtype).str
         return [(path, name, "of dtype %s and shape %s" % (dtype, space.shape), None)]
     found = [(path, kind, "", None)]
     for name in KNOWN_SPACES[kind]:
-        found += attribute_items(canon, space, name, "%s.%s" % (path, name))
+        found += attribute_items(trajectory, space, name, "%s.%s" % (path, name))
     return found
 
 
-def attribute_items(canon, space, name, path):
+def attribute_items(trajectory, space, name, path):
     value = getattr(space, name, None)
     if name in ("spaces", "feature_space", "node_space", "edge_space") and value is not None:
         parts = value.items() if hasattr(value, "items") else enumerate(value) if name == "spaces" else [("", value)]
         parts = [("%s[%s]" % (path, ascii(key)) if name == "spaces" else path, part) for key, part in parts]
-        return [item for inner, part in parts for item in space_items(canon, part, inner)]
+        return [item for inner, part in parts for item in space_items(trajectory, part, inner)]
     numpy = importlib.import_module("numpy")
     if name == "dtype":
         value = numpy.dtype(value).str
@@ -294,7 +294,7 @@ def attribute_items(canon, space, name, path):
         value = int(value)
     elif name in ("n", "shape"):
         value = tuple(int(length) for length in value)
-    return list(canon.items(value, path))
+    return list(trajectory.items(value, path))
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def type_name(value):
     return cls.__qualname__ if cls.__module__ == "builtins" else "%s.%s" % (cls.__module__, cls.__qualname__)
 
 
-def play(job, reset, step, render, remote_error=lambda error: None):
+def run_episode_plan(plan, reset, step, render, remote_error=lambda error: None):
     """The moments of a play: (where, path, kind, content, value) of all that it gives.
 
     ``reset(seed, options)``, ``step(action)`` and ``render()`` are those of today's Gymnasium, options and actions as
@@ -66,25 +66,25 @@ def play(job, reset, step, render, remote_error=lambda error: None):
     own.
     """
     try:
-        yield from _play(job, reset, step, render)
+        yield from _play(plan, reset, step, render)
     except Exception as error:  # noqa: BLE001 - whatever an env raises is part of its play
         name, message = remote_error(error) or (type_name(error), str(error))
         yield "then", "$", RAISED, "%s: %s" % (name, message), error
 
 
-def _play(job, reset, step, render):
-    episode, over, of_seed = 0, True, " of seed %s" % job["seed"]
-    for number, data in enumerate(job["actions"]):
+def _play(plan, reset, step, render):
+    episode, over, of_seed = 0, True, " of seed %s" % plan["seed"]
+    for number, data in enumerate(plan["actions"]):
         if over:
             reseeded = episode % 3 != 1
-            result = reset(job["seed"] + episode if reseeded else None, job["options"] if reseeded else NONE)
+            result = reset(plan["seed"] + episode if reseeded else None, plan["options"] if reseeded else NONE)
             yield from _fields("reset %d%s" % (episode, of_seed), ("observation", "info"), result)
             episode += 1
         result = step(data)
         where = "step %d%s" % (number, of_seed)
         yield from _fields(where, ("observation", "reward", "terminated", "truncated", "info"), result)
         over = bool(result[2] or result[3])
-        if job["render_every"] and number % job["render_every"] == 0:
+        if plan["render_every"] and number % plan["render_every"] == 0:
             for item in items(render(), "$.frame"):
                 yield (where, *item)
 
