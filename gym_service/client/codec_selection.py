@@ -6,9 +6,9 @@ What counts is the time from the first byte of an answer's pictures to the last,
 server's time for it, which it tells, and the client's own for restoring. The simulator's time and the network's latency
 are in neither. Nobody measures a bandwidth: what a sender sees are buffers of the kernel, which hold several frames.
 
-As in ``patience.py``, the better way is found out by trying. A trial may cost much here, a second for a batch of frames
-over a slow link, so: coding begins, for it never costs much; sending raw is not tried where the time of the coded bytes
-says that it would be far slower; and after a trial comes a pause in proportion to what it has cost.
+As in ``adaptive_spin.py``, the better way is found out by trying. A trial may cost much here, a second for a batch of
+frames over a slow link, so: coding begins, for it never costs much; sending raw is not tried where the time of the
+coded bytes says that it would be far slower; and after a trial comes a pause in proportion to what it has cost.
 """
 
 # What a single answer counts for in the running mean, and at most, as a multiple of it.

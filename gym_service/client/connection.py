@@ -1,7 +1,7 @@
 """One call, one reply, one deadline: the client's end of the wire, and the one gate for its errors.
 
 Knows messages, ids, deadlines, and when a failure is the end. Never knows how a server was started, nor in what words
-its end is told (``meanings.py``). Python 3.10 and up.
+its end is told (``error_mapping.py``). Python 3.10 and up.
 """
 
 import math

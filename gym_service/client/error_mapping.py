@@ -112,7 +112,10 @@ def expect_type(sort: type[T], value: Any) -> T:
 
 
 def remote_error(origin: str, type_name: str, message: str, evidence: str, bases: list[str]) -> GymServiceError:
-    """The error that an ERROR's fields say (``server/failure.py``). Raises BadValue, BadFrame where they say none."""
+    """The error that an ERROR's fields say (``server/error_report.py``).
+
+    Raises BadValue, BadFrame where they say none.
+    """
     for text in (origin, type_name, message, evidence, *expect_type(list, bases)):
         expect_type(str, text)
     if origin == messages.FROM_ENV:

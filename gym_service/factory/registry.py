@@ -1,7 +1,7 @@
 """Our ids in Gymnasium's registry.
 
 Knows the registry. Never knows what stands in an envs.toml. Client only; Python 3.10 and up. Imports Gymnasium, which
-is why ``registration.py`` imports this late.
+is why ``make.py`` imports this late.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """Values -> bytes: the general path, for everything that a layout does not fit.
 
 Knows the tags of the wire. Never knows a space, an env or a socket. Python 3.6 and up; runs on both sides.
-A tag per value, then what the tag needs; ``reader.py`` is its mirror, and one table of (value, bytes) tests both.
+A tag per value, then what the tag needs; ``decoder.py`` is its mirror, and one table of (value, bytes) tests both.
 """
 
 import struct

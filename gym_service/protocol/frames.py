@@ -5,7 +5,7 @@ Knows the header and the bounds. Never knows what a message means. Python 3.6 an
 A frame: the header (magic, version, kind, call id, head size, number of descriptors), the descriptors, the head, the
 buffers. A descriptor is the size of a buffer; or, with its highest bit set, a slot of shared memory where a buffer
 lies, or one that is given back (``arena.py``); or, where no memory is shared, what became of the picture in the buffer
-that follows (``pictures.py``). The header is parsed, and every size checked against the bound, before anything is
+that follows (``image_codec.py``). The header is parsed, and every size checked against the bound, before anything is
 allocated.
 
 The decoder gives out the memory that is to be filled next. Bytes that belong to a large array go straight into the

@@ -1,6 +1,6 @@
 """The byte plan of a space: which leaf lies where, compiled once on each side from the same plain data.
 
-Knows spaces as plain data (``spaces.py``) and numpy. Never knows Gymnasium, an env or a socket. Python 3.6 and up;
+Knows spaces as plain data (``space_spec.py``) and numpy. Never knows Gymnasium, an env or a socket. Python 3.6 and up;
 runs on both sides.
 
 A layout fits only the exact type, dtype, shape and key order: what it carries comes back as it was. Whatever does

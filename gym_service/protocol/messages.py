@@ -71,7 +71,7 @@ LEGAL = {
     CLOSED: set(),
 }
 
-# The calls whose answers show what the env shows: there pictures may be coded, perhaps with loss (``pictures.py``).
+# The calls whose answers show what the env shows: there pictures may be coded, perhaps with loss (``image_codec.py``).
 SHOWING = {RESET, STEP, STEP_PACKED, RENDER, VEC_RESET, VEC_STEP, VEC_STEP_PACKED}
 
 # What an ERROR's first field says: whose fault it was, and so which error is raised where the call was made.

@@ -1,7 +1,7 @@
 """What may cross: the limits, the dtypes, and the one type of our own.
 
 Knows Python's plain types and numpy's arrays. Never knows a space, an env or a socket. Python 3.6 and up, numpy
-1.13 and up; runs on both sides. ``encoder.py`` writes such values, ``reader.py`` reads them.
+1.13 and up; runs on both sides. ``encoder.py`` writes such values, ``decoder.py`` reads them.
 
 Strategy. A message is a run of values in one *head*. Small arrays lie in the head and are copied out of it. Large
 ones stay where they are and are listed as *buffers* beside the head, so that a frame is neither copied into a

@@ -9,7 +9,7 @@ Contract::
     ... --allow ID          make these ids alone (any number), "module:Env" for one that a module must be imported for
     ... --arena N           large arrays lie in memory that is handed over by the socket N
     ... --negotiate-arena     what the client says first tells where that socket is, if there is one
-    ... --counters N           count calls and steps in the inherited page of memory N (tally.py)
+    ... --counters N           count calls and steps in the inherited page of memory N (counters.py)
 
 It serves until the client closes the channel, then closes the env and exits with 0. What the simulator prints goes
 to stdout and stderr (under --stdio: to stderr alone). Exit codes of its own: 2 for a wrong command line, 3 for an

@@ -48,7 +48,7 @@ class Channel:
         self.arena = self.decoder.arena = arena
 
     def use_image_codec(self, image_codec):
-        """From here on have what is sent and received pass through one end of ``pictures.py``; not beside an arena."""
+        """From here on have what is sent and received pass through one end of ``image_codec.py``; not beside an arena."""
         self.image_codec = self.decoder.image_codec = image_codec
 
     def send_frame(self, kind, call_id, head, buffers=(), deadline=None, offers=()):
@@ -129,7 +129,7 @@ class Channel:
 def over_socket(sock, arena=None, yields_cpu=False):
     """A Channel over a connected stream socket, which it owns from here on, as it does the arena.
 
-    ``yields_cpu``: of the two sides one says so; ``patience.py`` has the reason.
+    ``yields_cpu``: of the two sides one says so; ``adaptive_spin.py`` has the reason.
     """
     return Channel(_SocketStream(sock, yields_cpu), arena)
 

@@ -1,6 +1,6 @@
 """envs.toml: where it lies, and what it says.
 
-Knows the file's two sections, and which file holds. Never knows what the keys of an entry mean: ``config.py`` does.
+Knows the file's two sections, and which file holds. Never knows what the keys of an entry mean: ``entry.py`` does.
 Python 3.10 and up.
 
 A broken entry is its error, and its neighbours stay usable.
