@@ -48,7 +48,7 @@ class Channel:
         self.arena = self.decoder.arena = arena
 
     def use_image_codec(self, image_codec):
-        """From here on have what is sent and received pass through one end of ``image_codec.py``; not beside an arena."""
+        """Pass what is sent and received through one end of ``image_codec.py`` from here on. Not beside an arena."""
         self.image_codec = self.decoder.image_codec = image_codec
 
     def send_frame(self, kind, call_id, head, buffers=(), deadline=None, offers=()):
