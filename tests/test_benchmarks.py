@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import __main__ as command
-from benchmarks import criteria, floors, memory, pending, profile, record, running, workloads
+from benchmarks import criteria, floors, memory, pending_clients, profile, record, running, workloads
 from benchmarks.criteria import CRITERIA, Criterion, Verdict
 from benchmarks.interleaved import repeated, time_in_turn
 from benchmarks.record import Found, Memory, PidFile
@@ -93,8 +93,8 @@ def test_a_wrong_name_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_strangers_come_and_are_sent_away_while_a_client_steps() -> None:
-    with pending.contenders(secured=False) as beside:
-        assert list(beside) == list(pending.TITLES)
+    with pending_clients.contenders(secured=False) as beside:
+        assert list(beside) == list(pending_clients.TITLES)
         for one in beside.values():
             assert one.block(20) > 0
             assert len(one.steps_us) == 20

@@ -1,6 +1,6 @@
 """What strangers cost a client that is there: the latency of its steps, alone and beside 200 who prove nothing.
 
-    python -m benchmarks.strangers [--blocks 30] [--block-ms 300]
+    python -m benchmarks.pending_clients [--blocks 30] [--block-ms 300]
 
 The blocks are taken in turn. The strangers are of a process of their own; a block begins once those that are one too
 many have been sent away, but for those that are to come while it is timed. The client has CartPole, over TCP and over
@@ -162,7 +162,7 @@ def contenders(secured: bool) -> Iterator[dict[str, Beside]]:
         address = server.line()
         stack.callback(server.process.terminate)
         host, _, port = address.removeprefix("tcp://").rpartition(":")
-        strangers = stack.enter_context(started(python_of("benchmarks.strangers", "--crowd", host, port)))
+        strangers = stack.enter_context(started(python_of("benchmarks.pending_clients", "--crowd", host, port)))
         strangers.line()
         env = stack.enter_context(gym_service.make("CartPole-v1", address=address, **keys))
         step = stepping(env)
@@ -218,7 +218,9 @@ def main(words: Sequence[str] | None = None) -> int:
     if words[:1] == ["--crowd"]:
         crowd(words[1], int(words[2]))
         return 0
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.strangers", description="What strangers cost a client.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.pending_clients", description="What strangers cost a client."
+    )
     parser.add_argument("--blocks", type=int, default=30, help="of each (default 30)")
     parser.add_argument("--block-ms", type=float, default=300.0, help="how long a block is (default 300)")
     arguments = parser.parse_args(words)
