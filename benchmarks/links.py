@@ -185,7 +185,7 @@ def measure(address: str, simulator: str, frames: str, seconds: float) -> Measur
         _play(env, min(seconds, 2.0))  # TCP finds its window, and auto its way
         frames_per_s = _play(env, seconds)
         pictures = env._connection._channel.image_codec
-        codes = pictures._selector.codes if frames == "auto" else None
+        codes = pictures._selector.use_codec if frames == "auto" else None
         return Measured(frames_per_s, "x".join(map(str, picture.shape)), codes)
     finally:
         env.close()

@@ -40,7 +40,8 @@ from hostile import HOSTILE
 
 from gym_service import errors
 from gym_service.client.connection import Connection, one
-from gym_service.client.env import RemoteEnv, encode
+from gym_service.client.env import RemoteEnv
+from gym_service.client.requests import encode
 from gym_service.protocol import messages
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
@@ -49,7 +50,7 @@ from gym_service.server import loop
 from gym_service.server.counters import Counters
 from gym_service.server.permissions import Permissions
 from gym_service.transport import channel
-from gym_service.transport.channel import ChannelClosed
+from gym_service.transport.streams import ChannelClosed
 
 SOON_S = 0.5
 MORE_MEMORY_BYTES = 10 * 2**20

@@ -21,7 +21,7 @@ from benchmarks import __main__ as command
 from benchmarks import criteria, floors, memory, pending_clients, profile, record, running, workloads
 from benchmarks.criteria import CRITERIA, Criterion, Verdict
 from benchmarks.interleaved import repeated, time_in_turn
-from benchmarks.record import Found, Memory, PidFile
+from benchmarks.record import Found, Memory, Record
 from benchmarks.workloads import ASYNC, OURS, SB3, WORKLOADS
 
 REPOSITORY = Path(__file__).absolute().parent.parent
@@ -153,7 +153,7 @@ def test_a_repeated_call_is_called_so_often() -> None:
 
 def verdict_of(ours: list[float], control: list[float], text: str = "CartPole over unix ÷ AsyncVectorEnv") -> Any:
     found = Found("CartPole", 1, (), {OURS: tuple(ours), ASYNC: tuple(control)})
-    return next(one for one in criteria.judged(PidFile({"cartpole": found})) if one.text == text)
+    return next(one for one in criteria.judged(Record({"cartpole": found})) if one.text == text)
 
 
 @pytest.mark.parametrize(
@@ -187,14 +187,14 @@ def test_speeds_are_the_other_way_round() -> None:
     faster = Criterion("faster", "cartpole", OURS, ASYNC, 4, 6, of_speeds=True)
     assert [faster.meets(ratio, faster.must) for ratio in (3.9, 4.0, 5.0)] == [False, True, True]
     blocks = {workloads.ONE_WORKER: (10.0,) * 30, ASYNC: (50.0,) * 30}
-    judged = criteria.judged(PidFile({"vector8": Found("8", 8, (), blocks)}))
+    judged = criteria.judged(Record({"vector8": Found("8", 8, (), blocks)}))
     found = next(one for one in judged if one.text == "8 CartPoles, env steps/s ÷ AsyncVectorEnv")
     assert (found.ratio, found.verdict) == (5.0, Verdict.PASS)
 
 
 def test_a_criterion_without_its_contender_says_why() -> None:
     found = Found("workers", 1, (), {workloads.WORKER: (1.0,) * 30}, {workloads.PREFORKED: "not there yet"})
-    judged = {one.text: one for one in criteria.judged(PidFile({"prefork": found}))}
+    judged = {one.text: one for one in criteria.judged(Record({"prefork": found}))}
     assert judged["16 workers, prefork ÷ one worker"].because == "not there yet"
     assert judged["CartPole over unix ÷ AsyncVectorEnv"].because == "project.py bench cartpole"
     assert {one.verdict for one in judged.values()} == {Verdict.NOT_RUN}
@@ -213,18 +213,18 @@ def test_memory_must_be_flat(bytes_a_step: int, steps: int, expected: Verdict) -
     counts = tuple(range(0, steps + 1, steps // 40))
     server = tuple(50 * 2**20 + (count > 0) * 2**22 + bytes_a_step * count for count in counts)
     kept = Memory("CartPole", counts, (60 * 2**20,) * len(counts), server)
-    assert criteria.judged(PidFile({}, {"cartpole": kept}))[-1].verdict is expected
+    assert criteria.judged(Record({}, {"cartpole": kept}))[-1].verdict is expected
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     found = Found("CartPole", 8, (OURS,), {OURS: (1.0, 2.5)}, {SB3: "missing"}, {"cores": "2"})
-    kept = PidFile({"cartpole": found}, {"cartpole": Memory("CartPole", (0, 1), (2, 3), (4, 5))})
+    kept = Record({"cartpole": found}, {"cartpole": Memory("CartPole", (0, 1), (2, 3), (4, 5))})
     record.write(kept, [], tmp_path / "a.json")
     read = record.read(tmp_path / "a.json")
     assert read.found["cartpole"].timings == found.timings
     assert read.found["cartpole"].missing == found.missing
     assert read.memory["cartpole"].growth_bytes == kept.memory["cartpole"].growth_bytes
-    assert record.read(tmp_path / "none.json") == PidFile()
+    assert record.read(tmp_path / "none.json") == Record()
 
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="no /proc/PID/schedstat")

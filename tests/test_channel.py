@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from gym_service.protocol.frames import BadFrame, frame_bytes
-from gym_service.transport.channel import Channel, ChannelClosed, ChannelTimeout, over_pipes, over_socket
+from gym_service.transport.channel import Channel, over_pipes, over_socket
+from gym_service.transport.streams import ChannelClosed, ChannelTimeout
 
 # Nothing here waits for this long unless it is broken.
 LONG_S = 30.0

@@ -113,10 +113,10 @@ def _add_security(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do what the command line says; the exit code."""
     from gym_service_launcher.interpreters.find import find_interpreter
-    from gym_service_launcher.servers import local
+    from gym_service_launcher.servers import program
     from gym_service_launcher.standalone import env_vars
 
-    local.refuse_windows()
+    program.refuse_windows()
     _refuse_what_does_not_go_together(arguments)
     named = os.path.abspath(os.path.expanduser(arguments.venv)) if arguments.venv else arguments.python
     executable = find_interpreter(named, Path.cwd())
@@ -201,10 +201,10 @@ def _refuse_what_does_not_go_together(arguments: argparse.Namespace) -> None:
 
 def _become_server(executable: Path, variables: dict[str, str], arguments: argparse.Namespace) -> int:
     """The server takes this process's place: no one stands between it and the pipes."""
-    from gym_service_launcher.servers import local
+    from gym_service_launcher.servers import program
 
     allowed = [word for env_id in arguments.ids for word in ("--allow", env_id)]
-    argv = local.server_argv(executable, "--stdio", arguments.mark or USUAL_MARK, *allowed)
+    argv = program.server_argv(executable, "--stdio", arguments.mark or USUAL_MARK, *allowed)
     try:
         os.execve(executable, argv, variables)
     except OSError as error:

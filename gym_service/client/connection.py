@@ -24,8 +24,9 @@ from gym_service.protocol.encoder import Packed
 from gym_service.protocol.frames import BOUND_BYTES, BadFrame, Frame
 from gym_service.protocol.values import BadValue
 from gym_service.transport.arena import Arena
-from gym_service.transport.channel import Channel, ChannelClosed, ChannelTimeout
+from gym_service.transport.channel import Channel
 from gym_service.transport.image_codec import ImageDecoder
+from gym_service.transport.streams import ChannelClosed, ChannelTimeout
 
 T = TypeVar("T")
 
@@ -313,7 +314,7 @@ def _detach_all() -> None:
     for connection in list(_connections):
         connection._is_forked = True
     for channel in list(_channels):
-        channel.detach()
+        channel.close_copy()
 
 
 os.register_at_fork(after_in_child=_detach_all)

@@ -4,8 +4,6 @@ Knows Gymnasium's contract and the calls. Never knows how the server was started
 """
 
 import copy
-import math
-import sys
 import weakref
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -16,14 +14,15 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import GraphInstance
 
 from gym_service.client.connection import Connection, fields, one
+from gym_service.client.requests import Timeouts, encode, limits_of, portable
 from gym_service.client.restart_policy import RestartPolicy
 from gym_service.client.spaces import space_from
 from gym_service.errors import AttributeCannotCross, AttributeOfClosedError, CannotCross, ClosedError, ProtocolError
-from gym_service.protocol import messages
+from gym_service.protocol import messages, results
 from gym_service.protocol.encoder import Encoder, Packed
 from gym_service.protocol.frames import Frame
 from gym_service.protocol.layout import compile_layout
-from gym_service.protocol.values import BadValue, CannotEncode
+from gym_service.protocol.values import BadValue
 
 # Names that nobody finds on a RemoteEnv unless it defines them. `seed`: Gymnasium's check_env takes an attribute of
 # that name for the API before 0.26. Names with an underscore are the simulator's own.
@@ -50,7 +49,6 @@ PRIVATE_FIELDS = {
     "_target",
 }
 
-Timeouts = Mapping[str, float]  # seconds, by the name of the call; math.inf for none
 # Starts a server that makes the env: the connection to it, and its description.
 Opening = Callable[[], tuple[Connection, Mapping[str, Any]]]
 
@@ -309,7 +307,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
     def _read_step(self, frame: Frame) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         if frame.kind == messages.STEPPED and self._layout:
-            return messages.unpack_step(self._layout, frame.head, frame.buffers, GraphInstance)
+            return results.unpack_step(self._layout, frame.head, frame.buffers, GraphInstance)
         return tuple(fields(frame, 5))
 
     def _has(self, name: str) -> bool:
@@ -351,33 +349,3 @@ def _attribute(frame: Frame) -> tuple[bool, Any]:
 
 def _is_forwarded(name: str) -> bool:
     return not name.startswith("_") and name not in NEVER_FORWARDED
-
-
-def limits_of(timeouts: Timeouts) -> dict[str, float]:
-    """The limit of every call, in seconds, by its name; what is missing has none."""
-    limits_s = {name: timeouts.get(name, math.inf) for name in messages.CALL_NAMES.values()}
-    # What asks for attributes is a call like any other.
-    return limits_s | dict.fromkeys(("get", "set", "has"), limits_s["call"])
-
-
-def encode(*named_values: tuple[str, Any]) -> Encoder:
-    """The fields of a call, each with the path that names it in errors. Raises CannotCross."""
-    encoder = Encoder()
-    try:
-        for path, value in named_values:
-            encoder.add(value, path)
-    except CannotEncode as error:
-        raise CannotCross(str(error), path=error.path, type_name=error.type_name) from error
-    return encoder
-
-
-def portable(function: str | Callable[..., Any]) -> str | tuple[str, bytes]:
-    """A callable in the form in which it travels: its name as it is, anything else pickled, with Python's version.
-
-    Byte code means nothing to another minor version, so the server compares; it answers with CannotCross.
-    """
-    if isinstance(function, str):
-        return function
-    import cloudpickle  # only who hands a callable over pays for it
-
-    return f"{sys.version_info[0]}.{sys.version_info[1]}", cloudpickle.dumps(function)

@@ -1,6 +1,6 @@
 """A channel's stream behind TLS, at the client: its server's end of TLS is held by ``gym-service run``.
 
-Knows ssl, deadlines and the end of a stream, as the streams of ``channel.py`` do. Never knows what the bytes mean, nor
+Knows ssl, deadlines and the end of a stream, as the streams of ``streams.py`` do. Never knows what the bytes mean, nor
 whose certificate it was: that was looked at before. Client only; Python 3.10 and up.
 """
 
@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from gym_service.transport.channel import LONGEST_WAIT_S, ChannelClosed, ChannelTimeout
+from gym_service.transport.streams import LONGEST_WAIT_S, ChannelClosed, ChannelTimeout, Stream
 
 # Whatever memoryview takes, of single bytes: bytes, a view, an array.
 Buffer = Any
@@ -19,7 +19,7 @@ Buffer = Any
 RECORD_BYTES = 16384
 
 
-class TlsStream:
+class TlsStream(Stream):
     """A connected SSLSocket, which it owns from here on. It never blocks by itself: waiting is done here."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -49,6 +49,13 @@ class TlsStream:
             except (OSError, ValueError) as error:
                 raise ChannelClosed(f"writing failed: {error}", False) from error
 
+    def end_sending(self) -> None:
+        """Let the peer see the end of what is sent. TLS has no half of its own to close: the socket's is."""
+        try:
+            socket.socket.shutdown(self._socket, socket.SHUT_WR)
+        except OSError:
+            pass  # it is closed already
+
     def close(self) -> None:
         """End both directions. Wakes a thread that waits here; any number of times."""
         try:
@@ -58,7 +65,7 @@ class TlsStream:
             pass  # the other side was first, or it is closed already
         self._socket.close()
 
-    def detach(self) -> None:
+    def close_copy(self) -> None:
         """Close this process's copy and no other: for a forked child, whose parent goes on with it."""
         self._socket.close()
 

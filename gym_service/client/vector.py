@@ -18,11 +18,11 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array,
 
 from gym_service.client.batch_memory import BatchMemory, Offer
 from gym_service.client.connection import Connection, one
-from gym_service.client.env import Timeouts, encode, limits_of
+from gym_service.client.requests import Timeouts, encode, limits_of
 from gym_service.client.spaces import space_from
 from gym_service.client.workers import Workers
 from gym_service.errors import ProtocolError
-from gym_service.protocol import messages
+from gym_service.protocol import messages, results
 from gym_service.protocol.encoder import Encoder, Packed
 from gym_service.protocol.frames import Frame
 from gym_service.protocol.layout import Layout, compile_layout, rows
@@ -296,7 +296,7 @@ def shares_of(num_envs: int, workers: int) -> list[slice]:
 
 
 def _share(layout: Layout | None, count: int, frame: Frame, placed: Sequence[memoryview] = ()) -> Share:
-    return messages.decode_batch(layout, count, frame, GraphInstance, placed)
+    return results.decode_batch(layout, count, frame, GraphInstance, placed)
 
 
 def _row_bytes(layouts: Sequence[Layout | None], counts: Sequence[int]) -> list[int]:

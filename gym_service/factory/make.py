@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from gym_service_launcher.config import entry as entries
 from gym_service_launcher.config import envs_file
-from gym_service_launcher.config.validation import nearest
 from gym_service_launcher.errors import ConfigError
+from gym_service_launcher.spelling import nearest
 
 from gym_service.factory.import_hook import on_import
 

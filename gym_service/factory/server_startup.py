@@ -18,7 +18,7 @@ from gymnasium.error import UnregisteredEnv
 
 from gym_service.client.codec_selection import CodecSelector
 from gym_service.client.connection import Connection, one
-from gym_service.client.env import encode, portable
+from gym_service.client.requests import encode, portable
 from gym_service.errors import (
     CallTimeout,
     ConfigError,

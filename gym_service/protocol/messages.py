@@ -20,7 +20,7 @@ HAS             name                                                   whether s
 CALL            name, args, kwargs                                     what it returned
 CALL_FUNCTION   "module:function" or (Python, cloudpickle), args, kwargs  what it returned
 CLOSE                                                                  None
-VEC_RESET       seeds, options, mask (a list, or None for all)         a batch (``encode_batch``)
+VEC_RESET       seeds, options, mask (a list, or None for all)         a batch (``results.encode_batch``)
 VEC_STEP        actions (a list)                                       the same
 VEC_STEP_PACKED  the batched actions' layout                           the same
 ==============  =====================================================  ==============================================
@@ -32,14 +32,6 @@ A call is answered by RESULT, by STEPPED (a packed step), by PLACED (a packed ba
 where the call offered) or by ERROR, after any number of WARNING (category, text) and
 PART (a list: the first items of a list too long for one frame). Each carries the call's id.
 """
-
-import struct
-
-import numpy as np
-
-from gym_service.protocol.decoder import ValueDecoder
-from gym_service.protocol.encoder import Encoder, Packed
-from gym_service.protocol.values import BadValue
 
 MAKE, RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, CLOSE = range(1, 12)
 VEC_RESET, VEC_STEP, VEC_STEP_PACKED = range(12, 15)
@@ -83,149 +75,3 @@ class Illegal(Exception):
 
     def __init__(self, kind, state):
         super().__init__("the call %s is not legal while the env is %s" % (CALL_NAMES.get(kind, kind), state))
-
-
-_REWARD_AND_FLAGS = struct.Struct("<dB")
-_BESIDE_BYTES = _REWARD_AND_FLAGS.size
-_TERMINATED, _TRUNCATED, _NUMPY_TERMINATED, _NUMPY_TRUNCATED, _NUMPY_REWARD, _INFO = (1 << bit for bit in range(6))
-_NUMPY = _NUMPY_TERMINATED | _NUMPY_TRUNCATED | _NUMPY_REWARD
-_TERMINATED_FLAGS = {bool: 0, np.bool_: _NUMPY_TERMINATED}
-_TRUNCATED_FLAGS = {bool: 0, np.bool_: _NUMPY_TRUNCATED}
-_REWARD_FLAGS = {float: 0, np.float64: _NUMPY_REWARD}
-
-
-def unpack_action(layout, head, buffers):
-    """The action of a STEP_PACKED call. Raises BadValue where the bytes are none."""
-    if layout is None:
-        raise BadValue("a packed action where actions have no layout")
-    if (len(head), len(buffers)) != (layout.head_bytes, layout.buffer_count):
-        raise BadValue("%d bytes and %d buffers are not one action" % (len(head), len(buffers)))
-    return layout.unpack(head, 0, buffers)
-
-
-def encode_step(result):
-    """A step's result as an Encoder in the general form, for what no layout fits."""
-    encoder = Encoder()
-    for name, value in zip(("observation", "reward", "terminated", "truncated"), result):
-        encoder.add(value, "$." + name)
-    return encoder.add(result[4], "$.info", opaque=True)
-
-
-def pack_step(layout, result):
-    """A step's result as an Encoder that holds a STEPPED reply, or None where it does not fit the layout exactly.
-
-    The info is not part of a layout: it follows in the general form, and only where it is not empty.
-    """
-    observation, reward, terminated, truncated, info = result
-    try:
-        flags = _REWARD_FLAGS[type(reward)] | _TERMINATED_FLAGS[type(terminated)] | _TRUNCATED_FLAGS[type(truncated)]
-    except KeyError:
-        return None
-    if terminated:
-        flags |= _TERMINATED
-    if truncated:
-        flags |= _TRUNCATED
-    if type(info) is dict and not info:
-        encoder = Packed()
-    else:
-        encoder = Encoder()
-        flags |= _INFO
-    encoder.head += _REWARD_AND_FLAGS.pack(reward, flags)
-    if not layout.pack(observation, encoder.head, encoder.buffers):
-        return None
-    if flags & _INFO:
-        encoder.add(info, "$.info", opaque=True)
-    return encoder
-
-
-def unpack_step(layout, head, buffers, graph):
-    """The result that ``pack_step`` packed. Raises BadValue where the bytes are none."""
-    if len(head) < _BESIDE_BYTES:
-        raise BadValue("a step's result of %d bytes" % len(head))
-    reward, flags = _REWARD_AND_FLAGS.unpack_from(head)
-    observation = layout.unpack(head, _BESIDE_BYTES, buffers)
-    end = _BESIDE_BYTES + layout.head_bytes
-    if not flags & _INFO and (len(head) != end or len(buffers) != layout.buffer_count):
-        raise BadValue("%d bytes and %d buffers are not one step's result" % (len(head), len(buffers)))
-    if not flags:  # most steps
-        return observation, reward, False, False, {}
-    terminated, truncated = flags & _TERMINATED != 0, flags & _TRUNCATED != 0
-    if flags & _NUMPY:
-        terminated = np.bool_(terminated) if flags & _NUMPY_TERMINATED else terminated
-        truncated = np.bool_(truncated) if flags & _NUMPY_TRUNCATED else truncated
-        reward = np.float64(reward) if flags & _NUMPY_REWARD else reward
-    if not flags & _INFO:
-        return observation, reward, terminated, truncated, {}
-    rest = ValueDecoder(head, buffers[layout.buffer_count :], graph, end)
-    info = rest.read()
-    rest.expect_end()
-    return observation, reward, terminated, truncated, info
-
-
-# Of each env in a batch: its reward and its two flags.
-BYTES_BESIDE = 8 + 1 + 1
-_FLOAT64, _UINT8 = np.dtype("<f8"), np.dtype("u1")
-
-
-def encode_batch(layout, stacked, result, first_index, is_placed=False):
-    """The kind and the Encoder of a batch's answer: STEPPED where ``stacked``, the batched observation, is there.
-
-    PLACED where its large leaves are in their place already.
-
-    ``result`` is observations (a list), rewards, terminations, truncations (arrays) and infos: (index, dict) of those
-    that are not empty, in order. ``first_index`` is that of the server's first env in the whole vector env; paths in
-    errors count from there.
-    """
-    observations, rewards, terminations, truncations, infos = result
-    encoder = Encoder()
-    encoder.head += rewards.tobytes() + terminations.tobytes() + truncations.tobytes()
-    is_packed = stacked is not None and layout.pack(stacked, encoder.head, encoder.buffers)
-    if not is_packed:
-        for index, observation in enumerate(observations, first_index):
-            encoder.add(observation, "$.observations[%d]" % index)
-    encoder.add(len(infos))
-    for index, info in infos:
-        encoder.add(index).add(info, "$.infos[%d]" % (first_index + index), opaque=True)
-    if is_packed and is_placed:
-        del encoder.buffers[: layout.buffer_count]
-        return PLACED, encoder
-    return STEPPED if is_packed else RESULT, encoder
-
-
-def decode_batch(layout, count, frame, graph, placed=()):
-    """What ``encode_batch`` encoded; in a packed answer the batched observation is in the place of the list.
-
-    ``placed`` is the memory that was offered, this server's share of it. Raises BadValue where the bytes are none.
-    """
-    head, buffers = frame.head, frame.buffers
-    if frame.kind == PLACED:
-        buffers = [*placed, *buffers]
-    at = count * BYTES_BESIDE
-    if len(head) < at:
-        raise BadValue("a batch's result of %d bytes" % len(head))
-    rewards = np.ndarray((count,), _FLOAT64, head).astype(np.float64)
-    terminations = np.ndarray((count,), _UINT8, head, 8 * count) != 0
-    truncations = np.ndarray((count,), _UINT8, head, 9 * count) != 0
-    if frame.kind in (STEPPED, PLACED):
-        if layout is None:
-            raise BadValue("a packed observation where observations have no layout")
-        observations = layout.unpack(head, at, buffers)
-        rest = ValueDecoder(head, buffers[layout.buffer_count :], graph, at + layout.head_bytes)
-    else:
-        rest = ValueDecoder(head, buffers, graph, at)
-        observations = [rest.read() for _ in range(count)]
-    infos = _read_infos(rest, count)
-    return observations, rewards, terminations, truncations, infos
-
-
-def _read_infos(rest, count):
-    infos, length = [], rest.read()
-    if type(length) is not int or not 0 <= length <= 2 * count:
-        raise BadValue("not a number of infos: %r" % (length,))
-    for _ in range(length):
-        index, info = rest.read(), rest.read()
-        if type(index) is not int or not 0 <= index < count:
-            raise BadValue("an info of sub-environment %r" % (index,))
-        infos.append((index, info))
-    rest.expect_end()
-    return infos

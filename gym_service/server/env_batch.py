@@ -96,7 +96,7 @@ class Batch:
         return self._result()
 
     def step(self, actions):
-        """(observations, rewards, terminations, truncations, infos): see ``messages.encode_batch``."""
+        """(observations, rewards, terminations, truncations, infos): see ``results.encode_batch``."""
         if len(actions) != self.count:
             raise BadValue("%d actions for %d envs" % (len(actions), self.count))
         self._infos = infos = []

@@ -10,7 +10,7 @@ import signal
 import traceback
 import warnings
 
-from gym_service.protocol import messages
+from gym_service.protocol import messages, results
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.frames import BOUND_BYTES
@@ -20,7 +20,7 @@ from gym_service.server import env_batch, env_factory, error_report
 from gym_service.server.counters import Counters
 from gym_service.server.permissions import Permissions
 from gym_service.transport import image_codec
-from gym_service.transport.channel import ChannelClosed
+from gym_service.transport.streams import ChannelClosed
 
 # A list of rendered frames larger than this is sent in several messages.
 PART_BYTES = 16 * 2**20
@@ -44,7 +44,7 @@ def serve(channel, permissions=None, counters=None, warned=()):
         server.note_warning(*warning)
     if hasattr(os, "register_at_fork"):  # new in Python 3.7
         # Else a child of the simulator holds the channel open, and the server's death is not seen at its other end.
-        os.register_at_fork(after_in_child=channel.detach)  # novermin
+        os.register_at_fork(after_in_child=channel.close_copy)  # novermin
     try:
         server.counters.mark_ready()
         while server.state != messages.CLOSED:
@@ -199,17 +199,17 @@ class Server:
         return messages.RESULT, Encoder().add(observation, "$.observation").add(info, "$.info", opaque=True)
 
     def _step_packed(self, frame):
-        return self._stepped(self._adapter.step(messages.unpack_action(self._action_layout, frame.head, frame.buffers)))
+        return self._stepped(self._adapter.step(results.unpack_action(self._action_layout, frame.head, frame.buffers)))
 
     def _stepped(self, result):
         self.counters.step(1)
-        encoder = messages.pack_step(self._layout, result) if self._layout else None
+        encoder = results.pack_step(self._layout, result) if self._layout else None
         if encoder is not None:
             return messages.STEPPED, encoder
-        return messages.RESULT, messages.encode_step(result)
+        return messages.RESULT, results.encode_step(result)
 
     def _vec_step_packed(self, frame):
-        actions = messages.unpack_action(self._action_layout, frame.head, frame.buffers)
+        actions = results.unpack_action(self._action_layout, frame.head, frame.buffers)
         return self._stepped_all(frame, self._adapter.step(rows(actions, self._adapter.count)))
 
     def _stepped_all(self, frame, result):
@@ -219,7 +219,7 @@ class Server:
     def _batch(self, frame, result):
         offers = frame.offers
         stacked = self._adapter.stacked(result[0], offers) if self._layout else None
-        return messages.encode_batch(self._layout, stacked, result, self._adapter.first_index, bool(offers))
+        return results.encode_batch(self._layout, stacked, result, self._adapter.first_index, bool(offers))
 
     def _get(self, frame):
         name = self._decoder(frame).read()

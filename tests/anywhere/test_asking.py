@@ -12,7 +12,7 @@ from gym_service_launcher.net import same_host
 from serving import proven, running
 
 from gym_service.client.connection import fields
-from gym_service.client.env import encode
+from gym_service.client.requests import encode
 from gym_service.protocol import messages
 from gym_service.transport.channel import Channel, over_socket
 

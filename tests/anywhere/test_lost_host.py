@@ -21,7 +21,7 @@ from gym_service_launcher.listener.session import LEAVE_S
 from serving import COMMAND, Certified, Serving, proven, started
 
 import gym_service
-from gym_service.client.env import encode
+from gym_service.client.requests import encode
 from gym_service.errors import ConnectionLost, GymServiceError
 from gym_service.protocol import messages
 from gym_service.protocol.encoder import Encoder

@@ -29,7 +29,7 @@ from gym_service.client.connection import Connection, one
 from gym_service.client.env import RemoteEnv
 from gym_service.errors import GymServiceError
 from gym_service.factory import open_env
-from gym_service.protocol import messages
+from gym_service.protocol import messages, results
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.frames import HEADER, MAGIC, VERSION, frame_bytes
 from gym_service.protocol.layout import compile_layout
@@ -83,7 +83,7 @@ def conversation(description: dict[str, Any]) -> list[bytes]:
     """The frames of a server that answers make, reset, step, render and an attribute as it should."""
     image = np.full((96, 96, 3), 7, np.uint8)
     observation = {"answers": np.array([1, 7, -49], np.int64), "image": image}
-    packed = messages.pack_step(compile_layout(description["observation_space"]), (observation, 7.0, False, False, {}))
+    packed = results.pack_step(compile_layout(description["observation_space"]), (observation, 7.0, False, False, {}))
     assert packed is not None
     return [
         frame(messages.RESULT, 1, description),

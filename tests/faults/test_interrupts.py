@@ -17,7 +17,7 @@ from gym_service.protocol import messages
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.frames import frame_bytes
 from gym_service.transport import channel
-from gym_service.transport.channel import ChannelClosed
+from gym_service.transport.streams import ChannelClosed
 
 
 class Nobody:

@@ -19,7 +19,8 @@ from serving import COMMAND, PATIENCE_S, running
 import gym_service
 from gym_service.cli.run import USUAL_MARK
 from gym_service.client.connection import Connection, one
-from gym_service.client.env import RemoteEnv, encode
+from gym_service.client.env import RemoteEnv
+from gym_service.client.requests import encode
 from gym_service.errors import ConnectionLost
 from gym_service.protocol import messages
 from gym_service.transport import channel

@@ -12,7 +12,7 @@ from gymnasium.spaces import Box, Dict, Discrete, GraphInstance
 from same import same
 
 from gym_service.client.connection import fields
-from gym_service.protocol import messages
+from gym_service.protocol import messages, results
 from gym_service.protocol.frames import Frame
 from gym_service.protocol.layout import Layout, compile_layout
 from gym_service.protocol.space_spec import describe
@@ -44,7 +44,7 @@ def layout() -> Layout:
 
 def unpacked(layout: Layout, encoder: Any, extra: bytes = b"") -> Any:
     head = memoryview(bytes(encoder.head) + extra)
-    return messages.unpack_step(layout, head, received(encoder.buffers), GraphInstance)
+    return results.unpack_step(layout, head, received(encoder.buffers), GraphInstance)
 
 
 @pytest.mark.parametrize("info", INFOS, ids=repr)
@@ -52,7 +52,7 @@ def unpacked(layout: Layout, encoder: Any, extra: bytes = b"") -> Any:
 def test_what_fits_comes_back_exactly(layout: Layout, reward: Any, info: Any) -> None:
     for terminated, truncated in itertools.product(FLAGS, FLAGS):
         result = (OBSERVATION, reward, terminated, truncated, info)
-        encoder = messages.pack_step(layout, result)
+        encoder = results.pack_step(layout, result)
         assert encoder is not None
         assert same(unpacked(layout, encoder), result)
 
@@ -60,36 +60,36 @@ def test_what_fits_comes_back_exactly(layout: Layout, reward: Any, info: Any) ->
 @pytest.mark.parametrize("reward", OTHER_REWARDS, ids=repr)
 def test_another_type_of_reward_takes_the_general_form(layout: Layout, reward: Any) -> None:
     result = (OBSERVATION, reward, False, False, {})
-    assert messages.pack_step(layout, result) is None
+    assert results.pack_step(layout, result) is None
     assert same(in_general_form(result), list(result))
 
 
 @pytest.mark.parametrize("flags", [(0, False), (False, 1), (None, False), (False, np.array(True)), (np.int8(1), True)])
 def test_flags_that_are_no_bools_take_the_general_form(layout: Layout, flags: tuple[Any, Any]) -> None:
     result = (OBSERVATION, 1.0, *flags, {"a": 1})
-    assert messages.pack_step(layout, result) is None
+    assert results.pack_step(layout, result) is None
     assert same(in_general_form(result), list(result))
 
 
 def test_an_observation_outside_its_space_takes_the_general_form(layout: Layout) -> None:
     result = ({**OBSERVATION, "t": "late"}, 1.0, False, False, {})
-    assert messages.pack_step(layout, result) is None
+    assert results.pack_step(layout, result) is None
     assert same(in_general_form(result), list(result))
 
 
 def in_general_form(result: Any) -> list[Any]:
-    encoder = messages.encode_step(result)
+    encoder = results.encode_step(result)
     return fields(Frame(messages.RESULT, 1, encoder.head, received(encoder.buffers)), 5)
 
 
 @pytest.mark.parametrize("info", [OrderedDict(), OrderedDict(a=1), defaultdict(int)], ids=repr)
 def test_an_info_of_a_subclass_is_a_dict(layout: Layout, info: Any) -> None:
-    encoder = messages.pack_step(layout, (OBSERVATION, 1.0, False, False, info))
+    encoder = results.pack_step(layout, (OBSERVATION, 1.0, False, False, info))
     assert same(unpacked(layout, encoder)[4], dict(info))
 
 
 def test_an_empty_info_takes_no_bytes(layout: Layout) -> None:
-    encoder = messages.pack_step(layout, (OBSERVATION, 1.0, False, False, {}))
+    encoder = results.pack_step(layout, (OBSERVATION, 1.0, False, False, {}))
     assert encoder is not None
     assert len(encoder.head) == 9 + layout.head_bytes
     assert len(encoder.buffers) == layout.buffer_count == 1
@@ -97,47 +97,47 @@ def test_an_empty_info_takes_no_bytes(layout: Layout) -> None:
 
 def test_a_lock_is_an_opaque_in_an_info_and_refused_anywhere_else(layout: Layout) -> None:
     lock = threading.Lock()
-    for encode in (lambda result: messages.pack_step(layout, result), messages.encode_step):
+    for encode in (lambda result: results.pack_step(layout, result), results.encode_step):
         encoder = encode((OBSERVATION, 1.0, False, False, {"debug": [lock]}))
         assert encoder.replaced == [("$.info['debug'][0]", "_thread.lock")]
-    encoder = messages.pack_step(layout, (OBSERVATION, 1.0, False, False, {"debug": [lock]}))
+    encoder = results.pack_step(layout, (OBSERVATION, 1.0, False, False, {"debug": [lock]}))
     assert unpacked(layout, encoder)[4] == {"debug": [Opaque("_thread.lock", repr(lock))]}
     for index, path in enumerate(["$.observation[0]", "$.reward[0]", "$.terminated[0]", "$.truncated[0]"]):
         result: list[Any] = [OBSERVATION, 1.0, False, False, {}]
         result[index] = [lock]
-        assert messages.pack_step(layout, result) is None
+        assert results.pack_step(layout, result) is None
         with pytest.raises(CannotEncode) as refused:
-            messages.encode_step(result)
+            results.encode_step(result)
         assert refused.value.path == path
 
 
 @pytest.mark.parametrize("info", [{}, {"a": np.zeros(600)}], ids=["plain", "info"])
 def test_short_and_long_bytes_are_a_bad_value(layout: Layout, info: Any) -> None:
-    encoder = messages.pack_step(layout, (OBSERVATION, 1.0, False, False, info))
+    encoder = results.pack_step(layout, (OBSERVATION, 1.0, False, False, info))
     assert encoder is not None
     buffers = received(encoder.buffers)
     for size in range(len(encoder.head)):
         with pytest.raises(BadValue):
-            messages.unpack_step(layout, encoder.head[:size], buffers, None)
+            results.unpack_step(layout, encoder.head[:size], buffers, None)
     for count in range(len(buffers)):
         with pytest.raises(BadValue):
-            messages.unpack_step(layout, encoder.head, buffers[:count], None)
+            results.unpack_step(layout, encoder.head, buffers[:count], None)
     with pytest.raises(BadValue, match=r"left over|are not one step"):
         unpacked(layout, encoder, b"N")
     with pytest.raises(BadValue, match=r"left over|are not one step"):
-        messages.unpack_step(layout, encoder.head, [*buffers, buffers[0]], None)
+        results.unpack_step(layout, encoder.head, [*buffers, buffers[0]], None)
 
 
 def test_an_action_is_just_its_layouts_bytes(layout: Layout) -> None:
     head, buffers = bytearray(), []
     assert layout.pack(OBSERVATION, head, buffers)
     buffers = received(buffers)
-    assert same(messages.unpack_action(layout, head, buffers), OBSERVATION)
+    assert same(results.unpack_action(layout, head, buffers), OBSERVATION)
     for bad in ((head + b"\0", buffers), (head[:-1], buffers), (head, []), (head, buffers * 2)):
         with pytest.raises(BadValue, match="are not one action"):
-            messages.unpack_action(layout, *bad)
+            results.unpack_action(layout, *bad)
     with pytest.raises(BadValue, match="have no layout"):
-        messages.unpack_action(None, head, buffers)
+        results.unpack_action(None, head, buffers)
 
 
 def test_every_call_has_a_name_and_a_state_that_allows_it() -> None:

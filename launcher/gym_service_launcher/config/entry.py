@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from gym_service_launcher import user_dirs
+from gym_service_launcher import spelling, user_dirs
 from gym_service_launcher.config import validation
 from gym_service_launcher.config.validation import Check, Location
 from gym_service_launcher.errors import ConfigError
@@ -277,7 +277,7 @@ def _refuse_beside_remote(made: Entry, given: Mapping[str, Any], location: Locat
 
 def _interpreter(name: str, interpreters: Mapping[str, Interpreter | ConfigError], location: Location) -> Interpreter:
     if name not in interpreters:
-        near = validation.suggestion(name, interpreters) or "it is the NAME of an [interpreters.NAME] table"
+        near = spelling.suggestion(name, interpreters) or "it is the NAME of an [interpreters.NAME] table"
         raise location.error(f"there is no interpreter {json.dumps(name, ensure_ascii=False)}; {near}")
     chosen = interpreters[name]
     if isinstance(chosen, ConfigError):

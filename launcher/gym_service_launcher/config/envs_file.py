@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gym_service_launcher import user_dirs
+from gym_service_launcher import spelling, user_dirs
 from gym_service_launcher.config import entry as entries
 from gym_service_launcher.config import validation
 from gym_service_launcher.config.entry import Entry, Interpreter
@@ -95,9 +95,9 @@ def _envs_file(file: Path, tables: dict[str, Any], location: Location) -> EnvsFi
         lambda name, table: _named(name, table, file, interpreters, location),
     )
     for key in [key for key in tables if key not in SECTIONS]:
-        hint = validation.suggestion(key, SECTIONS) or validation.listed(SECTIONS)
+        hint = spelling.suggestion(key, SECTIONS) or spelling.listed(SECTIONS)
         problems.append(location.at(key).error(f"unknown key; {hint}"))
-        if validation.nearest(key, SECTIONS) == "envs" and isinstance(tables[key], dict):
+        if spelling.nearest(key, SECTIONS) == "envs" and isinstance(tables[key], dict):
             # Under a misspelt [envs.…] stand ids that somebody will ask for.
             for name in tables[key]:
                 entries.setdefault(name, problems[-1])

@@ -8,18 +8,18 @@ raises the ConfigError. The same checks serve a TOML file and keywords given in 
 take what only Python has: tuples, paths and numbers of numpy.
 """
 
-import difflib
 import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gym_service_launcher.errors import ConfigError
+from gym_service_launcher.spelling import listed, suggestion
 
 T = TypeVar("T")
 
@@ -93,10 +93,6 @@ def shown(value: object) -> str:
 
 def kind(value: object) -> str:
     return next((words for type_, words in KINDS if isinstance(value, type_)), f"a {type(value).__name__}")
-
-
-def nearest(word: object, words: Iterable[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(str(word), list(words), n=1, cutoff=0.6)), None)
 
 
 def type_error(value: object, expected: str, location: Location) -> ConfigError:
@@ -287,12 +283,3 @@ def read(given: Mapping[str, Any], keys: Mapping[str, Check], location: Location
         if value is not None:
             checked[key] = keys[key](value, location.at(key))
     return checked
-
-
-def suggestion(word: object, words: Iterable[str]) -> str:
-    near = nearest(word, words)
-    return f"did you mean {json.dumps(near, ensure_ascii=False)}?" if near else ""
-
-
-def listed(words: Iterable[str]) -> str:
-    return "known are " + ", ".join(words)

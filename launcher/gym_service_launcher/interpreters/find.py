@@ -12,9 +12,9 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from gym_service_launcher.config.validation import nearest
 from gym_service_launcher.errors import InterpreterNotFound
 from gym_service_launcher.interpreters import discovery
+from gym_service_launcher.spelling import nearest
 
 
 def find_interpreter(python: str, folder: Path) -> Path:

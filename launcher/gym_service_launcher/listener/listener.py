@@ -26,7 +26,7 @@ from gym_service_launcher.listener.pending import Endpoint, PendingClient
 from gym_service_launcher.listener.session import ServerOptions, Session
 from gym_service_launcher.net import handshake
 from gym_service_launcher.processes.child import Child
-from gym_service_launcher.servers import local
+from gym_service_launcher.servers import program
 
 Say = Callable[[str], None]
 
@@ -81,7 +81,7 @@ def serve(
         ConfigError, AuthError: whatever ``open_endpoints`` raises.
         ServerStartError: likewise, or the interpreter cannot run a server.
     """
-    local.refuse_windows()
+    program.refuse_windows()
     _refuse_unusable(servers)
     listener = Listener(open_endpoints(), servers, say, limits, watcher)
     with _handling_signals(listener), contextlib.closing(listener):

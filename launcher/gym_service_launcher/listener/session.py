@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 from gym_service_launcher.listener.counters import Counters
 from gym_service_launcher.processes import pidfiles
 from gym_service_launcher.processes.child import FIRST_PASSED_FD, Child, Rung, ending
-from gym_service_launcher.servers import local
+from gym_service_launcher.servers import program
 
 if TYPE_CHECKING:
     import ssl
@@ -48,7 +48,7 @@ class ServerOptions:
         options += ["--no-pickle" if self.allow_import else "--no-import"]
         for env_id in self.ids:
             options += ["--allow", env_id]
-        return local.server_argv(self.executable, *options)
+        return program.server_argv(self.executable, *options)
 
 
 class Session:

@@ -4,7 +4,6 @@ Knows entries, interpreters, children. Never knows what travels over the bytes. 
 """
 
 import contextlib
-import importlib.util
 import os
 import secrets
 import shlex
@@ -25,6 +24,7 @@ from gym_service_launcher.processes.child import FIRST_PASSED_FD, Child, ending
 from gym_service_launcher.processes.forkservers import ForkServer, ForkServerRef
 from gym_service_launcher.servers import over_command
 from gym_service_launcher.servers.over_command import CommandServer
+from gym_service_launcher.servers.program import refuse_windows, server_argv, server_program
 from gym_service_launcher.standalone import env_vars
 
 TERMINATE_S = 2.0
@@ -197,31 +197,6 @@ def executable_of(entry: Entry, progress: Callable[[str], None]) -> Path:
 def environment(entry: Entry, executable: Path) -> dict[str, str]:
     """The environment variables that the entry's server runs with."""
     return env_vars.environment(executable, entry.environ, entry.pythonpath)
-
-
-def server_program() -> Path:
-    """The server half, found without running a line of it."""
-    package = importlib.util.find_spec("gym_service")
-    assert package
-    assert package.submodule_search_locations
-    return Path(package.submodule_search_locations[0]) / "server" / "__main__.py"
-
-
-def refuse_windows() -> None:
-    """Raise ConfigError on Windows, which has neither Unix sockets to inherit nor process groups."""
-    if os.name == "nt":
-        raise ConfigError(
-            "gym-service needs Linux or macOS: Windows can neither inherit a Unix socket nor stop a group of "
-            "processes. WSL 2 is Linux.",
-            file=None,
-            key="",
-        )
-
-
-def server_argv(executable: Path, *channel: str) -> list[str]:
-    """The command of a server; what ``channel`` may be stands in the contract of its program."""
-    # -u: a crash must not take the last prints with it.
-    return [str(executable), "-u", str(server_program()), *channel]
 
 
 def _forked(entry: Entry, executable: Path, start: Callable[..., LocalServer]) -> LocalServer:

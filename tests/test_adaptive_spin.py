@@ -14,13 +14,13 @@ LIGHT_BATCH = (235 * US, 290 * US)
 SLOW = (5000 * US, 5050 * US)
 
 
-def share_of_looks(patience: AdaptiveSpin, world: tuple[float, float], waits: int, chance: random.Random) -> float:
+def share_of_spins(spin: AdaptiveSpin, world: tuple[float, float], waits: int, chance: random.Random) -> float:
     polls = 0
     for _ in range(waits):
-        polls += patience.spinning
-        took = world[0] if patience.spinning else world[1]
+        polls += spin.spinning
+        took = world[0] if spin.spinning else world[1]
         # One in fifty is out of the ordinary: a reset, a user who thinks.
-        patience.record_wait(took * chance.uniform(0.9, 1.3) if chance.random() > 0.02 else 0.3)
+        spin.record_wait(took * chance.uniform(0.9, 1.3) if chance.random() > 0.02 else 0.3)
     return polls / waits
 
 
@@ -31,17 +31,17 @@ def share_of_looks(patience: AdaptiveSpin, world: tuple[float, float], waits: in
 )
 @pytest.mark.parametrize("seed", range(5))
 def test_the_better_way_is_found_and_kept(world: tuple[float, float], least: float, most: float, seed: int) -> None:
-    patience, chance = AdaptiveSpin(), random.Random(seed)
-    share_of_looks(patience, world, 3 * USUAL_WAITS, chance)
-    assert least <= share_of_looks(patience, world, 50 * USUAL_WAITS, chance) <= most
+    spin, chance = AdaptiveSpin(), random.Random(seed)
+    share_of_spins(spin, world, 3 * USUAL_WAITS, chance)
+    assert least <= share_of_spins(spin, world, 50 * USUAL_WAITS, chance) <= most
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_world_that_changes_is_followed(seed: int) -> None:
-    patience, chance = AdaptiveSpin(), random.Random(seed)
+    spin, chance = AdaptiveSpin(), random.Random(seed)
     for world, polls in [(IDLE, True), (SHARED, False), (IDLE, True), (SLOW, False), (IDLE, True)]:
-        share_of_looks(patience, world, 3 * USUAL_WAITS, chance)
-        assert (share_of_looks(patience, world, 2 * USUAL_WAITS, chance) > 0.5) is polls
+        share_of_spins(spin, world, 3 * USUAL_WAITS, chance)
+        assert (share_of_spins(spin, world, 2 * USUAL_WAITS, chance) > 0.5) is polls
 
 
 def test_a_processor_that_others_take_between_looks_is_left_to_them_at_once() -> None:
@@ -54,33 +54,33 @@ def test_a_processor_that_others_take_between_looks_is_left_to_them_at_once() ->
 
 
 def test_a_long_wait_of_many_looks_is_no_crowd() -> None:
-    patience = AdaptiveSpin(yields_cpu=True)
+    spin = AdaptiveSpin(yields_cpu=True)
     for _ in range(WAITS_AFTER_CHANGE - 1):
-        patience.record_wait(240 * US, polls=120)
-    assert patience.spinning
+        spin.record_wait(240 * US, polls=120)
+    assert spin.spinning
 
 
 def test_after_a_crowd_looking_comes_back() -> None:
-    patience = AdaptiveSpin(yields_cpu=True)
+    spin = AdaptiveSpin(yields_cpu=True)
     for _ in range(20):
-        patience.record_wait(60 * US, polls=2)
+        spin.record_wait(60 * US, polls=2)
     for _ in range(2 * (WAITS_AFTER_CHANGE + TRIAL_WAITS)):
-        patience.record_wait(*((20 * US, 10) if patience.spinning else (80 * US, 0)))
-    assert patience.spinning
+        spin.record_wait(*((20 * US, 10) if spin.spinning else (80 * US, 0)))
+    assert spin.spinning
 
 
 def test_a_look_lasts_long_enough_for_the_usual_wait() -> None:
-    patience = AdaptiveSpin()
-    assert patience.spin_s == SPIN_S
+    spin = AdaptiveSpin()
+    assert spin.spin_s == SPIN_S
     for _ in range(USUAL_WAITS - 1):
-        patience.record_wait(300 * US)
-    assert 550 * US < patience.spin_s < 650 * US
+        spin.record_wait(300 * US)
+    assert 550 * US < spin.spin_s < 650 * US
 
 
 def test_trials_are_few() -> None:
-    patience = AdaptiveSpin()
+    spin = AdaptiveSpin()
     ways = []
     for _ in range(10 * (USUAL_WAITS + TRIAL_WAITS)):
-        ways.append(patience.spinning)
-        patience.record_wait(20 * US if patience.spinning else 80 * US)
+        ways.append(spin.spinning)
+        spin.record_wait(20 * US if spin.spinning else 80 * US)
     assert ways.count(False) == 10 * TRIAL_WAITS

@@ -1,0 +1,35 @@
+"""The server's program: where it lies, and the command that runs it.
+
+Knows where ``gym_service`` is installed. Never imports it. Python 3.10 and up.
+"""
+
+import importlib.util
+import os
+from pathlib import Path
+
+from gym_service_launcher.errors import ConfigError
+
+
+def server_program() -> Path:
+    """The server half, found without running a line of it."""
+    package = importlib.util.find_spec("gym_service")
+    assert package
+    assert package.submodule_search_locations
+    return Path(package.submodule_search_locations[0]) / "server" / "__main__.py"
+
+
+def refuse_windows() -> None:
+    """Raise ConfigError on Windows, which has neither Unix sockets to inherit nor process groups."""
+    if os.name == "nt":
+        raise ConfigError(
+            "gym-service needs Linux or macOS: Windows can neither inherit a Unix socket nor stop a group of "
+            "processes. WSL 2 is Linux.",
+            file=None,
+            key="",
+        )
+
+
+def server_argv(executable: Path, *channel: str) -> list[str]:
+    """The command of a server; what ``channel`` may be stands in the contract of its program."""
+    # -u: a crash must not take the last prints with it.
+    return [str(executable), "-u", str(server_program()), *channel]
