@@ -10,7 +10,14 @@ a server never runs this file. Python 3.10 and up.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gym_service.factory.make import make, make_vec, register_on_import, use
+from gym_service.factory.make import (
+    make,
+    make_registered,
+    make_registered_vector,
+    make_vec,
+    register_on_import,
+    use,
+)
 
 if TYPE_CHECKING:
     from gym_service import errors as errors
@@ -49,5 +56,9 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
+
+# Pickles and saved specs name these functions by the package, wherever the files of it lie.
+for _function in (make, make_registered, make_registered_vector, make_vec, use):
+    _function.__module__ = __name__
 
 register_on_import()

@@ -112,7 +112,7 @@ class SocketGymClient(RemoteEnv):
         connection, description = connect(entry, {"render_mode": "rgb_array", **env_kwargs})
         again = partial(type(self), env_id, env_type, host, port, **env_kwargs)
         try:
-            super().__init__(connection, description, timeouts=asdict(entry.timeouts), recreate=(again, ()))
+            super().__init__(connection, description, timeouts=asdict(entry.timeouts), recreate=again)
         except BaseException:
             connection.close(entry.timeouts.close)
             raise

@@ -9,6 +9,7 @@ class each, made when this module loads, so that pickle finds them by name in an
 """
 
 import builtins
+import warnings
 from collections.abc import Iterable
 
 import gymnasium.error as gymnasium_error
@@ -57,6 +58,12 @@ class CallTimeout(GymServiceError):
     state: str = "unknown"
     stack: str = ""
     tail: str = ""
+
+    @property
+    def silence(self) -> str:
+        """Deprecated: the name of ``state`` before 0.2. What was ``silent`` is ``unknown`` now."""
+        warnings.warn("CallTimeout.silence is deprecated; read CallTimeout.state", DeprecationWarning, stacklevel=2)
+        return self.state
 
 
 class ImportFailed(ServerStartError, ImportError):

@@ -1,6 +1,7 @@
 """From envs.toml to Gymnasium's registry and through ``gym.make``: what the design promises of ids and specs."""
 
 import copy
+import importlib
 import json
 import os
 import pickle
@@ -16,7 +17,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 
 import gym_service
-from gym_service.errors import ConfigError, EnvTypeError
+from gym_service.errors import CallTimeout, ConfigError, EnvTypeError
 
 # As much of Gymnasium's as is needed to put an id into it; broken until something is mended.
 REGISTRATION = """
@@ -187,7 +188,10 @@ def test_a_file_is_looked_for_where_the_program_was_at_the_import(tmp_path: Path
 def test_importing_loads_neither_the_client_nor_gymnasium_nor_numpy() -> None:
     code = "import sys, gym_service; print(sorted(m for m in sys.modules if m.startswith('gym_service.')))"
     code += "; print({'gymnasium', 'numpy'} & {*sys.modules})"
-    assert run_python(code).stdout == "['gym_service.factory.import_hook', 'gym_service.factory.make']\nset()\n"
+    assert (
+        run_python(code).stdout
+        == "['gym_service.factory', 'gym_service.factory.import_hook', 'gym_service.factory.make']\nset()\n"
+    )
 
 
 def test_what_starts_a_server_loads_neither_gymnasium_nor_numpy() -> None:
@@ -411,3 +415,54 @@ def test_halves_out_of_order_are_refused_and_do_no_harm() -> None:
                 call()
         assert env.step_wait()[1] == 1.0
         assert env.gravity == 9.8
+
+
+# -- the names that stand in saved specs and pickles ---------------------------------------------------------------
+
+
+def test_specs_and_pickles_name_the_package_alone(write_envs: WriteEnvs) -> None:
+    write_envs(entry("Saved-v0"))
+    spec = gym.spec("gym_service/Saved-v0")
+    assert spec.entry_point == "gym_service:make_registered"
+    assert spec.vector_entry_point == "gym_service:make_registered_vector"
+    with_make = gym_service.make("CartPole-v1", python=sys.executable)
+    with_gym = gym.make("gym_service/Saved-v0")
+    try:
+        for env in (with_make, with_gym.unwrapped):
+            pickled = pickle.dumps(env)
+            assert b"gym_service.factory" not in pickled
+            assert b"cgym_service\n" in pickle.dumps(env, protocol=0)
+        assert with_make.spec.entry_point == "gym_service:make"
+    finally:
+        with_make.close()
+        with_gym.close()
+
+
+def test_a_spec_that_an_earlier_version_saved_makes_its_env(write_envs: WriteEnvs) -> None:
+    file = write_envs(entry("Saved-v0"))
+    for entry_point, kwargs in (
+        ("gym_service.registration:make_registered", {"entry": "Saved-v0", "config": str(file)}),
+        ("gym_service.registration:make", {"env_id": "CartPole-v1", "python": sys.executable}),
+    ):
+        env = gym.make(EnvSpec("Earlier-v0", entry_point=entry_point, kwargs=kwargs))
+        assert env.reset(seed=1)[0].shape == (4,)
+        env.close()
+
+
+def test_an_env_that_an_earlier_version_pickled_is_made_again(write_envs: WriteEnvs) -> None:
+    file = write_envs(entry("Saved-v0"))
+    earlier = importlib.import_module("gym_service.registration")
+    registered = ("Saved-v0", str(file), {}, None, None, {})
+    for name, arguments in (
+        ("_remake", ("CartPole-v1", {"python": sys.executable})),
+        ("_remake_registered", registered),
+    ):
+        env = getattr(earlier, name)(*arguments)
+        assert env.reset(seed=1)[0].shape == (4,)
+        env.close()
+
+
+def test_the_earlier_name_of_a_state_is_kept_with_a_warning() -> None:
+    error = CallTimeout("late", during="step", timeout_s=1.0, state="busy")
+    with pytest.warns(DeprecationWarning, match="CallTimeout.state"):
+        assert error.silence == "busy"

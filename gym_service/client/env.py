@@ -72,7 +72,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         description: Mapping[str, Any],
         *,
         timeouts: Timeouts = MappingProxyType({}),
-        recreate: tuple[Callable[..., Any], tuple[Any, ...]] | None = None,
+        recreate: "Callable[[], RemoteEnv] | None" = None,
         restart: Opening | None = None,
         at_close: Callable[[float], object] | None = None,
     ) -> None:
@@ -82,7 +82,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             connection: to the server; the env owns it from here on.
             description: the server's answer to MAKE.
             timeouts: seconds for reset, step, render, call and close; what is missing has no limit.
-            recreate: what a pickled or copied env calls to start a server of its own.
+            recreate: starts another server that makes the same env: for a pickled or copied env. It must pickle.
             restart: starts another server for the next reset() after one has failed; None for never.
             at_close: called once it is closed, with the seconds that it may take: lets go what ``restart`` needs.
         """
@@ -284,7 +284,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         """Pickled, copied or spawned, an env is its recipe: a fresh server is started where it is taken up."""
         if self._recreate is None:
             raise TypeError("this RemoteEnv was made without a recipe, so it cannot be pickled or copied")
-        return (*self._recreate, {"_spec": self._spec})
+        return self._recreate, (), {"_spec": self._spec}
 
     def __repr__(self) -> str:
         """The simulator's env and its interpreter; frames, where they are lossy."""

@@ -6,7 +6,8 @@ stands in a file.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ def use(path: str | os.PathLike[str] | None = None) -> list[str]:
 
     from gym_service.factory import registry
 
-    return registry.replace_registered(keys, file)
+    return registry.replace_registered(_full_ids(keys), file)
 
 
 def register_on_import() -> None:
@@ -61,7 +62,7 @@ def register_on_import() -> None:
     def register() -> None:
         from gym_service.factory import registry
 
-        registry.replace_registered(keys, file)
+        registry.replace_registered(_full_ids(keys), file)
 
     if keys:
         on_import("gymnasium.envs.registration", register)
@@ -70,6 +71,10 @@ def register_on_import() -> None:
 def _keys_of(path: str | os.PathLike[str] | None) -> tuple[list[str], Path | None]:
     file = envs_file.find() if path is None else Path(path).absolute()
     return ([] if file is None else list(envs_file.load(file).entries)), file
+
+
+def _full_ids(keys: Iterable[str]) -> dict[str, str]:
+    return {f"{NAMESPACE}/{key}": key for key in keys}
 
 
 def make_registered(
@@ -96,7 +101,10 @@ def make_registered(
         EnvError: the simulator raised while it was made.
     """
     found = _registered_entry(entry, config, _overlay(service, host, port))
-    return _open(found, kwargs, (_recreate_registered, (entry, config, dict(service or {}), host, port, kwargs)))
+    recreate = partial(
+        make_registered, entry=entry, config=config, service=dict(service or {}), host=host, port=port, **kwargs
+    )
+    return _open(found, kwargs, recreate)
 
 
 def make_registered_vector(
@@ -140,10 +148,6 @@ def _registered_entry(key: str, config: str, table: Mapping[str, Any]) -> entrie
     return entries.entry(key, table, file=file.path, base=found, interpreters=file.interpreters) if table else found
 
 
-def _recreate_registered(entry: str, config: str, service: Any, host: Any, port: Any, kwargs: Any) -> "RemoteEnv":
-    return make_registered(entry=entry, config=config, service=service, host=host, port=port, **kwargs)
-
-
 def make(env_id: str, **given: Any) -> "RemoteEnv":
     """Make an env in another interpreter, with or without an envs.toml.
 
@@ -158,11 +162,11 @@ def make(env_id: str, **given: Any) -> "RemoteEnv":
         EnvError: the simulator raised while it was made.
     """
     entry, kwargs = entry_and_kwargs(env_id, given)
-    env = _open(entry, kwargs, (_recreate, (env_id, given)))
+    env = _open(entry, kwargs, partial(make, env_id, **given))
     # In place of gym.make, which gives each env a spec that makes it again.
     from gym_service.factory import registry
 
-    env.spec = registry.make_spec(entry.id, {"env_id": env_id, **given}, f"{__name__}:make", None)
+    env.spec = registry.make_spec(entry.id, {"env_id": env_id, **given}, "gym_service:make", None)
     return env
 
 
@@ -221,13 +225,7 @@ def _entry_in_file(env_id: str, table: Mapping[str, Any]) -> entries.Entry:
     return entries.entry(key, table, file=path, base=base, interpreters=file.interpreters) if table else base
 
 
-def _recreate(env_id: str, given: dict[str, Any]) -> "RemoteEnv":
-    return make(env_id, **given)
-
-
-def _open(
-    entry: entries.Entry, kwargs: Mapping[str, Any], recreate: tuple[Callable[..., Any], tuple[Any, ...]]
-) -> "RemoteEnv":
+def _open(entry: entries.Entry, kwargs: Mapping[str, Any], recreate: Callable[[], "RemoteEnv"]) -> "RemoteEnv":
     if entry.python and not entry.is_remote:
         from gym_service_launcher.processes import guardian_client
 

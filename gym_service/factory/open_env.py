@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from gym_service.factory.server_startup import AnyLink, PendingServer
 
 
-def open_env(
-    entry: Entry, kwargs: Mapping[str, Any], recreate: tuple[Callable[..., Any], tuple[Any, ...]]
-) -> "RemoteEnv":
+def open_env(entry: Entry, kwargs: Mapping[str, Any], recreate: "Callable[[], RemoteEnv]") -> "RemoteEnv":
     """Start the entry's server, or attach to the one at its address, and have it make the env.
 
     Blocks until the env is made, at most ``entry.timeouts.start`` seconds, and before that while a venv of
@@ -32,7 +30,7 @@ def open_env(
     Args:
         entry: where the simulator lives and which env it is.
         kwargs: what the simulator's env is made with.
-        recreate: what the env is pickled as.
+        recreate: makes the same env again; a pickled env is this callable.
 
     Raises:
         ConfigError, ServerStartError, AuthError: there is no env; nothing is left behind.

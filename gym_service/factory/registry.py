@@ -1,31 +1,38 @@
 """Our ids in Gymnasium's registry.
 
-Knows the registry. Never knows what stands in an envs.toml. Client only; Python 3.10 and up. Imports Gymnasium, which
-is why ``make.py`` imports this late.
+Knows the registry; is handed full ids. Never knows what an envs.toml says, nor our namespace. Client only; Python 3.10
+and up. Imports Gymnasium, so ``make.py`` imports this late.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gymnasium.envs.registration import EnvSpec, registry
 from gymnasium.error import Error as GymnasiumError
 
-from gym_service.factory.make import NAMESPACE
+# What gym.make and gym.make_vec call. Texts, since a spec goes to pickles and to JSON. They stand in saved specs and
+# data sets, so they are an interface: short, and never moved again.
+ENTRY_POINT = "gym_service:make_registered"
+VECTOR_ENTRY_POINT = "gym_service:make_registered_vector"
+# Specs that an earlier version has saved name these; ``gym_service/registration.py`` keeps them working.
+EARLIER_ENTRY_POINTS = ("gym_service.registration:make_registered",)
 
-# What gym.make and gym.make_vec call; texts, since a spec goes to pickles and to JSON.
-ENTRY_POINT = "gym_service.factory.make:make_registered"
-VECTOR_ENTRY_POINT = "gym_service.factory.make:make_registered_vector"
 
+def replace_registered(ids: Mapping[str, str], file: Path | None) -> list[str]:
+    """Put ids into the registry, in place of those that were put there before; return those that Gymnasium takes.
 
-def replace_registered(keys: Iterable[str], file: Path | None) -> list[str]:
-    """Put the keys of an envs.toml into the registry, in place of those that were put there before; gives the ids."""
-    for old in [old for old, found in registry.items() if found.entry_point == ENTRY_POINT]:
+    Args:
+        ids: from a full id, such as ``gym_service/PushT-v0``, to its key in the file.
+        file: the envs.toml.
+    """
+    ours = (ENTRY_POINT, *EARLIER_ENTRY_POINTS)
+    for old in [old for old, found in registry.items() if found.entry_point in ours]:
         del registry[old]
-    return [env_id for key in keys if (env_id := _register(key, file))]
+    return [env_id for full_id, key in ids.items() if (env_id := _register(full_id, key, file))]
 
 
-def _register(key: str, file: Path | None) -> str | None:
+def _register(env_id: str, key: str, file: Path | None) -> str | None:
     """Put one id into Gymnasium's registry; None where Gymnasium could never be asked for it ("ALE/Pong-v5").
 
     Past ``gymnasium.register``: that refuses an id beside a versioned one of the same name, warns when an id comes
@@ -33,7 +40,7 @@ def _register(key: str, file: Path | None) -> str | None:
     limit and its checks of order and spaces: not twice.
     """
     kwargs = {"entry": key, "config": str(file)}
-    found = make_spec(f"{NAMESPACE}/{key}", kwargs)
+    found = make_spec(env_id, kwargs)
     if found is None:
         return None
     registry[found.id] = found

@@ -26,7 +26,7 @@ from gym_service.transport.streams import ChannelClosed
 PART_BYTES = 16 * 2**20
 MAX_WARNINGS = 100
 EXIT_FORKED = 4
-# Asks for the Python stack of a server that is silent; launcher/gym_service_launcher/standalone/guardian.py sends it.
+# Asks for the Python stack of a server that is silent; the guardian sends it.
 DUMP_SIGNAL = signal.SIGRTMAX - 2 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
 
 

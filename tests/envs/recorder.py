@@ -6,8 +6,8 @@ import os
 import gymnasium as gym
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-CANON = os.path.join(ROOT, "gym_service", "testing", "canon.py")
-spec = importlib.util.spec_from_file_location("canon", CANON)
+TRAJECTORY = os.path.join(ROOT, "gym_service", "testing", "in_target", "trajectory.py")
+spec = importlib.util.spec_from_file_location("trajectory", TRAJECTORY)
 trajectory = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(trajectory)
 

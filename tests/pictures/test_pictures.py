@@ -407,12 +407,12 @@ def test_without_an_agreement_a_coded_buffer_is_beyond_any_bound() -> None:
 class Wishes:
     """Stands for what ``auto`` has learnt: it wants what the test wants, and remembers what it is told."""
 
-    codes = True
+    use_codec = True
 
     def __init__(self) -> None:
         self.notes: list[tuple[Any, ...]] = []
 
-    def note(self, *told: Any) -> None:
+    def record_transfer(self, *told: Any) -> None:
         self.notes.append(told)
 
 

@@ -1,0 +1,96 @@
+"""The import rules of the two packages, read from their source: which folder may import which. Python 3.10.
+
+The rules are those of docs/architecture.md. They hold for every import, also for one inside a function or under
+TYPE_CHECKING; RULES and EXCEPTIONS are all that may be imported across folders.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").exists())
+PACKAGES = {"gym_service": REPOSITORY, "gym_service_launcher": REPOSITORY / "launcher"}
+LAUNCHER = "gym_service_launcher"
+# The probe imports the target's numpy, in a process of its own, to see whether that works.
+EXCEPTIONS = {"gym_service_launcher.standalone.probe imports numpy"}
+
+# A folder or file of gym_service, and what it may import of ours (LAUNCHER: any of the launcher) and of others.
+RULES = {
+    "protocol": {"numpy"},
+    "transport": {"protocol", "numpy", "PIL"},
+    "server": {"transport", "protocol", "numpy", "cloudpickle"},
+    "client": {"transport", "protocol", "errors", "numpy", "gymnasium", "cloudpickle"},
+    "factory": {"client", "transport", "protocol", "errors", "gymnasium", LAUNCHER},
+    "testing": {"factory", "client", "errors", "protocol", "numpy", "gymnasium", "rich", LAUNCHER},
+    "envs": {"factory", "client", "errors", LAUNCHER},
+    "errors": {"gymnasium", LAUNCHER},
+    "cli": {"factory", "testing", "errors", "rich", LAUNCHER},
+    "__init__": {"factory", "client", "envs", "errors", "protocol"},
+    "__main__": {"cli"},
+    "registration": {"factory"},
+}
+# The same for the launcher, which imports neither numpy, gymnasium nor gym_service.
+LEAVES = {"standalone", "errors", "user_dirs", "spelling", "tables"}
+LAUNCHER_RULES = {
+    "standalone": set(),
+    "errors": set(),
+    "spelling": set(),
+    "tables": {"rich"},
+    "user_dirs": set(),
+    "config": {*LEAVES, "tomli"},
+    "interpreters": {*LEAVES, "config"},
+    "processes": {*LEAVES, "config"},
+    "net": {*LEAVES, "config"},
+    "servers": {*LEAVES, "config", "interpreters", "processes", "net"},
+    "listener": {*LEAVES, "config", "interpreters", "processes", "net", "servers"},
+    "__init__": set(),
+}
+
+
+def modules(package: str) -> Iterator[tuple[str, Path]]:
+    """The dotted name of each module of a package, and its file."""
+    for path in sorted((PACKAGES[package] / package).rglob("*.py")):
+        parts = path.relative_to(PACKAGES[package]).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imported(path: Path, known: set[str]) -> Iterator[str]:
+    """The modules that a file imports, ours by their own names, others by their top-level name."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in known else str(node.module)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def part(module: str) -> str:
+    """The folder or the file at the top of its package that a module belongs to."""
+    return ([*module.split("."), "__init__"])[1]
+
+
+@pytest.mark.parametrize(("package", "rules"), [("gym_service", RULES), (LAUNCHER, LAUNCHER_RULES)])
+def test_each_folder_imports_what_its_rule_allows(package: str, rules: dict[str, set[str]]) -> None:
+    known = {name for each in PACKAGES for name, _ in modules(each)}
+    wrong = []
+    for name, path in modules(package):
+        own = part(name)
+        for target in imported(path, known):
+            top = target.partition(".")[0]
+            there = part(target) if top == package else top
+            if there != own and there not in rules[own] and top not in sys.stdlib_module_names:
+                wrong.append(f"{name} imports {target}")
+    assert set(wrong) <= EXCEPTIONS
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_import_goes_round_in_a_circle(package: str) -> None:
+    names = dict(modules(package))
+    graph = {name: {other for other in imported(path, set(names)) if other in names} for name, path in names.items()}
+    assert list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the modules
