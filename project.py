@@ -84,7 +84,7 @@ def test(words: Sequence[str]) -> int:
     failed = checks(pythons[-1])
     if not pytest_words:
         say("the interpreters that the tests drive")
-        failed += ["targets"] if call(pythons[-1], ROOT / "tests/targets.py", "build", "--all") else []
+        failed += ["targets"] if call(pythons[-1], ROOT / "tests/support/targets.py", "build", "--all") else []
     return verdict(failed + run_pytest(pythons, pytest_words))
 
 
@@ -162,9 +162,10 @@ def python_36_files() -> list[Path]:
 def types(words: Sequence[str]) -> int:
     """Check the types of both packages, of the plugins, and of the files that prepare the tests."""
     plugins = [path.parent for path in sorted(ROOT.glob("integrations/*/*/__init__.py"))]
-    os.environ["MYPYPATH"] = os.pathsep.join(map(str, [ROOT / "launcher", *(plugin.parent for plugin in plugins)]))
+    folders = [ROOT / "launcher", ROOT / "tests", *(plugin.parent for plugin in plugins)]
+    os.environ["MYPYPATH"] = os.pathsep.join(map(str, folders))
     packages = [ROOT / "gym_service", ROOT / "launcher/gym_service_launcher", ROOT / "gym_service_plugin.py"]
-    ours = [ROOT / "project.py", ROOT / "tests/targets.py", ROOT / "tests/conftest.py"]
+    ours = [ROOT / "project.py", ROOT / "tests/support/targets.py", ROOT / "tests/conftest.py"]
     return call(sys.executable, "-m", "mypy", *packages, *plugins, *ours)
 
 

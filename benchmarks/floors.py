@@ -1,4 +1,4 @@
-"""What no road to another process can go below: a round trip of a few bytes, and one copy of what is observed.
+"""What no way to another process can go below: a round trip of a few bytes, and one copy of what is observed.
 
     python -m benchmarks.floors      the round trips, on one core and on two
 

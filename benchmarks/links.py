@@ -38,7 +38,7 @@ CLONE_NEWNET = 0x40000000
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 1, 0x1000
 # A queue of a switch: what finds it full is dropped, and TCP heeds that.
 QUEUE_S = 0.2
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 
 
 class Link(NamedTuple):
@@ -55,7 +55,7 @@ LINKS = {
     "100M": Link(100e6, 0.0025, "100 Mbit/s, 5 ms"),
     "20M": Link(20e6, 0.020, "20 Mbit/s, 40 ms"),
 }
-# The target of tests/targets.py; the id, its import, its keywords.
+# The target of tests/support/targets.py; the id, its import, its keywords.
 SIMULATORS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "pusht": ("gym_pusht/PushT-v0", "gym_pusht", {"obs_type": "state"}),
     "xarm": ("gym_xarm/XarmLift-v0", "gym_xarm", {"obs_type": "state"}),
@@ -247,7 +247,7 @@ def _measured(
     words = [sys.executable, __file__, "--measure", address, simulator, frames, str(seconds)]
     command = [*at_client, *words]
     done = subprocess.run(
-        command, env=environ, stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE_S + 4 * seconds
+        command, env=environ, stdout=subprocess.PIPE, text=True, check=True, timeout=TIMEOUT_S + 4 * seconds
     )
     return Measured(*json.loads(done.stdout.splitlines()[-1]))
 
@@ -255,7 +255,7 @@ def _measured(
 def table(links: Sequence[str], simulators: Sequence[str], choices: Sequence[str], seconds: float) -> None:
     """Print it, a row as soon as it is known."""
     sys.path.insert(0, str(REPOSITORY / "tests"))
-    from targets import TARGETS
+    from support.targets import TARGETS
 
     print(f"| simulator | link | {' | '.join(f'`{frames}`' for frames in choices)} |")
     print("|---|---|" + "--:|" * len(choices))

@@ -2,13 +2,13 @@
 
     python -m benchmarks.one_core [--steps 20000]
 
-For our road, and for a bare one of two loops over a socketpair, both sleeping: how long a step takes, how long of that
-either process has run, and how often the kernel switched between them. On a core each, the two sides' running adds up
-to more than the step, since who waits for a light step looks. On one, what either side takes more of than on its own
-core is what a switch costs: caches and translations of addresses that the other has thrown out.
+For our connection, and for a bare one of two loops over a socketpair, both sleeping: how long a step takes, how much
+of it either process has run, and how often the kernel switched between them. On a core each, the two sides' running
+adds up to more than the step, since who waits for a light step spins. On one, what either side takes more of than on
+its own core is what a switch costs: caches and translations of addresses that the other has thrown out.
 
 Knows sockets, and what Linux says of a process in /proc/PID/schedstat. As a program with other arguments it is the bare
-road's server. Python 3.10 and up, Linux.
+loop's server. Python 3.10 and up, Linux.
 """
 
 import argparse
@@ -93,8 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{'µs per step':26}{'step':>8}{'client':>8}{'server':>8}{'switches':>10}")
     for where, bound in (("a core each", set(cores)), ("one core", {cores[0]})):
         os.sched_setaffinity(0, bound)
-        for name, road in (("bare", bare), ("gym-service, unix", ours)):
-            with road() as (step, pid):
+        for name, connection in (("bare", bare), ("gym-service, unix", ours)):
+            with connection() as (step, pid):
                 os.sched_setaffinity(pid, bound)  # it is the guardian's child, and not ours to inherit from
                 took, client, server, switches = measured(step, pid, chosen.steps)
             print(f"{f'{name}, {where}':26}{took:8.1f}{client:8.1f}{server:8.1f}{switches:10.2f}")

@@ -1,10 +1,10 @@
-"""What strangers cost a client that is there: the latency of its steps, alone and beside 200 who prove nothing.
+"""What unauthenticated connections cost a client: the latency of its steps, alone and beside 200 of them.
 
     python -m benchmarks.pending_clients [--blocks 30] [--block-ms 300]
 
-The blocks are taken in turn. The strangers are of a process of their own; a block begins once those that are one too
-many have been sent away, but for those that are to come while it is timed. The client has CartPole, over TCP and over
-TLS. Knows gym-service's command line, ``make`` and where tokens and certificates are made. Python 3.10 and up.
+The blocks are taken in turn. The pending clients are in a process of their own. A block begins once the server has
+rejected those over its limit, except where they connect while it is timed. The client has CartPole, over TCP and TLS.
+Knows gym-service's command line, ``make`` and where tokens and certificates are made. Python 3.10 and up.
 """
 
 import argparse
@@ -49,7 +49,7 @@ PATIENCE_S = 30.0
 FILE_WIDTH = 110
 
 
-# -- the strangers -----------------------------------------------------------------------------------------------------
+# -- the pending clients -----------------------------------------------------------------------------------------------
 
 
 class Crowd:
@@ -110,7 +110,7 @@ class Crowd:
 
 
 def crowd(host: str, port: int) -> None:
-    """Strangers on order: a kind on each line of standard input, an empty line to go."""
+    """Run pending clients on order: a kind on each line of standard input, an empty line to disconnect them."""
     there = Crowd(host, port)
     print("ready", flush=True)
     for line in sys.stdin:
@@ -162,11 +162,11 @@ def contenders(secured: bool) -> Iterator[dict[str, Beside]]:
         address = server.line()
         stack.callback(server.process.terminate)
         host, _, port = address.removeprefix("tcp://").rpartition(":")
-        strangers = stack.enter_context(started(python_of("benchmarks.pending_clients", "--crowd", host, port)))
-        strangers.line()
+        pending = stack.enter_context(started(python_of("benchmarks.pending_clients", "--crowd", host, port)))
+        pending.line()
         env = stack.enter_context(gym_service.make("CartPole-v1", address=address, **keys))
         step = stepping(env)
-        yield {kind: Beside(step, kind, strangers) for kind in (ALONE, *KINDS)}
+        yield {kind: Beside(step, kind, pending) for kind in (ALONE, *KINDS)}
 
 
 def _proofs(folder: Path, secured: bool) -> tuple[list[str], dict[str, Any]]:
@@ -191,8 +191,8 @@ def table(blocks: int, block_s: float) -> None:
     if not console.is_terminal:
         console.width = FILE_WIDTH
     shown = Table(title=f"one step of CartPole, µs; {blocks} blocks of each, in turn")
-    for heading in ("client", "strangers", "median", "99 of 100", "÷ alone", "quartiles"):
-        shown.add_column(heading, justify="left" if heading in ("client", "strangers") else "right")
+    for heading in ("client", "pending", "median", "99 of 100", "÷ alone", "quartiles"):
+        shown.add_column(heading, justify="left" if heading in ("client", "pending") else "right")
     for said, secured in (("tcp", False), ("tcp+tls", True)):
         with contenders(secured) as beside, console.status(f"{said}: {blocks} blocks of each"):
             _warm(beside)
@@ -219,7 +219,7 @@ def main(words: Sequence[str] | None = None) -> int:
         crowd(words[1], int(words[2]))
         return 0
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.pending_clients", description="What strangers cost a client."
+        prog="python -m benchmarks.pending_clients", description="What pending clients cost a client."
     )
     parser.add_argument("--blocks", type=int, default=30, help="of each (default 30)")
     parser.add_argument("--block-ms", type=float, default=300.0, help="how long a block is (default 300)")

@@ -13,14 +13,11 @@ import tempfile
 import time
 from collections.abc import Generator, Iterator
 from multiprocessing import resource_tracker
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from gym_service_launcher.processes import guardian_client
-
-PROC = Path("/proc")
-HAS_PROC = (PROC / "self/fd").is_dir()
+from support import procfs
 
 # Inherited by whatever a test starts: so a child that became a daemon, and hence a child of init, is still known.
 MARK = f"GYM_SERVICE_TEST_RUN={os.getpid()}-{time.time_ns()}"
@@ -120,38 +117,24 @@ def after_grace(before: Traces) -> Traces:
 
 def traces() -> Traces:
     files = frozenset(name for name in os.listdir(tempfile.gettempdir()) if not name.startswith(FOREIGN_FILES))
-    if not HAS_PROC:
+    if not procfs.HAS_PROC:
         return Traces(frozenset(), frozenset(), files)
-    return Traces(frozenset(our_processes()), frozenset(open_fds()), files)
+    return Traces(frozenset(our_processes()), frozenset(procfs.open_fds()), files)
 
 
 def our_processes() -> Iterator[str]:
     """Each living descendant: ``pid command line``."""
-    own = str(os.getpid())
-    for pid in os.listdir(PROC):
-        if pid.isdigit() and pid != own:
-            # Any of them may end, or turn out to be another user's, while we look.
-            with contextlib.suppress(OSError):
-                state, parent = (PROC / pid / "stat").read_text().rpartition(")")[2].split()[:2]
-                if state not in "ZX" and (parent == own or is_marked(pid)):
-                    yield f"{pid} {command_line(pid)}"
+    own = os.getpid()
+    for pid in procfs.all_pids():
+        if pid != own and procfs.state(pid) and is_ours(pid, own):
+            yield f"{pid} {procfs.command_line(pid)}"
 
 
-def is_marked(pid: str) -> bool:
-    return MARK.encode() in (PROC / pid / "environ").read_bytes().split(b"\0")
-
-
-def command_line(pid: str) -> str:
-    return (PROC / pid / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-
-
-def open_fds() -> Iterator[str]:
-    """Each open fd with what it leads to."""
-    folder = PROC / "self/fd"
-    for fd in os.listdir(folder):
-        # The fd of this very listing is gone by now.
-        with contextlib.suppress(OSError):
-            yield f"{fd} -> {os.readlink(folder / fd)}"
+def is_ours(pid: int, own: int) -> bool:
+    # Any of them may end, or turn out to be another user's, while we look.
+    with contextlib.suppress(OSError):
+        return procfs.parent(pid) == own or MARK.encode() in procfs.environment(pid)
+    return False
 
 
 def kill(processes: frozenset[str]) -> None:

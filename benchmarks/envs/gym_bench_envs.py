@@ -1,4 +1,4 @@
-"""Envs that cost next to nothing themselves, so that what is timed is the road to them; and one that costs a lot.
+"""Envs that cost next to nothing themselves, so that what is timed is the way to them; and one that costs a lot.
 
 Knows Gymnasium and numpy. Runs in the client and in the server. By its name servers that stay make it, too.
 """

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from faults import watching
+from support import polling, procfs
 
 # What a test of large arrays, or the first of a kind, may leave with malloc and with what is imported.
 MORE_MEMORY_BYTES = 64 * 2**20
@@ -18,22 +18,22 @@ MORE_MEMORY_BYTES = 64 * 2**20
 @pytest.fixture(autouse=True)
 def as_before(request: pytest.FixtureRequest, nothing_left_behind: None) -> Iterator[None]:
     """The threads, the shared memory and the descriptors are what they were, of this process and of its guardian."""
-    before, memory_bytes, failed = held(), watching.memory_bytes(), request.session.testsfailed
+    before, memory_bytes, failed = held(), procfs.memory_bytes(), request.session.testsfailed
     yield
     gc.collect()
     try:
         # Less is no leak: the traceback of a test that failed before this one held what it had.
-        watching.until(lambda: all(map(operator.le, held(), before)), "what there was before", 5.0)
+        polling.until(lambda: all(map(operator.le, held(), before)), "what there was before", 5.0)
     except AssertionError:
         if request.session.testsfailed > failed:
             return  # its traceback holds what it had
         pytest.fail(f"before the test (threads, descriptors of the guardian, maps): {before}; after it: {held()}")
-    assert watching.memory_bytes() - memory_bytes <= MORE_MEMORY_BYTES
+    assert procfs.memory_bytes() - memory_bytes <= MORE_MEMORY_BYTES
 
 
 def held() -> tuple[int, int, int]:
-    shared = [line for line in (watching.PROC / "self/maps").read_text().splitlines() if is_shared(line)]
-    return threading.active_count(), len(watching.open_fds(watching.guardian_of())), len(shared)
+    shared = [line for line in procfs.mappings() if is_shared(line)]
+    return threading.active_count(), len(procfs.open_fds(procfs.guardian_of())), len(shared)
 
 
 def is_shared(line: str) -> bool:

@@ -6,16 +6,13 @@ import signal
 import time
 
 import pytest
-from faults import watching
-from faults.clients import Client, client
-from faults.clock import Clock
-from faults.faulty import TRANSPORTS
+from support import polling, procfs
+from support.clients import GONE_S, assert_nothing_outlives, client
+from support.faulty import TRANSPORTS
 
 # About processes and not about versions: once is enough.
 pytestmark = pytest.mark.slow
 
-# The promise.
-GONE_S = 1.0
 # What the server does when its client dies: the fault that the last call meets; "" for idle, "steps" for ordinary work.
 STATES = ("", "steps", "spinning in Python", "spinning in C", "asleep in C", "SIGSTOP")
 LONGEST_WAIT_S = 0.3
@@ -40,21 +37,13 @@ with faulty(transport=transport, timeouts={"call": 60}) as env:
 """
 
 
-def assert_nothing_outlives(dead: Client, spared: list[int]) -> None:
-    """Of all that the client started, directly or not, only the spared live after GONE_S; and no file is left."""
-    clock = Clock()
-    watching.until(lambda: not set(dead.family()) - set(spared), "the end of the family", GONE_S)
-    watching.until(lambda: not dead.files(), "the end of the records", GONE_S - clock.took_s)
-    assert all(watching.state(pid) for pid in spared)
-
-
 def kill_at_a_random_moment(transport: str, state: str, is_forked: bool, seed: int) -> None:
     case = f"{transport},{state},{'forked' if is_forked else 'alone'}"
     with client(PROGRAM, {"FAULTS_CASE": case}) as running:
         pid, forked, *children = map(int, running.says().split())
-        assert all(watching.state(process) for process in (pid, *children))
+        assert all(procfs.state(process) for process in (pid, *children))
         if state == "SIGSTOP":
-            watching.until_state(pid, "T")
+            polling.until_state(pid, "T")
         # The moment is what is tried here; nothing waits for it.
         time.sleep(random.Random(seed).uniform(0, LONGEST_WAIT_S))
         running.kill()
@@ -105,17 +94,19 @@ with faulty() as env:
     if os.fork() == 0:  # holds a copy of the control socket
         time.sleep(600)
     ours, theirs = guardian_client.socket.socketpair()
-    guardian_client._send_with_fds(guardian_client._guardian(fresh=False), guardian.HEADER.pack(5000),
-    [theirs.fileno()]) say(env.target["pid"]) time.sleep(600)
+    control = guardian_client._guardian(fresh=False)
+    guardian_client._send_with_fds(control, guardian.HEADER.pack(5000), [theirs.fileno()])
+    say(env.target["pid"])
+    time.sleep(600)
 """
 
 
 def test_a_client_killed_in_the_middle_of_a_request_while_a_fork_of_it_lives() -> None:
     with client(HALF_A_REQUEST) as running:
         server = int(running.says())
-        watching.until_state(server, "S")
+        polling.until_state(server, "S")
         running.kill()
-        watching.until_dead([server], GONE_S)
+        polling.until_dead([server], GONE_S)
 
 
 STOPPED = """
@@ -130,7 +121,7 @@ def test_a_client_terminated_while_its_server_is_stopped(transport: str) -> None
     with client(STOPPED, {"FAULTS_CASE": transport}) as running:
         pid = int(running.says().split()[0])
         os.kill(pid, signal.SIGSTOP)
-        watching.until_state(pid, "T")
+        polling.until_state(pid, "T")
         running.process.send_signal(signal.SIGTERM)
         assert running.end() == -signal.SIGTERM
         assert_nothing_outlives(running, [])
@@ -146,4 +137,4 @@ with faulty() as env:
 def test_a_client_that_becomes_another_program() -> None:
     with client(EXECUTES) as running:
         server = int(running.says())
-        watching.until_dead([server], GONE_S)
+        polling.until_dead([server], GONE_S)

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from faults import watching
-from faults.clients import TESTS, client
-from faults.faulty import TRANSPORTS, act, faulty
-from faults.test_client_death import assert_nothing_outlives
 from gym_service_launcher.processes import pidfiles
+from support import polling, procfs
+from support.clients import assert_nothing_outlives, client
+from support.faulty import TRANSPORTS, act, faulty
+from support.paths import TESTS
 
 from gym_service import errors
 
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.slow
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
 
 JUMPS = """
-from envs import jumping
-from faults.faulty import assert_exact
+from fixture_envs import jumping
+from support.faulty import assert_exact
 keys = {"transport": os.environ["FAULTS_CASE"], "imports": ["jumping"]}
 assert abs(time.time() - time.time()) > 3000
 with faulty(timeouts={"step": 1.0}, restart="on-reset", **keys) as env:
@@ -91,7 +91,7 @@ def test_a_pid_that_is_another_process_by_now(transport: str) -> None:
         pid, record = env.target["pid"], next(server for server in pidfiles.list_servers())
         assert record.pid == pid
         os.kill(pid, signal.SIGKILL)
-        watching.until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the server, reaped")
+        polling.until(lambda: not procfs.exists(pid), "the end of the server, reaped")
         with process_with_pid(pid):
             assert not pidfiles.stop(record)
             assert not pidfiles.list_servers()
@@ -100,4 +100,4 @@ def test_a_pid_that_is_another_process_by_now(transport: str) -> None:
             with pytest.raises(errors.ServerCrashed, match="killed by SIGKILL"):
                 act(env, "step")
             env.close()
-            assert watching.state(pid), "somebody has killed a process that is none of ours"
+            assert procfs.state(pid), "somebody has killed a process that is none of ours"

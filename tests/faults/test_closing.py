@@ -6,11 +6,10 @@ import signal
 import threading
 
 import pytest
-from faults import watching
-from faults.clients import client
-from faults.clock import Clock
-from faults.faulty import TRANSPORTS, act, alternately, armed, assert_exact, calls_of, faulty
-from faults.test_client_death import assert_nothing_outlives
+from support import polling, procfs
+from support.clients import assert_nothing_outlives, client
+from support.clock import Clock
+from support.faulty import TRANSPORTS, act, alternately, armed, assert_exact, calls_of, faulty
 
 from gym_service import errors
 from gym_service.client.env import RemoteEnv
@@ -27,7 +26,7 @@ def test_closing_again_is_nothing(transport: str) -> None:
         pid = env.target["pid"]
         for _ in range(3):
             env.close()
-        assert not watching.state(pid)
+        assert not procfs.state(pid)
         with pytest.raises(errors.ClosedError, match="close"):
             act(env, "step")
 
@@ -48,14 +47,14 @@ def test_closing_from_another_thread_ends_the_call(fault: str, transport: str) -
         pid = env.target["pid"]
         thread, calls = threading.Thread(target=step), calls_of(pid)
         thread.start()
-        watching.until(lambda: calls_of(pid) > calls, "the call")
+        polling.until(lambda: calls_of(pid) > calls, "the call")
         clock = Clock()
         env.close()
         # Half a second to end by itself, two for SIGTERM.
         assert clock.took_s <= 0.5 + 2.0 + 0.5
-        thread.join(watching.PATIENCE_S)
+        thread.join(polling.TIMEOUT_S)
         assert [type(error) for error in raised] == [errors.ClosedError]
-        assert not watching.state(pid)
+        assert not procfs.state(pid)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -68,7 +67,7 @@ def test_many_threads_close_at_once(transport: str) -> None:
         for thread in threads:
             thread.join(LONGEST_CLOSE_S)
         assert not any(thread.is_alive() for thread in threads)
-        watching.until_dead([env.target["pid"]])
+        polling.until_dead([env.target["pid"]])
 
 
 def test_probing_a_closed_env_finds_nothing_and_raises_nothing() -> None:
@@ -100,7 +99,7 @@ ENDS = {
     "a dead server": "env.reset(); os.kill(env.target['pid'], 9)",
     "a stopped server": "env.reset(); os.kill(env.target['pid'], signal.SIGSTOP)",
     "a thread in a call": (
-        "from faults.faulty import calls_of\n"
+        "from support.faulty import calls_of\n"
         "env.reset(); env.call('arm', 'step', 'asleep in C')\n"
         "pid = env.target['pid']\n"
         "calls = calls_of(pid)\n"
@@ -121,7 +120,7 @@ def test_a_client_that_ends_with_an_open_env_ends_quietly(end: str) -> None:
     with client(f"{opening}say(env.target['pid'])\n{ENDS[end]}", {"PYTHONDEVMODE": "1"}) as running:
         server = int(running.says())
         assert running.end(LONGEST_CLOSE_S) == (1 if end == "uncaught exception" else 0)
-        watching.until_dead([server], 1.0)
+        polling.until_dead([server], 1.0)
         assert running.errors() == ""
         assert_nothing_outlives(running, [])
 
@@ -141,7 +140,7 @@ def test_an_exception_in_init_leaves_no_server(transport: str, monkeypatch: pyte
     monkeypatch.setattr(RemoteEnv, "__init__", spoil)
     with pytest.raises(Spoilt), faulty(transport=transport):
         pass
-    assert not watching.state(found[0])
+    assert not procfs.state(found[0])
 
 
 INTERRUPTED = """
@@ -174,9 +173,9 @@ def test_ctrl_c_reaches_the_client_alone(method: str, state: str, transport: str
     """As a terminal does it: SIGINT to the whole group of the client. Between calls the env stays usable."""
     with client(INTERRUPTED, {"FAULTS_CASE": f"{transport},{method},{state}"}) as running:
         server = int(running.says())
-        guardian = watching.guardian_of(running.pid)
-        watching.until_state(server, "S")
-        watching.until_state(running.pid, "S")
+        guardian = procfs.guardian_of(running.pid)
+        polling.until_state(server, "S")
+        polling.until_state(running.pid, "S")
         os.killpg(running.pid, signal.SIGINT)
         assert running.says() == "interrupted"
         afterwards = running.says()
@@ -184,8 +183,8 @@ def test_ctrl_c_reaches_the_client_alone(method: str, state: str, transport: str
             assert afterwards == "usable 4.0"
         else:
             assert afterwards.startswith("closed the env is closed: KeyboardInterrupt")
-            assert not watching.state(server)
-        assert watching.state(guardian)
+            assert not procfs.state(server)
+        assert procfs.state(guardian)
         running.says()
         assert running.end(LONGEST_CLOSE_S) == 0
         assert running.errors() == ""
@@ -208,10 +207,10 @@ with faulty(transport=os.environ["FAULTS_CASE"]) as env:
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_ctrl_c_while_an_env_is_made_leaves_nothing_of_it(transport: str) -> None:
     with client(INTERRUPTED_IN_MAKE, {"FAULTS_CASE": transport}) as running:
-        watching.until(lambda: len(running.family()) == 2 + 4, "the server and its three children")
+        polling.until(lambda: len(running.family()) == 2 + 4, "the server and its three children")
         os.killpg(running.pid, signal.SIGINT)
         assert running.says() == "interrupted"
-        assert_nothing_outlives(running, [running.pid, watching.guardian_of(running.pid)])
+        assert_nothing_outlives(running, [running.pid, procfs.guardian_of(running.pid)])
         running.hears()
         assert running.says() == "3.0"
         assert running.end() == 0
@@ -242,7 +241,7 @@ def test_restarts_are_three_in_a_minute(transport: str) -> None:
             assert clock.took_s <= 0.1
         with pytest.raises(errors.ClosedError):
             act(env, "step")
-        watching.until_dead(pids)
+        polling.until_dead(pids)
 
 
 def test_a_restart_that_fails_counts_too() -> None:

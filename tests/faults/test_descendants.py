@@ -5,10 +5,9 @@ import re
 import signal
 
 import pytest
-from faults import watching
-from faults.clients import client
-from faults.faulty import METHODS, TRANSPORTS, act, alternately, armed, assert_exact, faulty, refused_at_start
-from faults.test_client_death import GONE_S
+from support import polling, procfs
+from support.clients import GONE_S, client
+from support.faulty import METHODS, TRANSPORTS, act, alternately, armed, assert_exact, faulty, refused_at_start
 
 from gym_service import errors
 
@@ -22,7 +21,7 @@ def test_children_end_with_their_server(end: str, transport: str) -> None:
         env.reset()
         processes = [env.target["pid"], *env.call("start_children")]
         processes += env.call("start_children")
-        assert all(watching.state(pid) for pid in processes)
+        assert all(procfs.state(pid) for pid in processes)
         assert_exact(env, 20)
         if end == "close":
             env.close()
@@ -32,7 +31,7 @@ def test_children_end_with_their_server(end: str, transport: str) -> None:
             env.call("arm", "step", "SIGSEGV" if end == "crash in a call" else "asleep in C")
             with pytest.raises((errors.ServerCrashed, errors.CallTimeout)):
                 act(env, "step")
-        watching.until_dead(processes, GONE_S)
+        polling.until_dead(processes, GONE_S)
 
 
 @pytest.mark.parametrize(("end", "transport"), alternately(["os._exit", "asleep", "ValueError"]))
@@ -47,7 +46,7 @@ def test_children_of_an_env_that_was_never_made(end: str, transport: str) -> Non
         text = str(caught.value)
     found = re.search(r"children (\d+) (\d+) (\d+)", text)
     assert found
-    watching.until_dead(map(int, found.groups()), GONE_S)
+    polling.until_dead(map(int, found.groups()), GONE_S)
 
 
 def test_children_of_one_server_outlive_the_crash_of_another() -> None:
@@ -55,8 +54,8 @@ def test_children_of_one_server_outlive_the_crash_of_another() -> None:
         processes = env.call("start_children")
         doomed = other.call("start_children")
         os.kill(other.target["pid"], signal.SIGKILL)
-        watching.until_dead(doomed, GONE_S)
-        assert all(watching.state(pid) for pid in processes)
+        polling.until_dead(doomed, GONE_S)
+        assert all(procfs.state(pid) for pid in processes)
         assert_exact(env, 20)
 
 
@@ -77,7 +76,7 @@ def test_children_end_with_a_client_that_forgets_to_close(end: str) -> None:
         processes = list(map(int, running.says().split()))
         running.hears()
         assert running.end() == (0 if end == "exit" else 1)
-        watching.until_dead(processes, GONE_S)
+        polling.until_dead(processes, GONE_S)
         assert running.errors() == ""
 
 

@@ -4,9 +4,9 @@ import os
 import signal
 
 import pytest
-from faults import watching
-from faults.clock import Clock
-from faults.faulty import PROMPT_S, TRANSPORTS, act, alternately, armed, faulty, signal_and_die
+from support import polling, procfs
+from support.clock import Clock
+from support.faulty import PROMPT_S, TRANSPORTS, act, alternately, armed, faulty, signal_and_die
 
 from gym_service import RemoteEnv, errors
 
@@ -24,7 +24,7 @@ def assert_crashes(env: RemoteEnv, method: str, exit_code: int) -> errors.Server
         act(env, method)
     assert clock.took_s <= PROMPT_S
     assert (caught.value.during, caught.value.exit_code) == (method, exit_code)
-    assert not watching.state(pid)
+    assert not procfs.state(pid)
     clock = Clock()
     with pytest.raises(errors.ClosedError):
         act(env, method)
@@ -52,7 +52,7 @@ def test_a_death_while_idle(number: signal.Signals, transport: str) -> None:
     with faulty(transport=transport) as env:
         env.reset()
         os.kill(env.target["pid"], number)
-        watching.until_dead([env.target["pid"]])
+        polling.until_dead([env.target["pid"]])
         assert_crashes(env, "step", -number)
 
 

@@ -1,10 +1,9 @@
 """Clients that fork, pickle and spawn: an env belongs to the process that made it, and nothing else can disturb it."""
 
 import pytest
-from faults import watching
-from faults.clients import client
-from faults.faulty import TRANSPORTS, alternately
-from faults.test_client_death import assert_nothing_outlives
+from support import polling
+from support.clients import assert_nothing_outlives, client
+from support.faulty import TRANSPORTS, alternately
 
 # About processes and not about versions: once is enough.
 pytestmark = pytest.mark.slow
@@ -63,7 +62,7 @@ def test_a_forked_child(end: str, transport: str) -> None:
         assert "own 3.0" in said or len(said) == 3
         server = int(next(line for line in said if line.startswith("exact")).split()[1])
         assert said[-1] == "closed" or running.says() == "closed"
-        watching.until_dead([server], 1.0)
+        polling.until_dead([server], 1.0)
         assert running.end() == 0
         assert running.errors() == ""
         assert_nothing_outlives(running, [])
@@ -80,7 +79,7 @@ if __name__ == "__main__":
         for number in range(1, 50):
             assert act(env, "step", number)[1] == act(copy, "step", number)[1] == number
         copy.close()
-        from faults.spawned import in_spawned
+        from support.spawned import in_spawned
         rewards, pid = in_spawned(env)
         assert rewards == [float(number) for number in range(1, 50)]
         assert pid != env.target["pid"]

@@ -4,10 +4,9 @@ import os
 import signal
 
 import pytest
-from faults import watching
-from faults.clients import client
-from faults.faulty import PROMPT_S, TRANSPORTS, alternately
-from faults.test_client_death import GONE_S, assert_nothing_outlives
+from support import polling, procfs
+from support.clients import GONE_S, assert_nothing_outlives, client
+from support.faulty import PROMPT_S, TRANSPORTS, alternately
 
 # About processes and not about versions: once is enough.
 pytestmark = pytest.mark.slow
@@ -40,17 +39,17 @@ say("over")
 def test_a_guardian_killed(transport: str) -> None:
     with client(KILLED, {"FAULTS_CASE": transport}) as running:
         server = int(running.says())
-        first = watching.guardian_of(running.pid)
+        first = procfs.guardian_of(running.pid)
         os.kill(first, signal.SIGKILL)
-        watching.until_dead([server], PROMPT_S)
+        polling.until_dead([server], PROMPT_S)
         running.hears()
         exit_code, took_s = running.says().split()
         assert int(exit_code) == -9
         assert float(took_s) <= PROMPT_S
         assert running.says() == "closed"
         assert running.says().startswith("works")
-        assert watching.guardian_of(running.pid) != first
-        assert not (watching.PROC / str(first)).exists(), "the dead guardian was not reaped"
+        assert procfs.guardian_of(running.pid) != first
+        assert not procfs.exists(first), "the dead guardian was not reaped"
         running.hears()
         assert running.says() == "over"
         assert running.end() == 0
@@ -73,8 +72,8 @@ for method, fault in (("step", "asleep in C"), ("reset", "asleep in Python"), ("
 def test_a_guardian_killed_during_a_call(transport: str) -> None:
     with client(KILLED_IN_A_CALL, {"FAULTS_CASE": transport}) as running:
         for method in ("step", "reset", "render"):
-            watching.until_state(int(running.says()), "ST")
-            os.kill(watching.guardian_of(running.pid), signal.SIGKILL)
+            polling.until_state(int(running.says()), "ST")
+            os.kill(procfs.guardian_of(running.pid), signal.SIGKILL)
             assert running.says(PROMPT_S) == f"{method} -9"
         assert running.end() == 0
         assert running.errors() == ""
@@ -96,8 +95,8 @@ with faulty(transport=os.environ["FAULTS_CASE"]) as env:
 def test_a_guardian_killed_while_a_server_makes_its_env(transport: str) -> None:
     with client(KILLED_IN_MAKE, {"FAULTS_CASE": transport}) as running:
         # The server, and the three that it starts: then it sleeps.
-        watching.until(lambda: len(running.family()) == 2 + 4, "the server and its children")
-        os.kill(watching.guardian_of(running.pid), signal.SIGKILL)
+        polling.until(lambda: len(running.family()) == 2 + 4, "the server and its children")
+        os.kill(procfs.guardian_of(running.pid), signal.SIGKILL)
         # A start that failed is looked into: the interpreter is run once more.
         assert running.says(2.0) == "-9 True True"
         assert running.says() == "3.0"
@@ -241,7 +240,7 @@ def test_the_second_choice_kills_the_servers_of_a_dead_client(state: str, transp
     with client(PORTABLE + SECOND_CHOICE, {"FAULTS_CASE": f"{transport},{state}"}) as running:
         pid, forked = map(int, running.says().split())
         if state == "SIGSTOP":
-            watching.until_state(pid, "T")
+            polling.until_state(pid, "T")
         running.kill()
         assert_nothing_outlives(running, [forked])
 
@@ -267,22 +266,22 @@ for deed in ("close", "crash", "die"):
 def test_the_second_choice_kills_the_process_group() -> None:
     """Children in sessions of their own are beyond it: docs/architecture.md says so."""
     with client(PORTABLE + SECOND_CHOICE_GROUP) as running:
-        assert watching.until_dead(map(int, running.says().split()), 5 + GONE_S) >= 0
+        assert polling.until_dead(map(int, running.says().split()), 5 + GONE_S) >= 0
         crashed = list(map(int, running.says().split()))
         assert running.says() == "-9"
-        watching.until_dead(crashed, GONE_S)
+        polling.until_dead(crashed, GONE_S)
         of_dead_client = list(map(int, running.says().split()))
         running.kill()
-        watching.until_dead(of_dead_client, GONE_S)
+        polling.until_dead(of_dead_client, GONE_S)
 
 
 DIES_WITH_A_REQUEST = """
-from faults import watching
+from support import polling, procfs
 from gym_service_launcher.processes import guardian_client
 with faulty():
     pass
 for number in range(8):
-    guardian = watching.guardian_of(os.getpid())
+    guardian = procfs.guardian_of(os.getpid())
     os.kill(guardian, signal.SIGSTOP)  # so that the request is on its way when it dies
     killer = threading.Thread(target=lambda: (hear(), os.kill(guardian, signal.SIGKILL)))
     killer.start()

@@ -1,9 +1,8 @@
 """A client that speaks rubbish to a server: the server ends by itself, soon, in little memory, and runs nothing of it.
 
-tests/fuzz.py does so by the thousand, in one process; here are real servers, old and new, each at its own end.
+tests/tools/fuzz.py does so by the thousand, in one process; here are real servers, old and new, each at its own end.
 """
 
-import contextlib
 import os
 import pickle
 import re
@@ -13,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import watching
-from faults.clients import TESTS
-from faults.clock import Clock
-from faults.faulty import TRANSPORTS
 from gym_service_launcher.config import entry as entries
-from hostile import HOSTILE, array
-from opened import ENVS, TARGET
-from targets import TARGETS
+from support import polling, procfs
+from support.clock import Clock
+from support.faulty import TRANSPORTS
+from support.hostile import HOSTILE, array
+from support.opened import TARGET
+from support.paths import ENVS, TESTS
+from support.targets import TARGETS
 
 from gym_service.factory import open_env
 from gym_service.protocol import messages
@@ -77,13 +76,6 @@ RUBBISH: dict[str, bytes] = {
 }
 
 
-def peak_bytes(pid: int) -> int:
-    """The most memory that a process ever had; 0 for one that has ended."""
-    with contextlib.suppress(OSError, IndexError):  # it has ended; a dead one has no memory
-        return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
-    return 0
-
-
 CASES = [
     pytest.param(name, target, transport, marks=[pytest.mark.long] if (place + index) % 8 else [])
     for index, name in enumerate(RUBBISH)
@@ -98,12 +90,12 @@ def test_a_server_ends_by_itself(rubbish: str, target: str, transport: str) -> N
     connection, description = open_env.connect(entries.entry("Faulty", {**keys, "transport": transport}), {})
     try:
         pid, child = description["target"]["pid"], connection._peer.child  # type: ignore[attr-defined]
-        before = most = peak_bytes(pid)
+        before = most = procfs.peak_memory_bytes(pid)
         connection._channel.send([RUBBISH[rubbish]])
         connection._channel.close()
         clock = Clock()
-        while child.exit_code(0.001) is None and clock.took_s < watching.PATIENCE_S:
-            most = max(most, peak_bytes(pid))
+        while child.exit_code(0.001) is None and clock.took_s < polling.TIMEOUT_S:
+            most = max(most, procfs.peak_memory_bytes(pid))
         assert clock.took_s <= SOON_S
         assert most - before <= MORE_MEMORY_BYTES
         # 0: it has answered what was wrong. 1: what came was no frame, and its traceback says so.
@@ -124,7 +116,7 @@ def test_a_pickle_has_no_effect_wherever_a_client_puts_it(transport: str, tmp_pa
         try:
             connection._channel.send([said])
             connection._channel.close()
-            watching.until(lambda c=connection: c._peer.child.exit_code() is not None, "its end")  # type: ignore[misc]
+            polling.until(lambda c=connection: c._peer.child.exit_code() is not None, "its end")  # type: ignore[misc]
         finally:
             connection.close(0.0)
     assert not marker.exists()
@@ -134,6 +126,6 @@ def test_a_pickle_has_no_effect_wherever_a_client_puts_it(transport: str, tmp_pa
 
 @pytest.mark.parametrize("minutes", [0.05, pytest.param(5.0, marks=pytest.mark.long)])
 def test_fuzzed_bytes_at_both_ends(minutes: float) -> None:
-    argv = [sys.executable, str(TESTS / "fuzz.py"), "--minutes", str(minutes), "--seed", "7"]
+    argv = [sys.executable, str(TESTS / "tools/fuzz.py"), "--minutes", str(minutes), "--seed", "7"]
     ran = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faults import watching
-from faults.clock import Clock
-from faults.faulty import PROMPT_S, TRANSPORTS, action, faulty
 from gym_service_launcher.config import entry as entries
-from opened import ENVS, TARGET
-from targets import TARGETS
+from support import procfs
+from support.clock import Clock
+from support.faulty import PROMPT_S, TRANSPORTS, action, faulty
+from support.opened import TARGET
+from support.paths import ENVS
+from support.targets import TARGETS
 
 import gym_service
 from gym_service import errors
@@ -121,10 +122,10 @@ def converse(said: bytes) -> Exception | None:
 def no_more_memory() -> Iterator[None]:
     """The process does not grow, once it has been through a few hundred conversations."""
     gc.collect()
-    before = watching.memory_bytes()
+    before = procfs.memory_bytes()
     yield
     gc.collect()
-    assert watching.memory_bytes() - before <= MORE_MEMORY_BYTES
+    assert procfs.memory_bytes() - before <= MORE_MEMORY_BYTES
 
 
 def test_the_conversation_as_it_should_be(description: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """Small machines and full ones: few descriptors, no room, odd folders, much output; many servers, one after another."""
 
-import contextlib
 import gc
 import os
 import shutil
@@ -13,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faults import watching
-from faults.clients import PRELUDE, TESTS, client
-from faults.faulty import TRANSPORTS, act, alternately, armed, assert_exact, faulty
-from faults.test_client_death import assert_nothing_outlives
 from gym_service_launcher.processes import logs
-from targets import cache_folder
+from support import polling, procfs
+from support.clients import PRELUDE, assert_nothing_outlives, client
+from support.faulty import TRANSPORTS, act, alternately, armed, assert_exact, faulty
+from support.paths import TESTS
+from support.targets import cache_folder
 
 from gym_service import errors
 
@@ -64,7 +63,7 @@ limit, entries = int(os.environ["FAULTS_CASE"].split(",")[1]), []
 with faulty():  # all is imported that will be
     pass
 resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-before = len(os.listdir("/proc/self/fd"))
+before = len(procfs.open_fds())
 try:
     while len(entries) < 40:
         context = faulty(transport=os.environ["FAULTS_CASE"].split(",")[0])
@@ -79,7 +78,7 @@ for context, env in entries:
         assert act(env, "step", number)[1] == number
     context.__exit__(None, None, None)
 del entries
-say(len(os.listdir("/proc/self/fd")) - before)
+say(len(procfs.open_fds()) - before)
 """
 
 
@@ -100,7 +99,7 @@ from gym_service_launcher.processes import guardian_client
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 with faulty():
     pass
-guardian = [pid for pid in __import__("faults.watching").watching.children(os.getpid())][0]
+guardian = [pid for pid in procfs.children(os.getpid())][0]
 resource.prlimit(guardian, resource.RLIMIT_NOFILE, (26, 26))
 entries = []
 try:
@@ -209,27 +208,17 @@ class Held:
     """What this process and its guardian hold."""
 
     def __init__(self) -> None:
-        guardian = watching.guardian_of(os.getpid())
+        guardian = procfs.guardian_of(os.getpid())
         gc.collect()
-        self.fds = len(watching.open_fds()), len(watching.open_fds(guardian))
+        self.fds = len(procfs.open_fds()), len(procfs.open_fds(guardian))
         self.threads = threading.active_count()
-        self.memory_bytes = watching.memory_bytes(), watching.memory_bytes(guardian)
-        self.children = len(zombies(os.getpid())), len(zombies(guardian))
+        self.memory_bytes = procfs.memory_bytes(), procfs.memory_bytes(guardian)
+        self.children = len(procfs.zombies(os.getpid())), len(procfs.zombies(guardian))
 
     def assert_same_as(self, before: "Held") -> None:
         assert (self.fds, self.threads, self.children) == (before.fds, before.threads, before.children)
         for now, then in zip(self.memory_bytes, before.memory_bytes, strict=True):
             assert now - then <= GROWTH_BYTES
-
-
-def zombies(parent: int) -> list[str]:
-    found = []
-    for pid in watching.all_pids():
-        with contextlib.suppress(OSError):
-            state, of = (watching.PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[:2]
-            if state == "Z" and int(of) == parent:
-                found.append(str(pid))
-    return found
 
 
 @pytest.mark.parametrize("cycles", LONG)
@@ -244,7 +233,7 @@ def test_opening_and_closing_again_and_again(cycles: int) -> None:
     before = Held()
     for number in range(cycles):
         cycle(number)
-    watching.until(lambda: threading.active_count() == before.threads, "the end of the threads")
+    polling.until(lambda: threading.active_count() == before.threads, "the end of the threads")
     Held().assert_same_as(before)
 
 
@@ -264,7 +253,7 @@ def test_crashing_again_and_again(cycles: int) -> None:
     before = Held()
     for number in range(cycles):
         cycle(number)
-    watching.until(lambda: threading.active_count() == before.threads, "the end of the threads")
+    polling.until(lambda: threading.active_count() == before.threads, "the end of the threads")
     Held().assert_same_as(before)
 
 
@@ -283,7 +272,7 @@ def test_many_starts_at_once(count: int) -> None:
     barrier = threading.Barrier(count)
     with ThreadPoolExecutor(count) as pool:
         assert list(pool.map(use, range(count))) == [float(number) for number in range(count)]
-    watching.until(lambda: threading.active_count() == before.threads, "the end of the threads")
+    polling.until(lambda: threading.active_count() == before.threads, "the end of the threads")
     now = Held()
     assert (now.fds, now.threads, now.children) == (before.fds, before.threads, before.children)
 
@@ -295,7 +284,7 @@ def test_large_things_cross_whole() -> None:
 
 
 def test_chaos_in_little() -> None:
-    """What tests/chaos.py does for as long as one likes, for five seconds."""
-    argv = [sys.executable, str(TESTS / "chaos.py"), "--minutes", "0.08", "--seed", "7"]
+    """What tests/tools/chaos.py does for as long as one likes, for five seconds."""
+    argv = [sys.executable, str(TESTS / "tools/chaos.py"), "--minutes", "0.08", "--seed", "7"]
     ran = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
     assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout

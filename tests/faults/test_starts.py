@@ -1,6 +1,7 @@
 """Servers that do not come up: one sort of error, soon, with their last words and the one thing to try.
 
-tests/test_starting.py has what each of them says, word by word; this has how long they take, over both transports.
+tests/client/test_start_errors.py has what each of them says, word by word.
+This has how long they take, over both transports.
 """
 
 import re
@@ -10,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import watching
-from faults.clock import Clock
-from faults.faulty import PROMPT_S, TRANSPORTS, alternately
-from opened import TARGET, misbehaving
-from targets import TARGETS
+from support import procfs
+from support.clock import Clock
+from support.faulty import PROMPT_S, TRANSPORTS, alternately
+from support.opened import TARGET, misbehaving
+from support.targets import TARGETS
 
 from gym_service import errors
 
@@ -50,7 +51,7 @@ def without_gym(bare: Path, folder: Path) -> dict[str, Any]:
 # What is wrong, as keys of an entry; what the error says of it; whether the server had a word to say itself.
 WRONG: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], str, bool]] = {
     "missing": (lambda bare, folder: {"python": str(folder / "none")}, "does not exist", False),
-    "not executable": (lambda bare, folder: program(folder, "#!/bin/sh\n", 0o644), "is not an executable file", False),
+    "not executable": (lambda bare, folder: program(folder, "#!/bin/sh\n", 0o644), "is no executable file", False),
     "not a program": (lambda bare, folder: program(folder, "?"), "Exec format error", False),
     "too old": (
         lambda bare, folder: program(folder, "#!/bin/sh\necho Python 2.7.18 >&2\nexit 3\n"),
@@ -77,7 +78,7 @@ def test_a_start_that_fails_does_so_soon(wrong: str, transport: str, bare: Path,
     assert len(re.findall("^ *[Tt]ry: ", str(caught.value), re.MULTILINE)) == 1
     assert bool(caught.value.tail.strip()) == has_words
     assert caught.value.tail.strip() in str(caught.value).replace("\n    ", "\n")
-    assert not watching.children(watching.guardian_of())
+    assert not procfs.children(procfs.guardian_of())
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -96,4 +97,4 @@ def test_a_hang_at_import_ends_at_its_timeout(transport: str) -> None:
     assert f"it was not up after {limit_s:g} s (blocked)" in str(caught.value)
     assert "still here" in str(caught.value)
     assert str(caught.value).endswith("timeouts = { start = … }, if it was still at work")
-    assert not watching.children(watching.guardian_of())
+    assert not procfs.children(procfs.guardian_of())

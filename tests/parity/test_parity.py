@@ -5,10 +5,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from parity import plays, remote
-from parity.plays import Moments, assert_same
-from serving import certified, running
-from targets import REPOSITORY, TARGETS, Target
+from support import plays, remote
+from support.paths import REPOSITORY
+from support.plays import Moments, assert_same
+from support.serving import certified, running
+from support.targets import TARGETS, Target
 
 from gym_service.testing import trajectory_diff
 from gym_service.testing.in_target import trajectory

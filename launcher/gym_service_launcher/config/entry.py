@@ -1,9 +1,9 @@
-"""The keys of an env as a frozen Entry. The keys come from envs.toml or from Python keywords.
+"""The keys of an env, in envs.toml or given in Python, as a frozen entry.
 
-Knows the keys, their defaults and which of them exclude each other. Never knows where envs.toml is (``envs_file.py``),
-whether an interpreter exists or whether a server answers: it starts no process. Python 3.10 and up.
+Knows the keys, their defaults and which of them exclude each other. Never knows where a file lies (``envs_file.py``),
+nor whether an interpreter exists or a server answers: it runs nothing. Python 3.10 and up.
 
-Every mistake is a ConfigError. Its text names the file, the key path, the fault and a correct value.
+Every mistake is a ConfigError that names file, key path, what is wrong and what would be right.
 """
 
 import json
@@ -36,7 +36,7 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Interpreter:
-    """One ``[interpreters.NAME]`` table: a Python, and the requirements that uv installs into a venv of it."""
+    """One ``[interpreters.NAME]`` table: which Python, and what uv installs into a venv of it."""
 
     python: str
     requires: tuple[str, ...] | None = None
@@ -44,16 +44,13 @@ class Interpreter:
 
 @dataclass(frozen=True)
 class Entry:
-    """How one env is made.
+    """How one env is made. Paths are absolute; ``python`` is one, or a version, or ``conda:NAME``.
 
-    ``name`` is the user's name of the env, ``id`` its id in the target. Exactly one of ``python``, ``command`` and
-    ``address`` is set, or ``python`` together with ``command``.
-
-    ``python`` is an absolute path, a version or ``conda:NAME``. ``cwd`` and ``pythonpath`` are absolute. In a remote
-    entry (``is_remote``) all three stay as the user wrote them, because they name files of the remote side.
-
-    ``requires`` is None if the interpreter is used as it is. ``max_episode_steps`` is None for the limit that the env
-    is registered with, and -1 for no limit. ``api`` is None to try the registry of gymnasium first, then that of gym.
+    ``name`` is the user's, ``id`` the one in the target. One of ``python``, ``command`` and ``address`` is set, or the
+    first two. Of an entry that is elsewhere (``is_remote``), ``python``, ``cwd`` and ``pythonpath`` are what the user
+    wrote: they mean that place's.
+    ``requires`` is None where the interpreter is used as it is. ``max_episode_steps`` of None means
+    what the env was registered with, -1 no limit. ``api`` of None means gymnasium's registry first.
     """
 
     name: str
@@ -90,18 +87,18 @@ class Entry:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the interpreter is reached through a command."""
+        """Whether its interpreter is reached through a command."""
         return bool(self.command) or is_ssh(self.python)
 
     @property
     def folder(self) -> Path:
-        """The folder that relative paths start from: that of the file, else the working directory at creation."""
+        """What relative paths are relative to: the file's folder, else where the entry was made."""
         return self.file.parent if self.file else self.created_in
 
 
 def _timeouts(value: object, location: Location) -> Timeouts:
     limits = {limit.name: validation.seconds for limit in fields(Timeouts)}
-    # In Python, None means no limit, as inf does in TOML.
+    # In Python None is the natural word for no limit, as inf is in TOML.
     given = {
         name: math.inf if limit_s is None else limit_s for name, limit_s in validation.table(value, location).items()
     }
@@ -141,7 +138,7 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
     }
 )
 
-# The keys of a remote entry. These three name files of the remote side, so they are not made absolute here.
+# What these say is of the place that a command leads to.
 REMOTE_KEYS: Mapping[str, Check] = MappingProxyType(
     {
         **ENTRY_KEYS,
@@ -151,35 +148,35 @@ REMOTE_KEYS: Mapping[str, Check] = MappingProxyType(
     }
 )
 
-# Keys about starting a server. An entry with an address starts none.
+# What concerns the start of a server, which an address leaves to somebody else.
 START_KEYS = ("python", "requires", "command", "transport", "environ", "cwd", "pythonpath", "output", "prefork")
 
-# Keys that authenticate the two ends of an address.
+# By what the two ends of an address know each other.
 CREDENTIAL_KEYS = ("token_file", "tls_ca", "tls_sha256")
 
 WHY_NO_CREDENTIAL: Mapping[str, str] = MappingProxyType(
     {
-        "token_file": "only a server on TCP asks for a token",
-        "tls_ca": "only TCP uses TLS",
-        "tls_sha256": "only TCP uses TLS",
+        "token_file": "only its server asks for a token",
+        "tls_ca": "only over TCP there is TLS",
+        "tls_sha256": "only over TCP there is TLS",
     }
 )
 
-# A key, the keys that it excludes, and the reason.
+# A key, those that cannot stand beside it, and why.
 MUTUALLY_EXCLUSIVE: tuple[tuple[str, tuple[str, ...], str], ...] = (
-    ("interpreter", ("python", "requires"), "set them in the [interpreters.NAME] table"),
-    ("entry_point", ("id",), "each of them names the env to make"),
-    ("command", ("interpreter",), "it names an interpreter of this machine; set python to the remote one"),
+    ("interpreter", ("python", "requires"), "these stand in its own table"),
+    ("entry_point", ("id",), "each of them alone says which env is made"),
+    ("command", ("interpreter",), "it is one of this machine; say python = …, the one over there"),
     ("address", ("interpreter", *START_KEYS), "the server at an address is already running"),
 )
 
-# The keys of the base entry that a key given in Python resets, because they answer the same question. For example, a
-# new python does not keep the requirements of the old one.
+# What a key given in Python takes away from the entry below it: the parts of another answer to the
+# same question. A new python does not bring the old one's venv along.
 OVERRIDES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "python": ("requires", "address", *CREDENTIAL_KEYS),
         "address": (*START_KEYS, *CREDENTIAL_KEYS),
-        # Paths and interpreters of this machine mean nothing on the remote side.
+        # To another machine, where what this one has means nothing.
         "command": ("python", "requires", "address", *CREDENTIAL_KEYS, "cwd", "pythonpath", "transport"),
         "id": ("entry_point",),
         "entry_point": ("id",),
@@ -195,17 +192,18 @@ def entry(
     base: Entry | None = None,
     interpreters: Mapping[str, Interpreter | ConfigError] = MappingProxyType({}),
 ) -> Entry:
-    """Build an entry from its keys. The keys replace those of ``base``, without merging tables.
+    """One entry out of its keys, laid shallowly over ``base``.
 
     Args:
-        name: the user's name of the env. It is also the ``id`` unless the table sets one.
-        table: the keys of an ``[envs."…"]`` table. A value of None counts as not given.
-        file: the envs.toml that holds the table; None if the keys are given in Python.
-        base: the entry to start from. A key also resets the keys of ``base`` that OVERRIDES lists for it.
+        name: the user's name of the env, and its ``id`` unless the table says otherwise.
+        table: the keys of an ``[envs."…"]`` table. None means: not said here.
+        file: the envs.toml that the table stands in; None when it is given in Python.
+        base: the entry to start from. What a new key takes away from it
+            stands in OVERRIDES.
         interpreters: what ``interpreter`` may name (``envs_file.EnvsFile.interpreters``).
 
     Raises:
-        ConfigError: the table has a mistake, or the entry has no interpreter and no address.
+        ConfigError: any mistake in the table; no interpreter and no address.
     """
     blank = Entry(name, base.file if base else file)
     location = Location(file, base.folder if base else blank.folder, f"given in Python for {json.dumps(name)}")
@@ -214,7 +212,7 @@ def entry(
     table = validation.table(table, location)
     is_remote = _will_be_remote(table, base, interpreters)
     given = validation.read(
-        table, REMOTE_KEYS if is_remote else ENTRY_KEYS, location, "arguments of the simulator belong in kwargs"
+        table, REMOTE_KEYS if is_remote else ENTRY_KEYS, location, "what the simulator takes stands in kwargs"
     )
     _refuse_exclusive(given, base, location)
     if "interpreter" in given:
@@ -226,58 +224,60 @@ def entry(
     if made.is_remote:
         _refuse_beside_remote(made, given, location)
     if not (made.python or made.address or made.command):
-        raise location.error('no interpreter; set python = "./sim_env" (a venv), "3.10" or "conda:NAME"')
+        raise location.error('no interpreter; say python = "./sim_env" (a venv), "3.10" or "conda:NAME"')
     if made.prefork and made.command:
-        raise location.at("prefork").error("cannot be combined with command: a command cannot fork its server")
+        raise location.at("prefork").error(
+            "cannot stand beside command: what that starts is not this machine's to fork"
+        )
     for key in CREDENTIAL_KEYS:
         if getattr(made, key) and not (made.address and made.address.startswith("tcp://")):
-            raise location.at(key).error(f'needs address = "tcp://…": {WHY_NO_CREDENTIAL[key]}')
+            raise location.at(key).error(f'cannot stand without address = "tcp://…": {WHY_NO_CREDENTIAL[key]}')
     return made
 
 
 def is_ssh(python: str | None) -> bool:
-    """Whether ``python`` is an ssh:// address, which is short for a command."""
+    """Whether an interpreter is named by the short form of a command."""
     return python is not None and python.startswith("ssh:")
 
 
 def _will_be_remote(
     table: Mapping[str, Any], base: Entry | None, interpreters: Mapping[str, Interpreter | ConfigError]
 ) -> bool:
-    """Whether the paths in a table name files of the remote side. Called before any value is checked."""
-    given = {key for key, value in table.items() if value is not None}
-    if "command" in given or "address" in given:
+    """Whether the paths in a table are those of another place; looked at before any of its values is checked."""
+    said = {key for key, value in table.items() if value is not None}
+    if "command" in said or "address" in said:
         return bool(table.get("command"))
-    if "interpreter" in given:
+    if "interpreter" in said:
         chosen = interpreters.get(str(table["interpreter"]))
         return isinstance(chosen, Interpreter) and is_ssh(chosen.python)
-    if "python" in given and is_ssh(str(table["python"])):
+    if "python" in said and is_ssh(str(table["python"])):
         return True
-    return bool(base and (base.command or (base.is_remote and "python" not in given)))
+    return bool(base and (base.command or (base.is_remote and "python" not in said)))
 
 
 def _overridden_keys(given: Mapping[str, Any], base: Entry | None, is_remote: bool) -> set[str]:
-    """The keys of the base entry that the given keys reset."""
-    overridden = {other for key in given if given[key] != () for other in OVERRIDES.get(key, ())}
+    """The keys of the entry below that these take away."""
+    gone = {key for said in given if given[said] != () for key in OVERRIDES.get(said, ())}
     if is_ssh(given.get("python")):
-        overridden.add("command")
-    if base and is_remote != base.is_remote:  # the paths of the base entry name files of the other side
-        overridden |= {"python", "command", "cwd", "pythonpath"}
-    return overridden
+        gone.add("command")
+    if base and is_remote != base.is_remote:  # its paths were meant for the other side
+        gone |= {"python", "command", "cwd", "pythonpath"}
+    return gone
 
 
 def _refuse_beside_remote(made: Entry, given: Mapping[str, Any], location: Location) -> None:
-    """Raise if a remote entry has a key that only works on this machine."""
+    """What cannot stand in an entry whose interpreter is elsewhere."""
     if made.command and is_ssh(made.python):
-        raise location.at("python").error("an ssh:// address cannot be combined with command: it is short for one")
+        raise location.at("python").error("an ssh:// address cannot stand beside command: it is short for one")
     if made.requires is not None:
-        raise location.at("requires").error("venvs are not built on the remote side; set python to one that exists")
+        raise location.at("requires").error("nothing is built at the other end of a command; name what is there")
     if given.get("transport") == "unix":
-        raise location.at("transport").error('"unix" needs both sides on one machine; a command uses "stdio"')
+        raise location.at("transport").error('"unix" needs both sides on one machine; a command has "stdio"')
 
 
 def _interpreter(name: str, interpreters: Mapping[str, Interpreter | ConfigError], location: Location) -> Interpreter:
     if name not in interpreters:
-        near = spelling.suggestion(name, interpreters) or "expected the NAME of an [interpreters.NAME] table"
+        near = spelling.suggestion(name, interpreters) or "it is the NAME of an [interpreters.NAME] table"
         raise location.error(f"there is no interpreter {json.dumps(name, ensure_ascii=False)}; {near}")
     chosen = interpreters[name]
     if isinstance(chosen, ConfigError):
@@ -286,10 +286,10 @@ def _interpreter(name: str, interpreters: Mapping[str, Interpreter | ConfigError
 
 
 def _refuse_exclusive(given: Mapping[str, Any], base: Entry | None, location: Location) -> None:
-    present = {key for key in given if key != "command" or given[key]}
-    if base and base.address and present.isdisjoint({"python", "interpreter", "command"}):
-        present.add("address")
+    said = {key for key in given if key != "command" or given[key]}
+    if base and base.address and said.isdisjoint({"python", "interpreter", "command"}):
+        said.add("address")
     for key, others, why in MUTUALLY_EXCLUSIVE:
-        clash = next((other for other in others if key in present and other in present), None)
+        clash = next((other for other in others if key in said and other in said), None)
         if clash:
-            raise location.at(clash).error(f"cannot be combined with {key}: {why}")
+            raise location.at(clash).error(f"cannot stand beside {key}: {why}")

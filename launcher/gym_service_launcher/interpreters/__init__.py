@@ -1,1 +1,1 @@
-"""Finds, checks and builds the interpreters of simulators. Python 3.10 and up."""
+"""Which Python a name means, what is installed in it, and how one is built. Python 3.10."""

@@ -68,7 +68,7 @@ class LocalServer:
         if self.hold is None or self.hold.fork_server.problem or not self.hold.fork_server.has_died():
             return ""
         child = self.hold.fork_server.child
-        return f"\n  its nursery, process {child.pid}, from which it was forked: {ending(child.exit_code(DEATH_S))}"
+        return f"\n  its fork server, process {child.pid}, from which it was forked: {ending(child.exit_code(DEATH_S))}"
 
     @property
     def warning(self) -> str:
@@ -151,7 +151,7 @@ def launch(entry: Entry, progress: Callable[[str], None]) -> LocalServer | Comma
 
     Raises:
         ConfigError: the working directory is not there, or (as InterpreterNotFound) the interpreter.
-        ServerStartError: it cannot be executed, the venv cannot be built, or its nursery took too long to import.
+        ServerStartError: it cannot be executed, the venv cannot be built, or its fork server took too long to import.
     """
     refuse_windows()
     if entry.is_remote:
@@ -268,7 +268,7 @@ def _child(
 ) -> Child:
     return Child(
         server_argv(executable, *channel),
-        {} if fork_server else environment(entry, executable),  # what is forked has its nursery's
+        {} if fork_server else environment(entry, executable),  # what is forked has its fork server's
         entry.cwd,
         pass_fds=pass_fds,
         piped=piped,

@@ -1,0 +1,283 @@
+"""The command gym-service, as a user or a script runs it."""
+
+import json
+import os
+import pty
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+from support.serving import COMMAND, TIMEOUT_S, running
+
+import gym_service
+from gym_service.cli.run import USUAL_MARK
+from gym_service.client.connection import Connection, one
+from gym_service.client.env import RemoteEnv
+from gym_service.client.requests import encode
+from gym_service.errors import ConnectionLost
+from gym_service.protocol import messages
+from gym_service.transport import channel
+
+RECIPE = {
+    "id": "CartPole-v1",
+    "entry_point": None,
+    "imports": [],
+    "kwargs": {"render_mode": "rgb_array"},
+    "api": None,
+    "max_episode_steps": None,
+    "wrappers": [],
+}
+
+
+@pytest.fixture(autouse=True)
+def config_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    argv = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(argv, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+
+def in_terminal(argv: Sequence[str]) -> tuple[int, str]:
+    """Run something on a terminal of its own: its exit code and what it has written there."""
+    main, theirs = pty.openpty()
+    with subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "xterm"}) as ran:
+        os.close(theirs)
+        written = b""
+        try:
+            while data := os.read(main, 4096):
+                written += data
+        except OSError:
+            pass  # Linux says EIO at the end of a terminal
+        finally:
+            os.close(main)
+    return ran.returncode, written.decode()
+
+
+# -- the command itself ----------------------------------------------------------------------------------------------
+
+
+def test_help_and_version() -> None:
+    shown = run("--help")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "gym-service run --venv ./sim_env --tcp 127.0.0.1:2333" in shown.stdout
+    assert USUAL_MARK in run("run", "--help").stdout
+    assert run("--version").stdout == f"gym-service {gym_service.__version__}\n"
+    script = Path(sys.executable).with_name("gym-service")
+    if script.exists():
+        assert subprocess.check_output([script, "--version"], text=True) == run("--version").stdout
+
+
+def test_help_waits_for_nothing_heavy() -> None:
+    program = (
+        "import sys, json; from gym_service.cli.main import main\ntry: main(['--help'])\n"
+        "except SystemExit: print(json.dumps(list(sys.modules)))"
+    )
+    shown = subprocess.check_output([sys.executable, "-c", program], text=True)
+    loaded = {name.partition(".")[0] for name in json.loads(shown.splitlines()[-1])}
+    assert loaded.isdisjoint({"rich", "numpy", "gymnasium", "subprocess", "ssl"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((), "which command"),
+        (("run", "--stdio"), "one of the arguments --venv --python is required"),
+        (("run", "--venv", "x", "--stdio", "--unix", "y"), "not allowed with"),
+        (("run", "--venv", "x", "--python", "3.10", "--stdio"), "not allowed with"),
+        (("run", "--venv", "x", "--tcp", "2333"), "'2333' is no HOST:PORT"),
+        (("run", "--venv", "x", "--tcp", "localhost:65536"), "is no HOST:PORT"),
+        (("run", "--venv", "x", "--stdio", "--mark", "abc"), "'abc' is no mark"),
+        (("run", "--venv", "x", "--stdio", "--mark", "00" * 7), "is no mark"),
+        (("run", "--venv", "x", "--tcp", "localhost:0", "--mark", "00" * 8), "--mark is what --stdio begins with"),
+        (("run", "--venv", "/no/where", "--tcp", "localhost:0"), "/no/where does not exist"),
+        (("run", "--python", sys.executable, "--tcp", "0.0.0.0:0"), "what travels would not be encrypted"),
+        (("run", "--venv", "x", "--token-file", "t"), "--token-file is asked for over --tcp alone"),
+        (("run", "--venv", "x", "--tcp", "localhost:0", "--tls-key", "k"), "is the key of a --tls-cert"),
+        (("run", "--venv", "x", "--insecure"), "--insecure is about --tcp alone"),
+        (("run", "--venv", "x", "--stdio", "--max-clients", "2"), "--max-clients is about clients that come"),
+        (("run", "--venv", "x", "--max-clients", "0"), "'0' is no number of clients"),
+        (("run", "--venv", "x", "--idle-timeout", "-1"), "'-1' is no number of seconds"),
+        (("run", "--venv", "x", "--tcp", "localhost:0", "--token-fd", "99"), "'99' is no open descriptor"),
+        (("list", "--envs", "/no/where"), "/no/where: cannot be read: No such file or directory"),
+    ],
+)
+def test_mistakes_are_a_sentence_and_exit_code_2(arguments: Sequence[str], reason: str) -> None:
+    ran = run(*arguments)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert reason in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+# -- list ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def envs_toml(tmp_path: Path) -> Path:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        nobody = sock.getsockname()[1]
+    file = tmp_path / "envs.toml"
+    file.write_text(
+        f'[envs."Good-v0"]\npython = "{sys.executable}"\n'
+        '[envs."Gone-v0"]\npython = "./nowhere"\n'
+        '[envs."Typo-v0"]\npyton = "3.10"\n'
+        f'[envs."Far-v0"]\naddress = "tcp://127.0.0.1:{nobody}"\n'
+        '[envs."Unbuilt-v0"]\npython = "3.10"\nrequires = ["nothing-of-that-name==0"]\n'
+        "[interpretrs.x]\n"
+    )
+    return file
+
+
+def test_list_says_what_is_usable_and_what_is_wrong(envs_toml: Path) -> None:
+    ran = run("list", cwd=envs_toml.parent)
+    assert (ran.returncode, ran.stderr) == (1, "")
+    title, good, gone, typo, far, unbuilt, problem = ran.stdout.splitlines()
+    assert title == str(envs_toml)
+    assert re.fullmatch(
+        rf"Good-v0     usable     {re.escape(sys.executable)}  Python 3\.\S+, gymnasium \S+, numpy \S+", good
+    )
+    assert gone == f"Gone-v0     broken     {envs_toml.parent}/nowhere  does not exist"
+    assert typo == f'Typo-v0     broken     {envs_toml}: envs."Typo-v0".pyton: unknown key; did you mean "python"?'
+    assert re.fullmatch(
+        r"Far-v0      broken     tcp://\S+  no server was reached at .*: Connection refused, for 2 s", far
+    )
+    assert unbuilt == ("Unbuilt-v0  not built  Python 3.10 with nothing-of-that-name==0  the first gym.make builds it")
+    assert problem == f'{envs_toml}: interpretrs: unknown key; did you mean "interpreters"?'
+
+
+def test_list_of_what_works_is_exit_code_0(tmp_path: Path) -> None:
+    with running() as serving:
+        file = tmp_path / "envs.toml"
+        file.write_text(f'[envs."A-v0"]\npython = "{sys.executable}"\n[envs."B-v0"]\naddress = "{serving.address}"\n')
+        ran = run("list", "--envs", file)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.splitlines()[2] == f"B-v0  usable     {serving.address}  a server listens"
+
+
+def test_list_in_a_terminal_is_a_table(tmp_path: Path) -> None:
+    file = tmp_path / "envs.toml"
+    file.write_text('[envs."Gone-v0"]\npython = "./[red]nowhere"\n')
+    code, written = in_terminal([*COMMAND, "list", "--envs", str(file)])
+    assert code == 1
+    assert "interpreter" in written
+    assert "\x1b[31mbroken" in written
+    assert "[red]" in written
+
+
+def test_list_without_a_file(tmp_path: Path) -> None:
+    ran = run("list", cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("gym-service: there is no envs.toml here")
+
+
+# -- run --tcp -------------------------------------------------------------------------------------------------------
+
+
+def test_run_prints_its_address_and_how_to_use_it() -> None:
+    with running() as serving:
+        assert re.fullmatch(r"tcp://127\.0\.0\.1:\d+", serving.lines[-1])
+        assert serving.port > 0
+        line = serving.until(r"gym_service\.make").strip()
+        names: dict[str, RemoteEnv] = {}
+        exec(line, {"gym_service": gym_service}, names)
+        names["env"].reset()
+        names["env"].close()
+        serving.until(r"^\d\d:\d\d:\d\d tcp://127.0.0.1:\d+ connected: server \d+$")
+        serving.until(
+            r"^\d\d:\d\d:\d\d tcp://127.0.0.1:\d+ gone after \d+\.\d s: CartPole-v1, 0 steps, server \d+, exit code 0$"
+        )
+
+
+def test_run_in_a_terminal_until_ctrl_c(tmp_path: Path) -> None:
+    main, theirs = pty.openpty()
+    argv = [*COMMAND, "run", "--python", sys.executable, "--tcp", "127.0.0.1:0"]
+    with subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as ran:
+        os.close(theirs)
+        written = b""
+        while b"Ctrl-C ends it" not in written:
+            written += os.read(main, 4096)
+        ran.send_signal(2)
+        assert ran.wait(TIMEOUT_S) == 130
+        os.close(main)
+    assert b'[envs."CartPole-v1"]' in written
+
+
+def test_run_says_at_once_that_its_interpreter_is_of_no_use(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    ran = run("run", "--venv", "bare", "--tcp", "127.0.0.1:0", cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert re.match(rf"gym-service: {tmp_path}/bare/bin/python \(Python \S+\) has no numpy\n  try: ", ran.stderr)
+
+
+def test_run_at_a_port_that_is_taken() -> None:
+    with running() as serving:
+        ran = run("run", "--python", sys.executable, "--tcp", f"127.0.0.1:{serving.port}")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        f"gym-service: cannot listen at {serving.address}: the address is already in use\n"
+        "  try: another port, or 0 for one that is free\n"
+    )
+
+
+# -- run --stdio -----------------------------------------------------------------------------------------------------
+
+
+class Piped:
+    """The peer of a connection over the pipes of a process."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self.process = process
+        self.calls = memoryview(bytearray(8)).cast("Q")
+
+    def died(self, during: str) -> ConnectionLost:
+        return ConnectionLost(during, during=during, address="")
+
+    def close(self, ask_s: float) -> None:
+        self.process.wait(TIMEOUT_S)
+
+    def tail(self) -> str:
+        return ""
+
+    def diagnose(self) -> tuple[str, str]:
+        return "unknown", ""
+
+
+@pytest.mark.parametrize(
+    ("options", "mark"), [((), USUAL_MARK), (("--mark", "00ff" * 8), "00ff" * 8)], ids=["usual", "own"]
+)
+def test_run_serves_over_its_own_pipes(tmp_path: Path, options: Sequence[str], mark: str) -> None:
+    command = shlex.join([*COMMAND, "run", "--python", sys.executable, "--stdio", *options])
+    noisy = f"echo Welcome to this machine; printf '\\213\\034'; exec {command}"
+    errors = (tmp_path / "stderr").open("wb")
+    with errors, subprocess.Popen(["sh", "-c", noisy], stdin=-1, stdout=-1, stderr=errors, bufsize=0) as process:
+        assert process.stdin
+        assert process.stdout
+        fds = os.dup(process.stdout.fileno()), os.dup(process.stdin.fileno())
+        process.stdout.close()
+        process.stdin.close()
+        connection = Connection(channel.over_pipes(*fds), Piped(process))
+        connection.skip_to(bytes.fromhex(mark), TIMEOUT_S)
+        env = RemoteEnv(connection, connection.call(messages.MAKE, encode(("$", RECIPE)), TIMEOUT_S, one))
+        assert env.target["pid"] == process.pid  # it has taken the command's place
+        local = gymnasium.make("CartPole-v1", render_mode="rgb_array")
+        assert np.array_equal(env.reset(seed=3)[0], local.reset(seed=3)[0])
+        assert np.array_equal(env.render(), local.render())
+        local.close()
+        env.close()
+    assert process.returncode == 0
+    assert (tmp_path / "stderr").read_bytes() == b""
+
+
+def test_a_terminal_is_refused() -> None:
+    code, written = in_terminal([*COMMAND, "run", "--python", sys.executable, "--stdio"])
+    assert code == 2
+    assert "standard input is a terminal" in written
+    assert "-t of ssh" in written

@@ -1,0 +1,215 @@
+"""Servers that do not come up: what the user reads says what happened, where, the evidence, and what to try."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.opened import TARGET, misbehaving
+from support.paths import ENVS
+from support.targets import TARGETS, find_interpreter
+
+import gym_service
+from gym_service import errors
+
+TARGET_VERSION = TARGETS[TARGET].version
+
+
+@contextmanager
+def refused(error: type[Exception] = errors.ServerStartError) -> Iterator[Any]:
+    """The block raises the error, and the error says what to try."""
+    with pytest.raises(error) as caught:
+        yield caught
+    assert "try: " in str(caught.value).splitlines()[-1].lower()
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A venv with nothing in it, of the Python of the usual target."""
+    folder = tmp_path_factory.mktemp("bare") / "venv"
+    subprocess.run([TARGETS[TARGET].python(), "-m", "venv", "--without-pip", folder], check=True)
+    return folder
+
+
+def folder_with(packages: tuple[str, ...], folder: Path) -> Path:
+    """A folder from which these packages of the usual target can be imported, and no others."""
+    site = Path(subprocess.check_output([TARGETS[TARGET].python(), "-c", SAY_SITE], text=True).strip())
+    for package in packages:
+        for found in site.glob(f"{package}*"):
+            (folder / found.name).symlink_to(found)
+    return folder
+
+
+SAY_SITE = "import sysconfig; print(sysconfig.get_path('purelib'))"
+
+
+@pytest.mark.parametrize("transport", ["unix", "stdio"])
+@pytest.mark.parametrize(
+    ("deed", "exit_code", "ending"),
+    [
+        ("os._exit", 7, "exit code 7"),
+        ("sys.exit", 3, "exit code 3"),
+        ("SIGSEGV", -11, "killed by SIGSEGV (signal 11)"),
+    ],
+)
+def test_a_simulator_that_dies_at_import(deed: str, exit_code: int, ending: str, transport: str) -> None:
+    with refused() as caught, misbehaving(environ={"MISBEHAVE": deed}, transport=transport):
+        pass
+    error = caught.value
+    python = str(TARGETS[TARGET].python())
+    assert (error.exit_code, error.interpreter) == (exit_code, python)
+    assert error.argv[0] == python
+    assert "last words" in error.tail
+    lines = str(error).splitlines()
+    assert lines[0] == f"the server of 'Misbehaving-v0' did not start: {ending}"
+    assert lines[1] == f"  interpreter: {python}"
+    assert "    last words" in lines
+    assert lines[-1] == f"  try: PYTHONPATH={ENVS} {python} -c 'import misbehaving'"
+
+
+def test_an_exception_at_import_is_the_simulators_own() -> None:
+    with pytest.raises(errors.EnvValueError) as caught, misbehaving(environ={"MISBEHAVE": "ValueError"}):
+        pass
+    assert str(caught.value).startswith("no such thing\n  raised in the simulator as ValueError\n")
+    assert "gym_service" not in caught.value.remote_traceback
+    assert "importlib" not in caught.value.remote_traceback
+
+
+def test_a_module_that_is_not_there() -> None:
+    with refused() as caught, misbehaving(imports=["no_such_module"], pythonpath=["/no/such/folder"]):
+        pass
+    text = str(caught.value)
+    assert "did not start: ModuleNotFoundError: No module named 'no_such_module'\n  interpreter: " in text
+    assert text.endswith("name its folder in pythonpath = […] (/no/such/folder is not there)")
+
+
+def test_a_module_that_needs_what_is_not_there_says_where() -> None:
+    with refused() as caught, misbehaving(environ={"MISBEHAVE": "ImportError"}):
+        pass
+    text = str(caught.value)
+    assert text.startswith("the server of 'Misbehaving-v0' did not start: ImportError: late import\n    Traceback")
+    assert "misbehaving.py" in text
+
+
+def test_an_id_that_nobody_registered_there() -> None:
+    with refused(errors.EnvNameNotFound) as caught, misbehaving(imports=[]):
+        pass
+    assert str(caught.value).startswith("Environment `Misbehaving` doesn't exist.")
+    assert str(caught.value).endswith('imports = ["…"] with the module that registers it, or another id')
+    assert type(type(caught.value)(str(caught.value))) is errors.EnvNameNotFound
+
+
+@pytest.mark.parametrize("transport", ["unix", "stdio"])
+def test_an_interpreter_without_numpy(bare: Path, transport: str) -> None:
+    with refused() as caught, misbehaving(python=str(bare), transport=transport):
+        pass
+    python = bare / "bin" / "python"
+    assert f"did not start: {python} (Python {TARGET_VERSION}" in str(caught.value)
+    assert ") has no numpy\n" in str(caught.value)
+    assert str(caught.value).endswith(f"  try: uv pip install --python {python} numpy")
+    assert "No module named 'numpy'" in caught.value.tail
+
+
+def test_an_interpreter_without_gym(bare: Path, tmp_path: Path) -> None:
+    packages = folder_with(("numpy",), tmp_path)
+    with refused() as caught, misbehaving(python=str(bare), pythonpath=[str(packages)], imports=[]):
+        pass
+    python = bare / "bin" / "python"
+    assert "ModuleNotFoundError: neither gymnasium nor gym is installed in this interpreter" in str(caught.value)
+    assert str(caught.value).endswith(f"  try: uv pip install --python {python} gymnasium")
+
+
+def test_an_interpreter_that_is_too_old() -> None:
+    python = find_interpreter("2.7")
+    if python is None:
+        pytest.skip("needs Python 2.7, which is not on this machine and which CI does not have")
+    with refused() as caught, misbehaving(python=str(python)):
+        pass
+    assert f"did not start: {python} (Python 2.7" in str(caught.value)
+    assert "is too old: the floor is Python 3.6\n" in str(caught.value)
+    assert "the server needs 3.6 or newer" in caught.value.tail
+    assert caught.value.exit_code == 3
+
+
+def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
+    with refused(errors.ConfigError) as caught, misbehaving(python=str(tmp_path / "nowhere")):
+        pass
+    assert f": {tmp_path / 'nowhere'} does not exist" in str(caught.value)
+
+
+def test_a_file_that_cannot_be_executed(tmp_path: Path) -> None:
+    file = tmp_path / "python"
+    file.write_text("no program")
+    with refused(errors.ConfigError) as caught, misbehaving(python=str(file)):
+        pass
+    assert f": {file} is no executable file" in str(caught.value)
+
+
+def test_a_program_that_is_no_python(tmp_path: Path) -> None:
+    file = tmp_path / "python"
+    file.write_text("#!/bin/sh\necho hello from a shell\nexit 4\n")
+    file.chmod(0o755)
+    with refused() as caught, misbehaving(python=str(file)):
+        pass
+    assert f"did not start: {file} does not run: exit code 4" in str(caught.value)
+    assert caught.value.tail == "hello from a shell\n"
+    assert caught.value.exit_code == 4
+
+
+def test_a_file_of_another_machine(tmp_path: Path) -> None:
+    file = tmp_path / "python"
+    file.write_bytes(b"\x7fELF of another processor")
+    file.chmod(0o755)
+    with refused() as caught, misbehaving(python=str(file)):
+        pass
+    assert "Exec format error" in str(caught.value)
+    assert caught.value.interpreter == str(file)
+
+
+def test_a_working_directory_that_is_not_there(tmp_path: Path) -> None:
+    with refused(errors.ConfigError) as caught, misbehaving(cwd=str(tmp_path / "none")):
+        pass
+    assert str(tmp_path / "none") in str(caught.value)
+
+
+def test_a_keyword_that_the_simulator_does_not_know_is_its_own_error() -> None:
+    with pytest.raises(errors.EnvTypeError, match="unexpected keyword argument 'colour'"):
+        gym_service.make(
+            "Misbehaving-v0",
+            python=str(TARGETS[TARGET].python()),
+            imports=["misbehaving"],
+            pythonpath=[str(ENVS)],
+            colour=os.name,
+        )
+
+
+@pytest.mark.parametrize("why", ["cannot pickle", "KeyboardInterrupt"])
+def test_where_this_side_fails_the_server_that_was_started_meanwhile_is_seen_to(why: str, tmp_path: Path) -> None:
+    code = f"""
+import os, sys, threading
+import gym_service
+from gym_service_launcher.processes import child
+
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == "gym_service.factory.server_startup" and {why!r} == "KeyboardInterrupt":
+            raise KeyboardInterrupt("in the middle of an import")
+
+sys.meta_path.insert(0, Interrupting())
+lock = threading.Lock()
+ends = []
+end = child.Child.stop
+child.Child.stop = lambda self, *given: (ends.append(end(self, *given)), ends[-1])[1]
+try:
+    gym_service.make("CartPole-v1", python=sys.executable, wrappers=[lambda env, lock=lock: env])
+except (TypeError, KeyboardInterrupt) as error:
+    print(type(error).__name__, error, len(ends))
+"""
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", code], capture_output=True, text=True, check=True)
+    assert why in done.stdout
+    assert done.stdout.split()[-1] == "1"  # stopped, and not only left to see the end of its stream
+    assert done.stderr == ""

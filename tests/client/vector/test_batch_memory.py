@@ -1,0 +1,109 @@
+"""BatchMemory that all workers write where they lie: whole, exact, never written again while anything can see them."""
+
+import gc
+import os
+import random
+
+import numpy as np
+import pytest
+from support.vector_play import remote
+
+from gym_service import RemoteVectorEnv
+from gym_service.transport.arena import MOST_OF_A_SIZE
+
+NUM_ENVS = 5
+SHAPE = (NUM_ENVS, 120, 160, 3)
+WORKERS = [1, 2, 3]
+
+
+def stamped(workers: int, **given: object):
+    return remote("Stamped", NUM_ENVS, entry_point="stamped:StampedEnv", workers=workers, **given)
+
+
+def assert_stamped(observations: dict[str, np.ndarray], stamps: list[int]) -> None:
+    assert observations["state"][:, 0].tolist() == stamps
+    for row, stamp in enumerate(stamps):
+        for camera in ("top", "wrist"):
+            assert (observations[camera][row] == stamp % 251).all(), (camera, row, stamp)
+
+
+def action(number: int) -> np.ndarray:
+    actions = np.empty(SHAPE, np.uint8)
+    for row in range(NUM_ENVS):
+        actions[row] = (number + row) % 251
+    return actions
+
+
+def is_shared(value: np.ndarray, envs: RemoteVectorEnv) -> bool:
+    return any(
+        np.shares_memory(value, np.frombuffer(slot.bytes, np.uint8)) for slot, _ in envs._batch_memory._slots.values()
+    )
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_no_row_is_stale_or_torn(workers: int) -> None:
+    chance = random.Random(workers)
+    with stamped(workers) as envs:
+        observations, _ = envs.reset(seed=1)
+        assert_stamped(observations, [1] * NUM_ENVS)
+        kept: list[tuple[np.ndarray, np.ndarray]] = []
+        for number in range(120):
+            observations, rewards, _, _, infos = envs.step(action(number))
+            assert_stamped(observations, [number + 2] * NUM_ENVS)
+            assert (rewards == number + 2).all()
+            assert [tuple(pair) for pair in infos["action"]] == [((number + row) % 251,) * 2 for row in range(NUM_ENVS)]
+            assert is_shared(observations["top"], envs)
+            assert is_shared(observations["wrist"], envs)
+            view = observations[chance.choice(["top", "wrist"])][:: chance.choice([1, -2]), 5:]
+            if chance.random() < 0.3:
+                view[:] = 3
+            kept.append((view, view.copy()))
+            while len(kept) > chance.randrange(1, 12):
+                del kept[chance.randrange(len(kept))]
+            assert all(np.array_equal(*pair) for pair in kept)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_who_keeps_every_batch_has_every_batch(workers: int) -> None:
+    with stamped(workers) as envs:
+        kept = [envs.reset()[0]]
+        kept += [envs.step(action(number))[0] for number in range(MOST_OF_A_SIZE + 10)]
+        assert is_shared(kept[0]["top"], envs)
+        assert not is_shared(kept[-1]["top"], envs)
+        for number, observations in enumerate(kept, 1):
+            assert_stamped(observations, [number] * NUM_ENVS)
+        del kept, observations
+        gc.collect()
+        assert is_shared(envs.step(action(0))[0]["top"], envs)
+    # and they outlive the envs
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_a_partial_reset_leaves_the_other_rows(workers: int) -> None:
+    with stamped(workers, autoreset_mode="Disabled") as envs:
+        envs.reset()
+        envs.step(action(0))
+        mask = np.array([False, True, False, False, True])
+        observations, _ = envs.reset(options={"reset_mask": mask})
+        assert_stamped(observations, [2, 3, 2, 2, 3])
+
+
+def test_what_a_forked_child_holds_does_not_change() -> None:
+    with stamped(2) as envs:
+        held = envs.reset()[0]
+        go_read, go_write = os.pipe()
+        told_read, told_write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.read(go_read, 1)
+            os.write(told_write, bytes([held["top"].min(), held["top"].max()]))
+            os._exit(0)
+        del held
+        for number in range(10):
+            assert_stamped(envs.step(action(number))[0], [number + 2] * NUM_ENVS)
+        os.write(go_write, b"!")
+        assert os.read(told_read, 2) == bytes([1, 1])
+        os.waitpid(pid, 0)
+        for fd in (go_read, go_write, told_read, told_write):
+            os.close(fd)
+        assert len(envs._batch_memory._slots) <= 4, "what the child holds is forgotten here"

@@ -1,0 +1,570 @@
+"""envs.toml: what each key becomes, and what each mistake says, word for word."""
+
+import dataclasses
+import math
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gym_service_launcher.config import entry as entries
+from gym_service_launcher.config import envs_file
+from gym_service_launcher.config.entry import Entry, Timeouts
+from gym_service_launcher.errors import ConfigError
+
+
+def loaded(folder: Path, toml: str) -> envs_file.EnvsFile:
+    file = folder / "envs.toml"
+    file.write_text(toml)
+    return envs_file.load(file)
+
+
+def an_entry(folder: Path, keys: str) -> Entry:
+    entry = loaded(folder, f'[envs."X-v0"]\n{keys}').entries["X-v0"]
+    assert isinstance(entry, Entry), str(entry)
+    return entry
+
+
+def an_error(folder: Path, toml: str, name: str = "X-v0") -> ConfigError:
+    error = loaded(folder, toml).entries[name]
+    assert isinstance(error, ConfigError)
+    return error
+
+
+def said(folder: Path, error: ConfigError) -> str:
+    """The text without the file, which it must begin with."""
+    file = str(folder / "envs.toml")
+    assert error.__dict__["file"] == file
+    text = str(error)
+    assert text.startswith(f"{file}: ")
+    return text.removeprefix(f"{file}: ")
+
+
+def test_an_entry_that_says_only_its_interpreter_has_every_default(tmp_path: Path) -> None:
+    entry = an_entry(tmp_path, 'python = "3.10"')
+    assert entry == Entry("X-v0", tmp_path / "envs.toml", python="3.10")
+    assert dataclasses.asdict(entry) | {"created_in": None} == {
+        "name": "X-v0",
+        "file": tmp_path / "envs.toml",
+        "python": "3.10",
+        "requires": None,
+        "id": "X-v0",
+        "imports": (),
+        "kwargs": {},
+        "environ": {},
+        "cwd": None,
+        "pythonpath": (),
+        "max_episode_steps": None,
+        "wrappers": (),
+        "entry_point": None,
+        "api": None,
+        "address": None,
+        "token_file": None,
+        "tls_ca": None,
+        "tls_sha256": None,
+        "command": (),
+        "transport": "unix",
+        "timeouts": {"start": 120, "reset": 120, "step": 60, "render": 60, "call": 60, "close": 5},
+        "restart": "never",
+        "prefork": False,
+        "workers": 1,
+        "frames": "raw",
+        "output": "tail",
+        "created_in": None,
+    }
+
+
+def test_every_key_arrives(tmp_path: Path) -> None:
+    keys = """
+        python = "./sim_env"
+        requires = ["numpy==1.19.5", "./repo"]
+        id = "gym_pusht/PushT-v0"
+        imports = ["gym_pusht"]
+        kwargs = { obs_type = "pixels", deep = { list = [1, 2.5, "a"], day = 1979-05-27 } }
+        environ = { MUJOCO_GL = "egl", EMPTY = "" }
+        cwd = "./repo"
+        pythonpath = ["repo", "../lib", "/abs"]
+        max_episode_steps = 400
+        wrappers = ["package.module:Wrapper"]
+        api = "gym"
+        transport = "stdio"
+        timeouts = { step = inf, close = 1 }
+        output = "show"
+        restart = "never"
+        prefork = false
+        workers = 4
+        frames = "jpeg:90"
+        command = []
+    """
+    entry = an_entry(tmp_path, keys)
+    assert entry.python == str(tmp_path / "sim_env")
+    assert entry.requires == ("numpy==1.19.5", "./repo")
+    assert entry.id == "gym_pusht/PushT-v0"
+    assert entry.imports == ("gym_pusht",)
+    assert entry.kwargs["obs_type"] == "pixels"
+    assert entry.kwargs["deep"]["list"] == [1, 2.5, "a"]
+    assert entry.kwargs["deep"]["day"].isoformat() == "1979-05-27"
+    assert entry.environ == {"MUJOCO_GL": "egl", "EMPTY": ""}
+    assert entry.cwd == tmp_path / "repo"
+    assert entry.pythonpath == (tmp_path / "repo", tmp_path.parent / "lib", Path("/abs"))
+    assert entry.max_episode_steps == 400
+    assert entry.workers == 4
+    assert entry.wrappers == ("package.module:Wrapper",)
+    assert (entry.api, entry.transport, entry.output) == ("gym", "stdio", "show")
+    assert entry.timeouts == Timeouts(step=math.inf, close=1.0)
+    assert type(entry.timeouts.close) is float
+    assert entry.folder == tmp_path
+    assert pickle.loads(pickle.dumps(entry)) == entry
+
+
+def test_an_entry_may_attach_to_an_address(tmp_path: Path) -> None:
+    entry = an_entry(tmp_path, 'address = "tcp://sim-host:2333"\ntoken_file = "~/token"\nentry_point = "a.b:c"')
+    assert (entry.address, entry.python, entry.entry_point) == ("tcp://sim-host:2333", None, "a.b:c")
+    assert entry.token_file == Path(os.path.expanduser("~/token"))
+
+
+@pytest.mark.parametrize("address", ["unix:///run/sim.sock", "tcp://127.0.0.1:1", "tcp://[::1]:65535"])
+def test_addresses(tmp_path: Path, address: str) -> None:
+    assert an_entry(tmp_path, f'address = "{address}"').address == address
+
+
+@pytest.mark.parametrize(
+    ("python", "expected"),
+    [
+        ("3.10", "3.10"),
+        ("3.10.13", "3.10.13"),
+        ("conda:sim", "conda:sim"),
+        ("python3", "python3"),
+        ("./sim_env", "{folder}/sim_env"),
+        ("sim_env/bin/python", "{folder}/sim_env/bin/python"),
+        ("../sim_env", "{parent}/sim_env"),
+        (".", "{folder}"),
+        ("/opt/sim/bin/python", "/opt/sim/bin/python"),
+        ("~/sim", "{home}/sim"),
+    ],
+)
+def test_a_python_is_a_path_only_if_it_looks_like_one(tmp_path: Path, python: str, expected: str) -> None:
+    known = {"folder": tmp_path, "parent": tmp_path.parent, "home": os.path.expanduser("~")}
+    assert an_entry(tmp_path, f'python = "{python}"').python == expected.format(**known)
+
+
+def test_no_path_is_resolved_through_its_links(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "project").symlink_to(elsewhere)
+    (elsewhere / "python").symlink_to("/usr/bin/env")
+    (elsewhere / "envs.toml").write_text('[envs."X-v0"]\npython = "./python"\ncwd = "."')
+    entry = envs_file.load(tmp_path / "project/envs.toml").entries["X-v0"]
+    assert isinstance(entry, Entry)
+    assert entry.python == str(tmp_path / "project/python")
+    assert entry.cwd == entry.folder == tmp_path / "project"
+
+
+def test_interpreters_are_named_once_and_used_often(tmp_path: Path) -> None:
+    toml = """
+        [envs.A]
+        interpreter = "sim"
+        [interpreters.sim]
+        python = "./env"
+        requires = ["gym-pusht"]
+        [envs.B]
+        interpreter = "sim"
+    """
+    file = loaded(tmp_path, toml)
+    assert list(file.entries) == ["A", "B"]
+    for entry in file.entries.values():
+        assert isinstance(entry, Entry)
+        assert (entry.python, entry.requires) == (str(tmp_path / "env"), ("gym-pusht",))
+    assert file.interpreters == {"sim": entries.Interpreter(str(tmp_path / "env"), ("gym-pusht",))}
+    assert file.problems == ()
+
+
+MISTAKES = [
+    # Unknown keys, with the nearest right spelling or where the value belongs.
+    ('pyhton = "3.10"', 'envs."X-v0".pyhton', 'unknown key; did you mean "python"?'),
+    ('obs_type = "state"', 'envs."X-v0".obs_type', "unknown key; what the simulator takes stands in kwargs"),
+    ("timeouts = { stp = 3 }", 'envs."X-v0".timeouts.stp', 'unknown key; did you mean "step"?'),
+    (
+        "timeouts = { qqq = 3 }",
+        'envs."X-v0".timeouts.qqq',
+        "unknown key; known are start, reset, step, render, call, close",
+    ),
+    # Wrong types: what was found, what is expected.
+    (
+        "python = 3.10",
+        'envs."X-v0".python',
+        '3.1 is a float; expected a string: put a version in quotes, such as "3.10"',
+    ),
+    ("python = true", 'envs."X-v0".python', "true is a boolean; expected a string"),
+    ("id = 3", 'envs."X-v0".id', "3 is an integer; expected a string"),
+    ('id = ""', 'envs."X-v0".id', '"" is empty'),
+    ('cwd = "a\\u0000"', 'envs."X-v0".cwd', '"a\\u0000" is no text: it holds a NUL'),
+    ('imports = "gym_pusht"', 'envs."X-v0".imports', '"gym_pusht" is a string; expected a list of strings'),
+    ('imports = ["a", 3]', 'envs."X-v0".imports[1]', "3 is an integer; expected a string"),
+    ("kwargs = [1]", 'envs."X-v0".kwargs', "[1] is a list; expected a table"),
+    (
+        "environ = { THREADS = 1 }",
+        'envs."X-v0".environ.THREADS',
+        '1 is an integer; expected a string, such as "1"',
+    ),
+    (
+        "environ = { ON = true }",
+        'envs."X-v0".environ.ON',
+        'true is a boolean; expected a string, such as "true"',
+    ),
+    (
+        'environ = { "A=B" = "c" }',
+        'envs."X-v0".environ."A=B"',
+        "the name of an environment variable holds no =",
+    ),
+    (
+        'timeouts = { step = "fast" }',
+        'envs."X-v0".timeouts.step',
+        '"fast" is a string; expected seconds: a number above 0, or inf for no limit',
+    ),
+    (
+        "timeouts = { step = true }",
+        'envs."X-v0".timeouts.step',
+        "true is a boolean; expected seconds: a number above 0, or inf for no limit",
+    ),
+    (
+        "timeouts = { step = 0 }",
+        'envs."X-v0".timeouts.step',
+        "0 is no limit; expected seconds above 0, or inf for no limit",
+    ),
+    (
+        "timeouts = { step = nan }",
+        'envs."X-v0".timeouts.step',
+        "nan is no limit; expected seconds above 0, or inf for no limit",
+    ),
+    (
+        "timeouts = { step = 1e30 }",
+        'envs."X-v0".timeouts.step',
+        "1e+30 is no limit; expected seconds above 0, or inf for no limit",
+    ),
+    (
+        "max_episode_steps = 0",
+        'envs."X-v0".max_episode_steps',
+        "0 is no number of steps; expected 1 or more, or -1 for no limit",
+    ),
+    ("max_episode_steps = 4.0", 'envs."X-v0".max_episode_steps', "4.0 is a float; expected an integer"),
+    (
+        'wrappers = ["Wrapper"]',
+        'envs."X-v0".wrappers[0]',
+        '"Wrapper" points at nothing; expected "package.module:name"',
+    ),
+    ('api = "Gym"', 'envs."X-v0".api', '"Gym" is not known; expected "gymnasium" or "gym"'),
+    ('transport = "tcp"', 'envs."X-v0".transport', '"tcp" is not known; expected "unix" or "stdio"'),
+    (
+        'address = "localhost:3"',
+        'envs."X-v0".address',
+        '"localhost:3" is no address; expected unix:///path or tcp://host:port',
+    ),
+    (
+        'address = "tcp://a:70000"',
+        'envs."X-v0".address',
+        '"tcp://a:70000" is no address; expected unix:///path or tcp://host:port',
+    ),
+    # Keys that exclude each other, or lack each other.
+    (
+        'interpreter = "sim"\npython = "3.10"',
+        'envs."X-v0".python',
+        "cannot stand beside interpreter: these stand in its own table",
+    ),
+    (
+        'id = "A-v0"\nentry_point = "a:b"',
+        'envs."X-v0".id',
+        "cannot stand beside entry_point: each of them alone says which env is made",
+    ),
+    *(
+        (
+            f'address = "unix:///x"\n{key} = {value}',
+            f'envs."X-v0".{key}',
+            "cannot stand beside address: the server at an address is already running",
+        )
+        for key, value in {
+            "interpreter": '"sim"',
+            "python": '"3.10"',
+            "requires": "[]",
+            "transport": '"unix"',
+            "environ": "{}",
+            "cwd": '"."',
+            "pythonpath": "[]",
+            "output": '"show"',
+            "prefork": "true",
+        }.items()
+    ),
+    (
+        'python = "3.10"\ntoken_file = "t"',
+        'envs."X-v0".token_file',
+        'cannot stand without address = "tcp://…": only its server asks for a token',
+    ),
+    (
+        'address = "unix:///s"\ntls_ca = "ca.pem"',
+        'envs."X-v0".tls_ca',
+        'cannot stand without address = "tcp://…": only over TCP there is TLS',
+    ),
+    (
+        'address = "tcp://h:1"\ntls_sha256 = "00ff"',
+        'envs."X-v0".tls_sha256',
+        '"00ff" is no SHA-256 of a certificate; expected 64 hex digits, as gym-service run prints them',
+    ),
+    (
+        "kwargs = {}",
+        'envs."X-v0"',
+        'no interpreter; say python = "./sim_env" (a venv), "3.10" or "conda:NAME"',
+    ),
+    ('interpreter = "smi"', 'envs."X-v0".interpreter', 'there is no interpreter "smi"; did you mean "sim"?'),
+    (
+        'interpreter = "qqq"',
+        'envs."X-v0".interpreter',
+        'there is no interpreter "qqq"; it is the NAME of an [interpreters.NAME] table',
+    ),
+    # A mistake in the interpreter's own table is that of all who use it.
+    ('interpreter = "broken"', "interpreters.broken.pythn", 'unknown key; did you mean "python"?'),
+    (
+        'interpreter = "bare"',
+        "interpreters.bare",
+        'python is missing; say "./sim_env" (a venv), "3.10" or "conda:NAME"',
+    ),
+    ('python = "3.10"\nprefork = 1', 'envs."X-v0".prefork', "1 is an integer; expected true or false"),
+    *(
+        (
+            f'python = "3.10"\nframes = "{frames}"',
+            'envs."X-v0".frames',
+            f'"{frames}" is not known; expected "raw", "zlib", "auto", or "jpeg:1" to "jpeg:100"',
+        )
+        for frames in ("jpeg", "jpeg:0", "jpeg:101", "jpeg:9.5", "png", "Zlib", "raw ")
+    ),
+    ("frames = 90", 'envs."X-v0".frames', "90 is an integer; expected a string"),
+    ("workers = true", 'envs."X-v0".workers', "true is a boolean; expected an integer"),
+    ("workers = 0", 'envs."X-v0".workers', "0 is no number of workers; expected 1 or more"),
+]
+
+
+@pytest.mark.parametrize(("keys", "key", "what"), MISTAKES)
+def test_a_mistake_names_its_key_and_what_is_right(tmp_path: Path, keys: str, key: str, what: str) -> None:
+    interpreters = '[interpreters]\nsim = { python = "3.10" }\nbroken = { pythn = "3" }\nbare = { requires = [] }\n'
+    toml = f'{interpreters}[envs."Good-v0"]\npython = "3.10"\n[envs."X-v0"]\n{keys}'
+    error = an_error(tmp_path, toml)
+    assert said(tmp_path, error) == f"{key}: {what}"
+    assert error.__dict__["key"] == key
+    # The neighbour stays usable, whatever is wrong here.
+    assert isinstance(envs_file.load(tmp_path / "envs.toml").entries["Good-v0"], Entry)
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [("ALE/Pong-v5", "ALE-Pong-v5"), ("module:Pong-v5", "module-Pong-v5"), ("a b/c", "a-b-c")],
+)
+def test_a_name_that_gymnasium_would_not_take_says_where_it_belongs(tmp_path: Path, name: str, own: str) -> None:
+    error = an_error(tmp_path, f'[envs."{name}"]\npython = "3.10"', name)
+    assert said(tmp_path, error) == (
+        f'envs."{name}": the key is your own name for the env, made of letters, digits and - _ . only; '
+        f'write [envs."{own}"] and in it id = "{name}"'
+    )
+
+
+def test_an_entry_that_is_no_table(tmp_path: Path) -> None:
+    error = an_error(tmp_path, '[envs]\n"X-v0" = 3')
+    assert said(tmp_path, error) == 'envs."X-v0": 3 is an integer; expected a table'
+
+
+def test_ids_under_a_misspelt_envs_are_there_and_say_so(tmp_path: Path) -> None:
+    file = loaded(tmp_path, '[env."X-v0"]\npython = "3.10"\n[envs.Good]\npython = "3.10"\n[qqq]')
+    error = file.entries["X-v0"]
+    assert isinstance(error, ConfigError)
+    assert said(tmp_path, error) == 'env: unknown key; did you mean "envs"?'
+    assert isinstance(file.entries["Good"], Entry)
+    assert [said(tmp_path, problem) for problem in file.problems] == [
+        'env: unknown key; did you mean "envs"?',
+        "qqq: unknown key; known are envs, interpreters",
+    ]
+
+
+def test_a_section_that_is_no_table_is_a_problem_of_the_file(tmp_path: Path) -> None:
+    file = loaded(tmp_path, "envs = 3")
+    assert file.entries == {}
+    assert [said(tmp_path, problem) for problem in file.problems] == ["envs: 3 is an integer; expected a table"]
+
+
+NO_TOML = {
+    b'[envs."X-v0"]\npython = 3.10.13\n': "(at line 2, column 14)",
+    b'[envs."X-v0"]\npython = "3.10\n': "(at line 2, column 15)",
+    b'[envs."X-v0"]\nkwargs = {': "(at line 2, column 11, the end of the file)",
+    b'[envs."X-v0"]\n# caf\xe9\n': "(at line 2, column 6)",
+    b'[envs."X-v0"]\npython = "3"\npython = "4"\n': "(at line 3, column 13)",
+}
+
+
+@pytest.mark.parametrize(("content", "where"), NO_TOML.items())
+def test_no_toml_names_line_and_column(tmp_path: Path, content: bytes, where: str) -> None:
+    (tmp_path / "envs.toml").write_bytes(content)
+    error = envs_file.load(tmp_path / "envs.toml").entries["X-v0"]
+    assert isinstance(error, ConfigError)
+    text = said(tmp_path, error)
+    assert text.startswith("no TOML: ")
+    assert text.endswith(where)
+    assert error.__dict__["key"] is None
+
+
+def test_in_a_file_that_is_no_toml_every_id_of_a_header_says_so(tmp_path: Path) -> None:
+    toml = """
+        [ envs . "A-v0" ]
+        [envs."A-v0".kwargs]
+        [envs.'B-v0'] # a comment
+        [envs.C-v0]
+        # [envs.no]
+        [envs.D-v0.timeouts
+    """
+    file = loaded(tmp_path, toml)
+    assert list(file.entries) == ["A-v0", "B-v0", "C-v0", "D-v0"]
+    assert len(set(map(id, file.entries.values()))) == 1
+    assert file.problems == (file.entries["A-v0"],)
+
+
+@pytest.mark.parametrize("content", [b"a = " + b"9" * 5000, b"a = " + b"[" * 100_000], ids=["digits", "depth"])
+def test_content_that_python_itself_gives_up_on(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "envs.toml").write_bytes(b"[envs.A]\n" + content)
+    error = envs_file.load(tmp_path / "envs.toml").entries["A"]
+    assert isinstance(error, ConfigError)
+    assert said(tmp_path, error).startswith("no TOML: ")
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
+    (tmp_path / "envs.toml").write_bytes(b'\xef\xbb\xbf[envs.A]\r\npython = "3.10"\r\n')
+    assert isinstance(envs_file.load(tmp_path / "envs.toml").entries["A"], Entry)
+
+
+def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as missing:
+        envs_file.load(tmp_path / "envs.toml")
+    assert said(tmp_path, missing.value) == "cannot be read: No such file or directory"
+    with pytest.raises(ConfigError) as folder:
+        envs_file.load(tmp_path)
+    assert str(folder.value) == f"{tmp_path}: cannot be read: Is a directory"
+
+
+# The same keys, given in Python.
+
+
+def given(table: dict[str, Any], **others: Any) -> Entry:
+    return entries.entry("X-v0", table, **others)
+
+
+def test_python_gives_paths_tuples_and_callables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    entry = given({"python": Path("sim_env"), "imports": ("a",), "wrappers": [dict], "pythonpath": [Path("x")]})
+    assert entry.python == str(tmp_path / "sim_env")
+    assert (entry.imports, entry.wrappers, entry.pythonpath) == (("a",), (dict,), (tmp_path / "x",))
+    assert (entry.file, entry.folder) == (None, tmp_path)
+    monkeypatch.chdir("/")
+    assert entry.folder == tmp_path
+
+
+def test_a_name_given_in_python_may_be_the_real_id() -> None:
+    assert entries.entry("gym_pusht/PushT-v0", {"python": "3.10"}).id == "gym_pusht/PushT-v0"
+
+
+def test_a_mistake_in_python_says_that_it_stands_there() -> None:
+    with pytest.raises(ConfigError) as error:
+        given({"python": "3.10", "timeouts": {"step": "fast"}})
+    assert str(error.value) == (
+        'given in Python for "X-v0": timeouts.step: '
+        '"fast" is a string; expected seconds: a number above 0, or inf for no limit'
+    )
+    assert error.value.__dict__ == {"file": None, "key": "timeouts.step"}
+
+
+def test_keys_are_laid_shallowly_over_an_entry(tmp_path: Path) -> None:
+    below = an_entry(tmp_path, 'python = "3.8"\nrequires = ["a"]\nkwargs = { a = 1, b = 2 }\nmax_episode_steps = 9')
+    entry = given({"kwargs": {"a": 3}, "cwd": "here", "max_episode_steps": None}, base=below)
+    assert entry == dataclasses.replace(below, kwargs={"a": 3}, cwd=tmp_path / "here")
+    assert below.kwargs == {"a": 1, "b": 2}
+
+
+def test_another_answer_to_the_same_question_takes_the_first_away(tmp_path: Path) -> None:
+    below = an_entry(tmp_path, 'python = "3.8"\nrequires = ["a"]\nid = "A-v0"\nenviron = { A = "1" }')
+    other = given({"python": "./mine"}, base=below)
+    assert (other.python, other.requires, other.environ) == (str(tmp_path / "mine"), None, {"A": "1"})
+    attached = given({"address": "tcp://h:1", "token_file": "t"}, base=below)
+    assert (attached.python, attached.requires, attached.environ, attached.id) == (None, None, {}, "A-v0")
+    assert given({"python": "3.9"}, base=attached).address is None
+    assert given({"python": "3.9"}, base=attached).token_file is None
+    pointed = given({"entry_point": "a:b"}, base=below)
+    assert (pointed.entry_point, pointed.id) == ("a:b", "X-v0")
+    assert given({"id": "B-v0"}, base=pointed).entry_point is None
+
+
+def test_an_entry_with_an_address_takes_nothing_that_starts_a_server(tmp_path: Path) -> None:
+    below = an_entry(tmp_path, 'address = "unix:///s"')
+    with pytest.raises(ConfigError, match=r"environ: cannot stand beside address: "):
+        given({"environ": {}}, base=below)
+
+
+def test_an_interpreter_of_the_file_can_be_named_in_python(tmp_path: Path) -> None:
+    toml = '[interpreters]\nsim = { python = "3.9", requires = ["a"] }\n[envs."X-v0"]\npython = "3.8"'
+    file = loaded(tmp_path, toml)
+    below = file.entries["X-v0"]
+    assert isinstance(below, Entry)
+    entry = given({"interpreter": "sim"}, base=below, interpreters=file.interpreters)
+    assert (entry.python, entry.requires) == ("3.9", ("a",))
+
+
+# Which file holds.
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home and a folder to stand in, without a file for either."""
+    monkeypatch.delenv("GYM_SERVICE_ENVS", raising=False)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "project/deep/er").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "project/deep/er")
+    return tmp_path / "home"
+
+
+def written(file: Path) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("")
+    return file
+
+
+def test_the_nearest_file_holds(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = home.parent / "project"
+    assert envs_file.find() is None
+    in_home = written(home / ".config/gym-service/envs.toml")
+    assert envs_file.find() == in_home
+    in_xdg = written(home / "xdg/gym-service/envs.toml")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "xdg"))
+    assert envs_file.find() == in_xdg
+    above = written(project / "envs.toml")
+    assert envs_file.find() == above
+    (project / "deep/er/envs.toml").mkdir()
+    assert envs_file.find() == above, "a folder of that name is no file"
+    here = written(project / "deep/envs.toml")
+    assert envs_file.find() == here
+    named = written(home / "mine.toml")
+    monkeypatch.setenv("GYM_SERVICE_ENVS", "~/mine.toml")
+    assert envs_file.find() == named
+
+
+def test_a_named_file_that_is_missing_is_an_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(home.parent / "project/envs.toml")
+    monkeypatch.setenv("GYM_SERVICE_ENVS", str(home / "gone.toml"))
+    with pytest.raises(ConfigError) as error:
+        envs_file.find()
+    assert str(error.value) == f"{home}/gone.toml: does not exist, and $GYM_SERVICE_ENVS names it"
+    monkeypatch.setenv("GYM_SERVICE_ENVS", str(home))
+    with pytest.raises(ConfigError, match=f"{home}: is a folder, not a file, and "):
+        envs_file.find()
+
+
+def test_a_deleted_working_directory_has_no_parents(home: Path) -> None:
+    os.rmdir(home.parent / "project/deep/er")
+    file = written(home / ".config/gym-service/envs.toml")
+    assert envs_file.find() == file
+    assert envs_file.load(file).entries == {}

@@ -1,0 +1,402 @@
+"""Finding interpreters, their environment, and what the probe says: with the real ones of this machine."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gym_service_launcher.errors import ConfigError
+from gym_service_launcher.interpreters import discovery
+from gym_service_launcher.interpreters.diagnosis import diagnose
+from gym_service_launcher.interpreters.discovery import find_versions
+from gym_service_launcher.interpreters.find import find_interpreter
+from gym_service_launcher.standalone import env_vars
+from gym_service_launcher.standalone.env_vars import environment
+
+PYTHONS = find_versions()
+NEW_ENOUGH = [(version, path) for version, path in PYTHONS if not version.startswith("2.")]
+
+
+def text_of(python: str, folder: Path) -> str:
+    with pytest.raises(ConfigError) as error:
+        find_interpreter(python, folder)
+    assert error.value.__dict__ == {"file": None, "key": "python"}
+    return str(error.value)
+
+
+def script(file: Path, text: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    file.chmod(0o755)
+    return file
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with nothing on it: no PATH, no pyenv, no conda and no uv but what a test puts there."""
+    for name in [name for name in os.environ if name.startswith(("CONDA", "MAMBA", "PYENV", "UV_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin").mkdir()
+    if discovery.conda_roots():
+        pytest.skip("needs a machine without a conda below /opt or /usr/local")
+    if discovery.find_uv():
+        pytest.skip("needs a Python without uv in its environment")
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def a_venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("venvs") / "sim_env"
+    venv.create(folder, symlinks=True)
+    return folder
+
+
+def test_a_venv_is_its_bin_python_and_never_where_that_leads(a_venv: Path) -> None:
+    assert (a_venv / "bin/python").is_symlink()
+    assert find_interpreter(str(a_venv), Path("/")) == a_venv / "bin/python"
+    assert find_interpreter("./sim_env", a_venv.parent) == a_venv / "bin/python"
+    assert find_interpreter("sim_env/bin/python", a_venv.parent) == a_venv / "bin/python"
+    assert find_interpreter(".", a_venv) == a_venv / "bin/python"
+
+
+def test_paths_that_lead_to_no_interpreter(tmp_path: Path) -> None:
+    (tmp_path / "empty/bin").mkdir(parents=True)
+    assert text_of("./empty", tmp_path) == (
+        f"{tmp_path}/empty is no venv; looked at:\n  {tmp_path}/empty/bin/python: is not there\n"
+        f"Try: python -m venv {tmp_path}/empty"
+    )
+    assert text_of("./emty", tmp_path) == f'{tmp_path}/emty does not exist\nTry: python = "{tmp_path}/empty"'
+    assert text_of("./no/python", tmp_path) == (
+        f"{tmp_path}/no/python does not exist\n"
+        f"Try: another path; {tmp_path}/no does not exist either (relative ones begin beside envs.toml)"
+    )
+    (tmp_path / "notes").write_text("")
+    assert text_of("./notes", tmp_path) == (
+        f"{tmp_path}/notes is no executable file\nTry: the folder of a venv, or its bin/python"
+    )
+    (tmp_path / "empty/bin/python").symlink_to(tmp_path / "gone")
+    assert text_of("./empty", tmp_path) == (
+        f"{tmp_path}/empty/bin/python leads to {tmp_path}/gone, which is gone\nTry: build this venv anew"
+    )
+
+
+def test_the_bin_folder_of_a_venv_is_not_the_venv(a_venv: Path) -> None:
+    assert text_of("./sim_env/bin", a_venv.parent).endswith(f'\nTry: python = "{a_venv}"')
+
+
+@pytest.mark.parametrize("version", [version for version, _ in PYTHONS])
+def test_every_version_here_is_found_by_its_number(version: str) -> None:
+    found = find_interpreter(version, Path("/"))
+    assert discovery.query_version(found)[0] == version
+    minor = version.rpartition(".")[0]
+    assert discovery.query_version(find_interpreter(minor, Path("/")))[0].startswith(f"{minor}.")
+
+
+def test_a_shim_that_fails_is_passed_over_and_named(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shim = script(nowhere / "bin/python3.8", "#!/bin/sh\necho 'pyenv: python3.8: command not found' >&2\nexit 127\n")
+    monkeypatch.setenv("PYENV_ROOT", str(nowhere / "pyenv"))
+    assert text_of("3.8", nowhere) == (
+        "There is no Python 3.8; looked at:\n"
+        f"  PATH: {shim} does not run: pyenv: python3.8: command not found\n"
+        f"  pyenv: no 3.8 in {nowhere}/pyenv/versions\n"
+        "  conda: not installed\n"
+        "  uv: not installed\n"
+        "Try: uv python install 3.8"
+    )
+    assert text_of("python3.8", nowhere) == (
+        "python3.8 is no interpreter; looked at:\n"
+        f"  PATH: {shim} does not run: pyenv: python3.8: command not found\n"
+        'Try: python = "3.8", which is looked for in pyenv, conda and uv too'
+    )
+    # What lies behind it on PATH is still found.
+    real = script(nowhere / "later/python3.8", "#!/bin/sh\nprintf '3.8.18 /real/python3.8'\n")
+    monkeypatch.setenv("PATH", os.pathsep.join([str(shim.parent), str(real.parent), os.environ["PATH"]]))
+    assert find_interpreter("3.8", nowhere) == Path("/real/python3.8")
+
+
+def test_the_failing_shim_of_this_machine_does_not_hide_the_real_one() -> None:
+    shim = shutil.which("python3.8")
+    if shim is None or not any(version.startswith("3.8.") for version, _ in PYTHONS):
+        pytest.skip("needs a python3.8 on PATH, and a Python 3.8 that runs elsewhere")
+    if subprocess.run([shim, "-c", ""], check=False, capture_output=True).returncode == 0:
+        pytest.skip("needs a python3.8 on PATH that fails, such as a shim of pyenv")
+    found = find_interpreter("3.8", Path("/"))
+    assert found != Path(shim)
+    assert discovery.query_version(found)[0].startswith("3.8.")
+
+
+def test_the_newest_patch_of_pyenv_that_runs(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def installed(version: str, text: str) -> Path:
+        return script(nowhere / "home/.pyenv/versions" / version / "bin/python", f"#!/bin/sh\n{text}\n")
+
+    installed("3.10.9", "printf '3.10.9 '")
+    middle = installed("3.10.13", "printf '3.10.13 '")
+    installed("3.10.14", "exit 1")
+    installed("3.1.5", "printf '3.1.5 '")
+    installed("3.10-dev", "printf '3.10.99 '")
+    assert find_interpreter("3.10", nowhere) == middle
+    assert find_interpreter("3.10.9", nowhere).parent.parent.name == "3.10.9"
+    assert "pyenv: no 3.11 in" in text_of("3.11", nowhere)
+    assert text_of("3.6", nowhere).endswith("\nTry: pyenv install 3.6")
+
+
+def test_a_python_on_path_with_another_patch_is_not_what_was_asked_for(nowhere: Path) -> None:
+    other = script(nowhere / "bin/python3.10", "#!/bin/sh\nprintf '3.10.9 '\n")
+    assert f"\n  PATH: {other} is 3.10.9\n" in text_of("3.10.13", nowhere)
+
+
+def conda_env(prefix: Path) -> Path:
+    return script(prefix / "bin/python", "#!/bin/sh\nprintf '3.9.1 '\n")
+
+
+def test_a_conda_env_is_found_by_its_name(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = nowhere / "home"
+    base = conda_env(home / "miniconda3")
+    inside = conda_env(home / "miniconda3/envs/sim")
+    listed = conda_env(nowhere / "far/listed")
+    (home / ".conda").mkdir()
+    (home / ".conda/environments.txt").write_text(f"{nowhere}/gone/old\n{listed.parent.parent}\n")
+    assert find_interpreter("conda:base", nowhere) == base
+    assert find_interpreter("conda:sim", nowhere) == inside
+    assert find_interpreter("conda:listed", nowhere) == listed
+    assert text_of("conda:lsited", nowhere) == (
+        "There is no conda env lsited; looked at:\n"
+        f"  conda's folders: {home}/miniconda3\n"
+        "  ~/.conda/environments.txt and ~/.conda/envs: their envs are base, listed, sim\n"
+        'Try: python = "conda:listed"'
+    )
+    assert text_of("conda:old", nowhere).endswith("\nTry: conda create -n old python=3.10 numpy gymnasium")
+    by_executable = conda_env(nowhere / "own/envs/mine")
+    monkeypatch.setenv("CONDA_EXE", str(nowhere / "own/bin/conda"))
+    assert find_interpreter("conda:mine", nowhere) == by_executable
+    monkeypatch.delenv("CONDA_EXE")
+    monkeypatch.setenv("CONDA_PREFIX", str(nowhere / "own/envs/other"))
+    assert find_interpreter("conda:mine", nowhere) == by_executable
+
+
+def test_a_version_is_found_at_a_root_of_conda_and_in_none_of_its_envs(nowhere: Path) -> None:
+    root = nowhere / "home/miniforge3"
+    base = conda_env(root)
+    (root / "conda-meta").mkdir()
+    (root / "conda-meta/python-3.9.1-h123_0.json").write_text("{}")
+    env = root / "envs/sim"
+    conda_env(env)
+    (env / "conda-meta").mkdir()
+    (env / "conda-meta/python-3.8.1-h123_0.json").write_text("{}")
+    assert find_interpreter("3.9", nowhere) == base
+    assert f"\n  conda: no 3.8 at {root}\n" in text_of("3.8", nowhere)
+
+
+def test_uv_knows_pythons_that_nobody_else_does(nowhere: Path) -> None:
+    found = script(nowhere / "uv/python3.9", "#!/bin/sh\nprintf '3.9.1 '\n")
+    script(nowhere / "bin/uv", f'#!/bin/sh\ncase "$*" in *" 3.9") echo {found};; *) exit 2;; esac\n')
+    assert find_interpreter("3.9", nowhere) == found
+    assert "\n  uv: knows no 3.8\n" in text_of("3.8", nowhere)
+
+
+def test_a_command_is_run_once_to_see_what_it_is(nowhere: Path) -> None:
+    command = script(nowhere / "bin/pypy3", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    assert find_interpreter("pypy3", nowhere) == Path(sys.executable)
+    command.write_text("#!/bin/sh\nexit 3\n")
+    assert text_of("pypy3", nowhere) == (
+        f"pypy3 is no interpreter; looked at:\n  PATH: {command} does not run: exit code 3\n"
+        "Try: the full path of one that runs"
+    )
+    assert text_of("sim_env", nowhere) == (
+        "There is no interpreter sim_env; looked at:\n  PATH: no sim_env in its folders\n"
+        'Try: a venv ("./sim_env"), a version ("3.10"), an executable or "conda:NAME"'
+    )
+    (nowhere / "sim_env").mkdir()
+    assert text_of("sim_env", nowhere).endswith('\nTry: python = "./sim_env", since a path begins with ./ or /')
+
+
+# The environment of a target.
+
+HEADLESS = {"MUJOCO_GL": "egl", "PYOPENGL_PLATFORM": "egl", "SDL_VIDEODRIVER": "dummy"}
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: macOS draws without DISPLAY")
+
+
+def test_what_leads_back_to_the_client_is_dropped() -> None:
+    base = dict.fromkeys(env_vars.PYTHON_VARS_TO_DROP, "client") | {
+        "PATH": "/usr/bin",
+        "HOME": "/h",
+        "DISPLAY": ":0",
+    }
+    assert environment("/sim/bin/python", {}, (), base) == {
+        "PATH": "/sim/bin:/usr/bin",
+        "HOME": "/h",
+        "DISPLAY": ":0",
+    }
+
+
+def test_the_entry_wins_over_everything() -> None:
+    base = {"PATH": "/usr/bin", "PYTHONPATH": "/client", "DISPLAY": ":0"}
+    variables = environment("/sim/bin/python", {}, ("/a", Path("/b")), base)
+    assert variables["PYTHONPATH"] == "/a:/b"
+    own = {"PYTHONPATH": "/own", "PATH": "/mine", "VIRTUAL_ENV": "/v", "DISPLAY": ":1"}
+    assert environment("/sim/bin/python", own, ("/a",), base) == own
+
+
+@needs_linux
+@pytest.mark.parametrize(
+    ("base", "environ", "expected"),
+    [
+        ({}, {}, HEADLESS),
+        ({"DISPLAY": ""}, {}, {"DISPLAY": "", **HEADLESS}),
+        ({"WAYLAND_DISPLAY": "w"}, {}, {"WAYLAND_DISPLAY": "w"}),
+        ({}, {"DISPLAY": ":7"}, {"DISPLAY": ":7"}),
+        ({"SDL_VIDEODRIVER": "x11"}, {}, {**HEADLESS, "SDL_VIDEODRIVER": "x11"}),
+        # MuJoCo refuses two different renderers: the one that is not said follows the one that is.
+        ({"MUJOCO_GL": "osmesa"}, {}, {**HEADLESS, "MUJOCO_GL": "osmesa", "PYOPENGL_PLATFORM": "osmesa"}),
+        (
+            {},
+            {"PYOPENGL_PLATFORM": "osmesa"},
+            {**HEADLESS, "MUJOCO_GL": "osmesa", "PYOPENGL_PLATFORM": "osmesa"},
+        ),
+        ({"MUJOCO_GL": "disabled"}, {}, {"MUJOCO_GL": "disabled", "SDL_VIDEODRIVER": "dummy"}),
+    ],
+)
+def test_without_a_display_renderers_need_none(
+    base: dict[str, str], environ: dict[str, str], expected: dict[str, str]
+) -> None:
+    variables = environment("/sim/bin/python", environ, (), {"PATH": "/usr/bin", **base})
+    assert variables == {"PATH": "/sim/bin:/usr/bin", **expected}
+
+
+# The probe.
+
+
+@pytest.fixture
+def site(a_venv: Path) -> Iterator[Path]:
+    """The site-packages of a venv of this very Python, emptied after the test."""
+    folder = Path(sysconfig.get_path("purelib", vars={"base": str(a_venv), "platbase": str(a_venv)}))
+    before = set(folder.iterdir())
+    yield folder
+    for path in set(folder.iterdir()) - before:
+        shutil.rmtree(path)
+
+
+def package(site: Path, name: str, version: str | None, code: str = "") -> None:
+    (site / name).mkdir()
+    (site / name / "__init__.py").write_text(code)
+    if version:
+        info = site / f"{name}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+WORKING_NUMPY = "class zeros:\n    def __init__(self, n): pass\n    def sum(self): return 0\n"
+VERSION = ".".join(str(number) for number in sys.version_info[:3])
+
+
+@pytest.mark.parametrize(("version", "path"), NEW_ENOUGH)
+def test_the_probe_runs_in_every_python_here(version: str, path: Path, tmp_path: Path) -> None:
+    """Without site-packages, so that what this machine happens to have installed does not matter."""
+    bare = tmp_path / "bare"
+    subprocess.run([str(path), "-m", "venv", "--without-pip", str(bare)], check=True, stdin=subprocess.DEVNULL)
+    executable = bare / "bin/python"
+    report = diagnose(executable, environment(executable, {}, ()))
+    assert (report.version, report.prefix, report.executable) == (version, str(bare), executable)
+    assert (report.numpy, report.gymnasium, report.gym) == (None, None, None)
+    assert report.problem == f"{executable} (Python {version}) has no numpy"
+    assert report.advice == f"uv pip install --python {executable} numpy"
+
+
+def test_a_python_2_says_that_it_is_too_old() -> None:
+    old = [path for version, path in PYTHONS if version.startswith("2.")]
+    if not old:
+        pytest.skip("there is no Python 2.7 on PATH or in pyenv")
+    report = diagnose(old[0], environment(old[0], {}, ()))
+    assert report.problem == f"{old[0]} (Python {report.version}) is too old: the floor is Python 3.6"
+    assert report.advice == "a newer Python for this simulator"
+
+
+def probed(venv_folder: Path) -> tuple[str | None, str]:
+    executable = venv_folder / "bin/python"
+    report = diagnose(executable, environment(executable, {}, ()))
+    prefix = f"{executable} (Python {VERSION}) "
+    return report.problem and report.problem.removeprefix(prefix), report.advice
+
+
+def test_a_target_that_has_what_it_needs(a_venv: Path, site: Path) -> None:
+    package(site, "numpy", "1.19.5", "print('hello from C')\n" + WORKING_NUMPY)
+    package(site, "gym", "0.21.0", "raise SystemExit('the probe never imports gym')")
+    package(site, "gym_pusht", "0.1.8")
+    executable = a_venv / "bin/python"
+    report = diagnose(executable, environment(executable, {}, ()))
+    assert (report.problem, report.advice) == (None, "")
+    assert (report.numpy, report.gym, report.gymnasium) == ("1.19.5", "0.21.0", None)
+
+
+def test_a_target_without_gym(a_venv: Path, site: Path) -> None:
+    package(site, "numpy", None, WORKING_NUMPY)
+    (site / "gymnasium").mkdir()  # Somebody's folder of that name.
+    executable = a_venv / "bin/python"
+    assert probed(a_venv) == (
+        "has neither gymnasium nor gym",
+        f"uv pip install --python {executable} gymnasium",
+    )
+    package(site, "pip", "23.0")
+    assert probed(a_venv)[1] == f"{executable} -m pip install gymnasium"
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import no_such_thing", "ModuleNotFoundError: No module named 'no_such_thing'"),
+        (
+            "try:\n    import no_such_thing\nexcept ImportError as e:\n    raise ImportError('READ') from e",
+            "ModuleNotFoundError: No module named 'no_such_thing'",
+        ),
+        ("import os; os.kill(os.getpid(), 4)", "it was killed by signal 4"),
+        ("raise SystemExit(5)", "exit code 5"),
+    ],
+)
+def test_a_numpy_that_does_not_import(a_venv: Path, site: Path, code: str, why: str) -> None:
+    package(site, "numpy", "1.19.5", code)
+    package(site, "gymnasium", "0.29.1")
+    assert probed(a_venv) == (
+        f"has a numpy 1.19.5 that does not import: {why}",
+        f"uv pip install --python {a_venv}/bin/python --force-reinstall numpy",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("#!/bin/sh\nexit 0\n", "exit code 0, without a word: it may be no Python"),
+        ("#!/bin/sh\necho 'python3.8: command not found' >&2\necho more >&2\nexit 127\n",
+         "exit code 127, python3.8: command not found"),
+        (f"#!{sys.executable}\nraise RuntimeError('broken')\n", "exit code 1, RuntimeError: broken"),
+        ("#!/bin/sh\nkill -KILL $$\n", "killed (Killed), without a word: it may be no Python"),
+        ("#!/no/such/interpreter\n", "No such file or directory"),
+        ("\x7fELF nothing", "Exec format error"),
+    ],
+)  # fmt: skip
+def test_what_does_not_run_says_why(tmp_path: Path, text: str, why: str) -> None:
+    executable = script(tmp_path / "python", text)
+    report = diagnose(executable, environment(executable, {}, ()))
+    assert report.problem == f"{executable} does not run: {why}"
+    assert report.advice == "another interpreter, or this one built anew"
+
+
+def test_a_target_that_never_answers_is_gone_afterwards(tmp_path: Path) -> None:
+    """Its own child holds the fifo too: the read ends only when both are dead."""
+    fifo = tmp_path / "alive"
+    os.mkfifo(fifo)
+    executable = script(tmp_path / "python", f"#!/bin/sh\nexec 9>{fifo}\nsleep 1000 & wait\n")
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        report = diagnose(executable, environment(executable, {}, ()), timeout_s=0.5)
+        assert report.problem == f"{executable} does not run: it gave no answer within 0.5 s"
+        os.set_blocking(reader, True)
+        assert os.read(reader, 1) == b""
+    finally:
+        os.close(reader)

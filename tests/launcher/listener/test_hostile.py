@@ -1,0 +1,155 @@
+"""Whoever comes to gym-service run and means no good, or has come to grief; and that the others notice nothing."""
+
+import contextlib
+import resource
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from gym_service_launcher.net import same_host, tokens
+from gym_service_launcher.net.handshake import HELLO_BYTES, LIMIT_S, MAGIC, PROOF_BYTES, SERVER_BUSY, Handshake
+from support import procfs
+from support.serving import AT_ONCE_S, Serving, connected, proven, rest_of, running
+
+import gym_service
+from gym_service.protocol import frames, messages
+
+GIB = 2**30
+# At once, without a proof. The promise, and not the module's number.
+PENDING = 8
+# What a server may take more of, for all that unauthenticated clients send (bytes): some buffers, and no 4 GiB.
+LITTLE_BYTES = 8 * 2**20
+
+
+@pytest.fixture
+def serving() -> Iterator[Serving]:
+    with running() as server:
+        yield server
+
+
+def hello_of(sock: socket.socket) -> bytes:
+    received = sock.recv(HELLO_BYTES, socket.MSG_WAITALL)
+    assert len(received) == HELLO_BYTES
+    return received
+
+
+def test_recorded_reflected_and_empty_proofs_are_refused_at_once(serving: Serving) -> None:
+    token = tokens.of_client(None)
+    before = procfs.memory_bytes(serving.process.pid)
+    # A whole proof of a client that was let in, as somebody on the way may have recorded it.
+    recorder = Handshake("client", token)
+    with connected(serving.address) as sock:
+        recorded = recorder.hello
+        sock.sendall(recorded)
+        proof = recorder.receive(hello_of(sock))
+        sock.sendall(proof)
+        assert len(sock.recv(PROOF_BYTES, socket.MSG_WAITALL)) == PROOF_BYTES
+        recorded += proof
+    serving.until("gone after")
+
+    other_token, no_server, hung_up = "the client holds another token", "what answers is no client", "hung up during"
+    cases = (
+        ("replayed", lambda hello: recorded, other_token),
+        ("its own hello", lambda hello: hello, no_server),
+        ("its own nonce, and no proof", lambda hello: MAGIC["client"] + hello[len(MAGIC["server"]) :], hung_up),
+        ("its own nonce, and nothing", lambda hello: MAGIC["client"] + hello[8:] + bytes(PROOF_BYTES), other_token),
+        ("a server's word", lambda hello: MAGIC["client"] + bytes(32) + SERVER_BUSY, other_token),
+        ("nothing", lambda hello: b"", "hung up before"),
+    )
+    for what, answer, reason in cases:
+        with connected(serving.address) as sock:
+            sock.sendall(answer(hello_of(sock)))
+            sock.shutdown(socket.SHUT_WR)
+            received, took_s = rest_of(sock)
+        assert (what, received) == (what, b"")
+        assert took_s < AT_ONCE_S
+        assert reason in serving.until("refused|connected"), what
+    assert procfs.memory_bytes(serving.process.pid) - before < LITTLE_BYTES
+
+
+def test_a_size_of_4_gib_is_refused_before_and_after_the_proof(serving: Serving) -> None:
+    with connected(serving.address) as sock:
+        sock.sendall((4 * GIB - 1).to_bytes(4, "big") + bytes(100))
+        assert rest_of(sock)[1] < AT_ONCE_S
+    serving.until("refused: what answers is no client")
+    with proven(serving.address) as sock:
+        pid = int(serving.until("connected: server").rpartition(" ")[2])
+        sock.sendall(frames.HEADER.pack(frames.MAGIC, frames.VERSION, messages.MAKE, 1, 4 * GIB - 1, 0) + bytes(1000))
+        assert rest_of(sock)[0] == same_host.NO_SHARED_MEMORY
+    assert "exit code 1" in serving.until(f"server {pid}, ")
+    # By its size, and not by a lack of memory.
+    serving.until(r"BadFrame: .*\d{10} bytes")
+    gym_service.make("CartPole-v1", address=serving.address).close()
+
+
+def test_a_crowd_that_says_nothing_or_drips_is_gone_at_the_limit_and_disturbs_nobody(serving: Serving) -> None:
+    env = gym_service.make("CartPole-v1", address=serving.address)
+    env.reset(seed=1)
+    before = procfs.memory_bytes(serving.process.pid)
+    begun = time.monotonic()
+    crowd = [connected(serving.address) for _ in range(200)]
+    hello = Handshake("client", tokens.of_client(None)).hello
+    steps = 0
+    dripping = crowd[-PENDING // 2 :]
+    for byte in hello[: int(LIMIT_S) + 3]:
+        for sock in dripping:
+            with contextlib.suppress(ConnectionError):
+                sock.send(bytes([byte]))
+        until = min(begun + LIMIT_S + 3, time.monotonic() + 1.0)
+        while time.monotonic() < until:
+            if env.step(steps % 2)[2]:
+                env.reset()
+            steps += 1
+    ends = [rest_of(sock)[0] for sock in crowd]
+    assert time.monotonic() - begun >= LIMIT_S
+    # All but the last few were told to come again when others came; they had their five seconds.
+    assert all(end in (MAGIC["server"], b"") or end.startswith(MAGIC["server"]) for end in ends)
+    assert sum(end.endswith(SERVER_BUSY) for end in ends) >= 200 - 2 * PENDING
+    assert steps > 100
+    for sock in crowd:
+        sock.close()
+    env.close()
+    serving.until("CartPole-v1, ")  # the client has left, so all that was said of the crowd is there
+    too_many = [line for line in serving.lines if f"{PENDING} others have come without" in line]
+    late = [line for line in serving.lines if "was not done within 5 s" in line]
+    assert len(too_many) + len(late) == 200
+    assert 1 <= len(late) <= PENDING
+    assert procfs.memory_bytes(serving.process.pid) - before < LITTLE_BYTES
+
+
+def test_without_descriptors_it_costs_nothing_and_ends_by_itself() -> None:
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
+
+    with running(preexec_fn=few) as serving:
+        # Each client holds some, until what is left is not enough for one more. Pending clients take that.
+        held = []
+        with contextlib.suppress(Exception):
+            while len(held) < 8:
+                held.append(proven(serving.address))
+        serving.until("cannot be started")
+        waiting = [connected(serving.address) for _ in range(PENDING)]
+        serving.until("cannot accept a connection")
+        used_s, begun = procfs.cpu_s(serving.process.pid), time.monotonic()
+        while time.monotonic() - begun < 2.0:
+            assert serving.process.poll() is None
+        spent = procfs.cpu_s(serving.process.pid) - used_s
+        assert spent / (time.monotonic() - begun) < 0.05
+        for sock in [*held, *waiting]:
+            sock.close()
+        gym_service.make("CartPole-v1", address=serving.address).close()
+
+
+def test_a_client_that_is_reset_or_half_closed_leaves_no_server(serving: Serving) -> None:
+    for how in ("reset", "half-closed"):
+        sock = proven(serving.address)
+        pid = int(serving.until("connected: server").rpartition(" ")[2])
+        if how == "reset":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            sock.close()
+        else:
+            sock.shutdown(socket.SHUT_WR)
+        serving.until(f"server {pid}, ")
+        assert not procfs.state(pid)
+        sock.close()

@@ -1,0 +1,132 @@
+"""The libraries that people train with, each in a venv of its own, with the simulators in others.
+
+``pytest tests/libraries -m integrations``; the first run builds some GB of venvs. Each program runs for real, and
+what it has found is judged here; that it leaves no process is judged by the fixture of tests/conftest.py.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.paths import REPOSITORY
+from support.targets import TARGETS
+
+pytestmark = pytest.mark.integrations
+
+PROGRAMS = Path(__file__).absolute().parent / "programs"
+TIMEOUT_S = 1500
+POLE = "py38-gym026"
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """An envs.toml with a simulator of gym 0.26 in Python 3.8, and one of pybullet in Python 3.10."""
+    file = tmp_path / "envs.toml"
+    pole, reach = (json.dumps(str(TARGETS[name].python())) for name in (POLE, "panda"))
+    file.write_text(
+        f'[envs."Pole-v1"]\npython = {pole}\nid = "CartPole-v1"\n\n'
+        f'[envs."Reach-v3"]\npython = {reach}\nid = "PandaReach-v3"\nimports = ["panda_gym"]\n'
+    )
+    own = {"GYM_SERVICE_ENVS": str(file), "POLE_PYTHON": str(TARGETS[POLE].python()), "OMP_NUM_THREADS": "1"}
+    return {
+        **os.environ,
+        **own,
+        "MINARI_DATASETS_PATH": str(tmp_path / "minari"),
+        "SB3_LOGDIR": str(tmp_path / "sb3"),
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "torch"),
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_worker_niceness": "0",
+    }
+
+
+def found_by(program: str, environ: dict[str, str], *words: str, target: str = "trainers") -> dict[str, Any]:
+    """What a program says in its last line."""
+    command = [str(TARGETS[target].python()), str(PROGRAMS / program), *words]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_sb3_has_nothing_to_complain_of_but_that_it_guesses_goals(environ: dict[str, str]) -> None:
+    complaints = found_by("sb3.py", environ, "check")
+    pole, reach = complaints.values()
+    assert pole == []
+    assert all("detected your env to be a GoalEnv" in one for one in reach)
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
+def test_sb3_learns_from_workers_what_it_learns_from_one_process(start_method: str, environ: dict[str, str]) -> None:
+    assert found_by("sb3.py", environ, "play", start_method) == found_by("sb3.py", environ, "play", "none")
+
+
+def test_sb3_with_hindsight_asks_the_simulator_for_rewards(environ: dict[str, str]) -> None:
+    found = found_by("sb3.py", environ, "her")
+    assert found["rewards"] == [0.0, -1.0]
+    assert found["timesteps"] == 150
+    assert found["updates"] > 0
+
+
+def test_sb3_records_a_video(environ: dict[str, str], tmp_path: Path) -> None:
+    found_by("sb3.py", environ, "video", str(tmp_path / "videos"))
+    (film,) = (tmp_path / "videos").glob("*.mp4")
+    assert b"ftyp" in film.read_bytes()[:12]
+
+
+def test_minari_collects_and_recovers(environ: dict[str, str]) -> None:
+    found = found_by("minari_.py", environ)
+    assert found["episodes"] == 3
+    assert found["steps"] > 20
+    assert found["same"] == [True] * 3
+
+
+@pytest.mark.parametrize("kind", ["dummy", "subproc"])
+def test_tianshou_learns(kind: str, environ: dict[str, str]) -> None:
+    found = found_by("tianshou_.py", environ, kind)
+    assert found["steps"] == 200
+    assert found["updates"] > 0
+    assert found["best"] >= 8  # no pole falls sooner
+
+
+TORCHRL = {
+    "env": ([4], "torch.float32"),
+    "wrapper": ([4], "torch.float32"),
+    "goal": ([6], "torch.float32"),
+    "pixels": ([400, 600, 3], "torch.uint8"),
+    "parallel": ([4], "torch.float32"),
+}
+
+
+@pytest.mark.parametrize("kind", TORCHRL)
+def test_torchrl_finds_what_its_specs_say(kind: str, environ: dict[str, str]) -> None:
+    found = found_by("torchrl_.py", environ, kind)
+    shape, dtype = TORCHRL[kind]
+    assert found["shape"][-len(shape) :] == shape
+    assert (found["shape"][0] == 2) == (kind == "parallel")
+    assert found["dtype"] == dtype
+
+
+@pytest.mark.parametrize(
+    ("how", "mode"), [("id", "sync"), ("id", "async"), ("registered", "sync"), ("registered", "async")]
+)
+def test_rllib_trains_and_a_killed_runner_leaves_nothing(how: str, mode: str, environ: dict[str, str]) -> None:
+    try:
+        found = found_by("rllib.py", environ, how, mode, target="rllib")
+    finally:
+        shutil.rmtree(Path(tempfile.gettempdir(), "ray"), ignore_errors=True)  # the logs of its session
+    assert found["steps"] >= 128
+    assert found["servers"] >= 2
+    assert found["left"] == 0
+
+
+def test_the_example_of_ppo_learns(environ: dict[str, str]) -> None:
+    command = [str(TARGETS["trainers"].python()), str(REPOSITORY / "examples" / "ppo.py"), "--python"]
+    command += [environ["POLE_PYTHON"], "--total-steps", "20000"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert done.returncode == 0, done.stderr
+    first, *_, last = (float(line.split("return")[1].split()[0]) for line in done.stdout.splitlines())
+    assert first < 60 < 100 < last

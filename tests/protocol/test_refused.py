@@ -1,0 +1,165 @@
+"""What cannot cross: refused with its path, or an Opaque in an info; and which path is named as the largest."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.spaces import GraphInstance
+from support.crossing import encoded, values_of
+from support.same import same
+
+from gym_service.protocol.encoder import Encoder
+from gym_service.protocol.values import BadValue, CannotEncode, Opaque
+
+
+class TensorLike:
+    def numpy(self) -> np.ndarray:
+        return np.zeros(1)
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+def in_object_array(value: Any, shape: tuple[int, ...], index: tuple[int, ...]) -> np.ndarray:
+    array = np.full(shape, None, object)
+    array[index] = value
+    return array
+
+
+def cyclic() -> list[Any]:
+    items: list[Any] = [1]
+    items.append(items)
+    return items
+
+
+LOCK = threading.Lock()
+MASKED = f"{np.ma.MaskedArray.__module__}.MaskedArray"  # another name since numpy 2
+REFUSED: dict[str, tuple[Any, str, str]] = {
+    "lock": (LOCK, "_thread.lock", "no form on the wire"),
+    "function": (in_object_array, "function", "no form on the wire"),
+    "tensor": (TensorLike(), f"{__name__}.TensorLike", "pass .numpy() instead"),
+    "class": (int, "type", "no form on the wire"),
+    "range": (range(3), "range", "no form on the wire"),
+    "bytearray": (bytearray(b"x"), "bytearray", "no form on the wire"),
+    "masked array": (
+        np.ma.masked_array([1, 2], [True, False]),
+        MASKED,
+        "send .data and .mask",
+    ),
+    "structured array": (np.zeros(2, "i4,f4"), "numpy.ndarray", "dtype"),
+    "structured scalar": (np.zeros(2, "i4,f4")[0], "numpy.void", "no form on the wire"),
+    "void array": (np.zeros(2, "V4"), "numpy.ndarray", "dtype |V4"),
+    "unprintable": (Unprintable(), f"{__name__}.Unprintable", "no form on the wire"),
+}
+if np.lib.NumpyVersion(np.__version__) >= "2.0.0":
+    REFUSED["33 dimensions"] = (np.zeros((1,) * 33), "numpy.ndarray", "more than 32 dimensions")
+
+PLACES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "alone": (lambda value: value, "$.info"),
+    "list": (lambda value: [0, value], "$.info[1]"),
+    "tuple": (lambda value: (value,), "$.info[0]"),
+    "dict": (lambda value: {"x": [0, 1, 2, value]}, "$.info['x'][3]"),
+    "dict with odd keys": (lambda value: {(1, None): {2: value}}, "$.info[(1, None)][2]"),
+    "object array": (lambda value: in_object_array(value, (3,), (2,)), "$.info[2]"),
+    "2-d object array": (lambda value: {"grid": in_object_array(value, (2, 2), (1, 0))}, "$.info['grid'][(1, 0)]"),
+    "0-d object array": (lambda value: in_object_array(value, (), ()), "$.info[()]"),
+    "graph": (lambda value: GraphInstance(np.zeros(1), value, None), "$.info[1]"),
+    "after deeper places": (lambda value: [{"a": [1]}, ((),), {3}, value], "$.info[3]"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", REFUSED)
+def test_it_is_refused_with_its_exact_path_or_becomes_an_opaque(kind: str, place: str) -> None:
+    value, type_name, reason = REFUSED[kind]
+    put, path = PLACES[place]
+    with pytest.raises(CannotEncode) as refused:
+        Encoder().add(put(value), "$.info")
+    assert (refused.value.path, refused.value.type_name) == (path, type_name)
+    assert reason in str(refused.value)
+
+    encoder = Encoder().add(put(value), "$.info", opaque=True)
+    assert encoder.replaced == [(path, type_name)]
+    arrived = values_of(encoder.head, encoder.buffers, 1)[0]
+    stand_in = Opaque(type_name, "<repr failed: RuntimeError>" if kind == "unprintable" else repr(value)[:200])
+    assert same(arrived, put(stand_in))
+
+
+@pytest.mark.parametrize("put", [lambda lock: {lock: 1}, lambda lock: {lock}, lambda lock: frozenset([lock])])
+def test_keys_and_members_of_sets_are_refused_too(put: Callable[[Any], Any]) -> None:
+    with pytest.raises(CannotEncode) as refused:
+        encoded([put(LOCK)])
+    assert refused.value.path in ("$[0][0]", f"$[0][{LOCK!r}]")
+    encoder = Encoder().add(put(LOCK), opaque=True)
+    assert same(values_of(encoder.head, [], 1)[0], put(Opaque("_thread.lock", repr(LOCK))))
+
+
+def test_a_list_that_holds_itself_is_refused_where_it_comes_back() -> None:
+    with pytest.raises(CannotEncode, match="it holds itself") as refused:
+        encoded({"a": cyclic()})
+    assert refused.value.path == "$['a'][1]"
+    encoder = Encoder().add(cyclic(), opaque=True)
+    assert encoder.replaced == [("$[1]", "list")]
+    assert values_of(encoder.head, [], 1)[0] == [1, Opaque("list", "[1, [...]]")]
+
+
+def test_parents_and_children_that_know_each_other_end_soon() -> None:
+    parent: dict[str, Any] = {"children": []}
+    parent["children"] += [{"name": index, "parent": parent} for index in range(20)]
+    encoder = Encoder().add(parent, "$", opaque=True)
+    assert len(encoder.replaced) == 20
+    assert encoder.replaced[3] == ("$['children'][3]['parent']", "dict")
+
+
+def test_one_list_in_two_places_is_no_cycle() -> None:
+    shared = [1]
+    encoder = encoded([shared, {"again": shared}, (shared,)])
+    assert values_of(encoder.head, [], 1)[0] == [[1], {"again": [1]}, ([1],)]
+
+
+def test_an_encoder_that_refused_one_value_takes_the_next() -> None:
+    encoder = Encoder()
+    for _ in range(200):  # what a refusal left behind would reach the bound on depth
+        with pytest.raises(CannotEncode):
+            encoder.add([[LOCK]])
+    with pytest.raises(CannotEncode) as refused:
+        encoder.add([LOCK], "$.action")
+    assert refused.value.path == "$.action[0]"
+
+
+def test_nothing_is_left_of_an_opaque_list_but_its_repr() -> None:
+    deep: Any = LOCK
+    for _ in range(101):
+        deep = [deep]
+    encoder = Encoder().add(deep, opaque=True)
+    assert encoder.replaced == [("$" + "[0]" * 100, "list")]
+    with pytest.raises(BadValue):
+        values_of(encoder.head[:-1], [], 1)
+
+
+def test_a_long_path_is_cut_and_a_failing_key_does_no_harm() -> None:
+    with pytest.raises(CannotEncode) as refused:
+        encoded({"k" * 10_000: LOCK})
+    assert len(refused.value.path) < 300
+    with pytest.raises(CannotEncode) as refused:
+        encoded({Unprintable(): 1})
+    assert refused.value.path == "$[<repr failed: RuntimeError>]"
+
+
+def test_the_largest_value_is_named() -> None:
+    frame = np.zeros((100, 100), "u1")
+    encoder = Encoder().add({"small": frame[:70], "texts": ["x" * 20_000]}, "$.info")
+    assert encoder.largest == (20_000, "$.info['texts'][0]")
+    encoder.add([frame, frame[:50]], "$.observation")
+    assert encoder.largest == (20_000, "$.info['texts'][0]")
+    encoder.add((0, np.zeros(10_000)), "$.reward")
+    assert encoder.largest == (80_000, "$.reward[1]")
+
+
+def test_many_small_values_are_named_by_their_root() -> None:
+    encoder = Encoder().add(1, "$.seed").add([0.5] * 1000, "$.options").add(2, "$.rest")
+    assert encoder.largest == (9 * 1000 + 5, "$.options")

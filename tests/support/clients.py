@@ -1,0 +1,145 @@
+"""Clients as processes of their own, for what no test can do to the process it runs in: be killed, fork, end.
+
+Knows pipes: a client is a Python program that says lines on its stdout and hears lines on its stdin. Python 3.10 and
+up.
+"""
+
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from support import polling, procfs
+from support.clock import Clock
+from support.paths import TESTS
+
+# What a dead client started is gone after this long: a promise of the documentation.
+GONE_S = 1.0
+PRELUDE = f"""\
+import os, signal, sys, threading, time
+sys.path.insert(0, {str(TESTS)!r})
+from support import procfs
+from support.clock import Clock
+from support.faulty import faulty, armed, act
+from gym_service import errors
+def say(*words): print(*words, flush=True)
+def hear(): return sys.stdin.readline().strip()
+"""
+
+
+class Client:
+    """A running client. All that it starts, and all that this starts, is known by a mark in its environment."""
+
+    def __init__(self, program: str, environ: Mapping[str, str]) -> None:
+        self.mark = f"FAULTS_CLIENT={uuid.uuid4().hex}"
+        self.folder = Path(tempfile.mkdtemp(prefix="client-"))
+        name, _, value = self.mark.partition("=")
+        folders = {"XDG_RUNTIME_DIR": str(self.folder / "run"), "XDG_STATE_HOME": str(self.folder / "state")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PRELUDE + textwrap.dedent(program)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **folders, name: value, **environ},
+            text=True,
+            start_new_session=True,
+        )
+        self._said: queue.Queue[str] = queue.Queue()
+        self._errors: list[str] = []
+        self._readers = [threading.Thread(target=read) for read in (self._read_said, self._read_errors)]
+        for reader in self._readers:
+            reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def hears(self, line: str = "") -> None:
+        """Tell it a line."""
+        assert self.process.stdin
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def says(self, within_s: float = polling.TIMEOUT_S) -> str:
+        """The next line that it says."""
+        polling.until(lambda: not self._said.empty(), "a word of the client", within_s)
+        line = self._said.get_nowait()
+        if not line:
+            self._said.put("")
+            raise AssertionError(f"the client ended without a word:\n{self.errors()}")
+        return line.rstrip("\n")
+
+    def end(self, within_s: float = polling.TIMEOUT_S) -> int:
+        """Its exit code, once it has ended by itself."""
+        polling.until(lambda: self.process.poll() is not None, "the end of the client", within_s)
+        return self.process.returncode
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def errors(self) -> str:
+        """What it wrote on stderr, once it and all who hold its stderr have ended."""
+        self._readers[1].join(polling.TIMEOUT_S)
+        return "".join(self._errors)
+
+    def family(self) -> list[int]:
+        """The processes of its own and of all that it started, as far as they live."""
+        return procfs.marked(self.mark)
+
+    def files(self) -> list[Path]:
+        """The records of servers that are left."""
+        return [path for path in (self.folder / "run").rglob("*") if path.is_file()]
+
+    def _read_said(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self._said.put(line)
+        self._said.put("")
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr
+        self._errors.extend(self.process.stderr)
+
+    def dispose(self) -> None:
+        """See to it that nothing of it is left, however the test ended."""
+        for _ in range(3):  # who is being started while we look is found by the next look
+            for pid in self.family():
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        for reader in self._readers:
+            reader.join(polling.TIMEOUT_S)
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert stream
+            try:
+                stream.close()
+            except BrokenPipeError:
+                pass
+        shutil.rmtree(self.folder)
+
+
+@contextmanager
+def client(program: str, environ: Mapping[str, str] | None = None) -> Iterator[Client]:
+    """A client that runs this program; killed with all that it started when the block ends."""
+    running = Client(program, environ or {})
+    try:
+        yield running
+    finally:
+        running.dispose()
+
+
+def assert_nothing_outlives(dead: Client, spared: list[int]) -> None:
+    """Of all that the client started, directly or not, only the spared live after GONE_S; and no file is left."""
+    clock = Clock()
+    polling.until(lambda: not set(dead.family()) - set(spared), "the end of the family", GONE_S)
+    polling.until(lambda: not dead.files(), "the end of the records", GONE_S - clock.took_s)
+    assert all(procfs.state(pid) for pid in spared)

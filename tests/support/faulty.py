@@ -1,0 +1,115 @@
+"""``FaultyEnv`` behind a bridge, and what is asked of it.
+
+Knows tests/fixture_envs/faulty.py and gym_service.make. Python 3.10 and up.
+"""
+
+import itertools
+import os
+import signal
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from _pytest.mark import ParameterSet
+from gym_service_launcher.processes import pidfiles
+
+from gym_service import RemoteEnv, errors
+from support import polling
+from support.clock import Clock
+from support.opened import TARGET, opened
+
+TRANSPORTS = ("unix", "stdio")
+METHODS = ("reset", "step", "render")
+# What may pass on a busy machine beside what was promised (seconds). The promise itself is part of each assertion.
+PROMPT_S = 0.5
+# Of an image: its usual one, and one whose bytes, 75 KiB, are more than what a message carries along with the rest.
+SIDES = (96, 160)
+# How many of the observations are kept while others come: what is the user's never changes.
+KEPT, KEPT_EVERY = 30, 7
+
+
+def alternately(*cases: Iterable[Any]) -> list[ParameterSet]:
+    """Each combination over both transports; the second of them, which is the other one each time, in the long form."""
+    return [
+        pytest.param(*case, transport, marks=[pytest.mark.long] if (index + place) % 2 else [])
+        for index, case in enumerate(itertools.product(*cases))
+        for place, transport in enumerate(TRANSPORTS)
+    ]
+
+
+@contextmanager
+def faulty(target: str = TARGET, **given: Any) -> Iterator[RemoteEnv]:
+    """The env, well-behaved so far."""
+    with opened("Faulty", target=target, entry_point="faulty:FaultyEnv", **given) as env:
+        yield env
+
+
+@contextmanager
+def armed(on: str, what: str, **given: Any) -> Iterator[RemoteEnv]:
+    """The env after a reset, with a fault that the next call of a method will meet."""
+    with faulty(**given) as env:
+        env.reset()
+        env.call("arm", on, what)
+        yield env
+
+
+def refused_at_start(reached: str, transport: str, what: str, limit_s: float) -> errors.ServerStartError:
+    """The error of an env that falls silent while it is made, at its limit.
+
+    A busy machine may not have come so far in time as what the error's text must hold, ``reached``: it gets more.
+    """
+    for given_s in (limit_s, 10 * limit_s, 30 * limit_s):
+        clock = Clock()
+        with (
+            pytest.raises(errors.ServerStartError) as caught,
+            faulty(on="make", what=what, transport=transport, timeouts={"start": given_s}),
+        ):
+            pass
+        if reached in str(caught.value):
+            break
+    # The kill takes a moment of its own.
+    assert clock.is_within(given_s, given_s + 2 * PROMPT_S)
+    return caught.value
+
+
+def act(env: RemoteEnv, method: str, number: int = 1) -> Any:
+    """One call of a method of Gymnasium's contract."""
+    if method == "step":
+        return env.step(action(number))
+    return env.reset() if method == "reset" else env.render()
+
+
+def calls_of(pid: int) -> int:
+    """How many calls a server has been sent so far, as gym-service ps has it."""
+    return next(server.calls for server in pidfiles.list_servers() if server.pid == pid)
+
+
+def action(number: int) -> Any:
+    """An action that no other step of a test has."""
+    return np.array([number, -7 * number], np.int64)
+
+
+def assert_exact(env: RemoteEnv, steps: int, first: int = 1) -> None:
+    """From a reset on, each of so many steps is the answer to its own action, and what was kept stays what it was."""
+    observation, _ = env.reset()
+    assert observation["answers"].tolist() == [0, 0, 0]
+    kept: deque[tuple[int, Any]] = deque(maxlen=KEPT)
+    for number in range(1, steps + 1):
+        named = first + number
+        observation, reward, terminated, truncated, info = env.step(action(named))
+        assert observation["answers"].tolist() == [number, named, -7 * named]
+        assert (observation["image"] == named % 256).all()
+        assert (reward, terminated, truncated, info) == (float(named), False, False, {"number": number})
+        if number % KEPT_EVERY == 0:
+            kept.append((named, observation["image"]))
+    assert all((image == named % 256).all() for named, image in kept)
+
+
+def signal_and_die(env: RemoteEnv, what: str) -> None:
+    """Let a fault happen in the server while it waits for a call; it is dead when this comes back."""
+    env.call("arm_signal", what)
+    os.kill(env.target["pid"], signal.SIGUSR1)
+    polling.until_dead([env.target["pid"]])

@@ -1,0 +1,7 @@
+"""Where the repository, its tests and their simulators are. Knows nothing else. Python 3.10 and up."""
+
+from pathlib import Path
+
+TESTS = Path(__file__).absolute().parent.parent
+REPOSITORY = TESTS.parent
+ENVS = TESTS / "fixture_envs"

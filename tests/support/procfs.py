@@ -1,0 +1,163 @@
+"""What Linux says of processes in /proc. The tests read /proc here and nowhere else.
+
+What runs in a target's interpreter (tests/fixture_envs, tests/libraries/programs) cannot import this and reads its own.
+Never knows what a process is for, but for the guardian's name. Python 3.10 and up.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+PROC = Path("/proc")
+HAS_PROC = (PROC / "self/fd").is_dir()
+# Clock ticks per second, in which Linux counts processor time.
+TICKS_PER_S = float(os.sysconf("SC_CLK_TCK"))
+
+
+# -- one process -------------------------------------------------------------------------------------------------------
+
+
+def stat_fields(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on. Raises OSError once the process has been reaped."""
+    # The name before them may hold spaces and parentheses.
+    return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+
+
+def exists(pid: int) -> bool:
+    """Whether the pid is taken, be it by a zombie."""
+    return (PROC / str(pid)).exists()
+
+
+def state(pid: int) -> str:
+    """The letter of a process's state; empty for one that has ended, reaped or not."""
+    with contextlib.suppress(OSError):
+        letter = stat_fields(pid)[0]
+        return "" if letter in "ZX" else letter
+    return ""
+
+
+def parent(pid: int) -> int:
+    """The pid of its parent. Raises OSError once the process has been reaped."""
+    return int(stat_fields(pid)[1])
+
+
+def children(pid: int) -> list[int]:
+    """The living children of a process, of all its threads."""
+    found = []
+    with contextlib.suppress(OSError):
+        for task in (PROC / str(pid) / "task").iterdir():
+            with contextlib.suppress(OSError):
+                found += [int(child) for child in (task / "children").read_text().split()]
+    return [child for child in found if state(child)]
+
+
+def guardian_of(client_pid: int | None = None) -> int:
+    """The pid of a process's guardian, by default of this one's."""
+    found = [pid for pid in children(client_pid or os.getpid()) if "guardian.py" in command_line(pid)]
+    assert len(found) == 1, f"{len(found)} guardians"
+    return found[0]
+
+
+def argv(pid: int) -> bytes:
+    """The command line as the kernel has it, its words ended by null bytes; empty once the process has ended."""
+    with contextlib.suppress(OSError):
+        return (PROC / str(pid) / "cmdline").read_bytes()
+    return b""
+
+
+def command_line(pid: int) -> str:
+    """The command line in one line; empty once the process has ended."""
+    return argv(pid).replace(b"\0", b" ").decode(errors="replace").strip()
+
+
+def environment(pid: int) -> list[bytes]:
+    """The NAME=VALUE entries that a process was started with; none once it has ended."""
+    with contextlib.suppress(OSError):
+        return (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    return []
+
+
+def open_fds(pid: int | str = "self") -> list[str]:
+    """Each open fd with what it leads to."""
+    folder, found = PROC / str(pid) / "fd", []
+    for fd in os.listdir(folder):
+        # The fd of this very listing is gone by now.
+        with contextlib.suppress(OSError):
+            found.append(f"{fd} -> {os.readlink(folder / fd)}")
+    return found
+
+
+def fd_numbers() -> list[int]:
+    """The open fds of this process, and one more, of this very listing."""
+    return [int(fd) for fd in os.listdir(PROC / "self/fd")]
+
+
+def mappings() -> list[str]:
+    """The lines of this process's memory map."""
+    return (PROC / "self/maps").read_text().splitlines()
+
+
+def system_call(thread_id: int) -> str:
+    """The number of the system call that a thread of this process is in, or "running"."""
+    return (PROC / f"self/task/{thread_id}/syscall").read_text().split()[0]
+
+
+def cpu_s(pid: int) -> float:
+    """How long a process has run, all its threads together."""
+    fields = stat_fields(pid)
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def memory_bytes(pid: int | str = "self") -> int:
+    """The resident memory of a process."""
+    return int((PROC / str(pid) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def peak_memory_bytes(pid: int) -> int:
+    """The most memory that a process ever had; 0 for one that has ended."""
+    with contextlib.suppress(OSError, IndexError):  # a zombie has no such line
+        return int((PROC / str(pid) / "status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+    return 0
+
+
+# -- all processes -----------------------------------------------------------------------------------------------------
+
+
+def all_pids() -> Iterator[int]:
+    return (int(name) for name in os.listdir(PROC) if name.isdigit())
+
+
+def marked(mark: str) -> list[int]:
+    """The living processes with this NAME=VALUE in the environment they were started with."""
+    return [pid for pid in all_pids() if state(pid) and mark.encode() in environment(pid)]
+
+
+def zombies(parent_pid: int) -> list[int]:
+    """The children of a process that have ended and that it has not reaped."""
+    found = []
+    for pid in all_pids():
+        # Any of them may end, and be reaped, while we look.
+        with contextlib.suppress(OSError):
+            letter, of = stat_fields(pid)[:2]
+            if letter == "Z" and int(of) == parent_pid:
+                found.append(pid)
+    return found
+
+
+# -- the machine -------------------------------------------------------------------------------------------------------
+
+
+def unix_sockets() -> str:
+    """The table of Unix sockets, abstract names included."""
+    return (PROC / "net/unix").read_text()
+
+
+def stalled_s() -> float:
+    """How long, since the machine was started, some process that could have run had to wait for a processor.
+
+    0 where the kernel keeps no such account.
+    """
+    with contextlib.suppress(OSError):
+        return int((PROC / "pressure/cpu").read_text().partition("total=")[2].split()[0]) / 1e6
+    return 0.0
