@@ -130,7 +130,7 @@ def test_an_interpreter_that_is_too_old() -> None:
     with refused() as caught, misbehaving(python=str(python)):
         pass
     assert f"did not start: {python} (Python 2.7" in str(caught.value)
-    assert "is too old: the floor is Python 3.6\n" in str(caught.value)
+    assert "is too old: the oldest that works is Python 3.6\n" in str(caught.value)
     assert "the server needs 3.6 or newer" in caught.value.tail
     assert caught.value.exit_code == 3
 
@@ -146,7 +146,7 @@ def test_a_file_that_cannot_be_executed(tmp_path: Path) -> None:
     file.write_text("no program")
     with refused(errors.ConfigError) as caught, misbehaving(python=str(file)):
         pass
-    assert f": {file} is no executable file" in str(caught.value)
+    assert f": {file} is not an executable file" in str(caught.value)
 
 
 def test_a_program_that_is_no_python(tmp_path: Path) -> None:

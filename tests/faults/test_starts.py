@@ -51,7 +51,7 @@ def without_gym(bare: Path, folder: Path) -> dict[str, Any]:
 # What is wrong, as keys of an entry; what the error says of it; whether the server had a word to say itself.
 WRONG: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], str, bool]] = {
     "missing": (lambda bare, folder: {"python": str(folder / "none")}, "does not exist", False),
-    "not executable": (lambda bare, folder: program(folder, "#!/bin/sh\n", 0o644), "is no executable file", False),
+    "not executable": (lambda bare, folder: program(folder, "#!/bin/sh\n", 0o644), "is not an executable file", False),
     "not a program": (lambda bare, folder: program(folder, "?"), "Exec format error", False),
     "too old": (
         lambda bare, folder: program(folder, "#!/bin/sh\necho Python 2.7.18 >&2\nexit 3\n"),

@@ -1,1 +1,1 @@
-"""envs.toml: where it lies, what it says, and how its values are checked. Python 3.10."""
+"""envs.toml: how it is found and read, and how its values are checked. Python 3.10 and up."""

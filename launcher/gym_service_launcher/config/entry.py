@@ -1,9 +1,9 @@
-"""The keys of an env, in envs.toml or given in Python, as a frozen entry.
+"""The keys of an env as a frozen Entry. The keys come from envs.toml or from Python keywords.
 
-Knows the keys, their defaults and which of them exclude each other. Never knows where a file lies (``envs_file.py``),
-nor whether an interpreter exists or a server answers: it runs nothing. Python 3.10 and up.
+Knows the keys, their defaults and which of them exclude each other. Never knows where envs.toml is (``envs_file.py``),
+whether an interpreter exists or whether a server answers: it starts no process. Python 3.10 and up.
 
-Every mistake is a ConfigError that names file, key path, what is wrong and what would be right.
+Every mistake is a ConfigError. Its text names the file, the key path, the fault and a correct value.
 """
 
 import json
@@ -36,7 +36,7 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Interpreter:
-    """One ``[interpreters.NAME]`` table: which Python, and what uv installs into a venv of it."""
+    """One ``[interpreters.NAME]`` table: a Python, and the requirements that uv installs into a venv of it."""
 
     python: str
     requires: tuple[str, ...] | None = None
@@ -44,13 +44,16 @@ class Interpreter:
 
 @dataclass(frozen=True)
 class Entry:
-    """How one env is made. Paths are absolute; ``python`` is one, or a version, or ``conda:NAME``.
+    """How one env is made.
 
-    ``name`` is the user's, ``id`` the one in the target. One of ``python``, ``command`` and ``address`` is set, or the
-    first two. Of an entry that is elsewhere (``is_remote``), ``python``, ``cwd`` and ``pythonpath`` are what the user
-    wrote: they mean that place's.
-    ``requires`` is None where the interpreter is used as it is. ``max_episode_steps`` of None means
-    what the env was registered with, -1 no limit. ``api`` of None means gymnasium's registry first.
+    ``name`` is the user's name of the env, ``id`` its id in the target. Exactly one of ``python``, ``command`` and
+    ``address`` is set, or ``python`` together with ``command``.
+
+    ``python`` is an absolute path, a version or ``conda:NAME``. ``cwd`` and ``pythonpath`` are absolute. In a remote
+    entry (``is_remote``) all three stay as the user wrote them, because they name files of the remote side.
+
+    ``requires`` is None if the interpreter is used as it is. ``max_episode_steps`` is None for the limit that the env
+    is registered with, and -1 for no limit. ``api`` is None to try the registry of gymnasium first, then that of gym.
     """
 
     name: str
@@ -87,18 +90,18 @@ class Entry:
 
     @property
     def is_remote(self) -> bool:
-        """Whether its interpreter is reached through a command."""
+        """Whether the interpreter is reached through a command."""
         return bool(self.command) or is_ssh(self.python)
 
     @property
     def folder(self) -> Path:
-        """What relative paths are relative to: the file's folder, else where the entry was made."""
+        """The folder that relative paths start from: that of the file, else the working directory at creation."""
         return self.file.parent if self.file else self.created_in
 
 
 def _timeouts(value: object, location: Location) -> Timeouts:
     limits = {limit.name: validation.seconds for limit in fields(Timeouts)}
-    # In Python None is the natural word for no limit, as inf is in TOML.
+    # In Python, None means no limit, as inf does in TOML.
     given = {
         name: math.inf if limit_s is None else limit_s for name, limit_s in validation.table(value, location).items()
     }
@@ -138,7 +141,7 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
     }
 )
 
-# What these say is of the place that a command leads to.
+# The keys of a remote entry. These three name files of the remote side, so they are not made absolute here.
 REMOTE_KEYS: Mapping[str, Check] = MappingProxyType(
     {
         **ENTRY_KEYS,
@@ -148,35 +151,35 @@ REMOTE_KEYS: Mapping[str, Check] = MappingProxyType(
     }
 )
 
-# What concerns the start of a server, which an address leaves to somebody else.
+# Keys about starting a server. An entry with an address starts none.
 START_KEYS = ("python", "requires", "command", "transport", "environ", "cwd", "pythonpath", "output", "prefork")
 
-# By what the two ends of an address know each other.
+# Keys that authenticate the two ends of an address.
 CREDENTIAL_KEYS = ("token_file", "tls_ca", "tls_sha256")
 
 WHY_NO_CREDENTIAL: Mapping[str, str] = MappingProxyType(
     {
-        "token_file": "only its server asks for a token",
-        "tls_ca": "only over TCP there is TLS",
-        "tls_sha256": "only over TCP there is TLS",
+        "token_file": "only a server on TCP asks for a token",
+        "tls_ca": "only TCP uses TLS",
+        "tls_sha256": "only TCP uses TLS",
     }
 )
 
-# A key, those that cannot stand beside it, and why.
+# A key, the keys that it excludes, and the reason.
 MUTUALLY_EXCLUSIVE: tuple[tuple[str, tuple[str, ...], str], ...] = (
-    ("interpreter", ("python", "requires"), "these stand in its own table"),
-    ("entry_point", ("id",), "each of them alone says which env is made"),
-    ("command", ("interpreter",), "it is one of this machine; say python = …, the one over there"),
+    ("interpreter", ("python", "requires"), "set them in the [interpreters.NAME] table"),
+    ("entry_point", ("id",), "each of them names the env to make"),
+    ("command", ("interpreter",), "it names an interpreter of this machine; set python to the remote one"),
     ("address", ("interpreter", *START_KEYS), "the server at an address is already running"),
 )
 
-# What a key given in Python takes away from the entry below it: the parts of another answer to the
-# same question. A new python does not bring the old one's venv along.
+# The keys of the base entry that a key given in Python resets, because they answer the same question. For example, a
+# new python does not keep the requirements of the old one.
 OVERRIDES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "python": ("requires", "address", *CREDENTIAL_KEYS),
         "address": (*START_KEYS, *CREDENTIAL_KEYS),
-        # To another machine, where what this one has means nothing.
+        # Paths and interpreters of this machine mean nothing on the remote side.
         "command": ("python", "requires", "address", *CREDENTIAL_KEYS, "cwd", "pythonpath", "transport"),
         "id": ("entry_point",),
         "entry_point": ("id",),
@@ -192,18 +195,17 @@ def entry(
     base: Entry | None = None,
     interpreters: Mapping[str, Interpreter | ConfigError] = MappingProxyType({}),
 ) -> Entry:
-    """One entry out of its keys, laid shallowly over ``base``.
+    """Build an entry from its keys. The keys replace those of ``base``, without merging tables.
 
     Args:
-        name: the user's name of the env, and its ``id`` unless the table says otherwise.
-        table: the keys of an ``[envs."…"]`` table. None means: not said here.
-        file: the envs.toml that the table stands in; None when it is given in Python.
-        base: the entry to start from. What a new key takes away from it
-            stands in OVERRIDES.
+        name: the user's name of the env. It is also the ``id`` unless the table sets one.
+        table: the keys of an ``[envs."…"]`` table. A value of None counts as not given.
+        file: the envs.toml that holds the table; None if the keys are given in Python.
+        base: the entry to start from. A key also resets the keys of ``base`` that OVERRIDES lists for it.
         interpreters: what ``interpreter`` may name (``envs_file.EnvsFile.interpreters``).
 
     Raises:
-        ConfigError: any mistake in the table; no interpreter and no address.
+        ConfigError: the table has a mistake, or the entry has no interpreter and no address.
     """
     blank = Entry(name, base.file if base else file)
     location = Location(file, base.folder if base else blank.folder, f"given in Python for {json.dumps(name)}")
@@ -212,7 +214,7 @@ def entry(
     table = validation.table(table, location)
     is_remote = _will_be_remote(table, base, interpreters)
     given = validation.read(
-        table, REMOTE_KEYS if is_remote else ENTRY_KEYS, location, "what the simulator takes stands in kwargs"
+        table, REMOTE_KEYS if is_remote else ENTRY_KEYS, location, "arguments of the simulator belong in kwargs"
     )
     _refuse_exclusive(given, base, location)
     if "interpreter" in given:
@@ -224,60 +226,58 @@ def entry(
     if made.is_remote:
         _refuse_beside_remote(made, given, location)
     if not (made.python or made.address or made.command):
-        raise location.error('no interpreter; say python = "./sim_env" (a venv), "3.10" or "conda:NAME"')
+        raise location.error('no interpreter; set python = "./sim_env" (a venv), "3.10" or "conda:NAME"')
     if made.prefork and made.command:
-        raise location.at("prefork").error(
-            "cannot stand beside command: what that starts is not this machine's to fork"
-        )
+        raise location.at("prefork").error("cannot be combined with command: a command cannot fork its server")
     for key in CREDENTIAL_KEYS:
         if getattr(made, key) and not (made.address and made.address.startswith("tcp://")):
-            raise location.at(key).error(f'cannot stand without address = "tcp://…": {WHY_NO_CREDENTIAL[key]}')
+            raise location.at(key).error(f'needs address = "tcp://…": {WHY_NO_CREDENTIAL[key]}')
     return made
 
 
 def is_ssh(python: str | None) -> bool:
-    """Whether an interpreter is named by the short form of a command."""
+    """Whether ``python`` is an ssh:// address, which is short for a command."""
     return python is not None and python.startswith("ssh:")
 
 
 def _will_be_remote(
     table: Mapping[str, Any], base: Entry | None, interpreters: Mapping[str, Interpreter | ConfigError]
 ) -> bool:
-    """Whether the paths in a table are those of another place; looked at before any of its values is checked."""
-    said = {key for key, value in table.items() if value is not None}
-    if "command" in said or "address" in said:
+    """Whether the paths in a table name files of the remote side. Called before any value is checked."""
+    given = {key for key, value in table.items() if value is not None}
+    if "command" in given or "address" in given:
         return bool(table.get("command"))
-    if "interpreter" in said:
+    if "interpreter" in given:
         chosen = interpreters.get(str(table["interpreter"]))
         return isinstance(chosen, Interpreter) and is_ssh(chosen.python)
-    if "python" in said and is_ssh(str(table["python"])):
+    if "python" in given and is_ssh(str(table["python"])):
         return True
-    return bool(base and (base.command or (base.is_remote and "python" not in said)))
+    return bool(base and (base.command or (base.is_remote and "python" not in given)))
 
 
 def _overridden_keys(given: Mapping[str, Any], base: Entry | None, is_remote: bool) -> set[str]:
-    """The keys of the entry below that these take away."""
-    gone = {key for said in given if given[said] != () for key in OVERRIDES.get(said, ())}
+    """The keys of the base entry that the given keys reset."""
+    overridden = {other for key in given if given[key] != () for other in OVERRIDES.get(key, ())}
     if is_ssh(given.get("python")):
-        gone.add("command")
-    if base and is_remote != base.is_remote:  # its paths were meant for the other side
-        gone |= {"python", "command", "cwd", "pythonpath"}
-    return gone
+        overridden.add("command")
+    if base and is_remote != base.is_remote:  # the paths of the base entry name files of the other side
+        overridden |= {"python", "command", "cwd", "pythonpath"}
+    return overridden
 
 
 def _refuse_beside_remote(made: Entry, given: Mapping[str, Any], location: Location) -> None:
-    """What cannot stand in an entry whose interpreter is elsewhere."""
+    """Raise if a remote entry has a key that only works on this machine."""
     if made.command and is_ssh(made.python):
-        raise location.at("python").error("an ssh:// address cannot stand beside command: it is short for one")
+        raise location.at("python").error("an ssh:// address cannot be combined with command: it is short for one")
     if made.requires is not None:
-        raise location.at("requires").error("nothing is built at the other end of a command; name what is there")
+        raise location.at("requires").error("venvs are not built on the remote side; set python to one that exists")
     if given.get("transport") == "unix":
-        raise location.at("transport").error('"unix" needs both sides on one machine; a command has "stdio"')
+        raise location.at("transport").error('"unix" needs both sides on one machine; a command uses "stdio"')
 
 
 def _interpreter(name: str, interpreters: Mapping[str, Interpreter | ConfigError], location: Location) -> Interpreter:
     if name not in interpreters:
-        near = spelling.suggestion(name, interpreters) or "it is the NAME of an [interpreters.NAME] table"
+        near = spelling.suggestion(name, interpreters) or "expected the NAME of an [interpreters.NAME] table"
         raise location.error(f"there is no interpreter {json.dumps(name, ensure_ascii=False)}; {near}")
     chosen = interpreters[name]
     if isinstance(chosen, ConfigError):
@@ -286,10 +286,10 @@ def _interpreter(name: str, interpreters: Mapping[str, Interpreter | ConfigError
 
 
 def _refuse_exclusive(given: Mapping[str, Any], base: Entry | None, location: Location) -> None:
-    said = {key for key in given if key != "command" or given[key]}
-    if base and base.address and said.isdisjoint({"python", "interpreter", "command"}):
-        said.add("address")
+    present = {key for key in given if key != "command" or given[key]}
+    if base and base.address and present.isdisjoint({"python", "interpreter", "command"}):
+        present.add("address")
     for key, others, why in MUTUALLY_EXCLUSIVE:
-        clash = next((other for other in others if key in said and other in said), None)
+        clash = next((other for other in others if key in present and other in present), None)
         if clash:
-            raise location.at(clash).error(f"cannot stand beside {key}: {why}")
+            raise location.at(clash).error(f"cannot be combined with {key}: {why}")

@@ -1,9 +1,9 @@
-"""envs.toml: where it lies, and what it says.
+"""Finds and reads envs.toml.
 
-Knows the file's two sections, and which file holds. Never knows what the keys of an entry mean: ``entry.py`` does.
+Knows the two sections of the file, and which file is used. Never knows what the keys of an entry mean (``entry.py``).
 Python 3.10 and up.
 
-A broken entry is its error, and its neighbours stay usable.
+A broken entry becomes its ConfigError. The other entries stay usable.
 """
 
 import json
@@ -34,9 +34,9 @@ SECTIONS = ("envs", "interpreters")
 
 @dataclass(frozen=True)
 class EnvsFile:
-    """What one envs.toml says, in its order.
+    """The content of one envs.toml, in the order of the file.
 
-    ``problems`` are the mistakes outside any entry, such as an unknown table.
+    ``problems`` are the mistakes outside of entries, such as an unknown table.
     """
 
     path: Path
@@ -46,17 +46,20 @@ class EnvsFile:
 
 
 def find() -> Path | None:
-    """The envs.toml that holds here, or None; ``$GYM_SERVICE_ENVS`` naming no file is a ConfigError.
+    """Find the envs.toml to use; None if there is none.
 
-    Looked for as ``$GYM_SERVICE_ENVS``, then as envs.toml here and in each parent folder, then in
-    ``$XDG_CONFIG_HOME`` or ``~/.config``, under ``gym-service``.
+    The order: ``$GYM_SERVICE_ENVS``; ``envs.toml`` in the working directory and in each parent folder; and
+    ``gym-service/envs.toml`` in ``$XDG_CONFIG_HOME`` or ``~/.config``.
+
+    Raises:
+        ConfigError: ``$GYM_SERVICE_ENVS`` does not name a file.
     """
     named = os.environ.get("GYM_SERVICE_ENVS")
     if named:
         file = Path(os.path.abspath(os.path.expanduser(named)))
         if not os.path.isfile(file):
             state = "is a folder, not a file" if os.path.isdir(file) else "does not exist"
-            raise ConfigError(f"{file}: {state}, and $GYM_SERVICE_ENVS names it", file=str(file), key=None)
+            raise ConfigError(f"{file}: {state} ($GYM_SERVICE_ENVS names it)", file=str(file), key=None)
         return file
     here = user_dirs.working()
     upward = [here, *here.parents] if here else []
@@ -65,10 +68,10 @@ def find() -> Path | None:
 
 
 def load(path: str | os.PathLike[str]) -> EnvsFile:
-    """Read an envs.toml. Only a file that cannot be read raises; bad content is in what it returns.
+    """Read an envs.toml. Mistakes in its content do not raise: they are part of the result.
 
     Raises:
-        ConfigError: there is no such file, or it may not be read.
+        ConfigError: the file does not exist or cannot be read.
     """
     file = Path(os.path.abspath(os.path.expanduser(path)))
     location = Location(file, file.parent, str(file))
@@ -98,7 +101,7 @@ def _envs_file(file: Path, tables: dict[str, Any], location: Location) -> EnvsFi
         hint = spelling.suggestion(key, SECTIONS) or spelling.listed(SECTIONS)
         problems.append(location.at(key).error(f"unknown key; {hint}"))
         if spelling.nearest(key, SECTIONS) == "envs" and isinstance(tables[key], dict):
-            # Under a misspelt [envs.…] stand ids that somebody will ask for.
+            # Users will ask for the ids below a misspelt [envs.…]: each of them gets this error.
             for name in tables[key]:
                 entries.setdefault(name, problems[-1])
     return EnvsFile(file, entries, interpreters, tuple(problems))
@@ -130,8 +133,8 @@ def _named(
         own = json.dumps(re.sub(r"[^\w.-]+", "-", name) or "Name-v0", ensure_ascii=False)
         real = json.dumps(name or "Name-v0", ensure_ascii=False)
         raise here.error(
-            "the key is your own name for the env, made of letters, digits and - _ . only; "
-            f"write [envs.{own}] and in it id = {real}"
+            "the key is your own name for the env; it may have letters, digits, and - _ . only; "
+            f"write [envs.{own}] with id = {real}"
         )
     return entries.entry(name, validation.table(table, here), file=file, interpreters=interpreters)
 
@@ -139,21 +142,21 @@ def _named(
 def _read_interpreter(table: Any, location: Location) -> Interpreter:
     given = validation.read(validation.table(table, location), entries.INTERPRETER_KEYS, location)
     if "python" not in given:
-        raise location.error('python is missing; say "./sim_env" (a venv), "3.10" or "conda:NAME"')
+        raise location.error('python is missing; set it to "./sim_env" (a venv), "3.10" or "conda:NAME"')
     return Interpreter(**given)
 
 
 def _parsed(content: bytes, location: Location) -> dict[str, Any]:
-    """The tables of a TOML file. Raises ConfigError, with line and column."""
+    """The tables of a TOML file. Raises ConfigError with line and column."""
     try:
         text = content.decode("utf-8-sig")
         return tomllib.loads(text)
     except UnicodeDecodeError as error:
         where = _position(content[: error.start].decode("utf-8"))
-        raise location.error(f"no TOML: it is not UTF-8 (at {where})") from error
-    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5000 digits.
+        raise location.error(f"invalid TOML: it is not UTF-8 (at {where})") from error
+    except (ValueError, RecursionError) as error:  # also ValueError: int() refuses a number of 5000 digits
         what = str(error).replace("at end of document", f"at {_position(text)}, the end of the file")
-        raise location.error(f"no TOML: {what}") from error
+        raise location.error(f"invalid TOML: {what}") from error
 
 
 def _position(before: str) -> str:
@@ -162,7 +165,7 @@ def _position(before: str) -> str:
 
 
 def _header_ids(content: bytes) -> list[str]:
-    """The ids of the headers in a file that is no TOML, so that each can at least say so."""
+    """The ids in the headers of a file that is not valid TOML. Each of them is registered with the file's error."""
     header = r"""^\s*\[\s*envs\s*\.\s*(?:"([^"\n]+)"|'([^'\n]+)'|([\w-]+))"""
     found = re.findall(header, content.decode("utf-8-sig", "replace"), re.MULTILINE)
     return ["".join(quoted) for quoted in found]

@@ -1,11 +1,10 @@
-"""How one value of envs.toml is checked, and how a mistake in it is worded.
+"""Checks of single values of envs.toml, and the texts of their errors.
 
-Knows places (file, key path, folder), types and spellings. Never knows which keys there are or what
-they are for: that is ``config``. Python 3.10 and up.
+Knows locations (file, key path, folder), types and spellings. Never knows which keys exist or what they are for
+(``entry.py``). Python 3.10 and up.
 
-A check is a function of a value and its place that returns the value as the program wants it, or
-raises the ConfigError. The same checks serve a TOML file and keywords given in Python, so they also
-take what only Python has: tuples, paths and numbers of numpy.
+A check takes a value and its location. It returns the value in the form that the program uses, or raises ConfigError.
+The same checks serve TOML files and Python keywords, so they also accept tuples, paths and numpy numbers.
 """
 
 import json
@@ -23,7 +22,7 @@ from gym_service_launcher.spelling import listed, suggestion
 
 T = TypeVar("T")
 
-# Beyond this socket.settimeout overflows; three years is a typing mistake, `inf` a decision.
+# Seconds; some three years. socket.settimeout overflows above this, and such a number is a typing mistake.
 LONGEST_S = 1e8
 
 ADDRESS = re.compile(r"unix:///.+|tcp://(?:[^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})")
@@ -36,7 +35,7 @@ IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 FINGERPRINT = re.compile("[0-9a-f]{64}")
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
-# In the order of the question: True is an int too, and an int is a Real.
+# In the order of the checks: True is also an int, and an int is also a Real.
 KINDS: tuple[tuple[type, str], ...] = (
     (bool, "a boolean"),
     (str, "a string"),
@@ -50,7 +49,7 @@ KINDS: tuple[tuple[type, str], ...] = (
 
 @dataclass(frozen=True)
 class Location:
-    """Where a value stands: what its relative paths are relative to, and how its mistakes begin."""
+    """Where a value is: the folder that relative paths start from, and the start of error messages about it."""
 
     file: Path | None
     folder: Path
@@ -58,24 +57,24 @@ class Location:
     key: str = ""
 
     def at(self, key: object, *, quoted: bool = False) -> "Location":
-        """The place of one key below this one."""
+        """The location of one key below this one."""
         text = str(key)
         if quoted or not BARE_KEY.fullmatch(text):
             text = json.dumps(text, ensure_ascii=False)
         return replace(self, key=f"{self.key}.{text}" if self.key else text)
 
     def item(self, index: int) -> "Location":
-        """The place of one item of the list that stands here."""
+        """The location of one item of the list at this location."""
         return replace(self, key=f"{self.key}[{index}]")
 
     def error(self, what: str) -> ConfigError:
-        """The error that says what is wrong with the value that stands here."""
+        """A ConfigError about the value at this location."""
         where = str(self.file) if self.file else self.owner
         file = str(self.file) if self.file else None
         return ConfigError(": ".join(filter(None, (where, self.key, what))), file=file, key=self.key or None)
 
     def absolute(self, path: str) -> Path:
-        """Lexically: the real path of venv/bin/python would be another interpreter."""
+        """An absolute path, without resolving links: the real path of venv/bin/python is another interpreter."""
         return Path(os.path.normpath(os.path.join(self.folder, os.path.expanduser(path))))
 
 
@@ -83,7 +82,7 @@ Check = Callable[[Any, Location], Any]
 
 
 def shown(value: object) -> str:
-    """A value as TOML spells it, cut to a readable length."""
+    """A value as TOML writes it, cut to 60 characters."""
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
@@ -103,7 +102,7 @@ def text(value: object, location: Location) -> str:
     if not isinstance(value, str):
         raise type_error(value, "a string", location)
     if not value or "\0" in value:
-        raise location.error(f"{shown(value)} is {'empty' if not value else 'no text: it holds a NUL'}")
+        raise location.error(f"{shown(value)} {'is empty' if not value else 'contains a NUL character'}")
     return value
 
 
@@ -120,7 +119,7 @@ string_list = list_of(text, "a list of strings")
 
 
 def table(value: object, location: Location) -> dict[str, Any]:
-    """A table with whatever below it; its keys are strings."""
+    """A table with string keys and any values."""
     if not isinstance(value, Mapping):
         raise type_error(value, "a table", location)
     for key in value:
@@ -139,11 +138,11 @@ paths = list_of(path, "a list of folders")
 
 
 def python(value: object, location: Location) -> str:
-    """A version, ``conda:NAME``, a command or an ssh:// address as it stands; a path made absolute."""
+    """A version, ``conda:NAME``, a command or an ssh:// address, unchanged; or a path, made absolute."""
     if isinstance(value, os.PathLike):
         return str(path(value, location))
     if isinstance(value, Real) and not isinstance(value, bool):
-        # Unquoted, 3.10 is the number 3.1: the value cannot be quoted back.
+        # TOML reads an unquoted 3.10 as the number 3.1, so the text cannot repeat what the user wrote.
         raise type_error(value, 'a string: put a version in quotes, such as "3.10"', location)
     name = text(value, location)
     if name.startswith("ssh:"):
@@ -156,12 +155,12 @@ def python(value: object, location: Location) -> str:
 def ssh_url(value: str, location: Location) -> str:
     match = SSH_URL.fullmatch(value)
     if not match or int(match["port"] or 1) not in range(1, 65536):
-        raise location.error(f"{shown(value)} is no address; expected ssh://user@host:port/path/to/venv")
+        raise location.error(f"{shown(value)} is not an address; expected ssh://user@host:port/path/to/venv")
     return value
 
 
 def remote_python(value: object, location: Location) -> str:
-    """What an interpreter is called at the other end of a command: nothing of it is looked for on this machine."""
+    """An interpreter on the remote side of a command, unchanged: it is not looked for on this machine."""
     if isinstance(value, os.PathLike):
         path = os.fspath(value)
         return path if "/" in path else f"./{path}"
@@ -170,13 +169,13 @@ def remote_python(value: object, location: Location) -> str:
         return ssh_url(name, location)
     if name.startswith("conda:"):
         raise location.error(
-            f"{shown(name)} is looked for on this machine; expected the path of its bin/python over there"
+            f"{shown(name)} works on this machine only; expected the path of its bin/python on the remote side"
         )
     return name
 
 
 def remote_path(value: object, location: Location) -> Path:
-    """A path of another machine: what it is relative to, and whose home ``~`` is, is found out there."""
+    """A path on the remote side, unchanged: relative paths and ``~`` are resolved there."""
     return Path(text(os.fspath(value) if isinstance(value, os.PathLike) else value, location))
 
 
@@ -187,7 +186,7 @@ def environ(value: object, location: Location) -> dict[str, str]:
     variables = table(value, location)
     for name, content in variables.items():
         if "=" in text(name, location):
-            raise location.at(name).error("the name of an environment variable holds no =")
+            raise location.at(name).error("the name of an environment variable cannot contain =")
         if not isinstance(content, str):
             raise type_error(content, f"a string, such as {json.dumps(shown(content))}", location.at(name))
         if content:
@@ -200,7 +199,7 @@ def seconds(value: object, location: Location) -> float:
         raise type_error(value, "seconds: a number above 0, or inf for no limit", location)
     limit_s = float(value)
     if math.isnan(limit_s) or limit_s <= 0 or LONGEST_S < limit_s < math.inf:
-        raise location.error(f"{limit_s:g} is no limit; expected seconds above 0, or inf for no limit")
+        raise location.error(f"{limit_s:g} is not a time limit; expected seconds above 0, or inf for no limit")
     return limit_s
 
 
@@ -214,7 +213,7 @@ def step_limit(value: object, location: Location) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise type_error(value, "an integer", location)
     if value < 1 and value != -1:
-        raise location.error(f"{value} is no number of steps; expected 1 or more, or -1 for no limit")
+        raise location.error(f"{value} is not a number of steps; expected 1 or more, or -1 for no limit")
     return int(value)
 
 
@@ -222,7 +221,7 @@ def worker_count(value: object, location: Location) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise type_error(value, "an integer", location)
     if value < 1:
-        raise location.error(f"{value} is no number of workers; expected 1 or more")
+        raise location.error(f"{value} is not a number of workers; expected 1 or more")
     return int(value)
 
 
@@ -238,7 +237,7 @@ def one_of(*words: str) -> Check:
 
 
 def frames(value: object, location: Location) -> str:
-    """How pictures travel; what of it a server can do, it says itself."""
+    """How rendered frames and other images are coded. Whether the server can do it is known once it has started."""
     if not FRAMES.fullmatch(text(value, location)):
         raise location.error(f'{shown(value)} is not known; expected "raw", "zlib", "auto", or "jpeg:1" to "jpeg:100"')
     return str(value)
@@ -247,32 +246,32 @@ def frames(value: object, location: Location) -> str:
 def address(value: object, location: Location) -> str:
     match = ADDRESS.fullmatch(text(value, location))
     if not match or int(match["port"] or 1) not in range(1, 65536):
-        raise location.error(f"{shown(value)} is no address; expected unix:///path or tcp://host:port")
+        raise location.error(f"{shown(value)} is not an address; expected unix:///path or tcp://host:port")
     return str(value)
 
 
 def fingerprint(value: object, location: Location) -> str:
-    """A SHA-256 as openssl prints it, with its colons and "sha256 Fingerprint=", or as its digits alone."""
+    """A SHA-256: 64 hex digits, or the output of ``openssl x509 -fingerprint -sha256`` with its prefix and colons."""
     digits = text(value, location).rpartition("=")[2].replace(":", "").strip().lower()
     if not FINGERPRINT.fullmatch(digits):
         expected = "64 hex digits, as gym-service run prints them"
-        raise location.error(f"{shown(value)} is no SHA-256 of a certificate; expected {expected}")
+        raise location.error(f"{shown(value)} is not the SHA-256 of a certificate; expected {expected}")
     return digits
 
 
 def import_path(value: object, location: Location) -> str:
     if not IMPORT_PATH.fullmatch(text(value, location)):
-        raise location.error(f'{shown(value)} points at nothing; expected "package.module:name"')
+        raise location.error(f'{shown(value)} is not an import path; expected "package.module:name"')
     return str(value)
 
 
 def wrapper(value: object, location: Location) -> str | Callable[..., Any]:
-    """``package.module:Wrapper``, or from Python the callable itself."""
+    """``package.module:Wrapper``, or (from Python only) a callable."""
     return value if callable(value) else import_path(value, location)
 
 
 def read(given: Mapping[str, Any], keys: Mapping[str, Check], location: Location, hint: str = "") -> dict[str, Any]:
-    """Each value of a table through the check of its key. None, which only Python has, means: not said.
+    """Check each value of a table with the check of its key. A value of None counts as not given.
 
     ``hint`` ends the error about an unknown key that resembles none of ``keys``.
     """

@@ -1,1 +1,1 @@
-"""Which Python a name means, what is installed in it, and how one is built. Python 3.10."""
+"""Finds, checks and builds the interpreters of simulators. Python 3.10 and up."""

@@ -1,7 +1,7 @@
-"""What is wrong with a target, in one line: runs the probe in it and judges the answer.
+"""Finds out what is wrong with a target: runs the probe in it and judges its output.
 
-Knows what a target must have: Python 3.6, numpy, gym or gymnasium. Never knows where interpreters lie
-or how a server is started. Python 3.10 and up; the probe itself from 2.7.
+Knows what a target needs: Python 3.6, numpy, and gym or gymnasium. Never knows where interpreters are or how a server
+is started. Python 3.10 and up; the probe itself runs from 2.7 on.
 """
 
 import json
@@ -14,16 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FLOOR = (3, 6)
+OLDEST_PYTHON = (3, 6)
 PROBE = Path(__file__).parent.parent / "standalone" / "probe.py"
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the probe found in a target. None stands for: not there, or not known.
+    """What the probe found in a target. A field is None if the package is missing or the fact is unknown.
 
-    ``problem`` is the one line that says what is wrong, None if nothing is; ``advice`` is the one
-    thing to try then, else empty.
+    ``problem`` says in one line what is wrong; it is None if nothing is. ``advice`` is what to try then, else empty.
     """
 
     executable: Path
@@ -37,16 +36,16 @@ class Diagnosis:
 
 
 def diagnose(executable: str | Path, env: Mapping[str, str], timeout_s: float = 30.0) -> Diagnosis:
-    """Run the probe in a target, for at most ``timeout_s`` seconds, and say what it found.
+    """Run the probe in a target and return what it found. Blocks for at most ``timeout_s`` seconds.
 
-    Never raises for what is wrong with the target: that is in the report. The process and what it
-    started are gone afterwards.
+    A fault of the target does not raise: it is the ``problem`` of the result. The process and its children have ended
+    when this returns.
     """
     path = Path(executable)
     try:
         stdout, stderr, exit_code = _run([str(path), str(PROBE)], env, timeout_s)
     except subprocess.TimeoutExpired:
-        return _broken(path, f"it gave no answer within {timeout_s:g} s")
+        return _broken(path, f"it did not answer within {timeout_s:g} s")
     except OSError as error:
         return _broken(path, error.strerror or str(error))
     found = _answer(stdout)
@@ -69,8 +68,8 @@ def _run(command: list[str], env: Mapping[str, str], timeout_s: float) -> tuple[
         try:
             stdout, stderr = process.communicate(timeout=timeout_s)
         except BaseException:
-            # The group, since the probe imports numpy in a process of its own. Not reaped yet, its id
-            # is still its own.
+            # The whole group, because the probe imports numpy in a child. The probe is not reaped yet, so the id
+            # cannot belong to another group.
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
             raise
@@ -78,7 +77,7 @@ def _run(command: list[str], env: Mapping[str, str], timeout_s: float) -> tuple[
 
 
 def _answer(stdout: str) -> dict[str, Any] | None:
-    """The probe's line: the last one, since a site-packages may print as it starts."""
+    """The line that the probe printed: the last one that is JSON, because site-packages may print before it."""
     for line in reversed(stdout.splitlines()):
         try:
             found = json.loads(line)
@@ -94,28 +93,27 @@ def _exit(exit_code: int) -> str:
 
 
 def _last_error_line(stderr: str) -> str:
-    """A Python ends with its exception, a shell or the loader of programs begins with the reason."""
+    """The line that names the fault: the last one of a Python traceback, else the first (a shell, the loader)."""
     lines = stderr.strip().splitlines()
     errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
-    return next(iter([*errors[-1:], *lines[:1]]), "without a word: it may be no Python")
+    return next(iter([*errors[-1:], *lines[:1]]), "no output (it may not be a Python)")
 
 
 def _broken(path: Path, why: str) -> Diagnosis:
-    return Diagnosis(path, problem=f"{path} does not run: {why}", advice="another interpreter, or this one built anew")
+    return Diagnosis(path, problem=f"{path} does not run: {why}", advice="use another interpreter, or rebuild this one")
 
 
 def _problem_and_advice(path: Path, found: dict[str, Any]) -> tuple[str | None, str]:
-    """The problem and the advice."""
     version, numpy, failure = found["version"], found.get("numpy"), found.get("numpy_error")
     who = f"{path} (Python {version})"
     # A venv made by uv has no pip.
     install = f"{path} -m pip install" if found.get("pip") else f"uv pip install --python {path}"
-    if tuple(int(number) for number in version.split(".")[:2]) < FLOOR:
-        return f"{who} is too old: the floor is Python 3.6", "a newer Python for this simulator"
+    if tuple(int(number) for number in version.split(".")[:2]) < OLDEST_PYTHON:
+        return f"{who} is too old: the oldest that works is Python 3.6", "use a newer Python for this simulator"
     if numpy is None:
         return f"{who} has no numpy", f"{install} numpy"
     if failure:
-        problem = f"{who} has a numpy {numpy} that does not import: {failure}"
+        problem = f"{who} has numpy {numpy}, which fails to import: {failure}"
         return problem, f"{install} --force-reinstall numpy"
     if not (found.get("gymnasium") or found.get("gym")):
         return f"{who} has neither gymnasium nor gym", f"{install} gymnasium"

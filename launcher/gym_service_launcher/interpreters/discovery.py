@@ -1,7 +1,7 @@
-"""Where Pythons lie on this machine: PATH, pyenv, conda, uv.
+"""The Pythons of this machine: those on PATH and those of pyenv, conda and uv.
 
-Knows the habits of these four, and runs an interpreter to ask for its version. Never knows envs.toml or
-what an interpreter has installed. Python 3.10 and up.
+Knows where these four keep interpreters, and runs an interpreter to ask for its version. Never knows envs.toml, nor
+which packages an interpreter has. Python 3.10 and up.
 
 A path is never resolved through its links: the real path of venv/bin/python is another interpreter.
 """
@@ -19,11 +19,11 @@ from gym_service_launcher.standalone.env_vars import without_python_vars
 
 VERSION = re.compile(r"\d+(\.\d+){0,2}")
 
-# A cold interpreter on a network file system takes seconds; a shim that asks something takes for ever.
-ANSWER_S = 20.0
+# Seconds. A cold interpreter on a network file system takes some; a shim that asks a question never ends.
+VERSION_TIMEOUT_S = 20.0
 
-# Runs on every Python, 2.7 too. sys.executable is asked for because the one on PATH may be a shim.
-ASK = "import sys; sys.stdout.write('%d.%d.%d %s' % (sys.version_info[:3] + (sys.executable,)))"
+# Runs on every Python from 2.7 on. It prints sys.executable because the executable on PATH may be a shim.
+PRINT_VERSION = "import sys; sys.stdout.write('%d.%d.%d %s' % (sys.version_info[:3] + (sys.executable,)))"
 
 CONDA_ROOTS = tuple(
     f"{folder}/{name}"
@@ -33,45 +33,45 @@ CONDA_ROOTS = tuple(
 
 
 def query_version(executable: str | Path) -> tuple[str, Path]:
-    """Run an interpreter and return its version and the path by which it knows itself.
+    """Run an interpreter and return its version and its ``sys.executable``.
 
-    Blocks for some 20 ms, and never over 20 s.
+    Blocks for some 20 ms, at most 20 s.
 
     Raises:
-        ValueError: it does not run, or is no Python; the text is the reason.
+        ValueError: it does not run, or it is not a Python. The text is the reason.
     """
     try:
         ran = subprocess.run(
-            [str(executable), "-E", "-S", "-c", ASK],
+            [str(executable), "-E", "-S", "-c", PRINT_VERSION],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             env=without_python_vars(os.environ),
-            timeout=ANSWER_S,
+            timeout=VERSION_TIMEOUT_S,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise ValueError(f"gives no answer within {ANSWER_S:g} s") from None
+        raise ValueError(f"does not answer within {VERSION_TIMEOUT_S:g} s") from None
     except OSError as error:
         raise ValueError(f"does not run: {error.strerror}") from error
     version, _, path = os.fsdecode(ran.stdout).partition(" ")
     if ran.returncode == 0 and VERSION.fullmatch(version):
         return version, Path(path or executable)
-    said = os.fsdecode(ran.stderr).strip().splitlines()
-    raise ValueError(f"does not run: {said[0] if said else f'exit code {ran.returncode}'}")
+    errors = os.fsdecode(ran.stderr).strip().splitlines()
+    raise ValueError(f"does not run: {errors[0] if errors else f'exit code {ran.returncode}'}")
 
 
 def matches(version: str, wanted: str) -> bool:
-    """Whether 3.10.13 is what 3.10 asks for; 3.1 asks for another."""
+    """Whether ``version`` satisfies ``wanted``: 3.10.13 satisfies 3.10, but not 3.1."""
     return f"{version}.".startswith(f"{wanted}.")
 
 
 def command(wanted: str) -> str:
-    """pythonX.Y, for X.Y.Z too: nobody installs a python3.10.13."""
+    """The command pythonX.Y, also for X.Y.Z: no installation has a command such as python3.10.13."""
     return "python" + ".".join(wanted.split(".")[:2])
 
 
 def on_path(wanted: str) -> Iterator[Path]:
-    """That command in each folder of PATH."""
+    """The pythonX.Y in each absolute folder of PATH."""
     for folder in os.get_exec_path():
         executable = shutil.which(command(wanted), path=folder) if os.path.isabs(folder) else None
         if executable:
@@ -83,15 +83,15 @@ def pyenv_root() -> Path:
 
 
 def in_pyenv(wanted: str) -> Iterator[Path]:
-    """pyenv's own versions that match, the newest patch first."""
+    """The matching versions of pyenv, newest patch first."""
     folders = pyenv_root().glob("versions/*/bin/python")
     versions = {path: path.parent.parent.name for path in folders}
-    fitting = [path for path, name in versions.items() if VERSION.fullmatch(name) and matches(name, wanted)]
-    yield from sorted(fitting, key=lambda path: _numbers(versions[path]), reverse=True)
+    matching = [path for path, name in versions.items() if VERSION.fullmatch(name) and matches(name, wanted)]
+    yield from sorted(matching, key=lambda path: _numbers(versions[path]), reverse=True)
 
 
 def conda_roots() -> list[Path]:
-    """The folders of conda, mamba and micromamba installations, as far as they can be known."""
+    """The folders of conda, mamba and micromamba installations, from variables, PATH and the usual places."""
     variables = os.environ
     named = [variables.get("MAMBA_ROOT_PREFIX"), variables.get("CONDA_ROOT")]
     for tool in (variables.get("CONDA_EXE"), shutil.which("conda"), shutil.which("mamba")):
@@ -105,14 +105,14 @@ def conda_roots() -> list[Path]:
 
 
 def in_conda(wanted: str) -> Iterator[Path]:
-    """The root Pythons only: which of somebody's envs happens to match would be a guess."""
+    """The root Pythons that match. Not those of conda envs: to choose one of them would be a guess."""
     for root in conda_roots():
         if any(matches(version, wanted) for version in _conda_versions(root)):
             yield root / "bin/python"
 
 
 def conda_envs() -> dict[str, Path]:
-    """The conda envs by name, ``base`` among them: each is a folder with bin/python."""
+    """The conda envs by name, including ``base``. Each is a folder with bin/python."""
     prefixes: dict[str, Path] = {}
     for prefix in _conda_prefixes():
         if os.path.exists(prefix / "bin/python"):
@@ -124,7 +124,7 @@ def conda_envs() -> dict[str, Path]:
 
 
 def find_uv() -> tuple[str, ...] | None:
-    """The start of a uv command: on PATH, beside this Python, or as its module; None without any."""
+    """The command that starts uv: from PATH, beside this Python, or as a module of it; None if there is none."""
     beside = Path(sys.executable).parent / "uv"
     executable = shutil.which("uv") or (str(beside) if os.access(beside, os.X_OK) else None)
     if executable:
@@ -133,11 +133,11 @@ def find_uv() -> tuple[str, ...] | None:
 
 
 def in_uv(wanted: str) -> Iterator[Path]:
-    """The Python that uv would take; nothing is downloaded here."""
+    """The installed Python that uv chooses. Downloads nothing."""
     uv = find_uv()
     if uv is None:
         return
-    # Only one that is installed, and not the venv or project that the user happens to stand in.
+    # Neither a download, nor the venv or project of the working directory.
     find = [*uv, "python", "find", "--no-python-downloads", "--no-project", "--system", wanted]
     ran = subprocess.run(
         find, stdin=subprocess.DEVNULL, capture_output=True, env=without_python_vars(os.environ), check=False
@@ -147,7 +147,7 @@ def in_uv(wanted: str) -> Iterator[Path]:
 
 
 def find_versions() -> list[tuple[str, Path]]:
-    """Every Python of PATH, pyenv and conda's roots that runs, one per version, the oldest first.
+    """Every Python of PATH, pyenv and the conda roots that runs: one per version, oldest first.
 
     Blocks for some 20 ms for each.
     """

@@ -1,7 +1,6 @@
-"""Which interpreter a few words mean.
+"""Finds the executable of an interpreter that the user named.
 
-Knows venvs, executables, conda envs and versions. Never knows envs.toml, how a
-server is started, or what it will do. Python 3.10 and up.
+Knows venvs, executables, conda envs and versions. Never knows envs.toml or how a server is started. Python 3.10 and up.
 
 A path is never resolved through its links: the real path of venv/bin/python is another interpreter.
 """
@@ -18,15 +17,17 @@ from gym_service_launcher.spelling import nearest
 
 
 def find_interpreter(python: str, folder: Path) -> Path:
-    """The executable that ``python`` means: a path is taken as it is, anything else was run once.
+    """Find the executable that ``python`` names. A path is returned unchanged; any other executable is run once.
+
+    Blocks for some 20 ms for each interpreter that it runs, at most 20 s.
 
     Args:
-        python: a venv folder or an executable (relative to ``folder``), ``conda:NAME``, a version such
-            as ``3.10`` or ``3.10.13``, or the name of a command on PATH.
-        folder: where relative paths begin.
+        python: a venv folder or an executable (relative to ``folder``), ``conda:NAME``, a version such as ``3.10`` or
+            ``3.10.13``, or the name of a command on PATH.
+        folder: the folder that relative paths start from.
 
     Raises:
-        InterpreterNotFound: it is not there; the text names each place that was looked at and what to try.
+        InterpreterNotFound: there is no such interpreter. The text lists each place that was searched, and what to try.
     """
     if python.startswith("conda:"):
         return _conda(python[len("conda:") :])
@@ -37,10 +38,10 @@ def find_interpreter(python: str, folder: Path) -> Path:
     return _command(python, folder)
 
 
-def _not_found(what: str, looked: Iterable[str], advice: str) -> InterpreterNotFound:
-    places = "".join(f"\n  {line}" for line in looked)
-    text = f"{what}; looked at:{places}" if places else what
-    return InterpreterNotFound(f"{text}\nTry: {advice}", file=None, key="python")
+def _not_found(what: str, searched: Iterable[str], advice: str) -> InterpreterNotFound:
+    places = "".join(f"\n    {line}" for line in searched)
+    text = f"{what}; searched:{places}" if places else what
+    return InterpreterNotFound(f"{text}\n  try: {advice}", file=None, key="python")
 
 
 def _path(path: Path) -> Path:
@@ -49,28 +50,28 @@ def _path(path: Path) -> Path:
     for name in ("bin/python", "bin/python3"):
         if os.path.lexists(path / name):
             return _executable(path / name)
-    looked = (f"{path / 'bin/python'}: is not there",)
+    searched = (f"{path / 'bin/python'}: does not exist",)
     if os.path.lexists(path / "python"):
-        raise _not_found(f"{path} is no venv", looked, f'python = "{path.parent}"')
-    raise _not_found(f"{path} is no venv", looked, f"python -m venv {path}")
+        raise _not_found(f"{path} is not a venv", searched, f'python = "{path.parent}"')
+    raise _not_found(f"{path} is not a venv", searched, f"python -m venv {path}")
 
 
 def _executable(path: Path) -> Path:
     if os.access(path, os.X_OK) and not path.is_dir():
         return path
     if path.is_symlink() and not path.exists():
-        what = f"{path} leads to {os.readlink(path)}, which is gone"
-        raise _not_found(what, (), "build this venv anew")
+        what = f"{path} is a link to {os.readlink(path)}, which does not exist"
+        raise _not_found(what, (), "rebuild this venv")
     if path.exists():
-        raise _not_found(f"{path} is no executable file", (), "the folder of a venv, or its bin/python")
-    raise _not_found(f"{path} does not exist", (), _instead(path))
+        raise _not_found(f"{path} is not an executable file", (), "the folder of a venv, or its bin/python")
+    raise _not_found(f"{path} does not exist", (), _nearest_path(path))
 
 
-def _instead(path: Path) -> str:
+def _nearest_path(path: Path) -> str:
     try:
         near = nearest(path.name, os.listdir(path.parent))
     except OSError:
-        return f"another path; {path.parent} does not exist either (relative ones begin beside envs.toml)"
+        return f"another path; {path.parent} does not exist either (relative paths start from the folder of envs.toml)"
     return f'python = "{path.parent / near}"' if near else f"python -m venv {path}"
 
 
@@ -80,19 +81,19 @@ def _command(name: str, folder: Path) -> Path:
         try:
             return discovery.query_version(executable)[1]
         except ValueError as error:
-            looked = (f"PATH: {executable} {error}",)
-            raise _not_found(f"{name} is no interpreter", looked, _as_version(name)) from None
+            searched = (f"PATH: {executable} {error}",)
+            raise _not_found(f"{name} is not an interpreter", searched, _as_version(name)) from None
     advice = 'a venv ("./sim_env"), a version ("3.10"), an executable or "conda:NAME"'
     if os.path.exists(folder / name):
-        advice = f'python = "./{name}", since a path begins with ./ or /'
-    raise _not_found(f"There is no interpreter {name}", (f"PATH: no {name} in its folders",), advice)
+        advice = f'python = "./{name}" (a path starts with ./ or /)'
+    raise _not_found(f"There is no interpreter {name}", (f"PATH: no {name}",), advice)
 
 
 def _as_version(name: str) -> str:
     version = name.removeprefix("python")
     if version != name and discovery.VERSION.fullmatch(version):
-        return f'python = "{version}", which is looked for in pyenv, conda and uv too'
-    return "the full path of one that runs"
+        return f'python = "{version}" (a version is also searched for in pyenv, conda and uv)'
+    return "the full path of an interpreter that runs"
 
 
 def _conda(name: str) -> Path:
@@ -100,13 +101,13 @@ def _conda(name: str) -> Path:
     if name in envs:
         return _executable(envs[name] / "bin/python")
     roots = ", ".join(str(root) for root in discovery.conda_roots())
-    looked = (
+    searched = (
         f"conda's folders: {roots or 'none found'}",
-        f"~/.conda/environments.txt and ~/.conda/envs: their envs are {', '.join(sorted(envs)) or 'none'}",
+        f"~/.conda/environments.txt and ~/.conda/envs: they have {', '.join(sorted(envs)) or 'none'}",
     )
     near = nearest(name, envs)
     advice = f'python = "conda:{near}"' if near else f"conda create -n {name} python=3.10 numpy gymnasium"
-    raise _not_found(f"There is no conda env {name}", looked, advice)
+    raise _not_found(f"There is no conda env {name}", searched, advice)
 
 
 def _version(wanted: str) -> Path:
@@ -116,7 +117,7 @@ def _version(wanted: str) -> Path:
         "conda": discovery.in_conda,
         "uv": discovery.in_uv,
     }
-    looked = []
+    searched = []
     for source, candidates in sources.items():
         failed = []
         for candidate in candidates(wanted):
@@ -128,18 +129,18 @@ def _version(wanted: str) -> Path:
             if discovery.matches(version, wanted):
                 return executable
             failed.append(f"{source}: {candidate} is {version}")
-        looked += failed or [f"{source}: {_nothing(source, wanted)}"]
-    # uv has no CPython below 3.8.
+        searched += failed or [f"{source}: {_none_found(source, wanted)}"]
+    # uv offers no CPython older than 3.8.
     tool = "pyenv" if re.match(r"2|3\.[0-7]\b", wanted) else "uv python"
-    raise _not_found(f"There is no Python {wanted}", looked, f"{tool} install {wanted}")
+    raise _not_found(f"There is no Python {wanted}", searched, f"{tool} install {wanted}")
 
 
-def _nothing(source: str, wanted: str) -> str:
+def _none_found(source: str, wanted: str) -> str:
     if source == "PATH":
-        return f"no {discovery.command(wanted)} in its folders"
+        return f"no {discovery.command(wanted)}"
     if source == "pyenv":
         return f"no {wanted} in {discovery.pyenv_root() / 'versions'}"
     if source == "conda":
         roots = ", ".join(str(root) for root in discovery.conda_roots())
         return f"no {wanted} at {roots}" if roots else "not installed"
-    return f"knows no {wanted}" if discovery.find_uv() else "not installed"
+    return f"no {wanted}" if discovery.find_uv() else "not installed"

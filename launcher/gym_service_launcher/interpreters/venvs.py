@@ -1,11 +1,11 @@
-"""Builds the venv of an entry with `requires`, once, with uv.
+"""Builds the venv of an entry with ``requires``, once, with uv.
 
-Knows uv, the cache folder, and that two processes may want the same venv while a third was killed in the
-middle of it. Never knows envs.toml or what the packages are for. Python 3.10 and up.
+Knows uv, the cache folder and the lock around a build. Never knows envs.toml or what the packages are for. Python 3.10
+and up.
 
-A venv is built where it will stay, under a lock, and its marker is written last: one without a marker is
-half-built and built anew. uv inherits the lock, so that the uv of a killed process is waited for too
-and never writes into the venv of its successor.
+A venv is built in its final place, under a lock, and its marker is written last. A venv without a marker is incomplete
+and is rebuilt. uv inherits the lock: if the process that started it is killed, the next one waits for that uv to end,
+so two of them never write into one venv.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ from gym_service_launcher.interpreters import discovery
 from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.standalone.env_vars import without_python_vars
 
-# What of uv's words stands in the error; a resolver's explanation is seldom longer.
+# How much of uv's output an error repeats. The explanation of a resolver is seldom longer.
 TAIL_LINES = 40
 
 MARKER = "gym-service.json"
@@ -41,20 +41,20 @@ Progress = Callable[[str], None]
 
 
 def provision(python: str, requires: tuple[str, ...], folder: Path, progress: Progress) -> Path:
-    """The bin/python of a venv of ``python`` with ``requires`` in it, built if it is not there.
+    """Return the bin/python of a venv of ``python`` with ``requires`` installed. Build the venv if there is none.
 
-    Blocks while it builds, which may mean downloads of minutes; a venv that is there costs one start of
-    its Python, some 20 ms. What is installed stays as it is: another ``requires`` makes another venv.
+    Blocks while it builds; downloads may take minutes. An existing venv costs one start of its Python, some 20 ms. A
+    venv never changes once it is built: another ``requires`` gives another venv.
 
     Args:
-        python: as in envs.toml. A version that is nowhere on this machine is fetched by uv.
+        python: as in envs.toml. uv downloads a version that this machine does not have.
         requires: requirements as pip takes them; a local folder may follow ``-e``.
-        folder: where relative paths in both begin.
-        progress: called with each line about what goes on, uv's own included, without line ends.
+        folder: the folder that relative paths in both start from.
+        progress: is called with each line of progress, uv's output included, without line ends.
 
     Raises:
-        ConfigError: there is no such Python; an option stands in ``requires``.
-        ServerStartError: uv is not installed, or failed; the text ends with its last words.
+        ConfigError: there is no such Python, or ``requires`` contains an option of pip.
+        ServerStartError: uv is not installed, or it failed. The text ends with the last lines of its output.
     """
     arguments = [argument for item in requires for argument in _arguments(item)]
     venv = _cache() / _name(python, requires, folder)
@@ -63,25 +63,25 @@ def provision(python: str, requires: tuple[str, ...], folder: Path, progress: Pr
     command = _find_uv()
     try:
         with _lock(venv.with_suffix(".lock"), progress) as lock:
-            # Another process may have built it while this one waited.
+            # Another process may have built it while this one waited for the lock.
             if not _is_complete(venv):
                 progress(f"Building a venv of Python {python} with {', '.join(requires)} in {venv}")
                 _build(_Uv(command, python, folder, progress, lock), venv, arguments)
     except (OSError, ValueError) as error:
-        text = f"The venv {venv} cannot be built: {error}\nTry: XDG_CACHE_HOME=/a/folder/you/may/write/to"
+        text = f"The venv {venv} cannot be built: {error}\n  try: XDG_CACHE_HOME=/a/folder/you/may/write/to"
         raise ServerStartError(text, argv=command, interpreter=python, exit_code=None, tail="") from error
     return venv / "bin/python"
 
 
 def find_built(python: str, requires: tuple[str, ...], folder: Path) -> Path | None:
-    """The bin/python that ``provision`` would give at once, or None where it would have to build first."""
+    """The bin/python that ``provision`` returns at once; None if it must build the venv first."""
     venv = _cache() / _name(python, requires, folder)
     return venv / "bin/python" if _is_complete(venv) else None
 
 
 @dataclass(frozen=True)
 class _Uv:
-    """uv, and what each of its runs here has in common."""
+    """How to run uv for one venv."""
 
     command: tuple[str, ...]
     python: str
@@ -90,7 +90,7 @@ class _Uv:
     lock: int
 
     def run(self, *arguments: str) -> None:
-        """Blocks until uv ends, its lines going to ``progress``; a failure is a ServerStartError."""
+        """Run uv and pass each line of its output to ``progress``. Blocks until it ends. Raises ServerStartError."""
         argv = (*self.command, *arguments)
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         with self._started(argv) as process:
@@ -125,20 +125,20 @@ class _Uv:
 def _arguments(item: str) -> list[str]:
     editable, path = re.fullmatch(r"(-e\s+)?(.*)", item.strip(), re.DOTALL).groups()  # type: ignore[union-attr]
     if path.startswith("-"):
-        text = f"requires: {json.dumps(item)} is an option of pip; expected a requirement or -e and a folder"
+        text = f"requires: {json.dumps(item)} is an option of pip; expected a requirement, or -e and a folder"
         raise ConfigError(text, file=None, key="requires")
     return [*(["-e"] if editable else []), os.path.expanduser(path)]
 
 
 def _cache() -> Path:
     configured = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification: a relative one is to be ignored.
+    # The XDG specification says to ignore a relative path.
     home = configured if os.path.isabs(configured) else os.path.expanduser("~/.cache")
     return Path(home) / "gym-service" / "venvs"
 
 
 def _name(python: str, requires: tuple[str, ...], folder: Path) -> str:
-    """A hash of all that the venv is made from; of this machine's kind too, since homes are shared."""
+    """A hash of everything that the venv is built from. Of the platform too: machines may share a home folder."""
     local = [found[1].strip() for item in requires if (found := LOCAL.search(item))]
     paths = [Path(os.path.normpath(folder / os.path.expanduser(path))) for path in local]
     plain_python = "/" not in python and not python.startswith((".", "~"))
@@ -152,13 +152,13 @@ def _name(python: str, requires: tuple[str, ...], folder: Path) -> str:
 
 
 def _mtimes(path: Path) -> list[int]:
-    """Changes when a local package says something new about itself; of its code only -e sees changes."""
-    said = (path, path / "pyproject.toml", path / "setup.py", path / "setup.cfg")
-    return [file.stat().st_mtime_ns for file in said if file.is_file()]
+    """The times of the metadata files of a local package. A change of its code alone needs ``-e`` to take effect."""
+    metadata_files = (path, path / "pyproject.toml", path / "setup.py", path / "setup.cfg")
+    return [file.stat().st_mtime_ns for file in metadata_files if file.is_file()]
 
 
 def _is_complete(venv: Path) -> bool:
-    """Whether the venv was built to its end and still runs: its Python may be gone or another one."""
+    """Whether the venv was built completely and still runs. Its Python may have been removed or replaced."""
     try:
         built = json.loads((venv / MARKER).read_text())
         version, _ = discovery.query_version(venv / "bin/python")
@@ -170,7 +170,7 @@ def _is_complete(venv: Path) -> bool:
 def _find_uv() -> tuple[str, ...]:
     uv = discovery.find_uv()
     if uv is None:
-        text = "requires: uv builds its venv, and is neither on PATH nor beside this Python\nTry: pip install uv"
+        text = "requires: uv builds the venv, but it is neither on PATH nor beside this Python\n  try: pip install uv"
         raise ServerStartError(text, argv=(), interpreter=sys.executable, exit_code=None, tail="")
     return uv
 
@@ -183,16 +183,16 @@ def _lock(file: Path, progress: Progress) -> Iterator[int]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress(f"Waiting for another process that builds {file.with_suffix('')}")
+            progress(f"Waiting for another process that is building {file.with_suffix('')}")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock
     finally:
-        # The file stays: removed, it could be locked by one process and made anew by another.
+        # The file is never removed: one process could hold the lock of a removed file while another creates a new one.
         os.close(lock)
 
 
 def _build(uv: _Uv, venv: Path, arguments: list[str]) -> None:
-    # The marker goes first: from here on nobody takes what is left for whole.
+    # Remove the marker first, so that nobody takes a half-removed venv for a complete one.
     (venv / MARKER).unlink(missing_ok=True)
     if venv.exists():
         shutil.rmtree(venv)
@@ -208,9 +208,10 @@ def _build(uv: _Uv, venv: Path, arguments: list[str]) -> None:
 
 
 def _source(python: str, folder: Path) -> str:
+    """What ``uv venv --python`` is given: the interpreter's path, or its version if this machine does not have it."""
     try:
         return str(find_interpreter(python, folder))
     except ConfigError:
         if discovery.VERSION.fullmatch(python):
-            return python  # uv may fetch it.
+            return python  # uv may download it
         raise

@@ -94,38 +94,42 @@ def test_paths_are_those_of_the_other_place(tmp_path: Path, keys: str) -> None:
         ({"command": ["ssh", ""]}, 'command[1]: "" is empty'),
         (
             {"command": ["ssh", "h"], "interpreter": "sim"},
-            "interpreter: cannot stand beside command: it is one of this machine; say python = …, the one over there",
+            "interpreter: cannot be combined with command: it names an interpreter of this machine; "
+            "set python to the remote one",
         ),
         (
             {"command": ["ssh", "h"], "address": "unix:///s"},
-            "command: cannot stand beside address: the server at an address is already running",
+            "command: cannot be combined with address: the server at an address is already running",
         ),
         (
             {"command": ["ssh", "h"], "python": "3.10", "requires": ["numpy"]},
-            "requires: nothing is built at the other end of a command; name what is there",
+            "requires: venvs are not built on the remote side; set python to one that exists",
         ),
         (
             {"python": "ssh://h/v", "requires": []},
-            "requires: nothing is built at the other end of a command; name what is there",
+            "requires: venvs are not built on the remote side; set python to one that exists",
         ),
         (
             {"command": ["ssh", "h"], "transport": "unix"},
-            'transport: "unix" needs both sides on one machine; a command has "stdio"',
+            'transport: "unix" needs both sides on one machine; a command uses "stdio"',
         ),
         (
             {"command": ["docker"], "python": "ssh://h/v"},
-            "python: an ssh:// address cannot stand beside command: it is short for one",
+            "python: an ssh:// address cannot be combined with command: it is short for one",
         ),
         (
             {"command": ["docker"], "python": "conda:sim"},
-            'python: "conda:sim" is looked for on this machine; expected the path of its bin/python over there',
+            'python: "conda:sim" works on this machine only; expected the path of its bin/python on the remote side',
         ),
         (
             {"command": ["docker"], "python": 3.1},
             'python: 3.1 is a float; expected a string: put a version in quotes, such as "3.10"',
         ),
         *(
-            ({"python": url}, f"python: {json.dumps(url)} is no address; expected ssh://user@host:port/path/to/venv")
+            (
+                {"python": url},
+                f"python: {json.dumps(url)} is not an address; expected ssh://user@host:port/path/to/venv",
+            )
             for url in (
                 "ssh://h",
                 "ssh:h/v",

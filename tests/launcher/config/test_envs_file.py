@@ -183,7 +183,7 @@ def test_interpreters_are_named_once_and_used_often(tmp_path: Path) -> None:
 MISTAKES = [
     # Unknown keys, with the nearest right spelling or where the value belongs.
     ('pyhton = "3.10"', 'envs."X-v0".pyhton', 'unknown key; did you mean "python"?'),
-    ('obs_type = "state"', 'envs."X-v0".obs_type', "unknown key; what the simulator takes stands in kwargs"),
+    ('obs_type = "state"', 'envs."X-v0".obs_type', "unknown key; arguments of the simulator belong in kwargs"),
     ("timeouts = { stp = 3 }", 'envs."X-v0".timeouts.stp', 'unknown key; did you mean "step"?'),
     (
         "timeouts = { qqq = 3 }",
@@ -199,7 +199,7 @@ MISTAKES = [
     ("python = true", 'envs."X-v0".python', "true is a boolean; expected a string"),
     ("id = 3", 'envs."X-v0".id', "3 is an integer; expected a string"),
     ('id = ""', 'envs."X-v0".id', '"" is empty'),
-    ('cwd = "a\\u0000"', 'envs."X-v0".cwd', '"a\\u0000" is no text: it holds a NUL'),
+    ('cwd = "a\\u0000"', 'envs."X-v0".cwd', '"a\\u0000" contains a NUL character'),
     ('imports = "gym_pusht"', 'envs."X-v0".imports', '"gym_pusht" is a string; expected a list of strings'),
     ('imports = ["a", 3]', 'envs."X-v0".imports[1]', "3 is an integer; expected a string"),
     ("kwargs = [1]", 'envs."X-v0".kwargs', "[1] is a list; expected a table"),
@@ -216,7 +216,7 @@ MISTAKES = [
     (
         'environ = { "A=B" = "c" }',
         'envs."X-v0".environ."A=B"',
-        "the name of an environment variable holds no =",
+        "the name of an environment variable cannot contain =",
     ),
     (
         'timeouts = { step = "fast" }',
@@ -231,57 +231,57 @@ MISTAKES = [
     (
         "timeouts = { step = 0 }",
         'envs."X-v0".timeouts.step',
-        "0 is no limit; expected seconds above 0, or inf for no limit",
+        "0 is not a time limit; expected seconds above 0, or inf for no limit",
     ),
     (
         "timeouts = { step = nan }",
         'envs."X-v0".timeouts.step',
-        "nan is no limit; expected seconds above 0, or inf for no limit",
+        "nan is not a time limit; expected seconds above 0, or inf for no limit",
     ),
     (
         "timeouts = { step = 1e30 }",
         'envs."X-v0".timeouts.step',
-        "1e+30 is no limit; expected seconds above 0, or inf for no limit",
+        "1e+30 is not a time limit; expected seconds above 0, or inf for no limit",
     ),
     (
         "max_episode_steps = 0",
         'envs."X-v0".max_episode_steps',
-        "0 is no number of steps; expected 1 or more, or -1 for no limit",
+        "0 is not a number of steps; expected 1 or more, or -1 for no limit",
     ),
     ("max_episode_steps = 4.0", 'envs."X-v0".max_episode_steps', "4.0 is a float; expected an integer"),
     (
         'wrappers = ["Wrapper"]',
         'envs."X-v0".wrappers[0]',
-        '"Wrapper" points at nothing; expected "package.module:name"',
+        '"Wrapper" is not an import path; expected "package.module:name"',
     ),
     ('api = "Gym"', 'envs."X-v0".api', '"Gym" is not known; expected "gymnasium" or "gym"'),
     ('transport = "tcp"', 'envs."X-v0".transport', '"tcp" is not known; expected "unix" or "stdio"'),
     (
         'address = "localhost:3"',
         'envs."X-v0".address',
-        '"localhost:3" is no address; expected unix:///path or tcp://host:port',
+        '"localhost:3" is not an address; expected unix:///path or tcp://host:port',
     ),
     (
         'address = "tcp://a:70000"',
         'envs."X-v0".address',
-        '"tcp://a:70000" is no address; expected unix:///path or tcp://host:port',
+        '"tcp://a:70000" is not an address; expected unix:///path or tcp://host:port',
     ),
     # Keys that exclude each other, or lack each other.
     (
         'interpreter = "sim"\npython = "3.10"',
         'envs."X-v0".python',
-        "cannot stand beside interpreter: these stand in its own table",
+        "cannot be combined with interpreter: set them in the [interpreters.NAME] table",
     ),
     (
         'id = "A-v0"\nentry_point = "a:b"',
         'envs."X-v0".id',
-        "cannot stand beside entry_point: each of them alone says which env is made",
+        "cannot be combined with entry_point: each of them names the env to make",
     ),
     *(
         (
             f'address = "unix:///x"\n{key} = {value}',
             f'envs."X-v0".{key}',
-            "cannot stand beside address: the server at an address is already running",
+            "cannot be combined with address: the server at an address is already running",
         )
         for key, value in {
             "interpreter": '"sim"',
@@ -298,35 +298,35 @@ MISTAKES = [
     (
         'python = "3.10"\ntoken_file = "t"',
         'envs."X-v0".token_file',
-        'cannot stand without address = "tcp://…": only its server asks for a token',
+        'needs address = "tcp://…": only a server on TCP asks for a token',
     ),
     (
         'address = "unix:///s"\ntls_ca = "ca.pem"',
         'envs."X-v0".tls_ca',
-        'cannot stand without address = "tcp://…": only over TCP there is TLS',
+        'needs address = "tcp://…": only TCP uses TLS',
     ),
     (
         'address = "tcp://h:1"\ntls_sha256 = "00ff"',
         'envs."X-v0".tls_sha256',
-        '"00ff" is no SHA-256 of a certificate; expected 64 hex digits, as gym-service run prints them',
+        '"00ff" is not the SHA-256 of a certificate; expected 64 hex digits, as gym-service run prints them',
     ),
     (
         "kwargs = {}",
         'envs."X-v0"',
-        'no interpreter; say python = "./sim_env" (a venv), "3.10" or "conda:NAME"',
+        'no interpreter; set python = "./sim_env" (a venv), "3.10" or "conda:NAME"',
     ),
     ('interpreter = "smi"', 'envs."X-v0".interpreter', 'there is no interpreter "smi"; did you mean "sim"?'),
     (
         'interpreter = "qqq"',
         'envs."X-v0".interpreter',
-        'there is no interpreter "qqq"; it is the NAME of an [interpreters.NAME] table',
+        'there is no interpreter "qqq"; expected the NAME of an [interpreters.NAME] table',
     ),
     # A mistake in the interpreter's own table is that of all who use it.
     ('interpreter = "broken"', "interpreters.broken.pythn", 'unknown key; did you mean "python"?'),
     (
         'interpreter = "bare"',
         "interpreters.bare",
-        'python is missing; say "./sim_env" (a venv), "3.10" or "conda:NAME"',
+        'python is missing; set it to "./sim_env" (a venv), "3.10" or "conda:NAME"',
     ),
     ('python = "3.10"\nprefork = 1', 'envs."X-v0".prefork', "1 is an integer; expected true or false"),
     *(
@@ -339,7 +339,7 @@ MISTAKES = [
     ),
     ("frames = 90", 'envs."X-v0".frames', "90 is an integer; expected a string"),
     ("workers = true", 'envs."X-v0".workers', "true is a boolean; expected an integer"),
-    ("workers = 0", 'envs."X-v0".workers', "0 is no number of workers; expected 1 or more"),
+    ("workers = 0", 'envs."X-v0".workers', "0 is not a number of workers; expected 1 or more"),
 ]
 
 
@@ -361,8 +361,8 @@ def test_a_mistake_names_its_key_and_what_is_right(tmp_path: Path, keys: str, ke
 def test_a_name_that_gymnasium_would_not_take_says_where_it_belongs(tmp_path: Path, name: str, own: str) -> None:
     error = an_error(tmp_path, f'[envs."{name}"]\npython = "3.10"', name)
     assert said(tmp_path, error) == (
-        f'envs."{name}": the key is your own name for the env, made of letters, digits and - _ . only; '
-        f'write [envs."{own}"] and in it id = "{name}"'
+        f'envs."{name}": the key is your own name for the env; it may have letters, digits, and - _ . only; '
+        f'write [envs."{own}"] with id = "{name}"'
     )
 
 
@@ -404,7 +404,7 @@ def test_no_toml_names_line_and_column(tmp_path: Path, content: bytes, where: st
     error = envs_file.load(tmp_path / "envs.toml").entries["X-v0"]
     assert isinstance(error, ConfigError)
     text = said(tmp_path, error)
-    assert text.startswith("no TOML: ")
+    assert text.startswith("invalid TOML: ")
     assert text.endswith(where)
     assert error.__dict__["key"] is None
 
@@ -429,7 +429,7 @@ def test_content_that_python_itself_gives_up_on(tmp_path: Path, content: bytes) 
     (tmp_path / "envs.toml").write_bytes(b"[envs.A]\n" + content)
     error = envs_file.load(tmp_path / "envs.toml").entries["A"]
     assert isinstance(error, ConfigError)
-    assert said(tmp_path, error).startswith("no TOML: ")
+    assert said(tmp_path, error).startswith("invalid TOML: ")
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
@@ -499,7 +499,7 @@ def test_another_answer_to_the_same_question_takes_the_first_away(tmp_path: Path
 
 def test_an_entry_with_an_address_takes_nothing_that_starts_a_server(tmp_path: Path) -> None:
     below = an_entry(tmp_path, 'address = "unix:///s"')
-    with pytest.raises(ConfigError, match=r"environ: cannot stand beside address: "):
+    with pytest.raises(ConfigError, match=r"environ: cannot be combined with address: "):
         given({"environ": {}}, base=below)
 
 
@@ -557,9 +557,9 @@ def test_a_named_file_that_is_missing_is_an_error(home: Path, monkeypatch: pytes
     monkeypatch.setenv("GYM_SERVICE_ENVS", str(home / "gone.toml"))
     with pytest.raises(ConfigError) as error:
         envs_file.find()
-    assert str(error.value) == f"{home}/gone.toml: does not exist, and $GYM_SERVICE_ENVS names it"
+    assert str(error.value) == f"{home}/gone.toml: does not exist ($GYM_SERVICE_ENVS names it)"
     monkeypatch.setenv("GYM_SERVICE_ENVS", str(home))
-    with pytest.raises(ConfigError, match=f"{home}: is a folder, not a file, and "):
+    with pytest.raises(ConfigError, match=f"{home}: is a folder, not a file "):
         envs_file.find()
 
 

@@ -69,26 +69,26 @@ def test_a_venv_is_its_bin_python_and_never_where_that_leads(a_venv: Path) -> No
 def test_paths_that_lead_to_no_interpreter(tmp_path: Path) -> None:
     (tmp_path / "empty/bin").mkdir(parents=True)
     assert text_of("./empty", tmp_path) == (
-        f"{tmp_path}/empty is no venv; looked at:\n  {tmp_path}/empty/bin/python: is not there\n"
-        f"Try: python -m venv {tmp_path}/empty"
+        f"{tmp_path}/empty is not a venv; searched:\n    {tmp_path}/empty/bin/python: does not exist\n"
+        f"  try: python -m venv {tmp_path}/empty"
     )
-    assert text_of("./emty", tmp_path) == f'{tmp_path}/emty does not exist\nTry: python = "{tmp_path}/empty"'
+    assert text_of("./emty", tmp_path) == f'{tmp_path}/emty does not exist\n  try: python = "{tmp_path}/empty"'
     assert text_of("./no/python", tmp_path) == (
         f"{tmp_path}/no/python does not exist\n"
-        f"Try: another path; {tmp_path}/no does not exist either (relative ones begin beside envs.toml)"
+        f"  try: another path; {tmp_path}/no does not exist either (relative paths start from the folder of envs.toml)"
     )
     (tmp_path / "notes").write_text("")
     assert text_of("./notes", tmp_path) == (
-        f"{tmp_path}/notes is no executable file\nTry: the folder of a venv, or its bin/python"
+        f"{tmp_path}/notes is not an executable file\n  try: the folder of a venv, or its bin/python"
     )
     (tmp_path / "empty/bin/python").symlink_to(tmp_path / "gone")
     assert text_of("./empty", tmp_path) == (
-        f"{tmp_path}/empty/bin/python leads to {tmp_path}/gone, which is gone\nTry: build this venv anew"
+        f"{tmp_path}/empty/bin/python is a link to {tmp_path}/gone, which does not exist\n  try: rebuild this venv"
     )
 
 
 def test_the_bin_folder_of_a_venv_is_not_the_venv(a_venv: Path) -> None:
-    assert text_of("./sim_env/bin", a_venv.parent).endswith(f'\nTry: python = "{a_venv}"')
+    assert text_of("./sim_env/bin", a_venv.parent).endswith(f'\n  try: python = "{a_venv}"')
 
 
 @pytest.mark.parametrize("version", [version for version, _ in PYTHONS])
@@ -103,17 +103,17 @@ def test_a_shim_that_fails_is_passed_over_and_named(nowhere: Path, monkeypatch: 
     shim = script(nowhere / "bin/python3.8", "#!/bin/sh\necho 'pyenv: python3.8: command not found' >&2\nexit 127\n")
     monkeypatch.setenv("PYENV_ROOT", str(nowhere / "pyenv"))
     assert text_of("3.8", nowhere) == (
-        "There is no Python 3.8; looked at:\n"
-        f"  PATH: {shim} does not run: pyenv: python3.8: command not found\n"
-        f"  pyenv: no 3.8 in {nowhere}/pyenv/versions\n"
-        "  conda: not installed\n"
-        "  uv: not installed\n"
-        "Try: uv python install 3.8"
+        "There is no Python 3.8; searched:\n"
+        f"    PATH: {shim} does not run: pyenv: python3.8: command not found\n"
+        f"    pyenv: no 3.8 in {nowhere}/pyenv/versions\n"
+        "    conda: not installed\n"
+        "    uv: not installed\n"
+        "  try: uv python install 3.8"
     )
     assert text_of("python3.8", nowhere) == (
-        "python3.8 is no interpreter; looked at:\n"
-        f"  PATH: {shim} does not run: pyenv: python3.8: command not found\n"
-        'Try: python = "3.8", which is looked for in pyenv, conda and uv too'
+        "python3.8 is not an interpreter; searched:\n"
+        f"    PATH: {shim} does not run: pyenv: python3.8: command not found\n"
+        '  try: python = "3.8" (a version is also searched for in pyenv, conda and uv)'
     )
     # What lies behind it on PATH is still found.
     real = script(nowhere / "later/python3.8", "#!/bin/sh\nprintf '3.8.18 /real/python3.8'\n")
@@ -144,12 +144,12 @@ def test_the_newest_patch_of_pyenv_that_runs(nowhere: Path, monkeypatch: pytest.
     assert find_interpreter("3.10", nowhere) == middle
     assert find_interpreter("3.10.9", nowhere).parent.parent.name == "3.10.9"
     assert "pyenv: no 3.11 in" in text_of("3.11", nowhere)
-    assert text_of("3.6", nowhere).endswith("\nTry: pyenv install 3.6")
+    assert text_of("3.6", nowhere).endswith("\n  try: pyenv install 3.6")
 
 
 def test_a_python_on_path_with_another_patch_is_not_what_was_asked_for(nowhere: Path) -> None:
     other = script(nowhere / "bin/python3.10", "#!/bin/sh\nprintf '3.10.9 '\n")
-    assert f"\n  PATH: {other} is 3.10.9\n" in text_of("3.10.13", nowhere)
+    assert f"\n    PATH: {other} is 3.10.9\n" in text_of("3.10.13", nowhere)
 
 
 def conda_env(prefix: Path) -> Path:
@@ -167,12 +167,12 @@ def test_a_conda_env_is_found_by_its_name(nowhere: Path, monkeypatch: pytest.Mon
     assert find_interpreter("conda:sim", nowhere) == inside
     assert find_interpreter("conda:listed", nowhere) == listed
     assert text_of("conda:lsited", nowhere) == (
-        "There is no conda env lsited; looked at:\n"
-        f"  conda's folders: {home}/miniconda3\n"
-        "  ~/.conda/environments.txt and ~/.conda/envs: their envs are base, listed, sim\n"
-        'Try: python = "conda:listed"'
+        "There is no conda env lsited; searched:\n"
+        f"    conda's folders: {home}/miniconda3\n"
+        "    ~/.conda/environments.txt and ~/.conda/envs: they have base, listed, sim\n"
+        '  try: python = "conda:listed"'
     )
-    assert text_of("conda:old", nowhere).endswith("\nTry: conda create -n old python=3.10 numpy gymnasium")
+    assert text_of("conda:old", nowhere).endswith("\n  try: conda create -n old python=3.10 numpy gymnasium")
     by_executable = conda_env(nowhere / "own/envs/mine")
     monkeypatch.setenv("CONDA_EXE", str(nowhere / "own/bin/conda"))
     assert find_interpreter("conda:mine", nowhere) == by_executable
@@ -191,14 +191,14 @@ def test_a_version_is_found_at_a_root_of_conda_and_in_none_of_its_envs(nowhere: 
     (env / "conda-meta").mkdir()
     (env / "conda-meta/python-3.8.1-h123_0.json").write_text("{}")
     assert find_interpreter("3.9", nowhere) == base
-    assert f"\n  conda: no 3.8 at {root}\n" in text_of("3.8", nowhere)
+    assert f"\n    conda: no 3.8 at {root}\n" in text_of("3.8", nowhere)
 
 
 def test_uv_knows_pythons_that_nobody_else_does(nowhere: Path) -> None:
     found = script(nowhere / "uv/python3.9", "#!/bin/sh\nprintf '3.9.1 '\n")
     script(nowhere / "bin/uv", f'#!/bin/sh\ncase "$*" in *" 3.9") echo {found};; *) exit 2;; esac\n')
     assert find_interpreter("3.9", nowhere) == found
-    assert "\n  uv: knows no 3.8\n" in text_of("3.8", nowhere)
+    assert "\n    uv: no 3.8\n" in text_of("3.8", nowhere)
 
 
 def test_a_command_is_run_once_to_see_what_it_is(nowhere: Path) -> None:
@@ -206,15 +206,15 @@ def test_a_command_is_run_once_to_see_what_it_is(nowhere: Path) -> None:
     assert find_interpreter("pypy3", nowhere) == Path(sys.executable)
     command.write_text("#!/bin/sh\nexit 3\n")
     assert text_of("pypy3", nowhere) == (
-        f"pypy3 is no interpreter; looked at:\n  PATH: {command} does not run: exit code 3\n"
-        "Try: the full path of one that runs"
+        f"pypy3 is not an interpreter; searched:\n    PATH: {command} does not run: exit code 3\n"
+        "  try: the full path of an interpreter that runs"
     )
     assert text_of("sim_env", nowhere) == (
-        "There is no interpreter sim_env; looked at:\n  PATH: no sim_env in its folders\n"
-        'Try: a venv ("./sim_env"), a version ("3.10"), an executable or "conda:NAME"'
+        "There is no interpreter sim_env; searched:\n    PATH: no sim_env\n"
+        '  try: a venv ("./sim_env"), a version ("3.10"), an executable or "conda:NAME"'
     )
     (nowhere / "sim_env").mkdir()
-    assert text_of("sim_env", nowhere).endswith('\nTry: python = "./sim_env", since a path begins with ./ or /')
+    assert text_of("sim_env", nowhere).endswith('\n  try: python = "./sim_env" (a path starts with ./ or /)')
 
 
 # The environment of a target.
@@ -314,8 +314,8 @@ def test_a_python_2_says_that_it_is_too_old() -> None:
     if not old:
         pytest.skip("there is no Python 2.7 on PATH or in pyenv")
     report = diagnose(old[0], environment(old[0], {}, ()))
-    assert report.problem == f"{old[0]} (Python {report.version}) is too old: the floor is Python 3.6"
-    assert report.advice == "a newer Python for this simulator"
+    assert report.problem == f"{old[0]} (Python {report.version}) is too old: the oldest that works is Python 3.6"
+    assert report.advice == "use a newer Python for this simulator"
 
 
 def probed(venv_folder: Path) -> tuple[str | None, str]:
@@ -363,7 +363,7 @@ def test_a_numpy_that_does_not_import(a_venv: Path, site: Path, code: str, why: 
     package(site, "numpy", "1.19.5", code)
     package(site, "gymnasium", "0.29.1")
     assert probed(a_venv) == (
-        f"has a numpy 1.19.5 that does not import: {why}",
+        f"has numpy 1.19.5, which fails to import: {why}",
         f"uv pip install --python {a_venv}/bin/python --force-reinstall numpy",
     )
 
@@ -371,11 +371,11 @@ def test_a_numpy_that_does_not_import(a_venv: Path, site: Path, code: str, why: 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("#!/bin/sh\nexit 0\n", "exit code 0, without a word: it may be no Python"),
+        ("#!/bin/sh\nexit 0\n", "exit code 0, no output (it may not be a Python)"),
         ("#!/bin/sh\necho 'python3.8: command not found' >&2\necho more >&2\nexit 127\n",
          "exit code 127, python3.8: command not found"),
         (f"#!{sys.executable}\nraise RuntimeError('broken')\n", "exit code 1, RuntimeError: broken"),
-        ("#!/bin/sh\nkill -KILL $$\n", "killed (Killed), without a word: it may be no Python"),
+        ("#!/bin/sh\nkill -KILL $$\n", "killed (Killed), no output (it may not be a Python)"),
         ("#!/no/such/interpreter\n", "No such file or directory"),
         ("\x7fELF nothing", "Exec format error"),
     ],
@@ -384,7 +384,7 @@ def test_what_does_not_run_says_why(tmp_path: Path, text: str, why: str) -> None
     executable = script(tmp_path / "python", text)
     report = diagnose(executable, environment(executable, {}, ()))
     assert report.problem == f"{executable} does not run: {why}"
-    assert report.advice == "another interpreter, or this one built anew"
+    assert report.advice == "use another interpreter, or rebuild this one"
 
 
 def test_a_target_that_never_answers_is_gone_afterwards(tmp_path: Path) -> None:
@@ -395,7 +395,7 @@ def test_a_target_that_never_answers_is_gone_afterwards(tmp_path: Path) -> None:
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     try:
         report = diagnose(executable, environment(executable, {}, ()), timeout_s=0.5)
-        assert report.problem == f"{executable} does not run: it gave no answer within 0.5 s"
+        assert report.problem == f"{executable} does not run: it did not answer within 0.5 s"
         os.set_blocking(reader, True)
         assert os.read(reader, 1) == b""
     finally:

@@ -181,7 +181,7 @@ def test_two_processes_build_one_venv_and_the_second_says_that_it_waits(
     # From here on the first one holds the lock, and cannot end before the gate opens.
     second = client(clients, python, project)
     venv = Path(building.rpartition(" ")[2])
-    assert next(lines(second)) == f"Waiting for another process that builds {venv}"
+    assert next(lines(second)) == f"Waiting for another process that is building {venv}"
     gate.open("w").close()
     assert list(lines(first))[-1] == str(venv / "bin/python")
     assert list(lines(second)) == [str(venv / "bin/python")]
@@ -254,7 +254,7 @@ def test_progress_that_raises_ends_uv(project: Path, python: str) -> None:
 def test_an_option_of_pip_is_no_requirement(option: str, cache: Path) -> None:
     with pytest.raises(ConfigError) as error:
         provision("3.10", ("numpy", option), Path("/"), lambda line: None)
-    assert str(error.value) == (f'requires: "{option}" is an option of pip; expected a requirement or -e and a folder')
+    assert str(error.value) == (f'requires: "{option}" is an option of pip; expected a requirement, or -e and a folder')
     assert not cache.exists()
 
 
@@ -267,7 +267,7 @@ def test_without_uv_the_error_says_how_to_get_it(
     with pytest.raises(ServerStartError) as error:
         provision(python, (), project, lambda line: None)
     assert str(error.value) == (
-        "requires: uv builds its venv, and is neither on PATH nor beside this Python\nTry: pip install uv"
+        "requires: uv builds the venv, but it is neither on PATH nor beside this Python\n  try: pip install uv"
     )
 
 
@@ -283,7 +283,7 @@ def test_a_cache_that_cannot_be_written_says_what_to_set(project: Path, python: 
         provision(python, (), project, lambda line: None)
     text = str(error.value)
     assert text.startswith(f"The venv {cache}/")
-    assert text.endswith("\nTry: XDG_CACHE_HOME=/a/folder/you/may/write/to")
+    assert text.endswith("\n  try: XDG_CACHE_HOME=/a/folder/you/may/write/to")
 
 
 def test_uv_is_found_on_path_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
