@@ -70,9 +70,8 @@ def _broken(name: str, where: str, problem: str) -> Row:
 
 
 def _reached(name: str, entry: Entry) -> Row:
-    link = attach(replace(entry, timeouts=replace(entry.timeouts, start=REACH_S)), lambda line: None)
-    link.close(0.0)
-    return Row(name, "usable", link.address, "a server listens")
+    attach(replace(entry, timeouts=replace(entry.timeouts, start=REACH_S)), lambda line: None).close(0.0)
+    return Row(name, "usable", str(entry.address), "a server listens")
 
 
 def _probed(name: str, entry: Entry) -> Row:

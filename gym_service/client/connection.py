@@ -262,7 +262,7 @@ class Connection:
             return error
         mapped = error
         if isinstance(error, ChannelTimeout):
-            mapped = error_mapping.timed_out(self._during, self._timeout_s, self._peer)
+            mapped = error_mapping.timed_out(self._during, self._timeout_s, self._peer, self._channel.end_sending)
         elif isinstance(error, ChannelClosed):
             mapped = self._channel_closed()
         elif isinstance(error, (BadFrame, BadValue)):

@@ -7,6 +7,7 @@ to be closed. Python 3.10 and up.
 import builtins
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from gym_service.errors import (
@@ -28,32 +29,40 @@ SHOWN_LINES = 40
 
 
 class Peer(Protocol):
-    """Whoever knows the server as a process, or as a host."""
+    """The server at the other end of a connection, as a process or as a host.
+
+    The launcher's ServerLink (``servers/link.py``) is one. The client knows these five members of it and no more.
+    """
 
     def died(self, during: str) -> GymServiceError:
-        """The error for a channel that ended during a call. May block for a second, to learn the reason."""
+        """The error for a stream that has ended during a call. Blocks for a few seconds at most, to learn the cause."""
 
-    def close(self, ask_s: float) -> None:
-        """See the server to its end, once the channel is closed. Blocks for at most a few seconds more than asked."""
+    def diagnose(self, end_sending: Callable[[], None]) -> tuple[str, str]:
+        """Why the server does not answer: ``stopped``, ``blocked``, ``busy`` or ``unknown``; and its Python stack.
+
+        Only for a server that is stopped right after: it may wake calls that sleep. ``end_sending`` closes the sending
+        direction of the stream, which some kinds of peers need for it. Blocks for a few seconds at most.
+        """
 
     def tail(self) -> str:
-        """The end of what the server printed, as far as it is known here."""
-
-    def diagnose(self) -> tuple[str, str]:
-        """Why the server says nothing: a word (``stopped``, ``blocked``, ``busy``, ``unknown``) and its Python stack.
-
-        May block for half a second, and wakes calls that sleep: only for a server that is to be stopped.
-        """
+        """The end of what the server printed, as far as this process knows it."""
 
     @property
     def calls(self) -> memoryview:
         """Where to count the calls, at index 0."""
 
+    def close(self, ask_s: float) -> None:
+        """See the server to its end. The stream is closed already.
 
-def timed_out(during: str, timeout_s: float, peer: Peer) -> CallTimeout:
-    """The error for a call that was not answered in time. Blocks for half a second, to see what the server does."""
+        Waits ``ask_s`` seconds for the server to end by itself, then uses force. Blocks for some seconds more than
+        ``ask_s`` at most.
+        """
+
+
+def timed_out(during: str, timeout_s: float, peer: Peer, end_sending: Callable[[], None]) -> CallTimeout:
+    """The error for a call that was not answered in time. Blocks as ``Peer.diagnose``."""
     tail = peer.tail()
-    state, stack = peer.diagnose()
+    state, stack = peer.diagnose(end_sending)
     text = f"{during} took longer than its timeout of {timeout_s:g} s; {_STATES[state]}, and has been stopped"
     text += _block("where its Python code was", stack) + _block("the end of its output", tail)
     text += f"\n  try: a longer timeout, timeouts = {{ {during} = … }}, or inf for none"

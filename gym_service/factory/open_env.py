@@ -1,10 +1,10 @@
-"""The joint's other half: an entry in, an open env out.
+"""Opens the env of an entry: starts its server or attaches to it, has the env made, and returns it.
 
-Knows the launcher, and that the server of an entry takes as long to import its half as this process takes for its own:
-so it is started first. Client only; Python 3.10 and up. Imports nothing that takes long before a server is on its way.
+Knows the launcher and the client. A server takes as long to import its half as this process takes for its own. So the
+server is started first, and this module imports nothing slow before that. Never knows which kind of server it is.
+Python 3.10 and up.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -12,59 +12,61 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gym_service_launcher.config.entry import Entry
-from gym_service_launcher.servers import local
+from gym_service_launcher.servers import kinds
+from gym_service_launcher.servers.link import ServerLink
+from gym_service_launcher.servers.local import to_stderr
 
 if TYPE_CHECKING:
     from gym_service.client.connection import Connection
     from gym_service.client.env import RemoteEnv
     from gym_service.client.vector import RemoteVectorEnv
-    from gym_service.factory.server_startup import AnyLink, PendingServer
+    from gym_service.factory.server_startup import PendingServer
 
 
 def open_env(entry: Entry, kwargs: Mapping[str, Any], recreate: "Callable[[], RemoteEnv]") -> "RemoteEnv":
     """Start the entry's server, or attach to the one at its address, and have it make the env.
 
-    Blocks until the env is made, at most ``entry.timeouts.start`` seconds, and before that while a venv of
-    ``requires`` is built.
+    Blocks while a venv of ``requires`` is built, then until the env is made, at most ``entry.timeouts.start`` seconds.
 
     Args:
-        entry: where the simulator lives and which env it is.
-        kwargs: what the simulator's env is made with.
+        entry: where the simulator runs and which env it is.
+        kwargs: keywords for the simulator's env.
         recreate: makes the same env again; a pickled env is this callable.
 
     Raises:
         ConfigError, ServerStartError, AuthError: there is no env; nothing is left behind.
-        EnvError, CannotCross: the simulator raised while the env was made, or one of its spaces cannot cross.
+        EnvError: the simulator raised while the env was made.
+        CannotCross: a keyword or one of the env's spaces has no form on the wire.
     """
     pending = _pending_server(entry, kwargs)
     from gym_service.client.env import RemoteEnv
 
     pending.request_env()
     description = pending.wait_for_env()
-    # So that the next server, if there must be one, is forked from the same nursery.
-    hold = pending.hold.another() if pending.hold and entry.restart == "on-reset" else None
+    restarts = entry.restart == "on-reset"
+    release = pending.keep_for_restart() if restarts else None
     try:
         return RemoteEnv(
             pending.connection,
             description,
             timeouts=asdict(entry.timeouts),
             recreate=recreate,
-            restart=partial(connect, entry, kwargs) if entry.restart == "on-reset" else None,
-            at_close=hold.release if hold else None,
+            restart=partial(connect, entry, kwargs) if restarts else None,
+            at_close=release,
         )
     except BaseException:
         pending.connection.close(entry.timeouts.close)
-        if hold:
-            hold.release(0.0)
+        if release:
+            release(0.0)
         raise
 
 
 def open_vector_env(
     entry: Entry, kwargs: Mapping[str, Any], *, num_envs: int, autoreset_mode: Any
 ) -> "RemoteVectorEnv":
-    """Start the entry's workers and have each make its share of the envs, all at once.
+    """Start the entry's workers and have each make its share of the envs, all at the same time.
 
-    Blocks and raises as ``open_env``; ValueError where ``num_envs`` or ``autoreset_mode`` is none.
+    Blocks and raises as ``open_env``. ValueError: ``num_envs`` or ``autoreset_mode`` is not a valid one.
     """
     from gym_service.client.codec_selection import CodecSelector
     from gym_service.client.vector import AutoresetMode, RemoteVectorEnv, shares_of  # needs Gymnasium 1.0
@@ -81,14 +83,13 @@ def open_vector_env(
                 "first_index": share.start,
                 "autoreset_mode": mode.value,
             }
-            with started_server(entry) as links:
-                pending_servers.append(PendingServer(entry, links.pop(), {**recipe, "batch": batch}))
+            with started_server(entry) as take:
+                pending_servers.append(PendingServer(entry, take(), {**recipe, "batch": batch}))
             undo.callback(pending_servers[-1].connection.close, 0.0)
         for pending in pending_servers:
             pending.request_env()
-        selector = (
-            CodecSelector()
-        )  # of them all, which share one link; what the first one waits for says how fast that is
+        # One for all workers, since they share a network link. The waits of the first one show how fast it is.
+        selector = CodecSelector()
         descriptions = [
             pending.wait_for_env(selector, measures=pending is pending_servers[0]) for pending in pending_servers
         ]
@@ -99,42 +100,33 @@ def open_vector_env(
 
 
 def connect(entry: Entry, kwargs: Mapping[str, Any]) -> tuple["Connection", dict[str, Any]]:
-    """A connection to a server that has made the env, and the env's description. Blocks and raises as ``open_env``."""
+    """The connection to a server that has made the env, and the env's description.
+
+    Blocks and raises as ``open_env``.
+    """
     pending = _pending_server(entry, kwargs)
     pending.request_env()
     return pending.connection, pending.wait_for_env()
 
 
 def _pending_server(entry: Entry, kwargs: Mapping[str, Any]) -> "PendingServer":
-    with started_server(entry) as links:
+    with started_server(entry) as take:
         from gym_service.factory.server_startup import PendingServer, recipe_of
 
-        recipe = recipe_of(entry, kwargs)  # a wrapper may not pickle: not once the server is nobody's
-        return PendingServer(entry, links.pop(), recipe)
+        recipe = recipe_of(entry, kwargs)  # before the server is taken: a wrapper that does not pickle raises here
+        return PendingServer(entry, take(), recipe)
 
 
 @contextmanager
-def started_server(entry: Entry) -> Iterator[list["AnyLink"]]:
-    """A server that is on its way, in a list: whoever takes it out sees to its end. One that nobody takes is stopped.
+def started_server(entry: Entry) -> Iterator[Callable[[], ServerLink]]:
+    """Start the server of an entry, which loads its libraries while the block loads those of this process.
 
-    It loads its libraries while the block loads those of this process.
+    The block is given a function that hands over the server's link. It is called at most once; whoever calls it sees
+    to the server's end. A server that was not taken is killed after the block.
     """
-    links = [_link_of(entry)]
+    untaken = [kinds.open_link(entry, to_stderr)]
     try:
-        yield links
+        yield untaken.pop
     finally:
-        for link in links:
-            for sock in (link.sock, link.arena_sock):
-                if sock is not None:
-                    sock.close()
-            for fd in link.pipes or ():
-                os.close(fd)
+        for link in untaken:
             link.close(0.0)
-
-
-def _link_of(entry: Entry) -> "AnyLink":
-    if entry.address:
-        from gym_service_launcher.servers.attached import attach  # only who attaches pays for it
-
-        return attach(entry, local.to_stderr)
-    return local.launch(entry, local.to_stderr)

@@ -1,19 +1,24 @@
-"""A server that was started, and the env that it is told to make.
+"""PendingServer: a server from its start until its env is made, and the error where that fails.
 
-Knows links, the connection, and which error belongs to which failure of a start. Never knows how a server is started.
-Python 3.10 and up.
+Knows the link, the connection, and which error belongs to which failure of a start. Never knows which kind of server
+it is, nor how it was started. Python 3.10 and up.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 from gym_service_launcher.config.entry import Entry
-from gym_service_launcher.processes.forkservers import ForkServerRef
-from gym_service_launcher.servers import local
-from gym_service_launcher.servers.local import LocalServer
-from gym_service_launcher.servers.over_command import CommandServer
+from gym_service_launcher.servers.link import (
+    LATE_ADVICE,
+    PipeEnds,
+    ServerLink,
+    ServerStream,
+    SocketEnd,
+    TlsEnd,
+    late_start_reason,
+)
 from gymnasium.error import UnregisteredEnv
 
 from gym_service.client.codec_selection import CodecSelector
@@ -32,14 +37,9 @@ from gym_service.errors import (
 from gym_service.protocol import messages
 from gym_service.transport import arena, channel, image_codec, jpeg
 
-if TYPE_CHECKING:
-    from gym_service_launcher.servers.attached import AttachedServer  # loaded only where there is an address
-
-AnyLink: TypeAlias = "LocalServer | CommandServer | AttachedServer"
-
 
 def recipe_of(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """What the server is told: which env, and what is done on the way to it."""
+    """The recipe of an env, as the server takes it: which env, with what, and how it is wrapped."""
     return {
         "id": entry.id,
         "entry_point": entry.entry_point,
@@ -53,54 +53,70 @@ def recipe_of(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class PendingServer:
-    """A server that is started and makes what a recipe says, in steps: so that several of them can be at it at once."""
+    """A server that makes the env of a recipe, in steps, so that several servers can be at it at the same time.
 
-    def __init__(self, entry: Entry, link: AnyLink, recipe: Mapping[str, Any]) -> None:
-        """Take the server over, which ends with the connection from here on. Raises as ``begin``, and CannotCross."""
+    An error in any step closes the connection and ends the server.
+    """
+
+    def __init__(self, entry: Entry, link: ServerLink, recipe: Mapping[str, Any]) -> None:
+        """Take the server over: from here on it ends with ``connection``. Sends what its stream begins with.
+
+        Raises as ``request_env``, and CannotCross where the recipe has no form on the wire.
+        """
         self._entry = entry
         self._link = link
-        self._deadline = link.begun + entry.timeouts.start
-        stream = _channel_of(link)
-        self.connection = Connection(stream, link)
+        self._deadline = link.started_at + entry.timeouts.start
+        self._stream = link.take_stream()
+        self.connection = Connection(_channel_over(self._stream), link)
         with self._errors_explained():
             self._encoded = encode(("$", recipe))
-            if isinstance(link, CommandServer):
-                link.end_sending = stream.end_sending
-                self.connection.send_ahead(link.bundle, self._remaining_s())
+            if self._stream.send_first:
+                self.connection.send_ahead(self._stream.send_first, self._remaining_s())
 
     def request_env(self) -> None:
-        """Have it make the env, once it is up."""
-        link = self._link
+        """Wait until the server is up, then ask it for the env.
+
+        Raises:
+            ServerStartError: the server did not come up, or not in time.
+            ConfigError: ``frames = "jpeg"`` needs Pillow, and this process has none.
+        """
         with self._errors_explained():
-            if link.mark:
-                noise = link.noise if isinstance(link, CommandServer) else None
-                self.connection.skip_to(link.mark, self._remaining_s(), noise)
-            met = link.same_host.accept() if link.same_host else None
-            if met:
-                self.connection.share(arena.over_socket(met))
+            if self._stream.mark:
+                self.connection.skip_to(self._stream.mark, self._remaining_s(), self._stream.skipped)
+            memory = self._link.accept_memory()
+            if memory:
+                self.connection.share(arena.over_socket(memory))
             self._refuse_frames_without_pillow()
             self.connection.begin(messages.MAKE, self._encoded, self._remaining_s())
 
-    @property
-    def hold(self) -> ForkServerRef | None:
-        """On the nursery that the server was forked from, if it was."""
-        return self._link.hold
-
     def wait_for_env(self, selector: CodecSelector | None = None, *, measures: bool = True) -> dict[str, Any]:
-        """What the server has made, once it has. Pictures are coded as it says, if at all."""
+        """Wait until the env is made, and return its description.
+
+        ``selector`` and ``measures`` are for coded frames, as ``ImageDecoder`` takes them.
+
+        Raises:
+            ServerStartError: the server ended, the env was not made in time, or (as ImportFailed) an import failed.
+            EnvError: the simulator raised.
+            CannotCross: a space has no form on the wire.
+            ProtocolError: the answer breaks the rules of the wire.
+        """
         with self._errors_explained():
             description = self.connection.finish(one)
             frames = _frames_of(description)
             if frames != image_codec.RAW:
                 if frames != image_codec.shown(self._entry.frames) or self.connection.arena:
-                    text = f"during make the other side chose frames = {frames!r}, which nobody asked for"
+                    text = f"during make the server chose frames = {frames!r}, which this client did not ask for"
                     raise ProtocolError(text, during="make")
                 is_auto = frames == image_codec.AUTO
                 self.connection.use_image_codec(
                     image_codec.ImageDecoder((selector or CodecSelector()) if is_auto else None, measures)
                 )
-            self.connection.warn(self._link.warning)
+            self.connection.warn(self._link.start_warning())
         return description
+
+    def keep_for_restart(self) -> Callable[[float], None]:
+        """As the link's."""
+        return self._link.keep_for_restart()
 
     def _refuse_frames_without_pillow(self) -> None:
         frames = self._entry.frames
@@ -116,15 +132,15 @@ class PendingServer:
 
     @contextmanager
     def _errors_explained(self) -> Iterator[None]:
-        """No server, no open connection: an error here closes it, and says what kept the env from being made."""
+        """Turn an error of the block into the one that tells why there is no env. The connection is closed then."""
         entry, link = self._entry, self._link
         try:
             yield
         except (ServerCrashed, ConnectionLost) as error:
-            raise link.failed_to_start("") from error
+            raise link.start_error() from error
         except CallTimeout as error:
-            reason = local.lateness(entry, error.state, error.stack)
-            raise link.failed_to_start(reason, local.LATE_ADVICE, in_time=False, tail=error.tail) from error
+            reason = late_start_reason(entry.timeouts.start, error.state, error.stack)
+            raise link.start_error(reason, LATE_ADVICE, probe=False, tail=error.tail) from error
         except EnvError as error:
             self.connection.close(entry.timeouts.close)
             raise _explained(error, entry, link) from error.__cause__
@@ -134,44 +150,33 @@ class PendingServer:
 
 
 def _frames_of(description: Any) -> Any:
-    """What a description says of frames; a server of before they could be coded says nothing."""
+    """The frames that a description names. Older servers, which cannot code frames, name none."""
     target = description.get("target") if type(description) is dict else None
     return target.get("frames", image_codec.RAW) if type(target) is dict else image_codec.RAW
 
 
-def _channel_of(link: AnyLink) -> channel.Channel:
-    if link.is_secured and link.sock:
-        from gym_service.client.tls_stream import TlsStream  # imports ssl
+def _channel_over(stream: ServerStream) -> channel.Channel:
+    match stream.end:
+        case SocketEnd(sock):
+            return channel.over_socket(sock)
+        case PipeEnds(read_fd, write_fd):
+            return channel.over_pipes(read_fd, write_fd)
+        case TlsEnd(sock):
+            from gym_service.client.tls_stream import TlsStream  # imports ssl
 
-        return channel.Channel(TlsStream(link.sock))
-    shared = arena.over_socket(link.arena_sock) if link.arena_sock else None
-    if link.sock is not None:
-        return channel.over_socket(link.sock, shared)
-    assert link.pipes is not None
-    return channel.over_pipes(*link.pipes, shared)
+            return channel.Channel(TlsStream(sock))
 
 
-def _explained(error: EnvError, entry: Entry, link: AnyLink) -> GymServiceError:
-    """An import that failed in the target is a start that failed; anything else is the simulator's own word."""
+def _explained(error: EnvError, entry: Entry, link: ServerLink) -> GymServiceError:
+    """An import that failed in the target is a failed start. Any other error is the simulator's own."""
     if isinstance(error, UnregisteredEnv):
         text = f'{error}\n  try: imports = ["…"] with the module that registers it, or another id'
         return type(error)(text, **vars(error))
     if not isinstance(error, ImportError):
         return error
     reason = f"{error.type_name}: {error.message}"
-    if not any(f"'{module}'" in error.message for module in entry.imports):  # else where it stands is known
+    if not any(f"'{module}'" in error.message for module in entry.imports):  # else the entry shows where it stands
         reason += "".join(f"\n    {line}" for line in error.remote_traceback.splitlines())
-    failure = link.failed_to_start(reason, _import_advice(error, entry, link))
+    advice = link.import_advice(is_missing=isinstance(error, ModuleNotFoundError))
+    failure = link.start_error(reason, advice)
     return ImportFailed(str(failure), **vars(failure))
-
-
-def _import_advice(error: EnvError, entry: Entry, link: AnyLink) -> str:
-    if isinstance(link, CommandServer):
-        return f"install it for {link.executable} over there, or name its folder there in pythonpath = […]"
-    if not isinstance(link, LocalServer):
-        return "install it where that server runs"
-    if not isinstance(error, ModuleNotFoundError):  # it is there, and something that it needs is not: a library, say
-        return link.by_hand()
-    missing = [str(path) for path in entry.pythonpath if not path.exists()]
-    gone = f" ({', '.join(missing)} is not there)" if missing else ""
-    return f"install it for {link.executable}, or name its folder in pythonpath = […]{gone}"

@@ -48,7 +48,7 @@ def test_the_death_of_a_simulator_is_told_with_how_and_its_last_words(deed: str,
         first, *rest = str(error).splitlines()
         assert first == f"the server of 'Misbehaving-v0' died during step: {ending}"
         assert "    last words" in rest
-        assert rest[-1] == "  try: make the env anew; this one stays closed"
+        assert rest[-1] == "  try: make the env again; this one is closed"
         assert ("Segmentation fault" in error.tail) == (deed == "SIGSEGV")
         assert vars(pickle.loads(pickle.dumps(error))) == vars(error)
         begin = time.monotonic()

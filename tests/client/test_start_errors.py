@@ -84,7 +84,7 @@ def test_a_module_that_is_not_there() -> None:
         pass
     text = str(caught.value)
     assert "did not start: ModuleNotFoundError: No module named 'no_such_module'\n  interpreter: " in text
-    assert text.endswith("name its folder in pythonpath = […] (/no/such/folder is not there)")
+    assert text.endswith("name its folder in pythonpath = […] (/no/such/folder does not exist)")
 
 
 def test_a_module_that_needs_what_is_not_there_says_where() -> None:

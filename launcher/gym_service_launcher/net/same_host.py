@@ -20,23 +20,61 @@ import os
 import secrets
 import socket
 import sys
+from typing import Protocol
 
-from gym_service_launcher.net import unix
+from gym_service_launcher.net import tcp, unix
 
 PREAMBLE_BYTES = 32
 PREFIX = "\0gym-service-"
 NO_SHARED_MEMORY = b"-" * PREAMBLE_BYTES
 
 
-class LoopbackRendezvous:
-    """What a client offers: it listens until ``accept`` is asked, or it is closed."""
+class SameHost(Protocol):
+    """One way to find out. A constructor sends the preamble, and raises OSError where the server has gone."""
 
-    def __init__(self) -> None:
-        """Listen, where this system has such names."""
+    preamble: bytes
+    """What the client has sent; the server sends it back."""
+
+    def accept(self) -> socket.socket | None:
+        """The second connection, once the server has sent the preamble back; None where memory is not shared.
+
+        Does not block. The caller owns the socket.
+        """
+
+    def close(self) -> None:
+        """Offer no second connection any more. May be called any number of times."""
+
+
+class Inline:
+    """Offers nothing: all arrays travel inline."""
+
+    preamble = NO_SHARED_MEMORY
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.sendall(self.preamble)
+
+    def accept(self) -> None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+class LoopbackRendezvous:
+    """Over TCP: listens at a socket of the abstract namespace, whose name is the preamble, until ``accept``."""
+
+    def __init__(self, sock: socket.socket) -> None:
         self.preamble = NO_SHARED_MEMORY
         self._listener: socket.socket | None = None
-        if not sys.platform.startswith("linux"):
-            return
+        if sys.platform.startswith("linux"):
+            self._listen()
+        try:
+            sock.sendall(self.preamble)
+        except BaseException:
+            self.close()
+            raise
+
+    def _listen(self) -> None:
         name = secrets.token_hex(PREAMBLE_BYTES // 2)
         listener = socket.socket(socket.AF_UNIX)
         try:
@@ -49,7 +87,6 @@ class LoopbackRendezvous:
         self.preamble, self._listener = name.encode("ascii"), listener
 
     def accept(self) -> socket.socket | None:
-        """The connection that a server of this user has made; None where none has. Nobody can make one any more."""
         if self._listener is None:
             return None
         try:
@@ -64,45 +101,58 @@ class LoopbackRendezvous:
         return sock
 
     def close(self) -> None:
-        """Listen no more; any number of times."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
 
 
 class PassedSocket:
-    """What a client has sent along with the preamble over a Unix socket: the other end of a new pair of sockets."""
+    """Over a Unix socket: sends one end of a new pair of sockets along with the preamble."""
 
     preamble = NO_SHARED_MEMORY
 
     def __init__(self, sock: socket.socket) -> None:
-        """Send it, and the preamble. Raises OSError where the server has gone."""
-        self._end, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair()
+        self._end: socket.socket | None = ours
         with theirs:
             try:
                 rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))
                 sent = sock.sendmsg([self.preamble], [rights])
                 sock.sendall(self.preamble[sent:])
             except BaseException:
-                self._end.close()
+                self.close()
                 raise
 
     def accept(self) -> socket.socket | None:
-        """This end, once the server has said the preamble; None where nobody has the other one.
+        """None where no process has the other end any more.
 
-        So it is where the server cannot map memory, and where bytes are carried on from the socket to another machine,
-        as ``ssh -L`` does: descriptors stay behind.
+        That is so where the server cannot map memory, and where something carries the bytes on from the Unix socket
+        to another machine, as ``ssh -L`` does: descriptors do not travel.
         """
+        if self._end is None:
+            return None
         try:
-            is_lost = not self._end.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            is_connected = bool(self._end.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         except BlockingIOError:
-            return self._end
+            is_connected = True
         except OSError:
-            is_lost = True
-        if is_lost:
-            self._end.close()
-        return None if is_lost else self._end
+            is_connected = False
+        if not is_connected:
+            self.close()
+        end, self._end = self._end, None
+        return end
 
     def close(self) -> None:
-        """Share nothing; any number of times."""
-        self._end.close()
+        if self._end is not None:
+            self._end.close()
+            self._end = None
+
+
+def same_host_over(sock: socket.socket, *, may_share: bool) -> SameHost:
+    """Send the preamble over a new connection. ``may_share``: False where the entry means another machine.
+
+    Raises OSError where the server has gone.
+    """
+    if sock.family == socket.AF_UNIX:
+        return PassedSocket(sock)
+    return LoopbackRendezvous(sock) if may_share and tcp.is_loopback(sock) else Inline(sock)

@@ -57,7 +57,7 @@ class ForkServer:
     def __init__(self, plan: Plan, name: str) -> None:
         """Start it. Raises OSError where it cannot be executed."""
         self.plan = plan
-        self.holds = 0
+        self.references = 0
         # Why it forks nothing, once that is known; empty where it does.
         self.problem: str | None = None
         # Whether what is in it can never be forked, however often it is started.
@@ -132,31 +132,31 @@ class ForkServer:
 
 
 class ForkServerRef:
-    """Keeps a nursery for as long as it is not released."""
+    """Keeps a fork server alive until ``release``."""
 
     def __init__(self, fork_server: ForkServer) -> None:
         self.fork_server = fork_server
         self._process_id = os.getpid()
         with _changing:
-            fork_server.holds += 1
+            fork_server.references += 1
             self._is_held = True
 
-    def another(self) -> "ForkServerRef":
-        """A second hold on the same nursery, released on its own."""
+    def duplicate(self) -> "ForkServerRef":
+        """Another reference to the same fork server."""
         return ForkServerRef(self.fork_server)
 
     def release(self, ask_s: float) -> None:
-        """The last one ends the nursery; any number of times. Blocks for at most ``ask_s`` seconds, and LEAVE_S.
+        """Release it, any number of times. The last reference ends the fork server: that blocks for LEAVE_S at most.
 
-        In a forked child it does nothing: the nursery is not the child's.
+        In a forked child it does nothing: the fork server belongs to the parent.
         """
         if self._process_id != os.getpid():
             return
         with _changing:
             was_held, self._is_held = self._is_held, False
-            self.fork_server.holds -= was_held
-            is_last = was_held and self.fork_server.holds == 0
-            # What can never be forked is kept in mind: to find it out again would take an import each time.
+            self.fork_server.references -= was_held
+            is_last = was_held and self.fork_server.references == 0
+            # One that is unforkable stays in the table: to find that out again would take an import each time.
             if (
                 is_last
                 and _fork_servers.get(self.fork_server.plan) is self.fork_server
@@ -171,8 +171,8 @@ _fork_servers: dict[Plan, ForkServer] = {}
 _changing = threading.RLock()
 
 
-def hold(plan: Plan, name: str) -> ForkServerRef:
-    """A hold on the nursery of a plan, which is started, under this name, where there is none. Raises OSError."""
+def acquire(plan: Plan, name: str) -> ForkServerRef:
+    """A reference to the fork server of a plan. Starts one with this name where none runs. Raises OSError."""
     with _changing:
         fork_server = _fork_servers.get(plan)
         if fork_server is None or (fork_server.problem == "" and fork_server.has_died()):

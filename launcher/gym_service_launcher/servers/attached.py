@@ -1,7 +1,7 @@
-"""From an entry with an address to a proven connection, and from a broken one to the reason.
+"""AttachedServer: a connection to a server at an address, which somebody else has started.
 
-Knows addresses, TLS, the handshake, and how long somebody may take to begin to listen. Never knows what travels over
-the connection, nor anything of the server's process: that is its own host's to see to. Python 3.10 and up.
+Knows addresses, TLS, the handshake, and for how long to retry. Never knows what travels over the connection, nor
+anything of the server's process: the host that started it sees to that. Python 3.10 and up.
 """
 
 import errno
@@ -11,7 +11,6 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import AuthError, ConnectionLost, ServerStartError
@@ -24,68 +23,74 @@ from gym_service_launcher.net.handshake import (
     ServerFullError,
     perform,
 )
-from gym_service_launcher.net.same_host import NO_SHARED_MEMORY, LoopbackRendezvous, PassedSocket
+from gym_service_launcher.net.same_host import SameHost, same_host_over
 from gym_service_launcher.net.tokens import Token
+from gym_service_launcher.servers.link import ServerLink, ServerStream, SocketEnd, TlsEnd
 from gym_service_launcher.standalone.env_vars import TOKEN
+
+# Where the output of such a server is.
+PRINTS = "gym-service run, or SocketGymServer,"
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, for no time
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.5
 
 
-@dataclass(frozen=True)
-class AttachedServer:
-    """A connection to a server that somebody else has started: what ``supervisor.Link`` is for one of our own."""
+class AttachedServer(ServerLink):
+    """A connection to a server that somebody else has started."""
 
-    address: str
-    sock: socket.socket
-    is_secured: bool = False  # then it is an ssl.SSLSocket
-    pipes: None = None
-    mark: bytes = b""  # what the server says first
-    arena_sock: None = None
-    same_host: LoopbackRendezvous | PassedSocket | None = (
-        None  # tells whether memory is shared, once the server has said the ``mark``
-    )
-    hold: None = None
-    warning: str = ""
-    begun: float = field(default_factory=time.monotonic)
+    def __init__(
+        self,
+        address: str,
+        end: SocketEnd | TlsEnd,
+        same_host: SameHost,
+        *,
+        started_at: float,
+    ) -> None:
+        """Own both from here on. ``same_host`` has sent its preamble: the server sends it back as the mark."""
+        self.started_at = started_at
+        self._address = address
+        self._end = end
+        self._same_host = same_host
+        self._calls = memoryview(bytearray(8)).cast("Q")  # ps runs on the server's host, and has its own count
 
-    @property
-    def executable(self) -> str:
-        """Whose interpreter it is, in words: no path of another host means anything here."""
-        return f"the interpreter of the server at {self.address}"
+    def take_stream(self) -> ServerStream:
+        return ServerStream(self._end, mark=self._same_host.preamble)
 
-    def died(self, during: str) -> ConnectionLost:
-        """The error for a connection that ended during a call."""
-        text = f"the server at {self.address} is gone: its connection ended during {during}"
-        text += "\n  try: read what gym-service run, or SocketGymServer, printed there; then make the env anew"
-        return ConnectionLost(text, during=during, address=self.address)
+    def accept_memory(self) -> socket.socket | None:
+        return self._same_host.accept()
 
-    def failed_to_start(
-        self, reason: str, advice: str = "", *, in_time: bool = True, tail: str | None = None
+    def start_error(
+        self, reason: str = "", advice: str = "", *, probe: bool = True, tail: str | None = None
     ) -> ServerStartError:
-        """The error for a server that was reached and made no env."""
-        text = f"the server at {self.address} made no env: {reason or 'its connection ended'}"
-        text += f"\n  try: {advice or 'read what gym-service run, or SocketGymServer, printed there'}"
+        text = f"the server at {self._address} made no env: {reason or 'its connection ended'}"
+        text += f"\n  try: {advice or f'read what {PRINTS} printed there'}"
         return ServerStartError(text, argv=(), interpreter="", exit_code=None, tail="")
 
-    def close(self, ask_s: float) -> None:
-        """Close the connection, where it is still open; its end ends the server."""
-        for end in (self.sock, self.same_host):
-            if end is not None:
-                end.close()
+    def import_advice(self, *, is_missing: bool) -> str:
+        return "install it where that server runs"
+
+    def died(self, during: str) -> ConnectionLost:
+        """Does not block."""
+        text = f"the server at {self._address} is gone: its connection ended during {during}"
+        text += f"\n  try: read what {PRINTS} printed there; then make the env again"
+        return ConnectionLost(text, during=during, address=self._address)
+
+    def diagnose(self, end_sending: Callable[[], None]) -> tuple[str, str]:
+        """Always unknown: the process is on another host, or belongs to another process here."""
+        return "unknown", ""
 
     def tail(self) -> str:
-        """Empty: what the server prints is shown where it runs."""
+        """Always empty: the server's output is shown where it runs."""
         return ""
-
-    def diagnose(self) -> tuple[str, str]:
-        """Nothing is known here of a process elsewhere."""
-        return "unknown", ""
 
     @property
     def calls(self) -> memoryview:
-        """Where to count the calls; nobody looks."""
-        return memoryview(bytearray(8)).cast("Q")
+        return self._calls
+
+    def close(self, ask_s: float) -> None:
+        """Does not block: the end of the connection ends the server."""
+        self._end.close()
+        self._same_host.close()
 
 
 def attach(entry: Entry, progress: Callable[[str], None]) -> AttachedServer:
@@ -147,26 +152,18 @@ class _RetryBackoff:
         return True
 
 
-def _link(entry: Entry, sock: socket.socket, begun: float) -> AttachedServer:
-    """What the env is made over. Raises OSError where the server has gone again."""
+def _link(entry: Entry, sock: socket.socket, started_at: float) -> AttachedServer:
+    """The link over a connection that is authenticated. Raises OSError where the server has gone."""
     assert entry.address
-    same_host: LoopbackRendezvous | PassedSocket | None = None
+    # An entry with coded frames means a network, even if the address looks like this machine: a tunnel. TLS does too.
+    is_remote = entry.frames != "raw" or _wants_tls(entry)
     try:
-        if sock.family == socket.AF_UNIX:
-            same_host = PassedSocket(sock)
-        else:
-            # Whoever asks for coded pictures has a network in mind, though it may look like this machine: a tunnel.
-            # Whoever asks for TLS has, too.
-            if entry.frames == "raw" and not _wants_tls(entry) and tcp.is_loopback(sock):
-                same_host = LoopbackRendezvous()
-            sock.sendall(same_host.preamble if same_host else NO_SHARED_MEMORY)
+        same_host = same_host_over(sock, may_share=not is_remote)
     except BaseException:
         sock.close()
-        if same_host:
-            same_host.close()
         raise
-    mark = same_host.preamble if same_host else NO_SHARED_MEMORY
-    return AttachedServer(entry.address, sock, _wants_tls(entry), mark=mark, same_host=same_host, begun=begun)
+    end = TlsEnd(sock) if _wants_tls(entry) else SocketEnd(sock)
+    return AttachedServer(entry.address, end, same_host, started_at=started_at)
 
 
 def _connect_and_authenticate(entry: Entry, timeout_s: float) -> socket.socket:
@@ -174,7 +171,7 @@ def _connect_and_authenticate(entry: Entry, timeout_s: float) -> socket.socket:
     assert entry.address
     sock = _connect(entry.address, timeout_s)
     try:
-        # Not before: a server that has begun to listen meanwhile may have made it.
+        # Not earlier: a server that has just begun to listen may have made the token file.
         token = UNIX_PEER_KEY if sock.family == socket.AF_UNIX else tokens.of_client(entry.token_file)
         limit_s = min(LIMIT_S, timeout_s)
         deadline = time.monotonic() + limit_s

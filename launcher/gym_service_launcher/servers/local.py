@@ -1,6 +1,6 @@
-"""From an entry to a running server and the bytes that lead to it; and from a dead one to the reason.
+"""LocalServer: a server that this process starts on this machine, and the reason where that fails.
 
-Knows entries, interpreters, children. Never knows what travels over the bytes. Python 3.10 and up.
+Knows entries, interpreters and children. Never knows what travels on the stream. Python 3.10 and up.
 """
 
 import contextlib
@@ -9,10 +9,8 @@ import secrets
 import shlex
 import socket
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gym_service_launcher.config.entry import Entry
@@ -22,151 +20,172 @@ from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.processes import forkservers
 from gym_service_launcher.processes.child import FIRST_PASSED_FD, Child, ending
 from gym_service_launcher.processes.forkservers import ForkServer, ForkServerRef
-from gym_service_launcher.servers import over_command
-from gym_service_launcher.servers.over_command import CommandServer
-from gym_service_launcher.servers.program import refuse_windows, server_argv, server_program
+from gym_service_launcher.servers.link import (
+    LATE_ADVICE,
+    PipeEnds,
+    ServerLink,
+    ServerStream,
+    SocketEnd,
+    late_start_reason,
+    output_block,
+)
+from gym_service_launcher.servers.program import server_argv, server_program
 from gym_service_launcher.standalone import env_vars
 
 TERMINATE_S = 2.0
-# How long a server whose channel has ended may take to be dead: its exit code is part of the error.
+# How long a server may take to end after its stream has ended: its exit code is part of the error.
 DEATH_S = 1.0
-SHOWN_TAIL_CHARS = 4000
 
 
-@dataclass(frozen=True)
-class LocalServer:
-    """A server that was started on this machine: its end of the bytes, and its process.
+class LocalServer(ServerLink):
+    """A server that was started on this machine: its process, and the client's end of its stream."""
 
-    Either ``sock`` is set, or ``pipes`` (read, write) with the ``mark`` after which the server's bytes begin.
-    ``arena_sock`` is for handing memory over, where both sides are on one machine. ``hold`` is on the nursery that
-    it was to be forked from, and ``begun`` when its time to start began, by the monotonic clock.
-    """
+    def __init__(
+        self,
+        entry: Entry,
+        executable: Path,
+        child: Child,
+        stream: ServerStream,
+        memory: socket.socket,
+        *,
+        fork_server: ForkServerRef | None = None,
+        started_at: float,
+    ) -> None:
+        """Own all of them from here on.
 
-    entry: Entry
-    executable: Path
-    child: Child
-    sock: socket.socket | None = None
-    pipes: tuple[int, int] | None = None
-    mark: bytes = b""
-    arena_sock: socket.socket | None = None
-    is_secured: bool = False
-    same_host: None = None
-    hold: ForkServerRef | None = None
-    begun: float = field(default_factory=time.monotonic)
+        ``memory`` is the socket over which shared memory is passed. ``fork_server`` refers to the one that the entry
+        asks for with ``prefork``, also where that one could not fork this server.
+        """
+        self.started_at = started_at
+        self._entry = entry
+        self._executable = executable
+        self._child = child
+        self._stream: ServerStream | None = stream
+        self._memory: socket.socket | None = memory
+        self._skipped = stream.skipped
+        self._fork_server = fork_server
+
+    def take_stream(self) -> ServerStream:
+        stream, self._stream = self._stream, None
+        assert stream, "the stream is taken once"
+        return stream
+
+    def accept_memory(self) -> socket.socket | None:
+        memory, self._memory = self._memory, None
+        return memory
+
+    def start_warning(self) -> str:
+        problem = self._fork_server.fork_server.problem if self._fork_server else ""
+        return f"{self._entry.name!r} was started without prefork: {problem}" if problem else ""
+
+    def keep_for_restart(self) -> Callable[[float], None]:
+        """Keeps the fork server, so that the next server is forked from it."""
+        if self._fork_server is None:
+            return super().keep_for_restart()
+        return self._fork_server.duplicate().release
+
+    def start_error(
+        self, reason: str = "", advice: str = "", *, probe: bool = True, tail: str | None = None
+    ) -> ServerStartError:
+        exit_code = self._child.exit_code(0.0 if reason else DEATH_S)
+        tail = self.tail() if tail is None else tail
+        diagnosis = Diagnosis(self._executable)
+        if probe:
+            diagnosis = diagnose(self._executable, environment(self._entry, self._executable))
+        return _start_error(
+            self._entry,
+            self._executable,
+            self._child,
+            reason or diagnosis.problem or ending(exit_code),
+            diagnosis.advice or advice or self._import_by_hand(),
+            tail,
+        )
+
+    def import_advice(self, *, is_missing: bool) -> str:
+        if not is_missing:
+            return self._import_by_hand()
+        gone = [str(path) for path in self._entry.pythonpath if not path.exists()]
+        note = f" ({', '.join(gone)} does not exist)" if gone else ""
+        return f"install it for {self._executable}, or name its folder in pythonpath = […]{note}"
+
+    def _import_by_hand(self) -> str:
+        """A command that imports the simulator without a server around it."""
+        importable = os.pathsep.join(map(str, self._entry.pythonpath))
+        modules = ", ".join(self._entry.imports) or self._entry.api or "gymnasium"
+        command = shlex.join([str(self._executable), "-c", f"import {modules}"])
+        return f"PYTHONPATH={shlex.quote(importable)} {command}" if importable else command
 
     def died(self, during: str) -> ServerCrashed:
-        """The error for a server whose channel ended during a call. Blocks for at most DEATH_S and its last words."""
-        exit_code = self.child.exit_code(DEATH_S)
-        tail = self.child.tail()
-        text = f"the server of {self.entry.name!r} died during {during}: {ending(exit_code)}"
-        text += f"\n  interpreter: {self.executable}{self._fork_server_ending()}{_shown(tail)}"
-        again = self.entry.restart == "on-reset"
-        text += f"\n  try: {'reset(), which starts another' if again else 'make the env anew; this one stays closed'}"
+        """Blocks for DEATH_S at most, and for the last output."""
+        exit_code = self._child.exit_code(DEATH_S)
+        tail = self.tail()
+        text = f"the server of {self._entry.name!r} died during {during}: {ending(exit_code)}"
+        text += f"\n  interpreter: {self._executable}{self._fork_server_ending()}{output_block(tail)}"
+        restarts = self._entry.restart == "on-reset"
+        text += f"\n  try: {'reset(), which starts another' if restarts else 'make the env again; this one is closed'}"
         return ServerCrashed(text, during=during, exit_code=exit_code, tail=tail)
 
     def _fork_server_ending(self) -> str:
-        if self.hold is None or self.hold.fork_server.problem or not self.hold.fork_server.has_died():
+        if self._fork_server is None or self._fork_server.fork_server.problem:
             return ""
-        child = self.hold.fork_server.child
+        if not self._fork_server.fork_server.has_died():
+            return ""
+        child = self._fork_server.fork_server.child
         return f"\n  its fork server, process {child.pid}, from which it was forked: {ending(child.exit_code(DEATH_S))}"
 
-    @property
-    def warning(self) -> str:
-        """What its user is to be warned of, once it is up; empty if nothing."""
-        if self.hold is None or not self.hold.fork_server.problem:
-            return ""
-        return f"{self.entry.name!r} was started without prefork: {self.hold.fork_server.problem}"
-
-    def failed_to_start(
-        self, reason: str, advice: str = "", *, in_time: bool = True, tail: str | None = None
-    ) -> ServerStartError:
-        """The error for a server that did not come up; ``tail``, where it was kept before the server was made to speak.
-
-        Probes the target for what is wrong, which takes a moment; not one that was not up ``in_time``: its time is
-        over, and what was slow or hung would be so again.
-        """
-        exit_code = self.child.exit_code(DEATH_S if not reason else 0.0)
-        tail = self.child.tail() if tail is None else tail
-        report = Diagnosis(self.executable)
-        if in_time:
-            report = diagnose(self.executable, environment(self.entry, self.executable))
-        reason = reason or (ending(exit_code) if report.problem is None else report.problem)
-        text = f"the server of {self.entry.name!r} did not start: {reason}"
-        text += f"\n  interpreter: {self.executable}\n  command: {shlex.join(self.child.argv)}{_shown(tail)}"
-        text += f"\n  try: {report.advice or advice or self.by_hand()}"
-        argv, python = self.child.argv, str(self.executable)
-        return ServerStartError(text, argv=argv, interpreter=python, exit_code=exit_code, tail=tail)
-
-    def by_hand(self) -> str:
-        """What to type to see the simulator load, or fail to, without a server around it."""
-        importable = os.pathsep.join(map(str, self.entry.pythonpath))
-        modules = ", ".join(self.entry.imports) or self.entry.api or "gymnasium"
-        command = shlex.join([str(self.executable), "-c", f"import {modules}"])
-        return f"PYTHONPATH={shlex.quote(importable)} {command}" if importable else command
-
-    def close(self, ask_s: float) -> None:
-        """See the process to its end; its channel must be closed already.
-
-        Blocks for at most ``ask_s`` + TERMINATE_S seconds, and two more for the nursery of the last that was forked
-        from it; with 0 it is killed at once.
-        """
-        self.child.stop(ask_s, TERMINATE_S if ask_s > 0 else 0.0)
-        if self.hold:
-            self.hold.release(ask_s)
+    def diagnose(self, end_sending: Callable[[], None]) -> tuple[str, str]:
+        """Blocks for half a second at most. The stream stays as it is."""
+        return _diagnose(self._child)
 
     def tail(self) -> str:
-        """The end of what the server printed."""
-        return self.child.tail()
-
-    def diagnose(self) -> tuple[str, str]:
-        """Why the server says nothing, in a word, and its Python stack; only for one that is to be stopped."""
-        word = self.child.classify_main_thread()
-        return word, "" if word == "stopped" else self.child.python_stack()
+        if not self._skipped:
+            return self._child.tail()
+        # The stream is stdout: this was printed there before the server moved it away.
+        return bytes(self._skipped).decode("utf-8", "backslashreplace") + "\n" + self._child.tail()
 
     @property
     def calls(self) -> memoryview:
-        """Where to count the calls."""
-        return self.child.calls
+        return self._child.calls
+
+    def close(self, ask_s: float) -> None:
+        """Blocks for ``ask_s`` + TERMINATE_S seconds at most, and two more for the fork server of the last server."""
+        if self._stream:
+            self.take_stream().end.close()
+        if self._memory:
+            self._memory.close()
+        self._child.stop(ask_s, TERMINATE_S if ask_s > 0 else 0.0)
+        if self._fork_server:
+            self._fork_server.release(ask_s)
 
 
-LATE_ADVICE = "a longer one, timeouts = { start = … }, if it was still at work"
+def _diagnose(child: Child) -> tuple[str, str]:
+    state = child.classify_main_thread()
+    return state, "" if state == "stopped" else child.python_stack()
 
 
-def lateness(entry: Entry, state: str, stack: str) -> str:
-    """The reason of a start that was not done in time: how the server was silent, and its Python stack."""
-    where = f"; its Python code was here:\n{textwrap.indent(stack, '    ')}" if stack else ""
-    return f"it was not up after {entry.timeouts.start:g} s ({state}){where}"
+def _start_error(entry: Entry, executable: Path, child: Child, reason: str, advice: str, tail: str) -> ServerStartError:
+    text = f"the server of {entry.name!r} did not start: {reason}"
+    text += f"\n  interpreter: {executable}\n  command: {shlex.join(child.argv)}{output_block(tail)}"
+    text += f"\n  try: {advice}"
+    return ServerStartError(text, argv=child.argv, interpreter=str(executable), exit_code=child.exit_code(), tail=tail)
 
 
-def _shown(tail: str) -> str:
-    if not tail.strip():
-        return "\n  output: none"
-    return "\n  the end of its output:\n" + "\n".join(f"    {line}" for line in tail[-SHOWN_TAIL_CHARS:].splitlines())
+def start(entry: Entry, progress: Callable[[str], None]) -> LocalServer:
+    """Start the server of an entry. Does not wait until it is up.
 
-
-def launch(entry: Entry, progress: Callable[[str], None]) -> LocalServer | CommandServer:
-    """Start the server of an entry. Does not wait for it: it answers once it is up.
-
-    Blocks while the interpreter is looked for, and for as long as a venv of ``requires`` takes to build.
+    Blocks while the interpreter is looked for, while a venv of ``requires`` is built, and while a fork server imports
+    the simulator.
 
     Raises:
-        ConfigError: the working directory is not there, or (as InterpreterNotFound) the interpreter.
-        ServerStartError: it cannot be executed, the venv cannot be built, or its fork server took too long to import.
+        ConfigError: the working directory or (as InterpreterNotFound) the interpreter does not exist.
+        ServerStartError: it cannot be executed, the venv cannot be built, or the fork server took too long to import.
     """
-    refuse_windows()
-    if entry.is_remote:
-        return over_command.launch(entry)
     if entry.cwd is not None and not entry.cwd.is_dir():
-        text = (
-            f"the working directory of {entry.name!r} is no folder: {entry.cwd}\n  try: another cwd, or none for yours"
-        )
-        raise ConfigError(text, file=None, key="cwd")
+        text = f"the working directory of {entry.name!r} is no folder: {entry.cwd}"
+        raise ConfigError(f"{text}\n  try: another cwd, or none for yours", file=None, key="cwd")
     executable = _named_executable_of(entry, progress)
-    start = _over_stdio if entry.transport == "stdio" else _over_socket
     try:
-        if entry.prefork:
-            return _forked(entry, executable, start)
-        return start(entry, executable)
+        return _forked(entry, executable) if entry.prefork else _executed(entry, executable)
     except OSError as error:
         argv = (str(executable),)
         text = f"the server of {entry.name!r} did not start: {error}\n  interpreter: {executable}"
@@ -175,7 +194,7 @@ def launch(entry: Entry, progress: Callable[[str], None]) -> LocalServer | Comma
 
 
 def _named_executable_of(entry: Entry, progress: Callable[[str], None]) -> Path:
-    """As ``executable_of``; its errors say which entry they are about."""
+    """As ``executable_of``; its errors name the entry."""
     try:
         return executable_of(entry, progress)
     except ConfigError as error:
@@ -185,34 +204,47 @@ def _named_executable_of(entry: Entry, progress: Callable[[str], None]) -> Path:
 
 
 def executable_of(entry: Entry, progress: Callable[[str], None]) -> Path:
-    """The interpreter of an entry, its venv built from ``requires`` where there is one. Raises ConfigError."""
+    """The interpreter of an entry. Builds the venv of ``requires`` where it does not exist. Raises ConfigError."""
     assert entry.python, "an entry has an interpreter or an address"
     if entry.requires is None:
         return find_interpreter(entry.python, entry.folder)
-    from gym_service_launcher.interpreters.venvs import provision  # only who builds pays for it
+    from gym_service_launcher.interpreters.venvs import provision  # only entries with ``requires`` need it
 
     return provision(entry.python, entry.requires, entry.folder, progress)
 
 
 def environment(entry: Entry, executable: Path) -> dict[str, str]:
-    """The environment variables that the entry's server runs with."""
+    """The environment variables of the entry's server."""
     return env_vars.environment(executable, entry.environ, entry.pythonpath)
 
 
-def _forked(entry: Entry, executable: Path, start: Callable[..., LocalServer]) -> LocalServer:
-    """Have a server forked from the entry's nursery; where that cannot be, it is started as any other."""
-    begun = time.monotonic()
-    hold = forkservers.hold(_plan(entry, executable), entry.name)
+def _executed(
+    entry: Entry,
+    executable: Path,
+    *,
+    fork_server: ForkServerRef | None = None,
+    started_at: float | None = None,
+) -> LocalServer:
+    """A new process; forked where the fork server can do that. Raises OSError."""
+    spawner = fork_server.fork_server if fork_server and not fork_server.fork_server.problem else None
+    started_at = time.monotonic() if started_at is None else started_at
+    child, stream, memory = (_over_stdio if entry.transport == "stdio" else _over_socket)(entry, executable, spawner)
+    return LocalServer(entry, executable, child, stream, memory, fork_server=fork_server, started_at=started_at)
+
+
+def _forked(entry: Entry, executable: Path) -> LocalServer:
+    """A server that the entry's fork server forks. Where that is impossible, it is executed as any other."""
+    started_at = time.monotonic()
+    reference = forkservers.acquire(_plan(entry, executable), entry.name)
     try:
-        fork_server = hold.fork_server
-        if not fork_server.wait(entry.timeouts.start):
-            link = LocalServer(entry, executable, fork_server.child)
-            reason = lateness(entry, *link.diagnose())
-            link.close(0.0)
-            raise link.failed_to_start(reason, LATE_ADVICE, in_time=False)
-        return replace(start(entry, executable, None if fork_server.problem else fork_server), hold=hold, begun=begun)
+        if not reference.fork_server.wait(entry.timeouts.start):
+            child = reference.fork_server.child
+            reason = late_start_reason(entry.timeouts.start, *_diagnose(child))
+            child.stop(0.0, 0.0)
+            raise _start_error(entry, executable, child, reason, LATE_ADVICE, child.tail())
+        return _executed(entry, executable, fork_server=reference, started_at=started_at)
     except BaseException:
-        hold.release(0.0)
+        reference.release(0.0)
         raise
 
 
@@ -222,31 +254,34 @@ def _plan(entry: Entry, executable: Path) -> forkservers.Plan:
         "imports": entry.imports,
         "entry_point": entry.entry_point,
         "api": entry.api,
-        # A callable that was handed over is loaded where it is called.
+        # A callable is loaded where it is called.
         "wrappers": [wrapper for wrapper in entry.wrappers if isinstance(wrapper, str)],
     }
     command, variables = [str(executable), "-u"], environment(entry, executable)
     return forkservers.plan(command, server_program(), recipe, variables, entry.cwd, show=entry.output == "show")
 
 
-def _over_socket(entry: Entry, executable: Path, fork_server: ForkServer | None = None) -> LocalServer:
-    with _socketpairs(2) as (ours, theirs):
+Started = tuple[Child, ServerStream, socket.socket]
+
+
+def _over_socket(entry: Entry, executable: Path, spawner: ForkServer | None) -> Started:
+    with _socketpairs(2) as ((sock, memory), theirs):
         channel = "--fd", str(FIRST_PASSED_FD), "--arena", str(FIRST_PASSED_FD + 1)
-        child = _child(entry, executable, channel, [sock.fileno() for sock in theirs], fork_server)
-    return LocalServer(entry, executable, child, sock=ours[0], arena_sock=ours[1])
+        child = _child(entry, executable, channel, [end.fileno() for end in theirs], spawner)
+    return child, ServerStream(SocketEnd(sock)), memory
 
 
-def _over_stdio(entry: Entry, executable: Path, fork_server: ForkServer | None = None) -> LocalServer:
+def _over_stdio(entry: Entry, executable: Path, spawner: ForkServer | None) -> Started:
     mark = secrets.token_bytes(16)
-    with _socketpairs(1) as (ours, theirs):
+    with _socketpairs(1) as ((memory,), theirs):
         channel = "--stdio", mark.hex(), "--arena", str(FIRST_PASSED_FD)
-        child = _child(entry, executable, channel, [theirs[0].fileno()], fork_server, piped=True)
-    return LocalServer(entry, executable, child, pipes=child.take_pipes(), mark=mark, arena_sock=ours[0])
+        child = _child(entry, executable, channel, [theirs[0].fileno()], spawner, piped=True)
+    return child, ServerStream(PipeEnds(*child.take_pipes()), mark=mark), memory
 
 
 @contextlib.contextmanager
 def _socketpairs(count: int) -> Iterator[tuple[list[socket.socket], list[socket.socket]]]:
-    """Both ends of so many pairs. Theirs are closed after the block, and ours too where it fails."""
+    """Our ends of some pairs, and theirs. Theirs are closed after the block; ours too where the block fails."""
     with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
         pairs = []
         for _ in range(count):
@@ -262,19 +297,19 @@ def _child(
     executable: Path,
     channel: Sequence[str],
     pass_fds: Sequence[int],
-    fork_server: ForkServer | None,
+    spawner: ForkServer | None,
     *,
     piped: bool = False,
 ) -> Child:
     return Child(
         server_argv(executable, *channel),
-        {} if fork_server else environment(entry, executable),  # what is forked has its fork server's
+        {} if spawner else environment(entry, executable),  # a forked server has the environment of its fork server
         entry.cwd,
         pass_fds=pass_fds,
         piped=piped,
         show=entry.output == "show",
         name=entry.name,
-        spawner=fork_server,
+        spawner=spawner,
     )
 
 

@@ -1,8 +1,8 @@
-"""A server at the other end of a command (``ssh``, ``docker run``, ``srun``): its start, its end, and what was wrong.
+"""CommandServer: a server at the other end of a command (``ssh``, ``docker run``, ``srun``), and why it failed.
 
-Knows entries, what the interpreter is called over there, and what such commands and the far guardian say. Never knows
-what travels over the link, nor whether anything exists over there: nothing of it is looked for on this machine. Python
-3.10 and up.
+Knows entries, the name of the interpreter on the remote side, and the texts that such commands and the remote guardian
+print. Never knows what travels over the link. It looks for no file of the remote side on this machine. Python 3.10 and
+up.
 """
 
 import os
@@ -12,7 +12,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from gym_service_launcher.config.entry import Entry, is_ssh
@@ -21,34 +21,40 @@ from gym_service_launcher.errors import ConnectionLost, GymServiceError, ServerC
 from gym_service_launcher.interpreters import discovery
 from gym_service_launcher.processes.child import Child, ending
 from gym_service_launcher.servers import source_bundle
+from gym_service_launcher.servers.link import PipeEnds, ServerLink, ServerStream, output_block
+from gym_service_launcher.standalone import remote_guardian
 
 DEFAULT_PYTHON = "python3"
-# For a person none of these: nobody is there to type a password; nobody looks at a terminal; the first of several
-# servers must not become the master of the others' connections, which would end with it; ports that this user always
-# forwards are forwarded already. A lost host is noticed after 30 s, waiting or sending.
+# The options, in order: no terminal; no questions, since no person can answer them; the first of several servers must
+# not become the master of the others' connections, which would end with it; no port forwarding from the user's
+# configuration, since those ports may be taken already. A lost host is noticed after 30 s.
 SSH = (
     *("ssh", "-T", "-o", "BatchMode=yes", "-o", "ControlMaster=no", "-o", "ClearAllForwardings=yes"),
     *("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"),
 )
-# An interpreter by its name; any other path is taken for a venv's.
+# The file name of an interpreter. A path that ends otherwise is the folder of a venv.
 EXECUTABLE = re.compile(r"(python|pypy)[\d.]*t?(\.\w+)?|.+\.sh")
 
 TERMINATE_S = 2.0
-# How long a command whose link has ended may take to end itself: its exit code is part of the error.
+# How long a command may take to end after its link has ended: its exit code is part of the error.
 DEATH_S = 3.0
-# How long the far guardian may take to say what a silent server did: it waits, looks, and its words travel.
-WORDS_S, LISTEN_S = 3.0, 0.05
-SHOWN_TAIL_CHARS = 4000
+# How long the remote guardian may take for its diagnosis, and how often this process looks for it (seconds).
+DIAGNOSIS_S, DIAGNOSIS_POLL_S = 3.0, 0.05
 
+# The lines of the remote guardian.
 SAID = re.compile(r"^gym-service: (.*?)\r?$", re.MULTILINE)
-ENDED = re.compile(r"the server over there ended: (exit code|signal) (\d+)")
-WHY = re.compile(r"the server was (\w+) when its link ended")
+ENDED = re.compile(remote_guardian.ENDED_LINE % ("(exit code|signal)", r"(\d+)"))
+STATE = re.compile(remote_guardian.STATE_LINE % r"(\w+)")
 EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception|Exit)\b.*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Route:
-    """How an interpreter elsewhere is reached: the command, what the interpreter is called there, and as its word."""
+    """How an interpreter on the remote side is reached.
+
+    ``command`` runs a program there, ``python`` is the name of the interpreter there, and ``word`` is that name as
+    ``command`` must be given it.
+    """
 
     command: tuple[str, ...]
     python: str
@@ -66,16 +72,16 @@ class Route:
 
     @property
     def by_hand(self) -> str:
-        """What to type to see the interpreter over there start, or fail to."""
+        """A command for people that starts the interpreter and nothing else."""
         return shlex.join([*self.command, self.word, "--version"])
 
 
 def route_of(entry: Entry) -> Route:
-    """The route to the interpreter of an entry that ``is_remote``."""
+    """The route to the interpreter of an entry. Its ``is_remote`` must be true."""
     command, python = entry.command, entry.python or DEFAULT_PYTHON
     if is_ssh(entry.python):
         match = SSH_URL.fullmatch(python)
-        assert match, "it was checked when the entry was read"
+        assert match, "the entry was checked when it was read"
         port = ("-p", match["port"]) if match["port"] else ()
         destination = match["destination"]
         if match["ipv6"]:  # only an address with a port has brackets
@@ -83,7 +89,7 @@ def route_of(entry: Entry) -> Route:
         command = (*SSH, *port, "--", destination)
         python = match["path"] if match["path"].startswith("~") else f"/{match['path']}"
     python = _executable(python)
-    # Of the words only this one may need quotes, and only where a shell reads it.
+    # This is the only word that may need quotes, and it needs them only where a shell reads it.
     is_for_shell = os.path.basename(command[0]) == "ssh"
     return Route(command, python, _quoted(python) if is_for_shell else python)
 
@@ -98,23 +104,24 @@ def _executable(python: str) -> str:
 
 
 def _quoted(path: str) -> str:
-    """For a shell, which still finds the home that ``~`` is."""
+    """Quoted for a shell, which still expands a leading ``~``."""
     home, slash, rest = path.partition("/") if path.startswith("~") else ("", "", path)
     return f"{home}{slash}{shlex.quote(rest)}" if rest else home
 
 
-def launch(entry: Entry) -> "CommandServer":
-    """Run the command of an entry. Does not wait for the server: it answers once it is up.
+def start(entry: Entry) -> "CommandServer":
+    """Run the command of an entry. Does not wait until the server is up.
 
     Raises:
         ServerStartError: the command cannot be executed.
     """
+    started_at = time.monotonic()
     route = route_of(entry)
     mark = secrets.token_bytes(16)
     try:
         child = Child(
             [_found(route.command[0], entry.folder), *route.argv[1:]],
-            # The command's own, such as SSH_AUTH_SOCK and DOCKER_HOST. What the simulator gets is in the parcel.
+            # For the command itself, such as SSH_AUTH_SOCK and DOCKER_HOST. The simulator's are in the bundle.
             os.environ,
             piped=True,
             show=entry.output == "show",
@@ -124,7 +131,7 @@ def launch(entry: Entry) -> "CommandServer":
         text = f"the server of {entry.name!r} did not start: {route.command[0]}: {error.strerror or error}"
         text += f"\n  command: {shlex.join(route.argv)}\n  try: {route.by_hand}"
         raise ServerStartError(text, argv=route.argv, interpreter=route.python, exit_code=None, tail="") from error
-    packed = source_bundle.make_bundle(
+    bundle = source_bundle.make_bundle(
         python=route.python,
         environ=entry.environ,
         pythonpath=[str(folder) for folder in entry.pythonpath],
@@ -132,90 +139,111 @@ def launch(entry: Entry) -> "CommandServer":
         mark=mark,
         close_s=entry.timeouts.close,
     )
-    return CommandServer(entry, route, child, child.take_pipes(), mark, packed)
+    stream = ServerStream(PipeEnds(*child.take_pipes()), send_first=bundle, mark=mark)
+    return CommandServer(entry, route, child, stream, started_at=started_at)
 
 
 def _found(program: str, folder: Path) -> str:
     """The path of a command of this machine. Raises OSError."""
     path = os.path.join(folder, os.path.expanduser(program)) if "/" in program else shutil.which(program)
     if path is None:
-        raise FileNotFoundError("there is no such command in the folders of PATH on this machine")
+        raise FileNotFoundError("no folder of PATH on this machine has such a command")
     return path
 
 
-@dataclass
-class CommandServer:
-    """A server at the other end of a command: what ``supervisor.Link`` is for one on this machine.
+class CommandServer(ServerLink):
+    """A server at the other end of a command. The command is a child of this process; the server is not."""
 
-    ``parcel`` is sent ahead of everything; ``noise`` takes what the command says on its standard output before the
-    ``mark``. ``end_sending`` closes the way there and leaves the way back open; whoever has the pipes sets it.
-    """
+    def __init__(self, entry: Entry, route: Route, child: Child, stream: ServerStream, *, started_at: float) -> None:
+        """Own the child and the stream from here on."""
+        self.started_at = started_at
+        self._entry = entry
+        self._route = route
+        self._child = child
+        self._stream: ServerStream | None = stream
+        self._skipped = stream.skipped  # what the command printed on stdout before the server began
 
-    entry: Entry
-    route: Route
-    child: Child
-    pipes: tuple[int, int]
-    mark: bytes
-    bundle: bytes
-    sock: None = None
-    arena_sock: None = None  # no memory is shared with another machine
-    is_secured: bool = False
-    same_host: None = None
-    noise: bytearray = field(default_factory=bytearray)
-    end_sending: Callable[[], None] = lambda: None
-    hold: None = None  # nothing is forked over there
-    warning: str = ""
-    begun: float = field(default_factory=time.monotonic)
+    def take_stream(self) -> ServerStream:
+        stream, self._stream = self._stream, None
+        assert stream, "the stream is taken once"
+        return stream
 
-    @property
-    def executable(self) -> str:
-        """The interpreter, as it is called over there."""
-        return self.route.python
+    def accept_memory(self) -> None:
+        """Always None: no memory is shared with another machine."""
 
-    def died(self, during: str) -> GymServiceError:
-        """The error for a link that ended during a call. Blocks for at most DEATH_S and the last words."""
-        exit_code = self.child.exit_code(DEATH_S)
-        tail = self.tail()
-        ended = _ended(tail)
-        where = f"\n  command: {shlex.join(self.route.argv)}{_shown(tail)}"
-        again = "reset(), which starts another" if self.entry.restart == "on-reset" else "make the env anew"
-        if ended is not None:
-            text = f"the server of {self.entry.name!r} died during {during}: {ending(ended)}{where}\n  try: {again}"
-            return ServerCrashed(text, during=during, exit_code=ended, tail=tail)
-        text = f"the link to the server of {self.entry.name!r} ended during {during}: "
-        text += f"{self.route.command[0]}: {ending(exit_code)}{where}"
-        text += f"\n  try: {again}, once this works: {self.route.by_hand}"
-        return ConnectionLost(text, during=during, address=shlex.join(self.route.command), tail=tail)
-
-    def failed_to_start(
-        self, reason: str, advice: str = "", *, in_time: bool = True, tail: str | None = None
+    def start_error(
+        self, reason: str = "", advice: str = "", *, probe: bool = True, tail: str | None = None
     ) -> ServerStartError:
-        """The error for a server that did not come up; ``in_time`` changes nothing here, where nothing is probed."""
-        exit_code = self.child.exit_code(DEATH_S if not reason else 0.0)
+        """Nothing is probed on the remote side; the reason is in the output. Blocks for DEATH_S at most."""
+        exit_code = self._child.exit_code(0.0 if reason else DEATH_S)
         tail = self.tail() if tail is None else tail
         if not reason:
             reason, advice = self._judged(tail, exit_code)
-        text = f"the server of {self.entry.name!r} did not start: {reason}"
-        text += (
-            f"\n  interpreter: {self.route.python} over there\n  command: {shlex.join(self.route.argv)}{_shown(tail)}"
-        )
-        text += f"\n  try: {advice or self.route.by_hand}"
+        python = self._route.python
+        text = f"the server of {self._entry.name!r} did not start: {reason}\n  interpreter: {python} on the remote side"
+        text += f"\n  command: {shlex.join(self._route.argv)}{output_block(tail)}"
+        text += f"\n  try: {advice or self._route.by_hand}"
         ended = _ended(tail)
-        return ServerStartError(
-            text,
-            argv=self.route.argv,
-            interpreter=self.route.python,
-            exit_code=exit_code if ended is None else ended,
-            tail=tail,
-        )
+        code = exit_code if ended is None else ended
+        return ServerStartError(text, argv=self._route.argv, interpreter=python, exit_code=code, tail=tail)
+
+    def import_advice(self, *, is_missing: bool) -> str:
+        python = self._route.python
+        return f"install it for {python} on the remote side, or name its folder there in pythonpath = […]"
+
+    def died(self, during: str) -> GymServiceError:
+        """Blocks for DEATH_S at most, and for the last output."""
+        exit_code = self._child.exit_code(DEATH_S)
+        tail = self.tail()
+        ended = _ended(tail)
+        where = f"\n  command: {shlex.join(self._route.argv)}{output_block(tail)}"
+        again = "reset(), which starts another" if self._entry.restart == "on-reset" else "make the env again"
+        if ended is not None:
+            text = f"the server of {self._entry.name!r} died during {during}: {ending(ended)}{where}\n  try: {again}"
+            return ServerCrashed(text, during=during, exit_code=ended, tail=tail)
+        text = f"the link to the server of {self._entry.name!r} ended during {during}: "
+        text += f"{self._route.command[0]}: {ending(exit_code)}{where}"
+        text += f"\n  try: {again}, once this works: {self._route.by_hand}"
+        return ConnectionLost(text, during=during, address=shlex.join(self._route.command), tail=tail)
+
+    def diagnose(self, end_sending: Callable[[], None]) -> tuple[str, str]:
+        """Ask the remote guardian, which answers the end of the link. Blocks for DIAGNOSIS_S at most."""
+        before = self._child.output_bytes
+        end_sending()
+        deadline = time.monotonic() + DIAGNOSIS_S
+        while self._child.exit_code(DIAGNOSIS_POLL_S) is None and time.monotonic() < deadline:
+            pass
+        said = self._child.output_since(before)
+        found = STATE.search(said)
+        if found is None:
+            return "unknown", ""
+        return found[1], SAID.split(said[found.end() :])[0].strip()
+
+    def tail(self) -> str:
+        """What the command printed on stdout before the server began, and the end of its stderr."""
+        skipped = bytes(self._skipped).decode("utf-8", "backslashreplace").replace(">>> ", "")
+        return "\n".join(filter(str.strip, (skipped, self._child.tail())))
+
+    @property
+    def calls(self) -> memoryview:
+        return self._child.calls
+
+    def close(self, ask_s: float) -> None:
+        """Blocks for ``ask_s`` + TERMINATE_S at most. The end of the link ends the server on the remote side.
+
+        SIGTERM comes before SIGKILL also where ``ask_s`` is 0: some commands pass it on.
+        """
+        if self._stream:
+            self.take_stream().end.close()
+        self._child.stop(ask_s, TERMINATE_S)
 
     def _judged(self, tail: str, exit_code: int | None) -> tuple[str, str]:
-        """What was wrong, by the evidence, and what to try."""
-        python = self.route.python
+        """The reason that the output shows, and what the user can try."""
+        python = self._route.python
         if "Unknown option: -I" in tail or "unrecognized arguments: -q" in tail:
-            return f"{python} over there is too old: the floor is Python 3.6", "a newer Python for this simulator"
+            return f"{python} on the remote side is older than Python 3.6", "a newer Python for this simulator"
         if "now exiting InteractiveConsole" in tail:
-            reason = "the interpreter over there was given no standard input"
+            reason = "the interpreter on the remote side was given no standard input"
             return reason, "the option that passes it on: -i of docker run, docker exec and kubectl exec"
         if refused := [line for line in SAID.findall(tail) if not ENDED.match(line)]:
             advice = "leave out the option that asks for one: -t of ssh and docker run, --pty of srun"
@@ -224,64 +252,24 @@ class CommandServer:
         if ended is not None:
             raised = EXCEPTION.findall(tail)
             missing = "'numpy'" in raised[-1] if raised else False
-            advice = f"{python} -m pip install numpy, over there" if missing else ""
+            advice = f"{python} -m pip install numpy, on the remote side" if missing else ""
             return (raised[-1] if ended == 1 and raised else ending(ended)), advice
         lines = tail.strip().splitlines()
-        reason = f"{self.route.command[0]}: {ending(exit_code)}" + (f": {lines[-1].strip()}" if lines else "")
+        reason = f"{self._route.command[0]}: {ending(exit_code)}" + (f": {lines[-1].strip()}" if lines else "")
         return reason, self._advice(tail, exit_code)
 
     def _advice(self, tail: str, exit_code: int | None) -> str:
-        """By what ssh, shells and containers say of themselves."""
+        """What the user can try, by the texts of ssh, of shells and of containers."""
         if exit_code in (126, 127):
-            return f'python = "…", the full path of one over there; {self.route.python} is none'
+            return f'python = "…", the full path of an interpreter there; {self._route.python} does not run'
         if "Host key verification failed" in tail:
-            return f"once by hand, to see the host's key and accept it: {self.route.by_hand}"
+            return f"once by hand, to see the host's key and accept it: {self._route.by_hand}"
         if "Permission denied (" in tail:
-            return f"a key that needs no typing (ssh-add, IdentityFile), until this works: {self.route.by_hand}"
+            return f"a key that needs no typing (ssh-add, IdentityFile), until this works: {self._route.by_hand}"
         return ""
-
-    def close(self, ask_s: float) -> None:
-        """See the command to its end; its channel must be closed already, which ends the server over there.
-
-        Blocks for at most ``ask_s`` + TERMINATE_S seconds. SIGTERM comes before SIGKILL also where nobody is asked:
-        some commands pass it on.
-        """
-        self.child.stop(ask_s, TERMINATE_S)
-
-    def tail(self) -> str:
-        """What the command said before the server began, and the end of what came on its stderr."""
-        noise = bytes(self.noise).decode("utf-8", "backslashreplace").replace(">>> ", "")
-        return "\n".join(filter(str.strip, (noise, self.child.tail())))
-
-    def diagnose(self) -> tuple[str, str]:
-        """Why the server says nothing, in a word, and its Python stack; only for one that is to be stopped.
-
-        The end of the link is what the far guardian is asked by. Blocks for at most WORDS_S.
-        """
-        before = self.child.output_bytes
-        self.end_sending()
-        deadline = time.monotonic() + WORDS_S
-        while self.child.exit_code(LISTEN_S) is None and time.monotonic() < deadline:
-            pass
-        said = self.child.output_since(before)
-        found = WHY.search(said)
-        if found is None:
-            return "unknown", ""
-        return found[1], SAID.split(said[found.end() :])[0].strip()
-
-    @property
-    def calls(self) -> memoryview:
-        """Where to count the calls."""
-        return self.child.calls
 
 
 def _ended(tail: str) -> int | None:
-    """How the server over there ended, by the far guardian's last word; None where it said none."""
+    """The exit code of the server on the remote side, by the last line of its guardian; None without one."""
     found = ENDED.findall(tail)
     return None if not found else int(found[-1][1]) * (-1 if found[-1][0] == "signal" else 1)
-
-
-def _shown(tail: str) -> str:
-    if not tail.strip():
-        return "\n  output: none"
-    return "\n  the end of its output:\n" + "\n".join(f"    {line}" for line in tail[-SHOWN_TAIL_CHARS:].splitlines())

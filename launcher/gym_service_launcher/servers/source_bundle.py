@@ -31,8 +31,8 @@ IMPORTER = "gym_service_launcher/standalone/memory_importer.py"
 # it would keep no more of that.
 BOOTSTRAP = (
     "import os, sys; "
-    "sys.stdin.isatty() and (os.write(2, b'gym-service: standard input is a terminal over there, and a terminal "
-    "changes the bytes that pass it\\n'), os._exit(2)); "
+    "sys.stdin.isatty() and (os.write(2, b'gym-service: standard input is a terminal on the remote side, "
+    "and a terminal changes the bytes that pass it\\n'), os._exit(2)); "
     "import base64, json, zlib; "
     "order = json.loads(zlib.decompress(base64.b64decode(sys.stdin.readline())).decode()); "
     "end = sys.stdin.readline(); "

@@ -35,6 +35,8 @@ LOOK_AFTER_S, HANGUP_S = 0.3, 0.6
 # For a server to take what the kernel could not keep for it, where its buffers are very small.
 HAND_OVER_S = 10.0
 LONGEST_S = 1e6  # what stands for ever
+# What it says at the end; ``servers/over_command.py`` reads it.
+ENDED_LINE, STATE_LINE = "the server ended: %s %s", "the server was %s when its link ended"
 # The server's program: the rest of what has arrived comes to it on fd 3, which it closes when it has closed its env.
 # The first entry of sys.path would be the working directory, whose modules are not to shadow anything.
 PROGRAM = """\
@@ -104,12 +106,12 @@ def carry_out(order):
     env = env_vars.environment(executable, environ, pythonpath, os.environ)
     cwd = os.path.abspath(os.path.expanduser(_text(order["cwd"])))
     if not os.path.isdir(cwd):
-        raise CannotStart("the working directory is no folder over there: %s" % cwd)
+        raise CannotStart("the working directory is no folder on the remote side: %s" % cwd)
     remote = RemoteGuardian((0, 1), min(order["close_s"], LONGEST_S))
     try:
         remote.start([executable, "-u", "-c", PROGRAM, "--stdio", order["mark"]], cwd, env, order["sources"])
     except OSError as error:
-        raise CannotStart("%s cannot be executed over there: %s" % (executable, error.strerror)) from error
+        raise CannotStart("%s cannot be executed on the remote side: %s" % (executable, error.strerror)) from error
     return remote.see_to_the_end()
 
 
@@ -164,7 +166,7 @@ class RemoteGuardian(guardian.Guardian):
         self.run()
         code = self._server.exit_code
         if self._is_linked or code:
-            say("the server over there ended: %s %d" % ("signal" if code < 0 else "exit code", abs(code)))
+            say(ENDED_LINE % ("signal" if code < 0 else "exit code", abs(code)))
         return code if code >= 0 else 128 - code
 
     def _handle(self, fd):
@@ -201,7 +203,7 @@ class RemoteGuardian(guardian.Guardian):
         for line in self._told.recv(4096).decode("ascii").splitlines():
             word, _, why = line.partition(" ")
             if word == "why":
-                say("the server was %s when its link ended" % why)
+                say(STATE_LINE % why)
                 if why != "stopped":
                     self._server.obey("d")
 

@@ -78,7 +78,7 @@ def test_an_interpreter_that_is_not_over_there(ssh_host: SshHost, engine: Engine
             name = {"/etc": "/etc/bin/python"}.get(python, python)
             assert name in first_line(error)
             assert "not found" in first_line(error) or "No such file" in first_line(error)
-            assert advice(error) == f'python = "…", the full path of one over there; {name} is none'
+            assert advice(error) == f'python = "…", the full path of an interpreter there; {name} does not run'
 
 
 def test_an_image_that_is_not_there(engine: Engine) -> None:
@@ -98,7 +98,7 @@ def test_an_interpreter_that_is_too_old() -> None:
     if python is None:
         pytest.skip("needs Python 2.7, which is not on this machine and which CI does not have")
     with refused(["env"], python=str(python)) as error:
-        assert first_line(error) == f"{python} over there is too old: the floor is Python 3.6"
+        assert first_line(error) == f"{python} on the remote side is older than Python 3.6"
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_an_interpreter_without_numpy(ssh_host: SshHost, bare: Path) -> None:
         assert error.exit_code == 1
         assert 'File "(sent)/gym_service/' in error.tail
         assert "    import numpy as np" in error.tail  # though that file is on no disk
-        assert advice(error) == f"{bare}/bin/python -m pip install numpy, over there"
+        assert advice(error) == f"{bare}/bin/python -m pip install numpy, on the remote side"
 
 
 def test_an_interpreter_without_gym(engine: Engine, bare: Path, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_an_interpreter_without_gym(engine: Engine, bare: Path, tmp_path: Path) 
         (tmp_path / found.name).symlink_to(found)
     with refused(engine.docker, python=str(bare), pythonpath=[str(tmp_path)]) as error:
         assert first_line(error) == "ModuleNotFoundError: neither gymnasium nor gym is installed in this interpreter"
-        assert advice(error).startswith(f"install it for {bare}/bin/python over there")
+        assert advice(error).startswith(f"install it for {bare}/bin/python on the remote side")
 
 
 def test_a_module_that_is_not_over_there(engine: Engine) -> None:
@@ -151,14 +151,14 @@ def test_a_simulators_own_error(engine: Engine, remote_envs: Path) -> None:
 
 def test_a_working_directory_that_is_not_over_there(ssh_host: SshHost) -> None:
     with refused(ssh_host.command("bash"), cwd="~/no/such") as error:
-        assert first_line(error).startswith("the working directory is no folder over there: /")
+        assert first_line(error).startswith("the working directory is no folder on the remote side: /")
         assert first_line(error).endswith("/no/such")
 
 
 def test_a_terminal_is_refused(ssh_host: SshHost) -> None:
     with refused(ssh_host.command("bash", "-tt")) as error:
         assert first_line(error) == (
-            "standard input is a terminal over there, and a terminal changes the bytes that pass it"
+            "standard input is a terminal on the remote side, and a terminal changes the bytes that pass it"
         )
         assert advice(error) == "leave out the option that asks for one: -t of ssh and docker run, --pty of srun"
 
@@ -170,7 +170,7 @@ def test_a_terminal_that_docker_refuses_itself(engine: Engine) -> None:
 
 def test_a_container_that_is_given_no_input(engine: Engine) -> None:
     with refused(engine.command("docker", "run", "sim:1")) as error:
-        assert first_line(error) == "the interpreter over there was given no standard input"
+        assert first_line(error) == "the interpreter on the remote side was given no standard input"
         assert advice(error).startswith("the option that passes it on: -i of docker run")
 
 

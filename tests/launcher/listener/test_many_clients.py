@@ -8,6 +8,7 @@ import threading
 import pytest
 from gym_service_launcher.config import entry as entries
 from gym_service_launcher.servers import attached
+from gym_service_launcher.servers.link import SocketEnd
 from support import polling, procfs
 from support.serving import Serving, rest_of, running
 
@@ -38,9 +39,11 @@ def come_and_go(serving: Serving, count: int, at_once: int) -> None:
         for number in range(share):
             link = attached.attach(entry, lambda line: None)
             try:
-                link.sock.sendall((close, b"no frame at all", b"")[number % 3])
+                end = link.take_stream().end
+                assert isinstance(end, SocketEnd)
+                end.sock.sendall((close, b"no frame at all", b"")[number % 3])
                 if number % 3 < 2:  # what is left here at once would start faster than it could end
-                    rest_of(link.sock)
+                    rest_of(end.sock)
             finally:
                 link.close(0.0)
 

@@ -1,0 +1,164 @@
+"""ServerLink: what each kind of server offers to the process that uses it.
+
+Three classes implement it: LocalServer (``local.py``), CommandServer (``over_command.py``) and AttachedServer
+(``attached.py``). This module knows none of them, and never learns what the bytes on a stream mean. Python 3.10
+and up.
+
+The life of a link, and who calls what:
+
+1. ``kinds.open_link`` starts a server or attaches to one. It returns the link before the server is up.
+2. The factory calls ``take_stream`` once, sends ``send_first``, and later reads up to ``mark``.
+3. The factory calls ``accept_memory`` once, after the mark. From here on, frames travel.
+4. Until the env is made, the factory turns failures into errors with ``start_error`` and ``import_advice``.
+5. During a call, the connection calls ``died`` where the stream has ended, and ``diagnose`` where no answer came in
+   time.
+6. The connection closes the stream and calls ``close``. After that nothing of the server is left.
+"""
+
+import os
+import socket
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gym_service_launcher.errors import GymServiceError, ServerStartError
+
+SHOWN_TAIL_CHARS = 4000
+LATE_ADVICE = "a longer timeout, timeouts = { start = … }, if it was still at work"
+
+
+@dataclass(frozen=True)
+class SocketEnd:
+    """A connected stream socket."""
+
+    sock: socket.socket
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+@dataclass(frozen=True)
+class TlsEnd:
+    """A connected ``ssl.SSLSocket`` whose handshake is done."""
+
+    sock: socket.socket
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+@dataclass(frozen=True)
+class PipeEnds:
+    """Two descriptors, neither of which blocks."""
+
+    read_fd: int
+    write_fd: int
+
+    def close(self) -> None:
+        os.close(self.read_fd)
+        os.close(self.write_fd)
+
+
+@dataclass(frozen=True)
+class ServerStream:
+    """The client's end of a stream, and what passes on it before the first frame.
+
+    ``end`` is one of three types, and the factory makes a channel of it. ``send_first`` is sent as it is. Then the
+    server sends ``mark``; whatever comes before that (the banner of a shell or of a container) goes to ``skipped``.
+    Both may be empty.
+    """
+
+    end: SocketEnd | TlsEnd | PipeEnds
+    send_first: bytes = b""
+    mark: bytes = b""
+    skipped: bytearray = field(default_factory=bytearray)
+
+
+class ServerLink(Protocol):
+    """One server and the way to it."""
+
+    started_at: float
+    """When the time of its start began, by ``time.monotonic()``."""
+
+    # -- for the factory, while the server starts ------------------------------------------------------------------
+
+    def take_stream(self) -> ServerStream:
+        """Hand over the client's end of the stream. Called once; the caller owns it from here on."""
+
+    def accept_memory(self) -> socket.socket | None:
+        """The socket over which memory is shared with the server; None where the two ends do not share a machine.
+
+        Called at most once, after the mark. Does not block. The caller owns the socket from here on.
+        """
+
+    def start_warning(self) -> str:
+        """What the user must know about how the server was started; empty if there is nothing."""
+        return ""
+
+    def keep_for_restart(self) -> Callable[[float], None]:
+        """Keep what a restart of this server needs, such as its fork server.
+
+        Returns the function that releases it. It takes the seconds that it may block for, and may be called any
+        number of times.
+        """
+        return lambda ask_s: None
+
+    def start_error(
+        self, reason: str = "", advice: str = "", *, probe: bool = True, tail: str | None = None
+    ) -> ServerStartError:
+        """The error for a server that did not make its env. The caller raises it.
+
+        Args:
+            reason: what went wrong. Empty: the stream has ended, and this method finds the reason. That may take a
+                second or more.
+            advice: what the user can try; empty for the usual advice of this kind of server.
+            probe: whether the target may be examined for the reason. False after a timeout: what was slow before
+                would be slow again.
+            tail: the end of the output, where it was kept earlier; None for the output so far.
+        """
+
+    def import_advice(self, *, is_missing: bool) -> str:
+        """What the user can try after an import has failed in the target.
+
+        ``is_missing``: the module itself was not found, as opposed to something that it needs.
+        """
+
+    # -- for the connection, once there is one ---------------------------------------------------------------------
+
+    def died(self, during: str) -> GymServiceError:
+        """The error for a stream that has ended during a call. Blocks for a few seconds at most, to learn the cause."""
+
+    def diagnose(self, end_sending: Callable[[], None]) -> tuple[str, str]:
+        """Why the server does not answer: ``stopped``, ``blocked``, ``busy`` or ``unknown``; and its Python stack.
+
+        Called once, for a server that is stopped right after: a diagnosis may disturb it. ``end_sending`` closes the
+        sending direction of the stream, which some kinds need for it. Blocks for a few seconds at most.
+        """
+
+    def tail(self) -> str:
+        """The end of what the server printed, as far as this process knows it."""
+
+    @property
+    def calls(self) -> memoryview:
+        """Where to count the calls, at index 0. ``gym-service ps`` shows the number."""
+
+    def close(self, ask_s: float) -> None:
+        """See the server to its end. The stream is closed already, or was never taken.
+
+        Waits ``ask_s`` seconds for the server to end by itself, then uses force. Blocks for some seconds more than
+        ``ask_s`` at most. May be called any number of times.
+        """
+
+
+def late_start_reason(timeout_s: float, state: str, stack: str) -> str:
+    """The reason of a start that took too long: what the server was doing, and its Python stack."""
+    where = f"; its Python code was here:\n{textwrap.indent(stack, '    ')}" if stack else ""
+    return f"it was not up after {timeout_s:g} s ({state}){where}"
+
+
+def output_block(tail: str) -> str:
+    """The lines of an error that show the end of a server's output."""
+    if not tail.strip():
+        return "\n  output: none"
+    return "\n  the end of its output:\n" + "\n".join(f"    {line}" for line in tail[-SHOWN_TAIL_CHARS:].splitlines())
