@@ -40,7 +40,7 @@ def advice(error: Exception) -> str:
 
 def test_a_command_that_is_not_on_this_machine() -> None:
     with refused(["no-such-command", "host"]) as error:
-        assert first_line(error) == "no-such-command: there is no such command in the folders of PATH on this machine"
+        assert first_line(error) == "no-such-command: no folder of PATH on this machine has such a command"
         assert error.argv[:2] == ("no-such-command", "host")
 
 
@@ -181,7 +181,7 @@ def test_a_job_that_does_not_start_in_time(engine: Engine) -> None:
         assert 1.0 <= time.monotonic() - begun < 60.0
         assert first_line(error).startswith("it was not up after 1 s (unknown)")
         assert "queued" in error.tail
-        assert advice(error) == "a longer one, timeouts = { start = … }, if it was still at work"
+        assert advice(error) == "a longer timeout, timeouts = { start = … }, if it was still at work"
 
 
 def test_what_is_no_python_and_reads_nothing() -> None:
