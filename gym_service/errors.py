@@ -40,6 +40,7 @@ __all__ = [
     "ProtocolError",
     "ServerCrashed",
     "ServerStartError",
+    "TraceError",
     "VersionMismatch",
     "env_error_class",
 ]
@@ -130,6 +131,15 @@ class AttributeOfClosedError(ClosedError, AttributeError):
 
 class ProtocolError(GymServiceError):
     """The other side broke the rules of the wire: a bad frame, a wrong id, more than the bound. The env is closed."""
+
+
+class TraceError(GymServiceError):
+    """A trace cannot be written, read or played: no such file, cut off, spoilt, of another version.
+
+    Attribute: ``path`` of the file; empty where there is none.
+    """
+
+    path: str = ""
 
 
 _by_remote_name: dict[str, type[EnvError]] = {"Exception": EnvError}

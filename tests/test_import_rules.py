@@ -24,13 +24,13 @@ RULES = {
     "transport": {"protocol", "numpy", "PIL"},
     "server": {"transport", "protocol", "numpy", "cloudpickle"},
     "client": {"transport", "protocol", "errors", "numpy", "gymnasium", "cloudpickle"},
-    # typing_extensions: for type checkers alone, until Python 3.11 is the oldest.
-    "factory": {"client", "transport", "protocol", "errors", "gymnasium", "typing_extensions", LAUNCHER},
+    "factory": {"client", "transport", "protocol", "errors", "gymnasium", LAUNCHER},
     "testing": {"factory", "client", "errors", "protocol", "numpy", "gymnasium", "rich", LAUNCHER},
+    "traces": {"factory", "client", "errors", "protocol", "numpy", "gymnasium"},
     "envs": {"factory", "client", "errors", LAUNCHER},
     "errors": {"gymnasium", LAUNCHER},
-    "cli": {"factory", "testing", "errors", "rich", LAUNCHER},
-    "__init__": {"factory", "client", "envs", "errors", "protocol"},
+    "cli": {"factory", "testing", "traces", "errors", "rich", LAUNCHER},
+    "__init__": {"factory", "client", "envs", "errors", "protocol", "traces"},
     "__main__": {"cli"},
     "registration": {"factory"},
 }

@@ -56,7 +56,14 @@ class Connection:
         self._closed_by = ""  # empty while it is open
         self.failure = ""  # what closed it, where that was no close()
 
-    def call(self, kind: int, arguments: Packed, timeout_s: float, read: Callable[[Frame], T]) -> T:
+    def call(
+        self,
+        kind: int,
+        arguments: Packed,
+        timeout_s: float,
+        read: Callable[[Frame], T],
+        tell: Callable[[T], None] | None = None,
+    ) -> T:
         """Make one call and read its reply.
 
         Blocks until the reply is there, at most ``timeout_s`` seconds (``math.inf``: no limit), besides waiting for
@@ -67,6 +74,7 @@ class Connection:
             arguments: its fields.
             timeout_s: for sending and the reply together.
             read: makes the result of the reply, while its bytes are still there.
+            tell: is told the result before any other thread's call can begin. It must not raise.
 
         Raises:
             EnvError: the simulator raised. The connection stays usable, as after CannotCross.
@@ -76,7 +84,7 @@ class Connection:
         """
         try:
             self.begin(kind, arguments, timeout_s)
-            return self.finish(read)
+            return self.finish(read, tell)
         except BaseException as error:
             self.abandon(error)
             raise
@@ -107,7 +115,7 @@ class Connection:
             self._end_with(error)
             raise
 
-    def finish(self, read: Callable[[Frame], T]) -> T:
+    def finish(self, read: Callable[[Frame], T], tell: Callable[[T], None] | None = None) -> T:
         """The second half of ``call``: read the answer to what ``begin`` has sent.
 
         Blocks and raises as ``call``, and NoAsyncCallError where nothing has begun.
@@ -118,6 +126,8 @@ class Connection:
             frame = self._channel.receive(self._deadline)
             at_once = frame.kind == messages.STEPPED and frame.call_id == self._call_id
             result = read(frame) if at_once else self._answer(read, frame)
+            if tell is not None:
+                tell(result)
         except BaseException as error:
             self._end_with(error)
             raise

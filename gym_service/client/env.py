@@ -6,6 +6,7 @@ Knows Gymnasium's contract and the calls. Never knows how the server was started
 import copy
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +15,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import GraphInstance
 
 from gym_service.client.connection import Connection, fields, one
+from gym_service.client.observer import OBSERVED, CallObserver, arguments_of
 from gym_service.client.requests import Timeouts, encode, limits_of, portable
 from gym_service.client.restart_policy import RestartPolicy
 from gym_service.client.spaces import space_from
@@ -41,12 +43,15 @@ PRIVATE_FIELDS = {
     "_limits_s",
     "_np_random",
     "_np_random_seed",
+    "_observer",
+    "_origin",
     "_recreate",
     "_remote_spec",
     "_restart",
     "_restart_policy",
     "_spec",
     "_target",
+    "_tell_step",
 }
 
 # Starts a server that makes the env: the connection to it, and its description.
@@ -75,6 +80,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         recreate: "Callable[[], RemoteEnv] | None" = None,
         restart: Opening | None = None,
         at_close: Callable[[float], object] | None = None,
+        origin: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """ForkServerRef an env that a server has made.
 
@@ -85,12 +91,16 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             recreate: starts another server that makes the same env: for a pickled or copied env. It must pickle.
             restart: starts another server for the next reset() after one has failed; None for never.
             at_close: called once it is closed, with the seconds that it may take: lets go what ``restart`` needs.
+            origin: what it was made from: ``entry`` (its key in envs.toml, None without one) and the server's recipe.
         """
         self._limits_s = limits_of(timeouts)
         self._recreate = recreate
         self._restart = restart
         self._at_close = weakref.finalize(self, at_close, self._limits_s["close"]) if at_close else None
         self._restart_policy = RestartPolicy()
+        self._origin = dict(origin)  # and the plain data of the spaces
+        self._observer: CallObserver | None = None
+        self._tell_step: Callable[[tuple[Any, ...]], None] | None = None  # the observer's, found quickly by a step
         self._spec: EnvSpec | None = None
         self._attach(connection, description)
 
@@ -114,6 +124,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             connection.bound_bytes += layout.size_bytes if layout else 0
         connection.allow_replies_of(connection.bound_bytes)
         for name in ("observation_space", "action_space"):
+            self._origin[name] = description[name]
             space = space_from(description[name])
             # After a restart the one that wrappers hold, and that somebody may have seeded, stays if it is the same.
             if self.__dict__.get(name) != space:
@@ -152,9 +163,11 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         """(observation, reward, terminated, truncated, info), as the simulator gives them."""
         try:
             self.step_async(action)
-            return self._connection.finish(self._read_step)
+            return self._connection.finish(self._read_step, self._tell_step)
         except BaseException as error:
             self._connection.abandon(error)
+            if self._observer is not None:
+                self._observer.failed(messages.STEP, (), error)
             raise
 
     def step_async(self, action: Any) -> None:
@@ -168,10 +181,17 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             self._connection.begin(messages.STEP_PACKED, packed, self._limits_s["step"])
         else:
             self._connection.begin(messages.STEP, encode(("$.action", action)), self._limits_s["step"])
+        if self._observer is not None:
+            self._observer.step_sent(action)
 
     def step_wait(self) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """The result of the step that ``step_async`` has begun. Raises NoAsyncCallError where none has."""
-        return self._connection.finish(self._read_step)
+        try:
+            return self._connection.finish(self._read_step, self._tell_step)
+        except BaseException as error:
+            if self._observer is not None:
+                self._observer.failed(messages.STEP, (), error)
+            raise
 
     def render(self) -> Any:
         """What the simulator renders in the mode it was made with.
@@ -191,6 +211,8 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             self._connection.close(self._limits_s["close"])
         if self._at_close:
             self._at_close()
+        if self._observer is not None:
+            self._observer.closed()
 
     @property
     def spec(self) -> EnvSpec | None:
@@ -298,9 +320,24 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         self._restart_policy.wait_for_next(self._connection.failure)
         self._finalizer.detach()  # what it would close has failed, and its server is gone
         self._attach(*opening())
+        if self._observer is not None:
+            self._observer.restarted()
 
     def _call(self, kind: int, arguments: Encoder, read: Callable[[Frame], Any]) -> Any:
-        return self._connection.call(kind, arguments, self._limits_s[messages.CALL_NAMES[kind]], read)
+        limit_s = self._limits_s[messages.CALL_NAMES[kind]]
+        if self._observer is None or kind not in OBSERVED:
+            return self._connection.call(kind, arguments, limit_s, read)
+        return self._observed_call(self._observer, kind, arguments, limit_s, read)
+
+    def _observed_call(
+        self, observer: CallObserver, kind: int, arguments: Encoder, limit_s: float, read: Callable[[Frame], Any]
+    ) -> Any:
+        values = arguments_of(arguments)
+        try:
+            return self._connection.call(kind, arguments, limit_s, read, partial(observer.answered, kind, values))
+        except BaseException as error:
+            observer.failed(kind, values, error)
+            raise
 
     def _ask(self, kind: int, name: str, *rest: Any) -> Any:
         return self._call(kind, encode(("$.name", name), *((f"$.{name}", value) for value in rest)), one)

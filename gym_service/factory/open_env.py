@@ -53,6 +53,7 @@ def open_env(entry: Entry, kwargs: Mapping[str, Any], recreate: "Callable[[], Re
             recreate=recreate,
             restart=partial(connect, entry, kwargs) if restarts else None,
             at_close=release,
+            origin={"entry": entry.name if entry.file else None, **pending.recipe},
         )
     except BaseException:
         pending.connection.close(entry.timeouts.close)

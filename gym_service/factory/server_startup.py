@@ -63,6 +63,7 @@ class PendingServer:
 
         Raises as ``request_env``, and CannotCross where the recipe has no form on the wire.
         """
+        self.recipe = recipe
         self._entry = entry
         self._link = link
         self._deadline = link.started_at + entry.timeouts.start

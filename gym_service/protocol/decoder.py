@@ -47,6 +47,10 @@ class ValueDecoder:
         except (struct.error, IndexError, KeyError, ValueError, TypeError, OverflowError) as error:
             raise BadValue("not a value at byte %d of %d: %s" % (self._at, len(self._head), error)) from error
 
+    def has_more(self):
+        """Whether bytes are left, of another value."""
+        return self._at < len(self._head)
+
     def expect_end(self):
         """Raise BadValue unless every byte and every buffer has been used."""
         if self._at != len(self._head) or self._buffers:

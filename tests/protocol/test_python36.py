@@ -1,24 +1,20 @@
 """The packages that the server loads, run in real targets: Python 3.6 with numpy 1.19, 3.13, and every gym between."""
 
-import subprocess
 from typing import Any
 
 import numpy as np
 import pytest
 from gymnasium import spaces
-from support.crossing import encoded, feed, values_of
+from support.crossing import feed, values_of
 from support.golden import GOLDEN
 from support.hostile import HOSTILE
-from support.paths import TESTS
+from support.in_target_runs import FLOOR_AND_CEILING, answer, run
 from support.same import same
-from support.targets import TARGETS
 
 from gym_service.client.spaces import ForeignSpace, space_from
-from gym_service.protocol.frames import FrameDecoder, frame_bytes
+from gym_service.protocol.frames import FrameDecoder
 from gym_service.transport.image_codec import ImageDecoder
 
-SCRIPT = TESTS / "support/in_target.py"
-FLOOR_AND_CEILING = ["py36-gym021", "py313-gymnasium14"]
 LIBRARIES = {
     "py36-gym021": "gym",
     "py38-gym021": "gym",
@@ -30,23 +26,6 @@ LIBRARIES = {
     "py311-gymnasium10": "gymnasium",
     "py312-gymnasium14": "gymnasium",
 }
-
-
-def run(target: str, *arguments: str, sent: Any = None) -> Any:
-    """The value that the script answers in the target's interpreter."""
-    frame = feed(FrameDecoder(), answer(target, *arguments, sent=sent))
-    assert frame is not None
-    return values_of(frame.head, frame.buffers, 1)[0]
-
-
-def answer(target: str, *arguments: str, sent: Any = None) -> bytes:
-    """The bytes that the script answers."""
-    encoder = encoded(sent)
-    data = b"".join(bytes(piece) for piece in frame_bytes(1, 1, encoder.head, encoder.buffers))
-    command = [str(TARGETS[target].python()), str(SCRIPT), *arguments]
-    done = subprocess.run(command, input=data, capture_output=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout
 
 
 @pytest.mark.parametrize("target", FLOOR_AND_CEILING)

@@ -2,6 +2,7 @@
 
     PYTHON in_target.py echo                    reads one frame of values from stdin, writes them again as one frame
     PYTHON in_target.py refuse                  reads one frame of byte strings, says of each what reading it raises
+    PYTHON in_target.py digest                  reads a list of values, writes the canonical bytes of each
     PYTHON in_target.py pictures                reads a list of pictures, writes each as a frame of its own, coded
     PYTHON in_target.py spaces gym|gymnasium    writes one frame: what that library's spaces are described as
 
@@ -29,6 +30,7 @@ from gym_service.protocol.encoder import Encoder  # noqa: E402
 from gym_service.protocol.frames import FrameDecoder, frame_bytes  # noqa: E402
 from gym_service.protocol.layout import compile_layout  # noqa: E402
 from gym_service.protocol.space_spec import CannotDescribe, describe  # noqa: E402
+from gym_service.protocol.value_digest import canonical_bytes  # noqa: E402
 from gym_service.protocol.values import BadValue, flat_bytes, type_name  # noqa: E402
 from gym_service.transport import channel, image_codec  # noqa: E402, F401 - that they load here is what is tested
 
@@ -141,6 +143,8 @@ def main(action, library=None):
         write_value(read_value())
     elif action == "pictures":
         coded_one_by_one(read_value())
+    elif action == "digest":
+        write_value([canonical_bytes(value) for value in read_value()])
     elif action == "refuse":
         write_value([outcome(head) for head in read_value()])
     else:

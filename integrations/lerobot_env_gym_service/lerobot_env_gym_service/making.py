@@ -57,9 +57,7 @@ def make_one(
     """
     given = {**(kwargs or {}), **({"render_mode": render_mode} if render_mode else {})}
     if says_where(service):
-        options = dict(service or {})
-        options["kwargs"] = {**(options.get("kwargs") or {}), **given}
-        env: gymnasium.Env[Any, Any] = gym_service.make(task, **options)
+        env: gymnasium.Env[Any, Any] = gym_service.make(task, **(service or {}), **given)
     else:
         env = gymnasium.make(spec_of(task, envs_file), service=dict(service or {}), **given)
     try:

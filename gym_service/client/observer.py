@@ -1,0 +1,69 @@
+"""Who is told of the calls that an env makes: at the bridge, below every wrapper on this side.
+
+Knows calls and their results. Never knows what is done with them (``gym_service/traces`` writes them down). Python 3.10
+and up.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from gymnasium.spaces import GraphInstance
+
+from gym_service.protocol import messages
+from gym_service.protocol.decoder import ValueDecoder
+from gym_service.protocol.encoder import Packed
+from gym_service.protocol.values import flat_bytes
+
+# What changes the simulator, or shows it. GET and HAS only look.
+OBSERVED = frozenset(
+    {messages.RESET, messages.STEP, messages.RENDER, messages.SET, messages.CALL, messages.CALL_FUNCTION}
+)
+
+
+class CallObserver(Protocol):
+    """Is told of each call of one env, in the order in which the simulator carries them out.
+
+    Its methods run inside the call and must not raise: what they raise would close the connection.
+    """
+
+    def step_sent(self, action: Any) -> None:
+        """A step has been sent. The action is the caller's: copy what is to be kept."""
+
+    def step_answered(self, result: tuple[Any, ...]) -> None:
+        """The step has its result, five values, which the caller gets next and may change then."""
+
+    def answered(self, kind: int, arguments: tuple[Any, ...], result: Any) -> None:
+        """Any other call has its result. Of RESET a list of two, observation and info."""
+
+    def failed(self, kind: int, arguments: tuple[Any, ...], error: BaseException) -> None:
+        """A call has failed, sent or not. ``arguments`` is empty for a step."""
+
+    def restarted(self) -> None:
+        """Another server has made the env again, because the last one failed."""
+
+    def closed(self) -> None:
+        """The env is closed. Any number of times."""
+
+
+class Observable(Protocol):
+    """A RemoteEnv, as far as it is observed."""
+
+    _observer: CallObserver | None
+    _tell_step: Callable[[tuple[Any, ...]], None] | None
+
+
+def observe(env: Observable, observer: CallObserver) -> None:
+    """Tell an observer of all that an env does from here on. Raises ValueError where another one is told already."""
+    if env._observer is not None:
+        raise ValueError("this env is observed already")
+    env._observer = observer
+    env._tell_step = observer.step_answered
+
+
+def arguments_of(packed: Packed) -> tuple[Any, ...]:
+    """The values of a call's fields. Large arrays among them are the caller's own memory."""
+    decoder = ValueDecoder(packed.head, [flat_bytes(buffer) for buffer in packed.buffers], GraphInstance)
+    values = []
+    while decoder.has_more():
+        values.append(decoder.read())
+    return tuple(values)

@@ -1,0 +1,266 @@
+"""The digest of what an env gives: equal on both sides of a comparison exactly where the values are the same.
+
+Runs on both sides of a comparison: where a trace is recorded, and by path beside a reference run in a target. So it
+imports nothing of gym-service. Knows values; never knows an env, a file or a socket. Python 3.6 and up.
+
+A value becomes *canonical bytes*: a tag, then what the tag needs, with every length stated, so that two different
+values never share their bytes. Two values count as the same exactly where the wire gives the same for both: strides do
+not count, OrderedDict, namedtuple and IntEnum count as the type below them, and an object without a form on the wire
+counts as its type's name, as an ``Opaque`` does that stands for it. docs/traces.md has the table of the tags.
+
+An array of FOLDED_BYTES or more enters as its dtype, its shape and a *fold*: its bytes as rows of FOLD_COLUMNS 64-bit
+words, row i times an odd constant, summed column by column modulo 2**64; then the bytes that fill no row. A change
+within one row always changes the fold; any other change misses it with a chance of 2**-64 for each column it touches.
+Why not SHA-256 over all of it: for 640x480x3 that takes 580 us, the fold 55 us (one core of a 2.4 GHz EPYC). The fold
+finds accidents. It does not resist somebody who looks for two arrays with the same fold, and need not.
+"""
+
+import hashlib
+import struct
+import zlib
+
+import numpy as np
+
+# Part of every digest: two digests made by different rules are never equal.
+RULES = b"gym-service digest 1"
+# From here on the fold is quicker than SHA-256 of the bytes, which takes 5 us for 8 KiB.
+FOLDED_BYTES = 8192
+FOLD_COLUMNS = 256
+ROW_BYTES = 8 * FOLD_COLUMNS
+# As on the wire (protocol/values.py): what is nested deeper, or has more dimensions, has no form there.
+MAX_DEPTH = 100
+MAX_DIMENSIONS = 32
+OPAQUE = "gym_service.protocol.values.Opaque"
+# Of the rolling digest, beside each call: enough to say at which call two plays part.
+MARK_BYTES = 8
+# A result whose canonical bytes are no longer than this stands in the summary itself, in place of its check: every
+# number does, so a replay can say which reward was recorded.
+KEPT_BYTES = 32
+
+_count = struct.Struct("<I")
+_int64 = struct.Struct("<q")
+_float64 = struct.Struct("<d")
+_complex = struct.Struct("<dd")
+
+
+class RollingDigest:
+    """A digest of all that came back so far, call by call, in their order. ``value`` is its 32 bytes."""
+
+    def __init__(self):
+        self.value = hashlib.sha256(RULES).digest()
+
+    def add(self, call, results):
+        """Take in what a call gave, and return its summary.
+
+        Args:
+            call: the name of the call, or of how it failed; ASCII bytes.
+            results: its values, in their order.
+
+        Returns:
+            The first MARK_BYTES of the digest, then an entry for each result: a byte with the length of its canonical
+            bytes, and these; or, where they are longer than KEPT_BYTES, a zero and the CRC-32 of them.
+        """
+        parts = [canonical_bytes(value) for value in results]
+        self.value = hashlib.sha256(b"".join([self.value, call, *parts])).digest()
+        entries = [_LENGTHS[len(part)] + part if len(part) <= KEPT_BYTES else _check(part) for part in parts]
+        return b"".join([self.value[:MARK_BYTES], *entries])
+
+
+def canonical_bytes(value, inside=()):
+    """The bytes that stand for a value in digests. ``inside``: the ids of the containers that it lies in."""
+    write = _WRITE.get(type(value))
+    if write is None:
+        # The type alone is asked: a proxy's __class__ may lie or raise.
+        write = next((_WRITE[cls] for cls in type(value).__mro__ if cls in _WRITE), _opaque)
+    return write(value, inside)
+
+
+def type_name(cls):
+    """The full name of a class, ``builtins`` left out."""
+    return cls.__qualname__ if cls.__module__ == "builtins" else "%s.%s" % (cls.__module__, cls.__qualname__)
+
+
+def _check(part):
+    return b"\0" + _count.pack(zlib.crc32(part))
+
+
+def _constant(value, inside):
+    return _CONSTANTS[value]
+
+
+def _int(value, inside):
+    value = int(value)
+    if -(2**63) <= value < 2**63:
+        return b"i" + _int64.pack(value)
+    return _counted(b"I", value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True))
+
+
+def _float(value, inside):
+    return b"f" + _float64.pack(value)
+
+
+def _complex_number(value, inside):
+    return b"c" + _complex.pack(value.real, value.imag)
+
+
+def _str(value, inside):
+    return _counted(b"s", str.encode(value, "utf-8", "surrogatepass"))
+
+
+def _bytes(value, inside):
+    return _counted(b"b", bytes(value))
+
+
+def _counted(tag, data):
+    return tag + _count.pack(len(data)) + data
+
+
+def _opaque(value, inside):
+    """What has no form on the wire: its type is all that both sides know of it."""
+    name = type_name(type(value))
+    return _counted(b"x", (value.type_name if name == OPAQUE else name).encode("utf-8", "surrogatepass"))
+
+
+def _list(value, inside):
+    return _items(b"l", value, inside)
+
+
+def _tuple(value, inside):
+    return _items(b"t", value, inside)
+
+
+def _items(tag, value, inside):
+    if _has_no_form(value, inside):
+        return _opaque(value, inside)
+    inside = (*inside, id(value))
+    parts = [canonical_bytes(item, inside) for item in value]
+    return b"".join([tag, _count.pack(len(parts)), *parts])
+
+
+def _set(value, inside):
+    """Its items in the order of their bytes: a set has no order of its own."""
+    parts = sorted(canonical_bytes(item) for item in value)
+    return b"".join([b"e" if isinstance(value, set) else b"z", _count.pack(len(parts)), *parts])
+
+
+def _dict(value, inside):
+    if not value:
+        return _EMPTY_DICT
+    if _has_no_form(value, inside):
+        return _opaque(value, inside)
+    inside = (*inside, id(value))
+    parts = [canonical_bytes(part, inside) for pair in value.items() for part in pair]
+    return b"".join([b"d", _count.pack(len(parts) // 2), *parts])
+
+
+def _has_no_form(value, inside):
+    """A container that holds itself, or is nested too deep, ends there, as on the wire."""
+    return id(value) in inside or len(inside) >= MAX_DEPTH
+
+
+def _number(value, inside):
+    """A numpy scalar of a type that has one dtype."""
+    return _NUMBERS[type(value)] + value.tobytes()
+
+
+def _scalar(value, inside):
+    if value.dtype.kind in "OV":
+        return _opaque(value, inside)
+    return _counted(b"n", value.dtype.str.encode("ascii")) + _bits(value)
+
+
+def _array(value, inside):
+    dtype = value.dtype
+    head = _HEADS.get((dtype, value.shape)) if type(value) is np.ndarray else None
+    if head is None:
+        if isinstance(value, np.ma.MaskedArray) or value.ndim > MAX_DIMENSIONS or dtype.kind == "V":
+            return _opaque(value, inside)
+        if dtype.kind == "O":
+            return _object_array(value, inside)
+        head = _counted(b"a" if value.nbytes < FOLDED_BYTES else b"A", dtype.str.encode("ascii")) + _shape(value.shape)
+        if len(_HEADS) < MAX_HEADS:
+            _HEADS[dtype, value.shape] = head
+    return head + (_bits(value) if value.nbytes < FOLDED_BYTES else _fold(value))
+
+
+def _object_array(value, inside):
+    if _has_no_form(value, inside):
+        return _opaque(value, inside)
+    inside = (*inside, id(value))
+    return b"".join([b"o", _shape(value.shape), *[canonical_bytes(item, inside) for item in np.asarray(value).ravel()]])
+
+
+def _shape(shape):
+    return struct.pack("<B%dQ" % len(shape), len(shape), *shape)
+
+
+def _bits(value):
+    """The bytes of an array or a numpy scalar, without what fills a long double up: a copy may leave that as it is."""
+    if value.dtype not in _PADDED:
+        return value.tobytes()
+    raw = np.frombuffer(value.tobytes(), np.uint8).reshape(-1, np.longdouble().itemsize).copy()
+    raw[:, 10:] = 0
+    return raw.tobytes()
+
+
+def _fold(array):
+    if array.dtype in _PADDED:
+        flat = np.frombuffer(_bits(array), np.uint8)
+    else:
+        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    count = len(flat) // ROW_BYTES
+    end = count * ROW_BYTES
+    rows = flat[:end].view("<u8").reshape(count, FOLD_COLUMNS)
+    # einsum multiplies and adds modulo 2**64 without a copy of the rows, in every numpy; dot takes five times as long.
+    sums = np.einsum("i,ij->j", _weights(count), rows)
+    return sums.astype("<u8").tobytes() + flat[end:].tobytes()
+
+
+def _weights(count):
+    """The first odd constants: splitmix64 of 1, 2, 3, …, which any language computes alike."""
+    global _known_weights
+    if count > len(_known_weights):
+        _known_weights = _make_weights(max(count, 2 * len(_known_weights)))
+    return _known_weights[:count]
+
+
+def _make_weights(count):
+    mixed = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (mixed ^ (mixed >> np.uint64(31))) | np.uint64(1)
+
+
+_known_weights = np.zeros(0, np.uint64)
+_CONSTANTS = {None: b"N", True: b"T", False: b"F"}
+_EMPTY_DICT = b"d" + _count.pack(0)
+_LENGTHS = [bytes([length]) for length in range(KEPT_BYTES + 1)]
+# The 80-bit float of x86 lies in 12 or 16 bytes; a complex one is two of them.
+_PADDED = {np.dtype(code) for code in "gG" if np.finfo(np.longdouble).nmant == 63}
+_PADDED |= {dtype.newbyteorder() for dtype in _PADDED}
+
+# What stands before an array's bytes, by dtype and shape: simulators give the same few, thousands of times.
+MAX_HEADS = 1000
+_HEADS = {}  # type: dict
+
+_NUMBERS = {np.dtype(code).type: _counted(b"n", np.dtype(code).str.encode("ascii")) for code in "?bBhHiIlLqQefdFD"}
+_WRITE = {
+    type(None): _constant,
+    bool: _constant,
+    int: _int,
+    float: _float,
+    complex: _complex_number,
+    str: _str,
+    bytes: _bytes,
+    list: _list,
+    tuple: _tuple,
+    dict: _dict,
+    set: _set,
+    frozenset: _set,
+    np.ndarray: _array,
+    np.generic: _scalar,
+    # These two come after str and bytes among their own bases.
+    np.str_: _scalar,
+    np.bytes_: _scalar,
+}
+_WRITE.update(dict.fromkeys(_NUMBERS, _number))

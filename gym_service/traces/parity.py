@@ -1,0 +1,88 @@
+"""The parity hash: one line that says what a simulator gives in a short, seeded play.
+
+Knows an open env, digests and fixed actions. Never knows where the env came from. Python 3.10 and up.
+
+``gym-service lock`` keeps it beside the exact versions of an entry. The same hash means the same values in the same
+types: the play is that of ``record_trace``, and the hash is the digest that a trace of it would end with.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+
+from gym_service.client.env import RemoteEnv
+from gym_service.errors import EnvError
+from gym_service.protocol.value_digest import RollingDigest
+from gym_service.traces.actions import fixed_actions
+
+PARITY_SEED = 1
+# Long enough that contacts and generators have had their say; some 0.1 s of a slow simulator without pictures.
+PARITY_STEPS = 100
+# Part of every parity hash. It moves whenever the play or the digest changes.
+PREFIX = "play1:"
+
+
+def parity_hash(env: gymnasium.Env[Any, Any], *, seed: int = PARITY_SEED, steps: int = PARITY_STEPS) -> str:
+    """Play an env that was just made, and return the hash of everything that came back.
+
+    Episode k begins with ``reset(seed=seed + k)``; actions are the ``fixed_actions`` of the action space, which are the
+    same for every client. What the simulator raises is part of the play and ends it. Blocks until ``steps`` steps are
+    made.
+
+    Args:
+        env: an env of gym-service, fresh: what was done with it before would change the play.
+        seed: of the first episode, and of the actions.
+        steps: how many.
+
+    Returns:
+        ``play1:`` and 64 hex digits. Compare it as a whole.
+
+    Raises:
+        NoFixedActions: the action space is of a kind that has none (Text, Sequence, Graph, OneOf, one of the
+            simulator's own).
+        GymServiceError: the server died, was late, or gave what cannot cross. Errors of the simulator are no error
+            here.
+    """
+    digest = RollingDigest()
+    actions = fixed_actions(env.action_space, seed)
+    try:
+        _play(env, digest, actions, seed, steps)
+    except EnvError as error:
+        digest.add(b"raised", (f"{error.type_name}: {error.message}",))
+    return PREFIX + digest.value.hex()
+
+
+def deterministic_parity_hash(
+    make: Callable[[], RemoteEnv], *, seed: int = PARITY_SEED, steps: int = PARITY_STEPS
+) -> str | None:
+    """The parity hash of an entry; None where two plays in two fresh processes differ, so that none can be kept.
+
+    Args:
+        make: makes the env, each time in a server of its own. It is called twice, and each env is closed.
+        seed: see ``parity_hash``.
+        steps: see ``parity_hash``.
+
+    Raises as ``parity_hash`` and as ``make``.
+    """
+    found = set()
+    for _ in range(2):
+        env = make()
+        try:
+            found.add(parity_hash(env, seed=seed, steps=steps))
+        finally:
+            env.close()
+    return found.pop() if len(found) == 1 else None
+
+
+def _play(env: gymnasium.Env[Any, Any], digest: RollingDigest, actions: Any, seed: int, steps: int) -> None:
+    action = next(actions)  # a space without fixed actions is refused before anything is played
+    episode, over = 0, True
+    for _ in range(steps):
+        if over:
+            digest.add(b"reset", env.reset(seed=seed + episode))
+            episode += 1
+        result = env.step(action)
+        digest.add(b"step", result)
+        over = bool(result[2] or result[3])
+        action = next(actions)
