@@ -1,10 +1,10 @@
 """A simulator in its own interpreter, an ordinary ``gymnasium.Env`` in yours.
 
     import gymnasium as gym, gym_service
-    env = gym.make("gym_service/PushT-v0")        # envs.toml says which interpreter; it is started and supervised
+    env = gym.make("gym_service/PushT-v0")        # envs.toml names the interpreter, which is started and supervised
 
-Importing this package registers the ids of envs.toml. Everything else loads when it is first asked for. Client only:
-a server never runs this file. Python 3.10 and up.
+Importing this package registers the ids of envs.toml. Everything else is loaded on first use. Client only: a server
+never runs this file. Python 3.10 and up.
 """
 
 import importlib
@@ -25,16 +25,20 @@ if TYPE_CHECKING:
     from gym_service.client.vector import RemoteVectorEnv as RemoteVectorEnv
     from gym_service.envs import SocketGymClient as SocketGymClient
     from gym_service.envs import SocketGymServer as SocketGymServer
+    from gym_service.factory.options import EntryOptions as EntryOptions
+    from gym_service.factory.options import TimeoutOptions as TimeoutOptions
     from gym_service.protocol.values import Opaque as Opaque
     from gym_service.traces.recorder import record_trace as record_trace
 
 __version__ = "0.1.0"
 __all__ = [
+    "EntryOptions",
     "Opaque",
     "RemoteEnv",
     "RemoteVectorEnv",
     "SocketGymClient",
     "SocketGymServer",
+    "TimeoutOptions",
     "errors",
     "make",
     "make_vec",
@@ -43,12 +47,14 @@ __all__ = [
 ]
 
 _LAZY = {
+    "EntryOptions": "gym_service.factory.options",
     "Opaque": "gym_service.protocol.values",
     "RemoteEnv": "gym_service.client.env",
     "RemoteVectorEnv": "gym_service.client.vector",
     "SocketGymClient": "gym_service.envs",
     "SocketGymServer": "gym_service.envs",
     "record_trace": "gym_service.traces.recorder",
+    "TimeoutOptions": "gym_service.factory.options",
 }
 
 
@@ -60,7 +66,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-# Pickles and saved specs name these functions by the package, wherever the files of it lie.
+# Pickles and saved specs name these functions by the package, so that they can move between its files.
 for _function in (make, make_registered, make_registered_vector, make_vec, use):
     _function.__module__ = __name__
 

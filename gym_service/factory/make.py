@@ -1,47 +1,64 @@
-"""The joint: from ``gym.make`` through the launcher to a connection and the env on it.
+"""``make``, ``make_vec`` and ``use``, and what ``gym.make`` calls for our ids.
 
-Knows the keywords of ``make``, and envs.toml. Client only; Python 3.10 and up. At import it loads no more than the
-launcher's reading of envs.toml, not even Gymnasium, so that ``import gym_service`` stays quick and cannot fail for what
-stands in a file.
+Knows the keywords of ``make``, and envs.toml. Never knows how a server is started (``open_env.py``) or what is sent to
+it. Client only; Python 3.10 and up.
+
+At import this loads only the launcher's reader of envs.toml, and no Gymnasium. So ``import gym_service`` is quick, and
+a mistake in envs.toml cannot make it fail.
 """
 
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gym_service_launcher.config import entry as entries
 from gym_service_launcher.config import envs_file
 from gym_service_launcher.errors import ConfigError
-from gym_service_launcher.spelling import nearest
+from gym_service_launcher.spelling import misspelt, nearest
 
 from gym_service.factory.import_hook import on_import
 
 if TYPE_CHECKING:
+    # Type checkers know typing_extensions whether it is installed or not. Python 3.10 has no typing.Unpack.
+    from typing_extensions import Unpack
+
     from gym_service.client.env import RemoteEnv
     from gym_service.client.vector import RemoteVectorEnv
+    from gym_service.factory.options import EntryOptions
 
 NAMESPACE = "gym_service"
-# Each of these says by itself where the simulator lives, so that make() looks at no envs.toml.
+# Each of these keys says where the simulator is, so that make() reads no envs.toml.
 LOCATION_KEYS = ("python", "address", "command")
 
 
+class _NotGiven:
+    """The default of a keyword for which None has a meaning of its own."""
+
+    def __repr__(self) -> str:
+        return "<not given>"
+
+
+NOT_GIVEN: Any = _NotGiven()
+
+
 def use(path: str | os.PathLike[str] | None = None) -> list[str]:
-    """Register the entries of an envs.toml as ``gym_service/<key>``, in place of those registered before.
+    """Register the entries of an envs.toml as ``gym_service/<key>``. They replace the ids registered before.
 
     Args:
-        path: the file; None to look for it: ``$GYM_SERVICE_ENVS``, ``envs.toml`` here or in a parent folder, the
-            user's config folder. No file, no ids.
+        path: the file. None to search for it: ``$GYM_SERVICE_ENVS``; ``envs.toml`` in the working directory and in each
+            parent folder; the user's configuration folder. If none is found, nothing is registered.
 
     Returns:
-        The ids. A broken entry is among them: its ConfigError is raised when it is made.
+        The registered ids. A broken entry is one of them: ``gym.make`` raises its ConfigError.
 
     Raises:
-        ConfigError: the file that was named is not there, or cannot be read.
+        ConfigError: the file that ``path`` or ``$GYM_SERVICE_ENVS`` names does not exist or cannot be read.
     """
     keys, file = _keys_of(path)
-    import gymnasium.envs.registration  # noqa: F401 - what waits for it has its turn first
+    import gymnasium.envs.registration  # noqa: F401 - runs the hook of register_on_import first, if it still waits
 
     from gym_service.factory import registry
 
@@ -49,11 +66,11 @@ def use(path: str | os.PathLike[str] | None = None) -> list[str]:
 
 
 def register_on_import() -> None:
-    """What ``import gym_service`` does: ``use()``, once Gymnasium is there; and no file can make an import fail."""
+    """What ``import gym_service`` does: ``use()``, as soon as Gymnasium is imported. No file can make it fail."""
     try:
         keys, file = _keys_of(None)
     except ConfigError as error:
-        # $GYM_SERVICE_ENVS names a file that is not there. Who asks for an id hears "not found"; say now why.
+        # $GYM_SERVICE_ENVS names a file that does not exist. Gymnasium will only say "not found": say why now.
         import warnings
 
         warnings.warn(str(error), stacklevel=2)
@@ -81,29 +98,34 @@ def make_registered(
     *,
     entry: str,
     config: str,
-    service: Mapping[str, Any] | None = None,
+    service: "EntryOptions | None" = None,
     host: str | None = None,
     port: int | None = None,
     **kwargs: Any,
 ) -> "RemoteEnv":
     """What ``gym.make("gym_service/<key>", …)`` calls. Takes plain data, so that specs pickle and go to JSON.
 
+    Blocks until the env is made, at most ``timeouts.start`` seconds after the venv of ``requires`` is built.
+
     Args:
         entry: the key in envs.toml.
         config: the path of envs.toml.
-        service: keys of the entry, laid over it.
-        host: with ``port``, short for an address, as in the original project.
+        service: keys of an entry. They replace those of the entry in envs.toml.
+        host: with ``port``: short for ``service={"address": "tcp://host:port"}``, as in the original project.
         port: see ``host``.
-        kwargs: for the simulator.
+        kwargs: keyword arguments of the simulator.
 
     Raises:
-        ConfigError, ServerStartError: see there.
-        EnvError: the simulator raised while it was made.
+        ConfigError: the entry, or ``service``, has a mistake, or envs.toml has no such entry any more.
+        InterpreterNotFound: there is no such interpreter.
+        ServerStartError: the server did not start, or did not make the env in time.
+        AuthError: the server at ``address`` has another token or another certificate.
+        EnvError: the simulator raised while the env was made.
+        CannotCross: a keyword argument or a space has no form on the wire.
     """
     found = _registered_entry(entry, config, _overlay(service, host, port))
-    recreate = partial(
-        make_registered, entry=entry, config=config, service=dict(service or {}), host=host, port=port, **kwargs
-    )
+    copied = cast("EntryOptions", dict(service or {}))
+    recreate = partial(make_registered, entry=entry, config=config, service=copied, host=host, port=port, **kwargs)
     return _open(found, kwargs, recreate)
 
 
@@ -112,7 +134,7 @@ def make_registered_vector(
     num_envs: int,
     entry: str,
     config: str,
-    service: Mapping[str, Any] | None = None,
+    service: "EntryOptions | None" = None,
     host: str | None = None,
     port: int | None = None,
     workers: int | None = None,
@@ -120,16 +142,16 @@ def make_registered_vector(
     autoreset_mode: Any = "NextStep",
     **kwargs: Any,
 ) -> "RemoteVectorEnv":
-    """What ``gym.make_vec("gym_service/<key>", num_envs=…)`` calls; see ``make_registered`` and ``make_vec``."""
+    """What ``gym.make_vec("gym_service/<key>", num_envs=…)`` calls. See ``make_registered`` and ``make_vec``."""
     table = _overlay(service, host, port)
     table |= {"workers": workers} if workers is not None else {}
     table |= {"max_episode_steps": max_episode_steps} if max_episode_steps is not None else {}
     return _open_vector(_registered_entry(entry, config, table), kwargs, num_envs, autoreset_mode)
 
 
-def _overlay(service: Mapping[str, Any] | None, host: str | None, port: int | None) -> dict[str, Any]:
+def _overlay(service: "EntryOptions | None", host: str | None, port: int | None) -> dict[str, Any]:
     if not isinstance(service, Mapping | None):
-        text = f"service = {service!r}: a table was expected, such as {{'python': './sim_env'}}"
+        text = f"service = {service!r}: expected a dict, such as {{'python': './sim_env'}}"
         raise ConfigError(text, file=None, key="service")
     table = dict(service or {})
     if port is not None:
@@ -138,7 +160,7 @@ def _overlay(service: Mapping[str, Any] | None, host: str | None, port: int | No
 
 
 def _registered_entry(key: str, config: str, table: Mapping[str, Any]) -> entries.Entry:
-    """The entry of an envs.toml, with a table laid over it."""
+    """The entry of an envs.toml, with the keys of a table in place of its own."""
     file = envs_file.load(config)
     found = file.entries.get(key)
     if found is None:
@@ -148,22 +170,32 @@ def _registered_entry(key: str, config: str, table: Mapping[str, Any]) -> entrie
     return entries.entry(key, table, file=file.path, base=found, interpreters=file.interpreters) if table else found
 
 
-def make(env_id: str, **given: Any) -> "RemoteEnv":
+def make(env_id: str, *, render_mode: str | None = NOT_GIVEN, **options: "Unpack[EntryOptions]") -> "RemoteEnv":
     """Make an env in another interpreter, with or without an envs.toml.
 
+    Blocks until the env is made: at most ``timeouts.start`` seconds (120 by default) once the venv of ``requires`` is
+    built, which may take minutes.
+
     Args:
-        env_id: with ``python``, ``address`` or ``command``: the id inside the target; no envs.toml is looked at.
-            Without them: a key of envs.toml, whose entry the other keys are laid over.
-        given: the keys of an entry (``python="./sim_env"``, ``imports=["gym_pusht"]``, ``kwargs={…}``, …; see
-            docs/configuration.md). Any other keyword goes to the simulator.
+        env_id: with ``python``, ``address`` or ``command``, the id of the env in that interpreter; envs.toml is not
+            read. Else a key of envs.toml: the other keywords replace keys of that entry.
+        render_mode: the render mode, as in ``gym.make``. If it is not given, that of the simulator.
+        options: the keys of an entry, such as ``python="./sim_env"``, ``imports=["gym_pusht"]`` and ``kwargs={…}``. See
+            ``EntryOptions`` and docs/configuration.md. Any other keyword is passed to the simulator, unless it looks
+            like a misspelt one. Type checkers ask for ``kwargs={…}``, which passes any keyword.
 
     Raises:
-        ConfigError, ServerStartError: see there.
-        EnvError: the simulator raised while it was made.
+        ConfigError: a keyword or the entry has a mistake, or looks misspelt; there is no such entry.
+        InterpreterNotFound: there is no such interpreter. It is a ConfigError and a ServerStartError.
+        ServerStartError: the server did not start, or did not make the env in time.
+        AuthError: the server at ``address`` has another token or another certificate.
+        EnvError: the simulator raised while the env was made.
+        CannotCross: a keyword argument or a space has no form on the wire.
     """
+    given = _given(options, render_mode)
     entry, kwargs = entry_and_kwargs(env_id, given)
     env = _open(entry, kwargs, partial(make, env_id, **given))
-    # In place of gym.make, which gives each env a spec that makes it again.
+    # gym.make gives each env a spec that makes it again. So does this.
     from gym_service.factory import registry
 
     env.spec = registry.make_spec(entry.id, {"env_id": env_id, **given}, "gym_service:make", None)
@@ -171,35 +203,71 @@ def make(env_id: str, **given: Any) -> "RemoteEnv":
 
 
 def make_vec(
-    env_id: str, num_envs: int = 1, *, workers: int | None = None, autoreset_mode: Any = "NextStep", **given: Any
+    env_id: str,
+    num_envs: int = 1,
+    *,
+    autoreset_mode: Any = "NextStep",
+    render_mode: str | None = NOT_GIVEN,
+    **options: "Unpack[EntryOptions]",
 ) -> "RemoteVectorEnv":
     """Make several envs in another interpreter, as one vector env.
 
+    Blocks as ``make`` does; all workers start at the same time.
+
     Args:
         env_id: as in ``make``.
-        num_envs: how many.
-        workers: how many server processes hold them, each a contiguous share that it steps one after another; at most
-            one for each env. None for what the entry says, which is 1 unless it says otherwise.
+        num_envs: the number of envs.
         autoreset_mode: a ``gymnasium.vector.AutoresetMode`` or its value (``"NextStep"``, ``"SameStep"``,
             ``"Disabled"``).
-        given: as in ``make``.
+        render_mode: as in ``make``.
+        options: as in ``make``. ``workers`` is the number of server processes, 1 by default. Each holds a contiguous
+            share of the envs and steps them one after another. There is at most one worker for each env.
 
     Raises:
-        ConfigError, ServerStartError: see there.
-        EnvError: the simulator raised while it was made.
-        NotImplementedError: the Gymnasium here is older than 1.0.
+        ValueError: ``num_envs`` or ``autoreset_mode`` is not a valid value.
+        NotImplementedError: the Gymnasium of this interpreter is older than 1.0.
+        ConfigError, InterpreterNotFound, ServerStartError, AuthError, EnvError, CannotCross: as in ``make``.
     """
-    entry, kwargs = entry_and_kwargs(env_id, given if workers is None else {**given, "workers": workers})
+    entry, kwargs = entry_and_kwargs(env_id, _given(options, render_mode), ("num_envs", "autoreset_mode"))
     return _open_vector(entry, kwargs, num_envs, autoreset_mode)
 
 
-def entry_and_kwargs(env_id: str, given: Mapping[str, Any]) -> tuple[entries.Entry, dict[str, Any]]:
-    """What the keywords of ``make`` mean: an entry, and what is left for the simulator."""
+def _given(options: Mapping[str, Any], render_mode: str | None) -> dict[str, Any]:
+    return dict(options) if render_mode is NOT_GIVEN else {**options, "render_mode": render_mode}
+
+
+def entry_and_kwargs(
+    env_id: str, given: Mapping[str, Any], parameters: tuple[str, ...] = ()
+) -> tuple[entries.Entry, dict[str, Any]]:
+    """What the keywords of ``make`` mean: an entry, and the keyword arguments of the simulator.
+
+    Args:
+        env_id: as in ``make``.
+        given: the keywords.
+        parameters: other keywords of the caller. A keyword that looks like a misspelt one of them is refused too.
+
+    Raises:
+        ConfigError: a keyword has a mistake or looks misspelt; envs.toml has no such entry.
+    """
     table = {key: value for key, value in given.items() if key in entries.ENTRY_KEYS}
     kwargs = {key: value for key, value in given.items() if key not in entries.ENTRY_KEYS}
+    for keyword in kwargs:
+        _refuse_misspelt(env_id, keyword, (*entries.ENTRY_KEYS, "render_mode", *parameters))
     if any(given.get(key) for key in LOCATION_KEYS):
         return entries.entry(env_id, table), kwargs
     return _entry_in_file(env_id, table), kwargs
+
+
+def _refuse_misspelt(env_id: str, keyword: str, known: Iterable[str]) -> None:
+    """Raise if a keyword that would go to the simulator looks like a misspelt one of ours."""
+    meant = misspelt(keyword, known)
+    if meant:
+        raise ConfigError(
+            f'given in Python for {json.dumps(env_id)}: {keyword}: unknown keyword; did you mean "{meant}"?\n'
+            f"  try: {meant}=…; or kwargs={{{json.dumps(keyword)}: …}} if it is an argument of the simulator",
+            file=None,
+            key=keyword,
+        )
 
 
 def _entry_in_file(env_id: str, table: Mapping[str, Any]) -> entries.Entry:
@@ -207,8 +275,8 @@ def _entry_in_file(env_id: str, table: Mapping[str, Any]) -> entries.Entry:
     path = envs_file.find()
     if path is None:
         raise ConfigError(
-            f"no envs.toml was found that could say where {env_id!r} lives\n"
-            '  try: python="./sim_env" (a venv), or an envs.toml here or in a parent folder',
+            f"there is no envs.toml that says where {env_id!r} is\n"
+            '  try: python="./sim_env" (a venv), or an envs.toml in this folder or a parent folder',
             file=None,
             key=f'envs."{key}"',
         )
@@ -229,7 +297,7 @@ def _open(entry: entries.Entry, kwargs: Mapping[str, Any], recreate: Callable[[]
     if entry.python and not entry.is_remote:
         from gym_service_launcher.processes import guardian_client
 
-        guardian_client.ensure()  # it gets ready while we do
+        guardian_client.ensure()  # it starts while this process imports
     from gym_service.factory.open_env import open_env
 
     return open_env(entry, {**entry.kwargs, **kwargs}, recreate)
@@ -242,7 +310,7 @@ def _open_vector(
 
     if int(gymnasium.__version__.partition(".")[0]) < 1:
         raise NotImplementedError(
-            f"vector envs need gymnasium 1.0 or newer on this side, and this is {gymnasium.__version__}"
+            f"vector envs need gymnasium 1.0 or newer in the client's interpreter, which has {gymnasium.__version__}"
         )
     from gym_service.factory.open_env import open_vector_env
 

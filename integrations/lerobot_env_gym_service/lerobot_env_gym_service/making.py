@@ -57,7 +57,9 @@ def make_one(
     """
     given = {**(kwargs or {}), **({"render_mode": render_mode} if render_mode else {})}
     if says_where(service):
-        env: gymnasium.Env[Any, Any] = gym_service.make(task, **(service or {}), **given)
+        options = dict(service or {})
+        options["kwargs"] = {**(options.get("kwargs") or {}), **given}
+        env: gymnasium.Env[Any, Any] = gym_service.make(task, **options)
     else:
         env = gymnasium.make(spec_of(task, envs_file), service=dict(service or {}), **given)
     try:

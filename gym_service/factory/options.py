@@ -1,0 +1,94 @@
+"""The keys of an entry, typed and documented, as keywords of ``make``, ``make_vec`` and ``service=``.
+
+Knows the keys and the types of their values. Never knows how a value is checked (``gym_service_launcher.config``).
+Client only; Python 3.10 and up. Only type checkers and users import this module.
+
+``tests/client/test_options.py`` holds both classes equal to the keys that the launcher accepts.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias, TypedDict
+
+StrPath: TypeAlias = str | os.PathLike[str]
+# Not Sequence[str]: a string is one too, and is refused.
+Strings: TypeAlias = list[str] | tuple[str, ...]
+Paths: TypeAlias = list[str] | list[os.PathLike[str]] | list[StrPath] | tuple[StrPath, ...]
+Wrapper: TypeAlias = str | Callable[..., Any]
+Wrappers: TypeAlias = list[str] | list[Callable[..., Any]] | list[Wrapper] | tuple[Wrapper, ...]
+
+
+class TimeoutOptions(TypedDict, total=False):
+    """How long each call may take, in seconds. ``math.inf`` and None mean no limit."""
+
+    start: float | None
+    """Start of the server: its imports and the making of the env, without the building of a venv. Default 120."""
+    reset: float | None
+    """One ``reset()``. Default 120."""
+    step: float | None
+    """One ``step()``. Default 60."""
+    render: float | None
+    """One ``render()``. Default 60."""
+    call: float | None
+    """Each other call, and the reading or setting of an attribute. Default 60."""
+    close: float | None
+    """One ``close()``; after it the server is terminated. Default 5."""
+
+
+class EntryOptions(TypedDict, total=False):
+    """The keys of one ``[envs."…"]`` table of envs.toml. All are optional; None counts as not given.
+
+    ``python``, ``command`` or ``address`` says where the simulator is. docs/configuration.md explains each key.
+    """
+
+    interpreter: str | None
+    """The name of an ``[interpreters.NAME]`` table of envs.toml, instead of ``python`` and ``requires``."""
+    python: StrPath | None
+    """The simulator's interpreter: a venv folder, an executable, a version (``"3.10"``), ``"conda:NAME"`` or
+    ``"ssh://user@host/path/to/venv"``."""
+    requires: Strings | None
+    """Requirements as pip takes them. uv builds a venv of ``python`` with them, once."""
+    id: str | None
+    """The id of the env in the simulator's interpreter. Default: the name of the entry."""
+    imports: Strings | None
+    """Modules to import first in the simulator's interpreter: most simulators register their ids on import."""
+    kwargs: Mapping[str, Any] | None
+    """Keyword arguments of the env. They reach the simulator whatever their names are."""
+    environ: Mapping[str, str] | None
+    """Environment variables of the simulator."""
+    cwd: StrPath | None
+    """The simulator's working directory. Default: that of the client."""
+    pythonpath: Paths | None
+    """Folders that the simulator can import from, in addition to its site-packages."""
+    max_episode_steps: int | None
+    """The time limit in steps, applied in the simulator; -1 for none. Default: the registered one."""
+    wrappers: Wrappers | None
+    """Wrappers to apply in the simulator, the innermost first: ``"package.module:Wrapper"`` or a callable."""
+    entry_point: str | None
+    """``"package.module:callable"`` that makes the env, instead of ``id``."""
+    api: Literal["gymnasium", "gym"] | None
+    """The package whose registry is asked. Default: that of gymnasium, then that of gym."""
+    address: str | None
+    """``"tcp://host:port"`` or ``"unix:///path"`` of a running ``gym-service run``."""
+    token_file: StrPath | None
+    """With ``address = "tcp://…"``: the file with the token of that server."""
+    tls_ca: StrPath | None
+    """With ``address = "tcp://…"``: use TLS, and accept a certificate for that host signed by one in this file."""
+    tls_sha256: str | None
+    """With ``address = "tcp://…"``: use TLS, and accept only the certificate with this SHA-256."""
+    command: Strings | None
+    """A command to put before a remote interpreter, such as ``["docker", "run", "-i", "--rm", "IMAGE"]``."""
+    transport: Literal["unix", "stdio"] | None
+    """``"unix"`` (default): an inherited socket. ``"stdio"``: standard input and output."""
+    timeouts: TimeoutOptions | None
+    """How long each call may take, in seconds."""
+    restart: Literal["never", "on-reset"] | None
+    """``"on-reset"``: after a crash or a timeout the next ``reset()`` starts a new server. Default ``"never"``."""
+    prefork: bool | None
+    """Import the simulator once and fork the servers from that process. Default False."""
+    workers: int | None
+    """The number of server processes of a vector env. Default 1."""
+    frames: str | None
+    """The coding of images where no memory is shared: ``"raw"`` (default), ``"zlib"``, ``"auto"``, ``"jpeg:90"``."""
+    output: Literal["tail", "show"] | None
+    """``"tail"`` (default): keep the end of the simulator's output for errors. ``"show"``: also print it."""
