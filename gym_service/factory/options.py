@@ -52,6 +52,8 @@ class EntryOptions(TypedDict, total=False):
     """The id of the env in the simulator's interpreter. Default: the name of the entry."""
     imports: Strings | None
     """Modules to import first in the simulator's interpreter: most simulators register their ids on import."""
+    argv: Strings | None
+    """The simulator's ``sys.argv``, the name of the program first. Default ``[""]``."""
     kwargs: Mapping[str, Any] | None
     """Keyword arguments of the env. They reach the simulator whatever their names are."""
     environ: Mapping[str, str] | None

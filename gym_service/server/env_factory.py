@@ -3,9 +3,9 @@
 Knows how gymnasium and every gym make an env, and where wrappers and time limits go. Never knows the wire.
 Python 3.6 and up.
 
-A recipe is a dict: ``id`` or ``entry_point``, ``imports``, ``kwargs``, ``api``, ``max_episode_steps``, ``wrappers``.
-Importing what it names is the design's exception to "no import by a name that a client sent": what a client may name
-is judged before, in ``allowed.py``.
+A recipe is a dict: ``id`` or ``entry_point``, ``argv``, ``imports``, ``kwargs``, ``api``, ``max_episode_steps``,
+``wrappers``. Importing what it names is the design's exception to "no import by a name that a client sent": what a
+client may name is judged before, in ``allowed.py``.
 """
 
 import copy
@@ -23,11 +23,12 @@ LIBRARIES = ("gymnasium", "gym")
 # As max_episode_steps: take the registered limit off and put none on.
 NO_LIMIT = -1
 
+_has_arguments = []  # type: list  # not empty once this process has its sys.argv
+
 
 def make(recipe):
     """The adapter of a new env. Raises whatever the simulator raises."""
-    for name in recipe["imports"]:
-        importlib.import_module(name)
+    _import_modules(recipe)
     env, adapter_class = _from_entry_point(recipe) if recipe["entry_point"] else _from_registry(recipe)
     for wrapper in recipe["wrappers"]:
         env = resolve(wrapper)(env)
@@ -39,14 +40,26 @@ def preload(recipe):
 
     An id that nobody has registered is nothing yet: ``make`` looks again, and says so.
     """
-    for name in recipe["imports"]:
-        importlib.import_module(name)
+    _import_modules(recipe)
     if recipe["entry_point"]:
         resolve(recipe["entry_point"])
     else:
         _preload_registered(recipe)
     for wrapper in recipe["wrappers"]:
         resolve(wrapper)
+
+
+def _import_modules(recipe):
+    """Import what the recipe names, with the command line that it gives.
+
+    Simulators parse ``sys.argv`` when they are imported (argparse, absl, hydra). The server's own options are none of
+    theirs. Once in a process: what the first import or env has changed stays changed, as it does in-process.
+    """
+    if not _has_arguments:
+        _has_arguments.append(True)
+        sys.argv[:] = recipe.get("argv") or [""]
+    for name in recipe["imports"]:
+        importlib.import_module(name)
 
 
 def _preload_registered(recipe):

@@ -18,6 +18,9 @@ SIMULATOR = re.compile("gym_[A-Za-z0-9_]+")
 # passes it to gym.make, and that imports what stands before a colon.
 INNER_ID = "env_id"
 
+# The command line of a simulator that is given none. What another one leads a simulator to import is not known.
+NO_ARGUMENTS = [""]
+
 
 class NotPermitted(Exception):
     """The operator of this server has not allowed what a client asked for."""
@@ -52,6 +55,8 @@ class Permissions:
                 raise NotPermitted("id = %r" % recipe["id"])
         if not self._names:
             self._check_names(recipe)
+            if recipe.get("argv", NO_ARGUMENTS) != NO_ARGUMENTS:
+                raise NotPermitted("argv = %r" % (recipe["argv"],), sorted(set(self._ids.values())))
         return recipe
 
     def _check_names(self, recipe):

@@ -62,6 +62,7 @@ class Entry:
     requires: tuple[str, ...] | None = None
     id: str = ""
     imports: tuple[str, ...] = ()
+    argv: tuple[str, ...] = ("",)
     kwargs: dict[str, Any] = field(default_factory=dict)
     environ: dict[str, str] = field(default_factory=dict)
     cwd: Path | None = None
@@ -118,6 +119,7 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
         **INTERPRETER_KEYS,
         "id": validation.text,
         "imports": validation.string_list,
+        "argv": validation.argv,
         "kwargs": validation.table,
         "environ": validation.environ,
         "cwd": validation.path,

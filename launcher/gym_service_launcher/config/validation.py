@@ -118,6 +118,18 @@ def list_of(check: Callable[[Any, Location], T], expected: str) -> Callable[[Any
 string_list = list_of(text, "a list of strings")
 
 
+def argv(value: object, location: Location) -> tuple[str, ...]:
+    """A whole ``sys.argv``: the name of the program first. Items may be empty; an empty list is ``[""]``."""
+    items = list_of(argument, "a list of strings, the name of the program first")(value, location)
+    return items or ("",)
+
+
+def argument(value: object, location: Location) -> str:
+    if not isinstance(value, str):
+        raise type_error(value, "a string", location)
+    return text(value, location) if value else ""
+
+
 def table(value: object, location: Location) -> dict[str, Any]:
     """A table with string keys and any values."""
     if not isinstance(value, Mapping):

@@ -252,6 +252,7 @@ def _plan(entry: Entry, executable: Path) -> forkservers.Plan:
     recipe = {
         "id": entry.id,
         "imports": entry.imports,
+        "argv": entry.argv,
         "entry_point": entry.entry_point,
         "api": entry.api,
         # A callable is loaded where it is called.

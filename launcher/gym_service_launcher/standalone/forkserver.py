@@ -45,7 +45,6 @@ class BecomeServer(BaseException):
 def main(program, recipe):
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != here]
-    sys.argv[:] = [program]  # as in a server
     guardian = _module("gym_service_guardian", os.path.join(here, "guardian.py"))
     control = guardian.unix_socket(_reserve(guardian.MAX_FDS))
     faulthandler.enable()
@@ -65,9 +64,7 @@ def main(program, recipe):
         argv = become.argv
     fork_server.detach()
     arguments = [os.fsdecode(argument) for argument in argv]
-    del sys.argv[1:], arguments[: arguments.index(program) + 1]
-    sys.argv += arguments
-    return server.serve(arguments, preloaded)
+    return server.serve(arguments[arguments.index(program) + 1 :], preloaded)
 
 
 def _module(name, path):

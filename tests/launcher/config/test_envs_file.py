@@ -51,6 +51,7 @@ def test_an_entry_that_says_only_its_interpreter_has_every_default(tmp_path: Pat
         "requires": None,
         "id": "X-v0",
         "imports": (),
+        "argv": ("",),
         "kwargs": {},
         "environ": {},
         "cwd": None,
