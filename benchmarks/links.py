@@ -68,7 +68,7 @@ class Measured(NamedTuple):
 
     frames_per_s: float
     size: str
-    codes: bool | None
+    use_codec: bool | None
 
 
 def missing() -> str:
@@ -185,8 +185,8 @@ def measure(address: str, simulator: str, frames: str, seconds: float) -> Measur
         _play(env, min(seconds, 2.0))  # TCP finds its window, and auto its way
         frames_per_s = _play(env, seconds)
         pictures = env._connection._channel.image_codec
-        codes = pictures._selector.use_codec if frames == "auto" else None
-        return Measured(frames_per_s, "x".join(map(str, picture.shape)), codes)
+        use_codec = pictures._selector.use_codec if frames == "auto" else None
+        return Measured(frames_per_s, "x".join(map(str, picture.shape)), use_codec)
     finally:
         env.close()
 
@@ -273,7 +273,7 @@ def table(links: Sequence[str], simulators: Sequence[str], choices: Sequence[str
 def _cell(measured: Measured | None) -> str:
     if measured is None:
         return "no Pillow there"
-    chosen = {None: "", True: " (zlib)", False: " (raw)"}[measured.codes]
+    chosen = {None: "", True: " (zlib)", False: " (raw)"}[measured.use_codec]
     return f"{measured.frames_per_s:.1f}{chosen}"
 
 

@@ -89,7 +89,7 @@ def test_a_server_ends_by_itself(rubbish: str, target: str, transport: str) -> N
     keys = {"python": str(TARGETS[target].python()), "pythonpath": [str(ENVS)], "entry_point": entry_point}
     connection, description = open_env.connect(entries.entry("Faulty", {**keys, "transport": transport}), {})
     try:
-        pid, child = description["target"]["pid"], connection._peer.child  # type: ignore[attr-defined]
+        pid, child = description["target"]["pid"], connection._peer._child  # type: ignore[attr-defined]
         before = most = procfs.peak_memory_bytes(pid)
         connection._channel.send([RUBBISH[rubbish]])
         connection._channel.close()
@@ -116,7 +116,7 @@ def test_a_pickle_has_no_effect_wherever_a_client_puts_it(transport: str, tmp_pa
         try:
             connection._channel.send([said])
             connection._channel.close()
-            polling.until(lambda c=connection: c._peer.child.exit_code() is not None, "its end")  # type: ignore[misc]
+            polling.until(lambda c=connection: c._peer._child.exit_code() is not None, "its end")  # type: ignore[misc]
         finally:
             connection.close(0.0)
     assert not marker.exists()

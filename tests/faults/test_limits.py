@@ -139,7 +139,7 @@ with armed("step", "SIGKILL", transport=os.environ["FAULTS_CASE"]) as env:
         say("told")
 with faulty(transport=os.environ["FAULTS_CASE"], side=160) as env:
     env.call("say", "x" * 3000000)
-    __import__("faults.faulty").faulty.assert_exact(env, 100)
+    __import__("support.faulty").faulty.assert_exact(env, 100)
     assert env.call("measure", __import__("numpy").zeros(2**24, "u1")) == 2**24
 say("works")
 """
