@@ -137,9 +137,9 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
     def target(self) -> dict[str, Any]:
         """Facts of the simulator's side.
 
-        ``executable``, ``python``, ``numpy``, ``api``, ``pid``, ``env`` (a repr), ``takes_options`` (whether
-        ``reset(options=…)`` is anything that the simulator can take), and ``frames``: how pictures travel, ``"raw"``
-        where memory is shared, ``"jpeg:90 (lossy)"`` where they change.
+        ``executable``, ``python``, ``numpy``, ``api``, ``pid``, ``env`` (the name of its class), ``takes_options``
+        (whether ``reset(options=…)`` is anything that the simulator can take), and ``frames``: how pictures travel,
+        ``"raw"`` where memory is shared, ``"jpeg:90 (lossy)"`` where they change.
         """
         return dict(self._target)
 
@@ -309,7 +309,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         return self._recreate, (), {"_spec": self._spec}
 
     def __repr__(self) -> str:
-        """The simulator's env and its interpreter; frames, where they are lossy."""
+        """The class of the env and its interpreter; frames, where they are lossy."""
         frames = str(self._target.get("frames", ""))
         lossy = f", frames {frames}" if "lossy" in frames else ""
         return f"<RemoteEnv {self._target['env']} in Python {self._target['python']}, {self._target['api']}{lossy}>"

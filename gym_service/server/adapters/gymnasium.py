@@ -106,7 +106,8 @@ class GymnasiumAdapter:
             "python": platform.python_version(),
             "numpy": np.__version__,
             "api": "%s %s" % (library.__name__, library.__version__) if library else "none",
-            "env": repr(self.env)[:1000],
+            # Not its repr: that is code of the simulator, and some fails before the first reset.
+            "env": type(attributes.bare(self.env)).__name__,
             "takes_options": self.takes_options(),
         }
 
