@@ -4,6 +4,7 @@
     python3 project.py demo                   a simulator in its own interpreter, driven through gym.make
     python3 project.py test [pytest words]    every check there is, the same that CI runs
     python3 project.py lint | venv | bench    the checks without the tests; only prepare; what a step costs
+    python3 project.py release-check          build the wheel, install it into a clean venv, use and type-check it there
 
 Knows uv, the venvs of the clone and the commands of the checks; nothing of gym-service itself. Standard library
 only. Python 3.10 and up; an older one can read this file far enough to say so.
@@ -126,6 +127,10 @@ def bench(words: Sequence[str]) -> int:
     return call(prepared(CLIENTS["newest"]), "-m", "benchmarks", *words)
 
 
+def release_check(words: Sequence[str]) -> int:
+    return call(sys.executable, ROOT / "tests/tools/release_check.py", "--uv", uv(), *words)
+
+
 def verdict(failed: Sequence[str]) -> int:
     # Nothing after pytest's own last line, unless it would be taken for success.
     if failed:
@@ -166,6 +171,7 @@ def types(words: Sequence[str]) -> int:
     os.environ["MYPYPATH"] = os.pathsep.join(map(str, folders))
     packages = [ROOT / "gym_service", ROOT / "launcher/gym_service_launcher", ROOT / "gym_service_plugin.py"]
     ours = [ROOT / "project.py", ROOT / "tests/support/targets.py", ROOT / "tests/conftest.py"]
+    ours += [ROOT / "tests/client/typed_keywords.py", ROOT / "tests/tools/release_check.py"]
     return call(sys.executable, "-m", "mypy", *packages, *plugins, *ours)
 
 
@@ -297,7 +303,15 @@ def arrange_environment() -> None:
     os.environ["PATH"] = os.pathsep.join([*others, str(TOOLS / "bin")])
 
 
-COMMANDS = {"demo": demo, "test": test, "lint": lint, "venv": venv, "bench": bench, "types": types}
+COMMANDS = {
+    "demo": demo,
+    "test": test,
+    "lint": lint,
+    "venv": venv,
+    "bench": bench,
+    "types": types,
+    "release-check": release_check,
+}
 
 
 def main(words: Sequence[str]) -> int:
