@@ -1,6 +1,6 @@
 """A server that makes envs for clients on this machine. Start it, then example_client.py in another terminal.
 
-Runs in the environment that holds the simulators. Ctrl-C ends it.
+Run it in the environment of the simulators. Ctrl-C stops it.
 """
 
 from gym_service import SocketGymServer

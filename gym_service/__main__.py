@@ -1,4 +1,4 @@
-"""``python -m gym_service`` is the command ``gym-service``. Python 3.10 and up."""
+"""``python -m gym_service``: the command ``gym-service``. Python 3.10 and up."""
 
 import sys
 

@@ -1,1 +1,1 @@
-"""The ``gym-service`` program: one file per command. Python 3.10."""
+"""The command ``gym-service``: one file for each of its commands. Python 3.10 and up."""

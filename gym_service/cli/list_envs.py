@@ -1,7 +1,6 @@
-"""What envs.toml has and whether it works: ``gym-service list``.
+"""``gym-service list``: the entries of envs.toml, and whether their interpreters work.
 
-Knows entries, the probe, and how a terminal is written to. Never knows how a server is started; it starts none.
-Python 3.10 and up.
+Knows entries, the probe and the terminal. Never knows how a server is started: it starts none. Python 3.10 and up.
 """
 
 import sys
@@ -23,15 +22,15 @@ from gym_service_launcher.servers.over_command import route_of
 State = Literal["usable", "not built", "not tried", "broken"]
 COLORS: dict[State, str] = {"usable": "green", "not built": "yellow", "not tried": "yellow", "broken": "red"}
 
-# A probe is a process that waits for a disk: more of them than processors.
-AT_ONCE = 8
-# Who runs `list` wants to know who listens now, not who may begin to.
-REACH_S = 2.0
+# Probes at the same time. They mostly wait for the disk, so there are more of them than processors.
+PROBES = 8
+# Seconds to wait for a server at an address: `list` shows which ones listen now.
+CONNECT_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True)
 class Row:
-    """One entry: its name, the interpreter or the address, and what was found there or is wrong."""
+    """One entry: its name, its state, its interpreter or address, and what was found there or is wrong."""
 
     name: str
     state: State
@@ -40,11 +39,11 @@ class Row:
 
 
 def show(file: EnvsFile) -> int:
-    """Print the entries of a file, and its mistakes, in its order.
+    """Print the entries of a file and its mistakes, in the order of the file.
 
-    Blocks for a second or so: each interpreter is run. Returns the exit code: 1 if something is broken, else 0.
+    Blocks for about a second: it runs each interpreter. Returns the exit code: 1 if something is broken, else 0.
     """
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(PROBES) as pool:
         rows = list(pool.map(_row, file.entries, file.entries.values()))
     if sys.stdout.isatty():
         _draw(file, rows)
@@ -57,8 +56,8 @@ def _row(name: str, entry: Entry | ConfigError) -> Row:
     if isinstance(entry, ConfigError):
         return _broken(name, "", str(entry))
     where = entry.address or entry.python or ""
-    if entry.is_remote:  # a connection may cost seconds, a container its image, a job its place in a queue
-        return Row(name, "not tried", route_of(entry).place, "the first gym.make runs it")
+    if entry.is_remote:  # a connection may take seconds, a container may download an image, a job may wait in a queue
+        return Row(name, "not tried", route_of(entry).place, "will be run by the first gym.make")
     try:
         return _reached(name, entry) if entry.address else _probed(name, entry)
     except GymServiceError as error:
@@ -70,7 +69,7 @@ def _broken(name: str, where: str, problem: str) -> Row:
 
 
 def _reached(name: str, entry: Entry) -> Row:
-    attach(replace(entry, timeouts=replace(entry.timeouts, start=REACH_S)), lambda line: None).close(0.0)
+    attach(replace(entry, timeouts=replace(entry.timeouts, start=CONNECT_TIMEOUT_S)), lambda line: None).close(0.0)
     return Row(name, "usable", str(entry.address), "a server listens")
 
 
@@ -82,7 +81,7 @@ def _probed(name: str, entry: Entry) -> Row:
         executable = venvs.find_built(entry.python, entry.requires, entry.folder)
     if executable is None:
         wanted = f"Python {entry.python} with {', '.join(entry.requires or ())}"
-        return Row(name, "not built", wanted, "the first gym.make builds it")
+        return Row(name, "not built", wanted, "will be built by the first gym.make")
     report = diagnose(executable, local.environment(entry, executable))
     if report.problem:
         return _broken(name, str(executable), report.problem)
@@ -93,7 +92,7 @@ def _probed(name: str, entry: Entry) -> Row:
 
 
 def _problems(file: EnvsFile) -> list[str]:
-    """The first lines of the mistakes that are no entry's."""
+    """The first lines of the mistakes outside of entries."""
     return [str(problem).partition("\n")[0] for problem in file.problems if problem not in file.entries.values()]
 
 
@@ -112,10 +111,10 @@ def _draw(file: EnvsFile, rows: list[Row]) -> None:
     from rich.text import Text
 
     table = Table(title=str(file.path), title_justify="left", box=None, pad_edge=False)
-    for heading in ("env", "", "interpreter", "what is there"):
+    for heading in ("env", "", "interpreter", "found"):
         table.add_column(heading, overflow="fold")
     for row in rows:
-        # As Text: what stands in a file of the user's is no markup.
+        # As Text, because rich must not read markup in what the user wrote.
         table.add_row(Text(row.name), Text(row.state, COLORS[row.state]), Text(row.where), Text(row.found))
     console = Console()
     console.print(table)

@@ -1,7 +1,7 @@
-"""What ``gym-service run`` shows of its clients: a table that lives, in a terminal; lines of a log elsewhere.
+"""What ``gym-service run`` prints: a live table of its clients in a terminal, else the lines of a log.
 
-Knows sessions, as far as they are shown, and how a terminal is written to. Never knows how a client is let in or sent
-away. Python 3.10 and up.
+Knows what a session shows of itself, and the terminal. Never knows how a client is accepted or rejected.
+Python 3.10 and up.
 """
 
 import contextlib
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 HEADINGS = ("client", "env", "for", "steps", "steps/s", "memory")
-# Beside the table there must be room for what stood in the terminal before.
+# The table must leave room for the log above it.
 MOST_ROWS = 30
-# Over how long a rate is taken: short enough to live, long enough to be read.
+# Seconds over which a rate is measured: short enough to be current, long enough to be read.
 RATE_S = 2.0
 
 
 class PlainView(SessionObserver):
-    """The address and how to use it on standard output; what goes on on standard error.
+    """The address and how to use it on standard output, the log on standard error.
 
-    Who reads the address from standard output may never read on.
+    A program that reads the address from standard output may never read more of it.
     """
 
     def announce(self, address: str, lines: Sequence[str]) -> None:
@@ -43,7 +43,7 @@ class PlainView(SessionObserver):
 
 
 class TableView(PlainView):
-    """The same in a terminal, and below it, always the last, who is there."""
+    """The same in a terminal, with a table of the clients below it."""
 
     def __init__(self, console: "Console", live: "Live") -> None:
         self._console, self._live = console, live
@@ -51,12 +51,14 @@ class TableView(PlainView):
         self._address = ""
 
     def announce(self, address: str, lines: Sequence[str]) -> None:
-        """In letters that can be copied: neither folded nor coloured in their midst."""
+        """Print the address so that it can be copied: not wrapped, and in one colour."""
         self._address = address
         self._console.print(address, style="bold green", **PLAIN)
         for line in lines:
             self._console.print(f"  {line}", **PLAIN)
-        self._console.print("Ctrl-C ends it; SIGTERM waits for the clients that are there.", style="dim", **PLAIN)
+        self._console.print(
+            "Ctrl-C stops all servers. SIGTERM waits for the clients to disconnect.", style="dim", **PLAIN
+        )
         self.look([], draining=False)
 
     def say(self, line: str) -> None:
@@ -73,7 +75,7 @@ class TableView(PlainView):
         from rich.text import Text
 
         count = f"{len(sessions)} client{'' if len(sessions) == 1 else 's'}"
-        state = "no more are let in; a second SIGTERM ends it" if draining else self._address
+        state = "shutting down; a second SIGTERM stops all servers" if draining else self._address
         heading = Text.assemble("\n", (count, "bold"), "  ", (state, "yellow" if draining else "dim"))
         return Group(heading, self._table(sessions)) if sessions else Group(heading)
 
@@ -94,13 +96,13 @@ class TableView(PlainView):
         return table
 
 
-# rich must not read markup in what others have named, nor colour or fold what is to be copied.
+# rich must not read markup in names that others chose, nor colour or wrap what users copy.
 PLAIN: dict[str, Any] = {"soft_wrap": True, "markup": False, "highlight": False}
 
 
 @contextlib.contextmanager
 def view() -> Iterator[PlainView]:
-    """What fits where standard output goes to."""
+    """The view for the kind of standard output."""
     if not sys.stdout.isatty():
         yield PlainView()
         return
@@ -108,7 +110,7 @@ def view() -> Iterator[PlainView]:
     from rich.live import Live
 
     console = Console()
-    # Transient: what has lived is no news once it has ended.
+    # Transient: the table disappears when the command ends.
     live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
     with live:
         yield TableView(console, live)
@@ -116,7 +118,7 @@ def view() -> Iterator[PlainView]:
 
 @dataclass
 class _Rate:
-    """Steps per second, over RATE_S."""
+    """Steps per second, measured over RATE_S."""
 
     since: float
     steps: int

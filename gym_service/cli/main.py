@@ -1,9 +1,9 @@
-"""The command ``gym-service``: what it takes, and what it prints.
+"""The command ``gym-service``: its arguments, its exit codes, and which module carries out which command.
 
-Knows arguments, exit codes and streams. Never knows how any of it is done; what a command needs is imported when it
-runs, so that --help is there at once. Python 3.10 and up.
+Knows arguments, exit codes and streams. Never knows how a command does its work: each imports what it needs when it
+runs, so that --help is quick. Python 3.10 and up.
 
-Exit codes: 0; 1 where ``list`` found something broken; 2 for an error of ours or a wrong command line; 130 for Ctrl-C.
+Exit codes: 0; 1 if ``list`` found something broken; 2 for an error of ours or a wrong command line; 130 for Ctrl-C.
 """
 
 import argparse
@@ -11,33 +11,45 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from gym_service_launcher.errors import ConfigError, GymServiceError
 
 from gym_service.cli import run
+from gym_service.cli.help_format import HelpFormatter
 
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+ABOUT = "Drive a simulator in another, older Python through an ordinary gymnasium.Env."
 EXAMPLES = """\
 examples:
-  gym-service list                                        what envs.toml has, and which interpreters work
-  gym-service run --venv ./sim_env                        serve the clients of yours on this machine
-  gym-service run --venv ./sim_env --tcp 127.0.0.1:2333   over TCP
-  gym-service run --venv ./sim_env --stdio                serve whoever has started this, over its pipes
-  gym-service token                                       make what proves clients over TCP
-  gym-service ps                                          the servers of yours that run
-  gym-service logs PushT-v0 -f                            what one of them prints
-  gym-service stop PushT-v0                               end it
+  gym-service list                                       which entries work
+  gym-service run --venv ./sim_env                       serve local clients
+  gym-service run --venv ./sim_env --tcp 127.0.0.1:2333  serve over TCP
+  gym-service run --venv ./sim_env --stdio               serve over pipes
+  gym-service token                                      the token for TCP
+  gym-service ps                                         your servers
+  gym-service logs PushT-v0 -f                           the output of one
+  gym-service stop PushT-v0                              stop it
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line ``argv`` (default: that of this process) and return its exit code."""
+    """Run a command line and return its exit code.
+
+    Args:
+        argv: the arguments; None for those of this process.
+
+    Raises:
+        SystemExit: --help, with code 0; a wrong command line, with code 2.
+    """
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.version:
         print(f"gym-service {_version()}")
         return 0
     if "command" not in arguments:
-        parser.error("which command? list, run, token, ps, logs or stop")
+        parser.error("a command is missing: list, run, token, ps, logs or stop")
     try:
         return int(arguments.command(arguments))
     except GymServiceError as error:
@@ -55,13 +67,10 @@ def _version() -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="gym-service",
-        description="A simulator in its own interpreter, an ordinary gymnasium.Env in yours.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="gym-service", description=ABOUT, epilog=EXAMPLES, formatter_class=HelpFormatter
     )
     parser.add_argument("--version", action="store_true", help="print the version")
-    commands = parser.add_subparsers(title="commands", metavar="")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_list(commands)
     run.add(commands)
     _add_token(commands)
@@ -71,43 +80,43 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_list(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    about = "print the entries of envs.toml, and whether their interpreters are usable"
-    what = "Each interpreter is run. No env is made: whether an id is known there, the first gym.make says."
-    parser = commands.add_parser("list", help=about, description=f"{about.capitalize()}. {what}")
-    parser.add_argument("--envs", type=Path, metavar="FILE", help="an envs.toml (default: the one that holds here)")
+def _add(commands: Commands, name: str, about: str, more: str) -> argparse.ArgumentParser:
+    """Add a command. ``about`` is its line in the list of commands; its own help continues with ``more``."""
+    description = f"{about[0].upper()}{about[1:]}. {more}"
+    return commands.add_parser(name, help=about, description=description, formatter_class=HelpFormatter)
+
+
+def _add_list(commands: Commands) -> None:
+    more = "Runs each interpreter but makes no env, so it does not find an id that the interpreter lacks."
+    parser = _add(commands, "list", "list the entries of envs.toml and check their interpreters", more)
+    parser.add_argument("--envs", type=Path, metavar="FILE", help="an envs.toml (default: the one that gym.make uses)")
     parser.set_defaults(command=_list)
 
 
-def _add_token(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    about = "make a token, by which a server and its clients know each other over TCP"
-    what = "Prints the name of the file. One that is there already is left as it is."
-    parser = commands.add_parser("token", help=about, description=f"{about.capitalize()}. {what}")
+def _add_token(commands: Commands) -> None:
+    more = "Prints the path of the file. A file that exists is not changed."
+    parser = _add(commands, "token", "create the token that authenticates TCP clients", more)
     parser.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE", help="where to (default: ~/.config/gym-service/token)"
+        "file", nargs="?", type=Path, metavar="FILE", help="the file (default: ~/.config/gym-service/token)"
     )
     parser.set_defaults(command=_token)
 
 
-def _add_ps(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    about = "print the servers of yours that run"
-    parser = commands.add_parser("ps", help=about, description=f"{about.capitalize()}, the oldest first.")
+def _add_ps(commands: Commands) -> None:
+    parser = _add(commands, "ps", "list your running servers", "The oldest comes first.")
     parser.set_defaults(command=_ps)
 
 
-def _add_logs(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    about = "print what a server has printed"
-    where = "The logs lie in ~/.local/state/gym-service/logs, at most 4 MiB for each server."
-    parser = commands.add_parser("logs", help=about, description=f"{about.capitalize()}. {where}")
-    parser.add_argument("which", metavar="ENV", help="an env id, for its newest server, or a pid")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on until the server has ended")
+def _add_logs(commands: Commands) -> None:
+    more = "The logs are in ~/.local/state/gym-service/logs, at most 4 MiB for each server."
+    parser = _add(commands, "logs", "print the output of a server", more)
+    parser.add_argument("which", metavar="ENV|PID", help="an env id, for its newest server, or a pid")
+    parser.add_argument("-f", "--follow", action="store_true", help="continue until the server ends")
     parser.set_defaults(command=_logs)
 
 
-def _add_stop(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    about = "end a server"
-    what = "The next call of its client raises ServerCrashed."
-    parser = commands.add_parser("stop", help=about, description=f"{about.capitalize()}. {what}")
+def _add_stop(commands: Commands) -> None:
+    parser = _add(commands, "stop", "stop a server", "The next call of its client raises ServerCrashed.")
     parser.add_argument("which", metavar="ENV|PID", help="an env id, for all of its servers, or a pid")
     parser.set_defaults(command=_stop)
 
@@ -119,9 +128,11 @@ def _list(arguments: argparse.Namespace) -> int:
 
     file = arguments.envs or envs_file.find()
     if file is None:
-        raise ConfigError(
-            "there is no envs.toml here, in a parent folder or in ~/.config/gym-service", file=None, key=""
+        text = (
+            "there is no envs.toml in this folder, in a parent folder or in ~/.config/gym-service\n"
+            "  try: gym-service list --envs FILE"
         )
+        raise ConfigError(text, file=None, key="")
     return list_envs.show(envs_file.load(file))
 
 
@@ -129,12 +140,10 @@ def _token(arguments: argparse.Namespace) -> int:
     from gym_service_launcher.net import tokens
 
     file = arguments.file.expanduser().absolute() if arguments.file else tokens.usual_file()
-    was_there = os.path.lexists(file)
+    existed = os.path.lexists(file)
     tokens.read_or_make(file)
     print(file, flush=True)
-    print(
-        "it was there already" if was_there else "made, mode 0600, as it must be where it is copied to", file=sys.stderr
-    )
+    print("the file already existed" if existed else "created with mode 0600; copies need it too", file=sys.stderr)
     return 0
 
 

@@ -1,6 +1,6 @@
-"""What runs, what it printed, and its end: ``gym-service ps``, ``logs`` and ``stop``.
+"""``gym-service ps``, ``logs`` and ``stop``: the running servers, their output and their end.
 
-Knows records, logs, and how a terminal is written to. Never knows how a server is started. Python 3.10 and up.
+Knows pid files, logs and the terminal. Never knows how a server is started. Python 3.10 and up.
 """
 
 import contextlib
@@ -16,13 +16,13 @@ from gym_service_launcher.processes.pidfiles import ServerInfo
 
 HEADINGS = ("env", "pid", "state", "age", "calls", "memory", "client", "interpreter")
 COLORS = {"running": "green", "waiting": "green", "stopped": "yellow", "traced": "yellow"}
-# How often a log that is followed is looked at.
+# Seconds between two reads of a log that is followed.
 FOLLOW_S = 0.1
 READ_BYTES = 65536
 
 
 def show() -> int:
-    """Print the servers of this user that run, the oldest first. Returns the exit code."""
+    """Print the running servers of this user, the oldest first. Returns the exit code."""
     running = pidfiles.list_servers()
     rows = [_cells(server) for server in running]
     if not sys.stdout.isatty():
@@ -30,14 +30,19 @@ def show() -> int:
     elif rows:
         _draw(running, rows)
     else:
-        print("no server of yours runs")
+        print("you have no running server")
     return 0
 
 
 def show_log(which: str, *, follow: bool) -> int:
-    """Print the log of an env's newest server, by the env's name or the server's pid; its first part too.
+    """Print the log of a server, including its rotated part.
 
-    ``follow``: go on until the server has ended. Raises GymServiceError where there is no log.
+    Args:
+        which: the env's name, for its newest server, or the server's pid.
+        follow: continue until the server has ended. Blocks for as long.
+
+    Raises:
+        GymServiceError: there is no such log.
     """
     path = _log_of(which)
     parts = _followed(path, int(path.name.split(".")[-2])) if follow else _read(path)
@@ -48,22 +53,23 @@ def show_log(which: str, *, follow: bool) -> int:
 
 
 def stop(which: str) -> int:
-    """End the servers of an env by its name, or one by its pid. Blocks for at most two seconds each.
+    """Stop the servers of an env by its name, or one server by its pid. Blocks for at most two seconds for each.
 
-    Raises GymServiceError where none runs.
+    Raises:
+        GymServiceError: no such server is running.
     """
     found = [server for server in pidfiles.list_servers() if which in (server.name, str(server.pid))]
     if not found:
         names = ", ".join(sorted({server.name for server in pidfiles.list_servers()})) or "none"
-        raise GymServiceError(f"no server {which!r} of yours runs; there are: {names}\n  try: gym-service ps")
+        raise GymServiceError(f"you have no running server {which!r}; running: {names}\n  try: gym-service ps")
     for server in found:
-        how = "ended" if pidfiles.stop(server) else "had ended already"
+        how = "stopped" if pidfiles.stop(server) else "had already ended"
         print(f"{server.name} (pid {server.pid}): {how}", flush=True)
     return 0
 
 
 def age(seconds: float) -> str:
-    """How long ago, in the two units that say enough."""
+    """A duration in its two largest units."""
     minutes, whole_s = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -96,7 +102,7 @@ def _draw(running: list[ServerInfo], rows: list[tuple[str, ...]]) -> None:
         is_number = heading in ("pid", "age", "calls", "memory", "client")
         table.add_column(heading, overflow="fold", justify="right" if is_number else "left", no_wrap=is_number)
     for server, row in zip(running, rows, strict=True):
-        # As Text: what stands in a file of the user's is no markup.
+        # As Text, because rich must not read markup in what the user wrote.
         table.add_row(*(Text(cell, COLORS.get(server.state, "") if cell == server.state else "") for cell in row))
     Console().print(table)
 
@@ -105,7 +111,7 @@ def _log_of(which: str) -> Path:
     found = logs.find(which) or logs.of_pid(which)
     if not found:
         names = ", ".join(logs.names()) or "none"
-        text = f"there is no log of {which!r}: its server has printed nothing, or is long gone; there are: {names}"
+        text = f"there is no log of {which!r}: its server printed nothing or ended long ago; there are logs of: {names}"
         raise GymServiceError(f"{text}\n  try: ls {logs.folder()}")
     return found[0]
 
@@ -118,13 +124,13 @@ def _read(path: Path) -> Iterator[bytes]:
 
 
 def _followed(path: Path, pid: int) -> Iterator[bytes]:
-    """What is in a log and what comes, until its server has ended."""
+    """The content of a log and what is added to it, until its server has ended."""
     with contextlib.suppress(FileNotFoundError), logs.older(path).open("rb") as file:
         yield file.read()
     has_ended = False
     while not has_ended:
         with path.open("rb") as file:
-            # The end is looked for before the last read, and so is a file that was put in this one's place.
+            # Check for the end and for a rotation before the last read, so that nothing is missed.
             is_replaced = False
             while not (has_ended or is_replaced):
                 has_ended = all(server.pid != pid for server in pidfiles.list_servers())
@@ -136,7 +142,7 @@ def _followed(path: Path, pid: int) -> Iterator[bytes]:
 
 
 def _is_replaced(path: Path, fd: int) -> bool:
-    """Whether the log was rotated: the name is another file's by now."""
+    """Whether the log was rotated: its name now belongs to another file."""
     with contextlib.suppress(FileNotFoundError):
         return not os.path.samestat(path.stat(), os.fstat(fd))
-    return False  # between its two names; the new file appears in a moment
+    return False  # the log is being rotated, and the new file appears in a moment

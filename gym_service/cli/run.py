@@ -1,6 +1,7 @@
-"""``gym-service run``: the simulators of an interpreter for whoever may come, until it is told to end.
+"""``gym-service run``: serves the envs of an interpreter until a signal stops it.
 
-Knows what the command takes, and what it prints. Never knows how a client is let in. Python 3.10 and up.
+Knows the arguments of the command and what it prints. Never knows how a client is authenticated or served. Python 3.10
+and up.
 """
 
 import argparse
@@ -14,110 +15,123 @@ from typing import TYPE_CHECKING
 from gym_service_launcher.errors import ConfigError, ServerStartError
 from gym_service_launcher.standalone.env_vars import TOKEN
 
+from gym_service.cli.help_format import HelpFormatter
+
 if TYPE_CHECKING:
     from gym_service_launcher.listener.pending import Endpoint
     from gym_service_launcher.net.tls import Certificate
 
-ABOUT = "serve the simulators of an interpreter to clients on this machine or on others"
-# Sixteen bytes that no banner holds by chance. A mark is no secret: it says where, not who.
-USUAL_MARK = "8b1c6fd05e93f7a24d0ab7e91c35f862"
-LEAST_MARK_BYTES = 8
-USUAL_ID = "CartPole-v1"
-EXAMPLES = f"""\
-The first line on standard output is the address, as soon as clients can connect; the log is on standard error. Each
-client has a server process of its own. Ctrl-C ends them all; SIGTERM lets nobody in any more and waits until the last
-client has left, a second one ends them too.
+ABOUT = "serve the envs of an interpreter to clients on this machine or on others"
+# Sixteen bytes that no banner contains by chance. A marker says where the protocol starts. It is no secret.
+DEFAULT_MARK = "8b1c6fd05e93f7a24d0ab7e91c35f862"
+SHORTEST_MARK_BYTES = 8
+EXAMPLE_ID = "CartPole-v1"
+EPILOG = f"""\
+The first line on standard output is the address. It is printed as soon as
+clients can connect. The log goes to standard error. Each client has its own
+server process. Ctrl-C stops all servers. SIGTERM stops accepting clients and
+waits until the last one disconnects; a second SIGTERM stops all servers.
 
-Clients on this machine need nothing but the address of the Unix socket: the kernel says who they are. Over TCP, on this
-machine too, a client proves that it knows the token: that of this user, which lies in ~/.config/gym-service/token (the
-first server makes it), or the one of --token-file, --token-fd or $GYM_SERVICE_TOKEN. At an address that other machines
-reach, TLS is asked for:
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=gym-service \\
-    -keyout key.pem -out cert.pem
+On a Unix socket the kernel identifies the clients: they need only the address.
+Over TCP a client authenticates with a token. It is the token of this user, in
+~/.config/gym-service/token, which the first server creates; or that of
+--token-file, --token-fd or $GYM_SERVICE_TOKEN. An address that other machines
+can reach needs TLS, with a certificate such as that of
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \\
+    -days 3650 -subj /CN=gym-service -keyout key.pem -out cert.pem
 
-Where ENV_IDs are given, these alone are made; else any that is registered in the interpreter, or by a package called
-gym_... that is installed there. "module:Env-v0" is one that a module must be imported for.
+With ENV_IDs, clients can make these envs only. Without, they can make any env
+that is registered in the interpreter or by a package named gym_... that is
+installed there. "module:Env-v0" imports a module first.
 
-With --stdio there is one client, which has started this command and holds its pipes. The protocol begins after a
-mark, so that what a shell or a container says before does no harm. The client makes the mark and says it with --mark,
-since it must know what to look for before a byte has come; without --mark it is always
-{USUAL_MARK}.
+With --stdio the only client is the process that started this command and holds
+its pipes. The protocol starts after a marker, so that output of a shell or a
+container before it does no harm. The client chooses the marker and passes it as
+--mark. The default is {DEFAULT_MARK}.
 
 examples:
   gym-service run --venv ./sim_env
   gym-service run --venv ./sim_env gym_pusht:gym_pusht/PushT-v0 --max-clients 8
   gym-service run --python conda:sim --tcp localhost:0
-  gym-service run --venv ./sim_env --tcp 0.0.0.0:2333 --tls-cert cert.pem --tls-key key.pem
+  gym-service run --venv ./sim_env --tcp 0.0.0.0:2333 \\
+    --tls-cert cert.pem --tls-key key.pem
   gym-service run --venv ./sim_env --stdio --mark $(openssl rand -hex 16)
 """
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command to those of ``gym-service``."""
+    description = f"{ABOUT[0].upper()}{ABOUT[1:]}."
     parser = commands.add_parser(
-        "run",
-        help=ABOUT,
-        description=f"{ABOUT.capitalize()}.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "run", help=ABOUT, description=description, epilog=EPILOG, formatter_class=HelpFormatter
     )
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--venv", metavar="DIR", help="the venv that holds the simulators")
-    which.add_argument("--python", metavar="X", help='a version ("3.10"), an executable, "conda:NAME"')
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "--unix", metavar="PATH", help="listen at this Unix socket (default: one in the run-time folder)"
+    interpreter = parser.add_mutually_exclusive_group(required=True)
+    interpreter.add_argument("--venv", metavar="DIR", help="the venv of the simulators")
+    interpreter.add_argument("--python", metavar="X", help='a version ("3.10"), an executable, or "conda:NAME"')
+    endpoint = parser.add_mutually_exclusive_group()
+    endpoint.add_argument(
+        "--unix", metavar="PATH", help="listen on this Unix socket (default: one in the runtime directory)"
     )
-    where.add_argument("--tcp", type=_host_and_port, metavar="HOST:PORT", help="listen; port 0 means one that is free")
-    where.add_argument("--stdio", action="store_true", help="serve one client over standard input and output")
-    parser.add_argument("--mark", type=_mark, metavar="HEX", help="what --stdio begins with")
-    _add_what_may_be_made(parser)
-    _add_how_many(parser)
+    endpoint.add_argument(
+        "--tcp", type=_host_and_port, metavar="HOST:PORT", help="listen on TCP; port 0 chooses a free port"
+    )
+    endpoint.add_argument("--stdio", action="store_true", help="serve one client on standard input and output")
+    parser.add_argument("--mark", type=_mark, metavar="HEX", help="start-of-protocol marker for --stdio")
+    _add_permissions(parser)
+    _add_limits(parser)
     _add_security(parser)
     parser.set_defaults(command=run)
 
 
-def _add_what_may_be_made(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what clients may have made")
-    group.add_argument("ids", nargs="*", metavar="ENV_ID", help="these alone (default: whatever is registered)")
-    group.add_argument("--allow-import", action="store_true", help="also what they name: module:Env, imports, wrappers")
+def _add_permissions(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("permissions")
+    group.add_argument("ids", nargs="*", metavar="ENV_ID", help="allow these envs only (default: all registered ones)")
     group.add_argument(
-        "--pythonpath", action="append", default=[], metavar="DIR", help="a folder to import from; more than one"
+        "--allow-import", action="store_true", help="also allow what clients name: module:Env, imports, wrappers"
+    )
+    group.add_argument(
+        "--pythonpath", action="append", default=[], metavar="DIR", help="a folder to import from; may be repeated"
     )
 
 
-def _add_how_many(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("how many, and for how long")
-    group.add_argument("--max-clients", type=_count, default=math.inf, metavar="N", help="at once; more of them wait")
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("limits")
     group.add_argument(
-        "--idle-timeout",
-        type=_seconds,
-        default=math.inf,
-        metavar="SECONDS",
-        help="hang up on a client that has asked for nothing for so long",
+        "--max-clients", type=_count, default=math.inf, metavar="N", help="at the same time; others are told to retry"
+    )
+    group.add_argument(
+        "--idle-timeout", type=_seconds, default=math.inf, metavar="SECONDS", help="disconnect clients idle for so long"
     )
 
 
 def _add_security(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("who may come over TCP, and who may listen in")
+    group = parser.add_argument_group("security")
     token = group.add_mutually_exclusive_group()
     token.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="a token, mode 0600; gym-service token makes one"
+        "--token-file", type=Path, metavar="FILE", help="the token of TCP clients; gym-service token creates one"
     )
-    token.add_argument("--token-fd", type=_descriptor, metavar="N", help="an open descriptor that it can be read from")
-    group.add_argument("--tls-cert", type=Path, metavar="FILE", help="the certificate to show, PEM")
-    group.add_argument("--tls-key", type=Path, metavar="FILE", help="its key (default: in the same file)")
-    group.add_argument("--insecure", action="store_true", help="let other machines in without TLS")
+    token.add_argument(
+        "--token-fd", type=_descriptor, metavar="N", help="an open file descriptor to read the token from"
+    )
+    group.add_argument("--tls-cert", type=Path, metavar="FILE", help="the certificate of the server, PEM")
+    group.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key (default: in the same file)")
+    group.add_argument("--insecure", action="store_true", help="accept clients of other machines without TLS")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command line says; the exit code."""
+    """Carry out the command; return the exit code. Blocks until a signal, or until the --stdio client disconnects.
+
+    Raises:
+        ConfigError, InterpreterNotFound: the options cannot be used.
+        ServerStartError: the interpreter cannot run a server, or the address is in use.
+        AuthError: the token cannot be used.
+    """
     from gym_service_launcher.interpreters.find import find_interpreter
     from gym_service_launcher.servers import program
     from gym_service_launcher.standalone import env_vars
 
     program.refuse_windows()
-    _refuse_what_does_not_go_together(arguments)
+    _refuse_conflicts(arguments)
     named = os.path.abspath(os.path.expanduser(arguments.venv)) if arguments.venv else arguments.python
     executable = find_interpreter(named, Path.cwd())
     variables = env_vars.environment(executable, {}, [os.path.abspath(folder) for folder in arguments.pythonpath])
@@ -140,7 +154,7 @@ def _listen(executable: Path, variables: dict[str, str], arguments: argparse.Nam
         if not arguments.tcp:
             return [pending.unix_endpoint(_absolute(arguments.unix) if arguments.unix else unix.usual_path(executable))]
         token = tokens.of_server(arguments.token_file, arguments.token_fd)
-        os.environ.pop(TOKEN, None)  # what is started from here on has no need of it
+        os.environ.pop(TOKEN, None)  # no server needs it
         host, port = arguments.tcp
         return pending.tcp_endpoints(host, port, token, certificate, insecure=arguments.insecure)
 
@@ -153,8 +167,8 @@ def _listen(executable: Path, variables: dict[str, str], arguments: argparse.Nam
 
 
 def _how_to_use(address: str, arguments: argparse.Namespace, certificate: "Certificate | None") -> list[str]:
-    """The lines to copy: into a program, into envs.toml."""
-    env_id = arguments.ids[0].rpartition(":")[2] if arguments.ids else USUAL_ID
+    """Lines to copy into a program or into envs.toml."""
+    env_id = arguments.ids[0].rpartition(":")[2] if arguments.ids else EXAMPLE_ID
     keys = {"address": address}
     if arguments.tcp and arguments.token_file:
         keys["token_file"] = str(_absolute(arguments.token_file))
@@ -178,33 +192,36 @@ def _certificate(arguments: argparse.Namespace) -> "Certificate | None":
     return Certificate(arguments.tls_cert, arguments.tls_key)
 
 
-def _refuse_what_does_not_go_together(arguments: argparse.Namespace) -> None:
-    """Raise ConfigError: an option that would do nothing is a mistake, and about security a dangerous one."""
-    for option, needs, why in (
-        ("mark", "stdio", "--mark is what --stdio begins with, and nothing else has one"),
-        ("token_file", "tcp", "--token-file is asked for over --tcp alone"),
-        ("token_fd", "tcp", "--token-fd is asked for over --tcp alone"),
-        ("tls_cert", "tcp", "--tls-cert is shown over --tcp alone"),
-        ("tls_key", "tls_cert", "--tls-key is the key of a --tls-cert"),
-        ("insecure", "tcp", "--insecure is about --tcp alone"),
+def _refuse_conflicts(arguments: argparse.Namespace) -> None:
+    """Raise ConfigError for an option without effect: it is a mistake, and in security a dangerous one."""
+    for option, needs in (
+        ("mark", "stdio"),
+        ("token_file", "tcp"),
+        ("token_fd", "tcp"),
+        ("tls_cert", "tcp"),
+        ("tls_key", "tls_cert"),
+        ("insecure", "tcp"),
     ):
         if getattr(arguments, option) not in (None, False) and not getattr(arguments, needs):
-            raise ConfigError(why, file=None, key=option)
+            raise ConfigError(f"{_flag(option)} needs {_flag(needs)}", file=None, key=option)
     if arguments.insecure and arguments.tls_cert:
-        text = "--insecure says that there is no TLS, and --tls-cert that there is"
-        raise ConfigError(text, file=None, key="insecure")
+        raise ConfigError("--insecure means no TLS, and --tls-cert means TLS: choose one", file=None, key="insecure")
     for option, usual in (("allow_import", False), ("max_clients", math.inf), ("idle_timeout", math.inf)):
         if arguments.stdio and getattr(arguments, option) != usual:
-            text = f"--{option.replace('_', '-')} is about clients that come; who has started --stdio is the only one"
+            text = f"{_flag(option)} has no effect with --stdio, which has one client only"
             raise ConfigError(text, file=None, key=option)
 
 
+def _flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
+
+
 def _become_server(executable: Path, variables: dict[str, str], arguments: argparse.Namespace) -> int:
-    """The server takes this process's place: no one stands between it and the pipes."""
+    """Replace this process by the server, so that no process is between it and the pipes."""
     from gym_service_launcher.servers import program
 
     allowed = [word for env_id in arguments.ids for word in ("--allow", env_id)]
-    argv = program.server_argv(executable, "--stdio", arguments.mark or USUAL_MARK, *allowed)
+    argv = program.server_argv(executable, "--stdio", arguments.mark or DEFAULT_MARK, *allowed)
     try:
         os.execve(executable, argv, variables)
     except OSError as error:
@@ -222,22 +239,22 @@ def _host_and_port(text: str) -> tuple[str, int]:
     try:
         return tcp.host_and_port(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT, such as 127.0.0.1:2333 or [::1]:0") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:2333 or [::1]:0") from None
 
 
 def _mark(text: str) -> str:
     try:
-        if len(bytes.fromhex(text)) >= LEAST_MARK_BYTES:
+        if len(bytes.fromhex(text)) >= SHORTEST_MARK_BYTES:
             return text
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(f"{text!r} is no mark: {2 * LEAST_MARK_BYTES} hex digits or more")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a marker: expected {2 * SHORTEST_MARK_BYTES} or more hex digits")
 
 
 def _count(text: str) -> int:
     if text.isdecimal() and int(text) > 0:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no number of clients: 1 or more")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of clients: expected 1 or more")
 
 
 def _seconds(text: str) -> float:
@@ -246,7 +263,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not seconds > 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return seconds
 
 
@@ -258,4 +275,4 @@ def _descriptor(text: str) -> int:
             pass
         else:
             return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no open descriptor; a shell opens one with 3< FILE")
+    raise argparse.ArgumentTypeError(f"{text!r} is not an open file descriptor; a shell opens one with 3< FILE")

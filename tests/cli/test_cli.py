@@ -17,7 +17,7 @@ import pytest
 from support.serving import COMMAND, TIMEOUT_S, running
 
 import gym_service
-from gym_service.cli.run import USUAL_MARK
+from gym_service.cli.run import DEFAULT_MARK
 from gym_service.client.connection import Connection, one
 from gym_service.client.env import RemoteEnv
 from gym_service.client.requests import encode
@@ -69,7 +69,7 @@ def test_help_and_version() -> None:
     shown = run("--help")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "gym-service run --venv ./sim_env --tcp 127.0.0.1:2333" in shown.stdout
-    assert USUAL_MARK in run("run", "--help").stdout
+    assert DEFAULT_MARK in run("run", "--help").stdout
     assert run("--version").stdout == f"gym-service {gym_service.__version__}\n"
     script = Path(sys.executable).with_name("gym-service")
     if script.exists():
@@ -89,24 +89,24 @@ def test_help_waits_for_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ((), "which command"),
+        ((), "a command is missing"),
         (("run", "--stdio"), "one of the arguments --venv --python is required"),
         (("run", "--venv", "x", "--stdio", "--unix", "y"), "not allowed with"),
         (("run", "--venv", "x", "--python", "3.10", "--stdio"), "not allowed with"),
-        (("run", "--venv", "x", "--tcp", "2333"), "'2333' is no HOST:PORT"),
-        (("run", "--venv", "x", "--tcp", "localhost:65536"), "is no HOST:PORT"),
-        (("run", "--venv", "x", "--stdio", "--mark", "abc"), "'abc' is no mark"),
-        (("run", "--venv", "x", "--stdio", "--mark", "00" * 7), "is no mark"),
-        (("run", "--venv", "x", "--tcp", "localhost:0", "--mark", "00" * 8), "--mark is what --stdio begins with"),
+        (("run", "--venv", "x", "--tcp", "2333"), "'2333' is not HOST:PORT"),
+        (("run", "--venv", "x", "--tcp", "localhost:65536"), "is not HOST:PORT"),
+        (("run", "--venv", "x", "--stdio", "--mark", "abc"), "'abc' is not a marker"),
+        (("run", "--venv", "x", "--stdio", "--mark", "00" * 7), "is not a marker"),
+        (("run", "--venv", "x", "--tcp", "localhost:0", "--mark", "00" * 8), "--mark needs --stdio"),
         (("run", "--venv", "/no/where", "--tcp", "localhost:0"), "/no/where does not exist"),
-        (("run", "--python", sys.executable, "--tcp", "0.0.0.0:0"), "what travels would not be encrypted"),
-        (("run", "--venv", "x", "--token-file", "t"), "--token-file is asked for over --tcp alone"),
-        (("run", "--venv", "x", "--tcp", "localhost:0", "--tls-key", "k"), "is the key of a --tls-cert"),
-        (("run", "--venv", "x", "--insecure"), "--insecure is about --tcp alone"),
-        (("run", "--venv", "x", "--stdio", "--max-clients", "2"), "--max-clients is about clients that come"),
-        (("run", "--venv", "x", "--max-clients", "0"), "'0' is no number of clients"),
-        (("run", "--venv", "x", "--idle-timeout", "-1"), "'-1' is no number of seconds"),
-        (("run", "--venv", "x", "--tcp", "localhost:0", "--token-fd", "99"), "'99' is no open descriptor"),
+        (("run", "--python", sys.executable, "--tcp", "0.0.0.0:0"), "the connection would not be encrypted"),
+        (("run", "--venv", "x", "--token-file", "t"), "--token-file needs --tcp"),
+        (("run", "--venv", "x", "--tcp", "localhost:0", "--tls-key", "k"), "--tls-key needs --tls-cert"),
+        (("run", "--venv", "x", "--insecure"), "--insecure needs --tcp"),
+        (("run", "--venv", "x", "--stdio", "--max-clients", "2"), "--max-clients has no effect with --stdio"),
+        (("run", "--venv", "x", "--max-clients", "0"), "'0' is not a number of clients"),
+        (("run", "--venv", "x", "--idle-timeout", "-1"), "'-1' is not a number of seconds"),
+        (("run", "--venv", "x", "--tcp", "localhost:0", "--token-fd", "99"), "'99' is not an open file descriptor"),
         (("list", "--envs", "/no/where"), "/no/where: cannot be read: No such file or directory"),
     ],
 )
@@ -149,7 +149,9 @@ def test_list_says_what_is_usable_and_what_is_wrong(envs_toml: Path) -> None:
     assert re.fullmatch(
         r"Far-v0      broken     tcp://\S+  no server was reached at .*: Connection refused, for 2 s", far
     )
-    assert unbuilt == ("Unbuilt-v0  not built  Python 3.10 with nothing-of-that-name==0  the first gym.make builds it")
+    assert unbuilt == (
+        "Unbuilt-v0  not built  Python 3.10 with nothing-of-that-name==0  will be built by the first gym.make"
+    )
     assert problem == f'{envs_toml}: interpretrs: unknown key; did you mean "interpreters"?'
 
 
@@ -175,7 +177,7 @@ def test_list_in_a_terminal_is_a_table(tmp_path: Path) -> None:
 def test_list_without_a_file(tmp_path: Path) -> None:
     ran = run("list", cwd=tmp_path)
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert ran.stderr.startswith("gym-service: there is no envs.toml here")
+    assert ran.stderr.startswith("gym-service: there is no envs.toml in this folder")
 
 
 # -- run --tcp -------------------------------------------------------------------------------------------------------
@@ -202,7 +204,7 @@ def test_run_in_a_terminal_until_ctrl_c(tmp_path: Path) -> None:
     with subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as ran:
         os.close(theirs)
         written = b""
-        while b"Ctrl-C ends it" not in written:
+        while b"Ctrl-C stops all servers" not in written:
             written += os.read(main, 4096)
         ran.send_signal(2)
         assert ran.wait(TIMEOUT_S) == 130
@@ -251,7 +253,7 @@ class Piped:
 
 
 @pytest.mark.parametrize(
-    ("options", "mark"), [((), USUAL_MARK), (("--mark", "00ff" * 8), "00ff" * 8)], ids=["usual", "own"]
+    ("options", "mark"), [((), DEFAULT_MARK), (("--mark", "00ff" * 8), "00ff" * 8)], ids=["usual", "own"]
 )
 def test_run_serves_over_its_own_pipes(tmp_path: Path, options: Sequence[str], mark: str) -> None:
     command = shlex.join([*COMMAND, "run", "--python", sys.executable, "--stdio", *options])
@@ -281,3 +283,25 @@ def test_a_terminal_is_refused() -> None:
     assert code == 2
     assert "standard input is a terminal" in written
     assert "-t of ssh" in written
+
+
+# -- help ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["", "list", "run", "token", "ps", "logs", "stop"])
+def test_help_fits_80_columns_and_breaks_no_word(command: str) -> None:
+    argv = [*COMMAND, *([command] if command else []), "--help"]
+    narrow, wide = (
+        subprocess.check_output(argv, env={**os.environ, "COLUMNS": columns}, text=True) for columns in ("80", "1000")
+    )
+    lines = narrow.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert max(map(len, wide.splitlines())) <= 80
+    assert [line for line in lines if line.endswith("-") and not line.endswith(" -")] == []
+    assert [line for line in lines if line and not line.strip()] == []  # a metavar that is empty
+    assert re.findall(r"\btcp\b(?!://)", re.sub(r"--tcp\b", "", narrow)) == []
+
+
+def test_help_of_run_groups_its_options() -> None:
+    titles = re.findall(r"^(\w+):$", run("run", "--help").stdout, re.MULTILINE)
+    assert titles == ["options", "permissions", "limits", "security", "examples"]

@@ -142,7 +142,7 @@ def judge_types(checker: str, output: str) -> None:
     found = [(int(line), kind, text) for line, kind, text in FOUND[checker].findall(output)]
     wrong = {number for number, line in enumerate(PROGRAM.split("\n"), 1) if line.endswith(WRONG)}
     flagged = {line for line, kind, _ in found if kind == "error"}
-    revealed = next((text for _, kind, text in found if kind != "error"), "")
+    revealed = next((text for _, _, text in found if text.startswith(("Revealed type is", "Type of"))), "")
     if flagged != wrong:
         raise Failed(f"{checker} flagged the lines {sorted(flagged)}; expected {sorted(wrong)}\n{output}")
     if not re.search(REVEALED[checker], revealed):

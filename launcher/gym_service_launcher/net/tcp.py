@@ -41,7 +41,7 @@ def host_and_port(address: str) -> tuple[str, int]:
     """
     parts = urlsplit(address if "://" in address else f"tcp://{address}")
     if not parts.hostname or parts.port is None or parts.path or parts.username is not None:
-        raise ValueError(f"{address!r} is no HOST:PORT")
+        raise ValueError(f"{address!r} is not HOST:PORT")
     return parts.hostname, parts.port
 
 
@@ -98,7 +98,7 @@ def _addresses(host: str, *, public: bool) -> list[tuple[socket.AddressFamily, s
     for _, ip in addresses:
         if not (public or ipaddress.ip_address(ip).is_loopback):
             raise ConfigError(
-                f"{host} ({ip}) can be reached from other machines, and what travels would not be encrypted\n"
+                f"{host} ({ip}) can be reached from other machines, and the connection would not be encrypted\n"
                 "  try: gym-service run with --tls-cert and --tls-key; or 127.0.0.1, and from the other machine "
                 "ssh -L 2333:127.0.0.1:2333; or --insecure, in a network whose every machine you trust",
                 file=None,

@@ -167,8 +167,8 @@ def test_the_command_that_makes_one(tmp_path: Path) -> None:
             subprocess.run([*COMMAND, "token", *arguments], capture_output=True, text=True, check=True) for _ in "12"
         )
         assert first.stdout == second.stdout == f"{file}\n"
-        assert "made, mode 0600" in first.stderr
-        assert "was there already" in second.stderr
+        assert "created with mode 0600" in first.stderr
+        assert "already existed" in second.stderr
         assert file.read_text().strip() not in first.stdout + first.stderr
         tokens.read(file)
 
@@ -246,7 +246,7 @@ def test_in_a_terminal_there_is_a_view_that_lives() -> None:
         row = rf"process {os.getpid()} +CartPole-v1 +\d+ s +1,500 +\d+ +\d+ MiB"
         until(terminal, row)
         ran.send_signal(signal.SIGTERM)
-        until(terminal, "1 client  no more are let in; a second SIGTERM ends it")
+        until(terminal, "1 client  shutting down; a second SIGTERM stops all servers")
         env.step(0)
         env.close()
         until(terminal, "CartPole-v1, 1,501 steps, server .* exit code 0")

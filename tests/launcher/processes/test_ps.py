@@ -125,7 +125,7 @@ def test_a_log_of_nobody() -> None:
     assert "there is no log of 'Nobody-v0'" in shown.stderr
     with printing("words") as pid:
         polling.until(lambda: logs.of_pid(str(pid)), "the log")
-        assert re.search(r"; there are: .*\bFaulty\b", run("logs", "Nobody-v0").stderr)
+        assert re.search(r"; there are logs of: .*\bFaulty\b", run("logs", "Nobody-v0").stderr)
 
 
 def test_a_log_is_followed_across_its_rotation_until_the_server_ends() -> None:
@@ -154,7 +154,7 @@ def test_stopping_a_server(by: str) -> None:
         env.reset()
         shown = run("stop", "Faulty" if by == "name" else str(env.target["pid"]))
         assert (shown.returncode, shown.stderr) == (0, "")
-        assert shown.stdout == f"Faulty (pid {env.target['pid']}): ended\n"
+        assert shown.stdout == f"Faulty (pid {env.target['pid']}): stopped\n"
         polling.until_dead([env.target["pid"]])
         with pytest.raises(errors.ServerCrashed, match="killed by SIGTERM"):
             act(env, "step")
@@ -172,7 +172,7 @@ def test_stopping_a_server_that_is_stopped_from_outside() -> None:
 def test_stopping_nobody() -> None:
     shown = run("stop", "999999999")
     assert (shown.returncode, shown.stdout) == (2, "")
-    assert "no server '999999999' of yours runs; there are: none" in shown.stderr
+    assert "you have no running server '999999999'; running: none" in shown.stderr
 
 
 def test_only_the_newest_logs_are_kept() -> None:
@@ -192,7 +192,7 @@ def test_a_table_in_a_terminal() -> None:
         written = on_a_terminal("ps")
         assert str(env.target["pid"]) in written
         assert "MiB" in written
-    assert on_a_terminal("ps").strip() == "no server of yours runs"
+    assert on_a_terminal("ps").strip() == "you have no running server"
 
 
 def on_a_terminal(*arguments: str) -> str:
