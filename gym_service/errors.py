@@ -24,6 +24,7 @@ from gym_service_launcher.errors import (
 )
 
 __all__ = [
+    "ApiMismatch",
     "AttributeCannotCross",
     "AttributeOfClosedError",
     "AuthError",
@@ -174,3 +175,15 @@ for _found in list(vars(gymnasium_error).values()):
             f"gymnasium.error.{_name}",
             f"gym.error.{_name}",
         )
+
+
+class ApiMismatch(EnvTypeError, EnvValueError):  # type: ignore[name-defined, misc] # noqa: F821 - made above
+    """The env does not speak the API that a call needs, or returned what has no form in it. The env stays usable.
+
+    Its reset() takes neither a seed nor options, or reset() or step() returned another number of values; in a vector
+    env, what a SyncVectorEnv cannot put together either. Nothing was raised in the simulator: ``type_name`` is the
+    error that stands for it, ``remote_traceback`` is empty.
+    """
+
+
+_by_remote_name["gym_service.ApiMismatch"] = ApiMismatch

@@ -21,6 +21,7 @@ from gym_service.client.restart_policy import RestartPolicy
 from gym_service.client.spaces import space_from
 from gym_service.errors import AttributeCannotCross, AttributeOfClosedError, CannotCross, ClosedError, ProtocolError
 from gym_service.protocol import messages, results
+from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder, Packed
 from gym_service.protocol.frames import Frame
 from gym_service.protocol.layout import compile_layout
@@ -156,8 +157,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         if self._restart and self._connection.failure:
             self._start_again(self._restart)
         arguments = encode(("$.seed", seed), ("$.options", options))
-        observation, info = self._call(messages.RESET, arguments, lambda frame: fields(frame, 2))
-        return observation, info
+        return self._call(messages.RESET, arguments, lambda frame: _result(frame, 2))
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """(observation, reward, terminated, truncated, info), as the simulator gives them."""
@@ -345,7 +345,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
     def _read_step(self, frame: Frame) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         if frame.kind == messages.STEPPED and self._layout:
             return results.unpack_step(self._layout, frame.head, frame.buffers, GraphInstance)
-        return tuple(fields(frame, 5))
+        return _result(frame, 5)
 
     def _has(self, name: str) -> bool:
         try:
@@ -374,6 +374,14 @@ class RemoteMethod:
 
     def __repr__(self) -> str:
         return f"<remote method {self.__name__} of {self._env!r}>"
+
+
+def _result(frame: Frame, count: int) -> Any:
+    """What reset() or step() returned: a tuple of so many values, or the one value that it was instead."""
+    values = ValueDecoder(frame.head, frame.buffers, GraphInstance).read_rest()
+    if len(values) not in (1, count):
+        raise BadValue(f"{len(values)} values came where {count} were due, or one")
+    return tuple(values) if len(values) == count else values[0]
 
 
 def _attribute(frame: Frame) -> tuple[bool, Any]:

@@ -133,6 +133,9 @@ def remote_error(origin: str, type_name: str, message: str, evidence: str, bases
         )  # as any error's text ends
         facts = {"type_name": type_name, "message": message, "remote_traceback": evidence}
         return env_error_class(bases)(text, **facts)
+    if origin == messages.REFUSED:
+        where = f"\n  {evidence.strip()}" if evidence else ""
+        return env_error_class(bases)(message + where, type_name=type_name, message=message)
     if origin == messages.CANNOT_CROSS:
         return CannotCross(message, path=evidence, type_name=type_name)
     raise BadFrame(f"the server refused the call: {message}")

@@ -51,6 +51,14 @@ class ValueDecoder:
         """Whether bytes are left, of another value."""
         return self._at < len(self._head)
 
+    def read_rest(self):
+        """All values that are left, in a list. Raises BadValue unless every byte and every buffer is used."""
+        values = []
+        while self._at < len(self._head):
+            values.append(self.read())
+        self.expect_end()
+        return values
+
     def expect_end(self):
         """Raise BadValue unless every byte and every buffer has been used."""
         if self._at != len(self._head) or self._buffers:

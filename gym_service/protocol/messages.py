@@ -10,8 +10,9 @@ action is its layout's bytes alone, and a step's reply is reward, flags and the 
 call            its fields                                             its result
 ==============  =====================================================  ==============================================
 MAKE            recipe (dict)                                          description (dict)
-RESET           seed, options                                          observation, info
-STEP            action                                                 observation, reward, terminated, truncated, info
+RESET           seed, options                                          observation, info; or the one other value
+STEP            action                                                 observation, reward, terminated, truncated, info;
+                                                                       or the one other value that step() returned
 STEP_PACKED     the action's layout                                    the same
 RENDER                                                                 whatever the env renders
 GET             name                                                   True, None for a callable; False, value
@@ -67,7 +68,8 @@ LEGAL = {
 SHOWING = {RESET, STEP, STEP_PACKED, RENDER, VEC_RESET, VEC_STEP, VEC_STEP_PACKED}
 
 # What an ERROR's first field says: whose fault it was, and so which error is raised where the call was made.
-FROM_ENV, CANNOT_CROSS, ILLEGAL = "env", "cannot cross", "illegal"
+# REFUSED: the server itself, of an env that cannot do what is asked, or that returned what has no such form.
+FROM_ENV, CANNOT_CROSS, ILLEGAL, REFUSED = "env", "cannot cross", "illegal", "refused"
 
 
 class Illegal(Exception):

@@ -32,8 +32,15 @@ def unpack_action(layout, head, buffers):
     return layout.unpack(head, 0, buffers)
 
 
+def encode_reset(result):
+    """What a reset returned: the two values of a pair, else the one value that it is."""
+    if type(result) is not tuple or len(result) != 2:
+        return Encoder().add(result, "$.result")
+    return Encoder().add(result[0], "$.observation").add(result[1], "$.info", opaque=True)
+
+
 def encode_step(result):
-    """A step's result as an Encoder in the general form, for what no layout fits."""
+    """A step's five values as an Encoder in the general form, for what no layout fits."""
     encoder = Encoder()
     for name, value in zip(("observation", "reward", "terminated", "truncated"), result):
         encoder.add(value, "$." + name)

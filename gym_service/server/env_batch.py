@@ -10,8 +10,7 @@ from contextlib import ExitStack
 import numpy as np
 
 from gym_service.protocol.values import BadValue
-from gym_service.server import env_factory
-from gym_service.server.adapters.gymnasium import normalize_step
+from gym_service.server import env_factory, refusals
 from gym_service.server.observation_stack import make_stack
 
 NEXT_STEP, SAME_STEP, DISABLED = MODES = "NextStep", "SameStep", "Disabled"
@@ -49,7 +48,7 @@ class Batch:
         self._adapters = adapters
         self._at = 0  # the env that is under way, for errors
         self._mode = autoreset_mode
-        self._steps = [adapter.env.step for adapter in adapters]
+        self._envs = [adapter.env for adapter in adapters]
         self._observations = [None] * self.count
         self._rewards = np.zeros(self.count, np.float64)
         self._terminations = np.zeros(self.count, np.bool_)
@@ -143,26 +142,34 @@ class Batch:
         return self._observations, self._rewards, self._terminations, self._truncations, self._infos
 
     def _reset_one(self, index, seed=None, options=None):
-        self._observations[index], info = self._adapters[index].reset(seed, options)
+        result = self._adapters[index].reset(seed, options)
+        try:
+            self._observations[index], info = result
+        except (TypeError, ValueError) as error:
+            raise refusals.cannot_unpack(error, "reset()", result) from error
         self._note(index, info)
 
     def _step_all(self, actions, infos, at_end):
-        """One loop with nothing in it that could stand outside: for light envs this is the road."""
-        ended, steps, observations = self._ended, self._steps, self._observations
+        """One loop with nothing in it that could stand outside: light envs spend their time here."""
+        ended, envs, observations = self._ended, self._envs, self._observations
         rewards, terminations, truncations = self._rewards, self._terminations, self._truncations
         for index, action in enumerate(actions):
             self._at = index
             if ended[index]:
                 self._begin_next(index)
                 continue
-            result = steps[index](action)
-            if len(result) != 5:
-                result = normalize_step(result)
-            # Into their places one by one, like SyncVectorEnv: a reward that is no number leaves what stands before it.
-            observations[index], rewards[index], terminations[index], truncations[index], info = result
+            result = envs[index].step(action)
+            if type(result) is not tuple or len(result) != 5:
+                result = self._adapters[index].even_out(result)
+            try:
+                # One by one, like SyncVectorEnv: a reward that is no number leaves the observation in its place.
+                observations[index], rewards[index], terminations[index], truncations[index], info = result
+            except (TypeError, ValueError, OverflowError) as error:
+                raise refusals.cannot_unpack(error, "step()", result) from error
             if at_end is not None and (terminations[index] or truncations[index]):
                 at_end(index, info)
             elif info or type(info) is not dict:
+                self._check_info(info)
                 infos.append((index, info))
 
     def _reset_at_once(self, index, info):
@@ -179,4 +186,12 @@ class Batch:
 
     def _note(self, index, info):
         if info or type(info) is not dict:
+            self._check_info(info)
             self._infos.append((index, info))
+
+    @staticmethod
+    def _check_info(info):
+        """Refuse an info without items, as a SyncVectorEnv does before it steps the next env."""
+        if not hasattr(info, "items"):
+            error = AttributeError("'%s' object has no attribute 'items'" % type(info).__name__)
+            raise refusals.cannot_unpack(error, "as the info, an env", info)

@@ -12,11 +12,12 @@ import copy
 import importlib
 import inspect
 import sys
+from functools import partial
 
 from gym_service.protocol.values import CannotEncode
-from gym_service.server.adapters.gym_021 import Gym021Adapter
-from gym_service.server.adapters.gym_025 import Gym025Adapter
-from gym_service.server.adapters.gymnasium import GymnasiumAdapter
+from gym_service.server.adapters import attributes
+from gym_service.server.adapters.old_api import adapter_class
+from gym_service.server.adapters.signatures import accepted_by_creator, accepted_by_render
 
 LIBRARIES = ("gymnasium", "gym")
 
@@ -29,10 +30,10 @@ _has_arguments = []  # type: list  # not empty once this process has its sys.arg
 def make(recipe):
     """The adapter of a new env. Raises whatever the simulator raises."""
     _import_modules(recipe)
-    env, adapter_class = _from_entry_point(recipe) if recipe["entry_point"] else _from_registry(recipe)
+    env, renders_by_call, is_new = _from_entry_point(recipe) if recipe["entry_point"] else _from_registry(recipe)
     for wrapper in recipe["wrappers"]:
         env = resolve(wrapper)(env)
-    return adapter_class(env, recipe["kwargs"].get("render_mode"))
+    return adapter_class(env, is_new)(env, recipe["kwargs"].get("render_mode"), renders_by_call)
 
 
 def preload(recipe):
@@ -115,15 +116,47 @@ def _from_registry(recipe):
         importlib.import_module(module)
     first_error = None
     for library in _libraries(recipe["api"]):
-        adapter_class = _adapter_class(library)
-        kwargs = dict(recipe["kwargs"])
-        if not adapter_class.makes_with_render_mode:
-            kwargs.pop("render_mode", None)
+        is_new = _is_new(library.__name__)
+        creator = _registered_creator(library, env_id)
+        make = partial(_make_registered, library, env_id, recipe["max_episode_steps"])
         try:
-            return _make_registered(library, env_id, kwargs, recipe["max_episode_steps"]), adapter_class
+            return (*_made(creator, make, recipe["kwargs"], is_new), is_new)
         except library.error.UnregisteredEnv as error:
             first_error = first_error or error
     raise first_error
+
+
+def _registered_creator(library, env_id):
+    """What makes a registered env; None where gym itself sees to the mode, and where the id is unknown."""
+    try:
+        spec = library.envs.registration.spec(env_id)
+    except library.error.Error:
+        return None
+    entry_point = getattr(spec, "entry_point", None)
+    if getattr(spec, "apply_api_compatibility", None):
+        return None
+    return resolve(entry_point) if isinstance(entry_point, str) else entry_point
+
+
+def _made(creator, make, kwargs, is_new):
+    """The env that ``make(**kwargs)`` gives, and whether the mode is for each of its ``render()`` to be told."""
+    less = {name: value for name, value in kwargs.items() if name != "render_mode"}
+    if len(less) == len(kwargs) or kwargs.get("apply_api_compatibility") or not _renders_by_call(creator, is_new):
+        return make(**kwargs), False
+    env = make(**less)
+    if "mode" in accepted_by_render(attributes.bare(env)):
+        return env, True
+    env.close()
+    return make(**kwargs), False  # nothing renders in the mode: Python says what it does not take
+
+
+def _renders_by_call(creator, is_new):
+    """Whether ``render()`` is to be told the mode: where the creator does not take it, or its gym is too old."""
+    if creator is None:
+        return not is_new
+    if is_new or (inspect.isclass(creator) and "mode" not in accepted_by_render(creator).names):
+        return "render_mode" not in accepted_by_creator(creator)
+    return True
 
 
 def _libraries(api):
@@ -145,7 +178,7 @@ def _libraries(api):
         raise ModuleNotFoundError("%s installed in this interpreter" % what)
 
 
-def _make_registered(library, env_id, kwargs, max_episode_steps):
+def _make_registered(library, env_id, max_episode_steps, **kwargs):
     if max_episode_steps is None:
         return library.make(env_id, **kwargs)
     # gym.make(max_episode_steps=-1) means "none" only since 1.0: before, it truncates after one step. A changed copy
@@ -157,28 +190,12 @@ def _make_registered(library, env_id, kwargs, max_episode_steps):
 
 def _from_entry_point(recipe):
     creator = resolve(recipe["entry_point"])
-    kwargs = dict(recipe["kwargs"])
-    if not _accepts(creator, "render_mode"):
-        kwargs.pop("render_mode", None)  # an old env: its adapter passes the mode to each render()
-    env = creator(**kwargs)
-    api = recipe["api"] or _library_name(env)
-    library = next(_libraries(api or None))
-    adapter_class = _adapter_class(library) if api else GymnasiumAdapter
-    if adapter_class.makes_with_render_mode and len(kwargs) < len(recipe["kwargs"]):
-        env.close()
-        env = creator(**recipe["kwargs"])  # it was no old one: let Python say what it does not take
+    # A function says nothing of the env that it makes, before that is there.
+    env, renders_by_call = _made(creator, creator, recipe["kwargs"], _is_new(recipe["api"] or _library_of(creator)))
+    api = recipe["api"] or _library_of(type(env))
     if recipe["max_episode_steps"] is not None:
-        env = _with_time_limit(library, env, recipe["max_episode_steps"])
-    return env, adapter_class
-
-
-def _accepts(creator, name):
-    # Of a class, its __init__: the __new__ of gym 0.25's Env, which takes everything, would be asked first.
-    try:
-        parameters = inspect.signature(creator.__init__ if inspect.isclass(creator) else creator).parameters.values()
-    except ValueError:  # a callable in C without a signature: let it say itself
-        return True
-    return any(parameter.name == name or parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
+        env = _with_time_limit(next(_libraries(api or None)), env, recipe["max_episode_steps"])
+    return env, renders_by_call, _is_new(api)
 
 
 def _with_time_limit(library, env, max_episode_steps):
@@ -190,14 +207,15 @@ def _with_time_limit(library, env, max_episode_steps):
     return library.wrappers.TimeLimit(env, max_episode_steps=max_episode_steps)
 
 
-def _library_name(env):
-    """By what an env inherits: one target may hold both libraries. Empty, and taken as new, where it is neither."""
-    modules = [cls.__module__.split(".")[0] for cls in type(env).__mro__]
+def _library_of(cls):
+    """By what a class inherits: one target may hold both libraries. Empty where it inherits from neither."""
+    modules = [base.__module__.split(".")[0] for base in getattr(cls, "__mro__", ())]
     return next((name for name in LIBRARIES if name in modules), "")
 
 
-def _adapter_class(library):
-    version = tuple(int(part) for part in library.__version__.split(".")[:2])
-    if library.__name__ == "gymnasium" or version >= (0, 26):
-        return GymnasiumAdapter
-    return Gym025Adapter if version >= (0, 22) else Gym021Adapter
+def _is_new(api):
+    """Whether a library, by its name, speaks today's API: gymnasium in all versions, gym from 0.26 on, and none."""
+    if api != "gym":
+        return True
+    version = importlib.import_module(api).__version__
+    return tuple(int(part) for part in version.split(".")[:2]) >= (0, 26)

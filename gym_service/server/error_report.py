@@ -10,6 +10,7 @@ from gym_service.protocol import messages
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.space_spec import CannotDescribe
 from gym_service.protocol.values import BadValue, CannotEncode
+from gym_service.server.refusals import Refused
 
 TEXT_CHARS = 65536
 _NOT_SHOWN = ("gym_service", "importlib")
@@ -23,6 +24,8 @@ def describe_error(error, context=""):
     """
     if isinstance(error, (CannotEncode, CannotDescribe)):
         fields = messages.CANNOT_CROSS, error.type_name, str(error), error.path, []
+    elif isinstance(error, Refused):
+        fields = messages.REFUSED, error.type_name, str(error), context, error.bases
     elif isinstance(error, (BadValue, messages.Illegal)):
         fields = messages.ILLEGAL, type(error).__name__, str(error), "", []
     else:

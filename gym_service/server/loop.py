@@ -195,14 +195,15 @@ class Server:
             self._warnings.append(("UserWarning", text % frames))
 
     def _reset(self, frame):
-        observation, info = self._adapter.reset(*self._read(frame, 2))
-        return messages.RESULT, Encoder().add(observation, "$.observation").add(info, "$.info", opaque=True)
+        return messages.RESULT, results.encode_reset(self._adapter.reset(*self._read(frame, 2)))
 
     def _step_packed(self, frame):
         return self._stepped(self._adapter.step(results.unpack_action(self._action_layout, frame.head, frame.buffers)))
 
     def _stepped(self, result):
         self.counters.step(1)
+        if type(result) is not tuple or len(result) != 5:
+            return messages.RESULT, Encoder().add(result, "$.result")
         encoder = results.pack_step(self._layout, result) if self._layout else None
         if encoder is not None:
             return messages.STEPPED, encoder

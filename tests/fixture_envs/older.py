@@ -43,17 +43,6 @@ def made_of_old(ends_after=3):
     return OlderEnv(ends_after)
 
 
-class OtherEnv(OlderEnv):
-    """Whose step() gives what it was told to."""
-
-    def __init__(self, result):
-        super().__init__()
-        self.result = result
-
-    def step(self, action):
-        return self.result
-
-
 class BetweenEnv(OlderEnv):
     """As of gym 0.22 to 0.25: reset() takes a seed and options, and gives an info if it is asked to."""
 
@@ -110,3 +99,12 @@ class DemandingEnv(OlderEnv):
     def reset(self, seed, options):
         self.steps_done = 0
         return np.zeros(2), {"seed": seed, "options": options}
+
+
+class Modern(gym.Wrapper):
+    """Somebody's own conversion of an old env to today's API."""
+
+    def reset(self, *, seed=None, options=None):
+        if seed is not None:
+            self.env.unwrapped.seed(seed)
+        return self.env.unwrapped.reset(), {"options": options}

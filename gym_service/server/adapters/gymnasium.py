@@ -1,9 +1,9 @@
-"""The adapter for gymnasium, every version, and for gym 0.26, which has the same API.
+"""The adapter for today's API: gymnasium, gym 0.26, and any env whose reset() takes options.
 
-Knows the calls of an env. Never knows the wire. Python 3.6 and up. The other adapters inherit from this one.
+Knows the calls of an env. Never knows the wire. Python 3.6 and up. The adapter of the older APIs inherits from this
+one. What an env of today's API returns is passed on as it is, whatever its form.
 """
 
-import inspect
 import os
 import platform
 import sys
@@ -11,20 +11,26 @@ import sys
 import numpy as np
 
 from gym_service.protocol.space_spec import describe
-from gym_service.server.adapters import attributes
+from gym_service.server import refusals
+from gym_service.server.adapters import attributes, done
+from gym_service.server.adapters.signatures import Accepted, accepted_by_creator, accepted_by_reset
 
 
 class GymnasiumAdapter:
-    """Holds the env as its library made it, registered wrappers included."""
+    """Holds the env as its library made it, registered wrappers included.
 
-    makes_with_render_mode = True
+    ``render_mode`` is the client's; ``by_call`` says that the env was made without it, and takes it in each render().
+    """
+
     count = None  # it holds one env, and no batch
     error_context = ""
 
-    def __init__(self, env, render_mode):
+    def __init__(self, env, render_mode, by_call):
         self.env = env
-        self._reset, self._required = None, []  # to look at a signature takes longer than many a reset
-        self.render_mode = getattr(env, "render_mode", None) if self.makes_with_render_mode else render_mode
+        self._accepts = accepted_by_reset(env)
+        self._outer_reset, self._required = None, []  # to look at a signature takes longer than many a reset
+        self._renders_by_call = by_call
+        self.render_mode = render_mode if by_call else getattr(env, "render_mode", None)
 
     @property
     def graph_class(self):
@@ -32,24 +38,34 @@ class GymnasiumAdapter:
         return getattr(self._library_module("spaces.graph"), "GraphInstance", None)
 
     def reset(self, seed, options):
-        """The observation and the info. What is None is left out: many simulators' reset takes no options.
+        """What the env's reset returns. What is None is left out: many simulators' reset takes no options.
 
         Unless it cannot do without: some demand both, and Gymnasium's wrappers and vector envs give them both.
         """
         given = {"seed": seed, "options": options}
+        if seed is not None and "seed" not in self._accepts:
+            self._seed(given.pop("seed"))
         reset = self.env.reset
-        if reset != self._reset:
-            self._reset, self._required = reset, _required_parameters(reset)
-        result = reset(**{name: given[name] for name in given if given[name] is not None or name in self._required})
-        return result if _is_pair_with_info(result) else (result, {})
+        if reset != self._outer_reset:
+            self._outer_reset, self._required = reset, Accepted(reset).required
+        return reset(**{name: given[name] for name in given if given[name] is not None or name in self._required})
 
     def step(self, action):
-        """Five values: observation, reward, terminated, truncated, info."""
-        return normalize_step(self.env.step(action))
+        """Five values: observation, reward, terminated, truncated, info. What is neither four nor five as it is."""
+        result = self.env.step(action)
+        if type(result) is tuple and len(result) == 5:
+            return result
+        return self.even_out(result)
+
+    def even_out(self, result):
+        """The result of a step that is no tuple of five. The tuple decides, not a version of the library."""
+        if isinstance(result, (tuple, list)) and len(result) == 4:
+            return done.split(result)
+        return result
 
     def render(self):
-        """Whatever the env renders in the mode it was made with."""
-        return self.env.render()
+        """Whatever the env renders, in the mode it was made with or in the one that it is told with each call."""
+        return self._render_in(self.render_mode) if self._renders_by_call else self.env.render()
 
     def close(self):
         """Close the env."""
@@ -113,52 +129,30 @@ class GymnasiumAdapter:
 
     def takes_options(self):
         """Whether reset() takes options, all the way through the wrappers to the bare env."""
-        return all("options" in reset_takes(layer) for layer in attributes.layers(self.env))
+        return all("options" in Accepted(layer.reset) for layer in attributes.layers(self.env))
+
+    def _render_in(self, mode):
+        # gym's wrappers pass the mode on, Gymnasium's know of none.
+        is_wrapped = self._library_module() is sys.modules.get("gymnasium", ())
+        return (attributes.bare(self.env) if is_wrapped else self.env).render(mode=mode)
+
+    def _seed(self, seed):
+        """Seed an env whose reset() takes no seed. Raises Refused where it has no seed() either."""
+        if self.has("seed"):
+            attributes.get(self.env, "seed")(seed)
+            return
+        spec = getattr(self.env, "spec", None)
+        creators = [type(attributes.bare(self.env)), getattr(spec, "entry_point", None)]
+        taken = [accepted_by_creator(creator) for creator in creators if callable(creator)]
+        names = sorted({name for accepted in taken for name in accepted.names if "seed" in name})
+        advice = "\n  try: kwargs = { %s = %r }, which its constructor takes" % (names[0], seed) if names else ""
+        raise refusals.api_mismatch(
+            "reset(seed=%r): this env cannot be seeded: its reset() takes no seed, and it has no seed()%s"
+            % (seed, advice)
+        )
 
     def _library_module(self, inner=""):
         """The module of gymnasium or gym that the env belongs to, if it belongs to one."""
         roots = {cls.__module__.split(".")[0] for cls in type(self.env).__mro__}
         name = next((name for name in ("gymnasium", "gym") if name in roots), "")
         return sys.modules.get(".".join(filter(None, (name, inner))))
-
-
-def reset_takes(env):
-    """Which of these keywords its reset() has a place for; all of them, where its signature is not to be had."""
-    everything = {"seed", "return_info", "options"}
-    try:
-        parameters = inspect.signature(env.reset).parameters.values()
-    except (TypeError, ValueError):  # written in C, or decorated by something that hides it
-        return everything
-    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
-        return everything
-    return everything & {parameter.name for parameter in parameters}
-
-
-def normalize_step(result):
-    """A step's result as five values. The tuple decides, not a version: old envs live on under new wrappers.
-
-    Four values come from before gym 0.26: ``done``, and in the info ``TimeLimit.truncated``, which stays there.
-    What is no tuple is told in the words of Gymnasium's own checker: a text of five letters is no five values.
-    """
-    if not isinstance(result, (tuple, list)):
-        raise AssertionError("Expects step result to be a tuple, actual type: %s" % type(result))
-    if len(result) == 5:
-        return result
-    if len(result) != 4:
-        raise ValueError("step() returned %d values; an env returns five, or four before gym 0.26" % len(result))
-    observation, reward, done, info = result
-    truncated = bool(done) and bool(info.get("TimeLimit.truncated", False))
-    return observation, reward, bool(done) and not truncated, truncated, info
-
-
-def _required_parameters(reset):
-    """The parameters without a default."""
-    try:
-        parameters = inspect.signature(reset).parameters.values()
-    except (TypeError, ValueError):  # written in C
-        return []
-    return [parameter.name for parameter in parameters if parameter.default is parameter.empty]
-
-
-def _is_pair_with_info(result):
-    return isinstance(result, (tuple, list)) and len(result) == 2 and isinstance(result[1], dict)

@@ -111,9 +111,7 @@ def made(recipe):
     library, env = from_entry_point(recipe) if recipe["entry_point"] else from_registry(recipe)
     for name in recipe["wrappers"]:
         env = named(name)(env)
-    if is_new(library):
-        return NewSide(env, library)
-    return OldSide(env, library, recipe["render_mode"])
+    return (NewSide if speaks_today(env, library) else OldSide)(env, library, recipe["render_mode"])
 
 
 def is_new(library):
@@ -124,8 +122,34 @@ def is_new(library):
 def kwargs_of(recipe, library):
     kwargs = dict(recipe["kwargs"])
     if is_new(library) and recipe["render_mode"]:
-        kwargs["render_mode"] = recipe["render_mode"]
+        spec = library.envs.registration.spec(recipe["id"].rpartition(":")[2])
+        creator = named(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
+        is_converted = kwargs.get("apply_api_compatibility") or getattr(spec, "apply_api_compatibility", None)
+        if is_converted or takes_mode(creator) or not renders_by_call(creator):
+            kwargs["render_mode"] = recipe["render_mode"]
     return kwargs
+
+
+def takes_mode(creator):
+    """Whether an env is told its mode where it is made."""
+    if inspect.isclass(creator) and creator.__init__ is object.__init__:
+        return False
+    takes = inspect.signature(creator.__init__ if inspect.isclass(creator) else creator).parameters.values()
+    return any(one.name == "render_mode" or one.kind == one.VAR_KEYWORD for one in takes)
+
+
+def renders_by_call(env):
+    """Whether an env, or its class, is told its mode in each render."""
+    takes = inspect.signature(env.render).parameters.values() if hasattr(env, "render") else ()
+    return any(one.name == "mode" or one.kind == one.VAR_KEYWORD for one in takes)
+
+
+def speaks_today(env, library):
+    """Whether its reset takes options, as today's API has it; from 0.22 to 0.25 it took return_info as well."""
+    takes = inspect.signature(env.unwrapped.reset if hasattr(env, "unwrapped") else env.reset).parameters
+    if "return_info" in takes or "options" in takes:
+        return "return_info" not in takes
+    return is_new(library) and any(one.kind == one.VAR_KEYWORD for one in takes.values())
 
 
 def from_registry(recipe):
@@ -153,14 +177,13 @@ def from_registry(recipe):
 
 def from_entry_point(recipe):
     creator, kwargs = named(recipe["entry_point"]), dict(recipe["kwargs"])
-    takes = inspect.signature(creator.__init__ if inspect.isclass(creator) else creator).parameters.values()
-    if recipe["render_mode"] and any(one.name == "render_mode" or one.kind == one.VAR_KEYWORD for one in takes):
+    if recipe["render_mode"] and takes_mode(creator):
         kwargs["render_mode"] = recipe["render_mode"]
     env = creator(**kwargs)
     roots = [cls.__module__.split(".")[0] for cls in type(env).__mro__]
     name = recipe["api"] or next((name for name in ("gymnasium", "gym") if name in roots), "gymnasium")
     library = importlib.import_module(name)
-    if recipe["render_mode"] and "render_mode" not in kwargs and is_new(library):
+    if recipe["render_mode"] and "render_mode" not in kwargs and not renders_by_call(env):
         env = creator(**dict(kwargs, render_mode=recipe["render_mode"]))  # for what Python says of it
     limit = recipe["max_episode_steps"]
     if limit is not None:
@@ -181,57 +204,66 @@ def named(reference):
 
 
 class NewSide:
-    """gymnasium, and gym from 0.26 on."""
+    """Today's API: what it returns is what it is."""
 
-    def __init__(self, env, library):
+    def __init__(self, env, library, render_mode):
         self.env = env
         self.library = library
-        self.render = env.render
         self.render_mode = getattr(env, "render_mode", None)
+        self.render = env.render
+        if render_mode and self.render_mode != render_mode and renders_by_call(env):
+            self.render_mode, self.render = render_mode, lambda: env.render(mode=render_mode)
 
     def graph_class(self):
         return getattr(sys.modules.get(self.library.__name__ + ".spaces.graph"), "GraphInstance", None)
 
     def reset(self, seed, options):
         given = {"seed": seed, "options": options}
-        result = self.env.reset(**{name: value for name, value in given.items() if value is not None})
-        is_pair = isinstance(result, (tuple, list)) and len(result) == 2 and isinstance(result[1], dict)
-        return result if is_pair else (result, {})
+        return self.env.reset(**{name: value for name, value in given.items() if value is not None})
 
     def step(self, action):
-        return modern(self.env.step(action))
+        result = self.env.step(action)
+        return modern(result) if isinstance(result, (tuple, list)) and len(result) == 4 else result
 
 
 class OldSide(NewSide):
-    """gym before 0.26: from 0.22 on a reset may take a seed and give an info, if it knows how."""
+    """The APIs before gym 0.26: a reset may take a seed, and may give an info, if it knows how."""
 
     def __init__(self, env, library, render_mode):
-        NewSide.__init__(self, env, library)
-        self.render = lambda: env.render(mode=render_mode)
+        NewSide.__init__(self, env, library, render_mode)
         self.render_mode = render_mode
-        parameters = inspect.signature(env.unwrapped.reset).parameters.values()
-        takes_all = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
-        all_names = ["seed", "return_info", "options"]
-        version = tuple(int(part) for part in library.__version__.split(".")[:2])
-        takes = all_names if takes_all else [name for name in all_names if name in [one.name for one in parameters]]
-        self.takes = takes if version >= (0, 22) else []
+        self.takes = inspect.signature(env.unwrapped.reset if hasattr(env, "unwrapped") else env.reset).parameters
 
     def reset(self, seed, options):
         given = {name: value for name, value in (("seed", seed), ("options", options)) if name in self.takes}
         if seed is not None and "seed" not in given:
             self.env.seed(seed)
-        if "return_info" not in self.takes:
-            return self.env.reset(**given), {}
-        return self.env.reset(return_info=True, **given)
+        if "return_info" in self.takes:
+            return self.env.reset(return_info=True, **given)
+        result = self.env.reset(**given)
+        if is_new(self.library) and isinstance(result, tuple) and len(result) == 2:
+            return result if result[0] in self.env.observation_space else (result, {})
+        return result, {}
 
 
 def modern(result):
-    """Four values mean: an end by the clock is truncated, and any other is terminated."""
-    if len(result) == 5:
-        return result
-    observation, reward, done, info = result
-    by_the_clock = bool(done) and bool(info.get("TimeLimit.truncated"))
-    return observation, reward, bool(done) and not by_the_clock, by_the_clock, info
+    """Four values mean: an end by the clock is truncated, any other is terminated; several ends are kept."""
+    observation, reward, finished, info = result
+    by_the_clock = isinstance(info, dict) and is_true(dict.get(info, "TimeLimit.truncated"))
+    if type(finished).__name__ not in ("bool", "bool_") and getattr(finished, "size", 0) != 1:
+        return observation, reward, finished, by_the_clock, info
+    if not finished or not by_the_clock:
+        return observation, reward, finished, False, info
+    unfinished = copy.copy(finished)  # an array may have any dtype, a scalar has one
+    if type(finished).__name__ == "ndarray":
+        unfinished[...] = 0
+    else:
+        unfinished = type(finished)(False)
+    return observation, reward, unfinished, True, info
+
+
+def is_true(value):
+    return bool(value) if getattr(value, "size", 1) == 1 and value is not None else False
 
 
 # -- facts -----------------------------------------------------------------------------------------------------------
@@ -249,7 +281,7 @@ def facts(trajectory, side):
     return {
         "api": "%s %s" % (side.library.__name__, side.library.__version__),
         "python": sys.version.split()[0],
-        "is_new": is_new(side.library),
+        "is_new": not isinstance(side, OldSide),
         "enforces_order": "OrderEnforcing" in wrappers,
         "takes_options": takes_options,
         "nondeterministic": bool(getattr(spec, "nondeterministic", False)),

@@ -83,7 +83,7 @@ def _play(plan, reset, step, render):
         result = step(data)
         where = "step %d%s" % (number, of_seed)
         yield from _fields(where, ("observation", "reward", "terminated", "truncated", "info"), result)
-        over = bool(result[2] or result[3])
+        over = type(result) is tuple and len(result) == 5 and any(map(_is_over, result[2:4]))
         if plan["render_every"] and number % plan["render_every"] == 0:
             for item in items(render(), "$.frame"):
                 yield (where, *item)
@@ -139,9 +139,15 @@ def full_bytes(value):
     return _hex(_bits(value)) if is_plain else ""
 
 
+def _is_over(flag):
+    """Whether an end says that the episode is over; of one for each agent, whether all say so."""
+    parts = flag.values() if isinstance(flag, dict) else flag if isinstance(flag, (list, tuple)) else np.ravel(flag)
+    return len(parts) > 0 and all(map(bool, parts))
+
+
 def _fields(where, names, values):
-    if len(values) != len(names):
-        raise ValueError("%s gave %d values" % (where, len(values)))
+    if type(values) is not tuple or len(values) != len(names):  # of another form: as it is
+        names, values = ["result"], [values]
     for name, value in zip(names, values):
         for item in items(value, "$." + name):
             yield (where, *item)

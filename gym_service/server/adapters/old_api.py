@@ -1,0 +1,118 @@
+"""The adapter for the APIs before gym 0.26, under whichever library such an env runs.
+
+Knows the two older ways to reset and to render. Never knows the wire. Python 3.6 and up.
+
+Which API an env speaks is decided per env, by what its reset() takes, since old envs live on under gym 0.26 and under
+gymnasium. Up to gym 0.21 reset() takes nothing and returns the observation, env.seed() seeds, and render() takes the
+mode. From 0.22 to 0.25 reset() takes a seed, and returns an info where it is asked to. The one conversion of each is
+documented in docs/conversions.md; what has another form is refused.
+"""
+
+import warnings
+
+from gym_service.server import refusals
+from gym_service.server.adapters import attributes, done
+from gym_service.server.adapters.gymnasium import GymnasiumAdapter
+from gym_service.server.adapters.resemblance import resembles
+from gym_service.server.adapters.signatures import accepted_by_render, accepted_by_reset
+
+
+def adapter_class(env, is_new):
+    """The adapter of an env; ``is_new`` says whether its library speaks today's API: gymnasium, gym from 0.26 on.
+
+    An env speaks today's API where its reset() takes options and no return_info. One that takes any keyword says
+    nothing of itself: then the library decides.
+    """
+    accepted = accepted_by_reset(env)
+    if "return_info" in accepted.names or not (is_new or "options" in accepted.names):
+        return OldApiAdapter
+    return GymnasiumAdapter if "options" in accepted else MovedAdapter
+
+
+class OldApiAdapter(GymnasiumAdapter):
+    """Holds an env of an API before gym 0.26. ``TimeLimit.truncated`` stays in the info; reset's info may be empty."""
+
+    def __init__(self, env, render_mode, by_call):
+        super().__init__(env, render_mode, by_call)
+        takes_mode = "mode" in accepted_by_render(attributes.bare(env))
+        made_with = getattr(env, "render_mode", None)
+        self.render_mode = made_with if render_mode is None else render_mode
+        self._renders_by_call = takes_mode and self.render_mode != made_with
+        self._needs_mode = takes_mode and self.render_mode is None
+
+    def reset(self, seed, options):
+        """(observation, info). Without a seed, the env is not seeded. Raises Refused where it returns another form."""
+        given = {}
+        if options and not self.takes_options():
+            text = "reset(options=%r): this env is of %s, and its reset() takes no options"
+            raise refusals.api_mismatch(text % (options, self._target()["api"]))
+        if options is not None and self.takes_options():
+            given["options"] = options
+        if seed is not None:
+            if "seed" in self._accepts.names or ("seed" in self._accepts and not self.has("seed")):
+                given["seed"] = seed
+            else:
+                self._seed(seed)
+        if "return_info" not in self._accepts.names:
+            return self._with_info(self.env.reset(**given))
+        result = self.env.reset(return_info=True, **given)
+        if isinstance(result, (tuple, list)) and len(result) == 2:
+            return tuple(result)
+        raise refusals.api_mismatch(
+            "reset(return_info=True) returned %s; an observation and an info were due" % refusals.form_of(result)
+        )
+
+    def even_out(self, result):
+        """Four values as five; five stay as they are. Raises Refused for any other form."""
+        if isinstance(result, (tuple, list)) and len(result) == 4:
+            return done.split(result)
+        if isinstance(result, (tuple, list)) and len(result) == 5:
+            return result
+        text = "step() returned %s; five values were due, or the four of before gym 0.26"
+        raise refusals.api_mismatch(text % refusals.form_of(result))
+
+    def takes_options(self):
+        """Whether the bare env's reset takes options; the wrappers of these versions pass on what they are given."""
+        return "options" in self._accepts
+
+    def render(self):
+        """What the env renders in the client's mode; None with a warning where it named none, as Gymnasium does."""
+        if not self._needs_mode:
+            return super().render()
+        text = "render() was called on an env that was made without a render_mode; it returns None"
+        warnings.warn(text, stacklevel=2)
+        return None
+
+    def metadata(self):
+        """The env's metadata, with Gymnasium's names beside the old ones."""
+        metadata = super().metadata()
+        for new, old in (("render_modes", "render.modes"), ("render_fps", "video.frames_per_second")):
+            if old in metadata:
+                metadata.setdefault(new, metadata[old])
+        return metadata
+
+    def _with_info(self, result):
+        """Up to gym 0.25 the result is the observation, whatever its form."""
+        return result, {}
+
+
+class MovedAdapter(OldApiAdapter):
+    """Holds an env whose reset() takes no options, under a library of today: an old one, or one that leaves them out.
+
+    Both are common: procgen and gym-sokoban return the observation alone, and many a small env of today takes nothing
+    and returns an observation and an info.
+    """
+
+    def _with_info(self, result):
+        """A pair is passed on as it is, unless it is the observation; the space tells which. All else is one."""
+        if not (isinstance(result, tuple) and len(result) == 2):
+            return result, {}
+        space = self.env.observation_space
+        if resembles(space, result):
+            return result, {}
+        return (result, {}) if self._is_of_old() and not resembles(space, result[0]) else result
+
+    def _is_of_old(self):
+        """Whether the env seeds or names its render modes as was done before gym 0.26."""
+        bare = attributes.bare(self.env)
+        return hasattr(type(bare), "seed") or "render.modes" in (getattr(bare, "metadata", None) or {})

@@ -1,0 +1,63 @@
+"""What an env's methods and its constructor take, as far as their signatures say.
+
+Knows signatures. Never knows an env's state, nor calls any of it. Python 3.6 and up.
+"""
+
+import inspect
+
+from gym_service.server.adapters import attributes
+
+
+class Accepted:
+    """The parameters of a callable: ``names``, whether it takes ``anything`` by keyword, what it ``requires``."""
+
+    def __init__(self, function):
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):  # written in C, or decorated by something that hides the signature
+            self.names, self.anything, self.required = frozenset(), True, []
+            return
+        by_name = [one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+        self.names = frozenset(parameter.name for parameter in by_name)
+        self.anything = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
+        self.required = [parameter.name for parameter in by_name if parameter.default is parameter.empty]
+
+    def __contains__(self, name):
+        return self.anything or name in self.names
+
+
+def accepted_by_creator(creator):
+    """What makes an env takes this.
+
+    Of a class, its ``__init__``: the ``__new__`` of gym 0.25's Env, which takes everything, would be asked first. A
+    class without an ``__init__`` of its own takes nothing, though the signature of object's says that it takes all.
+    """
+    if not inspect.isclass(creator):
+        return Accepted(creator)
+    return Accepted(_nothing if creator.__init__ is object.__init__ else creator.__init__)
+
+
+def accepted_by_reset(env):
+    """What the ``reset()`` takes that decides: the outermost that a library did not write and that names it.
+
+    The wrappers of the libraries, and those that take anything, pass on what they are given.
+    """
+    for layer in attributes.layers(env):
+        accepted = Accepted(layer.reset)
+        module = getattr(getattr(type(layer), "reset", None), "__module__", None) or ""
+        if not accepted.anything and module.partition(".")[0] not in ("gym", "gymnasium"):
+            break
+    return accepted
+
+
+def accepted_by_render(env):
+    """What an env's ``render()`` takes. gym 0.25 puts each into a function that takes anything, and keeps it there."""
+    render = getattr(type(env) if not inspect.isclass(env) else env, "render", None)
+    for cell in getattr(render, "__closure__", None) or ():
+        if render.__module__ == "gym.core" and inspect.isfunction(cell.cell_contents):
+            render = cell.cell_contents
+    return Accepted(_nothing if render is None else render)
+
+
+def _nothing():
+    pass
