@@ -17,6 +17,7 @@ from gym_service.protocol.values import (
     bounded_repr,
     dtype_text,
     is_graph,
+    plain_name,
     type_name,
 )
 
@@ -55,12 +56,14 @@ class Encoder(Packed):
         self.largest = (0, "$")  # (size, path) of the largest array, text or run of small values: for the bound's error
         self._path = []
         self._inside = []  # the ids of the containers on the path
+        self._key_depth = 0  # above 0 inside a key of a dict or an item of a set
         self._opaque = False
 
     def add(self, value, root="$", opaque=False):
         """Append one value. With ``opaque``, what cannot cross becomes an ``Opaque``; else raises CannotEncode."""
         self._path[:] = [root]
         del self._inside[:]
+        self._key_depth = 0
         self._opaque = opaque
         before = len(self.head)
         self._put(value)
@@ -72,8 +75,45 @@ class Encoder(Packed):
     def _put(self, value):
         put = _PUT.get(type(value))
         if put is None:
-            put = _put_for_subclass(value)
-        put(self, value)
+            self._put_foreign(value)
+        else:
+            put(self, value)
+
+    def _put_foreign(self, value):
+        """Append a value of a class that is not ours to know: any of its methods may raise."""
+        state = len(self.head), len(self.buffers), len(self._path), len(self._inside), self._key_depth
+        try:
+            _put_for_subclass(value)(self, value)
+        except CannotEncode:
+            raise
+        except Exception as error:  # noqa: BLE001 - foreign code: what it raises is no reason to lose a step's result
+            head, buffers, path, inside, self._key_depth = state
+            del self.head[head:], self.buffers[buffers:], self._path[path:], self._inside[inside:]
+            self._refuse(value, "a method of its class raised %s" % type_name(error))
+
+    def _put_hashable(self, value, seen):
+        """Append a key of a dict or an item of a set.
+
+        Refuses what would arrive as a type that cannot be hashed, and what would arrive as a value that is in ``seen``
+        already: one of the two would be lost. ``seen`` is None where that cannot be: all types cross as they are.
+        """
+        start = len(self.head)
+        self._key_depth += 1
+        self._put(value)
+        self._key_depth -= 1
+        if seen is not None:
+            form = bytes(self.head[start:])
+            if form in seen:
+                del self.head[start:]
+                self._refuse(value, "another one beside it would arrive as the same value")
+            seen.add(form)
+
+    def _is_key(self, value):
+        """Whether a list, dict, set or array stands where only a hashable value can arrive; it is refused then."""
+        if not self._key_depth:
+            return False
+        self._refuse(value, "it would arrive as a %s, which cannot be a key or an item of a set" % plain_name(value))
+        return True
 
     def _refuse(self, value, reason):
         if not self._opaque:
@@ -104,13 +144,13 @@ class Encoder(Packed):
         self._put_bytes_as(b"s", str.encode(value, "utf-8", "surrogatepass"))
 
     def _put_numpy_str(self, value):
-        self._put_bytes_as(b"u", value.encode("utf-8", "surrogatepass"))
+        self._put_bytes_as(b"u", str.encode(value, "utf-8", "surrogatepass"))
 
     def _put_bytes(self, value):
-        self._put_bytes_as(b"b", value)
+        self._put_bytes_as(b"b", b"".join((value,)))  # the bytes themselves, whatever a subclass makes of its length
 
     def _put_numpy_bytes(self, value):
-        self._put_bytes_as(b"v", value)
+        self._put_bytes_as(b"v", b"".join((value,)))
 
     def _put_bytes_as(self, tag, data):
         if len(data) >= 2**32:
@@ -127,19 +167,33 @@ class Encoder(Packed):
         self._put_str(value.repr)
 
     def _put_list(self, value):
-        self._put_items(b"l", value)
+        if not self._is_key(value):
+            self._put_items(b"l", value)
 
     def _put_tuple(self, value):
         self._put_items(b"t", value)
 
     def _put_set(self, value):
-        self._put_items(b"e", value)
+        if not self._is_key(value):
+            self._put_set_as(b"e", value)
 
     def _put_frozenset(self, value):
-        self._put_items(b"z", value)
+        self._put_set_as(b"z", value)
+
+    def _put_set_as(self, tag, value):
+        if not self._enter(value):
+            return
+        items = list(value)
+        seen = _set_for(items)
+        self.head += tag + _count.pack(len(items))
+        for index, item in enumerate(items):
+            self._path[-1] = index
+            self._put_hashable(item, seen)
+        self._leave()
 
     def _put_graph(self, value):
-        self._put_items(b"g", value)
+        if not self._is_key(value):
+            self._put_items(b"g", value)
 
     def _put_items(self, tag, items):
         if not self._enter(items):
@@ -152,13 +206,14 @@ class Encoder(Packed):
         self._leave()
 
     def _put_dict(self, value):
-        if not self._enter(value):
+        if self._is_key(value) or not self._enter(value):
             return
         items = list(value.items())
+        seen = _set_for([key for key, _ in items])
         self.head += b"d" + _count.pack(len(items))
         for key, item in items:
             self._path[-1] = key
-            self._put(key)
+            self._put_hashable(key, seen)
             self._put(item)
         self._leave()
 
@@ -185,12 +240,16 @@ class Encoder(Packed):
             self._refuse(value, "numpy scalars of dtype %s have no form on the wire" % value.dtype)
             return
         self._put_bytes_as(b"n", dtype)
-        self.head += value.tobytes()
+        self.head += np.generic.tobytes(value)
 
     def _put_array(self, value):
+        if self._is_key(value):
+            return
         if isinstance(value, np.ma.MaskedArray):
             self._refuse(value, "masked arrays would lose their mask; send .data and .mask")
             return
+        if type(value) is not np.ndarray:
+            value = np.ndarray.view(value, np.ndarray)  # a subclass may mean something else by tobytes or shape
         if value.ndim > MAX_DIMENSIONS:
             self._refuse(value, "more than %d dimensions" % MAX_DIMENSIONS)
             return
@@ -247,6 +306,11 @@ _PUT = {
     np.bytes_: Encoder._put_numpy_bytes,
 }
 _PUT.update((cls, Encoder._put_scalar) for cls in _NUMPY_SCALARS)
+
+
+def _set_for(keys):
+    """What ``_put_hashable`` takes: a set where a key is of a class that crosses as another, else None."""
+    return set() if any(type(key) not in _PUT for key in keys) else None
 
 
 def _put_for_subclass(value):

@@ -11,7 +11,7 @@ a list of (key, space), so that their order is data and not an accident.
 import numpy as np
 
 from gym_service.protocol.encoder import Encoder
-from gym_service.protocol.values import bounded_repr, type_name
+from gym_service.protocol.values import bounded_repr, module_name, type_name
 
 
 class CannotDescribe(Exception):
@@ -32,7 +32,7 @@ def describe(space, path):
     Raises CannotDescribe, and CannotEncode for a key of a Dict that cannot cross.
     """
     for cls in type(space).__mro__:
-        if cls.__module__.split(".")[0] in ("gym", "gymnasium") and cls.__name__ in _KINDS:
+        if module_name(cls).split(".")[0] in ("gym", "gymnasium") and cls.__name__ in _KINDS:
             data = _KINDS[cls.__name__](space, path)
             data["kind"] = cls.__name__
             return data

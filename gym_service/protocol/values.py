@@ -68,8 +68,27 @@ class Opaque:
 
 def type_name(value):
     """The full name of a value's class, as people write it: ``builtins`` left out."""
-    cls = type(value)
-    return cls.__qualname__ if cls.__module__ == "builtins" else "%s.%s" % (cls.__module__, cls.__qualname__)
+    return class_name(type(value))
+
+
+def class_name(cls):
+    """The same of a class. Asks ``type`` itself: a metaclass may answer otherwise, and a class may lack a module."""
+    name, module = type.__dict__["__qualname__"].__get__(cls), module_name(cls)
+    return name if module == "builtins" else "%s.%s" % (module, name)
+
+
+def module_name(cls):
+    """The module of a class; "?" for a class that names none."""
+    try:
+        module = type.__dict__["__module__"].__get__(cls)
+    except AttributeError:
+        return "?"
+    return module if type(module) is str else "?"
+
+
+def plain_name(value):
+    """The name of the type that a container or an array crosses as."""
+    return next(cls.__name__ for cls in type(value).__mro__ if cls in (list, dict, set, tuple, np.ndarray))
 
 
 def bounded_repr(value, chars=REPR_CHARS):

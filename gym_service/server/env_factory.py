@@ -14,7 +14,7 @@ import inspect
 import sys
 from functools import partial
 
-from gym_service.protocol.values import CannotEncode
+from gym_service.protocol.values import CannotEncode, module_name
 from gym_service.server.adapters import attributes
 from gym_service.server.adapters.old_api import adapter_class
 from gym_service.server.adapters.signatures import accepted_by_creator, accepted_by_render
@@ -209,7 +209,7 @@ def _with_time_limit(library, env, max_episode_steps):
 
 def _library_of(cls):
     """By what a class inherits: one target may hold both libraries. Empty where it inherits from neither."""
-    modules = [base.__module__.split(".")[0] for base in getattr(cls, "__mro__", ())]
+    modules = [module_name(base).split(".")[0] for base in getattr(cls, "__mro__", ())]
     return next((name for name in LIBRARIES if name in modules), "")
 
 

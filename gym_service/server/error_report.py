@@ -9,7 +9,7 @@ import traceback
 from gym_service.protocol import messages
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.space_spec import CannotDescribe
-from gym_service.protocol.values import BadValue, CannotEncode
+from gym_service.protocol.values import BadValue, CannotEncode, class_name, module_name
 from gym_service.server.refusals import Refused
 
 TEXT_CHARS = 65536
@@ -30,7 +30,7 @@ def describe_error(error, context=""):
         fields = messages.ILLEGAL, type(error).__name__, str(error), "", []
     else:
         evidence = context + _traceback(error)
-        fields = messages.FROM_ENV, _name(type(error)), _message(error), evidence, _known_bases(error)
+        fields = messages.FROM_ENV, class_name(type(error)), _message(error), evidence, _known_bases(error)
     encoder = Encoder()
     for field in fields:
         encoder.add(field)
@@ -39,15 +39,12 @@ def describe_error(error, context=""):
 
 def builtin_name(cls):
     """The name of the nearest of Python's own classes among a class and its bases."""
-    return next(base.__name__ for base in cls.__mro__ if base.__module__ == "builtins")
-
-
-def _name(cls):
-    return cls.__qualname__ if cls.__module__ == "builtins" else "%s.%s" % (cls.__module__, cls.__qualname__)
+    return next(base.__name__ for base in cls.__mro__ if module_name(base) == "builtins")
 
 
 def _known_bases(error):
-    return [_name(cls) for cls in type(error).__mro__ if cls.__module__ in _KNOWN_MODULES and cls is not object]
+    known = [cls for cls in type(error).__mro__ if module_name(cls) in _KNOWN_MODULES and cls is not object]
+    return [class_name(cls) for cls in known]
 
 
 def _message(error):
@@ -66,7 +63,7 @@ def _traceback(error):
     try:
         lines = traceback.format_exception(type(error), error, shown)
     except Exception:  # noqa: BLE001 - from Python 3.12 on it looks for names like a missing one, which may be no text
-        lines = [*traceback.format_tb(shown), "%s: %s\n" % (_name(type(error)), _message(error))]
+        lines = [*traceback.format_tb(shown), "%s: %s\n" % (class_name(type(error)), _message(error))]
     return _bounded("".join(lines))
 
 

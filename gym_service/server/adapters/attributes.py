@@ -6,6 +6,8 @@ The chain is walked here, since it is walked differently in each version: gym's 
 so with a warning in 0.29 and not at all since 1.0.
 """
 
+from gym_service.protocol.values import module_name
+
 # Names with a leading underscore stay the simulator's own, but for the one that Gymnasium's users read.
 READABLE_PRIVATE = {"_max_episode_steps"}
 
@@ -64,5 +66,5 @@ def _has_itself(wrapper, name):
 
 def _is_wrapper(env):
     return any(
-        cls.__name__ == "Wrapper" and cls.__module__ in ("gym.core", "gymnasium.core") for cls in type(env).__mro__
+        cls.__name__ == "Wrapper" and module_name(cls) in ("gym.core", "gymnasium.core") for cls in type(env).__mro__
     )

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 
 from gym_service.protocol.space_spec import describe
+from gym_service.protocol.values import module_name
 from gym_service.server import refusals
 from gym_service.server.adapters import attributes, done
 from gym_service.server.adapters.signatures import Accepted, accepted_by_creator, accepted_by_reset
@@ -153,6 +154,6 @@ class GymnasiumAdapter:
 
     def _library_module(self, inner=""):
         """The module of gymnasium or gym that the env belongs to, if it belongs to one."""
-        roots = {cls.__module__.split(".")[0] for cls in type(self.env).__mro__}
+        roots = {module_name(cls).split(".")[0] for cls in type(self.env).__mro__}
         name = next((name for name in ("gymnasium", "gym") if name in roots), "")
         return sys.modules.get(".".join(filter(None, (name, inner))))
