@@ -15,6 +15,7 @@ from gym_service_launcher.errors import ConfigError, GymServiceError
 from gym_service_launcher.interpreters import venvs
 from gym_service_launcher.interpreters.diagnosis import diagnose
 from gym_service_launcher.interpreters.find import find_interpreter
+from gym_service_launcher.interpreters.venv_spec import spec_of
 from gym_service_launcher.servers import local
 from gym_service_launcher.servers.attached import attach
 from gym_service_launcher.servers.over_command import route_of
@@ -75,13 +76,14 @@ def _reached(name: str, entry: Entry) -> Row:
 
 def _probed(name: str, entry: Entry) -> Row:
     assert entry.python, "an entry has an interpreter or an address"
-    if entry.requires is None:
+    if not entry.builds_venv:
         executable: Path | None = find_interpreter(entry.python, entry.folder)
     else:
-        executable = venvs.find_built(entry.python, entry.requires, entry.folder)
+        executable = venvs.find_built(entry)
     if executable is None:
-        wanted = f"Python {entry.python} with {', '.join(entry.requires or ())}"
-        return Row(name, "not built", wanted, "will be built by the first gym.make")
+        spec = spec_of(entry)
+        wanted = f"Python {entry.python} with {spec.contents if spec else ''}"
+        return Row(name, "not built", wanted, "will be built by gym-service sync or the first gym.make")
     report = diagnose(executable, local.environment(entry, executable))
     if report.problem:
         return _broken(name, str(executable), report.problem)

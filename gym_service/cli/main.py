@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from gym_service_launcher.errors import ConfigError, GymServiceError
+from gym_service_launcher.errors import GymServiceError
 
-from gym_service.cli import run
+from gym_service.cli import run, venv_commands
 from gym_service.cli.help_format import HelpFormatter
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -24,6 +24,7 @@ ABOUT = "Drive a simulator in another, older Python through an ordinary gymnasiu
 EXAMPLES = """\
 examples:
   gym-service list                                       which entries work
+  gym-service sync                                       build their interpreters
   gym-service run --venv ./sim_env                       serve local clients
   gym-service run --venv ./sim_env --tcp 127.0.0.1:2333  serve over TCP
   gym-service run --venv ./sim_env --stdio               serve over pipes
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"gym-service {_version()}")
         return 0
     if "command" not in arguments:
-        parser.error("a command is missing: list, run, token, ps, logs or stop")
+        parser.error("a command is missing: list, sync, run, token, ps, logs or stop")
     try:
         return int(arguments.command(arguments))
     except GymServiceError as error:
@@ -72,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_list(commands)
+    venv_commands.add(commands)
     run.add(commands)
     _add_token(commands)
     _add_ps(commands)
@@ -126,14 +128,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
     from gym_service.cli import list_envs
 
-    file = arguments.envs or envs_file.find()
-    if file is None:
-        text = (
-            "there is no envs.toml in this folder, in a parent folder or in ~/.config/gym-service\n"
-            "  try: gym-service list --envs FILE"
-        )
-        raise ConfigError(text, file=None, key="")
-    return list_envs.show(envs_file.load(file))
+    return list_envs.show(envs_file.load(arguments.envs or envs_file.find_or_fail()))
 
 
 def _token(arguments: argparse.Namespace) -> int:

@@ -17,6 +17,13 @@ from typing import Any, TypeVar
 from gym_service_launcher import spelling, user_dirs
 from gym_service_launcher.config import validation
 from gym_service_launcher.config.validation import Check, Location
+from gym_service_launcher.config.venv_keys import (
+    INTERPRETER_VENV_KEYS,
+    VENV_CHECKS,
+    VENV_KEYS,
+    VenvKeys,
+    refuse_useless,
+)
 from gym_service_launcher.errors import ConfigError
 
 T = TypeVar("T")
@@ -35,15 +42,14 @@ class Timeouts:
 
 
 @dataclass(frozen=True)
-class Interpreter:
-    """One ``[interpreters.NAME]`` table: a Python, and the requirements that uv installs into a venv of it."""
+class Interpreter(VenvKeys):
+    """One ``[interpreters.NAME]`` table: a Python, and what is installed into a venv of it."""
 
     python: str
-    requires: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
-class Entry:
+class Entry(VenvKeys):
     """How one env is made.
 
     ``name`` is the user's name of the env, ``id`` its id in the target. Exactly one of ``python``, ``command`` and
@@ -52,14 +58,15 @@ class Entry:
     ``python`` is an absolute path, a version or ``conda:NAME``. ``cwd`` and ``pythonpath`` are absolute. In a remote
     entry (``is_remote``) all three stay as the user wrote them, because they name files of the remote side.
 
-    ``requires`` is None if the interpreter is used as it is. ``max_episode_steps`` is None for the limit that the env
-    is registered with, and -1 for no limit. ``api`` is None to try the registry of gymnasium first, then that of gym.
+    ``interpreter`` is the name of the table that ``python`` and the keys of the venv come from, if they come from one.
+    ``max_episode_steps`` is None for the limit that the env is registered with, and -1 for no limit. ``api`` is None to
+    try the registry of gymnasium first, then that of gym.
     """
 
     name: str
     file: Path | None = None
     python: str | None = None
-    requires: tuple[str, ...] | None = None
+    interpreter: str | None = None
     id: str = ""
     imports: tuple[str, ...] = ()
     argv: tuple[str, ...] = ("",)
@@ -109,9 +116,7 @@ def _timeouts(value: object, location: Location) -> Timeouts:
     return Timeouts(**validation.read(given, limits, location))
 
 
-INTERPRETER_KEYS: Mapping[str, Check] = MappingProxyType(
-    {"python": validation.python, "requires": validation.string_list}
-)
+INTERPRETER_KEYS: Mapping[str, Check] = MappingProxyType({"python": validation.python, **VENV_CHECKS})
 
 ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
     {
@@ -154,7 +159,7 @@ REMOTE_KEYS: Mapping[str, Check] = MappingProxyType(
 )
 
 # Keys about starting a server. An entry with an address starts none.
-START_KEYS = ("python", "requires", "command", "transport", "environ", "cwd", "pythonpath", "output", "prefork")
+START_KEYS = ("python", *VENV_KEYS, "command", "transport", "environ", "cwd", "pythonpath", "output", "prefork")
 
 # Keys that authenticate the two ends of an address.
 CREDENTIAL_KEYS = ("token_file", "tls_ca", "tls_sha256")
@@ -169,7 +174,7 @@ WHY_NO_CREDENTIAL: Mapping[str, str] = MappingProxyType(
 
 # A key, the keys that it excludes, and the reason.
 MUTUALLY_EXCLUSIVE: tuple[tuple[str, tuple[str, ...], str], ...] = (
-    ("interpreter", ("python", "requires"), "set them in the [interpreters.NAME] table"),
+    ("interpreter", ("python", *INTERPRETER_VENV_KEYS), "set it in the [interpreters.NAME] table"),
     ("entry_point", ("id",), "each of them names the env to make"),
     ("command", ("interpreter",), "it names an interpreter of this machine; set python to the remote one"),
     ("address", ("interpreter", *START_KEYS), "the server at an address is already running"),
@@ -179,12 +184,16 @@ MUTUALLY_EXCLUSIVE: tuple[tuple[str, tuple[str, ...], str], ...] = (
 # new python does not keep the requirements of the old one.
 OVERRIDES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "python": ("requires", "address", *CREDENTIAL_KEYS),
-        "address": (*START_KEYS, *CREDENTIAL_KEYS),
+        "python": ("interpreter", *INTERPRETER_VENV_KEYS, "address", *CREDENTIAL_KEYS),
+        "address": ("interpreter", *START_KEYS, *CREDENTIAL_KEYS),
         # Paths and interpreters of this machine mean nothing on the remote side.
-        "command": ("python", "requires", "address", *CREDENTIAL_KEYS, "cwd", "pythonpath", "transport"),
+        "command": (
+            *("python", "interpreter", *INTERPRETER_VENV_KEYS, "address", *CREDENTIAL_KEYS),
+            *("cwd", "pythonpath", "transport"),
+        ),
         "id": ("entry_point",),
         "entry_point": ("id",),
+        **dict.fromkeys(INTERPRETER_VENV_KEYS, ("interpreter",)),
     }
 )
 
@@ -220,8 +229,8 @@ def entry(
     )
     _refuse_exclusive(given, base, location)
     if "interpreter" in given:
-        chosen = _interpreter(given.pop("interpreter"), interpreters, location.at("interpreter"))
-        given |= {"python": chosen.python, "requires": chosen.requires}
+        chosen = _interpreter(given["interpreter"], interpreters, location.at("interpreter"))
+        given = {"python": chosen.python, **{key: getattr(chosen, key) for key in VENV_KEYS}} | given
     made = replace(
         base or blank, **{key: getattr(blank, key) for key in _overridden_keys(given, base, is_remote)} | given
     )
@@ -229,6 +238,7 @@ def entry(
         _refuse_beside_remote(made, given, location)
     if not (made.python or made.address or made.command):
         raise location.error('no interpreter; set python = "./sim_env" (a venv), "3.10" or "conda:NAME"')
+    refuse_useless(made, location)
     if made.prefork and made.command:
         raise location.at("prefork").error("cannot be combined with command: a command cannot fork its server")
     for key in CREDENTIAL_KEYS:
@@ -271,8 +281,6 @@ def _refuse_beside_remote(made: Entry, given: Mapping[str, Any], location: Locat
     """Raise if a remote entry has a key that only works on this machine."""
     if made.command and is_ssh(made.python):
         raise location.at("python").error("an ssh:// address cannot be combined with command: it is short for one")
-    if made.requires is not None:
-        raise location.at("requires").error("venvs are not built on the remote side; set python to one that exists")
     if given.get("transport") == "unix":
         raise location.at("transport").error('"unix" needs both sides on one machine; a command uses "stdio"')
 

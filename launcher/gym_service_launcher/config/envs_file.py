@@ -20,6 +20,7 @@ from gym_service_launcher.config import entry as entries
 from gym_service_launcher.config import validation
 from gym_service_launcher.config.entry import Entry, Interpreter
 from gym_service_launcher.config.validation import Location
+from gym_service_launcher.config.venv_keys import refuse_useless
 from gym_service_launcher.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -65,6 +66,15 @@ def find() -> Path | None:
     upward = [here, *here.parents] if here else []
     candidates = [folder / "envs.toml" for folder in upward] + [user_dirs.configuration() / "envs.toml"]
     return next((file for file in candidates if os.path.isfile(file)), None)
+
+
+def find_or_fail() -> Path:
+    """As ``find``; where there is none, a ConfigError."""
+    file = find()
+    if file is None:
+        text = "there is no envs.toml in this folder, in a parent folder or in ~/.config/gym-service\n"
+        raise ConfigError(f"{text}  try: --envs FILE", file=None, key="")
+    return file
 
 
 def load(path: str | os.PathLike[str]) -> EnvsFile:
@@ -143,7 +153,9 @@ def _read_interpreter(table: Any, location: Location) -> Interpreter:
     given = validation.read(validation.table(table, location), entries.INTERPRETER_KEYS, location)
     if "python" not in given:
         raise location.error('python is missing; set it to "./sim_env" (a venv), "3.10" or "conda:NAME"')
-    return Interpreter(**given)
+    made = Interpreter(**given)
+    refuse_useless(made, location)
+    return made
 
 
 def _parsed(content: bytes, location: Location) -> dict[str, Any]:

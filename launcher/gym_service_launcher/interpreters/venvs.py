@@ -1,217 +1,218 @@
-"""Builds the venv of an entry with ``requires``, once, with uv.
+"""The venvs of entries and of ``[interpreters.NAME]`` tables: where each is, and building it once.
 
-Knows uv, the cache folder and the lock around a build. Never knows envs.toml or what the packages are for. Python 3.10
-and up.
+Knows entries, locks, and the order that ``standalone/venv_builder.py`` carries out. Never knows what the packages are
+for, nor how a server is started. Python 3.10 and up.
 
-A venv is built in its final place, under a lock, and its marker is written last. A venv without a marker is incomplete
-and is rebuilt. uv inherits the lock: if the process that started it is killed, the next one waits for that uv to end,
-so two of them never write into one venv.
+The builder runs in this process for a venv of this machine. For one at the other end of a command the same order
+travels with the server (``servers/over_command.py``).
 """
 
-import fcntl
-import hashlib
-import json
-import os
-import platform
-import re
 import shlex
-import shutil
-import subprocess
-import sys
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from gym_service_launcher.config import lock
+from gym_service_launcher.config.entry import Entry
+from gym_service_launcher.config.lock import LockedVenv
 from gym_service_launcher.errors import ConfigError, ServerStartError
-from gym_service_launcher.interpreters import discovery
+from gym_service_launcher.interpreters import build_hints, discovery
 from gym_service_launcher.interpreters.find import find_interpreter
-from gym_service_launcher.standalone.env_vars import without_python_vars
-
-# How much of uv's output an error repeats. The explanation of a resolver is seldom longer.
-TAIL_LINES = 40
-
-MARKER = "gym-service.json"
-
-# "./repo", "/a/b.whl", "~/repo", "name[extra] @ ./repo", "-e ./repo"
-LOCAL = re.compile(r"(?:^|@|^-e)\s*((?:\.|/|~)[^\[;]*)")
+from gym_service_launcher.interpreters.venv_spec import VenvSpec, exact_order, spec_of
+from gym_service_launcher.standalone import installed_packages, venv_builder
+from gym_service_launcher.standalone.build_commands import BuildFailed
 
 Progress = Callable[[str], None]
 
 
-def provision(python: str, requires: tuple[str, ...], folder: Path, progress: Progress) -> Path:
-    """Return the bin/python of a venv of ``python`` with ``requires`` installed. Build the venv if there is none.
+@dataclass(frozen=True)
+class Venv:
+    """A venv as the builder found or built it.
 
-    Blocks while it builds; downloads may take minutes. An existing venv costs one start of its Python, some 20 ms. A
-    venv never changes once it is built: another ``requires`` gives another venv.
-
-    Args:
-        python: as in envs.toml. uv downloads a version that this machine does not have.
-        requires: requirements as pip takes them; a local folder may follow ``-e``.
-        folder: the folder that relative paths in both start from.
-        progress: is called with each line of progress, uv's output included, without line ends.
-
-    Raises:
-        ConfigError: there is no such Python, or ``requires`` contains an option of pip.
-        ServerStartError: uv is not installed, or it failed. The text ends with the last lines of its output.
+    ``state`` is "found", "built" or "missing". ``packages`` and ``sources`` (of those that came from no index) are
+    empty unless they were asked for; so is ``missing_packages``, which is None where the system cannot be asked.
     """
-    arguments = [argument for item in requires for argument in _arguments(item)]
-    venv = _cache() / _name(python, requires, folder)
-    if _is_complete(venv):
-        return venv / "bin/python"
-    command = _find_uv()
-    try:
-        with _lock(venv.with_suffix(".lock"), progress) as lock:
-            # Another process may have built it while this one waited for the lock.
-            if not _is_complete(venv):
-                progress(f"Building a venv of Python {python} with {', '.join(requires)} in {venv}")
-                _build(_Uv(command, python, folder, progress, lock), venv, arguments)
-    except (OSError, ValueError) as error:
-        text = f"The venv {venv} cannot be built: {error}\n  try: XDG_CACHE_HOME=/a/folder/you/may/write/to"
-        raise ServerStartError(text, argv=command, interpreter=python, exit_code=None, tail="") from error
-    return venv / "bin/python"
 
+    state: str
+    python: Path
+    version: str | None
+    marker: Mapping[str, Any] = field(default_factory=dict)
+    packages: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, Any] = field(default_factory=dict)
+    missing_packages: tuple[str, ...] | None = ()
 
-def find_built(python: str, requires: tuple[str, ...], folder: Path) -> Path | None:
-    """The bin/python that ``provision`` returns at once; None if it must build the venv first."""
-    venv = _cache() / _name(python, requires, folder)
-    return venv / "bin/python" if _is_complete(venv) else None
+    @property
+    def changed_by_hand(self) -> dict[str, list[str | None]]:
+        """The packages that are not what the build installed: {name: [built, now]}."""
+        return installed_packages.changes(self.marker.get("packages", {}), dict(self.packages))
 
 
 @dataclass(frozen=True)
-class _Uv:
-    """How to run uv for one venv."""
+class Wanted:
+    """How a venv is wanted: by whom, from which lock, and whether it may be built."""
 
-    command: tuple[str, ...]
-    python: str
-    folder: Path
-    progress: Progress
-    lock: int
-
-    def run(self, *arguments: str) -> None:
-        """Run uv and pass each line of its output to ``progress``. Blocks until it ends. Raises ServerStartError."""
-        argv = (*self.command, *arguments)
-        tail: deque[str] = deque(maxlen=TAIL_LINES)
-        with self._started(argv) as process:
-            try:
-                for line in process.stdout or ():
-                    tail.append(line.rstrip())
-                    self.progress(tail[-1])
-            except BaseException:
-                process.kill()
-                raise
-        if process.returncode:
-            raise self._failed(argv, process.returncode, "\n".join(tail))
-
-    def _started(self, argv: tuple[str, ...]) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            argv,
-            cwd=self.folder,
-            env=without_python_vars(os.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=(self.lock,),
-            encoding="utf-8",
-            errors="replace",
-        )
-
-    def _failed(self, argv: tuple[str, ...], exit_code: int, tail: str) -> ServerStartError:
-        text = f"uv failed (exit code {exit_code}) on: {shlex.join(argv)}\n{tail}"
-        return ServerStartError(text, argv=argv, interpreter=self.python, exit_code=exit_code, tail=tail)
+    locked: LockedVenv | None = None
+    may_build: bool = True
+    rebuild: bool = False
+    inspect: bool = False
+    asked_by: tuple[str, str] | None = None
+    watched: tuple[int, ...] = ()
 
 
-def _arguments(item: str) -> list[str]:
-    editable, path = re.fullmatch(r"(-e\s+)?(.*)", item.strip(), re.DOTALL).groups()  # type: ignore[union-attr]
-    if path.startswith("-"):
-        text = f"requires: {json.dumps(item)} is an option of pip; expected a requirement, or -e and a folder"
-        raise ConfigError(text, file=None, key="requires")
-    return [*(["-e"] if editable else []), os.path.expanduser(path)]
+def provision(entry: Entry, progress: Progress) -> Path:
+    """The bin/python of the venv of an entry, built if it is not there. Obeys the lock beside envs.toml.
+
+    Blocks while it builds, which may mean downloads of minutes; an existing venv costs one start of its Python, some
+    20 ms. A venv never changes once it is built: what decides its content decides its name.
+
+    Args:
+        entry: an entry that builds a venv, on this machine.
+        progress: is called with each line about the build, those of the installer included, without line ends.
+
+    Raises:
+        ConfigError: there is no such Python; a file that the entry names cannot be read; envs.lock is damaged.
+        ServerStartError: an installer failed, or the venv is not there and ``auto_sync`` is false.
+    """
+    spec = spec_of(entry)
+    assert spec, "the entry builds a venv"
+    asked_by = (str(entry.file), entry.name) if entry.file else None
+    wanted = Wanted(locked_venv(entry, spec, progress), may_build=entry.auto_sync, asked_by=asked_by)
+    venv = provide(spec, wanted, progress)
+    if venv.state == "missing":
+        raise not_synced(entry, spec)
+    return venv.python
 
 
-def _cache() -> Path:
-    configured = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification says to ignore a relative path.
-    home = configured if os.path.isabs(configured) else os.path.expanduser("~/.cache")
-    return Path(home) / "gym-service" / "venvs"
+def find_built(entry: Entry) -> Path | None:
+    """The bin/python that ``provision`` returns at once; None if it must build the venv first."""
+    spec = spec_of(entry)
+    assert spec, "the entry builds a venv"
+    venv = provide(spec, Wanted(locked_venv(entry, spec, lambda line: None), may_build=False), lambda line: None)
+    return venv.python if venv.state == "found" else None
 
 
-def _name(python: str, requires: tuple[str, ...], folder: Path) -> str:
-    """A hash of everything that the venv is built from. Of the platform too: machines may share a home folder."""
-    local = [found[1].strip() for item in requires if (found := LOCAL.search(item))]
-    paths = [Path(os.path.normpath(folder / os.path.expanduser(path))) for path in local]
-    plain_python = "/" not in python and not python.startswith((".", "~"))
-    made_from = {
-        "python": python if plain_python else os.path.normpath(folder / os.path.expanduser(python)),
-        "requires": requires,
-        "local": [(str(path), _mtimes(path)) for path in paths],
-        "machine": (sys.platform, platform.machine()),
+def locked_venv(entry: Entry, spec: VenvSpec, progress: Progress) -> LockedVenv | None:
+    """What envs.lock says about the venv of an entry; None if there is no lock, or it is about an earlier envs.toml."""
+    found = lock.read(lock.path_of(entry.file)) if entry.file else None
+    if found is None:
+        return None
+    venv = found.venv_for(spec.digest)
+    if venv is None and entry.name in found.envs and found.envs[entry.name].venv:
+        progress(f"{lock.path_of(entry.file or Path())} is older than {spec.whose}: not obeyed (try: gym-service lock)")
+    return venv
+
+
+def provide(spec: VenvSpec, wanted: Wanted, progress: Progress) -> Venv:
+    """A venv of this machine, as it is wanted. Blocks and raises as ``provision``.
+
+    The Python is searched for only where the venv must be built. Where the other end of a ``watched`` descriptor is
+    closed, the build is undone and GivenUp is raised.
+    """
+    if not wanted.rebuild:
+        found = _provide(order_of(spec, wanted, may_build=False), spec, progress, ())
+        if found.state == "found" or not wanted.may_build:
+            return found
+    order = order_of(spec, wanted, may_build=wanted.may_build)
+    order["python"] = _base_python(spec, wanted.locked, progress)
+    return _provide(order, spec, progress, wanted.watched)
+
+
+def _provide(order: dict[str, Any], spec: VenvSpec, progress: Progress, watched: tuple[int, ...]) -> Venv:
+    try:
+        return venv_of(venv_builder.provide(order, progress, watched))
+    except BuildFailed as error:
+        raise build_error(spec, str(error), error.argv, error.exit_code, error.tail) from error
+    except OSError as error:
+        text = f"the venv of {spec.whose} cannot be built: {error}"
+        text += "\n  try: XDG_CACHE_HOME=/a/folder/you/may/write/to"
+        raise ServerStartError(text, argv=(), interpreter=spec.python, exit_code=None, tail="") from error
+
+
+def order_of(spec: VenvSpec, wanted: Wanted, *, may_build: bool) -> dict[str, Any]:
+    """The order for a venv; ``venv_builder.py`` says what its keys mean. ``python`` is left to whoever sends it."""
+    requirements, keys, locked = spec.requirements, spec.keys, wanted.locked
+    return {
+        "cache": "",
+        "name": spec.folder_name(locked),
+        "python": "",
+        "folder": "" if spec.is_remote else str(spec.folder),
+        "uv": [] if spec.is_remote else list(discovery.find_uv() or ()) if may_build else [],
+        "words": spec.words(),
+        "lines": list(requirements.lines),
+        "options": [list(option) for option in requirements.options],
+        "constraints": list(spec.constraints),
+        "build_requires": list(keys.build_requires),
+        "locked": exact_order(spec, locked) if locked else None,
+        "post": [list(command) for command in keys.post],
+        "system_packages": list(keys.system_packages),
+        "may_build": may_build,
+        "rebuild": wanted.rebuild and may_build,
+        "inspect": wanted.inspect,
+        "record": {
+            "python": spec.python,
+            "with": spec.contents + (f" ({len(locked.packages)} locked versions)" if locked else ""),
+            "is_locked": locked is not None,
+        },
+        "asked_by": list(wanted.asked_by) if wanted.asked_by else None,
     }
-    return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
 
 
-def _mtimes(path: Path) -> list[int]:
-    """The times of the metadata files of a local package. A change of its code alone needs ``-e`` to take effect."""
-    metadata_files = (path, path / "pyproject.toml", path / "setup.py", path / "setup.cfg")
-    return [file.stat().st_mtime_ns for file in metadata_files if file.is_file()]
+def venv_of(found: Mapping[str, Any]) -> Venv:
+    """A venv from what the builder returned."""
+    missing = found.get("missing_packages", ())
+    return Venv(
+        found["state"],
+        Path(found["python"]),
+        found["version"],
+        found["marker"],
+        found.get("packages", {}),
+        found.get("sources", {}),
+        None if missing is None else tuple(missing),
+    )
 
 
-def _is_complete(venv: Path) -> bool:
-    """Whether the venv was built completely and still runs. Its Python may have been removed or replaced."""
-    try:
-        built = json.loads((venv / MARKER).read_text())
-        version, _ = discovery.query_version(venv / "bin/python")
-    except (OSError, ValueError):
-        return False
-    return bool(discovery.matches(version, built["minor"]))
-
-
-def _find_uv() -> tuple[str, ...]:
-    uv = discovery.find_uv()
-    if uv is None:
-        text = "requires: uv builds the venv, but it is neither on PATH nor beside this Python\n  try: pip install uv"
-        raise ServerStartError(text, argv=(), interpreter=sys.executable, exit_code=None, tail="")
-    return uv
-
-
-@contextmanager
-def _lock(file: Path, progress: Progress) -> Iterator[int]:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
+def _base_python(spec: VenvSpec, locked: LockedVenv | None, progress: Progress) -> str:
+    """The Python to make a venv from: a path, or a version that uv fetches."""
+    is_version = bool(discovery.VERSION.fullmatch(spec.python))
+    if locked and is_version:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress(f"Waiting for another process that is building {file.with_suffix('')}")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield lock
-    finally:
-        # The file is never removed: one process could hold the lock of a removed file while another creates a new one.
-        os.close(lock)
-
-
-def _build(uv: _Uv, venv: Path, arguments: list[str]) -> None:
-    # Remove the marker first, so that nobody takes a half-removed venv for a complete one.
-    (venv / MARKER).unlink(missing_ok=True)
-    if venv.exists():
-        shutil.rmtree(venv)
-    source = _source(uv.python, uv.folder)
-    executable = venv / "bin/python"
-    uv.run("venv", "--no-project", "--python", source, str(venv))
-    if arguments:
-        uv.run("pip", "install", "--python", str(executable), *arguments)
-    version, _ = discovery.query_version(executable)
-    unfinished = venv / f"{MARKER}.tmp"
-    unfinished.write_text(json.dumps({"minor": version.rpartition(".")[0], "python": source}))
-    unfinished.replace(venv / MARKER)
-
-
-def _source(python: str, folder: Path) -> str:
-    """What ``uv venv --python`` is given: the interpreter's path, or its version if this machine does not have it."""
+            return str(find_interpreter(locked.python, spec.folder))
+        except ConfigError:
+            pass
     try:
-        return str(find_interpreter(python, folder))
+        found = str(find_interpreter(spec.python, spec.folder))
     except ConfigError:
-        if discovery.VERSION.fullmatch(python):
-            return python  # uv may download it
+        if is_version and discovery.find_uv():
+            return locked.python if locked else spec.python
         raise
+    if locked and is_version:
+        version, _ = discovery.query_version(found)
+        progress(f"Python {locked.python}, which is locked, is not on this machine: {version} stands in for it")
+    return found
+
+
+def build_error(
+    spec: VenvSpec, reason: str, argv: tuple[str, ...], exit_code: int | None, tail: str, where: str = ""
+) -> ServerStartError:
+    """The error of a build that failed: whose venv, which command, the installer's own words, and what to try."""
+    text = f"the venv of {spec.whose} was not built{where}: {reason}"
+    if argv:
+        text += f"\n  command: {shlex.join(argv)}"
+    if tail:
+        text += f"\n{textwrap.indent(tail, '    ')}"
+    text += f"\n  try: {build_hints.advice(tail, spec)}"
+    return ServerStartError(text, argv=argv, interpreter=spec.python, exit_code=exit_code, tail=tail)
+
+
+def not_synced(entry: Entry, spec: VenvSpec) -> ServerStartError:
+    """The error of an entry with ``auto_sync = false`` whose venv is not there."""
+    command = f"gym-service sync {entry.name}" if entry.file else "auto_sync=True"
+    text = f"the venv of {spec.whose} is not built, and auto_sync is false\n  try: {command}"
+    return ServerStartError(text, argv=(), interpreter=spec.python, exit_code=None, tail="")
+
+
+def cache_folder() -> Path:
+    """The folder of the venvs of this user."""
+    return Path(venv_builder.cache_folder())

@@ -29,7 +29,7 @@ def open_link(entry: Entry, progress: Callable[[str], None]) -> ServerLink:
     if entry.is_remote:
         from gym_service_launcher.servers import over_command
 
-        return over_command.start(entry)
+        return over_command.start(entry, progress)
     from gym_service_launcher.servers import local
 
     return local.start(entry, progress)

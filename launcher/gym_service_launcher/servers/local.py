@@ -198,6 +198,8 @@ def _named_executable_of(entry: Entry, progress: Callable[[str], None]) -> Path:
     try:
         return executable_of(entry, progress)
     except ConfigError as error:
+        if error.file:  # it says so already
+            raise
         where = f'{entry.file}: envs."{entry.name}"' if entry.file else f'given in Python for "{entry.name}"'
         key = f'envs."{entry.name}".{error.key or "python"}'
         raise type(error)(f"{where}: {error}", file=str(entry.file) if entry.file else None, key=key) from error
@@ -206,11 +208,11 @@ def _named_executable_of(entry: Entry, progress: Callable[[str], None]) -> Path:
 def executable_of(entry: Entry, progress: Callable[[str], None]) -> Path:
     """The interpreter of an entry. Builds the venv of ``requires`` where it does not exist. Raises ConfigError."""
     assert entry.python, "an entry has an interpreter or an address"
-    if entry.requires is None:
+    if not entry.builds_venv:
         return find_interpreter(entry.python, entry.folder)
     from gym_service_launcher.interpreters.venvs import provision  # only entries with ``requires`` need it
 
-    return provision(entry.python, entry.requires, entry.folder, progress)
+    return provision(entry, progress)
 
 
 def environment(entry: Entry, executable: Path) -> dict[str, str]:

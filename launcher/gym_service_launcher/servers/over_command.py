@@ -11,9 +11,10 @@ import secrets
 import shlex
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from gym_service_launcher.config.entry import Entry, is_ssh
 from gym_service_launcher.config.validation import SSH_URL
@@ -109,8 +110,29 @@ def _quoted(path: str) -> str:
     return f"{home}{slash}{shlex.quote(rest)}" if rest else home
 
 
-def start(entry: Entry) -> "CommandServer":
+def start(entry: Entry, progress: Callable[[str], None]) -> "CommandServer":
     """Run the command of an entry. Does not wait until the server is up.
+
+    Blocks while the remote side builds the venv of the entry, if it asks for one.
+
+    Raises:
+        ConfigError: a file that says what to install cannot be read.
+        ServerStartError: the command cannot be executed, or the venv cannot be built.
+    """
+    if not entry.builds_venv:
+        return run_command(entry)
+    from gym_service_launcher.servers import remote_venv  # only entries with ``requires`` need it
+
+    return remote_venv.start(entry, progress)
+
+
+def run_command(entry: Entry, venv: Mapping[str, Any] | None = None, *, serve: bool = True) -> "CommandServer":
+    """Run the command of an entry.
+
+    Args:
+        entry: its ``is_remote`` must be true.
+        venv: an order for a venv, which the remote side builds first (``venv_builder.py``).
+        serve: whether a server follows the venv.
 
     Raises:
         ServerStartError: the command cannot be executed.
@@ -125,7 +147,7 @@ def start(entry: Entry) -> "CommandServer":
             os.environ,
             piped=True,
             show=entry.output == "show",
-            name=entry.name,
+            name=entry.name if serve else "",
         )
     except OSError as error:
         text = f"the server of {entry.name!r} did not start: {route.command[0]}: {error.strerror or error}"
@@ -138,6 +160,8 @@ def start(entry: Entry) -> "CommandServer":
         cwd=str(entry.cwd or ""),
         mark=mark,
         close_s=entry.timeouts.close,
+        venv=venv,
+        serve=serve,
     )
     stream = ServerStream(PipeEnds(*child.take_pipes()), send_first=bundle, mark=mark)
     return CommandServer(entry, route, child, stream, started_at=started_at)
@@ -167,6 +191,17 @@ class CommandServer(ServerLink):
         stream, self._stream = self._stream, None
         assert stream, "the stream is taken once"
         return stream
+
+    def resume_start(self, stream: ServerStream, python: str) -> None:
+        """Take the stream back, once a venv was built over it. The time of the start begins here: a build has none."""
+        self.started_at = time.monotonic()
+        self._stream = stream
+        self._route = replace(self._route, python=python)
+
+    @property
+    def place(self) -> str:
+        """Where the server is, for people."""
+        return self._route.place
 
     def accept_memory(self) -> None:
         """Always None: no memory is shared with another machine."""

@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 # -I and -S: whatever lies in the working directory, or is installed there, has no part in this. -q: no banner.
 WORDS = ("-I", "-S", "-m", "code", "-q")
@@ -44,7 +45,15 @@ GIVE_UP = "import os; os._exit(1)"
 
 
 def make_bundle(
-    *, python: str, environ: Mapping[str, str], pythonpath: Iterable[str], cwd: str, mark: bytes, close_s: float
+    *,
+    python: str,
+    environ: Mapping[str, str],
+    pythonpath: Iterable[str],
+    cwd: str,
+    mark: bytes,
+    close_s: float,
+    venv: Mapping[str, Any] | None = None,
+    serve: bool = True,
 ) -> bytes:
     """The lines for a server over there.
 
@@ -55,6 +64,8 @@ def make_bundle(
         cwd: its working directory; empty for where the command begins.
         mark: what it begins to speak with.
         close_s: how long it may take to end, in seconds, once its env is closed.
+        venv: an order for a venv, which is built first (``venv_builder.py``); the server then runs in it.
+        serve: whether a server follows.
     """
     order = {
         "python": python,
@@ -63,6 +74,8 @@ def make_bundle(
         "cwd": cwd,
         "mark": mark.hex(),
         "close_s": close_s,
+        "venv": venv,
+        "serve": serve,
         "sources": sources(),
     }
     line = base64.b64encode(zlib.compress(json.dumps(order).encode())).decode()

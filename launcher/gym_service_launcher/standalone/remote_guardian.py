@@ -101,8 +101,14 @@ def carry_out(order):
     for name in guardian.IGNORED:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     executable = _executable(_text(order["python"]))
-    pythonpath = [os.path.abspath(os.path.expanduser(_text(folder))) for folder in order["pythonpath"]]
     environ = {_text(name): _text(value) for name, value in order["environ"].items()}
+    if order["venv"]:
+        from gym_service_launcher.standalone import remote_venv_builder  # only where there is one to build
+
+        executable = remote_venv_builder.answer(order, executable, environ)
+        if executable is None or not order["serve"]:
+            return 0 if executable else EXIT_FAILED
+    pythonpath = [os.path.abspath(os.path.expanduser(_text(folder))) for folder in order["pythonpath"]]
     env = env_vars.environment(executable, environ, pythonpath, os.environ)
     cwd = os.path.abspath(os.path.expanduser(_text(order["cwd"])))
     if not os.path.isdir(cwd):

@@ -1,0 +1,202 @@
+"""Runs the commands of a build one after another: passes their lines on, keeps what a failure says, gives up on demand.
+
+Never knows what the commands install. Standard library only, Python 3.6 and up: it runs on both sides of a command.
+
+Each command is a process group of its own, so that all of it can be ended at once: an installer starts compilers. It
+inherits the lock of the venv, so that what outlives a killed builder is waited for.
+"""
+
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+
+from gym_service_launcher.standalone import env_vars, installers
+
+# How often it is looked whether a command has ended that has left its output open to others (seconds).
+LOOK_S = 0.2
+# How many lines of a failure are kept: the first ones say what failed, the last ones why.
+FIRST_LINES, LAST_LINES = 10, 30
+MOST_HELD, MOST_CHARS = 400, 500
+READ_BYTES = 65536
+# From such a line on, what an installer prints is part of its error, and stands there instead of in the progress.
+ERROR_BEGINS = re.compile(r"\s*(error|ERROR|×|Traceback \(most recent)\b|\s*×")
+# The name and the password of an index.
+CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
+# Of these, poll() tells without being asked; of the other direction of a socket it is asked.
+LOST = select.POLLHUP | select.POLLERR | select.POLLNVAL | getattr(select, "POLLRDHUP", 0)
+
+
+class BuildFailed(Exception):
+    """A command of a build failed, or could not be run. The text is the reason in one line.
+
+    Attributes: ``argv``, ``exit_code`` (None where it did not start), ``tail`` (its own words).
+    """
+
+    def __init__(self, text, argv=(), exit_code=None, tail=""):
+        Exception.__init__(self, text)
+        self.argv, self.exit_code, self.tail = tuple(argv), exit_code, tail
+
+
+class GivenUp(Exception):
+    """Nobody waits for the venv any more."""
+
+
+class Commands:
+    """Runs commands in a folder; see the module."""
+
+    def __init__(self, folder, say, watched, lock):
+        self._folder, self._say, self._watched, self._lock = folder, say, list(watched), lock
+        self._trusts_system = False
+
+    def run(self, argv, env=None):
+        """Run a command to its end, its lines going to ``say``; of the lines of an error, none.
+
+        Raises:
+            BuildFailed: it could not be started, or its exit code is not 0.
+            GivenUp: the other end of a watched descriptor was closed.
+        """
+        base = env_vars.without_python_vars(os.environ) if env is None else env
+        try:
+            self._run_once(argv, installers.environment(base, self._trusts_system))
+        except BuildFailed as error:
+            if self._trusts_system or not installers.UNKNOWN_CERTIFICATE.search(error.tail):
+                raise
+            self._say(
+                "The certificate of the index is unknown to %s: trying with those that the system trusts" % name(argv)
+            )
+            self._trusts_system = True
+            self._run_once(argv, installers.environment(base, True))
+
+    def _run_once(self, argv, env):
+        try:
+            process = self._started(argv, env)
+        except OSError as error:
+            raise BuildFailed("%s cannot be run: %s" % (argv[0], error.strerror or error), shown(argv)) from error
+        lines = Lines(self._say)
+        try:
+            self._follow(process, lines)
+            code = process.wait()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        finally:
+            process.stdout.close()
+        if code:
+            text = "%s failed (exit code %d)" % (name(argv), code)
+            raise BuildFailed(text, shown(argv), code, lines.tail())
+        lines.flush()
+
+    def _started(self, argv, env):
+        executable = shutil.which(argv[0], path=env.get("PATH")) or argv[0]
+        return subprocess.Popen(
+            [executable, *list(argv[1:])],
+            cwd=self._folder or None,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(self._lock,),
+            start_new_session=True,
+        )
+
+    def _follow(self, process, lines):
+        """Read what the process prints until it has ended. It may leave its output open to a daemon."""
+        output = process.stdout.fileno()
+        os.set_blocking(output, False)
+        has_ended = False
+        while True:
+            if wait(self._watched, [output], 0 if has_ended else LOOK_S):
+                raise GivenUp("nobody waits for the venv any more")
+            try:
+                data = os.read(output, READ_BYTES)
+            except BlockingIOError:
+                if has_ended:
+                    return
+                has_ended = process.poll() is not None
+                continue
+            if not data:
+                return
+            lines.take(data)
+
+
+class Lines:
+    """The lines of one command: told as they come up to where an error begins, and kept for the error from there on."""
+
+    def __init__(self, say):
+        self._say = say
+        self._unfinished = b""
+        self._told, self._held = [], []
+
+    def take(self, data):
+        """The next bytes of its output."""
+        *whole, self._unfinished = (self._unfinished + data).split(b"\n")
+        for line in whole:
+            self._take_line(line)
+
+    def flush(self):
+        """Tell what was held: the command went well, and it was no error."""
+        self._end()
+        for line in self._held:
+            self._say(line)
+        self._held = []
+
+    def tail(self):
+        """The words of the error; of a command that says nothing of an error, its last ones."""
+        self._end()
+        lines = self._held or self._told
+        if len(lines) > FIRST_LINES + LAST_LINES:
+            lines = [*lines[:FIRST_LINES], "…", *lines[-LAST_LINES:]]
+        return "\n".join(lines).strip("\n")
+
+    def _end(self):
+        if self._unfinished:
+            self._take_line(self._unfinished)
+            self._unfinished = b""
+
+    def _take_line(self, line):
+        text = CREDENTIALS.sub("***@", line.decode("utf-8", "replace").rstrip())
+        if self._held or ERROR_BEGINS.match(text):
+            self._held.append(text if len(text) <= MOST_CHARS else text[:MOST_CHARS] + "…")
+            if len(self._held) > MOST_HELD:
+                del self._held[FIRST_LINES:-LAST_LINES]
+        elif text:
+            self._told = [*self._told[-LAST_LINES:], text]
+            self._say(text)
+
+
+def rest(time_s, watched):
+    """Wait for a moment; raise GivenUp where the other end of a watched descriptor is closed."""
+    if wait(watched, (), time_s):
+        raise GivenUp("nobody waits for the venv any more")
+
+
+def wait(watched, readable, timeout_s):
+    """Whether a watched descriptor has lost its other end, once one of ``readable`` can be read or the time is over."""
+    poll = select.poll()
+    for fd in watched:
+        poll.register(fd, getattr(select, "POLLRDHUP", 0))
+    for fd in readable:
+        poll.register(fd, select.POLLIN)
+    return any(fd in watched and event & LOST for fd, event in poll.poll(int(timeout_s * 1000)))
+
+
+def name(argv):
+    """What people call a command: uv, pip, or its program."""
+    words = list(argv)
+    for program in ("uv", "pip"):
+        if (
+            os.path.basename(words[0]) == program
+            or words[1:4] == ["-I", "-m", program]
+            or words[1:3] == ["-m", program]
+        ):
+            return program
+    return os.path.basename(words[0])
+
+
+def shown(argv):
+    """A command without the passwords in its words."""
+    return [CREDENTIALS.sub("***@", word) for word in argv]

@@ -1,0 +1,77 @@
+"""The remote side of a build: carries out an order for a venv, and tells the client over fd 1.
+
+Has travelled with the server, and runs in the interpreter that the venv is made from. Knows the link and
+``venv_builder.py``. Never knows who is at the other end. Standard library only, Python 3.6 and up.
+
+What it says are lines of their own: ``gym-service-venv MARK`` and JSON. The mark is the one with which the server
+begins later, as hex, so that nothing that a shell prints is taken for one of them. ``{"say": text}`` any number of
+times, then ``{"venv": what the builder returned}`` or ``{"failed": {"text", "argv", "exit_code", "tail"}}``.
+
+Where the link ends, nobody wants the venv any more: what has been built of it is removed.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+
+from gym_service_launcher.standalone import build_commands, venv_builder
+
+WORD = "gym-service-venv"
+LINK_FDS = (0, 1)
+# Where uv puts itself, beside the folders of PATH that a shell without a login has.
+UV_FOLDERS = ("~/.local/bin", "~/.cargo/bin", "~/bin", "/usr/local/bin")
+
+
+def answer(order, python, environ):
+    """Carry out the order; the path of the venv's Python, None where there is none. The client has been told either.
+
+    ``environ``, the variables of the entry, count here too: there is no other way to say where the cache is on this
+    side, or which proxy to use.
+    """
+    venv = dict(order["venv"], python=python, uv=_find_uv(python))
+    mark = order["mark"]
+    os.environ.update(environ)
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        found = venv_builder.provide(venv, lambda line: _tell(mark, {"say": line}), LINK_FDS)
+    except build_commands.BuildFailed as error:
+        facts = {"text": str(error), "argv": error.argv, "exit_code": error.exit_code, "tail": error.tail}
+    except build_commands.GivenUp:
+        return None
+    except OSError as error:
+        facts = {
+            "text": "the folder of the venvs cannot be used: %s" % error,
+            "argv": [],
+            "exit_code": None,
+            "tail": "",
+        }
+    else:
+        _tell(mark, {"venv": found})
+        return found["python"] if found["state"] != "missing" else None
+    _tell(mark, {"failed": facts})
+    return None
+
+
+def _tell(mark, data):
+    """A line to the client, on a line of its own whatever was printed before."""
+    line = ("\n%s %s %s\n" % (WORD, mark, json.dumps(data))).encode("ascii")
+    try:
+        while line:
+            line = line[os.write(1, line) :]
+    except OSError as error:
+        raise build_commands.GivenUp("nobody reads what is told") from error
+
+
+def _end(number, frame):
+    raise build_commands.GivenUp("it was told to end")
+
+
+def _find_uv(python):
+    """How uv is called on this side; empty where there is none."""
+    folders = [os.path.dirname(python), os.path.dirname(sys.executable)]
+    folders += [os.path.expanduser(folder) for folder in UV_FOLDERS]
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *folders])
+    found = shutil.which("uv", path=path)
+    return [found] if found else []
