@@ -13,12 +13,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gym_service_launcher import spelling
+from gym_service_launcher.config import envs_file, lock
 from gym_service_launcher.config.entry import Entry, Interpreter
 from gym_service_launcher.config.envs_file import EnvsFile
 from gym_service_launcher.config.lock import LockedVenv, LockFile
 from gym_service_launcher.errors import ConfigError, GymServiceError
 from gym_service_launcher.interpreters import venvs
-from gym_service_launcher.interpreters.venv_spec import VenvSpec
+from gym_service_launcher.interpreters.find import find_interpreter
+from gym_service_launcher.interpreters.venv_spec import VenvSpec, spec_of, spec_of_interpreter
+from gym_service_launcher.servers import remote_venv
+from gym_service_launcher.standalone.installed_packages import changes
+
+from gym_service.cli.build_progress import progress_of
 
 # Each build is an installer that downloads with several threads of its own.
 MOST_AT_ONCE = 8
@@ -59,34 +66,8 @@ class Row:
     where: str
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command to the parser."""
-    about = "build the venvs that envs.toml asks for"
-    what = (
-        "Several are built at once. What is built already stays as it is, and what was interrupted is built again. "
-        "An envs.lock beside envs.toml is obeyed, unless envs.toml has changed since."
-    )
-    parser = commands.add_parser("sync", help=about, description=f"{about.capitalize()}. {what}")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="entries or interpreters (default: all of the file)")
-    parser.add_argument("--envs", type=Path, metavar="FILE", help="an envs.toml (default: the one that holds here)")
-    parser.add_argument(
-        "--locked", action="store_true", help="the versions of envs.lock and no others; exit code 1 where one differs"
-    )
-    parser.add_argument("--rebuild", action="store_true", help="build also what is built already")
-    parser.add_argument("-j", "--jobs", type=_jobs, metavar="N", help="how many at once (default: one per processor)")
-    parser.set_defaults(command=_sync)
-
-
-def _jobs(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return count
-
-
-def _sync(arguments: argparse.Namespace) -> int:
-    from gym_service_launcher.config import envs_file, lock
-
+def sync(arguments: argparse.Namespace) -> int:
+    """Run the command; its exit code."""
     file = envs_file.load(arguments.envs or envs_file.find_or_fail())
     found = lock.read(lock.path_of(file.path))
     if arguments.locked and found is None:
@@ -146,16 +127,12 @@ def _chosen(file: EnvsFile, names: Sequence[str]) -> dict[str, Entry | Interpret
 
 
 def _unknown(file: EnvsFile, name: str) -> ConfigError:
-    from gym_service_launcher.spelling import listed, suggestion
-
     known = [*file.entries, *file.interpreters]
-    hint = suggestion(name, known) or (listed(known) if known else "it has none")
+    hint = spelling.suggestion(name, known) or (spelling.listed(known) if known else "it has none")
     return ConfigError(f"{file.path}: there is no entry or interpreter {name!r}; {hint}", file=str(file.path), key="")
 
 
 def _spec_of(name: str, what: Entry | Interpreter, file: EnvsFile) -> tuple[Entry | None, VenvSpec | None]:
-    from gym_service_launcher.interpreters.venv_spec import spec_of, spec_of_interpreter
-
     if isinstance(what, Entry):
         return what, spec_of(what)
     return None, spec_of_interpreter(name[14:-1], what, file.path)
@@ -163,8 +140,6 @@ def _spec_of(name: str, what: Entry | Interpreter, file: EnvsFile) -> tuple[Entr
 
 def _nothing_to_build(name: str, what: "Entry | Interpreter") -> Row:
     """The row of an interpreter that is used as it is, or is elsewhere."""
-    from gym_service_launcher.interpreters.find import find_interpreter
-
     if isinstance(what, Entry) and what.address:
         return Row(name, "nothing", f"a server is attached to at {what.address}")
     if isinstance(what, Entry) and what.is_remote:
@@ -188,8 +163,6 @@ def _lock_in(build: Build, found: LockFile | None, *, is_strict: bool) -> None:
 
 def run(builds: Iterable[Build], jobs: int, *, rebuild: bool, file: Path) -> None:
     """Build all of them, so many at once. Blocks until all are done; a Ctrl-C ends and removes what is not."""
-    from gym_service.cli.build_progress import progress_of
-
     waiting = [build for build in builds if not build.error]
     watched, ours = os.pipe()
     pool = ThreadPoolExecutor(max(1, min(jobs, len(waiting))))
@@ -218,8 +191,6 @@ def _run_one(build: Build, wanted: venvs.Wanted, teller: venvs.Progress) -> None
     begin = time.monotonic()
     try:
         if build.entry and build.entry.is_remote:
-            from gym_service_launcher.servers import remote_venv
-
             build.venv = remote_venv.provide(build.entry, wanted, teller)
         else:
             build.venv = venvs.provide(build.spec, wanted, teller)
@@ -234,8 +205,6 @@ def _run_one(build: Build, wanted: venvs.Wanted, teller: venvs.Progress) -> None
 
 def _differences(build: Build) -> list[str]:
     """What of the venv is not what was locked, or built, with both versions."""
-    from gym_service_launcher.standalone.installed_packages import changes
-
     assert build.venv
     if build.locked is None:
         return [_difference(name, "built", *pair) for name, pair in build.venv.changed_by_hand.items()]
@@ -270,12 +239,14 @@ def _only_about_system(build: Build) -> bool:
 def show(file: EnvsFile, rows: list[Row], builds: list[Build]) -> None:
     """Print a line for each name, what differs below it, and each error once."""
     print(file.path)
-    lines = [(row.name, row.state, row.where if row.state != "failed" else "") for row in rows]
+    lines = {row.name: (row.state, row.where if row.state != "failed" else "") for row in rows}
     for build in builds:
         where = str(build.venv.python.parent.parent) if build.venv else ""
-        lines += [(name, build.state, where) for name in build.names]
-    width = max((len(line[0]) for line in lines), default=0)
-    for name, state, where in lines:
+        lines |= dict.fromkeys(build.names, (build.state, where))
+    width = max(map(len, lines), default=0)
+    in_order = [name for name in (*file.entries, *lines) if name in lines]
+    for name in dict.fromkeys(in_order):
+        state, where = lines[name]
         print(f"{name.ljust(width)}  {state.ljust(10)}  {where}".rstrip())
     for build in builds:
         for note in build.notes:

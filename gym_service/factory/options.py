@@ -42,12 +42,26 @@ class EntryOptions(TypedDict, total=False):
     """
 
     interpreter: str | None
-    """The name of an ``[interpreters.NAME]`` table of envs.toml, instead of ``python`` and ``requires``."""
+    """The name of an ``[interpreters.NAME]`` table of envs.toml, instead of ``python`` and the keys of its venv."""
     python: StrPath | None
     """The simulator's interpreter: a venv folder, an executable, a version (``"3.10"``), ``"conda:NAME"`` or
     ``"ssh://user@host/path/to/venv"``."""
     requires: Strings | None
-    """Requirements as pip takes them. uv builds a venv of ``python`` with them, once."""
+    """Requirements as pip takes them. A venv of ``python`` is built with them, once."""
+    requirements: StrPath | None
+    """A requirements file. A venv of ``python`` is built with it, once."""
+    project: StrPath | None
+    """The folder of a Python project, perhaps with extras (``"./repo[sim]"``). It is installed editable."""
+    constraints: StrPath | Strings | None
+    """A constraints file, or constraints: versions for what is installed, without installing it."""
+    build_requires: Strings | None
+    """Requirements that are installed first, for packages that cannot be built without them."""
+    system_packages: Strings | None
+    """Debian or Ubuntu packages. ``gym-service sync`` says which are missing; it installs none."""
+    post: list[list[str]] | tuple[Strings, ...] | None
+    """Commands to run in the venv after everything is installed, such as ``[["python", "-m", "x.download"]]``."""
+    auto_sync: bool | None
+    """False: a venv that is missing is an error, and is built by ``gym-service sync`` alone. Default True."""
     id: str | None
     """The id of the env in the simulator's interpreter. Default: the name of the entry."""
     imports: Strings | None

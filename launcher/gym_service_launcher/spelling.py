@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 
 # A shorter known word is one letter away from too many other words.
-SHORTEST_CHARS = 4
+SHORTEST_CHARS = 5
 # From this length on a word may have two typing mistakes.
 LONG_CHARS = 8
 

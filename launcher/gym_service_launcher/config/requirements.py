@@ -135,7 +135,7 @@ def _requirements(
         is_url = URL.match(value) or re.match(r"\w+\+", value)
         word = value if is_url or not is_line else _absolute(value, folder)
         return Requirements(local=(("-e", word),))
-    if name == "--find-links" and not URL.match(value):
+    if name == "--find-links" and is_line and not URL.match(value):
         value = str(_path(value, folder))
     if name in LISTS:
         return Requirements(options=tuple((name, part.strip()) for part in value.split(",") if part.strip()))

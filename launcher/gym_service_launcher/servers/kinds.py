@@ -26,10 +26,14 @@ def open_link(entry: Entry, progress: Callable[[str], None]) -> ServerLink:
 
         return attached.attach(entry, progress)
     refuse_windows()
+    if entry.is_remote and entry.builds_venv:
+        from gym_service_launcher.servers import remote_venv
+
+        return remote_venv.start(entry, progress)
     if entry.is_remote:
         from gym_service_launcher.servers import over_command
 
-        return over_command.start(entry, progress)
+        return over_command.start(entry)
     from gym_service_launcher.servers import local
 
     return local.start(entry, progress)

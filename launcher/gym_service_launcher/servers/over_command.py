@@ -110,24 +110,8 @@ def _quoted(path: str) -> str:
     return f"{home}{slash}{shlex.quote(rest)}" if rest else home
 
 
-def start(entry: Entry, progress: Callable[[str], None]) -> "CommandServer":
+def start(entry: Entry, venv: Mapping[str, Any] | None = None, *, serve: bool = True) -> "CommandServer":
     """Run the command of an entry. Does not wait until the server is up.
-
-    Blocks while the remote side builds the venv of the entry, if it asks for one.
-
-    Raises:
-        ConfigError: a file that says what to install cannot be read.
-        ServerStartError: the command cannot be executed, or the venv cannot be built.
-    """
-    if not entry.builds_venv:
-        return run_command(entry)
-    from gym_service_launcher.servers import remote_venv  # only entries with ``requires`` need it
-
-    return remote_venv.start(entry, progress)
-
-
-def run_command(entry: Entry, venv: Mapping[str, Any] | None = None, *, serve: bool = True) -> "CommandServer":
-    """Run the command of an entry.
 
     Args:
         entry: its ``is_remote`` must be true.

@@ -18,8 +18,9 @@ from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.interpreters import venvs
 from gym_service_launcher.interpreters.venv_spec import VenvSpec, spec_of
 from gym_service_launcher.interpreters.venvs import Venv, Wanted
+from gym_service_launcher.servers import over_command
 from gym_service_launcher.servers.link import PipeEnds, ServerStream
-from gym_service_launcher.servers.over_command import CommandServer, run_command
+from gym_service_launcher.servers.over_command import CommandServer
 from gym_service_launcher.standalone.build_commands import GivenUp
 from gym_service_launcher.standalone.remote_venv_builder import WORD
 
@@ -62,7 +63,7 @@ def _run(
 ) -> tuple[CommandServer, ServerStream, Venv]:
     """Run the command up to the answer about the venv. Where that fails, nothing is left of the command."""
     order = venvs.order_of(spec, wanted, may_build=wanted.may_build)
-    server = run_command(entry, order, serve=serve)
+    server = over_command.start(entry, order, serve=serve)
     stream = server.take_stream()
     try:
         return server, stream, _answer(server, stream, spec, progress, wanted.watched)

@@ -48,7 +48,7 @@ class Commands:
     """Runs commands in a folder; see the module."""
 
     def __init__(self, folder, say, watched, lock):
-        self._folder, self._say, self._watched, self._lock = folder, say, list(watched), lock
+        self._folder, self._say, self._watched, self.lock = folder, say, list(watched), lock
         self._trusts_system = False
 
     def run(self, argv, env=None):
@@ -64,9 +64,8 @@ class Commands:
         except BuildFailed as error:
             if self._trusts_system or not installers.UNKNOWN_CERTIFICATE.search(error.tail):
                 raise
-            self._say(
-                "The certificate of the index is unknown to %s: trying with those that the system trusts" % name(argv)
-            )
+            told = "%s does not know the certificate of the index: trying with the certificates of the system"
+            self._say(told % name(argv))
             self._trusts_system = True
             self._run_once(argv, installers.environment(base, True))
 
@@ -99,7 +98,7 @@ class Commands:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=(self._lock,),
+            pass_fds=(self.lock,),
             start_new_session=True,
         )
 

@@ -30,9 +30,9 @@ def answer(order, python, environ):
     ``environ``, the variables of the entry, count here too: there is no other way to say where the cache is on this
     side, or which proxy to use.
     """
+    os.environ.update(environ)
     venv = dict(order["venv"], python=python, uv=_find_uv(python))
     mark = order["mark"]
-    os.environ.update(environ)
     signal.signal(signal.SIGTERM, _end)
     try:
         found = venv_builder.provide(venv, lambda line: _tell(mark, {"say": line}), LINK_FDS)

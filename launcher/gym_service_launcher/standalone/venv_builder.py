@@ -161,7 +161,7 @@ def locked(venv, say, watched=()):
                 break
         except BlockingIOError:
             if not waited:
-                say("Waiting for another process that builds %s" % venv)
+                say("Waiting for another process that is building %s" % venv)
             waited = True
             build_commands.rest(LOOK_S, watched)
         except BaseException:

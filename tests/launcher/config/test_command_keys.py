@@ -102,14 +102,6 @@ def test_paths_are_those_of_the_other_place(tmp_path: Path, keys: str) -> None:
             "command: cannot be combined with address: the server at an address is already running",
         ),
         (
-            {"command": ["ssh", "h"], "python": "3.10", "requires": ["numpy"]},
-            "requires: venvs are not built on the remote side; set python to one that exists",
-        ),
-        (
-            {"python": "ssh://h/v", "requires": []},
-            "requires: venvs are not built on the remote side; set python to one that exists",
-        ),
-        (
             {"command": ["ssh", "h"], "transport": "unix"},
             'transport: "unix" needs both sides on one machine; a command uses "stdio"',
         ),

@@ -48,7 +48,15 @@ def test_an_entry_that_says_only_its_interpreter_has_every_default(tmp_path: Pat
         "name": "X-v0",
         "file": tmp_path / "envs.toml",
         "python": "3.10",
+        "interpreter": None,
         "requires": None,
+        "requirements": None,
+        "project": None,
+        "constraints": None,
+        "build_requires": (),
+        "system_packages": (),
+        "post": (),
+        "auto_sync": True,
         "id": "X-v0",
         "imports": (),
         "argv": ("",),
@@ -177,7 +185,7 @@ def test_interpreters_are_named_once_and_used_often(tmp_path: Path) -> None:
     for entry in file.entries.values():
         assert isinstance(entry, Entry)
         assert (entry.python, entry.requires) == (str(tmp_path / "env"), ("gym-pusht",))
-    assert file.interpreters == {"sim": entries.Interpreter(str(tmp_path / "env"), ("gym-pusht",))}
+    assert file.interpreters == {"sim": entries.Interpreter(str(tmp_path / "env"), requires=("gym-pusht",))}
     assert file.problems == ()
 
 
@@ -271,7 +279,7 @@ MISTAKES = [
     (
         'interpreter = "sim"\npython = "3.10"',
         'envs."X-v0".python',
-        "cannot be combined with interpreter: set them in the [interpreters.NAME] table",
+        "cannot be combined with interpreter: set it in the [interpreters.NAME] table",
     ),
     (
         'id = "A-v0"\nentry_point = "a:b"',

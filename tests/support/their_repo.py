@@ -1,0 +1,46 @@
+"""A simulator's repository that is built without an index, and that a test can hold in the middle of its build.
+
+Knows PEP 517. Python 3.10 and up.
+"""
+
+from pathlib import Path
+
+# A build backend in a few lines, so that nothing is fetched to build with. It reads from the pipe `gate` where there is
+# one, so that a test can hold a build at a known place, and fails where there is a file `broken`.
+BACKEND = """
+import os, zipfile
+def build_wheel(directory, settings=None, metadata=None):
+    here = os.path.dirname(os.path.abspath(__file__))
+    if os.path.exists(os.path.join(here, "gate")):
+        print("building", flush=True)
+        open(os.path.join(here, "gate")).read()
+    if os.path.exists(os.path.join(here, "broken")):
+        raise SystemExit("this package cannot be built")
+    with zipfile.ZipFile(os.path.join(directory, "their_repo-1.0-py3-none-any.whl"), "w") as wheel:
+        wheel.write(os.path.join(here, "their_repo.py"), "their_repo.py")
+        info = "their_repo-1.0.dist-info/"
+        wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: their-repo\\nVersion: 1.0\\n")
+        wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(info + "RECORD", "")
+    return "their_repo-1.0-py3-none-any.whl"
+build_editable = build_wheel
+"""
+
+PYPROJECT = """
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+[project]
+name = "their-repo"
+version = "1.0"
+"""
+
+
+def write(repo: Path) -> Path:
+    """Write the repository into a new folder; the folder that it lies in."""
+    repo.mkdir(parents=True)
+    (repo / "their_repo.py").write_text("ANSWER = 42\n")
+    (repo / "backend.py").write_text(BACKEND)
+    (repo / "pyproject.toml").write_text(PYPROJECT)
+    return repo.parent
