@@ -83,7 +83,7 @@ def _probed(name: str, entry: Entry) -> Row:
     if executable is None:
         spec = spec_of(entry)
         wanted = f"Python {entry.python} with {spec.contents if spec else ''}"
-        return Row(name, "not built", wanted, "will be built by gym-service sync or the first gym.make")
+        return Row(name, "not built", wanted, "gym-service sync or gym.make builds it")
     report = diagnose(executable, local.environment(entry, executable))
     if report.problem:
         return _broken(name, str(executable), report.problem)

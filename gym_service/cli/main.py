@@ -24,7 +24,7 @@ ABOUT = "Drive a simulator in another, older Python through an ordinary gymnasiu
 EXAMPLES = """\
 examples:
   gym-service list                                       which entries work
-  gym-service sync                                       build their interpreters
+  gym-service sync                                       build the venvs
   gym-service run --venv ./sim_env                       serve local clients
   gym-service run --venv ./sim_env --tcp 127.0.0.1:2333  serve over TCP
   gym-service run --venv ./sim_env --stdio               serve over pipes

@@ -10,7 +10,6 @@ from typing import TypeAlias
 
 from gym_service.cli.help_format import HelpFormatter
 
-
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 ENVS_HELP = "an envs.toml (default: the one that gym.make uses)"
@@ -38,7 +37,9 @@ def _add_sync(commands: Commands) -> None:
         "--locked", action="store_true", help="fail unless the versions of envs.lock are installed, and no others"
     )
     parser.add_argument("--rebuild", action="store_true", help="build again what exists already")
-    parser.add_argument("-j", "--jobs", type=_jobs, metavar="N", help="builds at once (default: one for each processor)")
+    parser.add_argument(
+        "-j", "--jobs", type=_jobs, metavar="N", help="builds at once (default: one for each processor)"
+    )
     parser.set_defaults(command=_sync)
 
 

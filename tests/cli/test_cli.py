@@ -150,7 +150,7 @@ def test_list_says_what_is_usable_and_what_is_wrong(envs_toml: Path) -> None:
         r"Far-v0      broken     tcp://\S+  no server was reached at .*: Connection refused, for 2 s", far
     )
     assert unbuilt == (
-        "Unbuilt-v0  not built  Python 3.10 with nothing-of-that-name==0  will be built by the first gym.make"
+        "Unbuilt-v0  not built  Python 3.10 with nothing-of-that-name==0  gym-service sync or gym.make builds it"
     )
     assert problem == f'{envs_toml}: interpretrs: unknown key; did you mean "interpreters"?'
 
@@ -288,7 +288,7 @@ def test_a_terminal_is_refused() -> None:
 # -- help ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["", "list", "run", "token", "ps", "logs", "stop"])
+@pytest.mark.parametrize("command", ["", "list", "sync", "run", "token", "ps", "logs", "stop"])
 def test_help_fits_80_columns_and_breaks_no_word(command: str) -> None:
     argv = [*COMMAND, *([command] if command else []), "--help"]
     narrow, wide = (
