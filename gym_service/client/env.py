@@ -146,8 +146,12 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
     # -- Gymnasium's contract ------------------------------------------------------------------------------------
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *args: Any, seed: int | None = None, options: dict[str, Any] | None = None, **more: Any
+    ) -> tuple[Any, dict[str, Any]]:
         """Begin an episode: (observation, info), as the simulator gives them.
+
+        Further arguments (``args``, ``more``) go to the simulator's ``reset`` as they are.
 
         ``seed`` seeds the simulator, and this object's own ``np_random``, as Gymnasium's contract asks. ``options``
         that a simulator of before gym 0.26 cannot take are an EnvValueError. With ``restart = "on-reset"`` it starts
@@ -156,13 +160,16 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         super().reset(seed=seed)
         if self._restart and self._connection.failure:
             self._start_again(self._restart)
-        arguments = encode(("$.seed", seed), ("$.options", options))
+        arguments = encode(("$.seed", seed), ("$.options", options), *_further(args, more))
         return self._call(messages.RESET, arguments, lambda frame: _result(frame, 2))
 
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """(observation, reward, terminated, truncated, info), as the simulator gives them."""
+    def step(self, action: Any, *args: Any, **more: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """(observation, reward, terminated, truncated, info), as the simulator gives them.
+
+        Further arguments (``args``, ``more``) go to the simulator's ``step`` as they are.
+        """
         try:
-            self.step_async(action)
+            self.step_async(action, *args, **more)
             return self._connection.finish(self._read_step, self._tell_step)
         except BaseException as error:
             self._connection.abandon(error)
@@ -170,14 +177,16 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
                 self._observer.failed(messages.STEP, (), error)
             raise
 
-    def step_async(self, action: Any) -> None:
+    def step_async(self, action: Any, *args: Any, **more: Any) -> None:
         """Begin a step and come back at once; ``step_wait`` gives its result. The time between is yours.
 
         Raises AlreadyPendingCallError where one has begun already; any other call meanwhile is refused likewise.
         """
         packed = Packed()
         layout = self._action_layout
-        if layout is not None and layout.pack(action, packed.head, packed.buffers):
+        if args or more:
+            self._step_with_more(action, args, more)
+        elif layout is not None and layout.pack(action, packed.head, packed.buffers):
             self._connection.begin(messages.STEP_PACKED, packed, self._limits_s["step"])
         else:
             self._connection.begin(messages.STEP, encode(("$.action", action)), self._limits_s["step"])
@@ -193,13 +202,13 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
                 self._observer.failed(messages.STEP, (), error)
             raise
 
-    def render(self) -> Any:
-        """What the simulator renders in the mode it was made with.
+    def render(self, *args: Any, **more: Any) -> Any:
+        """What the simulator renders in the mode it was made with. Arguments go to its ``render`` as they are.
 
         Returns:
             An array (height, width, 3) of uint8, a list of them, a text, None: whatever the simulator gave.
         """
-        return self._call(messages.RENDER, Encoder(), one)
+        return self._call(messages.RENDER, encode(*_further(args, more)), one)
 
     def close(self) -> None:
         """Close the simulator and see its process to its end; any number of times.
@@ -339,6 +348,12 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             observer.failed(kind, values, error)
             raise
 
+    def _step_with_more(self, action: Any, args: tuple[Any, ...], more: dict[str, Any]) -> None:
+        if self._observer is not None:
+            raise TypeError("a trace holds the action of a step and no further arguments\n  try: a step without them")
+        arguments = encode(("$.action", action), *_further(args, more))
+        self._connection.begin(messages.STEP, arguments, self._limits_s["step"])
+
     def _ask(self, kind: int, name: str, *rest: Any) -> Any:
         return self._call(kind, encode(("$.name", name), *((f"$.{name}", value) for value in rest)), one)
 
@@ -382,6 +397,11 @@ def _result(frame: Frame, count: int) -> Any:
     if len(values) not in (1, count):
         raise BadValue(f"{len(values)} values came where {count} were due, or one")
     return tuple(values) if len(values) == count else values[0]
+
+
+def _further(args: tuple[Any, ...], more: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """The further arguments of a call as fields, each with its path; none where there are none."""
+    return (("$.args", args), ("$.kwargs", more)) if args or more else ()
 
 
 def _attribute(frame: Frame) -> tuple[bool, Any]:

@@ -10,11 +10,11 @@ action is its layout's bytes alone, and a step's reply is reward, flags and the 
 call            its fields                                             its result
 ==============  =====================================================  ==============================================
 MAKE            recipe (dict)                                          description (dict)
-RESET           seed, options                                          observation, info; or the one other value
-STEP            action                                                 observation, reward, terminated, truncated, info;
+RESET           seed, options, [args, kwargs]                          observation, info; or the one other value
+STEP            action, [args, kwargs]                                 observation, reward, terminated, truncated, info;
                                                                        or the one other value that step() returned
 STEP_PACKED     the action's layout                                    the same
-RENDER                                                                 whatever the env renders
+RENDER          [args, kwargs]                                         whatever the env renders
 GET             name                                                   True, None for a callable; False, value
 SET             name, value, force                                     whether it was set
 HAS             name                                                   whether some wrapper or the env has it
@@ -25,6 +25,8 @@ VEC_RESET       seeds, options, mask (a list, or None for all)         a batch (
 VEC_STEP        actions (a list)                                       the same
 VEC_STEP_PACKED  the batched actions' layout                           the same
 ==============  =====================================================  ==============================================
+
+``[args, kwargs]`` are what a simulator takes beyond Gymnasium's own arguments; both are there, or neither.
 
 A recipe with a ``batch`` makes several envs in one server. There RENDER, SET, CALL and CLOSE mean all of them:
 results and the value of SET are lists, one item for each env, and CALL gives the value of what cannot be called.

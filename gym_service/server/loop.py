@@ -75,7 +75,7 @@ class Server:
         self._calls = {
             messages.MAKE: self._make,
             messages.RESET: self._reset,
-            messages.STEP: lambda frame: self._stepped(self._adapter.step(self._decoder(frame).read())),
+            messages.STEP: self._step,
             messages.STEP_PACKED: self._step_packed,
             messages.RENDER: self._render,
             messages.GET: self._get,
@@ -195,7 +195,20 @@ class Server:
             self._warnings.append(("UserWarning", text % frames))
 
     def _reset(self, frame):
-        return messages.RESULT, results.encode_reset(self._adapter.reset(*self._read(frame, 2)))
+        (seed, options), args, kwargs = self._read_with_more(frame, 2)
+        return messages.RESULT, results.encode_reset(self._adapter.reset(seed, options, *args, **kwargs))
+
+    def _step(self, frame):
+        (action,), args, kwargs = self._read_with_more(frame, 1)
+        return self._stepped(self._adapter.step(action, *args, **kwargs))
+
+    def _read_with_more(self, frame, count):
+        """So many fields, and the further arguments of the call: none, or a tuple and a dict of texts."""
+        fields = self._decoder(frame).read_rest()
+        args, kwargs = fields[count:] or ((), {})
+        if len(fields) < count or type(args) is not tuple or type(kwargs) is not dict:
+            raise BadValue("%d fields are no call with further arguments" % len(fields))
+        return fields[:count], args, kwargs
 
     def _step_packed(self, frame):
         return self._stepped(self._adapter.step(results.unpack_action(self._action_layout, frame.head, frame.buffers)))
@@ -228,7 +241,8 @@ class Server:
         return messages.RESULT, Encoder().add(is_callable).add(value, "$.%s" % name)
 
     def _render(self, frame):
-        frames = self._adapter.render()
+        _, args, kwargs = self._read_with_more(frame, 0)
+        frames = self._adapter.render(*args, **kwargs)
         if type(frames) is not list:
             return self._result(frames)
         parts, sent = in_parts(frames), 0

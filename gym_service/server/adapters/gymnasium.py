@@ -38,7 +38,7 @@ class GymnasiumAdapter:
         """The library's GraphInstance, so that an action for a Graph space is what the env expects; else None."""
         return getattr(self._library_module("spaces.graph"), "GraphInstance", None)
 
-    def reset(self, seed, options):
+    def reset(self, seed, options, *args, **more):
         """What the env's reset returns. What is None is left out: many simulators' reset takes no options.
 
         Unless it cannot do without: some demand both, and Gymnasium's wrappers and vector envs give them both.
@@ -49,11 +49,12 @@ class GymnasiumAdapter:
         reset = self.env.reset
         if reset != self._outer_reset:
             self._outer_reset, self._required = reset, Accepted(reset).required
-        return reset(**{name: given[name] for name in given if given[name] is not None or name in self._required})
+        more.update((name, given[name]) for name in given if given[name] is not None or name in self._required)
+        return reset(*args, **more)
 
-    def step(self, action):
+    def step(self, action, *args, **more):
         """Five values: observation, reward, terminated, truncated, info. What is neither four nor five as it is."""
-        result = self.env.step(action)
+        result = self.env.step(action, *args, **more)
         if type(result) is tuple and len(result) == 5:
             return result
         return self.even_out(result)
@@ -64,9 +65,11 @@ class GymnasiumAdapter:
             return done.split(result)
         return result
 
-    def render(self):
+    def render(self, *args, **more):
         """Whatever the env renders, in the mode it was made with or in the one that it is told with each call."""
-        return self._render_in(self.render_mode) if self._renders_by_call else self.env.render()
+        if self._renders_by_call and not args:  # the first argument of an old env's render() is the mode
+            more.setdefault("mode", self.render_mode)
+        return self._render(*args, **more)
 
     def close(self):
         """Close the env."""
@@ -132,10 +135,10 @@ class GymnasiumAdapter:
         """Whether reset() takes options, all the way through the wrappers to the bare env."""
         return all("options" in Accepted(layer.reset) for layer in attributes.layers(self.env))
 
-    def _render_in(self, mode):
-        # gym's wrappers pass the mode on, Gymnasium's know of none.
-        is_wrapped = self._library_module() is sys.modules.get("gymnasium", ())
-        return (attributes.bare(self.env) if is_wrapped else self.env).render(mode=mode)
+    def _render(self, *args, **more):
+        # gym's wrappers pass arguments on, Gymnasium's take none.
+        is_wrapped = (args or more) and self._library_module() is sys.modules.get("gymnasium", ())
+        return (attributes.bare(self.env) if is_wrapped else self.env).render(*args, **more)
 
     def _seed(self, seed):
         """Seed an env whose reset() takes no seed. Raises Refused where it has no seed() either."""

@@ -40,9 +40,9 @@ class OldApiAdapter(GymnasiumAdapter):
         self._renders_by_call = takes_mode and self.render_mode != made_with
         self._needs_mode = takes_mode and self.render_mode is None
 
-    def reset(self, seed, options):
+    def reset(self, seed, options, *args, **more):
         """(observation, info). Without a seed, the env is not seeded. Raises Refused where it returns another form."""
-        given = {}
+        given = more
         if options and not self.takes_options():
             text = "reset(options=%r): this env is of %s, and its reset() takes no options"
             raise refusals.api_mismatch(text % (options, self._target()["api"]))
@@ -54,8 +54,8 @@ class OldApiAdapter(GymnasiumAdapter):
             else:
                 self._seed(seed)
         if "return_info" not in self._accepts.names:
-            return self._with_info(self.env.reset(**given))
-        result = self.env.reset(return_info=True, **given)
+            return self._with_info(self.env.reset(*args, **given))
+        result = self.env.reset(*args, return_info=True, **given)
         if isinstance(result, (tuple, list)) and len(result) == 2:
             return tuple(result)
         raise refusals.api_mismatch(
@@ -75,10 +75,10 @@ class OldApiAdapter(GymnasiumAdapter):
         """Whether the bare env's reset takes options; the wrappers of these versions pass on what they are given."""
         return "options" in self._accepts
 
-    def render(self):
+    def render(self, *args, **more):
         """What the env renders in the client's mode; None with a warning where it named none, as Gymnasium does."""
-        if not self._needs_mode:
-            return super().render()
+        if not self._needs_mode or args or "mode" in more:
+            return super().render(*args, **more)
         text = "render() was called on an env that was made without a render_mode; it returns None"
         warnings.warn(text, stacklevel=2)
         return None
