@@ -48,10 +48,11 @@ class Packed:
 
 
 class Encoder(Packed):
-    """Collects one message's values."""
+    """Collects one message's values. With ``copies``, large arrays are copied when they are added."""
 
-    def __init__(self):
+    def __init__(self, copies=False):
         super().__init__()
+        self._copies = copies
         self.replaced = []  # (path, type name) of each value that became an Opaque
         self.largest = (0, "$")  # (size, path) of the largest array, text or run of small values: for the bound's error
         self._path = []
@@ -71,6 +72,13 @@ class Encoder(Packed):
         if size > 2 * self.largest[0]:  # many small ones: no single one is to blame
             self.largest = (size, root)
         return self
+
+    def extend(self, other):
+        """Append all that another encoder has collected."""
+        self.head += other.head
+        self.buffers += other.buffers
+        self.replaced += other.replaced
+        self.largest = max(self.largest, other.largest)
 
     def _put(self, value):
         put = _PUT.get(type(value))
@@ -264,7 +272,7 @@ class Encoder(Packed):
         self._put_bytes_as(b"A" if large else b"a", dtype)
         self._put_shape(value.shape)
         if large:
-            self.buffers.append(value)
+            self.buffers.append(np.array(value) if self._copies else value)
             if value.nbytes > self.largest[0]:
                 self.largest = (value.nbytes, self._path_text())
         else:

@@ -20,7 +20,7 @@ import numpy as np
 from gym_service.protocol.values import LARGE_BYTES, flat_bytes
 
 MAGIC = b"gS"
-VERSION = 1
+VERSION = 2
 HEADER = struct.Struct("<2sBBIII")
 HEADER_BYTES = HEADER.size
 SCRATCH_BYTES = 65536

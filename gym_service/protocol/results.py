@@ -108,9 +108,8 @@ def encode_batch(layout, stacked, result, first_index, is_placed=False):
 
     PLACED where its large leaves are in their place already.
 
-    ``result`` is observations (a list), rewards, terminations, truncations (arrays) and infos: (index, dict) of those
-    that are not empty, in order. ``first_index`` is that of the server's first env in the whole vector env; paths in
-    errors count from there.
+    ``result`` is observations (a list), rewards, terminations, truncations (arrays) and a BatchInfos. ``first_index``
+    is that of the server's first env in the whole vector env; paths in errors count from there.
     """
     observations, rewards, terminations, truncations, infos = result
     encoder = Encoder()
@@ -119,9 +118,7 @@ def encode_batch(layout, stacked, result, first_index, is_placed=False):
     if not is_packed:
         for index, observation in enumerate(observations, first_index):
             encoder.add(observation, "$.observations[%d]" % index)
-    encoder.add(len(infos))
-    for index, info in infos:
-        encoder.add(index).add(info, "$.infos[%d]" % (first_index + index), opaque=True)
+    infos.write_to(encoder)
     if is_packed and is_placed:
         del encoder.buffers[: layout.buffer_count]
         return messages.PLACED, encoder
@@ -154,14 +151,55 @@ def decode_batch(layout, count, frame, graph, placed=()):
     return observations, rewards, terminations, truncations, infos
 
 
+class BatchInfos:
+    """The infos of one call to a batch, encoded as they come: an env may change its dict afterwards.
+
+    The last observation of an episode is kept as it is, and is what it has become when the batch is answered: so
+    SyncVectorEnv has it.
+    """
+
+    def __init__(self, first_index):
+        self.count = 0
+        self._first_index = first_index
+        self._encoder = Encoder(copies=True)
+        self._final_observations = []
+
+    def add(self, index, info):
+        """Note the info of an env."""
+        self.count += 1
+        path = "$.infos[%d]" % (self._first_index + index)
+        self._encoder.add(index).add(False).add(info, path, opaque=True)
+
+    def add_final(self, index, observation, info):
+        """Note the end of an episode: its last observation and its last info."""
+        self.count += 1
+        path = "$.infos[%d]" % (self._first_index + index)
+        self._encoder.add(index).add(True).add(info, path + "['final_info']", opaque=True)
+        self._final_observations.append((path + "['final_obs']", observation))
+
+    def write_to(self, encoder):
+        """Append them to a batch's answer: their number; index, whether final, and info of each; final observations."""
+        encoder.add(self.count)
+        if self.count:
+            encoder.extend(self._encoder)
+            for path, observation in self._final_observations:
+                encoder.add(observation, path, opaque=True)
+
+
 def _read_infos(rest, count):
-    infos, length = [], rest.read()
+    """A list of (index, info), the infos of episodes that have ended as SyncVectorEnv makes them."""
+    infos, finals, length = [], [], rest.read()
     if type(length) is not int or not 0 <= length <= 2 * count:
         raise BadValue("not a number of infos: %r" % (length,))
     for _ in range(length):
-        index, info = rest.read(), rest.read()
-        if type(index) is not int or not 0 <= index < count:
+        index, is_final, info = rest.read(), rest.read(), rest.read()
+        if type(index) is not int or not 0 <= index < count or type(is_final) is not bool:
             raise BadValue("an info of sub-environment %r" % (index,))
+        if is_final:
+            info = {"final_obs": None, "final_info": info}
+            finals.append(info)
         infos.append((index, info))
+    for final in finals:
+        final["final_obs"] = rest.read()
     rest.expect_end()
     return infos

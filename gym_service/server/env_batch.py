@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import numpy as np
 
+from gym_service.protocol.results import BatchInfos
 from gym_service.protocol.values import BadValue
 from gym_service.server import env_factory, refusals
 from gym_service.server.observation_stack import make_stack
@@ -54,7 +55,7 @@ class Batch:
         self._terminations = np.zeros(self.count, np.bool_)
         self._truncations = np.zeros(self.count, np.bool_)
         self._ended = [False] * self.count  # whose episode is over, and who has not begun the next one by itself
-        self._infos = []
+        self._infos = BatchInfos(first_index)  # of the call under way
         self._stack = None
 
     @property
@@ -86,7 +87,8 @@ class Batch:
     def reset(self, seeds, options, mask):
         """Begin an episode in each env, or in those that ``mask`` names; gives what ``step`` gives."""
         chosen = [index for index in range(self.count) if mask is None or mask[index]]
-        self._infos = []
+        if self._infos.count:
+            self._infos = BatchInfos(self.first_index)
         for index in chosen:
             self._terminations[index] = self._truncations[index] = self._ended[index] = False
         for index in chosen:
@@ -98,11 +100,12 @@ class Batch:
         """(observations, rewards, terminations, truncations, infos): see ``results.encode_batch``."""
         if len(actions) != self.count:
             raise BadValue("%d actions for %d envs" % (len(actions), self.count))
-        self._infos = infos = []
+        if self._infos.count:
+            self._infos = BatchInfos(self.first_index)
         if self._mode == SAME_STEP:
-            self._step_all(actions, infos, self._reset_at_once)
+            self._step_all(actions, self._reset_at_once)
         else:
-            self._step_all(actions, infos, None)
+            self._step_all(actions, None)
             # Only now: where an env has raised, those before it are reset once more, as they are in SyncVectorEnv.
             self._ended = np.logical_or(self._terminations, self._truncations).tolist()
         return self._result()
@@ -149,7 +152,7 @@ class Batch:
             raise refusals.cannot_unpack(error, "reset()", result) from error
         self._note(index, info)
 
-    def _step_all(self, actions, infos, at_end):
+    def _step_all(self, actions, at_end):
         """One loop with nothing in it that could stand outside: light envs spend their time here."""
         ended, envs, observations = self._ended, self._envs, self._observations
         rewards, terminations, truncations = self._rewards, self._terminations, self._truncations
@@ -169,29 +172,27 @@ class Batch:
             if at_end is not None and (terminations[index] or truncations[index]):
                 at_end(index, info)
             elif info or type(info) is not dict:
-                self._check_info(info)
-                infos.append((index, info))
+                self._note(index, info)
 
     def _reset_at_once(self, index, info):
-        self._infos.append((index, {"final_obs": self._observations[index], "final_info": info}))
+        self._infos.add_final(index, self._observations[index], info)
         self._reset_one(index)
 
     def _begin_next(self, index):
         """In place of a step, where the last one has ended the episode."""
         if self._mode == DISABLED:
-            raise AssertionError("its episode is over, and with autoreset disabled only a reset() begins another")
+            text = "its episode is over, and with autoreset disabled only a reset() begins another"
+            raise refusals.Refused(text, "AssertionError", ["AssertionError"])
         self._reset_one(index)
         self._rewards[index] = 0.0
         self._terminations[index] = self._truncations[index] = False
 
     def _note(self, index, info):
-        if info or type(info) is not dict:
-            self._check_info(info)
-            self._infos.append((index, info))
-
-    @staticmethod
-    def _check_info(info):
-        """Refuse an info without items, as a SyncVectorEnv does before it steps the next env."""
-        if not hasattr(info, "items"):
-            error = AttributeError("'%s' object has no attribute 'items'" % type(info).__name__)
-            raise refusals.cannot_unpack(error, "as the info, an env", info)
+        """Keep an info that is not empty. One without items is refused, as by SyncVectorEnv, before the next env."""
+        if type(info) is not dict:
+            if not hasattr(info, "items"):
+                error = AttributeError("'%s' object has no attribute 'items'" % type(info).__name__)
+                raise refusals.cannot_unpack(error, "as the info, an env", info)
+        elif not info:
+            return
+        self._infos.add(index, info)

@@ -289,7 +289,7 @@ class Fuzz:
 
     def _place(self, said: bytearray) -> int:
         """Mostly where there is structure: in the first bytes, or just behind the beginning of a frame."""
-        start = self.random.choice([match.start() for match in re.finditer(b"gS\x01", said)] or [0])
+        start = self.random.choice([match.start() for match in re.finditer(b"gS\x02", said)] or [0])
         near = start + self.random.randrange(64) if self.random.random() < 0.7 else self.random.randrange(len(said))
         return min(near, len(said) - 1)
 
