@@ -1,15 +1,15 @@
-"""What Gymnasium 0.29 calls while it is being imported, through the entry point ``gymnasium.envs``.
+"""The plugin that Gymnasium 0.28 and 0.29 load during ``import gymnasium``, through the entry point ``gymnasium.envs``.
 
-Gymnasium 1.0 and newer call no such thing: there ``import gym_service`` registers the ids. A module of its own, outside
-the package, because loading an entry point is not guarded there: an exception would make ``import gymnasium`` fail.
+Gymnasium 1.0 and newer load no plugins: there ``import gym_service`` registers the ids. This module is outside of the
+package, because Gymnasium does not guard the loading of an entry point: an exception would make its import fail.
 """
 
 import importlib
 
 
 def register_envs() -> None:
-    """Register the ids of envs.toml, or nothing at all."""
+    """Register the ids of envs.toml. Never raises."""
     try:
         importlib.import_module("gym_service")
-    except Exception:  # noqa: BLE001 - whatever is wrong is said when gym_service is imported or an id of it is made
+    except Exception:  # noqa: BLE001 - importing gym_service or making an id of it raises it again
         pass

@@ -1,12 +1,12 @@
-"""The original project's two names: a server that stays at a port, and the env that is its client.
+"""The two names of the original project: a server on a TCP port, and the env that is its client.
 
-Knows their arguments and defaults, and what they mean as an entry. Never knows sockets or messages. Client only;
-Python 3.10 and up.
+Knows their arguments and defaults, and the entry that they mean. Never knows sockets or messages. Client only; Python
+3.10 and up.
 
-Whoever used the original changes nothing but where its names come from::
+Programs that used the original change only the import::
 
-    SocketGymServer(host="localhost", port=2333).start()                            # in the simulator's environment
-    env = SocketGymClient(env_id="CartPole-v1", host="localhost", port=2333)        # in the trainer's
+    SocketGymServer(host="localhost", port=2333).start()                        # in the simulator's environment
+    env = SocketGymClient(env_id="CartPole-v1", host="localhost", port=2333)    # in the trainer's environment
 """
 
 import os
@@ -32,34 +32,34 @@ HOST, PORT = "127.0.0.1", 65432
 
 
 class SocketGymServer:
-    """Makes envs for clients on this machine, each in a server process of its own."""
+    """Serves clients of this machine, each with its own server process."""
 
     def __init__(self, host: str = HOST, port: int = PORT, *, python: str | os.PathLike[str] | None = None) -> None:
-        """Take note; ``start`` does the work.
+        """Store the arguments. ``start`` listens.
 
         Args:
-            host: a name or an address of this machine's loopback.
-            port: 0 for one that is free; ``start`` says which.
-            python: the simulators' interpreter (a venv folder, an executable, a version, "conda:NAME"); None for
-                the one that runs this.
+            host: a loopback address of this machine, or a name of one.
+            port: 0 for a free port; ``start`` prints it.
+            python: the interpreter of the simulators (a venv folder, an executable, a version, "conda:NAME"); None for
+                the running one.
         """
         self.host, self.port = host, port
         self.python = sys.executable if python is None else os.fspath(python)
 
     def start(self) -> None:
-        """Listen and serve. Blocks until Ctrl-C (KeyboardInterrupt) or SIGTERM; then no server process is left.
+        """Listen and serve clients. Blocks until Ctrl-C (KeyboardInterrupt) or SIGTERM; then no server process is left.
 
-        After SIGTERM nobody is let in any more, and the last client is waited for; a second one ends it at once.
+        SIGTERM stops accepting clients and waits until the last one disconnects. A second SIGTERM stops all servers.
 
-        A client may have any env made that is registered in the interpreter, or by an installed package called
-        ``gym_…``. It proves that it knows the token of this user, which is made by the first server that starts,
-        or that of $GYM_SERVICE_TOKEN.
-        What goes on is printed to stderr, the address first.
+        A client can make any env that is registered in the interpreter, or by an installed package named ``gym_…``. It
+        authenticates with the token of this user, which the first server creates, or with that of $GYM_SERVICE_TOKEN.
+        The log goes to stderr, the address first.
 
         Raises:
-            ConfigError: ``host`` is not loopback, or there is no such interpreter.
-            ServerStartError: the port is taken, or the interpreter cannot run a server.
-            AuthError: the token file cannot be used.
+            ConfigError: ``host`` is not a loopback address.
+            InterpreterNotFound: there is no such interpreter.
+            ServerStartError: the port is in use, or the interpreter cannot run a server.
+            AuthError: the token cannot be used.
         """
         executable = find_interpreter(self.python, Path.cwd())
         servers = ServerOptions(executable, env_vars.environment(executable, {}, ()))
@@ -72,13 +72,13 @@ class SocketGymServer:
 
 
 class SocketGymClient(RemoteEnv):
-    """An env that a SocketGymServer, or ``gym-service run --tcp``, makes. It renders "rgb_array" unless told otherwise.
+    """An env of a SocketGymServer or of ``gym-service run --tcp``. Its render mode is "rgb_array" by default.
 
-    For ``gymnasium.register``: ``entry_point="gym_service.envs:SocketGymClient"``. Pickled or copied, it is another
-    env of the same server.
+    For ``gymnasium.register``: ``entry_point="gym_service.envs:SocketGymClient"``. A pickled or copied env is a new env
+    of the same server.
     """
 
-    # Looked at by gym.make before there is an env; the env's own metadata takes its place.
+    # gym.make reads this before there is an env. Then the metadata of the env replaces it.
     metadata: dict[str, Any] = {  # noqa: RUF012 -- declared so by gymnasium.Env
         "render_modes": ["human", "rgb_array", "ansi", "depth_array", "rgb_array_list", "ansi_list", "depth_array_list"]
     }
@@ -91,21 +91,22 @@ class SocketGymClient(RemoteEnv):
         port: int = PORT,
         **env_kwargs: Any,
     ) -> None:
-        """Connect and have the env made.
+        """Connect to the server and make the env.
 
         Blocks until the server listens and has made the env, at most 120 seconds.
 
         Args:
             env_id: the id in the server's interpreter.
-            env_type: "pusht" has the server import ``gym_pusht`` first, which registers the ids of that simulator.
-            host: of the server.
-            port: of the server.
-            env_kwargs: for the simulator.
+            env_type: "pusht" makes the server import ``gym_pusht`` first, which registers the ids of that simulator.
+            host: the host of the server.
+            port: the port of the server.
+            env_kwargs: keyword arguments of the simulator.
 
         Raises:
-            ServerStartError: nobody listens there.
-            AuthError: what listens there holds another token.
-            EnvError: the simulator raised while it was made.
+            ServerStartError: no server listens there, or it did not make the env in time.
+            AuthError: the server has another token.
+            EnvError: the simulator raised while the env was made.
+            CannotCross: a keyword argument or a space has no form on the wire.
         """
         imports = [f"gym_{env_type}"] if env_type else []
         entry = entries.entry(env_id, {"address": tcp.address(host, port), "imports": imports})

@@ -1,11 +1,11 @@
 """Every error that a user may want to catch.
 
-Knows the launcher's errors, which it re-exports, and Python's and Gymnasium's. Client only; Python 3.10 and up.
+Knows the launcher's errors, which it re-exports, and those of Python and Gymnasium. Client only; Python 3.10 and up.
 
-Each carries its facts as attributes, can be built from its text alone (``gym.make`` re-raises as ``type(e)(text)``)
-and survives pickling. Where a simulator raised one of Python's own exceptions, or one of ``gymnasium.error``, what is
-raised here is an EnvError that is *also* that type: ``except TypeError`` in a training library keeps its meaning. One
-class each, made when this module loads, so that pickle finds them by name in any process.
+Each error has its facts as attributes, can be built from its text alone (``gym.make`` re-raises as ``type(e)(text)``)
+and survives pickling. If a simulator raises one of Python's own exceptions or one of ``gymnasium.error``, the client
+raises an EnvError that is *also* that type, so ``except TypeError`` in a training library keeps its meaning. There is
+one class for each, created when this module loads, so that pickle finds them by name in any process.
 """
 
 import builtins
@@ -50,9 +50,9 @@ __all__ = [
 class CallTimeout(GymServiceError):
     """A call took longer than its timeout. The server is stopped and the env stays closed.
 
-    Attributes: ``during`` (the call), ``timeout_s`` (seconds), ``state`` (``stopped``: from outside; ``blocked``: its
-    main thread was waiting; ``busy``: it was computing; ``unknown``: nobody can say), ``stack`` (where its Python code
-    was), ``tail`` (the end of what it printed).
+    Attributes: ``during`` (the call), ``timeout_s`` (seconds), ``state`` of the server (``stopped`` by a signal;
+    ``blocked``: its main thread was waiting; ``busy``: it was computing; ``unknown``), ``stack`` (where its Python code
+    was), ``tail`` (the end of its output).
     """
 
     during: str = ""
@@ -63,23 +63,23 @@ class CallTimeout(GymServiceError):
 
     @property
     def silence(self) -> str:
-        """Deprecated: the name of ``state`` before 0.2. What was ``silent`` is ``unknown`` now."""
+        """Deprecated: the former name of ``state``. Its value ``silent`` is now ``unknown``."""
         warnings.warn("CallTimeout.silence is deprecated; read CallTimeout.state", DeprecationWarning, stacklevel=2)
         return self.state
 
 
 class ImportFailed(ServerStartError, ImportError):
-    """An import failed in the simulator's interpreter while the env was made: something is missing there.
+    """An import failed in the simulator's interpreter while the env was made: a package is missing there.
 
-    It is an ImportError too, as it would be in-process, for whoever goes on without what cannot be imported.
+    It is also an ImportError, as in-process, for programs that continue without a package that cannot be imported.
     """
 
 
 class EnvError(GymServiceError):
-    """The simulator raised. The env stays usable, as it would in-process.
+    """The simulator raised an exception. The env stays usable, as in-process.
 
-    Its text is the simulator's own message, then the remote traceback. Attributes: ``type_name`` (of the exception
-    in the simulator, such as ``mujoco.FatalError``), ``message``, ``remote_traceback``.
+    The text is the simulator's message, then the remote traceback. Attributes: ``type_name`` (of the exception in the
+    simulator, such as ``mujoco.FatalError``), ``message``, ``remote_traceback``.
     """
 
     type_name: str = ""
@@ -87,16 +87,16 @@ class EnvError(GymServiceError):
     remote_traceback: str = ""
 
     def __str__(self) -> str:
-        # KeyError would show the repr of its text, UnicodeDecodeError nothing at all.
+        # KeyError would show the repr of the text, UnicodeDecodeError nothing.
         return str(self.args[0]) if self.args else ""
 
 
 class CannotCross(GymServiceError):
     """A value or a space has no form on the wire. The env stays usable.
 
-    Of an argument nothing was sent; of an observation or a result, the simulator has made its step.
+    If it is an argument, nothing was sent. If it is an observation or a result, the simulator has carried out the call.
 
-    Attributes: ``path`` (where it stood, such as ``$.action['x'][3]``), ``type_name``.
+    Attributes: ``path`` of the value (such as ``$.action['x'][3]``), ``type_name``.
     """
 
     path: str = ""
@@ -106,38 +106,38 @@ class CannotCross(GymServiceError):
 class AttributeCannotCross(CannotCross, AttributeError):
     """An attribute of the simulator has a value without a form on the wire.
 
-    To ``hasattr`` and to ``getattr`` with a default it is not there, as libraries expect that probe with them.
+    It is also an AttributeError: ``hasattr`` returns False and ``getattr`` its default, as libraries expect.
     """
 
 
 class VersionMismatch(GymServiceError):
-    """The server is of another version of gym-service, one that speaks the wire differently."""
+    """The server has another version of gym-service, whose protocol differs. The env is closed."""
 
 
 class ForkedError(GymServiceError):
-    """The env was used in a forked child of the process that made it. Make one there: its server is not shared."""
+    """The env was used in a forked child of the process that made it. Make one in the child: servers are not shared."""
 
 
 class ClosedError(GymServiceError):
-    """The env is closed: by close(), or by an earlier error, which the text repeats."""
+    """The env is closed, by ``close()`` or by an earlier error, which the text repeats."""
 
 
 class AttributeOfClosedError(ClosedError, AttributeError):
-    """An attribute of the simulator was read when the env was closed already.
+    """An attribute of the simulator was read after the env was closed.
 
-    To ``hasattr`` and to ``getattr`` with a default it is not there any more, as libraries expect that probe with
-    them while they clean up.
+    It is also an AttributeError: ``hasattr`` returns False and ``getattr`` its default, as libraries expect that clean
+    up.
     """
 
 
 class ProtocolError(GymServiceError):
-    """The other side broke the rules of the wire: a bad frame, a wrong id, more than the bound. The env is closed."""
+    """The other side violated the protocol: a bad frame, a wrong id, more bytes than allowed. The env is closed."""
 
 
 class TraceError(GymServiceError):
-    """A trace cannot be written, read or played: no such file, cut off, spoilt, of another version.
+    """A trace cannot be written, read or played: its file is missing, truncated, corrupt or of another version.
 
-    Attribute: ``path`` of the file; empty where there is none.
+    Attribute: ``path`` of the file; empty if there is none.
     """
 
     path: str = ""
@@ -147,7 +147,7 @@ _by_remote_name: dict[str, type[EnvError]] = {"Exception": EnvError}
 
 
 def env_error_class(remote_names: Iterable[str]) -> type[EnvError]:
-    """The class to raise for a remote exception, given the names of its known bases, the nearest first."""
+    """The class to raise for a remote exception, given the names of its known base classes, nearest first."""
     return next((_by_remote_name[name] for name in remote_names if name in _by_remote_name), EnvError)
 
 

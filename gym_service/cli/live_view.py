@@ -59,12 +59,12 @@ class TableView(PlainView):
         self._console.print(
             "Ctrl-C stops all servers. SIGTERM waits for the clients to disconnect.", style="dim", **PLAIN
         )
-        self.look([], draining=False)
+        self.show([], draining=False)
 
     def say(self, line: str) -> None:
         self._console.print(time.strftime("%H:%M:%S"), line, **PLAIN)
 
-    def look(self, sessions: Sequence[Session], *, draining: bool) -> None:
+    def show(self, sessions: Sequence[Session], *, draining: bool) -> None:
         now = time.monotonic()
         known = self._rates
         self._rates = {each: known.get(each) or _Rate(now, each.steps) for each in sessions}

@@ -1,9 +1,9 @@
-"""Something to do once a module has been imported, without importing it.
+"""A post-import hook: calls a function once a module has been imported, without importing it.
 
-Knows Python's import system. Never knows what is done. Client only; Python 3.10 and up.
+Knows Python's import system. Never knows what the function does. Client only; Python 3.10 and up.
 
-Why: ``import gym_service`` puts ids into Gymnasium's registry. Importing Gymnasium for that takes longer than anything
-of ours, and a server that is started first can import its own meanwhile.
+``import gym_service`` registers ids in Gymnasium's registry. It must not import Gymnasium for that, because this takes
+longer than all of our own imports, and a server that is started before can do its imports at the same time.
 """
 
 import sys
@@ -14,7 +14,7 @@ from types import ModuleType
 
 
 def on_import(name: str, act: Callable[[], object]) -> None:
-    """Call ``act`` at once where the module is there, else at the moment when it is; never where nobody imports it."""
+    """Call ``act`` now if the module is loaded, else right after its import, if there is one."""
     if name in sys.modules:
         act()
     else:
@@ -22,7 +22,7 @@ def on_import(name: str, act: Callable[[], object]) -> None:
 
 
 class _ImportHook(MetaPathFinder):
-    """Stays among the finders when all is done: whoever takes one away makes another thread's import skip the next."""
+    """It stays in ``sys.meta_path`` when it is done: removing a finder makes the import of another thread skip one."""
 
     def __init__(self, name: str, act: Callable[[], object]) -> None:
         self._name = name
@@ -32,9 +32,9 @@ class _ImportHook(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The module as it is found without this, but for what is done after it has run.
+        """The spec that the other finders give, with a loader that also calls the function.
 
-        As often as it is looked for until it has run: an import may fail, or be broken off, and be tried again.
+        It does so for each import until one succeeds, because an import may fail and be tried again.
         """
         if self._is_done or fullname != self._name or self not in sys.meta_path:
             return None

@@ -1,7 +1,7 @@
-"""Our ids in Gymnasium's registry.
+"""Registers our ids in Gymnasium's registry.
 
-Knows the registry; is handed full ids. Never knows what an envs.toml says, nor our namespace. Client only; Python 3.10
-and up. Imports Gymnasium, so ``make.py`` imports this late.
+Knows the registry, and gets full ids. Never knows envs.toml, nor our namespace. Client only; Python 3.10 and up.
+Imports Gymnasium, so ``make.py`` imports this late.
 """
 
 from collections.abc import Mapping
@@ -11,19 +11,19 @@ from typing import Any
 from gymnasium.envs.registration import EnvSpec, registry
 from gymnasium.error import Error as GymnasiumError
 
-# What gym.make and gym.make_vec call. Texts, since a spec goes to pickles and to JSON. They stand in saved specs and
-# data sets, so they are an interface: short, and never moved again.
+# What gym.make and gym.make_vec call. They are strings, because specs are pickled and saved as JSON. Saved specs and
+# data sets contain them, so they are an interface: short, and never moved again.
 ENTRY_POINT = "gym_service:make_registered"
 VECTOR_ENTRY_POINT = "gym_service:make_registered_vector"
-# Specs that an earlier version has saved name these; ``gym_service/registration.py`` keeps them working.
+# Specs that version 0.1 saved contain these; ``gym_service/registration.py`` keeps them working.
 EARLIER_ENTRY_POINTS = ("gym_service.registration:make_registered",)
 
 
 def replace_registered(ids: Mapping[str, str], file: Path | None) -> list[str]:
-    """Put ids into the registry, in place of those that were put there before; return those that Gymnasium takes.
+    """Register ids in place of those registered before. Return the ids that Gymnasium accepts.
 
     Args:
-        ids: from a full id, such as ``gym_service/PushT-v0``, to its key in the file.
+        ids: maps a full id, such as ``gym_service/PushT-v0``, to its key in the file.
         file: the envs.toml.
     """
     ours = (ENTRY_POINT, *EARLIER_ENTRY_POINTS)
@@ -33,11 +33,11 @@ def replace_registered(ids: Mapping[str, str], file: Path | None) -> list[str]:
 
 
 def _register(env_id: str, key: str, file: Path | None) -> str | None:
-    """Put one id into Gymnasium's registry; None where Gymnasium could never be asked for it ("ALE/Pong-v5").
+    """Register one id; None if Gymnasium cannot look it up ("ALE/Pong-v5").
 
-    Past ``gymnasium.register``: that refuses an id beside a versioned one of the same name, warns when an id comes
-    again, and renames it while a plugin of 0.29 is being loaded. The simulator's own ``gym.make`` has put on its time
-    limit and its checks of order and spaces: not twice.
+    It does not use ``gymnasium.register``, which refuses an id beside a versioned one of the same name, warns about an
+    id that is registered again, and renames ids while Gymnasium 0.29 loads a plugin. The spec has no time limit and no
+    checkers, because ``gym.make`` in the simulator's interpreter applies them.
     """
     kwargs = {"entry": key, "config": str(file)}
     found = make_spec(env_id, kwargs)
@@ -53,7 +53,7 @@ def make_spec(
     entry_point: str = ENTRY_POINT,
     vector_entry_point: str | None = VECTOR_ENTRY_POINT,
 ) -> EnvSpec | None:
-    """A spec that makes an env of ours; None where Gymnasium cannot take the id."""
+    """A spec that makes an env of ours; None if Gymnasium does not accept the id."""
     try:
         return EnvSpec(
             env_id,

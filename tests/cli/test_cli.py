@@ -194,7 +194,8 @@ def test_run_prints_its_address_and_how_to_use_it() -> None:
         names["env"].close()
         serving.until(r"^\d\d:\d\d:\d\d tcp://127.0.0.1:\d+ connected: server \d+$")
         serving.until(
-            r"^\d\d:\d\d:\d\d tcp://127.0.0.1:\d+ gone after \d+\.\d s: CartPole-v1, 0 steps, server \d+, exit code 0$"
+            r"^\d\d:\d\d:\d\d tcp://127.0.0.1:\d+ disconnected after \d+\.\d s: "
+            r"CartPole-v1, 0 steps, server \d+, exit code 0$"
         )
 
 
@@ -225,7 +226,7 @@ def test_run_at_a_port_that_is_taken() -> None:
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr == (
         f"gym-service: cannot listen at {serving.address}: the address is already in use\n"
-        "  try: another port, or 0 for one that is free\n"
+        "  try: another port, or 0 for a free one\n"
     )
 
 

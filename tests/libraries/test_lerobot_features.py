@@ -97,9 +97,9 @@ def test_names_are_changed_and_cameras_gathered() -> None:
     ("names", "complaint"),
     [
         ({"stat": "agent_pos"}, r"no observation 'stat'; it has: \['rgb', 'state', 'time'\]"),
-        ({"state": "agent_pos", "time": "agent_pos"}, "two observations are called 'agent_pos'"),
-        ({"rgb": "pixels", "state": "pixels.front"}, "two observations are called 'pixels.front'"),
-        ({"state": "pixels.front", "rgb": "pixels"}, "two observations are called 'pixels"),
+        ({"state": "agent_pos", "time": "agent_pos"}, "two observations would have the name 'agent_pos'"),
+        ({"rgb": "pixels", "state": "pixels.front"}, "two observations would have the name 'pixels.front'"),
+        ({"state": "pixels.front", "rgb": "pixels"}, "two observations would have the name 'pixels"),
     ],
 )
 def test_names_that_cannot_be_are_refused(names: dict[str, str], complaint: str) -> None:

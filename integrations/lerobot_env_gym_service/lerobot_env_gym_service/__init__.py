@@ -1,7 +1,7 @@
-"""The env type ``gym_service`` of LeRobot: any simulator, in an interpreter of its own, unpatched.
+"""LeRobot's env type ``gym_service``: any simulator in its own interpreter, without a patch of LeRobot.
 
-LeRobot 0.6 imports this package by the name of its distribution when one of its commands starts; importing it is what
-registers the type. With ``--env.discover_packages_path=lerobot_env_gym_service`` older ones do. Python 3.10 and up.
+LeRobot 0.6 imports this package by the name of its distribution when one of its commands starts; the import registers
+the type. Older versions import it with ``--env.discover_packages_path=lerobot_env_gym_service``. Python 3.10 and up.
 """
 
 import importlib.util
@@ -22,4 +22,4 @@ def __getattr__(name: str) -> Any:
 
 
 if importlib.util.find_spec("lerobot") is not None:
-    from lerobot_env_gym_service.config import GymServiceEnv  # it registers itself with LeRobot
+    from lerobot_env_gym_service.config import GymServiceEnv  # the import registers it with LeRobot

@@ -1,6 +1,6 @@
-"""``--env.type=gym_service``: what stands on LeRobot's command line, and the vector env that comes of it.
+"""``--env.type=gym_service``: the options on LeRobot's command line, and the vector env that they make.
 
-Knows LeRobot; the only module here that imports it. Python 3.10 and up.
+Knows LeRobot: it is the only module here that imports it. Python 3.10 and up.
 """
 
 from collections.abc import Callable
@@ -17,32 +17,32 @@ from lerobot.envs.configs import EnvConfig
 from lerobot_env_gym_service.features import features_of
 from lerobot_env_gym_service.making import LeRobotEnv, make_one, says_where, spec_of
 
-# What gymnasium.make is given by a LeRobot that makes its envs itself; what the env is stands in the keywords.
+# The id that LeRobot gives to gymnasium.make if it makes the envs itself. The keywords say which env it is.
 GYM_ID = f"{__package__}/Env"
 gymnasium.register(GYM_ID, f"{make_one.__module__}:make_one", order_enforce=False, disable_env_checker=True)
 
-# LeRobot before 0.6 makes the envs itself, and asks for the features afterwards.
+# LeRobot before 0.6 makes the envs itself and reads the features afterwards.
 MAKES_ENVS_ITSELF = not hasattr(EnvConfig, "create_envs")
 
 
 @EnvConfig.register_subclass("gym_service")
 @dataclass
 class GymServiceEnv(EnvConfig):
-    """An env of gym-service; its features are those of its spaces, unless they are given.
+    """An env of gym-service. Its features are those of its spaces, unless they are given.
 
     Args:
-        task: a key of envs.toml, or the id in the target where ``service`` says which interpreter that is.
-        envs_file: the envs.toml; None to look for it in the working directory and above.
-        service: keys of gym-service, laid over the entry: ``{"python": "./sim_env", "imports": ["gym_pusht"]}``.
-        kwargs: for the simulator.
-        render_mode: for the simulator, and so for the videos; None for one that takes none.
-        episode_length: the time limit in steps, applied in the simulator; None for its own.
-        task_description: what a policy that reads is told; None for what the simulator says.
+        task: a key of envs.toml; or, if ``service`` names the interpreter, the id of the env there.
+        envs_file: the envs.toml; None to search for it in the working directory and its parents.
+        service: keys of gym-service, which replace those of the entry: ``{"python": "./sim_env", "imports": […]}``.
+        kwargs: keyword arguments of the simulator.
+        render_mode: the render mode of the simulator, for the videos; None for a simulator that accepts none.
+        episode_length: the time limit in steps, applied in the simulator; None for the registered one.
+        task_description: the instruction for a language-conditioned policy; None for that of the simulator.
         success_key: the key of the info that says whether the task is done.
-        rename: the simulator's names of its observations to LeRobot's: ``{"image": "pixels"}``.
-        fps: frames per second of the videos; 0 for what the simulator says.
-        features: as in LeRobot; none for all that the spaces have.
-        features_map: under which name a policy gets each; laid over the names of LeRobot's.
+        rename: maps the simulator's names of observations to LeRobot's: ``{"image": "pixels"}``.
+        fps: frames per second of the videos; 0 for the rate of the simulator.
+        features: as in LeRobot; empty for all that the spaces have.
+        features_map: the name under which a policy gets each feature; it overrides LeRobot's names.
     """
 
     envs_file: str | None = None
@@ -67,24 +67,24 @@ class GymServiceEnv(EnvConfig):
 
     @property
     def package_name(self) -> str:
-        """What LeRobot imports where it does not find ``gym_id``."""
+        """The package that LeRobot imports if it does not find ``gym_id``."""
         return __package__
 
     @property
     def gym_id(self) -> str:
-        """What LeRobot gives to gymnasium.make."""
+        """The id that LeRobot gives to gymnasium.make."""
         return GYM_ID
 
     @property
     def gym_kwargs(self) -> dict[str, Any]:
-        """The keywords of ``make_one``: plain data, which says in any process which env is meant."""
+        """The keywords of ``make_one``: plain data, which names the env in any process."""
         if not self.task:
             raise ValueError("--env.task is missing: a key of envs.toml, such as PushT-v0")
         limit = {} if self.episode_length is None else {"max_episode_steps": self.episode_length}
         service = {**self.service, **limit}
         return {
             "task": self.task,
-            # A worker may have another working directory, and other variables.
+            # A worker may have another working directory and other environment variables.
             "envs_file": None if says_where(service) else spec_of(self.task, self.envs_file).kwargs["config"],
             "service": service,
             "kwargs": dict(self.kwargs),
@@ -96,11 +96,11 @@ class GymServiceEnv(EnvConfig):
         }
 
     def create_envs(self, n_envs: int, use_async_envs: bool = False) -> dict[str, dict[int, VectorEnv]]:
-        """``n_envs`` simulators, each in a process of its own; with ``use_async_envs`` they step at the same time.
+        """A vector env of ``n_envs`` simulators in their own processes. With ``use_async_envs`` they step in parallel.
 
         Raises:
-            ValueError: LeRobot has no use for this env; the text says why. None of its simulators is left running.
-            ConfigError, ServerStartError, EnvError: as gym-service raises them.
+            ValueError: LeRobot cannot use this env; the text says why. No simulator is left running.
+            ConfigError, ServerStartError, EnvError: from ``gym_service.make``.
         """
         makers: list[Callable[[], LeRobotEnv]] = [partial(make_one, **self.gym_kwargs)] * n_envs
         envs: VectorEnv
@@ -116,7 +116,7 @@ class GymServiceEnv(EnvConfig):
         return {self.type: {0: envs}}
 
     def _take_from(self, env: Any, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
-        """Fill in what was not given: features, the names under which a policy gets them, the rate of the videos."""
+        """Set what was not given: the features, the names under which a policy gets them, the rate of the videos."""
         found = features_of(observation_space, action_space)
         if not self.features:
             self.features = {each.name: PolicyFeature(FeatureType[each.kind], each.shape) for each in found}

@@ -1,9 +1,9 @@
-"""What of a simulator's spaces LeRobot calls a feature, under which name.
+"""The features of a simulator's spaces, with LeRobot's names.
 
-Knows Gymnasium's spaces and LeRobot's names as plain texts. Never imports LeRobot. Python 3.10 and up.
+Knows Gymnasium's spaces, and LeRobot's names as strings. Never imports LeRobot. Python 3.10 and up.
 
-LeRobot reads an observation by name: ``pixels``, one camera or a dict of them; ``agent_pos``, what the robot knows of
-itself; ``environment_state``, what only a simulator knows. Any other vector reaches a policy as ``observation.<name>``.
+LeRobot reads an observation by name: ``pixels`` is one camera or a dict of cameras, ``agent_pos`` the state of the
+robot, ``environment_state`` the state of the simulation. Any other vector reaches a policy as ``observation.<name>``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium import spaces
 
-# LeRobot's FeatureType and its names of what a policy takes and gives.
+# The names of LeRobot's FeatureType.
 ACTION, VISUAL, STATE, ENV = "ACTION", "VISUAL", "STATE", "ENV"
 VECTORS = {"agent_pos": (STATE, "observation.state"), "environment_state": (ENV, "observation.environment_state")}
 
@@ -30,17 +30,17 @@ def features_of(observation_space: spaces.Space[Any], action_space: spaces.Space
     """The features of one env, the action first.
 
     Raises:
-        ValueError: LeRobot has no use for such a space; the text says which, and what to try.
+        ValueError: LeRobot cannot use such a space; the text says which one, and what to try.
     """
     if not isinstance(action_space, spaces.Box) or len(action_space.shape) != 1:
-        raise ValueError(f"the action space is {action_space}; LeRobot's policies give a vector of numbers, a 1-d Box")
+        raise ValueError(f"the action space is {action_space}; LeRobot's policies return a vector (a 1-d Box)")
     found = [Feature("action", ACTION, action_space.shape, "action")]
-    assert isinstance(observation_space, spaces.Dict)  # making.py sees to it
+    assert isinstance(observation_space, spaces.Dict)  # making.py makes it one
     for name, space in observation_space.items():
         found += _features_under(name, space)
     if len(found) == 1:
         raise ValueError(
-            f"nothing in the observation space is of use to LeRobot: {observation_space}\n"
+            f"LeRobot can use nothing in the observation space: {observation_space}\n"
             '  try: --env.rename=\'{"its name here": "pixels"}\', or "agent_pos", or "environment_state"'
         )
     return found
@@ -51,25 +51,25 @@ def _features_under(name: str, space: spaces.Space[Any]) -> Iterator[Feature]:
         yield from _cameras(space)
     elif name in VECTORS:
         if not _is_vector(space):
-            raise ValueError(f"observation[{name!r}] is {space}; LeRobot takes a vector of numbers, a 1-d Box")
+            raise ValueError(f"observation[{name!r}] is {space}; LeRobot accepts a vector of numbers (a 1-d Box)")
         yield Feature(name, VECTORS[name][0], space.shape or (), VECTORS[name][1])
     elif _is_vector(space):
         yield Feature(name, STATE, space.shape or (), f"observation.{name}")
 
 
 def _cameras(space: spaces.Space[Any]) -> Iterator[Feature]:
-    """A camera alone, or each of a dict of them by the name that LeRobot also records it under."""
+    """One camera, or each camera of a dict, by the name under which LeRobot also records it."""
     cameras: Mapping[str, Any] = space if isinstance(space, spaces.Dict) else {"": space}
     for camera, seen in cameras.items():
         path = f"observation['pixels'][{camera!r}]" if camera else "observation['pixels']"
         if not is_image(seen):
-            raise ValueError(f"{path} is {seen}; LeRobot takes images: uint8, (height, width, channels)")
+            raise ValueError(f"{path} is {seen}; LeRobot accepts images: uint8, (height, width, channels)")
         policy_name = f"observation.images.{camera}" if camera else "observation.image"
         yield Feature(policy_name if camera else "pixels", VISUAL, seen.shape, policy_name)
 
 
 def is_image(space: spaces.Space[Any]) -> bool:
-    """What LeRobot's own check of an observation takes for one: channels last, and fewer of them than pixels."""
+    """Whether LeRobot's own check of an observation takes it for an image: channels last, and fewer than pixels."""
     if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3:
         return False
     height, width, channels = space.shape

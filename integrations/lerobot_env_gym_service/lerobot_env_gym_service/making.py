@@ -1,7 +1,7 @@
-"""One env of gym-service as LeRobot wants an env to be.
+"""One env of gym-service, in the form that LeRobot expects.
 
-Knows gym-service's public names, and by which names LeRobot asks an env for things. Never imports LeRobot: what is
-here also runs in the workers of a vector env. Python 3.10 and up.
+Knows gym-service's public names, and the attributes that LeRobot reads from an env. Never imports LeRobot: this module
+also runs in the workers of a vector env. Python 3.10 and up.
 """
 
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ import gym_service
 from gym_service import RemoteEnv
 from lerobot_env_gym_service.renaming import Renaming
 
-# With this in the options of reset() LeRobot tells its own wrappers that an evaluation begins.
+# LeRobot puts this into the options of reset() to tell its own wrappers that an evaluation starts.
 NEW_ROLLOUT = "lerobot_new_rollout"
-# LeRobot's own where an env states none; frames per second.
+# Frames per second: LeRobot's own default for an env that states none.
 FPS = 30
-# Each of these says by itself where the simulator lives, so that no envs.toml is looked at.
+# Each of these keys says where the simulator is, so that no envs.toml is read.
 SAYS_WHERE = ("python", "address", "command")
 
 ADVICE = """
-  try: --env.envs_file=./envs.toml, and a task that stands in it; or, without any file,
+  try: --env.envs_file=./envs.toml, and a task of that file; or, without a file,
        --env.task=gym_pusht/PushT-v0 --env.service='{"python": "./sim_env", "imports": ["gym_pusht"]}'"""
 
 
@@ -38,22 +38,23 @@ def make_one(
     success_key: str = "is_success",
     fps: int = 0,
 ) -> "LeRobotEnv":
-    """Start a simulator and make its env. All arguments are plain data, so this can be pickled with them.
+    """Start a simulator and make its env. All arguments are plain data, so a partial of this can be pickled.
 
     Args:
-        task: a key of envs.toml; or the id in the target, where ``service`` says which interpreter that is.
-        envs_file: the envs.toml; None to look for it as gym-service does.
-        service: keys of gym-service, laid over the entry.
-        kwargs: for the simulator.
-        render_mode: for the simulator; None where it takes none.
-        rename: the simulator's names of its observations to LeRobot's; see ``Renaming``.
-        task_description: what a policy that reads is told; None for what the simulator says.
+        task: a key of envs.toml; or, if ``service`` names the interpreter, the id of the env there.
+        envs_file: the envs.toml; None to search for it as gym-service does.
+        service: keys of gym-service, which replace those of the entry.
+        kwargs: keyword arguments of the simulator.
+        render_mode: the render mode of the simulator; None if it accepts none.
+        rename: maps the simulator's names of observations to LeRobot's; see ``Renaming``.
+        task_description: the instruction for a language-conditioned policy; None for that of the simulator.
         success_key: the key of the info that says whether the task is done.
-        fps: frames per second of the videos; 0 for what the simulator says.
+        fps: frames per second of the videos; 0 for the rate of the simulator.
 
     Raises:
-        ValueError: the env cannot be evaluated on; the text says what is missing, and what to try.
-        ConfigError, ServerStartError, EnvError: as gym-service raises them.
+        ValueError: LeRobot cannot evaluate on the env; the text says what is missing, and what to try.
+        NameNotFound: there is no such task.
+        ConfigError, ServerStartError, EnvError: from ``gym_service.make``.
     """
     given = {**(kwargs or {}), **({"render_mode": render_mode} if render_mode else {})}
     if says_where(service):
@@ -71,36 +72,35 @@ def make_one(
 
 
 def says_where(service: Mapping[str, Any] | None) -> bool:
-    """Whether these keys alone say where the simulator lives."""
+    """Whether these keys alone say where the simulator is."""
     return any((service or {}).get(key) for key in SAYS_WHERE)
 
 
 def spec_of(task: str, envs_file: str | None) -> Any:
-    """The spec of an entry of envs.toml. Raises NameNotFound where it has none of this name."""
+    """The spec of an entry of envs.toml. Raises NameNotFound if there is no such entry."""
     if envs_file:
         gym_service.use(envs_file)
     env_id = f"gym_service/{task}"
     if env_id not in gymnasium.registry:
         known = [each.partition("/")[2] for each in gymnasium.registry if each.startswith("gym_service/")]
         text = f"{envs_file or 'envs.toml'} has no env {task!r}; it has: {', '.join(known)}"
-        looked = "no envs.toml was found: looked for here, in the folders above, and where $GYM_SERVICE_ENVS points"
-        raise NameNotFound(f"{text if known or envs_file else looked}{ADVICE}")
+        searched = "there is no envs.toml: not as $GYM_SERVICE_ENVS, in the working directory or in a parent folder"
+        raise NameNotFound(f"{text if known or envs_file else searched}{ADVICE}")
     return gymnasium.spec(env_id)
 
 
 def _check_limit(env: gymnasium.Env[Any, Any]) -> None:
     if env.get_wrapper_attr("_max_episode_steps") is None:
         raise ValueError(
-            "this env has no time limit, and LeRobot must know when an episode is over at the latest\n"
-            "  try: --env.episode_length=300"
+            "this env has no time limit, but LeRobot must know the longest episode\n  try: --env.episode_length=300"
         )
 
 
 class LeRobotEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Adds what LeRobot asks an env for, and changes no number that the simulator gives.
+    """Adds the attributes that LeRobot reads from an env. Changes no value that the simulator gives.
 
-    ``task`` and ``task_description`` can be read of any env, since LeRobot asks for them in a way that ends the workers
-    of an AsyncVectorEnv whose envs have none.
+    Every env has ``task`` and ``task_description``: an AsyncVectorEnv whose envs lack them loses its workers when
+    LeRobot reads them.
     """
 
     def __init__(
@@ -119,39 +119,39 @@ class LeRobotEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._texts = {name for name in ("task", "task_description") if _is_text(env, name)}
         self._renaming = Renaming(env.observation_space, rename or {})
         self.observation_space = self._renaming.space
-        # A video's rate is a whole number in LeRobot, and some simulators compute theirs: 1 / 0.02.
+        # LeRobot needs a whole number as the rate of a video, and some simulators compute theirs: 1 / 0.02.
         self.metadata = {**env.metadata, "render_fps": round(float(fps or env.metadata.get("render_fps") or FPS)) or 1}
 
     @property
     def task(self) -> str:
-        """What the simulator calls its task, or else ``task_description``."""
+        """The simulator's name of its task, else ``task_description``."""
         return self.env.get_wrapper_attr("task") if "task" in self._texts else self.task_description
 
     @property
     def task_description(self) -> str:
-        """What the user or else the simulator says of the task; empty where neither does."""
+        """The user's description of the task, else the simulator's; empty if there is none."""
         if self._task_description is not None:
             return self._task_description
         name = next((name for name in ("task_description", "task") if name in self._texts), None)
         return self.env.get_wrapper_attr(name) if name else ""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """As the simulator's. LeRobot's own option stays here where the simulator's reset takes no options."""
+        """Reset the simulator. Removes LeRobot's own option if the simulator's reset accepts no options."""
         if options and not self._takes_options:
             options = {name: value for name, value in options.items() if name != NEW_ROLLOUT} or None
         observation, info = self.env.reset(seed=seed, options=options)
         return self._renaming(observation), info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """As the simulator's, with ``is_success`` in every info: LeRobot 0.4 fails where an episode ends without it."""
+        """Step the simulator. Adds ``is_success`` to every info: LeRobot 0.4 fails if an episode ends without it."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         is_success = bool(info.get(self._success_key, False))
         return self._renaming(observation), reward, terminated, truncated, {**info, "is_success": is_success}
 
 
 def _is_text(env: gymnasium.Env[Any, Any], name: str) -> bool:
-    """Whether the simulator has a text of this name; ``task`` is an object in some."""
+    """Whether the simulator has a string attribute of this name; in some of them ``task`` is an object."""
     try:
         return isinstance(env.get_wrapper_attr(name), str)
-    except AttributeError:  # there is none, or it cannot cross
+    except AttributeError:  # it does not exist, or cannot cross
         return False

@@ -1,6 +1,6 @@
-"""An observation under the names by which LeRobot looks for it.
+"""Renames the parts of an observation to the names that LeRobot expects.
 
-Knows Gymnasium's spaces; the names are the user's. Never imports LeRobot. Python 3.10 and up.
+Knows Gymnasium's spaces; the user gives the names. Never imports LeRobot. Python 3.10 and up.
 """
 
 from collections.abc import Mapping
@@ -10,21 +10,21 @@ from gymnasium import spaces
 
 from lerobot_env_gym_service.features import is_image
 
-# How an observation that is no dict is called in `rename`.
+# The name in `rename` of an observation that is not a dict.
 WHOLE = ""
 
 
 class Renaming:
-    """Moves what a simulator calls one thing to where LeRobot looks for it; moves nothing if there is nothing to move.
+    """Moves the parts of an observation to other names. Returns it unchanged if there is nothing to rename.
 
     Args:
         space: the simulator's observation space.
-        names: the simulator's names to LeRobot's: ``{"image": "pixels", "observation": "agent_pos"}``. With a dot, one
-            of several cameras: ``{"wrist_image": "pixels.wrist"}``. An observation that is no dict has the name ``""``;
-            unless it is renamed it is ``pixels`` if it is an image, else ``agent_pos``.
+        names: maps the simulator's names to LeRobot's: ``{"image": "pixels", "observation": "agent_pos"}``. A dot names
+            one of several cameras: ``{"wrist_image": "pixels.wrist"}``. An observation that is not a dict has the name
+            ``""``; without an entry it becomes ``pixels`` if it is an image, else ``agent_pos``.
 
     Raises:
-        ValueError: a name that the simulator has not, or two things under one name.
+        ValueError: the simulator lacks one of the names, or two parts would have the same name.
     """
 
     def __init__(self, space: spaces.Space[Any], names: Mapping[str, str]) -> None:
@@ -39,7 +39,7 @@ class Renaming:
         self.space = space if self._moves_nothing else _space(self._moved(given))
 
     def __call__(self, observation: Any) -> Any:
-        """The observation with its names changed; the arrays are the same."""
+        """The renamed observation, with the same arrays."""
         if self._moves_nothing:
             return observation
         return self._moved(observation if self._is_dict else {WHOLE: observation})
@@ -51,7 +51,7 @@ class Renaming:
             for part in path[:-1]:
                 place = place.setdefault(part, {})
             if not isinstance(place, dict) or path[-1] in place:
-                raise ValueError(f"rename: two observations are called {'.'.join(path)!r}")
+                raise ValueError(f"rename: two observations would have the name {'.'.join(path)!r}")
             place[path[-1]] = given[name]
         return moved
 

@@ -1,1 +1,1 @@
-"""``gym-service run``: accepts clients and starts a server for each. Python 3.10."""
+"""``gym-service run``: accepts clients and starts a server for each. Python 3.10 and up."""

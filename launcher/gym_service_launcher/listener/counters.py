@@ -1,6 +1,6 @@
-"""What a server does, as far as whoever started it looks on: a page of memory that both of them map.
+"""The call and step counters of a server, read from a page of memory that it shares with this process.
 
-Knows the numbers on it. Never knows what they are counted in. Python 3.10 and up. Its other half, which counts, is
+Knows the numbers on the page. Never knows how they are counted. Python 3.10 and up. The writing half is
 ``gym_service/server/counters.py``; the form stands there too, since the two halves share no module.
 """
 

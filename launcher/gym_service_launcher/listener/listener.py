@@ -1,11 +1,11 @@
-"""Lets clients in over a socket, each to a server process of its own.
+"""Accepts clients on sockets and gives each of them its own server process.
 
-Knows doors, strangers, sessions, and who must be gone when. Never knows what travels after the handshake: a server is
-given the accepted socket itself, so nothing stands in the road of a step. Python 3.10 and up.
+Knows endpoints, pending clients, sessions and their deadlines. Never knows what is sent after the handshake: a server
+gets the accepted socket itself, so the listener is not on the path of a step. Python 3.10 and up.
 
-One thread and one poll. The sockets of clients are never read here after the handshake: they are kept to see when a
-client hangs up, since a server that is busy in C sees no end of a stream, and to be shut when a server dies, since a
-forked child of a simulator may hold it open.
+One thread and one poll. After the handshake the listener never reads the sockets of clients. It keeps copies of them
+for two reasons. It sees when a client disconnects, which a server that is busy in C code does not see. And it shuts
+the socket down when a server dies, because a forked child of the simulator may hold another copy.
 """
 
 import contextlib
@@ -30,29 +30,29 @@ from gym_service_launcher.servers import program
 
 Say = Callable[[str], None]
 
-# Connections at once that have not proven themselves yet; one more drops the oldest.
+# Unauthenticated connections at the same time. One more rejects the oldest.
 MAX_PENDING = 8
-# Out of descriptors, accept() fails at once and for ever: a pause keeps the processor free.
+# Seconds. Without file descriptors accept() fails at once, again and again: a pause keeps the processor free.
 OUT_OF_FDS_PAUSE_S = 0.5
-# Between two looks at what the servers of the clients do.
-LOOK_S = 0.5
+# Seconds between two readings of the counters of the servers.
+REFRESH_S = 0.5
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HUNG_UP = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How many clients at once, and for how long (seconds) each may ask for nothing."""
+    """How many clients may be connected at the same time, and how long each may be idle (seconds)."""
 
     max_clients: float = math.inf
     idle_timeout_s: float = math.inf
 
 
 class SessionObserver:
-    """Who looks on, or nobody."""
+    """Shows the sessions, for example in a terminal. This one shows nothing."""
 
-    def look(self, sessions: Sequence[Session], *, draining: bool) -> None:
-        """What there is now; called every LOOK_S, and whenever somebody has come or gone."""
+    def show(self, sessions: Sequence[Session], *, draining: bool) -> None:
+        """The sessions now. Called every REFRESH_S, and when one starts or ends. Must not block."""
 
 
 def serve(
@@ -61,29 +61,29 @@ def serve(
     say: Say,
     ready: Say,
     limits: Limits | None = None,
-    watcher: SessionObserver | None = None,
+    observer: SessionObserver | None = None,
 ) -> None:
-    """Listen, and let clients in until a signal. Blocks.
+    """Listen and serve clients until a signal. Blocks.
 
-    In the main thread SIGTERM lets nobody in any more and waits until the last client has left; a second one, SIGHUP
-    or Ctrl-C end all servers at once, which takes at most LEAVE_S seconds. Then the signal does what it would have
-    done: Ctrl-C raises KeyboardInterrupt, SIGTERM ends the process.
+    In the main thread, SIGTERM stops accepting clients and waits until the last one disconnects. A second SIGTERM,
+    SIGHUP and Ctrl-C stop all servers, which takes at most LEAVE_S seconds. Then the signal has its usual effect:
+    Ctrl-C raises KeyboardInterrupt, SIGTERM ends the process.
 
     Args:
-        open_endpoints: opens what is listened at, once the interpreter is known to be of use.
-        servers: how each client's server is started.
-        say: takes each line about what goes on.
-        ready: takes the address, once clients can connect.
-        limits: how many clients, and for how long.
-        watcher: is shown who is there.
+        open_endpoints: opens the listening sockets. It is called once the interpreter is known to work.
+        servers: how the server of each client is started.
+        say: is called with each line of the log. Must not block.
+        ready: is called with the address once clients can connect.
+        limits: the limits of clients; None for no limits.
+        observer: is shown the sessions.
 
     Raises:
-        ConfigError, AuthError: whatever ``open_endpoints`` raises.
-        ServerStartError: likewise, or the interpreter cannot run a server.
+        ConfigError, AuthError: from ``open_endpoints``.
+        ServerStartError: from ``open_endpoints``, or the interpreter cannot run a server.
     """
     program.refuse_windows()
     _refuse_unusable(servers)
-    listener = Listener(open_endpoints(), servers, say, limits, watcher)
+    listener = Listener(open_endpoints(), servers, say, limits, observer)
     with _handling_signals(listener), contextlib.closing(listener):
         ready(listener.address)
         listener.serve()
@@ -98,9 +98,9 @@ def _refuse_unusable(servers: ServerOptions) -> None:
 
 @contextlib.contextmanager
 def _handling_signals(listener: "Listener") -> Iterator[None]:
-    """Signals are noted. An exception out of their handlers could come between a start and its record."""
+    """Signals only wake the listener. An exception from a handler could interrupt the start of a server halfway."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may have handlers
+        yield  # only the main thread can set signal handlers
         return
     caught: list[int] = []
 
@@ -123,7 +123,7 @@ def _handling_signals(listener: "Listener") -> Iterator[None]:
 
 
 class Listener:
-    """Doors, and everybody who came in through them."""
+    """The endpoints, the pending clients and the sessions."""
 
     def __init__(
         self,
@@ -131,43 +131,43 @@ class Listener:
         servers: ServerOptions,
         say: Say,
         limits: Limits | None = None,
-        watcher: SessionObserver | None = None,
+        observer: SessionObserver | None = None,
     ) -> None:
-        """Own the doors from here on; nobody is let in before ``serve``."""
+        """Take over the endpoints. ``serve`` accepts the first client."""
         self._endpoints = list(endpoints)
         self._servers = servers
         self._say = say
         self._limits = limits or Limits()
-        self._watcher = watcher or SessionObserver()
+        self._observer = observer or SessionObserver()
         self._pending: list[PendingClient] = []
         self._sessions: list[Session] = []
         self._draining: list[Session] = []
         self._poll = select.poll()
         self._watched: dict[int, Callable[[], None]] = {}
-        self._reopen_at = self._look_at = math.inf
-        self._said_once = ""  # what would be said again and again: clients come again until there is room
+        self._reopen_at = self._refresh_at = math.inf
+        self._last_state = ""  # the last line of a lasting state, which would else repeat with each retry of a client
         self._wake, self._woken = socket.socketpair()
         self._woken.setblocking(False)
         self.address = self._endpoints[0].address
 
     def drain(self) -> None:
-        """Let nobody in any more; ``serve`` ends with the last client. From any thread, or a signal's handler."""
+        """Stop accepting clients; ``serve`` ends with the last session. From any thread or signal handler."""
         self._wake_up(b"d")
 
     def stop(self) -> None:
-        """Make ``serve`` come to its end. From any thread, or from the handler of a signal."""
+        """Make ``serve`` stop all servers and end. From any thread or signal handler."""
         self._wake_up(b"s")
 
     def serve(self) -> None:
-        """Let clients in until ``stop``; then end all servers, for at most LEAVE_S seconds. Only once."""
+        """Accept clients until ``stop``; then stop all servers, for at most LEAVE_S seconds. Call it once."""
         self._watch(self._woken, select.POLLIN, self._handle_wakeup)
         self._watch_endpoints()
         while self._endpoints or self._sessions:
             self._serve_once()
 
     def close(self) -> None:
-        """See to it that no process and no socket is left, whatever went wrong."""
-        self._hang_up_on_all()
+        """Leave no process and no socket behind, whatever happened."""
+        self._disconnect_all()
         for session in list(self._sessions):
             self._end(session)
         for session in self._draining:
@@ -176,67 +176,68 @@ class Listener:
         self._woken.close()
 
     def _wake_up(self, word: bytes) -> None:
-        with contextlib.suppress(OSError):  # it has ended already
+        with contextlib.suppress(OSError):  # closed, or so full that it wakes anyway
             self._wake.send(word, socket.MSG_DONTWAIT)
 
     def _handle_wakeup(self) -> None:
         words = self._woken.recv(64)
         if b"s" in words:
-            self._hang_up_on_all()
+            self._disconnect_all()
         elif self._endpoints:
             self._close_endpoints()
             if self._sessions:
-                self._say(f"no more clients: waiting until the last of {len(self._sessions)} has left")
-            self._look()
+                clients = "1 client" if len(self._sessions) == 1 else f"{len(self._sessions)} clients"
+                self._say(f"shutting down: waiting for {clients} to disconnect")
+            self._refresh()
 
     def _serve_once(self) -> None:
         ready = [(fd, self._watched[fd]) for fd, _ in self._poll.poll(self._wait_ms())]
         for fd, called in ready:
-            # What came before in this round may have closed this one, and a new one may have its number.
+            # An earlier call of this round may have closed this descriptor, and a new one may have its number.
             if self._watched.get(fd) is called:
                 called()
-        self._look_at_clock()
+        self._check_deadlines()
 
     def _wait_ms(self) -> float | None:
-        dues = [client.deadline for client in self._pending]
-        dues += [session.deadline for session in self._sessions]
-        wait_s = min([*dues, self._reopen_at, self._look_at]) - time.monotonic()
+        deadlines = [client.deadline for client in self._pending]
+        deadlines += [session.deadline for session in self._sessions]
+        wait_s = min([*deadlines, self._reopen_at, self._refresh_at]) - time.monotonic()
         return None if wait_s == math.inf else max(wait_s, 0.0) * 1000 + 1
 
-    def _look_at_clock(self) -> None:
+    def _check_deadlines(self) -> None:
         now = time.monotonic()
         for client in [each for each in self._pending if each.deadline <= now]:
-            self._reject_busy(client, f"the handshake was not done within {handshake.LIMIT_S:g} s")
+            self._reject_busy(client, f"the handshake took more than {handshake.LIMIT_S:g} s")
         for session in [each for each in self._sessions if each.deadline <= now]:
             if session.deadline_passed():
                 self._end(session)
         if self._reopen_at <= now:
             self._watch_endpoints()
-        if self._look_at <= now:
-            self._look()
+        if self._refresh_at <= now:
+            self._refresh()
 
-    def _look(self) -> None:
-        """See what the servers do, and show it."""
+    def _refresh(self) -> None:
+        """Read what the servers are doing, and show it."""
         for session in self._sessions:
             if session.refresh():
-                self._say(f"{session.name} has made {session.env_id}: server {session.child.pid}")
+                self._say(f"{session.name} made {session.env_id}: server {session.child.pid}")
             if session.idle_s() >= self._limits.idle_timeout_s and session.deadline == math.inf:
-                self._hang_up(session)
-                self._say(f"{session.name} was hung up on: it has asked for nothing for {session.idle_s():.0f} s")
+                self._disconnect(session)
+                self._say(f"{session.name} disconnected: idle for {session.idle_s():.0f} s")
         self._draining = [session for session in self._draining if session.is_draining]
-        self._watcher.look(self._sessions, draining=not self._endpoints)
-        self._look_at = time.monotonic() + LOOK_S if self._sessions or self._draining else math.inf
+        self._observer.show(self._sessions, draining=not self._endpoints)
+        self._refresh_at = time.monotonic() + REFRESH_S if self._sessions or self._draining else math.inf
 
     def _watch(self, what: socket.socket | Child, events: int, called: Callable[[], None]) -> None:
         self._poll.register(what, events)
         self._watched[what.fileno()] = called
 
     def _forget(self, what: socket.socket | Child) -> None:
-        """Before it is closed; nothing happens where it is not watched, or closed already."""
+        """Stop watching it; call this before it is closed. Does nothing if it is not watched or already closed."""
         if self._watched.pop(what.fileno(), None):
             self._poll.unregister(what)
 
-    # -- doors ---------------------------------------------------------------------------------------------------
+    # -- endpoints -----------------------------------------------------------------------------------------------
 
     def _watch_endpoints(self) -> None:
         self._reopen_at = math.inf
@@ -248,41 +249,42 @@ class Listener:
         try:
             sock, peer = endpoint.sock.accept()
         except (BlockingIOError, ConnectionError):
-            return  # it has gone again
+            return  # the client disconnected again
         except OSError as error:
             self._pause_accepting(f"cannot accept a connection: {error.strerror}")
             return
         if len(self._pending) == MAX_PENDING:
-            self._reject_busy(self._pending[0], f"{MAX_PENDING} others have come without proving themselves")
+            self._reject_busy(self._pending[0], f"too many unauthenticated connections ({MAX_PENDING})")
         try:
             client = PendingClient(endpoint, sock, peer)
         except OSError:
-            sock.close()  # it has gone again
+            sock.close()  # the client disconnected again
             return
         self._pending.append(client)
         self._advance_handshake(client)
 
     def _pause_accepting(self, reason: str) -> None:
-        """Out of descriptors or of memory: whoever waits at the doors waits on, and costs nothing."""
+        """Without file descriptors or memory: leave new connections in the backlog for a while."""
         for endpoint in self._endpoints:
             self._forget(endpoint.sock)
         self._reopen_at = time.monotonic() + OUT_OF_FDS_PAUSE_S
-        self._say_once(reason)
+        self._say_state(reason)
 
-    def _say_once(self, line: str) -> None:
-        if line != self._said_once:
-            self._said_once = line
+    def _say_state(self, line: str) -> None:
+        """Say it once for as long as it lasts."""
+        if line != self._last_state:
+            self._last_state = line
             self._say(line)
 
     def _close_endpoints(self) -> None:
         for client in list(self._pending):
-            self._reject_busy(client, "this server lets nobody in any more")
+            self._reject_busy(client, "the server is shutting down")
         for endpoint in self._endpoints:
             self._forget(endpoint.sock)
             endpoint.close()
         self._endpoints = []
 
-    # -- strangers -----------------------------------------------------------------------------------------------
+    # -- pending clients -----------------------------------------------------------------------------------------
 
     def _advance_handshake(self, client: PendingClient) -> None:
         client.handshake.has_room = len(self._sessions) < self._limits.max_clients
@@ -299,7 +301,7 @@ class Listener:
             self._start_session(client)
         else:
             self._drop(client)
-            self._say_once(f"full: whoever comes is told to come again until one of {len(self._sessions)} has left")
+            self._say_state(f"at --max-clients ({self._limits.max_clients}): new clients are told to retry")
 
     def _drop(self, client: PendingClient) -> None:
         self._pending.remove(client)
@@ -308,14 +310,14 @@ class Listener:
 
     def _reject(self, client: PendingClient, reason: str) -> None:
         self._drop(client)
-        self._say(f"{client.name} refused: {reason}")
+        self._say(f"{client.name} rejected: {reason}")
 
     def _reject_busy(self, client: PendingClient, reason: str) -> None:
-        """It may come again, and is told so."""
+        """Tell the client that it may retry, and close the connection."""
         self._pending.remove(client)
         self._forget(client.sock)
         client.reject_busy()
-        self._say(f"{client.name} sent away: {reason}")
+        self._say(f"{client.name} rejected: {reason}")
 
     # -- sessions ------------------------------------------------------------------------------------------------
 
@@ -327,32 +329,33 @@ class Listener:
             return
         self._pending.remove(client)
         self._sessions.append(session)
-        self._watch(session.sock, HUNG_UP, partial(self._hang_up, session))
-        self._watch(session.child, select.POLLIN, partial(self._see_end, session))
+        self._watch(session.sock, HUNG_UP, partial(self._disconnect, session))
+        self._watch(session.child, select.POLLIN, partial(self._handle_exit, session))
         self._say(f"{session.name} connected: server {session.child.pid}")
-        self._look()
+        self._refresh()
 
-    def _hang_up(self, session: Session) -> None:
+    def _disconnect(self, session: Session) -> None:
+        """The client has disconnected, or is to be disconnected."""
         self._forget(session.sock)
-        session.hang_up()
+        session.disconnect()
 
-    def _see_end(self, session: Session) -> None:
+    def _handle_exit(self, session: Session) -> None:
         if session.child.exit_code() is not None:
             self._end(session)
 
     def _end(self, session: Session) -> None:
-        self._said_once = ""
+        self._last_state = ""
         self._sessions.remove(session)
         self._draining.append(session)
         self._forget(session.child)
         self._forget(session.sock)
         session.refresh()
         self._say(session.end())
-        self._look()
+        self._refresh()
 
-    def _hang_up_on_all(self) -> None:
+    def _disconnect_all(self) -> None:
         self._forget(self._woken)
         self._close_endpoints()
         for session in self._sessions:
             if session.deadline == math.inf:
-                self._hang_up(session)
+                self._disconnect(session)

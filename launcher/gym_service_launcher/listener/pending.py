@@ -1,9 +1,9 @@
-"""Connections that have not proven themselves yet, and the doors that they come to.
+"""Endpoints, and connections to them that have not authenticated yet.
 
-Knows listening sockets, TLS, the handshake and its deadline. Never knows what a proven client is given. Python 3.10 and
-up.
+Knows listening sockets, TLS, the handshake and its deadline. Never knows what an authenticated client gets. Python 3.10
+and up.
 
-Nothing blocks here: a stranger goes on as far as what it has sent allows.
+Nothing here blocks: a handshake advances as far as the bytes of the client allow.
 """
 
 import contextlib
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A listening socket, and what is asked of those who come to it."""
+    """A listening socket, and how its clients authenticate."""
 
     sock: socket.socket
     token: Token
     certificate: "Certificate | None" = None
-    shown_host: str = ""  # what clients dial, where the address that was bound is every one
+    shown_host: str = ""  # the host that clients connect to, if the socket is bound to all addresses
     remove: Callable[[], None] = lambda: None
 
     @property
     def address(self) -> str:
-        """What clients dial."""
+        """The address that clients connect to."""
         name = self.sock.getsockname()
         return tcp.address(self.shown_host, name[1]) if self.shown_host else name_of(name)
 
     def close(self) -> None:
-        """Nobody can come to it any more, and nothing of it is left. Any number of times."""
+        """Close the socket and remove its file. May be called again."""
         if self.sock.fileno() >= 0:
             self.remove()
             self.sock.close()
@@ -51,86 +51,88 @@ class Endpoint:
 def tcp_endpoints(
     host: str, port: int, token: Token, certificate: "Certificate | None" = None, *, insecure: bool = False
 ) -> list[Endpoint]:
-    """One for each address of a host. What other machines reach has a certificate, or is ``insecure`` on purpose.
+    """One endpoint for each address of a host.
 
     Raises:
-        ConfigError: there is no such host, or it can be reached and nothing is encrypted.
-        ServerStartError: the port is taken, or may not be had.
+        ConfigError: there is no such host; or other machines can reach it, there is no certificate, and ``insecure`` is
+            False.
+        ServerStartError: the port is in use or not permitted.
     """
     bound = tcp.bind(host, port, public=insecure or certificate is not None)
     return [Endpoint(sock, token, certificate, tcp.shown_host(sock)) for sock in bound]
 
 
 def unix_endpoint(path: Path) -> Endpoint:
-    """One for this user alone, whom the kernel knows. Raises as ``unix.bind``."""
+    """An endpoint for this user only: the kernel identifies the clients. Raises as ``unix.bind``."""
     sock = unix.bind(path)
     state = os.lstat(path)
     return Endpoint(sock, UNIX_PEER_KEY, remove=lambda: unix.remove(path, state))
 
 
 class PendingClient:
-    """A connection that has not proven itself."""
+    """A connection that has not authenticated yet."""
 
     def __init__(self, endpoint: Endpoint, sock: socket.socket, peer: object) -> None:
-        """Own the socket."""
+        """Take over the socket. Raises OSError if the client has disconnected."""
         self.name = _name_of_client(sock, peer)
         self.deadline = time.monotonic() + handshake.LIMIT_S
         self.handshake = Handshake("server", endpoint.token)
         self._certificate = endpoint.certificate
-        self._begun = False
+        self._started = False
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             tcp.tune(sock)
         self.sock = endpoint.certificate.wrap(sock) if endpoint.certificate else sock
 
     def advance(self) -> int:
-        """Go on as far as it goes. Returns what to poll for; 0 once it has proven itself.
+        """Advance the handshake as far as possible. Returns the events to poll for; 0 once it is done.
 
-        Raises AuthError where it never will.
+        Raises:
+            AuthError: the client failed to authenticate.
         """
         try:
             self._advance()
         except OSError as error:
-            events = self._awaited(error)
+            events = self._events_to_retry(error)
             if events:
                 return events
-            if self.is_secured and not self._begun:
-                raise AuthError(f"no handshake of TLS: {_reason(error)}") from error
-            raise self.handshake.hung_up() from error
+            if self.is_secured and not self._started:
+                raise AuthError(f"the TLS handshake failed: {_reason(error)}") from error
+            raise self.handshake.disconnected() from error
         return 0
 
     @property
     def is_secured(self) -> bool:
-        """Whether it came behind TLS."""
+        """Whether the connection uses TLS."""
         return self._certificate is not None
 
     def reject_busy(self) -> None:
-        """Tell it that it may come again, if it can still be told, and close."""
+        """Tell the client that it may retry, if possible, and close the socket."""
         with contextlib.suppress(OSError):
-            # What lies unread when a socket is closed has TCP throw away what was sent last.
+            # TCP discards what was sent last if a socket is closed while it has unread bytes.
             self.sock.recv(handshake.WHOLE_BYTES)
         with contextlib.suppress(OSError):
             self.sock.send(handshake.SERVER_BUSY)
         self.sock.close()
 
     def _advance(self) -> None:
-        if not self._begun:
+        if not self._started:
             if self.sock.family == socket.AF_UNIX:
-                _refuse_others(self.sock)
+                _refuse_other_users(self.sock)
             if self._certificate:
                 self.sock.do_handshake()  # type: ignore[attr-defined]
-            self.sock.send(self.handshake.hello)  # a few bytes, which a new connection has room for
-            self._begun = True
+            self.sock.send(self.handshake.hello)  # a few bytes: they fit into the buffer of a new connection
+            self._started = True
         while self.handshake.missing_bytes:
             answer = self.handshake.receive(self.sock.recv(self.handshake.missing_bytes))
             if answer:
                 self.sock.send(answer)
 
-    def _awaited(self, error: OSError) -> int:
+    def _events_to_retry(self, error: OSError) -> int:
         if self._certificate:
-            from gym_service_launcher.net.tls import awaited
+            from gym_service_launcher.net.tls import events_to_retry
 
-            return awaited(error)
+            return events_to_retry(error)
         return select.POLLIN if isinstance(error, BlockingIOError) else 0
 
 
@@ -138,12 +140,12 @@ def _reason(error: OSError) -> str:
     from ssl import SSLEOFError
 
     if isinstance(error, (SSLEOFError, ConnectionError)):
-        return "it hung up, as a client does that wants another certificate"
+        return "it disconnected, as a client does that expects another certificate"
     return getattr(error, "reason", None) or str(error)
 
 
 def name_of(sockaddr: object) -> str:
-    """How a socket's address is said: ``tcp://host:port``, or the path of a Unix socket."""
+    """A socket's address as text: ``tcp://host:port`` or ``unix://path``."""
     if isinstance(sockaddr, tuple):
         return tcp.address(*sockaddr[:2])
     return f"unix://{sockaddr}"
@@ -156,7 +158,7 @@ def _name_of_client(sock: socket.socket, sockaddr: object) -> str:
     return f"process {pid}" if pid else "a client on this machine"
 
 
-def _refuse_others(sock: socket.socket) -> None:
+def _refuse_other_users(sock: socket.socket) -> None:
     _, uid = unix.peer(sock)
     if uid != os.geteuid():
-        raise AuthError(f"it is of user {uid}, and this server is of user {os.geteuid()}")
+        raise AuthError(f"it belongs to user {uid}, and this server to user {os.geteuid()}")

@@ -1,7 +1,7 @@
-"""A client that was let in, and the server process that it was given.
+"""One authenticated client and its server process.
 
-Knows children, their tally and their record, and the relay of TLS. Never knows how a client has proven itself, nor when
-it is to go: that is the listener's. Python 3.10 and up.
+Knows the child process, its counters and its pid file, and the TLS relay. Never knows how a client authenticated, nor
+when it must be disconnected: the listener does. Python 3.10 and up.
 """
 
 import contextlib
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
     from gym_service_launcher.listener.tls_relay import Relay
 
-# How long a server whose client has gone may still be in a call, which nobody waits for any more; and how long, in no
-# call, it may take to close its env.
+# Seconds, once the client has disconnected: how long the server may still be in a call, whose result nobody reads; and
+# how long a server that is in no call may take to close its env.
 CALL_S, LEAVE_S = 0.3, 5.0
-LATE = f"it did not end within {LEAVE_S:g} s of its client"
+LATE = f"it was still running {LEAVE_S:g} s after its client disconnected"
 SHOWN_LINES = 20
-# What ps calls a server that has made no env yet.
+# The name in `gym-service ps` of a server that has made no env yet.
 UNMADE = "run"
 
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """How servers are started, and what their clients may have them do."""
+    """How servers are started, and what their clients may do."""
 
     executable: Path
     variables: Mapping[str, str] = field(repr=False)
@@ -43,7 +43,7 @@ class ServerOptions:
     allow_import: bool = False
 
     def argv(self) -> list[str]:
-        """The command of one that is given its socket as the first of its descriptors, its tally as the second."""
+        """The command of a server. Its first passed descriptor is the client's socket, its second the counters."""
         options = ["--negotiate-arena", "--fd", str(FIRST_PASSED_FD), "--counters", str(FIRST_PASSED_FD + 1)]
         options += ["--no-pickle" if self.allow_import else "--no-import"]
         for env_id in self.ids:
@@ -52,15 +52,15 @@ class ServerOptions:
 
 
 class Session:
-    """One client and its server. ``sock`` is a copy of the client's socket: to be polled and shut, never read."""
+    """One client and its server. ``sock`` is a copy of the client's socket, to poll and to shut down, never to read."""
 
     def __init__(self, sock: socket.socket, name: str, servers: ServerOptions, *, secured: bool) -> None:
-        """Start a server, and own the socket once that has worked. Raises OSError."""
+        """Start a server and take over the socket. Raises OSError, and then leaves the socket to the caller."""
         self.name = name
         self.env_id = ""
         self.started_at = self._active = time.monotonic()
-        self.deadline = math.inf  # once its client has gone: when it is to be looked at
-        self._left = math.inf  # when its client has gone
+        self.deadline = math.inf  # once the client has disconnected: when to check the server
+        self._disconnected_at = math.inf
         self._answered = (0, 0)
         self._counters = Counters()
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
@@ -71,7 +71,7 @@ class Session:
                 theirs.enter_context(given)
                 ours.enter_context(plain)
                 self.sock = ours.enter_context(socket.socket(fileno=os.dup(sock.fileno())))
-            given.setblocking(True)  # a property that the server's copy shares
+            given.setblocking(True)  # the server's copy shares this property
             fds = (given.fileno(), self._counters.fd)
             self.child = Child(servers.argv(), servers.variables, pass_fds=fds, name=UNMADE)
             ours.pop_all()
@@ -83,12 +83,12 @@ class Session:
 
     @property
     def memory_bytes(self) -> int:
-        """Of the server's process alone, without what it has started."""
+        """Resident memory of the server process, without its children."""
         process = pidfiles.process_of(self.child.pid)
         return process.memory_bytes if process else 0
 
     def refresh(self) -> bool:
-        """Take note of what it does. True once, when it has made its env."""
+        """Read the counters. True once: when the server has made its env."""
         begun, answered, _ = self._counters.counts()
         self.child.calls[0] = begun
         if not self._counters.is_up or begun > answered or (begun, answered) != self._answered:
@@ -100,20 +100,20 @@ class Session:
         return True
 
     def idle_s(self) -> float:
-        """How long nothing was computed for its client, as of the last look; its server's start counts as that."""
+        """How long the server has had nothing to do, as of the last ``refresh``. Its start does not count as idle."""
         return time.monotonic() - self._active
 
-    def hang_up(self) -> None:
-        """Its client has gone, or is to go: a server that is well sees the end of the stream, and closes its env."""
-        self._left = min(self._left, time.monotonic())
-        self.deadline = self._left + CALL_S
+    def disconnect(self) -> None:
+        """Shut down the client's socket. A healthy server sees the end of the stream and closes its env."""
+        self._disconnected_at = min(self._disconnected_at, time.monotonic())
+        self.deadline = self._disconnected_at + CALL_S
         shut(self.sock)
 
     def deadline_passed(self) -> bool:
-        """Whether, at the deadline, it is to be killed; else it closes its env, and the deadline is another."""
-        if self._is_in_a_call or time.monotonic() >= self._left + LEAVE_S:
+        """Whether the server must be killed now. If it is closing its env, the deadline moves once."""
+        if self._is_in_a_call or time.monotonic() >= self._disconnected_at + LEAVE_S:
             return True
-        self.deadline = self._left + LEAVE_S
+        self.deadline = self._disconnected_at + LEAVE_S
         return False
 
     @property
@@ -122,26 +122,27 @@ class Session:
         return begun > answered
 
     def end(self) -> str:
-        """Kill the server, if it still runs; then nothing of it is left. How it was, in words."""
-        late = f"{CALL_S:g} s after its client it was in a call" if self._is_in_a_call else LATE
+        """Kill the server if it still runs, with all its children. Returns a line about the session for the log."""
+        late = f"it was still in a call {CALL_S:g} s after its client disconnected" if self._is_in_a_call else LATE
         rung = self.child.stop(0.0, 0.0)
         if self._relay:
-            self.sock.close()  # the relay shuts it, once it has passed on what the server said last
+            self.sock.close()  # the relay shuts it down once it has passed on the last bytes of the server
         else:
             shut(self.sock)
         after_s = time.monotonic() - self.started_at
         what = f"{self.env_id}, {self.steps:,} step{'s' if self.steps != 1 else ''}, " if self.env_id else ""
         return (
-            f"{self.name} gone after {after_s:.1f} s: {what}server {self.child.pid}, {_ending(self.child, rung, late)}"
+            f"{self.name} disconnected after {after_s:.1f} s: {what}server {self.child.pid}, "
+            f"{_ending(self.child, rung, late)}"
         )
 
     @property
     def is_draining(self) -> bool:
-        """Whether, after ``end``, something is still on its way to the client."""
+        """Whether, after ``end``, the relay still sends bytes to the client."""
         return self._relay is not None and self._relay.is_running
 
     def abort(self) -> None:
-        """End that too."""
+        """Stop the relay."""
         if self._relay:
             self._relay.stop()
 
@@ -153,16 +154,16 @@ def _relay(sock: socket.socket, plain: socket.socket) -> "Relay":
 
 
 def shut(sock: socket.socket) -> None:
-    """End both directions for every process that holds the socket, then close this copy. Any number of times."""
-    with contextlib.suppress(OSError):  # the other side was first, or it is closed already
+    """Shut down both directions for every process that holds the socket, and close this copy. May be called again."""
+    with contextlib.suppress(OSError):  # the other side has shut it down, or it is already closed
         sock.shutdown(socket.SHUT_RDWR)
     sock.close()
 
 
 def _ending(child: Child, rung: Rung, late: str) -> str:
-    """How a server ended; one that did so badly has its last words with it."""
+    """How a server ended; with the end of its output if it failed."""
     if rung != "ended by itself":
-        return f"{rung}, since {late}"
+        return f"{rung} because {late}"
     exit_code = child.exit_code()
     lines = child.tail().splitlines()[-SHOWN_LINES:] if exit_code != 0 else []
     return "\n    ".join([ending(exit_code), *lines])

@@ -1,12 +1,12 @@
-"""Carries bytes to and fro between a client behind TLS and its server: the state of TLS cannot move to another process.
+"""Relays bytes between a client that uses TLS and its server, because a TLS connection cannot move to another process.
 
 Knows two sockets. Never knows what the bytes mean. Python 3.10 and up.
 
-One thread and one poll for each client, which holds at most two pieces: a side is read only once what came from it has
-been taken by the other. So who does not read is not read from, as over a socket that two processes share. The end of
-one direction is passed on and leaves the other alone; an error ends both, and so does a client that hangs up without
-the word of TLS for it. Once the server has ended, what it said last must be taken, none of it later than LINGER_S after
-the piece before.
+There is one thread and one poll for each client. It holds at most one piece for each direction: it reads a side again
+once the other side has taken the piece. So a side that does not read is not read from, as if both shared one socket.
+The end of one direction is passed on, and the other direction stays open. An error ends both, and so does a client that
+closes its connection without TLS's close_notify. Once the server has ended, the client must take each remaining piece
+within LINGER_S of the piece before.
 """
 
 import contextlib
@@ -15,19 +15,19 @@ import socket
 import ssl
 import threading
 
-from gym_service_launcher.net.tls import awaited
+from gym_service_launcher.net.tls import events_to_retry
 
-# Some records of TLS, which hold 16 KiB each.
+# Sixteen TLS records of 16 KiB.
 PIECE_BYTES = 262_144
 LINGER_S = 1.0
 FAILED = select.POLLERR | select.POLLNVAL
 
 
 class Relay:
-    """Runs from here on, and ends by itself once both sides have."""
+    """A running relay. It ends by itself once both directions have ended."""
 
     def __init__(self, secured: ssl.SSLSocket, plain: socket.socket) -> None:
-        """Own both sockets: the client's, and one that leads to its server."""
+        """Take over both sockets, the client's and one to its server, and start."""
         self._secured, self._plain = secured, plain
         self._open = True
         self._server_ended = False
@@ -44,7 +44,7 @@ class Relay:
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """End it now. Blocks until its thread has, which takes a moment; any number of times."""
+        """Stop now. Blocks until the thread has ended, which takes a moment. May be called again."""
         with self._closing:
             if self._open:
                 for sock in (self._secured, self._plain):
@@ -56,7 +56,7 @@ class Relay:
             while not (self._inward.done and self._outward.done):
                 self._carry()
         except OSError:
-            pass  # one of them is gone, and the other must not wait for it
+            pass  # one side is gone, so the other must not wait for it
         with self._closing:
             self._open = False
             for sock in (self._secured, self._plain):
@@ -64,7 +64,7 @@ class Relay:
                 sock.close()
 
     def _carry(self) -> None:
-        """Move what can be moved, then wait until more can."""
+        """Move what can be moved; if nothing can, wait until something can."""
         wanted: dict[socket.socket, int] = {self._secured: 0, self._plain: 0}
         moved = False
         for direction in (self._inward, self._outward):
@@ -78,22 +78,22 @@ class Relay:
         ready = dict(poll.poll(LINGER_S * 1000 if self._server_ended else None))
         if not ready or any(events & FAILED for events in ready.values()):
             raise ConnectionError
-        # It is told of once: a socket whose end is known would be ready for ever.
+        # Poll for it only once: a socket at its end is always ready.
         self._server_ended = self._server_ended or bool(ready.get(self._plain.fileno(), 0) & select.POLLHUP)
 
 
 class _Direction:
-    """From one socket to the other: one piece, which must be gone before the next is read."""
+    """One direction: a piece is read, and the next one only once this one has been written."""
 
     def __init__(self, source: socket.socket, drain: socket.socket) -> None:
         self._source, self._drain = source, drain
         self._memory = memoryview(bytearray(PIECE_BYTES))
         self._rest = self._memory[:0]
-        self.ended = False  # nothing more comes
-        self.done = False  # and its end was passed on
+        self.ended = False  # the source has ended
+        self.done = False  # and that was passed on
 
     def move(self, wanted: dict[socket.socket, int]) -> bool:
-        """Move a piece, as far as it goes; False where that was not at all: then ``wanted`` says what for."""
+        """Move what is possible. False if nothing is: then ``wanted`` has the events to wait for."""
         if self.done:
             return False
         moved = False
@@ -107,13 +107,13 @@ class _Direction:
         return moved
 
     def _read(self, wanted: dict[socket.socket, int]) -> bool:
-        """Read as much as is there: what TLS has decrypted already, no poll would tell of."""
+        """Read all that is available: poll does not report bytes that TLS has already decrypted."""
         filled = 0
         while filled < PIECE_BYTES and not self.ended:
             try:
                 size = self._source.recv_into(self._memory[filled:])
             except OSError as error:
-                _note(wanted, self._source, awaited(error, select.POLLIN), error)
+                _note(wanted, self._source, events_to_retry(error, select.POLLIN), error)
                 break
             filled += size
             self.ended = size == 0
@@ -126,7 +126,7 @@ class _Direction:
             while self._rest:
                 self._rest = self._rest[self._drain.send(self._rest) :]
         except OSError as error:
-            _note(wanted, self._drain, awaited(error, select.POLLOUT), error)
+            _note(wanted, self._drain, events_to_retry(error, select.POLLOUT), error)
         return len(self._rest) < before
 
 
@@ -137,14 +137,14 @@ def _note(wanted: dict[socket.socket, int], sock: socket.socket, events: int, er
 
 
 def _finish(drain: socket.socket) -> None:
-    """Pass the end of the other side on. TLS says so in a word of its own, which comes before that of TCP."""
+    """Pass on the end of the other side. TLS sends a close_notify before the end of TCP."""
     if isinstance(drain, ssl.SSLSocket):
-        with contextlib.suppress(OSError, ValueError):  # it waits for the same word from the other side
+        with contextlib.suppress(OSError, ValueError):  # it would wait for the close_notify of the other side
             drain.unwrap()
     _shut_down(drain, socket.SHUT_WR)
 
 
 def _shut_down(sock: socket.socket, how: int) -> None:
-    with contextlib.suppress(OSError):  # the other side was first
-        # Not the method of SSLSocket: that one would go on as a socket without TLS.
+    with contextlib.suppress(OSError):  # the other side has shut it down
+        # Not SSLSocket.shutdown, which turns TLS off and would continue without encryption.
         socket.socket.shutdown(sock, how)

@@ -1,1 +1,1 @@
-"""TCP, Unix sockets, TLS and the handshake. Python 3.10."""
+"""TCP, Unix sockets, TLS, tokens and the handshake. Python 3.10 and up."""

@@ -1,19 +1,19 @@
-"""How two ends of a socket prove to each other that they know the same token. No I/O but in ``perform``.
+"""Mutual authentication of the two ends of a socket by a shared token. Sans-I/O, except for ``perform``.
 
-Knows the bytes and the order of them. Never knows addresses or what comes after. Python 3.10 and up.
+Knows the bytes and their order. Never knows addresses, nor what follows the handshake. Python 3.10 and up.
 
-Each side sends its hello at once: its magic (8 bytes) and a nonce (32). On the server's hello the client sends its
-proof (32), and on that, if it is right, the server sends its own. A proof is the HMAC-SHA256, under the token, of
-the role of who proves and of both nonces: recorded it is worth nothing, and sent back it is the proof of the wrong
-role. So each side reads 72 bytes, never one more, before anything is allocated or parsed; the first byte of the
-magic that is wrong ends it.
+Both sides send a hello at once: a magic (8 bytes) and a nonce (32). Upon the server's hello the client sends its proof
+(32); if that is right, the server sends its own. A proof is the HMAC-SHA256, under the token, of the sender's role and
+of both nonces. A recorded proof is useless, because the nonces differ; a reflected one is of the wrong role. So each
+side reads 72 bytes and no more before it allocates or parses anything, and ends the handshake at the first wrong byte
+of the magic.
 
-The client proves itself first: the server's proof then says at the same time that the client has been let in. In its
-place may stand, in as many bytes, that it has not: signed, that the server has all the clients that it lets in; or
-unsigned, to one that had no time to prove itself, that too many came at once. Either may be tried again.
+The client authenticates first, so the server's proof also says that the client is accepted. Instead of its proof the
+server can send, in as many bytes, that it is not: signed, if the server is at its client limit; unsigned, to a client
+that has not authenticated yet, if too many connect at the same time. The client may retry after either.
 
-On a Unix socket the kernel says who is who. There the same bytes go to and fro under a key that is no secret: they say
-that both are gym-service, of one version, and that there is room.
+On a Unix socket the kernel identifies both sides. There the same bytes are sent under a key that is no secret: they say
+that both sides are gym-service of one version, and that the server accepts the client.
 """
 
 import contextlib
@@ -28,35 +28,35 @@ from gym_service_launcher.net.tokens import Token
 
 Role = Literal["client", "server"]
 
-# Its last digit is the version of the handshake. One for each role: a client that reaches itself, as TCP on loopback
-# can, sees it at once.
+# The last digit is the version of the handshake. Each role has its own magic, so that a client that is connected to
+# itself, as can happen with TCP on loopback, notices it at once.
 MAGIC: dict[Role, bytes] = {"client": b"gymsvcC1", "server": b"gymsvcS1"}
 NONCE_BYTES = 32
 PROOF_BYTES = 32
 HELLO_BYTES = len(MAGIC["client"]) + NONCE_BYTES
 WHOLE_BYTES = HELLO_BYTES + PROOF_BYTES
-# From the first byte to the last, those of TLS included: some round trips, with room for a busy machine.
+# Seconds for the whole handshake, including TLS: some round trips, with reserve for a busy machine.
 LIMIT_S = 5.0
-# Said in the place of the server's proof to whoever is sent away since others came.
+# Sent instead of the server's proof to a connection that is rejected because there are too many.
 SERVER_BUSY = b"gymsvcS1 too many at once".ljust(PROOF_BYTES)
-# What the server signs in the place of the usual when it has no room; a magic is never this long.
+# What the server signs instead of its magic when it is at its client limit. A magic is never this long.
 FULL = b"gymsvcS1 has no room"
-# The key of Unix sockets, and of nothing else.
+# The key of Unix sockets only.
 UNIX_PEER_KEY = Token(b"the kernel says who is who", "none is needed on a Unix socket")
 
 
 class HandshakeTimeout(AuthError):
-    """The other side took longer than it may: it is none, or a machine is busy."""
+    """The other side did not finish in time: it is not gym-service, or a machine is busy."""
 
 
 class ServerFullError(Exception):
-    """The other side has no room now; later it may. The text says why."""
+    """The server accepts no client now, but may do so later. The text says why."""
 
 
 class Handshake:
-    """One side: send ``hello``, then give it what arrives, ``missing_bytes`` at most, and send what it returns.
+    """One side. Send ``hello``. Give ``receive`` what arrives, at most ``missing_bytes``, and send what it returns.
 
-    Of a server ``has_room`` may be set to False until the proof is out: then a client that knows the token is told so.
+    A server sets ``has_room`` to False, before its proof is sent, to tell a client with the right token to retry.
     """
 
     def __init__(self, role: Role, token: Token) -> None:
@@ -73,20 +73,20 @@ class Handshake:
 
     @property
     def missing_bytes(self) -> int:
-        """How many more the other side is to send before it is this side's turn; 0 once both are who they say."""
+        """How many bytes to read before the next step of this side; 0 once both sides have authenticated."""
         have = len(self._received)
         return (HELLO_BYTES if have < HELLO_BYTES else WHOLE_BYTES) - have
 
     def receive(self, data: bytes) -> bytes:
-        """Take what has arrived, b"" for the end of the stream, and return what is to be sent now.
+        """Take bytes that arrived, b"" for the end of the stream, and return the bytes to send now.
 
         Raises:
-            AuthError: the other side is no gym-service, holds another token, or has hung up.
-            ServerFullError: it has no room.
+            AuthError: the other side is not gym-service, has another token, or disconnected.
+            ServerFullError: the server tells the client to retry.
         """
-        assert len(data) <= self.missing_bytes, "what follows the handshake is not ours to read"
+        assert len(data) <= self.missing_bytes, "the bytes after the handshake belong to the protocol"
         if not data:
-            raise self.hung_up()
+            raise self.disconnected()
         self._received += data
         self._check_magic()
         if len(self._received) == HELLO_BYTES:
@@ -96,18 +96,18 @@ class Handshake:
             return self._proof("server", full=not self.has_room) if self._role == "server" else b""
         return b""
 
-    def hung_up(self) -> AuthError:
-        """The error for a stream that has ended, or was reset, before it was done."""
+    def disconnected(self) -> AuthError:
+        """The error for a stream that ended or was reset before the handshake was done."""
         if len(self._received) < HELLO_BYTES:
-            return AuthError(f"the {self._other} hung up before it said who it is")
-        return AuthError(f"the {self._other} hung up during the proof: most likely it holds another token")
+            return AuthError(f"the {self._other} disconnected before it identified itself")
+        return AuthError(f"the {self._other} disconnected during authentication: most likely it has another token")
 
     def _check_magic(self) -> None:
         magic = MAGIC[self._other]
         begun = self._received[: len(magic)]
         if not magic.startswith(begun):
             raise AuthError(
-                f"what answers is no {self._other} of this version of gym-service: it begins with {begun!r}"
+                f"the other side is not a {self._other} of this version of gym-service: its first bytes are {begun!r}"
             )
 
     def _check_proof(self) -> None:
@@ -115,10 +115,10 @@ class Handshake:
         if hmac.compare_digest(proof, self._proof(self._other)):
             return
         if self._role == "client" and proof == SERVER_BUSY:
-            raise ServerFullError("too many clients come to it at once")
+            raise ServerFullError("too many clients are connecting at the same time")
         if self._role == "client" and hmac.compare_digest(proof, self._proof("server", full=True)):
-            raise ServerFullError("it has as many clients as it lets in")
-        raise AuthError(f"the {self._other} holds another token")
+            raise ServerFullError("it is at its client limit")
+        raise AuthError(f"the {self._other} has another token")
 
     def _proof(self, role: Role, *, full: bool = False) -> bytes:
         theirs = self._received[HELLO_BYTES - NONCE_BYTES : HELLO_BYTES]
@@ -127,11 +127,12 @@ class Handshake:
 
 
 def perform(sock: socket.socket, handshake: Handshake, limit_s: float = LIMIT_S) -> None:
-    """Carry one side through over a connected socket. Blocks for at most ``limit_s`` seconds.
+    """Carry out one side of the handshake over a connected socket. Blocks for at most ``limit_s`` seconds.
 
     Raises:
-        AuthError: it failed; the socket is of no more use.
-        ServerFullError: the other side has no room now; nor is it of more use then.
+        AuthError: it failed. The socket cannot be used any more.
+        HandshakeTimeout: it took too long. The socket cannot be used any more.
+        ServerFullError: the server tells the client to retry, with a new connection.
     """
     deadline = time.monotonic() + limit_s
     answer = handshake.hello
@@ -143,13 +144,13 @@ def perform(sock: socket.socket, handshake: Handshake, limit_s: float = LIMIT_S)
                 break
             answer = handshake.receive(sock.recv(handshake.missing_bytes))
     except TimeoutError:
-        raise HandshakeTimeout(f"the handshake was not done within {limit_s:.3g} s") from None
+        raise HandshakeTimeout(f"the handshake took more than {limit_s:.3g} s") from None
     except OSError as error:
-        raise handshake.hung_up() from error
+        raise handshake.disconnected() from error
     sock.settimeout(None)
 
 
 def _send(sock: socket.socket, data: bytes) -> None:
-    """Where the other side has hung up, what it said before is still there to be read, or its end is."""
+    """Send, and ignore that the other side disconnected: what it sent before, or its end, can still be read."""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         sock.sendall(data)

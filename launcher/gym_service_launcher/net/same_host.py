@@ -1,18 +1,20 @@
-"""How the two ends of a connection find out that they are on one machine, and get a second one to share memory by.
+"""Finds out whether both ends of a connection are on one machine, and opens a second socket for shared memory if so.
 
-Knows sockets, descriptors and user ids. Never knows what travels over either. Python 3.10 and up; the server's half is
-in ``gym_service/server/endpoints.py``.
+Knows sockets, file descriptors and user ids. Never knows what is sent. Python 3.10 and up. The server's half is in
+``gym_service/server/endpoints.py``.
 
-Right after the handshake the client sends a preamble of PREAMBLE_BYTES, and the server sends it back once it has done
-what it can. Over a Unix socket one end of the second connection goes along with the preamble. Over TCP no descriptor
-can, so the preamble names a socket in Linux's abstract namespace, for the server to connect to: where it does, both are
-on one machine and of one user. A tunnel, a container's own network or another user leave it unanswered, and then arrays
-travel inline. The name is random, told to nobody else, and gone when the env is made. Others on the machine can look it
-up, in /proc/net/unix, and come before the server: of another user they are sent away, and nothing is shared; of this
-user they could as well look into the memory of either side.
+Right after the handshake the client sends a preamble of PREAMBLE_BYTES. The server does what the preamble asks, and
+sends it back. Over a Unix socket, one end of the second connection is passed along with the preamble. TCP cannot pass
+descriptors, so the preamble names a socket in Linux's abstract namespace. If the server can connect to it, both ends
+are on one machine and of one user. Through a tunnel, from a container with its own network, or as another user it
+cannot, and arrays are sent inline.
 
-Behind TLS nothing is shared, but the preamble is sent all the same: TLS may end before it comes to our server, at
-somebody else's proxy, and then that server cannot know.
+The name is random and exists only until the env is made. Other processes of the machine can find it in /proc/net/unix
+and connect first. A process of another user is rejected, and then nothing is shared. A process of this user could read
+the memory of both sides anyway.
+
+With TLS nothing is shared, but the preamble is still sent: a proxy may terminate TLS in front of our server, which then
+does not know that the client uses it.
 """
 
 import array
@@ -81,7 +83,7 @@ class LoopbackRendezvous:
             listener.bind(PREFIX + name)
             listener.listen(1)
             listener.setblocking(False)
-        except OSError:  # whatever forbids it, arrays can travel inline
+        except OSError:  # without such a socket arrays are sent inline
             listener.close()
             return
         self.preamble, self._listener = name.encode("ascii"), listener

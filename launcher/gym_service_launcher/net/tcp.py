@@ -1,4 +1,4 @@
-"""TCP as both ends use it: addresses, listening sockets, options.
+"""TCP for both ends: addresses, listening sockets, socket options.
 
 Knows hosts and ports. Never knows who connects or why. Python 3.10 and up.
 """
@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from gym_service_launcher.errors import ConfigError, ServerStartError
 
 BACKLOG = 128
-# A host that has gone is to be noticed within 35 s. Sending, by TCP_USER_TIMEOUT (in ms), which also ends a connection
-# whose other side takes nothing for so long. Waiting, by the first probe after that time, 12 + 5 x 4 = 32 s after the
-# last word; a system without that option counts the probes. What a system does not have it leaves out; macOS calls the
-# first one TCP_KEEPALIVE.
+# A lost host must be noticed within 35 s. While this side sends, TCP_USER_TIMEOUT (ms) notices it; that also ends a
+# connection whose other side reads nothing for so long. While this side waits, the keepalive probes do: the last one is
+# due 12 + 5 x 4 = 32 s after the last byte. Options that a system lacks are left out. macOS names TCP_KEEPIDLE
+# TCP_KEEPALIVE.
 OPTIONS = {
     "TCP_NODELAY": 1,
     "TCP_KEEPIDLE": 12,
@@ -24,7 +24,7 @@ OPTIONS = {
     "TCP_KEEPCNT": 5,
     "TCP_USER_TIMEOUT": 30_000,
 }
-# An address that the name has and the machine has not: ::1 where IPv6 is switched off.
+# A host name can have an address that the machine lacks: ::1 where IPv6 is off.
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
@@ -34,7 +34,7 @@ def address(host: str, port: int) -> str:
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """The two of a ``tcp://host:port`` that ``keys.address`` has let through, or of a ``host:port``.
+    """The host and the port of ``tcp://host:port`` or ``host:port``.
 
     Raises:
         ValueError: there is no host, or no port from 0 to 65535.
@@ -46,7 +46,7 @@ def host_and_port(address: str) -> tuple[str, int]:
 
 
 def tune(sock: socket.socket) -> None:
-    """Small messages leave at once, and a lost host is noticed. Options stay with a socket that is passed on."""
+    """Set the options: small messages leave at once, and a lost host is noticed. A passed socket keeps them."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in OPTIONS.items():
         if hasattr(socket, name):
@@ -54,26 +54,26 @@ def tune(sock: socket.socket) -> None:
 
 
 def is_loopback(sock: socket.socket) -> bool:
-    """Whether the other end has an address of this machine alone; behind it there may be a tunnel all the same."""
+    """Whether the other end has a loopback address. There may still be a tunnel behind it."""
     return ipaddress.ip_address(sock.getpeername()[0].partition("%")[0]).is_loopback
 
 
 def shown_host(sock: socket.socket) -> str:
-    """The name to dial where a socket listens at every address of this machine; empty where its own address will do."""
+    """The host name to connect to if a socket listens at all addresses of this machine; else an empty string."""
     return socket.gethostname() if ipaddress.ip_address(sock.getsockname()[0]).is_unspecified else ""
 
 
 def bind(host: str, port: int, *, public: bool = False) -> list[socket.socket]:
-    """Listening sockets, one for each address of ``host``: "localhost" is ::1 to one program and 127.0.0.1 to another.
+    """Listening sockets, one for each address of ``host``: programs differ on whether "localhost" is ::1 or 127.0.0.1.
 
     Args:
         host: a name or an address of this machine.
-        port: 0 for one that is free, the same for all of them.
-        public: whether it may be one that other machines reach.
+        port: 0 for a free port, which is the same for all of them.
+        public: whether other machines may be able to reach the address.
 
     Raises:
-        ConfigError: there is no such host, or other machines reach it.
-        ServerStartError: the port is taken, or may not be had.
+        ConfigError: there is no such host, or other machines can reach it and ``public`` is False.
+        ServerStartError: the port is in use or not permitted.
     """
     bound: list[socket.socket] = []
     try:
@@ -100,7 +100,7 @@ def _addresses(host: str, *, public: bool) -> list[tuple[socket.AddressFamily, s
             raise ConfigError(
                 f"{host} ({ip}) can be reached from other machines, and the connection would not be encrypted\n"
                 "  try: gym-service run with --tls-cert and --tls-key; or 127.0.0.1, and from the other machine "
-                "ssh -L 2333:127.0.0.1:2333; or --insecure, in a network whose every machine you trust",
+                "ssh -L 2333:127.0.0.1:2333; or --insecure, in a network where you trust every machine",
                 file=None,
                 key="host",
             )
@@ -118,5 +118,5 @@ def _bind_one(family: socket.AddressFamily, ip: str, port: int) -> socket.socket
 
 
 def _cannot_listen(where: str, reason: str) -> ServerStartError:
-    text = f"cannot listen at {where}: {reason}\n  try: another port, or 0 for one that is free"
+    text = f"cannot listen at {where}: {reason}\n  try: another port, or 0 for a free one"
     return ServerStartError(text, argv=(), interpreter="", exit_code=None, tail="")

@@ -1,9 +1,9 @@
-"""Unix sockets as both ends use them: where one lies, who may be at its other end, and who had its place before.
+"""Unix sockets for both ends: their paths, the user at the other end, and sockets that dead servers left behind.
 
-Knows paths, modes and user ids. Never knows what is said over the socket. Python 3.10 and up.
+Knows paths, modes and user ids. Never knows what is sent. Python 3.10 and up.
 
-The kernel says who is at the other end, so no token is needed. That of a listening socket is the user who bound it,
-which keeps a client from a socket that somebody else has put where it looks.
+The kernel says which user is at the other end, so no token is needed. For a listening socket it is the user who bound
+it, so a client notices a socket that another user put at the expected path.
 """
 
 import contextlib
@@ -23,18 +23,18 @@ from gym_service_launcher import user_dirs
 from gym_service_launcher.errors import AuthError, ConfigError, ServerStartError
 
 BACKLOG = 128
-# What fits into sun_path, its NUL left out.
-MOST_PATH_BYTES = 107 if sys.platform.startswith("linux") else 103
+# The size of sun_path without its NUL.
+LONGEST_PATH_BYTES = 107 if sys.platform.startswith("linux") else 103
 # struct ucred of Linux: pid, uid, gid.
 CREDENTIALS = struct.Struct("3i")
-# struct xucred of macOS: version, uid, and groups, which are of no interest. Level and option have no names in Python.
+# struct xucred of macOS: version, uid, and groups, which are ignored. Python has no names for level and option.
 XUCRED, XUCRED_BYTES, SOL_LOCAL, LOCAL_PEERCRED = struct.Struct("II"), 76, 0, 1
 
 
 def usual_path(executable: Path) -> Path:
-    """Where the server of an interpreter listens unless told otherwise: the same place each time, for entries to name.
+    """The default path for the server of an interpreter. It never changes, so that an entry can name it.
 
-    In the user's run-time folder, by the name of the venv; the digits tell two of one name apart.
+    It is in the user's runtime directory and has the name of the venv. The digits distinguish venvs of one name.
     """
     folder = executable.parent.parent if executable.parent.name == "bin" else executable
     name = re.sub(r"[^\w.-]", "_", folder.name.lstrip("."))[:40] or "python"
@@ -43,9 +43,9 @@ def usual_path(executable: Path) -> Path:
 
 
 def peer(sock: socket.socket) -> tuple[int, int]:
-    """(process, user) at the other end of a connected socket: who connected, or who listens there.
+    """(process id, user id) of the other end of a connected socket: that which connected, or that which listens.
 
-    The process is 0 where the system does not say, or cannot: it is in another container.
+    The process id is 0 if the system does not know it, or the process is in another container.
     """
     if hasattr(socket, "SO_PEERCRED"):
         found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
@@ -54,11 +54,11 @@ def peer(sock: socket.socket) -> tuple[int, int]:
 
 
 def connect(path: str, timeout_s: float) -> socket.socket:
-    """A connection to a server of this same user.
+    """A connection to a server of this user. Blocks for at most ``timeout_s`` seconds.
 
     Raises:
-        OSError: nobody listens there.
-        AuthError: somebody else does.
+        OSError: no server listens there.
+        AuthError: the server belongs to another user.
     """
     sock = socket.socket(socket.AF_UNIX)
     try:
@@ -66,7 +66,7 @@ def connect(path: str, timeout_s: float) -> socket.socket:
         sock.connect(path)
         _, uid = peer(sock)
         if uid != os.geteuid():
-            raise AuthError(f"what listens there is of user {uid}, and this is user {os.geteuid()}")
+            raise AuthError(f"that server belongs to user {uid}, and this client to user {os.geteuid()}")
     except BaseException:
         sock.close()
         raise
@@ -74,26 +74,27 @@ def connect(path: str, timeout_s: float) -> socket.socket:
 
 
 def bind(path: Path) -> socket.socket:
-    """A listening socket, for this user alone; ``remove`` takes its file away.
+    """A listening socket for this user only. ``remove`` removes its file.
 
-    What a dead server has left there is replaced. A folder that is missing is made, for this user alone.
+    Replaces the socket of a dead server. Creates a missing folder, for this user only.
 
     Raises:
-        ConfigError: there is no such place, others could put something else there, or what is there is no socket.
-        ServerStartError: a server listens there already.
+        ConfigError: the path cannot be used, other users could replace the socket, or there is a file that is not a
+            socket.
+        ServerStartError: a server already listens there.
     """
-    if len(os.fsencode(path)) > MOST_PATH_BYTES:
-        raise _no_place(path, f"is longer than the {MOST_PATH_BYTES} bytes that a Unix socket may have", "--unix PATH")
+    if len(os.fsencode(path)) > LONGEST_PATH_BYTES:
+        raise _unusable(path, f"is longer than {LONGEST_PATH_BYTES} bytes, the limit of Unix sockets", "--unix PATH")
     try:
         with _folder_locked(path.parent):
-            _make_room(path)
+            _remove_stale(path)
             return _bind(path)
     except OSError as error:
-        raise _no_place(path, f"cannot be bound: {error.strerror}", "another place, --unix PATH") from error
+        raise _unusable(path, f"cannot be bound: {error.strerror}", "another path, --unix PATH") from error
 
 
 def remove(path: Path, bound: os.stat_result) -> None:
-    """Take the file of a socket away, unless it is another one's by now."""
+    """Remove the file of a socket, unless another socket has replaced it."""
     with contextlib.suppress(OSError), _folder_locked(path.parent):
         if os.path.samestat(os.lstat(path), bound):
             path.unlink()
@@ -101,7 +102,7 @@ def remove(path: Path, bound: os.stat_result) -> None:
 
 @contextlib.contextmanager
 def _folder_locked(folder: Path) -> Iterator[None]:
-    """Alone among the servers of gym-service that bind in this folder. The kernel ends it with the process."""
+    """Exclude other servers of gym-service that bind in this folder. The kernel releases the lock with the process."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -114,34 +115,32 @@ def _folder_locked(folder: Path) -> Iterator[None]:
 
 def _check_folder(folder: Path, state: os.stat_result) -> None:
     if folder == user_dirs.runtime_dir() and state.st_uid == os.geteuid() and state.st_mode & 0o077:
-        os.chmod(folder, 0o700)  # it is this program's own
+        os.chmod(folder, 0o700)  # the folder belongs to gym-service
     elif state.st_uid not in (0, os.geteuid()) and os.geteuid() != 0:
-        raise _no_place(
-            folder, f"is of user {state.st_uid}, who could put another socket there", "a folder of your own"
-        )
+        raise _unusable(folder, f"belongs to user {state.st_uid}, who could replace the socket", "a folder of your own")
     elif state.st_mode & 0o022 and not state.st_mode & stat.S_ISVTX:
         mode = f"{stat.S_IMODE(state.st_mode):04o}"
-        raise _no_place(folder, f"may be written to by others (mode {mode})", f"chmod 700 {folder}")
+        raise _unusable(folder, f"can be written by other users (mode {mode})", f"chmod 700 {folder}")
 
 
-def _make_room(path: Path) -> None:
-    """Remove the socket of a server that has died; whatever else is there is left alone."""
+def _remove_stale(path: Path) -> None:
+    """Remove the socket of a dead server. Anything else is left alone."""
     try:
         state = os.lstat(path)
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(state.st_mode):
-        what = "a symbolic link" if stat.S_ISLNK(state.st_mode) else "no socket"
-        raise _no_place(path, f"is there already, and is {what}", "remove it, or another place")
+        what = "a symbolic link" if stat.S_ISLNK(state.st_mode) else "not a socket"
+        raise _unusable(path, f"exists and is {what}", "remove it, or another path")
     if state.st_uid != os.geteuid():
-        raise _no_place(path, f"is the socket of user {state.st_uid}", "another place")
+        raise _unusable(path, f"is the socket of user {state.st_uid}", "another path")
     with socket.socket(socket.AF_UNIX) as probe:
-        # Its backlog may be full: whether somebody listens is known all the same.
+        # Non-blocking, because the backlog may be full. Only ECONNREFUSED says that no server listens.
         probe.setblocking(False)
         if probe.connect_ex(str(path)) == errno.ECONNREFUSED:
             path.unlink()
             return
-    text = f"a server listens at unix://{path} already\n  try: its clients can use that one; --unix PATH for another"
+    text = f"a server already listens at unix://{path}\n  try: use that server, or --unix PATH for another one"
     raise ServerStartError(text, argv=(), interpreter="", exit_code=None, tail="")
 
 
@@ -159,5 +158,5 @@ def _bind(path: Path) -> socket.socket:
     return sock
 
 
-def _no_place(path: Path, why: str, advice: str) -> ConfigError:
+def _unusable(path: Path, why: str, advice: str) -> ConfigError:
     return ConfigError(f"{path} {why}\n  try: {advice}", file=None, key="unix")

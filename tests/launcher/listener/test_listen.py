@@ -70,7 +70,7 @@ def test_each_client_has_a_process_of_its_own(serving: Serving) -> None:
     assert np.array_equal(other.step(0)[0], other.reset(seed=1)[0]) is False
     assert np.array_equal(other.step(1)[0], moved)
     other.close()
-    serving.until(f"gone after .* server {pid_of_closed(serving, 2)}, exit code 0")
+    serving.until(f"disconnected after .* server {pid_of_closed(serving, 2)}, exit code 0")
     one.step(0)
     one.close()
 
@@ -96,7 +96,9 @@ def test_a_client_that_is_killed_in_a_step_leaves_no_server(config_home: Path, t
             assert read_fifo(fifo, process) == "in step\n"
             process.kill()
         begun = time.monotonic()
-        assert f"killed, since {CALL_S:g} s after its client it was in a call" in serving.until(f"server {pid}, ")
+        assert f"killed because it was still in a call {CALL_S:g} s after its client disconnected" in serving.until(
+            f"server {pid}, "
+        )
         assert time.monotonic() - begun < CALL_S + AT_ONCE_S
         assert not procfs.state(pid)
         cart_pole(serving).close()
@@ -139,7 +141,7 @@ def test_sigterm_waits_for_the_clients_that_are_there(serving: Serving) -> None:
     with connected(serving.address) as client:
         assert len(client.recv(HELLO_BYTES, socket.MSG_WAITALL)) == HELLO_BYTES
         serving.process.send_signal(signal.SIGTERM)
-        serving.until("no more clients: waiting until the last of 1 has left")
+        serving.until("shutting down: waiting for 1 client to disconnect")
         assert rest_of(client)[0] == handshake.SERVER_BUSY  # it may look for the next server
     with pytest.raises(ServerStartError, match="Connection refused"):
         cart_pole(serving, timeouts={"start": 0.1})
@@ -153,7 +155,7 @@ def test_a_second_sigterm_waits_for_nobody(serving: Serving) -> None:
     env = cart_pole(serving)
     env.reset()
     serving.process.send_signal(signal.SIGTERM)
-    serving.until("no more clients")
+    serving.until("shutting down")
     assert serving.end() == -signal.SIGTERM
     with pytest.raises(ConnectionLost):
         env.step(0)
@@ -205,7 +207,7 @@ def test_what_is_no_handshake_is_closed_at_once_and_runs_nothing(serving: Servin
             received, took_s = rest_of(sock)
         assert took_s < AT_ONCE_S
         assert len(received) <= HELLO_BYTES
-        assert "refused: what answers is no client" in serving.until("refused|connected")
+        assert "rejected: the other side is not a client" in serving.until("rejected|connected")
     assert not made.exists()
     pickle.loads(pickled)
     assert made.exists()
@@ -225,16 +227,16 @@ def test_another_token_is_an_error_on_both_sides(serving: Serving, tmp_path: Pat
     tokens.read_or_make(other)
     with pytest.raises(AuthError) as error:
         cart_pole(serving, token_file=other)
-    assert str(error.value).startswith(f"{serving.address}: the server hung up during the proof")
+    assert str(error.value).startswith(f"{serving.address}: the server disconnected during authentication")
     assert f"token: the token file {other}" in str(error.value)
-    assert "refused: the client holds another token" in serving.until("refused|connected")
+    assert "rejected: the client has another token" in serving.until("rejected|connected")
 
 
 def test_without_a_token_here_nothing_is_proven(serving: Serving, tmp_path: Path) -> None:
-    with pytest.raises(AuthError, match=r"token file .*/none is not there"):
+    with pytest.raises(AuthError, match=r"token file .*/none does not exist"):
         cart_pole(serving, token_file=tmp_path / "none")
     cart_pole(serving).close()
-    assert not [line for line in serving.lines if "refused" in line]
+    assert not [line for line in serving.lines if "rejected" in line]
 
 
 def test_the_tokens_are_shown_nowhere(serving: Serving, config_home: Path, tmp_path: Path) -> None:
@@ -265,7 +267,7 @@ def test_who_says_nothing_holds_nobody_up_and_is_closed(serving: Serving) -> Non
         [(received, took_s)] = ends
         assert took_s > LIMIT_S - 0.5
         assert received[HELLO_BYTES:] == handshake.SERVER_BUSY  # a client may come again: its machine was busy, perhaps
-    serving.until("sent away: the handshake was not done within 5 s")
+    serving.until("rejected: the handshake took more than 5 s")
 
 
 def test_a_crowd_of_pending_clients_does_not_keep_a_client_out(serving: Serving) -> None:
@@ -321,10 +323,10 @@ def test_nobody_listens() -> None:
 @pytest.mark.parametrize(
     ("says", "reason"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is no server of this version of gym-service: it begins with b'HTTP"),
-        (MAGIC["server"] + bytes(64), "the server holds another token"),
-        (b"", "hung up before it said who it is"),
-        (None, "the handshake was not done within 0.5 s"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is not a server of this version of gym-service: its first bytes are b'HTTP"),
+        (MAGIC["server"] + bytes(64), "the server has another token"),
+        (b"", "disconnected before it identified itself"),
+        (None, "the handshake took more than 0.5 s"),
     ],
 )
 def test_what_listens_is_no_server(says: bytes | None, reason: str) -> None:
@@ -419,5 +421,5 @@ def test_addresses(text: str, expected: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize("text", ["", "localhost", ":1", "localhost:", "localhost:65536", "a:b", "a@b:1", "a:1/x"])
 def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(ValueError, match=r"no HOST:PORT|[Pp]ort"):
+    with pytest.raises(ValueError, match=r"not HOST:PORT|[Pp]ort"):
         tcp.host_and_port(text)

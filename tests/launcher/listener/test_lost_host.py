@@ -136,7 +136,7 @@ def test_a_lost_host_is_noticed_waiting_and_sending_on_both_sides(secured: bool,
         timed.call("waiting", lambda: waiting.step(waiting.action_space.sample()))
         if not secured:
             opened.enter_context(deaf(serving.address))
-            pids.append(int(serving.until("has made CartPole-v1: server").rpartition(" ")[2]))
+            pids.append(int(serving.until("made CartPole-v1: server").rpartition(" ")[2]))
         begun = time.monotonic()
         pull()
         timed.call("sending", lambda: sending.call("measure", np.zeros(30 * 2**20, np.uint8)))
@@ -146,10 +146,10 @@ def test_a_lost_host_is_noticed_waiting_and_sending_on_both_sides(secured: bool,
             assert timed.took_s[name] <= NOTICED_S + BUSY_S, name
         # On the other side: one that waits for a call, one that is stuck in a step, one that is stuck in sending.
         for _ in pids:
-            serving.until("gone after .* server")
+            serving.until("disconnected after .* server")
         assert all(any(f"server {pid}, " in line for line in serving.lines) for pid in pids)
         assert time.monotonic() - begun <= NOTICED_S + LEAVE_S + BUSY_S
-        near.until("gone after .* CartPole-v1")
+        near.until("disconnected after .* CartPole-v1")
         assert time.monotonic() - begun <= NOTICED_S + LEAVE_S + BUSY_S
         for env in (waiting, sending, idle):
             env.close()

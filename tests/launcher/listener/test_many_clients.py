@@ -53,7 +53,7 @@ def come_and_go(serving: Serving, count: int, at_once: int) -> None:
     for thread in threads:
         thread.join()
     for _ in range(count // at_once * at_once):
-        serving.until("gone after")
+        serving.until("disconnected after")
 
 
 @pytest.mark.parametrize("count", [20, pytest.param(1000, marks=pytest.mark.long)])
@@ -92,7 +92,7 @@ def test_many_at_once_are_all_let_in_and_some_are_killed_in_a_step(count: int) -
                 client.kill()
                 client.communicate()
         for _ in range(count):
-            serving.until("gone after")
+            serving.until("disconnected after")
         polling.until(lambda: traces(serving) == before, f"{traces(serving)} becoming {before}")
         env.close()
         assert serving.end() == -signal.SIGTERM

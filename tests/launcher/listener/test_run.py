@@ -57,7 +57,7 @@ def test_what_clients_name_is_imported_where_that_is_allowed_and_what_they_pickl
 def test_no_more_than_so_many_and_who_waits_gets_the_next_place(capfd: pytest.CaptureFixture[str]) -> None:
     with running(sys.executable, "--max-clients", "1") as serving:
         first = made(serving)
-        with pytest.raises(ServerStartError, match=r"it has as many clients as it lets in, for 0\.3 s"):
+        with pytest.raises(ServerStartError, match=r"it is at its client limit, for 0\.3 s"):
             made(serving, timeouts={"start": 0.3})
         waiting: list[gym_service.RemoteEnv] = []
         thread = threading.Thread(target=lambda: waiting.append(made(serving)))
@@ -84,7 +84,7 @@ def test_who_asks_for_nothing_is_hung_up_on_and_who_waits_for_an_answer_is_not()
         stepping = threading.Thread(target=lambda: stepped.append(busy.step(action)))
         stepping.start()
         idle = made(serving)
-        serving.until(r"it has asked for nothing for \d+ s")
+        serving.until(r"disconnected: idle for \d+ s")
         with pytest.raises(ConnectionLost):
             idle.reset()
         stepping.join()
@@ -150,14 +150,14 @@ def test_without_a_token_worth_its_name_nothing_listens(tmp_path: Path, secret: 
                 argv, env=os.environ | environ, pass_fds=[fd], capture_output=True, text=True, timeout=TIMEOUT_S
             )
             assert (ran.returncode, ran.stdout) == (2, "")
-            assert re.search(r"holds (0|15) bytes; a token has 16 or more", ran.stderr)
+            assert re.search(r"has (0|15) bytes; a token has 16 or more", ran.stderr)
             assert "00" * 15 not in ran.stderr
 
 
 def test_a_client_with_an_empty_variable_looks_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens.read_or_make(tokens.usual_file())
     monkeypatch.setenv(env_vars.TOKEN, "")
-    with pytest.raises(AuthError, match=r"\$GYM_SERVICE_TOKEN holds 0 bytes"):
+    with pytest.raises(AuthError, match=r"\$GYM_SERVICE_TOKEN has 0 bytes"):
         tokens.of_client(None)
 
 
@@ -182,7 +182,7 @@ def test_ps_shows_the_servers_of_its_clients() -> None:
         env.reset()
         for _ in range(5):
             env.step(0)
-        serving.until("has made CartPole-v1")
+        serving.until("made CartPole-v1")
         env.reset()
         deadline = time.monotonic() + TIMEOUT_S
         while True:
@@ -204,7 +204,7 @@ def test_vector_envs_count_the_steps_of_each_env() -> None:
             envs.step(envs.action_space.sample())
         envs.close()
         for _ in range(2):
-            assert "CartPole-v1, 6 steps, server" in serving.until("gone after")
+            assert "CartPole-v1, 6 steps, server" in serving.until("disconnected after")
 
 
 @contextmanager

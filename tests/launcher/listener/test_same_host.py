@@ -148,14 +148,14 @@ def test_what_is_no_preface_ends_it_at_once(first: bytes) -> None:
     with running() as serving, proven(serving.address, first) as sock:
         _, after_s = rest_of(sock)
         assert after_s < AT_ONCE_S + 5.0  # the start of a server's interpreter among it
-        serving.until("gone after .* exit code 1")
+        serving.until("disconnected after .* exit code 1")
         serving.until("are not the beginning of a client's")
 
 
 def test_who_leaves_in_the_middle_of_it_leaves_nothing() -> None:
     with running() as serving, proven(serving.address, b"0123") as sock:
         sock.close()
-        serving.until("gone after .* exit code 0")
+        serving.until("disconnected after .* exit code 0")
 
 
 def test_a_name_at_which_nobody_listens_is_answered_all_the_same() -> None:
@@ -180,8 +180,8 @@ stdio.open_socket(sys.argv[1], None, True)
 
 def test_who_says_nothing_at_all_is_idle() -> None:
     with running(sys.executable, "--idle-timeout", "1") as serving, proven(serving.address, b""):
-        serving.until("it has asked for nothing for")
-        serving.until("gone after .* exit code 0")
+        serving.until("disconnected: idle for")
+        serving.until("disconnected after .* exit code 0")
 
 
 def test_only_one_descriptor_is_taken() -> None:

@@ -50,7 +50,7 @@ def test_the_same_numbers_and_pictures(serving: Serving, own: Certified) -> None
         assert np.array_equal(env.render(), local.render())
     env.close()
     local.close()
-    assert "CartPole-v1, 3 steps" in serving.until("gone after .* exit code 0")
+    assert "CartPole-v1, 3 steps" in serving.until("disconnected after .* exit code 0")
 
 
 def test_much_in_both_directions_and_the_deadlines_of_silence_and_of_sending(serving: Serving, own: Certified) -> None:
@@ -71,7 +71,7 @@ def test_much_in_both_directions_and_the_deadlines_of_silence_and_of_sending(ser
         env.close()
     for _ in (stepping, sending):
         # It is stopped, and so sees no end of the stream: who was told of the client's end kills it.
-        serving.until("killed, since it did not end within 5 s of its client")
+        serving.until("killed because it was still running 5 s after its client disconnected")
 
 
 def test_a_server_that_dies_and_a_client_that_is_killed(serving: Serving, own: Certified) -> None:
@@ -126,15 +126,15 @@ def test_the_client_speaks_to_no_other_certificate(own: Certified, tmp_path: Pat
     wanted = own.sha256.rpartition("=")[2].replace(":", "").lower()
     with showing(other) as address, pytest.raises(AuthError) as error:
         gym_service.make("CartPole-v1", address=address, tls_sha256=own.sha256)
-    assert f"and tls_sha256 says {wanted}" in str(error.value)
+    assert f"but tls_sha256 is {wanted}" in str(error.value)
     assert other.sha256.rpartition("=")[2].replace(":", "").lower() in str(error.value)
     with (
         showing(other) as address,
-        pytest.raises(AuthError, match=r"not to be trusted: self-signed certificate\n  try"),
+        pytest.raises(AuthError, match=r"cannot be verified: self-signed certificate\n  try"),
     ):
         gym_service.make("CartPole-v1", address=address, tls_ca=own.cert)
     # Its own word for itself is enough, but not for another name.
-    with showing(other) as address, pytest.raises(AuthError, match="not to be trusted: Hostname mismatch"):
+    with showing(other) as address, pytest.raises(AuthError, match="cannot be verified: Hostname mismatch"):
         gym_service.make("CartPole-v1", address=address, tls_ca=other.cert)
     with showing(other) as address, pytest.raises(ConfigError, match=r"tls_ca: .*[Nn]o such file"):
         gym_service.make("CartPole-v1", address=address, tls_ca=tmp_path / "none")
@@ -151,19 +151,19 @@ def test_a_certificate_that_a_ca_answers_for(tmp_path: Path) -> None:
 def test_each_side_says_that_the_other_has_no_tls(serving: Serving, own: Certified) -> None:
     with pytest.raises(AuthError, match="tls_sha256 = …, if it prints one"):
         made(serving)
-    assert "refused: no handshake of TLS: " in serving.until("refused|connected")
+    assert "rejected: the TLS handshake failed: " in serving.until("rejected|connected")
     with connected(serving.address) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert rest_of(sock)[1] < AT_ONCE_S
-    assert "HTTP_REQUEST" in serving.until("refused|connected")
-    with pytest.raises(AuthError, match="and tls_sha256 says"):
+    assert "HTTP_REQUEST" in serving.until("rejected|connected")
+    with pytest.raises(AuthError, match="but tls_sha256 is"):
         made(serving, tls_sha256="ab" * 32)
     # The server may have been through its half of the handshake by then.
-    other = "no handshake of TLS: it hung up, as a client does that wants another certificate"
-    serving.until(f"refused: ({other}|the client hung up before it said who it is)")
+    other = "the TLS handshake failed: it disconnected, as a client does that expects another certificate"
+    serving.until(f"rejected: ({other}|the client disconnected before it identified itself)")
     with (
         running() as plain,
-        pytest.raises(AuthError, match="leave tls_sha256 and tls_ca out, if that server has no TLS"),
+        pytest.raises(AuthError, match="remove tls_sha256 and tls_ca, if that server does not use TLS"),
     ):
         made(plain, tls_sha256=own.sha256)
 
@@ -188,7 +188,7 @@ def test_the_handshake_is_made_once(serving: Serving) -> None:
     argv = ["openssl", "s_client", "-tls1_2", "-connect", serving.address.removeprefix("tcp://")]
     asked = subprocess.run(argv, input=b"R\n", capture_output=True, check=False)
     assert b"no renegotiation" in asked.stderr
-    serving.until("refused|sent away")
+    serving.until("rejected")
 
 
 def test_what_is_no_certificate(own: Certified, tmp_path: Path) -> None:
@@ -201,11 +201,11 @@ def test_what_is_no_certificate(own: Certified, tmp_path: Path) -> None:
     lock = ["openssl", "pkey", "-in", str(own.key), "-aes128", "-passout", "pass:x", "-out", str(locked)]
     subprocess.run(lock, check=True, capture_output=True)
     for cert, key, reason in (
-        (tmp_path / "none", None, "is not there, or may not be read\n  try: openssl req"),
-        (own.cert, open_key, "holds a private key that everybody may read\n  try: chmod 600"),
-        (garbage, None, "is no certificate with its key"),
-        (own.cert, other.key, "are no certificate and its key"),
-        (own.cert, locked, "is encrypted, and nobody is there to be asked"),
+        (tmp_path / "none", None, "does not exist or cannot be read\n  try: openssl req"),
+        (own.cert, open_key, "contains a private key that every user can read\n  try: chmod 600"),
+        (garbage, None, "is not a certificate with its key"),
+        (own.cert, other.key, "are not a certificate and its key"),
+        (own.cert, locked, "is encrypted with a password"),
     ):
         with pytest.raises(ConfigError) as error:
             tls.Certificate(cert, key)

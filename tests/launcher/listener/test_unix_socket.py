@@ -39,9 +39,9 @@ def test_it_lies_in_the_run_time_folder_and_goes_with_its_server(runtime_dir: Pa
         env = gym_service.make("CartPole-v1", address=serving.address)
         env.reset(seed=1)
         env.step(0)
-        serving.until(rf"^\S+ process {os.getpid()} has made CartPole-v1: server {env.target['pid']}$")
+        serving.until(rf"^\S+ process {os.getpid()} made CartPole-v1: server {env.target['pid']}$")
         env.close()
-        assert "CartPole-v1, 1 step, server" in serving.until("gone after .* exit code 0")
+        assert "CartPole-v1, 1 step, server" in serving.until("disconnected after .* exit code 0")
         assert serving.end() == -signal.SIGTERM
         assert not path.exists()
         assert not list(path.parent.glob("*.sock"))
@@ -60,7 +60,7 @@ def test_a_live_one_is_never_stolen(folder: Path) -> None:
         argv = [*COMMAND, "run", "--python", sys.executable, "--unix", str(path)]
         second = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
         assert second.returncode == 2
-        assert f"a server listens at unix://{path} already" in second.stderr
+        assert f"a server already listens at unix://{path}" in second.stderr
         gym_service.make("CartPole-v1", address=serving.address).close()
 
 
@@ -105,8 +105,8 @@ def test_what_is_no_socket_is_left_alone(folder: Path) -> None:
     unix.bind(target).close()
     link.symlink_to(target)
     file.write_text("precious")
-    for path, what in ((link, "a symbolic link"), (file, "no socket")):
-        with pytest.raises(ConfigError, match=f"is there already, and is {what}"):
+    for path, what in ((link, "a symbolic link"), (file, "not a socket")):
+        with pytest.raises(ConfigError, match=f"exists and is {what}"):
             unix.bind(path)
     assert link.is_symlink()
     assert target.exists()
@@ -115,9 +115,9 @@ def test_what_is_no_socket_is_left_alone(folder: Path) -> None:
 
 def test_a_folder_that_others_may_write_to_is_refused(folder: Path) -> None:
     folder.chmod(0o777)
-    with pytest.raises(ConfigError, match=r"may be written to by others \(mode 0777\)\n  try: chmod 700"):
+    with pytest.raises(ConfigError, match=r"can be written by other users \(mode 0777\)\n  try: chmod 700"):
         unix.bind(folder / "socket")
-    with pytest.raises(ConfigError, match=r"is longer than the 10[37] bytes"):
+    with pytest.raises(ConfigError, match=r"is longer than 10[37] bytes"):
         unix.bind(folder / ("long" * 30))
 
 
@@ -135,7 +135,9 @@ def test_another_user_is_refused_on_both_sides(folder: Path) -> None:
         )
         argv = [sys.executable, "-c", program, str(folder / "socket"), str(NOBODY)]
         assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "0\n"
-        assert f"refused: it is of user {NOBODY}, and this server is of user 0" in serving.until("refused|connected")
+        assert f"rejected: it belongs to user {NOBODY}, and this server to user 0" in serving.until(
+            "rejected|connected"
+        )
 
     listening = (
         "import os, socket, sys; os.setresuid(*[int(sys.argv[2])] * 3)\n"
@@ -147,7 +149,7 @@ def test_another_user_is_refused_on_both_sides(folder: Path) -> None:
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.readline()
-        with pytest.raises(AuthError, match=f"what listens there is of user {NOBODY}, and this is user 0"):
+        with pytest.raises(AuthError, match=f"that server belongs to user {NOBODY}, and this client to user 0"):
             gym_service.make("CartPole-v1", address=f"unix://{folder}/theirs")
 
 
@@ -158,7 +160,7 @@ def test_what_is_no_client_is_refused_there_too(folder: Path) -> None:
             received, took_s = rest_of(sock)
         assert len(received) <= handshake.HELLO_BYTES
         assert took_s < AT_ONCE_S
-        assert "what answers is no client" in serving.until("refused|connected")
+        assert "the other side is not a client" in serving.until("rejected|connected")
 
 
 def test_a_server_that_dies_while_the_client_waits(folder: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_server_makes_one_for_the_user_alone(tmp_path: Path) -> None:
 
 
 def test_a_client_makes_none(tmp_path: Path) -> None:
-    with pytest.raises(AuthError, match=r"is not there\n  try: start the server first"):
+    with pytest.raises(AuthError, match=r"does not exist\n  try: start the server first"):
         tokens.read(tmp_path / "token")
     assert not os.listdir(tmp_path)
 
@@ -76,19 +76,19 @@ def test_servers_that_start_at_once_agree(tmp_path: Path) -> None:
 def test_one_that_others_may_read_or_write_is_refused(tmp_path: Path, mode: int) -> None:
     file = written(tmp_path / "token", SECRET.hex().encode(), mode)
     assert refusal(file) == (
-        f"the token file {file} may be read by others than its owner (mode 0{mode:o})\n  try: chmod 600 {file}"
+        f"the token file {file} can be read by other users (mode 0{mode:o})\n  try: chmod 600 {file}"
     )
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "holds 0 bytes; a token has 16 or more"),
-        (b"\n", "holds 0 bytes; a token has 16 or more"),
-        (SECRET[:15].hex().encode(), "holds 15 bytes; a token has 16 or more"),
-        (b"c2hvcnQ=", "holds 5 bytes; a token has 16 or more"),
-        (b"correct horse battery staple", "is no token: it holds neither hex nor base64"),
-        (b"\xff" * 32, "is no token: it holds neither hex nor base64"),
+        (b"", "has 0 bytes; a token has 16 or more"),
+        (b"\n", "has 0 bytes; a token has 16 or more"),
+        (SECRET[:15].hex().encode(), "has 15 bytes; a token has 16 or more"),
+        (b"c2hvcnQ=", "has 5 bytes; a token has 16 or more"),
+        (b"correct horse battery staple", "is not a token: it contains neither hex nor base64"),
+        (b"\xff" * 32, "is not a token: it contains neither hex nor base64"),
     ],
 )
 def test_one_that_is_none_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -100,14 +100,14 @@ def test_one_that_is_none_is_refused_and_left_as_it_is(tmp_path: Path, content: 
 
 def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo", 0o600)
-    assert "is no regular file" in refusal(tmp_path / "fifo")
+    assert "is not a regular file" in refusal(tmp_path / "fifo")
     (tmp_path / "folder").mkdir(mode=0o700)
-    assert "is no regular file" in refusal(tmp_path / "folder")
+    assert "is not a regular file" in refusal(tmp_path / "folder")
 
 
 def test_a_folder_that_cannot_be_made_is_told_of(tmp_path: Path) -> None:
     written(tmp_path / "file", b"")
-    with pytest.raises(AuthError, match=r"cannot be made: (Not a directory|File exists)"):
+    with pytest.raises(AuthError, match=r"cannot be created: (Not a directory|File exists)"):
         tokens.read_or_make(tmp_path / "file/gym-service/token")
 
 
