@@ -48,9 +48,14 @@ class BadValue(Exception):
 
 
 class Opaque:
-    """What stands in an info for an object that could not cross: its type's name and its (bounded) repr."""
+    """What stands in an info for an object that could not cross: its type's name and its (bounded) repr.
+
+    It answers nothing in place of that object: whether it is true, how long it is, what it equals. Each of these is a
+    TypeError. It can be shown and hashed, and compared with another Opaque.
+    """
 
     __slots__ = ("repr", "type_name")
+    __array_ufunc__ = None  # so that numpy leaves the answer to the methods below
 
     def __init__(self, type_name, repr):
         self.type_name = type_name
@@ -60,10 +65,31 @@ class Opaque:
         return "Opaque(%s, %s)" % (self.type_name, self.repr)
 
     def __eq__(self, other):
-        return isinstance(other, Opaque) and (self.type_name, self.repr) == (other.type_name, other.repr)
+        if not isinstance(other, Opaque):
+            self._refuse()
+        return (self.type_name, self.repr) == (other.type_name, other.repr)
+
+    def __ne__(self, other):
+        return not self == other
 
     def __hash__(self):
         return hash((self.type_name, self.repr))
+
+    def _refuse(self, *args, **kwargs):
+        raise TypeError(
+            "this value is a %s, which could not cross, and %r stands for it: it has no truth value, length, items, "
+            "number or order\n  try: let the simulator put a number, a text or an array into the info"
+            % (self.type_name, self)
+        )
+
+
+_REFUSED_BY_OPAQUE = (
+    "bool len iter contains int float complex index round trunc floor ceil array lt le gt ge neg pos abs invert "
+    "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor "
+    "radd rsub rmul rmatmul rtruediv rfloordiv rmod rdivmod rpow rlshift rrshift rand ror rxor"
+)
+for _name in _REFUSED_BY_OPAQUE.split():
+    setattr(Opaque, "__%s__" % _name, Opaque._refuse)
 
 
 def type_name(value):

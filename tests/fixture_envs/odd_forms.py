@@ -197,5 +197,23 @@ class UnseededEnv(OddEnv):
         return observation()
 
 
+class Failure:
+    """An array-like without dimensions that is false, as jax's and torch's are."""
+
+    def __bool__(self):
+        return False
+
+
+class FailingEnv(TodayEnv):
+    """Its success is an object that only it can read."""
+
+    def __init__(self, render_mode=None):
+        super().__init__()
+        self.render_mode = render_mode
+
+    def step(self, action):
+        return observation(), 0.0, False, False, {"is_success": Failure()}
+
+
 gym.register("Odd-v0", entry_point="odd_forms:OldEnv", max_episode_steps=3)
 gym.register("BareSpaces-v0", entry_point="odd_forms:BareSpacesEnv")

@@ -83,6 +83,17 @@ def test_what_the_simulator_does_not_say_is_made_up_for() -> None:
         assert list(env.reset()[0]) == ["environment_state"]
 
 
+def test_a_success_that_cannot_cross_is_refused_and_not_counted() -> None:
+    given = {"entry_point": "odd_forms:FailingEnv", "max_episode_steps": 5}
+    with robot("Failing", service=recipe("Failing", **given)["service"]) as env:
+        env.reset()
+        with (
+            pytest.warns(UserWarning, match="arrives as an Opaque"),
+            pytest.raises(errors.CannotCross, match=r"info\['is_success'\] is a odd_forms\.Failure"),
+        ):
+            env.step(0)
+
+
 def test_an_env_without_a_time_limit_is_refused_with_advice() -> None:
     with pytest.raises(ValueError, match=r"no time limit(?s:.*)--env\.episode_length"):
         make_one(**recipe("RobotEnv", max_episode_steps=-1))

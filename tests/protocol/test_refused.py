@@ -1,5 +1,7 @@
 """What cannot cross: refused with its path, or an Opaque in an info; and which path is named as the largest."""
 
+import copy
+import pickle
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -163,3 +165,43 @@ def test_the_largest_value_is_named() -> None:
 def test_many_small_values_are_named_by_their_root() -> None:
     encoder = Encoder().add(1, "$.seed").add([0.5] * 1000, "$.options").add(2, "$.rest")
     assert encoder.largest == (9 * 1000 + 5, "$.options")
+
+
+ASKED = {
+    "bool": bool,
+    "len": len,
+    "iter": iter,
+    "in": lambda it: 1 in it,
+    "int": int,
+    "float": float,
+    "==": lambda it: it == 0,
+    "== from the left": lambda it: 0 == it,  # noqa: SIM300
+    "== of numpy": lambda it: np.float64(0) == it,
+    "!=": lambda it: it != None,  # noqa: E711
+    "<": lambda it: it < 1,
+    "+": lambda it: 1 + it,
+    "+ of numpy": lambda it: np.zeros(2) + it,
+    "-": lambda it: -it,
+    "&": lambda it: True & it,
+    "an array": np.asarray,
+    "in a sum": lambda it: sum([it]),
+    "all": lambda it: all([it]),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_an_opaque_answers_nothing_in_place_of_what_it_stands_for(name: str) -> None:
+    with pytest.raises(TypeError, match=r"is a sim\.Success, which could not cross"):
+        ASKED[name](Opaque("sim.Success", "<failed>"))
+
+
+def test_an_opaque_can_be_shown_hashed_copied_and_compared_with_another() -> None:
+    one, other = Opaque("sim.Success", "<failed>"), Opaque("sim.Success", "<done>")
+    assert one == Opaque("sim.Success", "<failed>")
+    assert one != other
+    assert len({one, other, copy.deepcopy(one), pickle.loads(pickle.dumps(other))}) == 2
+    assert repr(one) == "Opaque(sim.Success, <failed>)"
+    column = np.full(2, None, object)
+    column[0] = one  # as a vector env keeps it
+    assert column[0] is one
+    assert not callable(one)

@@ -11,7 +11,8 @@ import gymnasium
 from gymnasium.error import NameNotFound
 
 import gym_service
-from gym_service import RemoteEnv
+from gym_service import Opaque, RemoteEnv
+from gym_service.errors import CannotCross
 from lerobot_env_gym_service.renaming import Renaming
 
 # LeRobot puts this into the options of reset() to tell its own wrappers that an evaluation starts.
@@ -143,10 +144,17 @@ class LeRobotEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self._renaming(observation), info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step the simulator. Adds ``is_success`` to every info: LeRobot 0.4 fails if an episode ends without it."""
+        """Step the simulator. Adds ``is_success`` to every info: LeRobot 0.4 fails if an episode ends without it.
+
+        Raises CannotCross if the simulator's success is an object that only the simulator can read.
+        """
         observation, reward, terminated, truncated, info = self.env.step(action)
-        is_success = bool(info.get(self._success_key, False))
-        return self._renaming(observation), reward, terminated, truncated, {**info, "is_success": is_success}
+        is_success = info.get(self._success_key, False)
+        if isinstance(is_success, Opaque):
+            text = f"the simulator's info[{self._success_key!r}] is a {is_success.type_name}, which cannot cross"
+            advice = "\n  try: let the simulator give a bool there, or another success_key"
+            raise CannotCross(text + advice, path=f"$.info[{self._success_key!r}]", type_name=is_success.type_name)
+        return self._renaming(observation), reward, terminated, truncated, {**info, "is_success": bool(is_success)}
 
 
 def _is_text(env: gymnasium.Env[Any, Any], name: str) -> bool:
