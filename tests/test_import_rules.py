@@ -27,7 +27,8 @@ RULES = {
     # typing_extensions: for type checkers alone, until Python 3.11 is the oldest.
     "factory": {"client", "transport", "protocol", "errors", "gymnasium", "typing_extensions", LAUNCHER},
     "testing": {"factory", "client", "errors", "protocol", "numpy", "gymnasium", "rich", LAUNCHER},
-    "traces": {"factory", "client", "errors", "protocol", "numpy", "gymnasium"},
+    # Of testing: the reference run, by which a replay in the simulator's own process is made.
+    "traces": {"factory", "client", "testing", "errors", "protocol", "numpy", "gymnasium"},
     "envs": {"factory", "client", "errors", LAUNCHER},
     "errors": {"gymnasium", LAUNCHER},
     "cli": {"factory", "testing", "traces", "errors", "rich", LAUNCHER},

@@ -93,21 +93,45 @@ class EnvUnderTest:
         Raises:
             Failed: the env could not be made, or the process died.
         """
+        data = None if options is None else trajectory.to_data(dict(options))
+        return self._run({"plays": self.plans(), "options": data, "until": until})
+
+    def replay(
+        self, calls: Sequence[tuple[str, Sequence[Any]]], *, digest: bytes, shown: int | None = None
+    ) -> dict[str, Any]:
+        """What a process without gym-service answers to the calls of a trace; see ``reference_run.py``.
+
+        Blocks until it has ended.
+
+        Args:
+            calls: their names, and their arguments.
+            digest: of what came before (``RollingDigest.value``).
+            shown: the number of the call whose results are wanted themselves; it is the last that is made.
+
+        Raises:
+            Failed: the env could not be made, or the process died.
+            TypeError: an argument cannot be given to that process as it was.
+        """
+        data = [(name, [trajectory.to_data(part) for part in arguments]) for name, arguments in calls]
+        return self._run({"calls": data, "digest": digest.hex(), "shown": shown})
+
+    def _recipe(self) -> dict[str, Any]:
         recipe = {name: getattr(self.entry, name) for name in ("id", "entry_point", "api", "max_episode_steps")}
         recipe |= {"imports": list(self.entry.imports), "wrappers": list(self.entry.wrappers)}
-        recipe |= {"kwargs": trajectory.to_data(self.kwargs), "render_mode": self.render_mode}
-        data = None if options is None else trajectory.to_data(dict(options))
-        output = self._run({"recipe": recipe, "plays": self.plans(), "options": data, "until": until})
+        return recipe | {"kwargs": trajectory.to_data(self.kwargs), "render_mode": self.render_mode}
+
+    def _run(self, task: dict[str, Any]) -> dict[str, Any]:
+        output = self._outputs_of([{"recipe": self._recipe(), **task}])[0]
         if output["failure"]:
             lines = output["failure"].strip().splitlines()
             raise Failed(f"in its own interpreter the env cannot be made: {lines[-1]}\n{indented(lines)}")
         return output
 
-    def _run(self, task: dict[str, Any]) -> dict[str, Any]:
+    def _outputs_of(self, tasks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         environ = local.environment(self.entry, self.executable)
         with tempfile.TemporaryDirectory(prefix="gym-service-check-") as folder:
             given, answer = Path(folder) / "tasks.json", Path(folder) / "outputs.json"
-            given.write_text(json.dumps([task]), encoding="utf-8")
+            given.write_text(json.dumps(tasks), encoding="utf-8")
             child = Child(
                 [str(self.executable), "-u", reference_run.__file__, str(given), str(answer)], environ, self.entry.cwd
             )
@@ -116,7 +140,7 @@ class EnvUnderTest:
             finally:
                 child.stop(0.0, 0.0)
             if code == 0 and answer.exists():
-                return json.loads(answer.read_text(encoding="utf-8"))[0]
+                return json.loads(answer.read_text(encoding="utf-8"))
             how = f"was not done after {BARE_TIMEOUT_S:g} s" if code is None else f"died: {ending(code)}"
             tail = child.tail()[-SHOWN_TAIL_CHARS:].splitlines() or ["(no output)"]
             raise Failed(f"without gym-service the simulator {how}\n{indented(tail)}")

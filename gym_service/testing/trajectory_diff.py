@@ -58,18 +58,18 @@ def describe_difference(
     if theirs is None or ours is None:
         one, side = (ours, sides[1]) if theirs is None else (theirs, sides[0])
         assert one is not None
-        return f"{one[0]}: {one[1]} is only {side}: {_shown(one)}"
+        return f"{one[0]}: {one[1]} is only {side}: {shown(one)}"
     where = theirs[0] if ours[2] == trajectory.RAISED else ours[0]
     if list(theirs[:2]) != list(ours[:2]):
         return f"{where}: {_placed(theirs)} {sides[0]}, {_placed(ours)} {sides[1]}"
     if theirs[2] == ours[2] and theirs[2].startswith("numpy array"):
         left, right = (find(difference.number) for find in full)
         return f"{where}: {ours[1]}{_elements(ours[2], left, right, sides)}"
-    return f"{where}: {ours[1]}: {_shown(theirs)} {sides[0]}, {_shown(ours)} {sides[1]}"
+    return f"{where}: {ours[1]}: {shown(theirs)} {sides[0]}, {shown(ours)} {sides[1]}"
 
 
 def _placed(record: Sequence[Any]) -> str:
-    return _shown(record) if record[2] == trajectory.RAISED else f"{record[1]} is {_shown(record)}"
+    return shown(record) if record[2] == trajectory.RAISED else f"{record[1]} is {shown(record)}"
 
 
 def _elements(kind: str, left: str, right: str, sides: tuple[str, str]) -> str:
@@ -91,7 +91,8 @@ def _number(value: Any) -> str:
     return f"{shown} ({value.tobytes().hex()})" if value.dtype.kind in "fc" and value != value else shown
 
 
-def _shown(record: Sequence[Any]) -> str:
+def shown(record: Sequence[Any]) -> str:
+    """What a record holds, in a few words: "numpy.float32 2.5", "an array of uint8 (8, 8, 3)"."""
     kind, content = record[2], record[3]
     if kind.startswith("numpy"):
         _, sort, dtype, shape = kind.split(" ", 3)

@@ -88,7 +88,7 @@ class TraceWriter:
         self._file: BinaryIO | None = os.fdopen(fd, "wb", buffering=0)  # a forked child has nothing of it to flush
         try:
             self._file.write(b"%s%d\n" % (MAGIC, FORMAT))
-            self._encoder.add(dict(header), "$.header", opaque=True)
+            self._add(dict(header), "$.header")
         except BaseException:
             self.discard()
             raise
@@ -97,16 +97,19 @@ class TraceWriter:
         """Append a row, whose values are copied. Raises nothing: ``failure`` says where nothing more is written."""
         if self.failure:
             return
-        encoder = self._encoder
-        known = len(encoder.buffers)
-        encoder.add(row, "$", opaque=True)
-        if len(encoder.buffers) > known:  # the caller may change them next
-            encoder.buffers[known:] = [flat_bytes(array).copy() for array in encoder.buffers[known:]]
-        if encoder.size_bytes > BLOCK_BYTES or time.monotonic() - self._flushed_at > FLUSH_S:
+        self._add(row, "$")
+        if self._encoder.size_bytes > BLOCK_BYTES or time.monotonic() - self._flushed_at > FLUSH_S:
             try:
                 self._flush()
             except OSError as error:
                 self.failure = _cannot_write(self.path, error)
+
+    def _add(self, value: Any, path: str) -> None:
+        buffers = self._encoder.buffers
+        known = len(buffers)
+        self._encoder.add(value, path, opaque=True)
+        if len(buffers) > known:  # the caller may change them next
+            buffers[known:] = [flat_bytes(array).copy() for array in buffers[known:]]
 
     def finish(self, end: Mapping[str, Any]) -> None:
         """Write the last row and put the file in its place. Once; later calls, and those of a forked child, do nothing.

@@ -16,6 +16,7 @@ from gym_service.traces.trace_file import MAX_BLOCK_BYTES, Row, TraceReader, Tra
 
 SUMMARY = b"12345678\x01N"
 PICTURE = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)  # large enough for a buffer of its own
+HEADER = {"env": {"id": "X-v0"}, "space": PICTURE}
 ROWS = [
     Row("reset", (3, None), SUMMARY),
     Row("step", (np.float32([1, 2]),), SUMMARY, ({"image": PICTURE}, 1.5, False, np.bool_(True), {"n": 2**70})),
@@ -27,7 +28,7 @@ ROWS = [
 
 
 def write(path: Path, rows: list[Row] = ROWS, end: dict[str, Any] | None = None) -> Path:
-    writer = TraceWriter(path, {"env": {"id": "X-v0"}})
+    writer = TraceWriter(path, HEADER)
     for row in rows:
         failure = {"raised": row.raised} if row.raised else {"ended": row.ended} if row.ended else None
         fourth = [row.results] if row.results is not None else [failure] if failure else []
@@ -59,7 +60,7 @@ def file_of(path: Path, *blocks: bytes) -> Path:
 def test_every_row_is_read_back(tmp_path: Path) -> None:
     path = write(tmp_path / "a.trace")
     with TraceReader(path) as reader:
-        assert reader.header == {"env": {"id": "X-v0"}}
+        assert same(reader.header, HEADER)
         assert same([tuple(row) for row in reader], [tuple(row) for row in ROWS])
         assert reader.end == {"calls": 6}
     assert path.read_bytes().startswith(b"gym-service trace 1\n")

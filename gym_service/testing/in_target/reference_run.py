@@ -4,13 +4,19 @@ Contract::
 
     PYTHON reference_run.py TASKS OUTPUTS
 
-Both are files of JSON, a list with one for each env, in that order. A task: ``recipe`` (``id`` or ``entry_point``,
-``imports``, ``kwargs``, ``api``, ``render_mode``, ``max_episode_steps``, ``wrappers``), ``plays`` (a list of jobs, see
-``canon.play``; a number for ``actions`` means so many samples), ``options`` (null, or what to try reset with after the
-plays), ``until`` (null, or the number of the one moment to give in full). Its output: ``facts``, ``unready`` (what a
-step before the first reset gives, where that is refused), ``actions`` of each play, ``moments`` of all of them,
-``optioned`` (what that reset gave), ``full`` (an array's bytes in hex), ``failure`` (a traceback, if the env could not
-be made).
+Both are files of JSON, a list with one for each env, in that order. A task has a ``recipe`` (``id`` or
+``entry_point``, ``imports``, ``kwargs``, ``api``, ``render_mode``, ``max_episode_steps``, ``wrappers``) and either of:
+
+- ``plays``, a list of plans (see ``trajectory.run_episode_plan``; a number for ``actions`` means so many samples), with
+  ``options`` (null, or what to try reset with after the plays) and ``until`` (null, or the number of the one record to
+  give in full). The output: ``facts``, ``unready`` (what a step before the first reset gives, where that is refused),
+  ``actions`` of each play, ``records`` of all of them, ``optioned`` (what that reset gave), ``full`` (an array's bytes
+  in hex).
+- ``calls``, the calls of a trace: pairs of a name and arguments, with ``digest`` (hex, to go on from) and ``shown``
+  (null, or the number of the one call whose results to give as items). The output: ``facts``, ``answers`` (the summary
+  of each call in hex, and what was raised), ``digest``, ``items`` ((path, kind, content, an array's bytes in hex)).
+
+Either output has a ``failure``: a traceback, if the env could not be made.
 
 Says what an old gym's answers mean in Gymnasium's terms, and says it independently of the adapters that it is the
 measure of. Python 3.6 and up, with numpy and the target's gym; never knows gym-service.
@@ -57,20 +63,26 @@ def main(tasks_path, outputs_path):
 def done(trajectory, task):
     """The output of a task."""
     output = {"facts": {}, "unready": [], "actions": [], "records": [], "optioned": [], "full": "", "failure": ""}
+    output.update({"answers": [], "items": [], "digest": ""})
     try:
         side = made(dict(task["recipe"], kwargs=trajectory.from_data(task["recipe"]["kwargs"])))
     except Exception:  # noqa: BLE001 - whatever an env raises while it is made is the outcome
         output["failure"] = traceback.format_exc()
     else:
-        play(trajectory, side, task, output)
+        (replay if "calls" in task else play)(trajectory, side, task, output)
     return output
 
 
 def load_trajectory():
-    spec = importlib.util.spec_from_file_location("gym_service_trajectory", os.path.join(HERE, "trajectory.py"))
-    trajectory = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(trajectory)
-    return trajectory
+    return load_file("trajectory", HERE, "trajectory.py")
+
+
+def load_file(name, *path):
+    """A module by its path, whatever stands on sys.path."""
+    spec = importlib.util.spec_from_file_location("gym_service_" + name, os.path.join(*path))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def play(trajectory, side, task, output):
@@ -91,6 +103,27 @@ def play(trajectory, side, task, output):
                 return
     if task["options"] is not None:
         output["optioned"] = trajectory.outcome(lambda: reset(1, task["options"]))
+    side.env.close()
+
+
+def replay(trajectory, side, task, output):
+    """Make the calls of a trace."""
+    output["facts"] = facts(trajectory, side)
+    # It imports nothing of gym-service, and has the one meaning of "the same values".
+    digest = load_file("value_digest", HERE, "..", "..", "protocol", "value_digest.py").RollingDigest()
+    digest.value = bytes.fromhex(task["digest"])
+    perform = lambda name, data: side.perform(  # noqa: E731
+        name, [trajectory.from_data(part, side.graph_class()) for part in data]
+    )
+    for number, answer in enumerate(trajectory.replay(task["calls"], perform, digest)):
+        summary, results, raised = answer
+        output["answers"].append([summary.hex(), raised])
+        if number == task["shown"]:
+            if results is not None:
+                found = trajectory.named_items(task["calls"][number][0], results)
+                output["items"] = [[*item[1:4], trajectory.full_bytes(item[4])] for item in found]
+            return
+    output["digest"] = digest.value.hex()
     side.env.close()
 
 
@@ -225,6 +258,42 @@ class NewSide:
         result = self.env.step(action)
         return modern(result) if isinstance(result, (tuple, list)) and len(result) == 4 else result
 
+    def perform(self, name, arguments):
+        """One call of a trace, by its name. Returns its results, a tuple."""
+        return getattr(self, "perform_" + name)(*arguments)
+
+    def perform_reset(self, seed, options):
+        return tuple(self.reset(seed, options))
+
+    def perform_step(self, action):
+        return tuple(self.step(action))
+
+    def perform_render(self):
+        return (self.render(),)
+
+    def perform_set(self, name, value, force):
+        holder = self.holder(name)
+        if holder is None and not force:
+            return (False,)
+        setattr(self.env.unwrapped if holder is None else holder, name, value)
+        return (True,)
+
+    def perform_call(self, name, args, kwargs):
+        holder = self.holder(name)
+        return (getattr(self.env.unwrapped if holder is None else holder, name)(*args, **kwargs),)
+
+    def perform_function(self, reference, args, kwargs):
+        return (named(reference)(self.env, *args, **kwargs),)
+
+    def holder(self, name):
+        """The outermost wrapper, or else the bare env, that has an attribute itself; None where nobody has."""
+        env = self.env
+        while is_wrapper(env):
+            if name in vars(env) or hasattr(type(env), name):
+                return env
+            env = env.env
+        return env if hasattr(env, name) else None
+
 
 class OldSide(NewSide):
     """The APIs before gym 0.26: a reset may take a seed, and may give an info, if it knows how."""
@@ -244,6 +313,10 @@ class OldSide(NewSide):
         if is_new(self.library) and isinstance(result, tuple) and len(result) == 2:
             return result if result[0] in self.env.observation_space else (result, {})
         return result, {}
+
+
+def is_wrapper(env):
+    return any(cls.__name__ == "Wrapper" and cls.__module__.endswith(".core") for cls in type(env).__mro__)
 
 
 def modern(result):
@@ -272,7 +345,7 @@ def is_true(value):
 def facts(trajectory, side):
     """What there is to know of the env before its first reset."""
     env, wrappers = side.env, []
-    while any(cls.__name__ == "Wrapper" and cls.__module__.endswith(".core") for cls in type(env).__mro__):
+    while is_wrapper(env):
         wrappers.append(type(env).__name__)
         env = env.env
     spec = getattr(side.env, "spec", None)

@@ -18,6 +18,15 @@ SHOWN_BYTES = 128
 _SCALARS = (bool, int, float, complex, str, bytes)
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 RAISED = "raised"
+# What each call gives. ``set`` gives whether the attribute was set.
+RESULT_NAMES = {
+    "reset": ("observation", "info"),
+    "step": ("observation", "reward", "terminated", "truncated", "info"),
+    "render": ("frame",),
+    "set": ("set",),
+    "call": ("result",),
+    "function": ("result",),
+}
 NONE = ["plain", None]  # None, as ``to_data`` has it
 
 
@@ -78,15 +87,41 @@ def _play(plan, reset, step, render):
         if over:
             reseeded = episode % 3 != 1
             result = reset(plan["seed"] + episode if reseeded else None, plan["options"] if reseeded else NONE)
-            yield from _fields("reset %d%s" % (episode, of_seed), ("observation", "info"), result)
+            yield from _fields("reset %d%s" % (episode, of_seed), RESULT_NAMES["reset"], result)
             episode += 1
         result = step(data)
         where = "step %d%s" % (number, of_seed)
-        yield from _fields(where, ("observation", "reward", "terminated", "truncated", "info"), result)
+        yield from _fields(where, RESULT_NAMES["step"], result)
         over = type(result) is tuple and len(result) == 5 and any(map(_is_over, result[2:4]))
         if plan["render_every"] and number % plan["render_every"] == 0:
             for item in items(render(), "$.frame"):
                 yield (where, *item)
+
+
+def replay(calls, perform, digest, remote_error=lambda error: None):
+    """What came back from each of some calls: (summary, results, what was raised).
+
+    Args:
+        calls: the name of each call, and its arguments in a form that ``perform`` takes.
+        perform: ``perform(name, arguments)`` makes the call and returns its results, a tuple.
+        digest: a RollingDigest of ``protocol/value_digest.py``.
+        remote_error: the (type name, message) that an error stands for; None for its own.
+
+    What is raised is the answer to its call, with None for the results; the next call is made all the same.
+    """
+    for name, arguments in calls:
+        try:
+            results = perform(name, arguments)
+        except Exception as error:  # noqa: BLE001 - whatever an env raises is what came back
+            text = "%s: %s" % (remote_error(error) or (type_name(error), error))
+            yield digest.add(b"raised", (text,)), None, text
+        else:
+            yield digest.add(name.encode("ascii"), results), results, ""
+
+
+def named_items(name, results):
+    """(where, path, kind, content, value) of all that a call gave."""
+    return _fields(name, RESULT_NAMES[name], results)
 
 
 def outcome(function, remote_error=lambda error: None):
@@ -104,6 +139,10 @@ def from_data(data, graph_class=None):
         return content
     if kind == "float":
         return float.fromhex(content)
+    if kind == "bytes":
+        return binascii.unhexlify(content)
+    if kind == "complex":
+        return complex(*[float.fromhex(part) for part in content])
     if kind in ("list", "tuple"):
         found = [from_data(part, graph_class) for part in content]
         return found if kind == "list" else tuple(found)
@@ -130,6 +169,10 @@ def to_data(value):
         return ["plain", value]
     if type(value) is float:
         return ["float", value.hex()]
+    if type(value) is bytes:
+        return ["bytes", _hex(value)]
+    if type(value) is complex:
+        return ["complex", [value.real.hex(), value.imag.hex()]]
     raise TypeError("a %s cannot be given to both sides alike: %r" % (type_name(value), value))
 
 
