@@ -28,7 +28,7 @@ RULES = {
     "factory": {"client", "transport", "protocol", "errors", "gymnasium", "typing_extensions", LAUNCHER},
     "testing": {"factory", "client", "errors", "protocol", "numpy", "gymnasium", "rich", LAUNCHER},
     # Of testing: the reference run, by which a replay in the simulator's own process is made.
-    "traces": {"factory", "client", "testing", "errors", "protocol", "numpy", "gymnasium"},
+    "traces": {"factory", "client", "testing", "errors", "protocol", "numpy", "gymnasium", "minari"},
     "envs": {"factory", "client", "errors", LAUNCHER},
     "errors": {"gymnasium", LAUNCHER},
     "cli": {"factory", "testing", "traces", "errors", "rich", LAUNCHER},

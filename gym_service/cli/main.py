@@ -3,7 +3,8 @@
 Knows arguments, exit codes and streams. Never knows how a command does its work: each imports what it needs when it
 runs, so that --help is quick. Python 3.10 and up.
 
-Exit codes: 0; 1 if ``list`` found something broken; 2 for an error of ours or a wrong command line; 130 for Ctrl-C.
+Exit codes: 0; 1 if ``list`` found something broken or ``replay`` a difference; 2 for an error of ours or a wrong
+command line; 130 for Ctrl-C.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from typing import TypeAlias
 
 from gym_service_launcher.errors import GymServiceError
 
-from gym_service.cli import run, venv_commands
+from gym_service.cli import replay, run, venv_commands
 from gym_service.cli.help_format import HelpFormatter
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -32,6 +33,7 @@ examples:
   gym-service ps                                         your servers
   gym-service logs PushT-v0 -f                           the output of one
   gym-service stop PushT-v0                              stop it
+  gym-service replay run.trace                           play a trace again
 """
 
 
@@ -50,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"gym-service {_version()}")
         return 0
     if "command" not in arguments:
-        parser.error("a command is missing: list, sync, run, token, ps, logs or stop")
+        parser.error("a command is missing: list, sync, run, token, ps, logs, stop or replay")
     try:
         return int(arguments.command(arguments))
     except GymServiceError as error:
@@ -79,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_ps(commands)
     _add_logs(commands)
     _add_stop(commands)
+    replay.add(commands)
     return parser
 
 

@@ -57,6 +57,7 @@ def replay(
         ConfigError: there is no such entry.
         GymServiceError: the env cannot be made.
     """
+    verified(path)  # before anything is started
     with TraceReader(path) as reader:
         env_id, keys = _env_of(reader, against, given)
         player = (_InProcess if in_process else _ThroughTheBridge)(env_id, keys, partial(_results, path))
@@ -67,6 +68,19 @@ def replay(
                 return found
         _check_end(reader, digest)
         return found
+
+
+def verified(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The header and the last row of a trace, once all of it was read and nothing is missing. Raises TraceError."""
+    with TraceReader(path) as reader:
+        count = steps = 0
+        for row in reader:
+            count += row.call != "restart"
+            steps += row.call == "step"
+        end = reader.end or {}
+        if (end.get("calls"), end.get("steps")) != (count, steps):
+            raise TraceError(f"{path} is spoilt: its last record counts other calls than it has", path=str(path))
+        return reader.header, end
 
 
 def _env_of(reader: TraceReader, against: str | None, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
