@@ -16,6 +16,7 @@ from gymnasium.spaces import GraphInstance
 
 from gym_service.client.connection import Connection, fields, one
 from gym_service.client.observer import OBSERVED, CallObserver, arguments_of
+from gym_service.client.remote_method import RemoteMethod
 from gym_service.client.requests import Timeouts, encode, limits_of, portable
 from gym_service.client.restart_policy import RestartPolicy
 from gym_service.client.spaces import space_from
@@ -101,7 +102,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         self._restart_policy = RestartPolicy()
         self._origin = dict(origin)  # and the plain data of the spaces
         self._observer: CallObserver | None = None
-        self._tell_step: Callable[[tuple[Any, ...]], None] | None = None  # the observer's, found quickly by a step
+        self._tell_step: Callable[[Any], None] | None = None  # the observer's, found quickly by a step
         self._spec: EnvSpec | None = None
         self._attach(connection, description)
 
@@ -191,7 +192,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         else:
             self._connection.begin(messages.STEP, encode(("$.action", action)), self._limits_s["step"])
         if self._observer is not None:
-            self._observer.step_sent(action)
+            self._observer.step_sent((action, args, more) if args or more else (action,))
 
     def step_wait(self) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """The result of the step that ``step_async`` has begun. Raises NoAsyncCallError where none has."""
@@ -349,8 +350,6 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             raise
 
     def _step_with_more(self, action: Any, args: tuple[Any, ...], more: dict[str, Any]) -> None:
-        if self._observer is not None:
-            raise TypeError("a trace holds the action of a step and no further arguments\n  try: a step without them")
         arguments = encode(("$.action", action), *_further(args, more))
         self._connection.begin(messages.STEP, arguments, self._limits_s["step"])
 
@@ -374,21 +373,6 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
     def _is_own(self, name: str) -> bool:
         return name in CLIENT_SIDE or name in self.__dict__ or hasattr(type(self), name)
-
-
-class RemoteMethod:
-    """A method of the simulator: calling it runs it there."""
-
-    def __init__(self, env: RemoteEnv, name: str) -> None:
-        self._env = env
-        self.__name__ = name
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """``env.call(name, …)``."""
-        return self._env.call(self.__name__, *args, **kwargs)
-
-    def __repr__(self) -> str:
-        return f"<remote method {self.__name__} of {self._env!r}>"
 
 
 def _result(frame: Frame, count: int) -> Any:

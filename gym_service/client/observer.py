@@ -26,14 +26,14 @@ class CallObserver(Protocol):
     Its methods run inside the call and must not raise: what they raise would close the connection.
     """
 
-    def step_sent(self, action: Any) -> None:
-        """A step has been sent. The action is the caller's: copy what is to be kept."""
+    def step_sent(self, arguments: tuple[Any, ...]) -> None:
+        """A step has been sent. Its arguments are the caller's: copy what is to be kept."""
 
-    def step_answered(self, result: tuple[Any, ...]) -> None:
-        """The step has its result, five values, which the caller gets next and may change then."""
+    def step_answered(self, result: Any) -> None:
+        """The step has its result, a tuple of five or another value. The caller gets it next and may change it."""
 
     def answered(self, kind: int, arguments: tuple[Any, ...], result: Any) -> None:
-        """Any other call has its result. Of RESET a list of two, observation and info."""
+        """Any other call has its result. That of RESET is a tuple of two or another value."""
 
     def failed(self, kind: int, arguments: tuple[Any, ...], error: BaseException) -> None:
         """A call has failed, sent or not. ``arguments`` is empty for a step."""
@@ -49,7 +49,7 @@ class Observable(Protocol):
     """A RemoteEnv, as far as it is observed."""
 
     _observer: CallObserver | None
-    _tell_step: Callable[[tuple[Any, ...]], None] | None
+    _tell_step: Callable[[Any], None] | None
 
 
 def observe(env: Observable, observer: CallObserver) -> None:

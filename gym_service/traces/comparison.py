@@ -87,6 +87,8 @@ def _words(row: Row, answer: Answer, results: Callable[[], tuple[Any, ...] | Non
     if recorded or here:
         return f"{_told(recorded)} {SIDES[0]}, {_told(here)} {SIDES[1]}"
     names = trajectory.RESULT_NAMES[row.call]
+    if len(row.results or ()) == 1 or len(_split(answer.summary)) == 1:  # of another form, as the simulator gave it
+        names = names if len(names) == 1 else ("result",)
     theirs, ours = _entries(row.summary, names), _entries(answer.summary, names)
     differing = [name for name in names if theirs.get(name) != ours.get(name)]
     if not differing:
@@ -139,13 +141,18 @@ def _bytes_of(item: Sequence[Any]) -> str:
 
 
 def _entries(summary: bytes, names: Sequence[str]) -> dict[str, bytes]:
-    """The entry of each result: its length, or a zero, and what follows."""
+    """The entry of each result, by its name."""
+    return dict(zip(names, _split(summary), strict=False))  # a summary may be anybody's
+
+
+def _split(summary: bytes) -> list[bytes]:
+    """The entries of a summary: the length of each, or a zero, and what follows."""
     entries, at = [], MARK_BYTES
     while at < len(summary):
         end = at + 1 + (summary[at] or 4)
         entries.append(summary[at:end])
         at = end
-    return dict(zip(names, entries, strict=False))  # a summary may be anybody's
+    return entries
 
 
 def _shown(entry: bytes) -> str:

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from gym_service.client.env import RemoteEnv
 from gym_service.errors import EnvError
 from gym_service.protocol.value_digest import RollingDigest
 from gym_service.traces.actions import fixed_actions
+from gym_service.traces.recorder import results_of
 
 PARITY_SEED = 1
 # Long enough that contacts and generators have had their say; some 0.1 s of a slow simulator without pictures.
@@ -75,14 +77,19 @@ def deterministic_parity_hash(
     return found.pop() if len(found) == 1 else None
 
 
+def is_true(flag: Any) -> bool:
+    """Whether a flag says that the episode is over; an array of several flags where any of them does."""
+    return bool(np.any(flag)) if isinstance(flag, np.ndarray) else bool(flag)
+
+
 def _play(env: gymnasium.Env[Any, Any], digest: RollingDigest, actions: Any, seed: int, steps: int) -> None:
     action = next(actions)  # a space without fixed actions is refused before anything is played
     episode, over = 0, True
     for _ in range(steps):
         if over:
-            digest.add(b"reset", env.reset(seed=seed + episode))
+            digest.add(b"reset", results_of("reset", env.reset(seed=seed + episode)))
             episode += 1
-        result = env.step(action)
+        result = results_of("step", env.step(action))
         digest.add(b"step", result)
-        over = bool(result[2] or result[3])
+        over = len(result) == 5 and any(is_true(flag) for flag in result[2:4])
         action = next(actions)

@@ -28,8 +28,8 @@ from gym_service.traces.trace_file import TraceWriter
 
 # An error of these says that nothing was sent, or that the env had ended before: it is no part of what was played.
 _NOT_PLAYED = (ClosedError, ForkedError, gymnasium.error.AlreadyPendingCallError)
-_NO_STEP = object()
 _IMMUTABLE = (int, float, str, bytes, bool, type(None), np.generic)
+_RESULTS = {"reset": 2, "step": 5}
 _ROW_NAMES = {
     messages.RESET: "reset",
     messages.STEP: "step",
@@ -104,37 +104,41 @@ class Recorder:
         self.warns = True  # whether ``closed`` warns of a file that could not be written
         self._writer = writer
         self._is_full = full
-        self._action: Any = _NO_STEP
+        self._arguments: tuple[Any, ...] | None = None  # of the step that is under way
         self._counts = {"calls": 0, "steps": 0, "episodes": 0}
         self._has_warned = False
         # It holds the counts and the digest, not this object, which could else never be collected.
         self._finalizer = weakref.finalize(self, _finish_quietly, writer, self.digest, self._counts)
 
-    def step_sent(self, action: Any) -> None:
-        """Keep the action until its result is there. See CallObserver."""
-        if isinstance(action, _IMMUTABLE):
-            self._action = action
+    def step_sent(self, arguments: tuple[Any, ...]) -> None:
+        """Keep the arguments until the result is there. See CallObserver."""
+        action = arguments[0]
+        if len(arguments) > 1:
+            self._arguments = copy.deepcopy(arguments)
+        elif isinstance(action, _IMMUTABLE):
+            self._arguments = arguments
         else:
-            self._action = action.copy() if type(action) is np.ndarray else copy.deepcopy(action)
+            self._arguments = (action.copy() if type(action) is np.ndarray else copy.deepcopy(action),)
 
-    def step_answered(self, result: tuple[Any, ...]) -> None:
+    def step_answered(self, result: Any) -> None:
         """See CallObserver."""
-        action, self._action = self._action, _NO_STEP
-        self._write("step", (action,), result)
+        arguments, self._arguments = self._arguments, None
+        if arguments is not None:  # else it was sent before the recording began
+            self._write("step", arguments, results_of("step", result))
 
     def answered(self, kind: int, arguments: tuple[Any, ...], result: Any) -> None:
         """See CallObserver."""
         if kind == messages.CALL_FUNCTION:
             arguments = _without_byte_code(arguments)
-        self._write(_ROW_NAMES[kind], arguments, tuple(result) if kind == messages.RESET else (result,))
+        self._write(_ROW_NAMES[kind], arguments, results_of(_ROW_NAMES[kind], result))
 
     def failed(self, kind: int, arguments: tuple[Any, ...], error: BaseException) -> None:
         """See CallObserver."""
         if kind == messages.STEP:
-            action, self._action = self._action, _NO_STEP
-            if action is _NO_STEP:  # it could not be sent
+            sent, self._arguments = self._arguments, None
+            if sent is None:  # it could not be sent
                 return
-            arguments = (action,)
+            arguments = sent
         if isinstance(error, _NOT_PLAYED):
             return
         if kind == messages.CALL_FUNCTION:
@@ -216,6 +220,12 @@ def header_of(env: RemoteEnv, *, full: bool) -> dict[str, Any]:
             "gymnasium": gymnasium.__version__,
         },
     }
+
+
+def results_of(call: str, result: Any) -> tuple[Any, ...]:
+    """The results of a call: of a reset and a step each of its values, unless the simulator gave another form."""
+    count = _RESULTS.get(call)
+    return result if count and type(result) is tuple and len(result) == count else (result,)
 
 
 def _without_byte_code(arguments: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ row that names a function to import is refused unless you allow it.
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from gym_service.client.env import RemoteEnv
@@ -20,6 +21,7 @@ from gym_service.protocol.value_digest import RollingDigest
 from gym_service.testing.env_under_test import Failed, env_under_test
 from gym_service.testing.in_target import trajectory
 from gym_service.traces.comparison import Answer, Items, Replayed
+from gym_service.traces.recorder import results_of
 from gym_service.traces.trace_file import Row, TraceReader
 
 Progress = Callable[[int], object]
@@ -27,6 +29,7 @@ Progress = Callable[[int], object]
 Results = Callable[[int], tuple[Any, ...] | None]
 Call = tuple[str, tuple[Any, ...]]
 ENDED = b"ended"
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 def replay(
@@ -262,9 +265,11 @@ def _first_line(error: BaseException | None) -> str:
 
 
 _CALLS: dict[str, Callable[..., tuple[Any, ...]]] = {
-    "reset": lambda env, seed, options: tuple(env.reset(seed=seed, options=options)),
-    "step": lambda env, action: tuple(env.step(action)),
-    "render": lambda env: (env.render(),),
+    "reset": lambda env, seed, options, args=(), more=_NONE: results_of(
+        "reset", env.reset(*args, seed=seed, options=options, **more)
+    ),
+    "step": lambda env, action, args=(), more=_NONE: results_of("step", env.step(action, *args, **more)),
+    "render": lambda env, args=(), more=_NONE: (env.render(*args, **more),),
     "set": lambda env, name, value, force: (env.set_wrapper_attr(name, value, force=force),),
     "call": lambda env, name, args, kwargs: (env.call(name, *args, **kwargs),),
     "function": lambda env, name, args, kwargs: (env.call(name, *args, **kwargs),),

@@ -109,22 +109,7 @@ def play(trajectory, side, task, output):
 def replay(trajectory, side, task, output):
     """Make the calls of a trace."""
     output["facts"] = facts(trajectory, side)
-    # It imports nothing of gym-service, and has the one meaning of "the same values".
-    digest = load_file("value_digest", HERE, "..", "..", "protocol", "value_digest.py").RollingDigest()
-    digest.value = bytes.fromhex(task["digest"])
-    perform = lambda name, data: side.perform(  # noqa: E731
-        name, [trajectory.from_data(part, side.graph_class()) for part in data]
-    )
-    for number, answer in enumerate(trajectory.replay(task["calls"], perform, digest)):
-        summary, results, raised = answer
-        output["answers"].append([summary.hex(), raised])
-        if number == task["shown"]:
-            if results is not None:
-                found = trajectory.named_items(task["calls"][number][0], results)
-                output["items"] = [[*item[1:4], trajectory.full_bytes(item[4])] for item in found]
-            return
-    output["digest"] = digest.value.hex()
-    side.env.close()
+    load_file("trace_calls", HERE, "trace_calls.py").replay(trajectory, side, task, output, named)
 
 
 def samples(trajectory, space, plan):
@@ -257,42 +242,6 @@ class NewSide:
     def step(self, action):
         result = self.env.step(action)
         return modern(result) if isinstance(result, (tuple, list)) and len(result) == 4 else result
-
-    def perform(self, name, arguments):
-        """One call of a trace, by its name. Returns its results, a tuple."""
-        return getattr(self, "perform_" + name)(*arguments)
-
-    def perform_reset(self, seed, options):
-        return tuple(self.reset(seed, options))
-
-    def perform_step(self, action):
-        return tuple(self.step(action))
-
-    def perform_render(self):
-        return (self.render(),)
-
-    def perform_set(self, name, value, force):
-        holder = self.holder(name)
-        if holder is None and not force:
-            return (False,)
-        setattr(self.env.unwrapped if holder is None else holder, name, value)
-        return (True,)
-
-    def perform_call(self, name, args, kwargs):
-        holder = self.holder(name)
-        return (getattr(self.env.unwrapped if holder is None else holder, name)(*args, **kwargs),)
-
-    def perform_function(self, reference, args, kwargs):
-        return (named(reference)(self.env, *args, **kwargs),)
-
-    def holder(self, name):
-        """The outermost wrapper, or else the bare env, that has an attribute itself; None where nobody has."""
-        env = self.env
-        while is_wrapper(env):
-            if name in vars(env) or hasattr(type(env), name):
-                return env
-            env = env.env
-        return env if hasattr(env, name) else None
 
 
 class OldSide(NewSide):

@@ -1,0 +1,21 @@
+"""A method of the simulator, as an attribute of the env on this side.
+
+Knows ``RemoteEnv.call``, and nothing else of an env. Python 3.10 and up.
+"""
+
+from typing import Any
+
+
+class RemoteMethod:
+    """A method of the simulator: calling it runs it there."""
+
+    def __init__(self, env: Any, name: str) -> None:
+        self._env = env
+        self.__name__ = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """``env.call(name, …)``."""
+        return self._env.call(self.__name__, *args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<remote method {self.__name__} of {self._env!r}>"
