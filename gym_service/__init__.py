@@ -22,9 +22,13 @@ from gym_service.factory.make import (
 if TYPE_CHECKING:
     from gym_service import errors as errors
     from gym_service.client.env import RemoteEnv as RemoteEnv
+    from gym_service.client.multi_agent import RemoteAECEnv as RemoteAECEnv
+    from gym_service.client.multi_agent import RemoteParallelEnv as RemoteParallelEnv
     from gym_service.client.vector import RemoteVectorEnv as RemoteVectorEnv
     from gym_service.envs import SocketGymClient as SocketGymClient
     from gym_service.envs import SocketGymServer as SocketGymServer
+    from gym_service.factory.multi_agent import make_aec as make_aec
+    from gym_service.factory.multi_agent import make_parallel as make_parallel
     from gym_service.factory.options import EntryOptions as EntryOptions
     from gym_service.factory.options import TimeoutOptions as TimeoutOptions
     from gym_service.protocol.values import Opaque as Opaque
@@ -34,13 +38,17 @@ __version__ = "0.1.0"
 __all__ = [
     "EntryOptions",
     "Opaque",
+    "RemoteAECEnv",
     "RemoteEnv",
+    "RemoteParallelEnv",
     "RemoteVectorEnv",
     "SocketGymClient",
     "SocketGymServer",
     "TimeoutOptions",
     "errors",
     "make",
+    "make_aec",
+    "make_parallel",
     "make_vec",
     "record_trace",
     "use",
@@ -49,12 +57,16 @@ __all__ = [
 _LAZY = {
     "EntryOptions": "gym_service.factory.options",
     "Opaque": "gym_service.protocol.values",
+    "RemoteAECEnv": "gym_service.client.multi_agent",
     "RemoteEnv": "gym_service.client.env",
+    "RemoteParallelEnv": "gym_service.client.multi_agent",
     "RemoteVectorEnv": "gym_service.client.vector",
     "SocketGymClient": "gym_service.envs",
     "SocketGymServer": "gym_service.envs",
     "record_trace": "gym_service.traces.recorder",
     "TimeoutOptions": "gym_service.factory.options",
+    "make_aec": "gym_service.factory.multi_agent",
+    "make_parallel": "gym_service.factory.multi_agent",
 }
 
 

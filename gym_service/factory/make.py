@@ -126,7 +126,7 @@ def make_registered(
     found = _registered_entry(entry, config, _overlay(service, host, port))
     copied = cast("EntryOptions", dict(service or {}))
     recreate = partial(make_registered, entry=entry, config=config, service=copied, host=host, port=port, **kwargs)
-    return _open(found, kwargs, recreate)
+    return open_entry(_single(found), kwargs, recreate)
 
 
 def make_registered_vector(
@@ -146,7 +146,7 @@ def make_registered_vector(
     table = _overlay(service, host, port)
     table |= {"workers": workers} if workers is not None else {}
     table |= {"max_episode_steps": max_episode_steps} if max_episode_steps is not None else {}
-    return _open_vector(_registered_entry(entry, config, table), kwargs, num_envs, autoreset_mode)
+    return _open_vector(_single(_registered_entry(entry, config, table)), kwargs, num_envs, autoreset_mode)
 
 
 def _overlay(service: "EntryOptions | None", host: str | None, port: int | None) -> dict[str, Any]:
@@ -192,9 +192,9 @@ def make(env_id: str, *, render_mode: str | None = NOT_GIVEN, **options: "Unpack
         EnvError: the simulator raised while the env was made.
         CannotCross: a keyword argument or a space has no form on the wire.
     """
-    given = _given(options, render_mode)
+    given = given_options(options, render_mode)
     entry, kwargs = entry_and_kwargs(env_id, given)
-    env = _open(entry, kwargs, partial(make, env_id, **given))
+    env = open_entry(_single(entry), kwargs, partial(make, env_id, **given))
     # gym.make gives each env a spec that makes it again. So does this.
     from gym_service.factory import registry
 
@@ -228,11 +228,12 @@ def make_vec(
         NotImplementedError: the Gymnasium of this interpreter is older than 1.0.
         ConfigError, InterpreterNotFound, ServerStartError, AuthError, EnvError, CannotCross: as in ``make``.
     """
-    entry, kwargs = entry_and_kwargs(env_id, _given(options, render_mode), ("num_envs", "autoreset_mode"))
-    return _open_vector(entry, kwargs, num_envs, autoreset_mode)
+    entry, kwargs = entry_and_kwargs(env_id, given_options(options, render_mode), ("num_envs", "autoreset_mode"))
+    return _open_vector(_single(entry), kwargs, num_envs, autoreset_mode)
 
 
-def _given(options: Mapping[str, Any], render_mode: str | None) -> dict[str, Any]:
+def given_options(options: Mapping[str, Any], render_mode: str | None) -> dict[str, Any]:
+    """The keywords that were given to a function like ``make``."""
     return dict(options) if render_mode is NOT_GIVEN else {**options, "render_mode": render_mode}
 
 
@@ -293,7 +294,18 @@ def _entry_in_file(env_id: str, table: Mapping[str, Any]) -> entries.Entry:
     return entries.entry(key, table, file=path, base=base, interpreters=file.interpreters) if table else base
 
 
-def _open(entry: entries.Entry, kwargs: Mapping[str, Any], recreate: Callable[[], "RemoteEnv"]) -> "RemoteEnv":
+def _single(entry: entries.Entry) -> entries.Entry:
+    """The entry, unless it is one of several agents, which no gymnasium.Env can be."""
+    if entry.api in entries.MULTI_AGENT_APIS:
+        text = f'{entry.name!r} has api = "{entry.api}", so it is an env of several agents'
+        advice = f'gym_service.make_{entry.api}("{entry.name}", …)'
+        file = str(entry.file) if entry.file else None
+        raise ConfigError(f"{text}\n  try: {advice}", file=file, key="api")
+    return entry
+
+
+def open_entry(entry: entries.Entry, kwargs: Mapping[str, Any], recreate: Callable[[], "RemoteEnv"]) -> "RemoteEnv":
+    """What every way to make an env ends in: see ``open_env``."""
     if entry.python and not entry.is_remote:
         from gym_service_launcher.processes import guardian_client
 

@@ -82,8 +82,9 @@ class EntryOptions(TypedDict, total=False):
     """Wrappers to apply in the simulator, the innermost first: ``"package.module:Wrapper"`` or a callable."""
     entry_point: str | None
     """``"package.module:callable"`` that makes the env, instead of ``id``."""
-    api: Literal["gymnasium", "gym"] | None
-    """The package whose registry is asked. Default: that of gymnasium, then that of gym."""
+    api: Literal["gymnasium", "gym", "dm_env", "robosuite", "parallel", "aec"] | None
+    """The API of the simulator's env; for an ``id``, the package whose registry is asked. Default: what the env has.
+    ``"parallel"`` and ``"aec"`` are PettingZoo's, for ``make_parallel`` and ``make_aec``."""
     address: str | None
     """``"tcp://host:port"`` or ``"unix:///path"`` of a running ``gym-service run``."""
     token_file: StrPath | None

@@ -24,12 +24,21 @@ CLOSE                                                                  None
 VEC_RESET       seeds, options, mask (a list, or None for all)         a batch (``results.encode_batch``)
 VEC_STEP        actions (a list)                                       the same
 VEC_STEP_PACKED  the batched actions' layout                           the same
+AGENT_FACTS                                                            possible agents, the states' space; or None
+AGENT_SPACES    agent                                                  its observation space, its action space
+AGENT_RESET     seed, options                                          a result of several agents (``agent_results``)
+AGENT_STEP      actions by agent; of an AEC env one action             the same
+AGENT_STEP_PACKED  the actions' layouts (``agent_results``)            the same
+AGENT_TURN                                                             the same, of an AEC env alone, without a step
 ==============  =====================================================  ==============================================
 
 ``[args, kwargs]`` are what a simulator takes beyond Gymnasium's own arguments; both are there, or neither.
 
 A recipe with a ``batch`` makes several envs in one server. There RENDER, SET, CALL and CLOSE mean all of them:
 results and the value of SET are lists, one item for each env, and CALL gives the value of what cannot be called.
+
+A recipe whose ``api`` is ``parallel`` or ``aec`` makes an env of several agents. Its description has their spaces as
+two Dicts. AGENT_RESET gives, after the result, the possible agents, and (agent, spaces) where these have changed.
 
 A call is answered by RESULT, by STEPPED (a packed step), by PLACED (a packed batch whose large leaves have been written
 where the call offered) or by ERROR, after any number of WARNING (category, text) and
@@ -38,6 +47,7 @@ PART (a list: the first items of a list too long for one frame). Each carries th
 
 MAKE, RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, CLOSE = range(1, 12)
 VEC_RESET, VEC_STEP, VEC_STEP_PACKED = range(12, 15)
+AGENT_FACTS, AGENT_SPACES, AGENT_RESET, AGENT_STEP, AGENT_STEP_PACKED, AGENT_TURN = range(15, 21)
 RESULT, STEPPED, ERROR, WARNING, PART, PLACED = range(65, 71)
 
 CALL_NAMES = {
@@ -55,19 +65,41 @@ CALL_NAMES = {
     VEC_RESET: "reset",
     VEC_STEP: "step",
     VEC_STEP_PACKED: "step",
+    AGENT_FACTS: "get",
+    AGENT_SPACES: "get",
+    AGENT_RESET: "reset",
+    AGENT_STEP: "step",
+    AGENT_STEP_PACKED: "step",
+    AGENT_TURN: "get",
 }
 
 # The server's states, and the calls that each allows.
-NEW, MADE, BATCHED, CLOSED = "new", "made", "batched", "closed"
+NEW, MADE, BATCHED, MULTI_AGENT, CLOSED = "new", "made", "batched", "made for several agents", "closed"
 LEGAL = {
     NEW: {MAKE, CLOSE},
     MADE: {RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, CLOSE},
     BATCHED: {VEC_RESET, VEC_STEP, VEC_STEP_PACKED, RENDER, SET, CALL, CLOSE},
+    MULTI_AGENT: {
+        AGENT_FACTS,
+        AGENT_SPACES,
+        AGENT_RESET,
+        AGENT_STEP,
+        AGENT_STEP_PACKED,
+        AGENT_TURN,
+        RENDER,
+        GET,
+        SET,
+        HAS,
+        CALL,
+        CALL_FUNCTION,
+        CLOSE,
+    },
     CLOSED: set(),
 }
 
 # The calls whose answers show what the env shows: there pictures may be coded, perhaps with loss (``image_codec.py``).
 SHOWING = {RESET, STEP, STEP_PACKED, RENDER, VEC_RESET, VEC_STEP, VEC_STEP_PACKED}
+SHOWING |= {AGENT_RESET, AGENT_STEP, AGENT_STEP_PACKED, AGENT_TURN}
 
 # What an ERROR's first field says: whose fault it was, and so which error is raised where the call was made.
 # REFUSED: the server itself, of an env that cannot do what is asked, or that returned what has no such form.

@@ -49,7 +49,7 @@ class Batch:
         self._adapters = adapters
         self._at = 0  # the env that is under way, for errors
         self._mode = autoreset_mode
-        self._envs = [adapter.env for adapter in adapters]
+        self._steppers = [adapter.stepper for adapter in adapters]
         self._observations = [None] * self.count
         self._rewards = np.zeros(self.count, np.float64)
         self._terminations = np.zeros(self.count, np.bool_)
@@ -70,7 +70,7 @@ class Batch:
         for index, adapter in enumerate(self._adapters):
             self._at = index
             for name in ("observation_space", "action_space"):
-                one, other = getattr(first.env, name), getattr(adapter.env, name)
+                one, other = first.space(name), adapter.space(name)
                 if one != other:
                     raise RuntimeError("the sub-environments differ in %s: %r and %r" % (name, one, other))
         self._stack = make_stack(description["observation_space"], self.count)
@@ -154,14 +154,14 @@ class Batch:
 
     def _step_all(self, actions, at_end):
         """One loop with nothing in it that could stand outside: light envs spend their time here."""
-        ended, envs, observations = self._ended, self._envs, self._observations
+        ended, steppers, observations = self._ended, self._steppers, self._observations
         rewards, terminations, truncations = self._rewards, self._terminations, self._truncations
         for index, action in enumerate(actions):
             self._at = index
             if ended[index]:
                 self._begin_next(index)
                 continue
-            result = envs[index].step(action)
+            result = steppers[index].step(action)
             if type(result) is not tuple or len(result) != 5:
                 result = self._adapters[index].even_out(result)
             try:

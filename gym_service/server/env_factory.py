@@ -15,7 +15,8 @@ import sys
 from functools import partial
 
 from gym_service.protocol.values import CannotEncode, module_name
-from gym_service.server.adapters import attributes
+from gym_service.server import other_apis, refusals
+from gym_service.server.adapters import attributes, detection
 from gym_service.server.adapters.old_api import adapter_class
 from gym_service.server.adapters.signatures import accepted_by_creator, accepted_by_render
 
@@ -33,6 +34,10 @@ def make(recipe):
     env, renders_by_call, is_new = _from_entry_point(recipe) if recipe["entry_point"] else _from_registry(recipe)
     for wrapper in recipe["wrappers"]:
         env = resolve(wrapper)(env)
+    # Only now: a wrapper may have turned it into an env of another API.
+    other = other_apis.adapter_of(env, recipe, resolve(recipe["entry_point"]) if recipe["entry_point"] else None)
+    if other is not None:
+        return other
     return adapter_class(env, is_new)(env, recipe["kwargs"].get("render_mode"), renders_by_call)
 
 
@@ -105,12 +110,25 @@ def resolve(reference):
     module, _, path = reference.partition(":")
     found = importlib.import_module(module)
     for attribute in path.split("."):
+        if inspect.ismodule(found) and not hasattr(found, attribute):
+            _import_submodule("%s.%s" % (found.__name__, attribute))
         found = getattr(found, attribute)
     return found
 
 
+def _import_submodule(name):
+    """Import a module that its package has not imported yet; nothing where there is none."""
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+
+
 def _from_registry(recipe):
     """Gymnasium's registry is asked first, then gym's."""
+    if recipe["api"] in detection.MULTI_AGENT:
+        return other_apis.make_registered(recipe), False, True
     module, _, env_id = recipe["id"].rpartition(":")
     if module:
         importlib.import_module(module)
@@ -144,6 +162,8 @@ def _made(creator, make, kwargs, is_new):
     if len(less) == len(kwargs) or kwargs.get("apply_api_compatibility") or not _renders_by_call(creator, is_new):
         return make(**kwargs), False
     env = make(**less)
+    if not other_apis.is_gym(env):
+        return env, False
     if "mode" in accepted_by_render(attributes.bare(env)):
         return env, True
     env.close()
@@ -162,7 +182,8 @@ def _renders_by_call(creator, is_new):
 def _libraries(api):
     """The libraries that an env may come from, imported only as they are asked for. No other is, whoever names it."""
     if api is not None and api not in LIBRARIES:
-        raise ValueError("api = %r: an env is of gymnasium or of gym" % (api,))
+        known = ", ".join([*LIBRARIES, *other_apis.APIS])
+        raise refusals.api_mismatch("api = %r needs an entry_point, and is one of %s" % (api, known))
     found = False
     for name in [api] if api else LIBRARIES:
         try:
@@ -191,7 +212,10 @@ def _make_registered(library, env_id, max_episode_steps, **kwargs):
 def _from_entry_point(recipe):
     creator = resolve(recipe["entry_point"])
     # A function says nothing of the env that it makes, before that is there.
-    env, renders_by_call = _made(creator, creator, recipe["kwargs"], _is_new(recipe["api"] or _library_of(creator)))
+    make = partial(other_apis.create, creator, recipe["api"])
+    env, renders_by_call = _made(creator, make, recipe["kwargs"], _is_new(recipe["api"] or _library_of(creator)))
+    if recipe["api"] in other_apis.APIS or not other_apis.is_gym(env):
+        return env, False, True
     api = recipe["api"] or _library_of(type(env))
     if recipe["max_episode_steps"] is not None:
         env = _with_time_limit(next(_libraries(api or None)), env, recipe["max_episode_steps"])

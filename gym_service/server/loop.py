@@ -17,7 +17,9 @@ from gym_service.protocol.frames import BOUND_BYTES
 from gym_service.protocol.layout import compile_layout, rows
 from gym_service.protocol.values import BadValue, CannotEncode
 from gym_service.server import env_batch, env_factory, error_report
+from gym_service.server.adapters.pettingzoo import MultiAgentAdapter
 from gym_service.server.counters import Counters
+from gym_service.server.multi_agent import MultiAgentCalls
 from gym_service.server.permissions import Permissions
 from gym_service.transport import image_codec
 from gym_service.transport.streams import ChannelClosed
@@ -67,6 +69,7 @@ class Server:
         self._permissions = permissions
         self.counters = counters
         self._adapter = None
+        self._agents = None
         self._image_encoder = None
         self._bound_bytes = BOUND_BYTES
         self._warnings = []
@@ -87,6 +90,12 @@ class Server:
             messages.VEC_RESET: lambda frame: self._batch(frame, self._adapter.reset(*self._read(frame, 3))),
             messages.VEC_STEP: lambda frame: self._stepped_all(frame, self._adapter.step(*self._read(frame, 1))),
             messages.VEC_STEP_PACKED: self._vec_step_packed,
+            messages.AGENT_FACTS: lambda frame: self._agents.facts(),
+            messages.AGENT_SPACES: lambda frame: self._agents.spaces(*self._read(frame, 1)),
+            messages.AGENT_RESET: lambda frame: self._agents.reset(*self._read(frame, 2)),
+            messages.AGENT_STEP: lambda frame: self._agents.step(*self._read(frame, 1)),
+            messages.AGENT_STEP_PACKED: lambda frame: self._agents.step_packed(frame.head, frame.buffers),
+            messages.AGENT_TURN: lambda frame: self._agents.turn(),
         }
 
     def answer(self, frame):
@@ -179,6 +188,9 @@ class Server:
         self._channel.decoder.bound_bytes = self._bound_bytes
         self.counters.set_env_id(str(recipe["entry_point"] or recipe["id"]))
         self.state = messages.MADE if adapter.count is None else messages.BATCHED
+        if isinstance(adapter, MultiAgentAdapter):
+            self.state = messages.MULTI_AGENT
+            self._agents = MultiAgentCalls(adapter, self.counters, description)
         if image_encoder is not None:
             self._use_image_codec(image_encoder, frames)
         return messages.RESULT, Encoder().add(description, "$", opaque=True)

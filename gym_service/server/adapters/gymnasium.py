@@ -38,6 +38,15 @@ class GymnasiumAdapter:
         """The library's GraphInstance, so that an action for a Graph space is what the env expects; else None."""
         return getattr(self._library_module("spaces.graph"), "GraphInstance", None)
 
+    @property
+    def stepper(self):
+        """Whose ``step`` a batch calls: the env's own, since a batch evens its result out only where it must."""
+        return self.env
+
+    def space(self, name):
+        """The space of that name, as something that can be compared with another env's."""
+        return getattr(self.env, name)
+
     def reset(self, seed, options, *args, **more):
         """What the env's reset returns. What is None is left out: many simulators' reset takes no options.
 

@@ -116,6 +116,9 @@ def _timeouts(value: object, location: Location) -> Timeouts:
     return Timeouts(**validation.read(given, limits, location))
 
 
+# The values of ``api`` that are PettingZoo's, for envs of several agents.
+MULTI_AGENT_APIS = ("parallel", "aec")
+
 INTERPRETER_KEYS: Mapping[str, Check] = MappingProxyType({"python": validation.python, **VENV_CHECKS})
 
 ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
@@ -132,7 +135,7 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
         "max_episode_steps": validation.step_limit,
         "wrappers": validation.list_of(validation.wrapper, 'a list of "package.module:Wrapper"'),
         "entry_point": validation.import_path,
-        "api": validation.one_of("gymnasium", "gym"),
+        "api": validation.one_of("gymnasium", "gym", "dm_env", "robosuite", *MULTI_AGENT_APIS),
         "address": validation.address,
         "token_file": validation.path,
         "tls_ca": validation.path,

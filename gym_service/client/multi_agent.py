@@ -1,0 +1,326 @@
+"""The envs of several agents that a user holds: PettingZoo's two APIs, with the simulator in another interpreter.
+
+Knows PettingZoo's contract, of every version since 1.24, and the calls. Never knows how the server was started. Needs
+PettingZoo; Python 3.10 and up.
+
+Both hold a ``RemoteEnv``, which sees the env as one whose spaces are Dicts over the agents. It owns the connection,
+starts another server where ``restart`` asks for one, and reads and sets attributes.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from gymnasium import spaces
+from gymnasium.spaces import GraphInstance
+
+from gym_service.client.connection import fields
+from gym_service.client.env import RemoteEnv
+from gym_service.client.remote_method import RemoteMethod
+from gym_service.client.requests import encode
+from gym_service.client.spaces import space_from
+from gym_service.protocol import agent_results, messages
+from gym_service.protocol.agent_results import AgentLayouts
+from gym_service.protocol.encoder import Encoder
+from gym_service.protocol.frames import Frame
+from gym_service.protocol.space_spec import describe
+from gym_service.protocol.values import BadValue
+
+try:
+    from pettingzoo import AECEnv, ParallelEnv
+except ModuleNotFoundError as error:
+    if error.name != "pettingzoo":
+        raise
+    text = "envs of several agents need PettingZoo on this side too\n  try: pip install 'gym-service[pettingzoo]'"
+    raise ImportError(text, name="pettingzoo") from error
+
+T = TypeVar("T", bound="_RemoteAgents")
+Observations = dict[Any, Any]
+Infos = dict[Any, dict[str, Any]]
+Pair = tuple[spaces.Space[Any], spaces.Space[Any]]  # of observations, of actions
+
+
+class _RemoteAgents:
+    """What the two have in common: spaces by agent, attributes of the simulator, render and close.
+
+    What the simulator says of itself lies in the instance (``metadata``, ``agents``, …), as it was after the last call
+    that may have changed it; reading any other public attribute asks the simulator.
+    """
+
+    # Attributes that the simulator changes by itself. They lie here after a reset or a step, and are asked for anew
+    # once a method was called or an attribute was set.
+    _MIRRORED: tuple[str, ...] = ("agents",)
+
+    _remote: RemoteEnv
+    _recreate: "Callable[[], _RemoteAgents] | None"
+    _spaces: dict[Any, Pair]
+    _described: list[Any]
+    _layouts: Any
+    _version: int
+
+    def __init__(self, remote: RemoteEnv, recreate: "Callable[[], _RemoteAgents] | None" = None) -> None:
+        """Take over an env that a server has made.
+
+        Args:
+            remote: the env as one; it is owned from here on.
+            recreate: makes the same env again: for a pickled or copied env. It must pickle.
+        """
+        self.__dict__["_remote"] = remote
+        self.__dict__["_recreate"] = recreate
+        self.__dict__["_spaces"] = {}
+        self._learn()
+
+    def _learn(self) -> None:
+        """Ask a server that has just made the env for what its description does not hold."""
+        remote, own = self._remote, self.__dict__
+        possible_agents, state_space = remote._call(messages.AGENT_FACTS, Encoder(), lambda frame: fields(frame, 2))
+        own["metadata"] = remote.metadata
+        own["render_mode"] = remote.render_mode
+        own["_version"] = 0
+        self._keep_possible(possible_agents)
+        if state_space is not None:
+            own["state_space"] = space_from(state_space)
+        pairs = zip(remote.observation_space.items(), remote.action_space.items(), strict=True)  # type: ignore[attr-defined]
+        for (agent, observation_space), (_, action_space) in pairs:
+            self._keep_spaces(agent, (observation_space, action_space))
+        own["_described"] = list(remote.observation_space)  # type: ignore[call-overload]
+        self._compile()
+
+    # -- PettingZoo's contract, as far as both APIs have it --------------------------------------------------------
+
+    def observation_space(self, agent: Any) -> spaces.Space[Any]:
+        """The agent's observation space: the same object each time, unless the simulator's has changed.
+
+        Raises EnvError where the simulator knows no such agent.
+        """
+        return self._spaces_of(agent)[0]
+
+    def action_space(self, agent: Any) -> spaces.Space[Any]:
+        """The agent's action space; see ``observation_space``."""
+        return self._spaces_of(agent)[1]
+
+    @property
+    def observation_spaces(self) -> dict[Any, spaces.Space[Any]]:
+        """The observation space of each possible agent. Raises AttributeError where the simulator names none."""
+        return {agent: self.observation_space(agent) for agent in self.possible_agents}
+
+    @property
+    def action_spaces(self) -> dict[Any, spaces.Space[Any]]:
+        """The action space of each possible agent. Raises AttributeError where the simulator names none."""
+        return {agent: self.action_space(agent) for agent in self.possible_agents}
+
+    def state(self) -> Any:
+        """The simulator's view of the whole. Raises NotImplementedError (as an EnvError) where it has none."""
+        return self._remote.call("state")
+
+    def render(self) -> Any:
+        """What the simulator renders in the mode it was made with."""
+        return self._remote.render()
+
+    def close(self) -> None:
+        """Close the simulator and see its process to its end; any number of times. Blocks as ``RemoteEnv.close``."""
+        self._remote.close()
+
+    # -- the simulator's side --------------------------------------------------------------------------------------
+
+    @property
+    def target(self) -> dict[str, Any]:
+        """Facts of the simulator's side; see ``RemoteEnv.target``."""
+        return self._remote.target
+
+    def call(self, method: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run something in the simulator's process and return what it returns; see ``RemoteEnv.call``."""
+        try:
+            return self._remote.call(method, *args, **kwargs)
+        finally:
+            self._forget()
+
+    def __getattr__(self, name: str) -> Any:
+        """An attribute that only the simulator has. Raises AttributeError where it has none."""
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        value = self._remote._read(name)
+        return RemoteMethod(self, name) if isinstance(value, RemoteMethod) else value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute in the simulator, where it is; a method or property of this class is set here."""
+        if hasattr(type(self), name):
+            object.__setattr__(self, name, value)
+            return
+        if name.startswith("_"):
+            raise AttributeError(f"{name!r} is private to the simulator, and does not cross")
+        self._remote._ask(messages.SET, name, value, True)
+        if name in self.__dict__:
+            self.__dict__[name] = value
+        self._forget()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, copied or spawned, an env is its recipe: a fresh server is started where it is taken up."""
+        if self._recreate is None:
+            raise TypeError(f"this {type(self).__name__} was made without a recipe, so it cannot be pickled or copied")
+        return self._recreate, ()
+
+    def __repr__(self) -> str:
+        """The simulator's env and its interpreter."""
+        return repr(self._remote).replace(type(self._remote).__name__, type(self).__name__)
+
+    # --------------------------------------------------------------------------------------------------------------
+
+    def _begin(self, seed: Any, options: Any, names: tuple[str, ...]) -> list[Any]:
+        """Reset: the parts of the result. Starts another server first where ``restart`` says so."""
+        remote = self._remote
+        if remote._restart and remote._connection.failure:
+            remote._start_again(remote._restart)
+            self._learn()
+        arguments = encode(("$.seed", seed), ("$.options", options))
+        *result, possible_agents, changed = remote._call(
+            messages.AGENT_RESET, arguments, lambda frame: agent_results.decode(names, frame, GraphInstance, more=2)
+        )
+        self._keep_possible(possible_agents)
+        for agent, *data in changed:
+            self._keep_spaces(agent, (space_from(data[0]), space_from(data[1])))
+        if any(agent in self._described for agent, *_ in changed):
+            self.__dict__["_version"] += 1
+            self._compile()
+        return result
+
+    def _compile(self) -> None:
+        """The layouts of the agents that both sides know since the env was made."""
+        described = [(agent, *[describe(space, "$") for space in self._spaces_of(agent)]) for agent in self._described]
+        self.__dict__["_layouts"] = AgentLayouts(described, self._version)
+
+    def _spaces_of(self, agent: Any) -> Pair:
+        found = self._spaces.get(agent)
+        if found is None:
+            arguments = encode(("$.agent", agent))
+            data = self._remote._call(messages.AGENT_SPACES, arguments, lambda frame: fields(frame, 2))
+            found = self._spaces[agent] = space_from(data[0]), space_from(data[1])
+        return found
+
+    def _keep_spaces(self, agent: Any, found: Pair) -> None:
+        """Take the new spaces; one that equals the old one stays, since somebody may have seeded it."""
+        old = self._spaces.get(agent, found)
+        self._spaces[agent] = (
+            old[0] if old[0] == found[0] else found[0],
+            old[1] if old[1] == found[1] else found[1],
+        )
+
+    def _keep_possible(self, possible_agents: Any) -> None:
+        if possible_agents is None:
+            self.__dict__.pop("possible_agents", None)
+        else:
+            self.__dict__["possible_agents"] = possible_agents
+
+    def _forget(self) -> None:
+        """What the simulator may have changed is asked for when it is next read."""
+        for name in self._MIRRORED:
+            self.__dict__.pop(name, None)
+
+
+class RemoteParallelEnv(_RemoteAgents, ParallelEnv):
+    """A ``pettingzoo.ParallelEnv`` in another interpreter. What it gives is what the simulator gave.
+
+    A step is one round trip, however many agents there are. Each call blocks and raises as those of ``RemoteEnv``.
+    Reading, calling and assigning a public attribute that this class does not define means the simulator's.
+    """
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, Infos]:
+        """Begin an episode: (observations, infos), each by agent."""
+        observations, infos, agents = self._begin(seed, options, agent_results.PARALLEL_RESET)
+        self.__dict__["agents"] = agents
+        return observations, infos
+
+    def step(
+        self, actions: dict[Any, Any]
+    ) -> tuple[Observations, dict[Any, Any], dict[Any, bool], dict[Any, bool], Infos]:
+        """(observations, rewards, terminations, truncations, infos), each by agent, in the simulator's order."""
+        packed = self._layouts.pack_actions(actions)
+        if packed is not None:
+            result = self._remote._call(messages.AGENT_STEP_PACKED, packed, self._read_step)
+        else:
+            result = self._remote._call(messages.AGENT_STEP, encode(("$.actions", actions)), self._read_step)
+        observations, rewards, terminations, truncations, infos, self.__dict__["agents"] = result
+        return observations, rewards, terminations, truncations, infos
+
+    def _read_step(self, frame: Frame) -> list[Any]:
+        if frame.kind == messages.STEPPED:
+            return self._layouts.unpack_step(frame.head, frame.buffers, GraphInstance)
+        return agent_results.decode(agent_results.PARALLEL_STEP, frame, GraphInstance)
+
+
+class RemoteAECEnv(_RemoteAgents, AECEnv):
+    """A ``pettingzoo.AECEnv`` in another interpreter. What it gives is what the simulator gave.
+
+    A turn is one round trip: the answer to ``step`` and ``reset`` holds the next agent, its observation, all rewards,
+    cumulative rewards, flags and infos. Another agent's observation, and one that is asked for again, is one more.
+    The dicts here are copies: what is written into them does not reach the simulator.
+    """
+
+    _MIRRORED = (
+        "agents",
+        "agent_selection",
+        "rewards",
+        "_cumulative_rewards",
+        "terminations",
+        "truncations",
+        "infos",
+        "_last",
+        "_has_observation",
+    )
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+        """Begin an episode."""
+        self._keep_turn(self._begin(seed, options, agent_results.TURN))
+
+    def step(self, action: Any) -> None:
+        """Act for the agent whose turn it is (``agent_selection``); None for one whose episode is over."""
+        self._keep_turn(self._remote._call(messages.AGENT_STEP, encode(("$.action", action)), _turn))
+
+    def observe(self, agent: Any) -> Any:
+        """The agent's observation, as the simulator gives it now."""
+        own = self.__dict__
+        if own.get("_is_standard") and own.get("_has_observation") and agent == own["agent_selection"]:
+            own["_has_observation"] = False
+            return own["_last"][0]
+        return self._remote.call("observe", agent)
+
+    def last(self, observe: bool = True) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """(observation, cumulative reward, terminated, truncated, info) of the agent whose turn it is.
+
+        Without ``observe`` the observation is None.
+        """
+        last = self._last
+        if last is None or (observe and not self._has_observation):
+            return self._remote.call("last", observe)
+        if observe:
+            self.__dict__["_has_observation"] = False
+        return (last[0] if observe else None, *last[1:])
+
+    def __getattr__(self, name: str) -> Any:
+        """An attribute that only the simulator has; after a call or an assignment, one of the turn's."""
+        if name not in self._MIRRORED or not self.__dict__.get("_was_reset"):
+            if name == "_last":  # before the first reset: the simulator says what it says then
+                return None
+            return super().__getattr__(name)
+        self._keep_turn(self._remote._call(messages.AGENT_TURN, Encoder(), _turn))
+        return self.__dict__[name]
+
+    def _keep_turn(self, turn: list[Any]) -> None:
+        own = self.__dict__
+        *parts, last = turn
+        own.update(zip(self._MIRRORED, parts, strict=False), _was_reset=True)
+        own["_has_observation"] = last is not None
+        own["_is_standard"] = last is not None and len(last) == 1
+        if own["_is_standard"]:
+            agent = own["agent_selection"]
+            try:
+                last = (*last, *[own[name][agent] for name in _OF_AN_AGENT])
+            except (KeyError, TypeError) as error:
+                raise BadValue(f"a turn of {agent!r} without its reward, flags and info") from error
+        own["_last"] = last
+
+
+_OF_AN_AGENT = ("_cumulative_rewards", "terminations", "truncations", "infos")
+
+
+def _turn(frame: Frame) -> list[Any]:
+    return agent_results.decode(agent_results.TURN, frame, GraphInstance)

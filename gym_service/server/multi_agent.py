@@ -1,0 +1,72 @@
+"""The calls of an env of several agents: one call in, one answer out.
+
+Knows the adapters of PettingZoo's two APIs and the forms of their results. Never knows how the bytes travel. Python 3.6
+and up.
+"""
+
+from gym_service.protocol import agent_results, messages
+from gym_service.protocol.agent_results import AgentLayouts
+from gym_service.protocol.encoder import Encoder
+from gym_service.protocol.values import BadValue
+from gym_service.server.adapters.pettingzoo import AecAdapter
+
+
+class MultiAgentCalls:
+    """Answers each call with its kind and its Encoder, as the loop sends them."""
+
+    def __init__(self, adapter, counters, description):
+        self._adapter = adapter
+        self._counters = counters
+        self._is_aec = isinstance(adapter, AecAdapter)
+        self._reset_names = agent_results.TURN if self._is_aec else agent_results.PARALLEL_RESET
+        self._step_names = agent_results.TURN if self._is_aec else agent_results.PARALLEL_STEP
+        spaces = [dict(description[name]["spaces"]) for name in ("observation_space", "action_space")]
+        self._spaces = {agent: (spaces[0][agent], spaces[1][agent]) for agent in spaces[0]}
+        self._version = 0
+        self._compile()
+
+    def facts(self):
+        """The possible agents, and the space of states."""
+        return messages.RESULT, Encoder().add(self._adapter.possible_agents()).add(self._adapter.state_space())
+
+    def spaces(self, agent):
+        """The two spaces of an agent that the description does not have."""
+        observation_space, action_space = self._adapter.describe_spaces(agent, ask=True)
+        return messages.RESULT, Encoder().add(observation_space).add(action_space)
+
+    def reset(self, seed, options):
+        """Begin an episode."""
+        result = self._adapter.reset(seed, options)
+        changed = self._adapter.changed_spaces()
+        # Of agents that were described at the beginning: the others have no layout on either side.
+        known = {agent: spaces for agent, *spaces in changed if agent in self._spaces}
+        if known:
+            self._spaces.update(known)
+            self._version += 1
+            self._compile()
+        possible_agents = self._adapter.possible_agents()
+        return messages.RESULT, agent_results.encode(self._reset_names, result, possible_agents, changed)
+
+    def step(self, action):
+        """One parallel step, or one turn of an AEC env."""
+        return self._stepped(self._adapter.step(action))
+
+    def step_packed(self, head, buffers):
+        """One parallel step whose actions fit their layouts."""
+        return self._stepped(self._adapter.step(self._layouts.unpack_actions(head, buffers)))
+
+    def turn(self):
+        """The turn of an AEC env once more. Raises BadValue for the other API, which has none."""
+        if not self._is_aec:
+            raise BadValue("a parallel env has no turns")
+        return messages.RESULT, agent_results.encode(agent_results.TURN, self._adapter.turn())
+
+    def _stepped(self, result):
+        self._counters.step(1)
+        encoder = None if self._is_aec else self._layouts.pack_step(result)
+        if encoder is not None:
+            return messages.STEPPED, encoder
+        return messages.RESULT, agent_results.encode(self._step_names, result)
+
+    def _compile(self):
+        self._layouts = AgentLayouts([(agent, *spaces) for agent, spaces in self._spaces.items()], self._version)

@@ -1,0 +1,87 @@
+"""Envs that are no gym's: which adapter holds what a simulator has made, or why none can.
+
+Knows the adapters of dm_env, robosuite and PettingZoo. Never knows the wire, nor how an id is found in a registry of
+gym's. Python 3.6 and up.
+"""
+
+from gym_service.server import refusals
+from gym_service.server.adapters import detection, pettingzoo
+from gym_service.server.adapters.dm_env import DmEnvAdapter
+from gym_service.server.adapters.robosuite import RobosuiteAdapter
+
+_SINGLE = {detection.DM_ENV: DmEnvAdapter, detection.ROBOSUITE: RobosuiteAdapter}
+_MULTI_AGENT = {detection.PARALLEL: pettingzoo.ParallelAdapter, detection.AEC: pettingzoo.AecAdapter}
+APIS = (*_SINGLE, *_MULTI_AGENT)
+
+# Keywords that the adapters keep: an env of dm_env or robosuite takes neither when it is made.
+_RENDER_KEYS = ("render_mode", "render_kwargs")
+
+
+def is_gym(env):
+    """Whether it is an env of gymnasium or gym. Raises Refused where no adapter can hold it."""
+    return detection.api_of(env) == detection.GYM
+
+
+def create(creator, api, **kwargs):
+    """What the creator makes with these keywords.
+
+    Those that are about rendering stay with the adapter where the creator takes none, which one that hands all it gets
+    to another says only when it is called.
+    """
+    without = {name: value for name, value in kwargs.items() if name not in _RENDER_KEYS}
+    if api in _SINGLE:
+        return creator(**without)
+    try:
+        return creator(**kwargs)
+    except TypeError as error:
+        refused = ["unexpected keyword argument %r" % name for name in _RENDER_KEYS if name in kwargs]
+        if not any(text in str(error) for text in refused):
+            raise
+        env = creator(**without)
+        if detection.api_of(env) not in _SINGLE:
+            raise
+        return env
+
+
+def adapter_of(env, recipe, creator):
+    """The adapter that holds the env; None where it is an env of gymnasium or gym. Raises Refused where none can."""
+    api = recipe["api"]
+    found = detection.api_of(env, api)
+    if found == detection.VECTOR:
+        text = (
+            "%s is a vector env, and not a single env\n  try: gym_service.make_vec, with an id or an entry_point of one"
+        )
+        raise refusals.api_mismatch(text % detection.described(env))
+    if found in _MULTI_AGENT:
+        return _multi_agent_adapter(env, found, api)
+    if api in APIS and api != found:
+        _refuse(env, found, api)
+    if found in _SINGLE:
+        if api not in (None, found):
+            _refuse(env, found, api)
+        return _SINGLE[found](env, recipe, creator)
+    return None
+
+
+def make_registered(recipe):
+    """An env of PettingZoo's registry."""
+    return pettingzoo.make_registered(recipe["id"], recipe["api"], recipe["kwargs"])
+
+
+def _multi_agent_adapter(env, found, api):
+    if api == found:
+        return _MULTI_AGENT[found](env)
+    kind = "an AECEnv" if found == detection.AEC else "a ParallelEnv"
+    text = "%s is %s of PettingZoo" % (detection.described(env), kind)
+    if api in _MULTI_AGENT:
+        other = "parallel_env" if api == detection.PARALLEL else "env"
+        advice = 'gym_service.make_%s, or an entry_point that makes the other one ("mpe2:simple_spread_v3.%s")'
+        raise refusals.api_mismatch("%s, which make_%s cannot hold\n  try: %s" % (text, api, advice % (found, other)))
+    advice = "gym_service.make_%s (make_parallel is for a ParallelEnv, make_aec for an AECEnv)" % found
+    raise refusals.api_mismatch("%s, and no single gymnasium.Env\n  try: %s" % (text, advice))
+
+
+def _refuse(env, found, api):
+    name = "gymnasium or gym" if found == detection.GYM else found
+    text = "api = %r: %s is an env of %s\n  try: leave it out"
+    raise refusals.api_mismatch(text % (api, detection.described(env), name))
