@@ -19,7 +19,7 @@ from gym_service.client.observer import OBSERVED, CallObserver, arguments_of
 from gym_service.client.remote_method import RemoteMethod
 from gym_service.client.requests import Timeouts, encode, limits_of, portable
 from gym_service.client.restart_policy import RestartPolicy
-from gym_service.client.spaces import space_from
+from gym_service.client.spaces import refuse_larger, space_from
 from gym_service.errors import AttributeCannotCross, AttributeOfClosedError, CannotCross, ClosedError, ProtocolError
 from gym_service.protocol import messages, results
 from gym_service.protocol.decoder import ValueDecoder
@@ -84,7 +84,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         at_close: Callable[[float], object] | None = None,
         origin: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        """ForkServerRef an env that a server has made.
+        """Hold an env that a server has made.
 
         Args:
             connection: to the server; the env owns it from here on.
@@ -107,7 +107,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         self._attach(connection, description)
 
     def _attach(self, connection: Connection, description: Mapping[str, Any]) -> None:
-        """ForkServerRef the env of a server that has just made it. Raises ProtocolError where it has described none."""
+        """Hold the env of a server that has just made it. Raises ProtocolError where it has described none."""
         try:
             self._hold(connection, description)
         except (ArithmeticError, AttributeError, BadValue, LookupError, TypeError, ValueError) as error:
@@ -120,6 +120,8 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         self._target = {**description["target"]}
         spec = description["spec"]
         self._remote_spec = {name: spec[name] for name in ("max_episode_steps", "reward_threshold", "nondeterministic")}
+        for name in ("observation_space", "action_space"):
+            refuse_larger(description[name], connection.bound_bytes)
         self._layout = compile_layout(description["observation_space"])
         self._action_layout = compile_layout(description["action_space"])
         for layout in (self._layout, self._action_layout):

@@ -87,6 +87,7 @@ def too_large(arguments: Packed, bound_bytes: int) -> CannotCross:
     """The error for a call that holds more than a frame may; nothing of it was sent."""
     size, path = arguments.largest
     text = f"{path} holds {size} bytes; a call may hold {bound_bytes} and this one holds {arguments.size_bytes}"
+    text += f"\n  try: max_message_mib = {-(-arguments.size_bytes // 2**20)}"
     return CannotCross(text, path=path, type_name="")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from gym_service.errors import CannotCross
+from gym_service.protocol.space_spec import largest_value
 from gym_service.protocol.values import BadValue, dtype_from
 
 Data = dict[str, Any]
@@ -60,24 +61,40 @@ class ForeignSpace(spaces.Space[Any]):
 
 
 def space_from(data: Data) -> spaces.Space[Any]:
-    """The Gymnasium space that the data describes. Raises KeyError where the kind is unknown."""
+    """The Gymnasium space that the data describes. Raises KeyError where the kind is unknown.
+
+    Its bounds take as much memory as it claims: ``refuse_larger`` first.
+    """
     return _KINDS[data["kind"]](data)
+
+
+def refuse_larger(data: Data, bound_bytes: int) -> None:
+    """Raise BadValue for a space whose values no message may hold: a server claims any shape in a few bytes."""
+    size_bytes, path = largest_value(data, "$")
+    if size_bytes > bound_bytes:
+        raise BadValue(f"{path} is a space of {size_bytes} bytes, and a message holds {bound_bytes}")
 
 
 def _box(data: Data) -> spaces.Box:
     dtype, shape = _dtype(data["dtype"]), data["shape"]
-    if not data["low"].shape == data["high"].shape == shape:  # Gymnasium would make arrays of any size that is claimed
-        raise ValueError("a Box whose bounds have another shape than it has")
+    low, high, below, above = (_full(data[name], shape) for name in ("low", "high", "bounded_below", "bounded_above"))
     try:
-        box = spaces.Box(data["low"].copy(), data["high"].copy(), shape, dtype.type)
+        box = spaces.Box(low, high, shape, dtype.type)
     except ValueError:
         # Bounds that this Gymnasium refuses and the simulator's allowed (low above high, NaN): theirs all the same.
         box = spaces.Box(0, 0, shape, dtype.type)
-    # Copies: as they came they may lie in shared memory, which is for what comes and goes.
-    box.low, box.high = data["low"].copy(), data["high"].copy()
-    box.bounded_below, box.bounded_above = data["bounded_below"].copy(), data["bounded_above"].copy()
+    box.low, box.high, box.bounded_below, box.bounded_above = low, high, below, above
     box.dtype = dtype
     return box
+
+
+def _full(bound: "np.ndarray[Any, Any]", shape: tuple[int, ...]) -> "np.ndarray[Any, Any]":
+    """A bound in the shape of its Box, in memory of its own: as it came it may lie in reused shared memory."""
+    if bound.shape == shape:
+        return bound.copy()
+    if bound.shape:
+        raise ValueError("a Box whose bounds have another shape than it has")
+    return np.full(shape, bound)
 
 
 def _discrete(data: Data) -> spaces.Discrete:

@@ -19,7 +19,7 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array,
 from gym_service.client.batch_memory import BatchMemory, Offer
 from gym_service.client.connection import Connection, one
 from gym_service.client.requests import Timeouts, encode, limits_of
-from gym_service.client.spaces import space_from
+from gym_service.client.spaces import refuse_larger, space_from
 from gym_service.client.workers import Workers
 from gym_service.errors import ProtocolError
 from gym_service.protocol import messages, results
@@ -73,6 +73,8 @@ class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._limits_s = limits_of(timeouts)
         self._workers = Workers(connections, self._limits_s)
         try:
+            for name in ("observation_space", "action_space"):
+                refuse_larger(descriptions[0][name], connections[0].bound_bytes)
             self._hold(descriptions)
         except (ArithmeticError, AttributeError, BadValue, LookupError, TypeError, ValueError) as error:
             self._workers.close(0.0)

@@ -107,5 +107,7 @@ class EntryOptions(TypedDict, total=False):
     """The number of server processes of a vector env. Default 1."""
     frames: str | None
     """The coding of images where no memory is shared: ``"raw"`` (default), ``"zlib"``, ``"auto"``, ``"jpeg:90"``."""
+    max_message_mib: int | None
+    """How large one answer or one call may be, in MiB, beside the declared spaces. Default 64."""
     output: Literal["tail", "show"] | None
     """``"tail"`` (default): keep the end of the simulator's output for errors. ``"show"``: also print it."""

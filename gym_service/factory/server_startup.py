@@ -50,6 +50,7 @@ def recipe_of(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         "max_episode_steps": entry.max_episode_steps,
         "wrappers": [portable(wrapper) for wrapper in entry.wrappers],
         "frames": entry.frames,
+        "max_message_mib": entry.max_message_mib,
     }
 
 
@@ -70,6 +71,8 @@ class PendingServer:
         self._deadline = link.started_at + entry.timeouts.start
         self._stream = link.take_stream()
         self.connection = Connection(_channel_over(self._stream), link)
+        self.connection.bound_bytes = entry.max_message_mib * 2**20
+        self.connection.allow_replies_of(self.connection.bound_bytes)
         with self._errors_explained():
             self._encoded = encode(("$", recipe))
             if self._stream.send_first:

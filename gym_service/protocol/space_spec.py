@@ -5,13 +5,14 @@ them may stand, with attributes missing that came later (Discrete.start, MultiDi
 Python 3.6 and up. ``client/spaces.py`` turns the data into Gymnasium's spaces again.
 
 Every space is a dict with its ``kind``; the other keys are the attributes of that kind. The spaces inside a Dict are
-a list of (key, space), so that their order is data and not an accident.
+a list of (key, space), so that their order is data and not an accident. A bound of a Box that is the same everywhere is
+an array without dimensions: the bounds of a camera would else be four times as large as its image.
 """
 
 import numpy as np
 
 from gym_service.protocol.encoder import Encoder
-from gym_service.protocol.values import bounded_repr, module_name, type_name
+from gym_service.protocol.values import bounded_repr, dtype_from, element_count, module_name, type_name
 
 
 class CannotDescribe(Exception):
@@ -41,15 +42,39 @@ def describe(space, path):
 
 def _describe_box(space, path):
     return {
-        "low": space.low,
-        "high": space.high,
+        "low": _uniform(space.low),
+        "high": _uniform(space.high),
         "shape": _lengths(space.shape),
         "dtype": np.dtype(space.dtype).str,
         # An int Box made with an infinite side keeps the dtype's limit as its bound and says only here that it
         # has none; so these are facts of their own, not to be derived from low and high.
-        "bounded_below": getattr(space, "bounded_below", -np.inf < space.low),
-        "bounded_above": getattr(space, "bounded_above", space.high < np.inf),
+        "bounded_below": _uniform(getattr(space, "bounded_below", -np.inf < space.low)),
+        "bounded_above": _uniform(getattr(space, "bounded_above", space.high < np.inf)),
     }
+
+
+def _uniform(bound):
+    """The one number that an array holds everywhere, as an array without dimensions; else the array itself.
+
+    By its bytes: NaN and the two zeros are numbers, too.
+    """
+    if type(bound) is not np.ndarray or bound.size < 2 or bound.dtype.hasobject:
+        return bound
+    flat = np.ascontiguousarray(bound).reshape(-1)
+    words = flat.view(np.uint8).reshape(flat.size, -1)
+    return flat[0:1].reshape(()).copy() if (words == words[0]).all() else bound
+
+
+def largest_value(space, path):
+    """(bytes, path) of the largest array that a value of the space holds, as its plain data says."""
+    parts = [(space.get(name), "%s.%s" % (path, name)) for name in ("feature_space", "node_space", "edge_space")]
+    for key, part in enumerate(space.get("spaces", ())):
+        parts.append((part, "%s[%d]" % (path, key)) if type(part) is dict else (part[1], "%s[%r]" % (path, part[0])))
+    found = [largest_value(part, inner) for part, inner in parts if part is not None]
+    if space["kind"] == "Box":
+        dtype = dtype_from(space["dtype"])
+        found.append((element_count(space["shape"]) * (dtype.itemsize if dtype else 1), path))
+    return max(found, key=lambda one: one[0]) if found else (0, path)
 
 
 def _describe_discrete(space, path):

@@ -15,6 +15,7 @@ from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.frames import BOUND_BYTES
 from gym_service.protocol.layout import compile_layout, rows
+from gym_service.protocol.space_spec import largest_value
 from gym_service.protocol.values import BadValue, CannotEncode
 from gym_service.server import env_batch, env_factory, error_report
 from gym_service.server.adapters.pettingzoo import MultiAgentAdapter
@@ -27,6 +28,7 @@ from gym_service.transport.streams import ChannelClosed
 # A list of rendered frames larger than this is sent in several messages.
 PART_BYTES = 16 * 2**20
 MAX_WARNINGS = 100
+MIB = 2**20
 EXIT_FORKED = 4
 # Asks for the Python stack of a server that is silent; the guardian sends it.
 DUMP_SIGNAL = signal.SIGRTMAX - 2 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
@@ -170,8 +172,19 @@ class Server:
     def _check_bound(self, encoder):
         if encoder.size_bytes > self._bound_bytes:
             size, path = encoder.largest
-            reason = "%d bytes; the whole answer holds %d and may hold %d"
-            raise CannotEncode(path, "value", reason % (size, encoder.size_bytes, self._bound_bytes))
+            reason = "%d bytes; the whole answer holds %d and may hold %d\n  try: %s"
+            advice = "max_message_mib = %d" % -(-encoder.size_bytes // MIB)
+            if self._adapter is not None and self._adapter.count is not None:
+                advice += ", or more workers, each of which answers for fewer envs"
+            raise CannotEncode(path, "value", reason % (size, encoder.size_bytes, self._bound_bytes, advice))
+
+    def _check_spaces(self, description):
+        """Raise CannotEncode for a space whose values no message may hold."""
+        for name in ("observation_space", "action_space"):
+            size, path = largest_value(description[name], "$." + name)
+            if size > self._bound_bytes:
+                reason = "its values are %d bytes, and a message may hold %d\n  try: max_message_mib = %d"
+                raise CannotEncode(path, "space", reason % (size, self._bound_bytes, -(-size // MIB)))
 
     def _make(self, frame):
         recipe = self._permissions.check(self._decoder(frame).read())
@@ -179,6 +192,8 @@ class Server:
         image_encoder = image_codec.encoder_for(frames)
         adapter = env_batch.make(recipe) if "batch" in recipe else env_factory.make(recipe)
         description = adapter.describe()
+        self._bound_bytes = recipe.get("max_message_mib", BOUND_BYTES // MIB) * MIB
+        self._check_spaces(description)
         description["target"]["frames"] = image_codec.shown(frames)
         self._adapter = adapter
         self._layout = compile_layout(description["observation_space"], adapter.count)

@@ -52,7 +52,7 @@ class StampedEnv(gym.Env):
         }
 
     def keep(self, action):
-        """ForkServerRef on to an argument, as a simulator may."""
+        """Hold on to an argument, as a simulator may."""
         self.kept.append(action)
         return len(self.kept)
 

@@ -89,6 +89,7 @@ class Entry(VenvKeys):
     prefork: bool = False
     workers: int = 1
     frames: str = "raw"
+    max_message_mib: int = 64
     output: str = "tail"
     created_in: Path = field(default_factory=lambda: user_dirs.working() or Path("/"), repr=False, compare=False)
 
@@ -147,6 +148,7 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
         "prefork": validation.boolean,
         "workers": validation.worker_count,
         "frames": validation.frames,
+        "max_message_mib": validation.message_size,
         "output": validation.one_of("tail", "show"),
     }
 )

@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 # Seconds; some three years. socket.settimeout overflows above this, and such a number is a typing mistake.
 LONGEST_S = 1e8
+# A terabyte: more is a mistake in typing.
+MAX_MESSAGE_MIB = 2**20
 
 ADDRESS = re.compile(r"unix:///.+|tcp://(?:[^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})")
 SSH_URL = re.compile(
@@ -234,6 +236,14 @@ def worker_count(value: object, location: Location) -> int:
         raise type_error(value, "an integer", location)
     if value < 1:
         raise location.error(f"{value} is not a number of workers; expected 1 or more")
+    return int(value)
+
+
+def message_size(value: object, location: Location) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise type_error(value, "an integer, in MiB", location)
+    if not 1 <= int(value) <= MAX_MESSAGE_MIB:
+        raise location.error(f"{value} is not a size of messages; expected 1 to {MAX_MESSAGE_MIB} (MiB)")
     return int(value)
 
 

@@ -1,4 +1,4 @@
-"""BatchMemory that all workers write where they lie: whole, exact, never written again while anything can see them."""
+"""Batches that all workers write where they lie: whole, exact, never written again while anything can see them."""
 
 import gc
 import os

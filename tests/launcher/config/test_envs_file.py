@@ -79,6 +79,7 @@ def test_an_entry_that_says_only_its_interpreter_has_every_default(tmp_path: Pat
         "prefork": False,
         "workers": 1,
         "frames": "raw",
+        "max_message_mib": 64,
         "output": "tail",
         "created_in": None,
     }
