@@ -22,13 +22,26 @@ from gym_service_launcher.listener import listener
 from gym_service_launcher.listener.pending import Endpoint, tcp_endpoints
 from gym_service_launcher.listener.session import ServerOptions
 from gym_service_launcher.net import tcp, tokens
-from gym_service_launcher.servers import local
+from gym_service_launcher.processes.output_writer import OutputWriter
 from gym_service_launcher.standalone import env_vars
 
 from gym_service.client.env import RemoteEnv
 from gym_service.factory.open_env import connect
 
 HOST, PORT = "127.0.0.1", 65432
+
+
+class _Log(listener.SessionObserver):
+    """Writes the log to stderr, and never blocks on it."""
+
+    def __init__(self) -> None:
+        self._writer = OutputWriter(sys.stderr)
+
+    def say(self, line: str) -> None:
+        self._writer.write(f"{line}\n")
+
+    def finish(self) -> None:
+        self._writer.close()
 
 
 class SocketGymServer:
@@ -63,12 +76,12 @@ class SocketGymServer:
         """
         executable = find_interpreter(self.python, Path.cwd())
         servers = ServerOptions(executable, env_vars.environment(executable, {}, ()))
-        say = local.to_stderr
 
         def endpoints() -> list[Endpoint]:
             return tcp_endpoints(self.host, self.port, tokens.of_server(None, None))
 
-        listener.serve(endpoints, servers, say, lambda address: say(f"listening at {address}"))
+        log = _Log()
+        listener.serve(endpoints, servers, log.say, lambda address: log.say(f"listening at {address}"), observer=log)
 
 
 class SocketGymClient(RemoteEnv):

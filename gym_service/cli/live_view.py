@@ -9,10 +9,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from gym_service_launcher.listener.listener import SessionObserver
 from gym_service_launcher.listener.session import Session
+from gym_service_launcher.processes.output_writer import OutputWriter
 
 from gym_service.cli.ps import age
 
@@ -31,21 +32,28 @@ RATE_S = 2.0
 class PlainView(SessionObserver):
     """The address and how to use it on standard output, the log on standard error.
 
-    A program that reads the address from standard output may never read more of it.
+    A program that reads the address from standard output may never read more of it, and nobody may read the log.
     """
 
+    def __init__(self, output: OutputWriter, log: OutputWriter) -> None:
+        self._output, self._log = output, log
+
     def announce(self, address: str, lines: Sequence[str]) -> None:
-        print(address, *(f"  {line}" for line in lines), sep="\n", flush=True)
+        self._output.write("".join(f"{line}\n" for line in (address, *(f"  {line}" for line in lines))))
 
     def say(self, line: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more, and clients may go on
-            print(time.strftime("%H:%M:%S"), line, file=sys.stderr, flush=True)
+        self._log.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+
+    def finish(self) -> None:
+        self._output.close()
+        self._log.close()
 
 
 class TableView(PlainView):
     """The same in a terminal, with a table of the clients below it."""
 
-    def __init__(self, console: "Console", live: "Live") -> None:
+    def __init__(self, output: OutputWriter, console: "Console", live: "Live") -> None:
+        super().__init__(output, output)
         self._console, self._live = console, live
         self._rates: dict[Session, _Rate] = {}
         self._address = ""
@@ -63,6 +71,10 @@ class TableView(PlainView):
 
     def say(self, line: str) -> None:
         self._console.print(time.strftime("%H:%M:%S"), line, **PLAIN)
+
+    def finish(self) -> None:
+        self._live.stop()  # shows the cursor again
+        super().finish()
 
     def show(self, sessions: Sequence[Session], *, draining: bool) -> None:
         now = time.monotonic()
@@ -103,17 +115,25 @@ PLAIN: dict[str, Any] = {"soft_wrap": True, "markup": False, "highlight": False}
 @contextlib.contextmanager
 def view() -> Iterator[PlainView]:
     """The view for the kind of standard output."""
-    if not sys.stdout.isatty():
-        yield PlainView()
-        return
+    with contextlib.closing(OutputWriter(sys.stdout)) as output:
+        if sys.stdout.isatty():
+            with _table_view(output) as view:
+                yield view
+        else:
+            with contextlib.closing(OutputWriter(sys.stderr)) as log:
+                yield PlainView(output, log)
+
+
+@contextlib.contextmanager
+def _table_view(output: OutputWriter) -> Iterator["TableView"]:
     from rich.console import Console
     from rich.live import Live
 
-    console = Console()
+    console = Console(file=cast("IO[str]", output))
     # Transient: the table disappears when the command ends.
     live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
     with live:
-        yield TableView(console, live)
+        yield TableView(output, console, live)
 
 
 @dataclass

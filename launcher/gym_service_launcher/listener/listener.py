@@ -23,6 +23,7 @@ from types import FrameType
 from gym_service_launcher.errors import AuthError, ServerStartError
 from gym_service_launcher.interpreters.diagnosis import diagnose
 from gym_service_launcher.listener.pending import Endpoint, PendingClient
+from gym_service_launcher.listener.rejection_log import RejectionLog
 from gym_service_launcher.listener.session import ServerOptions, Session
 from gym_service_launcher.net import handshake
 from gym_service_launcher.processes.child import Child
@@ -54,6 +55,9 @@ class SessionObserver:
     def show(self, sessions: Sequence[Session], *, draining: bool) -> None:
         """The sessions now. Called every REFRESH_S, and when one starts or ends. Must not block."""
 
+    def finish(self) -> None:
+        """Called at the end, before a signal takes effect. May block for a moment, to write what is still queued."""
+
 
 def serve(
     open_endpoints: Callable[[], Sequence[Endpoint]],
@@ -75,7 +79,7 @@ def serve(
         say: is called with each line of the log. Must not block.
         ready: is called with the address once clients can connect.
         limits: the limits of clients; None for no limits.
-        observer: is shown the sessions.
+        observer: is shown the sessions, and the end.
 
     Raises:
         ConfigError, AuthError: from ``open_endpoints``.
@@ -83,8 +87,12 @@ def serve(
     """
     program.refuse_windows()
     _refuse_unusable(servers)
+    observer = observer or SessionObserver()
     listener = Listener(open_endpoints(), servers, say, limits, observer)
-    with _handling_signals(listener), contextlib.closing(listener):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_handling_signals(listener))
+        stack.callback(observer.finish)
+        stack.enter_context(contextlib.closing(listener))
         ready(listener.address)
         listener.serve()
 
@@ -137,6 +145,7 @@ class Listener:
         self._endpoints = list(endpoints)
         self._servers = servers
         self._say = say
+        self._rejections = RejectionLog(say)
         self._limits = limits or Limits()
         self._observer = observer or SessionObserver()
         self._pending: list[PendingClient] = []
@@ -172,6 +181,7 @@ class Listener:
             self._end(session)
         for session in self._draining:
             session.abort()
+        self._rejections.flush()
         self._wake.close()
         self._woken.close()
 
@@ -201,7 +211,7 @@ class Listener:
     def _wait_ms(self) -> float | None:
         deadlines = [client.deadline for client in self._pending]
         deadlines += [session.deadline for session in self._sessions]
-        wait_s = min([*deadlines, self._reopen_at, self._refresh_at]) - time.monotonic()
+        wait_s = min([*deadlines, self._reopen_at, self._refresh_at, self._rejections.due]) - time.monotonic()
         return None if wait_s == math.inf else max(wait_s, 0.0) * 1000 + 1
 
     def _check_deadlines(self) -> None:
@@ -215,6 +225,8 @@ class Listener:
             self._watch_endpoints()
         if self._refresh_at <= now:
             self._refresh()
+        if self._rejections.due <= now:
+            self._rejections.flush()
 
     def _refresh(self) -> None:
         """Read what the servers are doing, and show it."""
@@ -310,14 +322,14 @@ class Listener:
 
     def _reject(self, client: PendingClient, reason: str) -> None:
         self._drop(client)
-        self._say(f"{client.name} rejected: {reason}")
+        self._rejections.write(f"{client.name} rejected: {reason}")
 
     def _reject_busy(self, client: PendingClient, reason: str) -> None:
         """Tell the client that it may retry, and close the connection."""
         self._pending.remove(client)
         self._forget(client.sock)
         client.reject_busy()
-        self._say(f"{client.name} rejected: {reason}")
+        self._rejections.write(f"{client.name} rejected: {reason}")
 
     # -- sessions ------------------------------------------------------------------------------------------------
 

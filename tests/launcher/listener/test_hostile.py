@@ -1,6 +1,7 @@
 """Whoever comes to gym-service run and means no good, or has come to grief; and that the others notice nothing."""
 
 import contextlib
+import re
 import resource
 import socket
 import time
@@ -117,7 +118,11 @@ def test_a_crowd_that_says_nothing_or_drips_is_gone_at_the_limit_and_disturbs_no
     serving.until("CartPole-v1, ")  # the client has left, so all that was said of the crowd is there
     too_many = [line for line in serving.lines if f"too many unauthenticated connections ({PENDING})" in line]
     late = [line for line in serving.lines if "took more than 5 s" in line]
-    assert len(too_many) + len(late) == 200
+    left_out = [
+        int(line.split()[1]) for line in serving.lines if re.search(r" more connections? (was|were) rejected", line)
+    ]
+    assert len(too_many) + len(late) + sum(left_out) == 200
+    assert len(too_many) < 100  # ten lines a second, however many connections there are
     assert 1 <= len(late) <= PENDING
     assert procfs.memory_bytes(serving.process.pid) - before < LITTLE_BYTES
 
