@@ -69,7 +69,7 @@ def test_recorded_reflected_and_empty_proofs_are_refused_at_once(serving: Servin
             received, took_s = rest_of(sock)
         assert (what, received) == (what, b"")
         assert took_s < AT_ONCE_S
-        assert reason in serving.until("rejected|connected"), what
+        assert reason in serving.until("rejected| connected:"), what
     assert procfs.memory_bytes(serving.process.pid) - before < LITTLE_BYTES
 
 

@@ -207,7 +207,7 @@ def test_what_is_no_handshake_is_closed_at_once_and_runs_nothing(serving: Servin
             received, took_s = rest_of(sock)
         assert took_s < AT_ONCE_S
         assert len(received) <= HELLO_BYTES
-        assert "rejected: the other side is not a client" in serving.until("rejected|connected")
+        assert "rejected: the other side is not a client" in serving.until("rejected| connected:")
     assert not made.exists()
     pickle.loads(pickled)
     assert made.exists()
@@ -229,7 +229,7 @@ def test_another_token_is_an_error_on_both_sides(serving: Serving, tmp_path: Pat
         cart_pole(serving, token_file=other)
     assert str(error.value).startswith(f"{serving.address}: the server disconnected during authentication")
     assert f"token: the token file {other}" in str(error.value)
-    assert "rejected: the client has another token" in serving.until("rejected|connected")
+    assert "rejected: the client has another token" in serving.until("rejected| connected:")
 
 
 def test_without_a_token_here_nothing_is_proven(serving: Serving, tmp_path: Path) -> None:

@@ -151,11 +151,11 @@ def test_a_certificate_that_a_ca_answers_for(tmp_path: Path) -> None:
 def test_each_side_says_that_the_other_has_no_tls(serving: Serving, own: Certified) -> None:
     with pytest.raises(AuthError, match="tls_sha256 = …, if it prints one"):
         made(serving)
-    assert "rejected: the TLS handshake failed: " in serving.until("rejected|connected")
+    assert "rejected: the TLS handshake failed: " in serving.until("rejected| connected:")
     with connected(serving.address) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert rest_of(sock)[1] < AT_ONCE_S
-    assert "HTTP_REQUEST" in serving.until("rejected|connected")
+    assert "HTTP_REQUEST" in serving.until("rejected| connected:")
     with pytest.raises(AuthError, match="but tls_sha256 is"):
         made(serving, tls_sha256="ab" * 32)
     # The server may have been through its half of the handshake by then.

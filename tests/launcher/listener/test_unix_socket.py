@@ -136,7 +136,7 @@ def test_another_user_is_refused_on_both_sides(folder: Path) -> None:
         argv = [sys.executable, "-c", program, str(folder / "socket"), str(NOBODY)]
         assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "0\n"
         assert f"rejected: it belongs to user {NOBODY}, and this server to user 0" in serving.until(
-            "rejected|connected"
+            "rejected| connected:"
         )
 
     listening = (
@@ -160,7 +160,7 @@ def test_what_is_no_client_is_refused_there_too(folder: Path) -> None:
             received, took_s = rest_of(sock)
         assert len(received) <= handshake.HELLO_BYTES
         assert took_s < AT_ONCE_S
-        assert "the other side is not a client" in serving.until("rejected|connected")
+        assert "the other side is not a client" in serving.until("rejected| connected:")
 
 
 def test_a_server_that_dies_while_the_client_waits(folder: Path) -> None:
