@@ -1,4 +1,4 @@
-"""Bytes -> values: the general path's other half, and the one that reads what a stranger may have written.
+"""Bytes -> values: the mirror of the encoder. It reads bytes that nobody has authenticated.
 
 Knows the tags of the wire. Never knows a space, an env or a socket, and never unpickles: a tag per value, and a
 table of the tags that exist. Each length is checked against what is there before anything is made of it.

@@ -15,8 +15,8 @@ import numpy as np
 
 from gym_service.protocol.values import LARGE_BYTES, MAX_DIMENSIONS, BadValue, dtype_from, element_count
 
-# No simulator observes more. The decoder's bound grows with the layouts, and what a stranger calls a space must not
-# talk it into any size at all.
+# No simulator observes more. The decoder's bound grows with the layouts, and a space that an unknown peer describes
+# must not talk it into any size at all.
 MAX_LAYOUT_BYTES = 2**31
 
 

@@ -196,7 +196,7 @@ class ImageEncoder:
 class ImageDecoder:
     """The client's end: restores what the server has coded, and passes on what ``auto`` wishes.
 
-    ``thrift`` has learnt from this and perhaps other connections whether coding pays; None where that is settled.
+    ``selector`` learns, from this connection and others, whether coding pays; None where that is settled.
     """
 
     def __init__(self, selector=None, measures=True):
