@@ -38,6 +38,7 @@ class Connection:
 
     def __init__(self, channel: Channel, peer: Peer) -> None:
         self.bound_bytes = BOUND_BYTES
+        self.on_changed: Callable[[dict[str, Any]], None] = _unasked  # is told the facts of the env that have changed
         self._channel = channel
         _channels.add(channel)
         self._peer = peer
@@ -239,6 +240,8 @@ class Connection:
             if frame.kind == messages.WARNING:
                 category, text = fields(frame, 2)
                 self._warned.append((error_mapping.expect_type(str, category), error_mapping.expect_type(str, text)))
+            elif frame.kind == messages.CHANGED:
+                self.on_changed(error_mapping.expect_type(dict, one(frame)))
             elif frame.kind == messages.PART:
                 parts += error_mapping.expect_type(list, one(frame))
             elif frame.kind == messages.ERROR:
@@ -299,6 +302,10 @@ class Connection:
             return ClosedError(f"during {self._during} the env was closed by another thread")
         self._channel.close()  # else a server that only closed its end would wait for us while we wait for its death
         return self._peer.died(self._during)
+
+
+def _unasked(facts: dict[str, Any]) -> None:
+    raise BadValue("facts of an env came where none is")
 
 
 def fields(frame: Frame, count: int) -> list[Any]:

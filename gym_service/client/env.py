@@ -15,17 +15,17 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import GraphInstance
 
 from gym_service.client.connection import Connection, fields, one
+from gym_service.client.env_facts import FACTS, apply_facts, fact_data
 from gym_service.client.observer import OBSERVED, CallObserver, arguments_of
 from gym_service.client.remote_method import RemoteMethod
 from gym_service.client.requests import Timeouts, encode, limits_of, portable
 from gym_service.client.restart_policy import RestartPolicy
-from gym_service.client.spaces import refuse_larger, space_from
 from gym_service.errors import AttributeCannotCross, AttributeOfClosedError, CannotCross, ClosedError, ProtocolError
 from gym_service.protocol import messages, results
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder, Packed
 from gym_service.protocol.frames import Frame
-from gym_service.protocol.layout import compile_layout
+from gym_service.protocol.layout import Layout
 from gym_service.protocol.values import BadValue
 
 # Names that nobody finds on a RemoteEnv unless it defines them. `seed`: Gymnasium's check_env takes an attribute of
@@ -120,21 +120,11 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         self._target = {**description["target"]}
         spec = description["spec"]
         self._remote_spec = {name: spec[name] for name in ("max_episode_steps", "reward_threshold", "nondeterministic")}
-        for name in ("observation_space", "action_space"):
-            refuse_larger(description[name], connection.bound_bytes)
-        self._layout = compile_layout(description["observation_space"])
-        self._action_layout = compile_layout(description["action_space"])
-        for layout in (self._layout, self._action_layout):
-            connection.bound_bytes += layout.size_bytes if layout else 0
-        connection.allow_replies_of(connection.bound_bytes)
-        for name in ("observation_space", "action_space"):
-            self._origin[name] = description[name]
-            space = space_from(description[name])
-            # After a restart the one that wrappers hold, and that somebody may have seeded, stays if it is the same.
-            if self.__dict__.get(name) != space:
-                setattr(self, name, space)
-        self.metadata = description["metadata"]
-        self.render_mode = description["render_mode"]
+        self._layout: Layout | None = None
+        self._action_layout: Layout | None = None
+        apply = partial(apply_facts, self.__dict__, connection, weakref.WeakMethod(self._tell_fact))
+        apply({name: description[name] for name in FACTS})
+        connection.on_changed = apply
         self._finalizer = weakref.finalize(self, connection.close, self._limits_s["close"])
 
     @property
@@ -309,10 +299,18 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
                 f"{name!r} is private to the simulator, and does not cross\n"
                 '  try: a function that sets it there, env.unwrapped.call("package.module:function", value)'
             )
-        if self._is_own(name) or not _is_forwarded(name):
+        if name in FACTS and "_connection" in self.__dict__:
+            self._tell_fact(name, value)
+        elif self._is_own(name) or not _is_forwarded(name):
             super().__setattr__(name, value)
         else:
             self._ask(messages.SET, name, value, True)
+
+    def _tell_fact(self, name: str, value: Any) -> None:
+        """Set what this object shows of the simulator there, on the bare env, where ``env.unwrapped`` points."""
+        self._call(messages.SET, encode(("$.name", name), ("$.value", fact_data(name, value)), ("$.force", True)), one)
+        if self.__dict__[name] == value and name != "metadata":
+            super().__setattr__(name, value)  # the very object: the simulator has none but a copy
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled, copied or spawned, an env is its recipe: a fresh server is started where it is taken up."""

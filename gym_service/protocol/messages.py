@@ -41,14 +41,15 @@ A recipe whose ``api`` is ``parallel`` or ``aec`` makes an env of several agents
 two Dicts. AGENT_RESET gives, after the result, the possible agents, and (agent, spaces) where these have changed.
 
 A call is answered by RESULT, by STEPPED (a packed step), by PLACED (a packed batch whose large leaves have been written
-where the call offered) or by ERROR, after any number of WARNING (category, text) and
-PART (a list: the first items of a list too long for one frame). Each carries the call's id.
+where the call offered) or by ERROR, after any number of WARNING (category, text), PART (a list: the first items of a
+list too long for one frame) and CHANGED (a dict: what of the description, spaces, metadata and render mode, is another
+since the last answer; after reset, set and calls of a single env). Each carries the call's id.
 """
 
 MAKE, RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, CLOSE = range(1, 12)
 VEC_RESET, VEC_STEP, VEC_STEP_PACKED = range(12, 15)
 AGENT_FACTS, AGENT_SPACES, AGENT_RESET, AGENT_STEP, AGENT_STEP_PACKED, AGENT_TURN = range(15, 21)
-RESULT, STEPPED, ERROR, WARNING, PART, PLACED = range(65, 71)
+RESULT, STEPPED, ERROR, WARNING, PART, PLACED, CHANGED = range(65, 72)
 
 CALL_NAMES = {
     MAKE: "make",
@@ -100,6 +101,9 @@ LEGAL = {
 # The calls whose answers show what the env shows: there pictures may be coded, perhaps with loss (``image_codec.py``).
 SHOWING = {RESET, STEP, STEP_PACKED, RENDER, VEC_RESET, VEC_STEP, VEC_STEP_PACKED}
 SHOWING |= {AGENT_RESET, AGENT_STEP, AGENT_STEP_PACKED, AGENT_TURN}
+
+# The calls of a single env after which its spaces, metadata and render mode are looked at again.
+CHANGING = {RESET, SET, CALL, CALL_FUNCTION}
 
 # What an ERROR's first field says: whose fault it was, and so which error is raised where the call was made.
 # REFUSED: the server itself, of an env that cannot do what is asked, or that returned what has no such form.

@@ -20,6 +20,7 @@ from gym_service.protocol.values import BadValue, CannotEncode
 from gym_service.server import env_batch, env_factory, error_report
 from gym_service.server.adapters.pettingzoo import MultiAgentAdapter
 from gym_service.server.counters import Counters
+from gym_service.server.env_facts import EnvFacts
 from gym_service.server.multi_agent import MultiAgentCalls
 from gym_service.server.permissions import Permissions
 from gym_service.transport import image_codec
@@ -72,6 +73,7 @@ class Server:
         self.counters = counters
         self._adapter = None
         self._agents = None
+        self._facts = self._layout = self._action_layout = None
         self._image_encoder = None
         self._bound_bytes = BOUND_BYTES
         self._warnings = []
@@ -111,6 +113,8 @@ class Server:
                 self._image_encoder.is_on = frame.kind in messages.SHOWING
             kind, encoder = self._calls[frame.kind](frame)
             self._check_bound(encoder)
+            if self._facts is not None and frame.kind in messages.CHANGING:
+                self._send_changes(self._facts.changes(frame.kind == messages.RESET))
         except (SystemExit, KeyboardInterrupt):
             traceback.print_exc()  # it ends this process, and by itself it would not say where it came from
             self.counters.call_finished()  # what follows is no call: the env is closed
@@ -181,6 +185,8 @@ class Server:
     def _check_spaces(self, description):
         """Raise CannotEncode for a space whose values no message may hold."""
         for name in ("observation_space", "action_space"):
+            if description[name] is None:  # until the first reset
+                continue
             size, path = largest_value(description[name], "$." + name)
             if size > self._bound_bytes:
                 reason = "its values are %d bytes, and a message may hold %d\n  try: max_message_mib = %d"
@@ -196,19 +202,35 @@ class Server:
         self._check_spaces(description)
         description["target"]["frames"] = image_codec.shown(frames)
         self._adapter = adapter
-        self._layout = compile_layout(description["observation_space"], adapter.count)
-        self._action_layout = compile_layout(description["action_space"], adapter.count)
-        for layout in (self._layout, self._action_layout):
-            self._bound_bytes += layout.size_bytes if layout else 0
-        self._channel.decoder.bound_bytes = self._bound_bytes
+        self._compile_layouts(description)
         self.counters.set_env_id(str(recipe["entry_point"] or recipe["id"]))
         self.state = messages.MADE if adapter.count is None else messages.BATCHED
         if isinstance(adapter, MultiAgentAdapter):
             self.state = messages.MULTI_AGENT
             self._agents = MultiAgentCalls(adapter, self.counters, description)
+        if self.state == messages.MADE:  # a vector env keeps its spaces, and several agents have theirs
+            self._facts = EnvFacts(adapter)
         if image_encoder is not None:
             self._use_image_codec(image_encoder, frames)
         return messages.RESULT, Encoder().add(description, "$", opaque=True)
+
+    def _compile_layouts(self, facts):
+        """Compile the layouts of the spaces among these facts, and set the bound on messages by their sizes."""
+        for name, kept in (("observation_space", "_layout"), ("action_space", "_action_layout")):
+            if name in facts:
+                old, space = getattr(self, kept), facts[name]
+                new = None if space is None else compile_layout(space, self._adapter.count)
+                self._bound_bytes += (new.size_bytes if new else 0) - (old.size_bytes if old else 0)
+                setattr(self, kept, new)
+        self._channel.decoder.bound_bytes = self._bound_bytes
+
+    def _send_changes(self, changes):
+        """Tell the client before the answer what has changed, so that both sides have the same layouts after it."""
+        if changes:
+            encoder = Encoder().add(changes, "$", opaque=True)
+            self._check_bound(encoder)
+            self._send(messages.CHANGED, encoder)
+            self._compile_layouts(changes)
 
     def _use_image_codec(self, image_encoder, frames):
         self._image_encoder = image_encoder

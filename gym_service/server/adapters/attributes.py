@@ -10,6 +10,8 @@ from gym_service.protocol.values import module_name
 
 # Names with a leading underscore stay the simulator's own, but for the one that Gymnasium's users read.
 READABLE_PRIVATE = {"_max_episode_steps"}
+# What wrappers show of the env inside, some of it as properties that cannot be set.
+OF_THE_BARE_ENV = {"observation_space", "action_space", "metadata", "render_mode"}
 
 
 def owner(env, name):

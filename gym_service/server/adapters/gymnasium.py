@@ -12,7 +12,7 @@ import numpy as np
 
 from gym_service.protocol.space_spec import describe
 from gym_service.protocol.values import module_name
-from gym_service.server import refusals
+from gym_service.server import refusals, space_building
 from gym_service.server.adapters import attributes, done
 from gym_service.server.adapters.signatures import Accepted, accepted_by_creator, accepted_by_reset
 
@@ -91,6 +91,11 @@ class GymnasiumAdapter:
 
     def set(self, name, value, force):
         """Set an attribute where it is; with ``force`` on the bare env where it is nowhere. Returns whether it was."""
+        if name in attributes.OF_THE_BARE_ENV:
+            is_space = name in ("observation_space", "action_space") and value is not None
+            value = space_building.build(self._library_module("spaces"), value) if is_space else value
+            setattr(attributes.bare(self.env), name, value)
+            return True
         return attributes.set_(self.env, name, value, force)
 
     def has(self, name):
@@ -104,13 +109,21 @@ class GymnasiumAdapter:
     def describe(self):
         """All that the client must know before the first reset."""
         return {
-            "observation_space": describe(self.env.observation_space, "$.observation_space"),
-            "action_space": describe(self.env.action_space, "$.action_space"),
+            "observation_space": self._described("observation_space"),
+            "action_space": self._described("action_space"),
             "metadata": self.metadata(),
-            "render_mode": self.render_mode,
+            "render_mode": self.current_render_mode(),
             "spec": self._spec(),
             "target": self._target(),
         }
+
+    def current_render_mode(self):
+        """The mode that the env renders in: its own attribute, unless each render() is told the mode."""
+        return self.render_mode if self._renders_by_call else getattr(self.env, "render_mode", self.render_mode)
+
+    def _described(self, name):
+        space = getattr(self.env, name)
+        return None if space is None else describe(space, "$." + name)  # known only after the first reset, in some
 
     def metadata(self):
         """The env's metadata."""

@@ -83,6 +83,13 @@ class OldApiAdapter(GymnasiumAdapter):
         warnings.warn(text, stacklevel=2)
         return None
 
+    def set(self, name, value, force):
+        """As ever; a render mode is kept here where each render() is told it."""
+        if name != "render_mode" or not (self._renders_by_call or self._needs_mode):
+            return super().set(name, value, force)
+        self.render_mode, self._renders_by_call, self._needs_mode = value, value is not None, value is None
+        return True
+
     def metadata(self):
         """The env's metadata, with Gymnasium's names beside the old ones."""
         metadata = super().metadata()

@@ -1,0 +1,92 @@
+"""The facts of an env that its server states, and states anew where they change: spaces, metadata, render mode.
+
+Knows the data of a description, and what a RemoteEnv keeps of it. Never knows calls. Python 3.10 and up.
+"""
+
+import functools
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gym_service.client.connection import Connection
+from gym_service.client.spaces import refuse_larger, space_from
+from gym_service.errors import CannotCross
+from gym_service.protocol.layout import Layout, compile_layout
+from gym_service.protocol.space_spec import CannotDescribe, describe
+from gym_service.protocol.values import BadValue, CannotEncode
+
+LAYOUTS = {"observation_space": "_layout", "action_space": "_action_layout"}
+# What a RemoteEnv shows of its simulator, and tells it of where it is assigned.
+FACTS = (*LAYOUTS, "metadata", "render_mode")
+
+
+Tell = Callable[[str, Any], None]
+
+
+class Metadata(dict[str, Any]):
+    """A simulator's metadata: what is changed here is changed there. Copied or pickled it is a plain dict."""
+
+    def __init__(self, data: Mapping[str, Any], tell: "weakref.WeakMethod[Tell]") -> None:
+        super().__init__(data)
+        self._tell = tell
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+    def _telling(change: Callable[..., Any]) -> Callable[..., Any]:  # type: ignore[misc] # noqa: N805 - of this class
+        @functools.wraps(change)
+        def changed(self: "Metadata", *args: Any, **kwargs: Any) -> Any:
+            result = change(self, *args, **kwargs)
+            tell = self._tell()
+            if tell is not None:
+                tell("metadata", dict(self))
+            return result
+
+        return changed
+
+    __setitem__ = _telling(dict.__setitem__)
+    __delitem__ = _telling(dict.__delitem__)
+    update = _telling(dict.update)
+    setdefault = _telling(dict.setdefault)
+    pop = _telling(dict.pop)
+    popitem = _telling(dict.popitem)
+    clear = _telling(dict.clear)
+    __ior__ = _telling(dict.__ior__)
+
+
+def fact_data(name: str, value: Any) -> Any:
+    """What is sent where one of these attributes is assigned: of a space its plain data. Raises CannotCross."""
+    if name not in LAYOUTS or value is None:
+        return value
+    try:
+        return describe(value, f"$.{name}")
+    except (CannotDescribe, CannotEncode) as error:
+        raise CannotCross(str(error), path=error.path, type_name=error.type_name) from error
+
+
+def apply_facts(
+    kept: dict[str, Any], connection: Connection, tell: "weakref.WeakMethod[Tell]", facts: Mapping[str, Any]
+) -> None:
+    """Keep facts in a RemoteEnv's attributes, and raise the connection's bound by what its layouts need.
+
+    A space that is equal to the one that is kept stays: wrappers hold it, and somebody may have seeded it.
+    """
+    if not facts.keys() <= {*FACTS}:
+        raise BadValue(f"not the facts of an env: {list(facts)}")
+    for name in facts.keys() & LAYOUTS.keys():
+        data = facts[name]
+        if data is not None:
+            refuse_larger(data, connection.bound_bytes)
+        old: Layout | None = kept.get(LAYOUTS[name])
+        new = None if data is None else compile_layout(data)
+        connection.bound_bytes += (new.size_bytes if new else 0) - (old.size_bytes if old else 0)
+        kept[LAYOUTS[name]] = new
+        space = None if data is None else space_from(data)
+        if name not in kept or kept[name] != space:
+            kept[name] = space
+        kept["_origin"][name] = data
+    connection.allow_replies_of(connection.bound_bytes)
+    if "metadata" in facts:
+        kept["metadata"] = Metadata(facts["metadata"], tell)
+    if "render_mode" in facts:
+        kept["render_mode"] = facts["render_mode"]

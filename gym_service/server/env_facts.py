@@ -1,0 +1,99 @@
+"""What the client was told of an env, and what has changed since: spaces, metadata and render mode.
+
+Knows adapters, and spaces by their attributes. Never knows the wire. Python 3.6 and up.
+
+Simulators change their spaces while they run: highway-env's ``configure()``, an env whose space is known only after its
+first reset. They are looked at again after reset, call and set, and never after a step. An object that is the same is
+taken to be unchanged, except after a reset, where its content counts.
+"""
+
+from gym_service.protocol.encoder import Encoder
+from gym_service.protocol.space_spec import describe
+
+SPACES = ("observation_space", "action_space")
+# The bounds of larger arrays count as unchanged while the arrays are the same objects: comparing them takes too long.
+LARGEST_COMPARED_BYTES = 2**20
+
+
+class EnvFacts:
+    """Remembers the facts of an adapter's env, from when it is made on."""
+
+    def __init__(self, adapter):
+        self._adapter = adapter
+        self._spaces = {name: getattr(adapter.env, name, None) for name in SPACES}
+        self._contents = {name: content_of(space) for name, space in self._spaces.items()}
+        self._others = {name: _encoded(value) for name, value in self._now().items()}
+
+    def changes(self, after_reset):
+        """The facts that have changed, as the description of an env has them; empty where none has."""
+        changed = {}
+        for name in SPACES:
+            space = getattr(self._adapter.env, name, None)
+            if space is self._spaces[name] and not after_reset:
+                continue
+            content = content_of(space)
+            if content != self._contents[name]:
+                changed[name] = None if space is None else describe(space, "$." + name)
+            self._spaces[name], self._contents[name] = space, content
+        for name, value in self._now().items():
+            encoded = _encoded(value)
+            if encoded != self._others[name]:
+                changed[name], self._others[name] = value, encoded
+        return changed
+
+    def _now(self):
+        return {"metadata": self._adapter.metadata(), "render_mode": self._adapter.current_render_mode()}
+
+
+def content_of(space):
+    """A value that is equal for two spaces whose attributes are equal."""
+    for cls in type(space).__mro__:
+        if cls.__module__.split(".")[0] in ("gym", "gymnasium") and cls.__name__ in _CONTENTS:
+            return (cls.__name__, *_CONTENTS[cls.__name__](space))
+    return (type(space).__name__, id(space))  # held by EnvFacts, so that no other gets its number
+
+
+def _array(array):
+    if getattr(array, "nbytes", 0) > LARGEST_COMPARED_BYTES:
+        return (id(array),)
+    return array.dtype.str, array.shape, array.tobytes()
+
+
+def _box(space):
+    return str(space.dtype), tuple(space.shape), _array(space.low), _array(space.high)
+
+
+def _discrete(space):
+    return str(space.dtype), int(space.n), int(getattr(space, "start", 0))
+
+
+def _multi_discrete(space):
+    return str(space.dtype), _array(space.nvec), _array(getattr(space, "start", space.nvec))
+
+
+def _multi_binary(space):
+    return str(space.dtype), str(space.n), tuple(space.shape)
+
+
+def _tuple(space):
+    return tuple(content_of(part) for part in space.spaces)
+
+
+def _dict(space):
+    return tuple((key, content_of(part)) for key, part in space.spaces.items())
+
+
+_CONTENTS = {
+    "Box": _box,
+    "Discrete": _discrete,
+    "MultiDiscrete": _multi_discrete,
+    "MultiBinary": _multi_binary,
+    "Tuple": _tuple,
+    "Dict": _dict,
+    "OneOf": _tuple,
+}
+
+
+def _encoded(value):
+    encoder = Encoder().add(value, opaque=True)
+    return bytes(encoder.head), [buffer.tobytes() for buffer in encoder.buffers]

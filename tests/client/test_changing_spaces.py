@@ -1,0 +1,98 @@
+"""Spaces, metadata and render mode are the simulator's, also where they change or are assigned."""
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from support.opened import TARGET, opened
+
+from gym_service import RemoteEnv, errors
+
+TARGETS = ("py38-gym026", "py310-gymnasium029", TARGET)
+
+
+def changing(target: str = TARGET, **kwargs: object):
+    return opened("changing", target=target, entry_point="changing:ChangingEnv", kwargs=kwargs)
+
+
+def assert_spaces(env: RemoteEnv, size: int) -> None:
+    assert env.observation_space == spaces.Box(-1, 1, (size,), np.float32)
+    assert env.action_space == spaces.Discrete(size)
+    observation, *_, info = env.step(size - 1)
+    assert observation.tolist() == [size - 1] * size
+    assert env.observation_space.shape == observation.shape
+    assert info == {"n": size}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_reset_after_configure_brings_the_new_spaces(target: str) -> None:
+    with changing(target) as env:
+        env.reset()
+        assert_spaces(env, 2)
+        env.unwrapped.configure(5)
+        assert env.action_space.n == 2
+        assert env.reset()[0].shape == (5,)
+        assert_spaces(env, 5)
+        for size in (2000, 3, 2000, 3):  # a layout with a large buffer, and one without
+            env.unwrapped.configure(size, at_once=True)
+            assert_spaces(env, size)
+
+
+def test_an_equal_space_stays_the_object_that_wrappers_hold() -> None:
+    with changing() as env:
+        held = env.action_space
+        env.reset()
+        env.unwrapped.configure(2, at_once=True)
+        assert env.action_space is held
+
+
+def test_a_space_that_is_none_until_the_first_reset() -> None:
+    with changing(late=True) as env:
+        assert env.observation_space is None
+        assert env.action_space is None
+        env.reset()
+        assert_spaces(env, 2)
+
+
+def test_a_space_changed_in_place_is_seen_on_reset() -> None:
+    with changing() as env:
+        env.reset()
+        env.unwrapped.change_in_place(-0.5)
+        env.reset()
+        assert env.observation_space.low.tolist() == [-0.5, -0.5]
+
+
+def test_what_a_call_that_raised_has_changed_arrives_with_the_next_one() -> None:
+    with changing() as env:
+        env.reset()
+        with pytest.raises(errors.EnvValueError, match="but it has changed"):
+            env.unwrapped.change_and_raise(4)
+        env.step(1)
+        env.reset()
+        assert_spaces(env, 4)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_is_assigned_reaches_the_simulator(target: str) -> None:
+    with changing(target) as env:
+        env.reset()
+        env.unwrapped.render_mode = "ansi"
+        assert env.render() == "ansi"
+        env.unwrapped.metadata["render_fps"] = 9
+        assert env.unwrapped.call("builtins:getattr", "metadata")["render_fps"] == 9
+        env.unwrapped.metadata = {"render_modes": [], "render_fps": 11}
+        assert env.unwrapped.call("builtins:getattr", "metadata")["render_fps"] == 11
+        space = spaces.Discrete(7)
+        env.unwrapped.action_space = space
+        assert env.action_space is space
+        assert env.step(6)[4] == {"n": 7}
+        env.unwrapped.set_wrapper_attr("action_space", spaces.Discrete(3))
+        assert env.step(2)[4] == {"n": 3}
+        assert env.action_space == spaces.Discrete(3)
+
+
+def test_a_render_mode_that_an_old_env_is_told_with_each_render() -> None:
+    with opened("old", target="py36-gym021", entry_point="older:OlderEnv") as env:
+        env.reset()
+        env.unwrapped.render_mode = "ansi"
+        assert env.render() == "as ansi"
+        assert env.render_mode == "ansi"
