@@ -46,13 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: --help, with code 0; a wrong command line, with code 2.
     """
-    parser = _parser()
+    parser, commands = _parser()
     arguments = parser.parse_args(argv)
     if arguments.version:
         print(f"gym-service {_version()}")
         return 0
     if "command" not in arguments:
-        parser.error("a command is missing: list, sync, run, token, ps, logs, stop or replay")
+        parser.error(f"a command is missing: {', '.join(commands.choices)}")
     try:
         return int(arguments.command(arguments))
     except GymServiceError as error:
@@ -68,7 +68,7 @@ def _version() -> str:
     return version("gym-service")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, Commands]:
     parser = argparse.ArgumentParser(
         prog="gym-service", description=ABOUT, epilog=EXAMPLES, formatter_class=HelpFormatter
     )
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_logs(commands)
     _add_stop(commands)
     replay.add(commands)
-    return parser
+    return parser, commands
 
 
 def _add(commands: Commands, name: str, about: str, more: str) -> argparse.ArgumentParser:

@@ -174,7 +174,7 @@ def run(builds: Iterable[Build], jobs: int, *, rebuild: bool, file: Path) -> Non
                     build.locked,
                     rebuild=rebuild,
                     inspect=True,
-                    asked_by=(str(file), build.names[0]),
+                    asked_by=tuple((str(file), name) for name in build.names),
                     watched=(watched,),
                 )
                 futures.append(pool.submit(_run_one, build, wanted, progress.teller(build.title)))
@@ -207,15 +207,16 @@ def _differences(build: Build) -> list[str]:
     """What of the venv is not what was locked, or built, with both versions."""
     assert build.venv
     if build.locked is None:
-        return [_difference(name, "built", *pair) for name, pair in build.venv.changed_by_hand.items()]
+        return [difference(name, "built", *pair) for name, pair in build.venv.changed_by_hand.items()]
     versions = {name: package.version for name, package in build.locked.packages.items()}
-    found = [_difference(name, "locked", *pair) for name, pair in changes(versions, dict(build.venv.packages)).items()]
+    found = [difference(name, "locked", *pair) for name, pair in changes(versions, dict(build.venv.packages)).items()]
     if build.venv.version != build.locked.python:
-        found.insert(0, _difference("Python", "locked", build.locked.python, build.venv.version))
+        found.insert(0, difference("Python", "locked", build.locked.python, build.venv.version))
     return found
 
 
-def _difference(name: str, when: str, before: str | None, now: str | None) -> str:
+def difference(name: str, when: str, before: str | None, now: str | None) -> str:
+    """What was changed, with both versions."""
     return f"{name} is {now or 'not installed'}; {when} was {before or 'none'}"
 
 

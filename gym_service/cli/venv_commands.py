@@ -1,4 +1,4 @@
-"""The parsers of the commands about venvs: ``sync``.
+"""The parsers of the commands about venvs: ``sync``, ``lock`` and ``cache``.
 
 Knows arguments. Never knows how any of it is done: what a command needs is imported when it runs, so that --help is
 there at once. Python 3.10 and up.
@@ -18,10 +18,12 @@ ENVS_HELP = "an envs.toml (default: the one that gym.make uses)"
 def add(commands: Commands) -> None:
     """Add the commands to the parser."""
     _add_sync(commands)
+    _add_lock(commands)
+    _add_cache(commands)
 
 
 def _add(commands: Commands, name: str, about: str, more: str) -> argparse.ArgumentParser:
-    description = f"{about[0].upper()}{about[1:]}. {more}"
+    description = f"{about[0].upper()}{about[1:]}. {more}".strip()
     return commands.add_parser(name, help=about, description=description, formatter_class=HelpFormatter)
 
 
@@ -43,6 +45,44 @@ def _add_sync(commands: Commands) -> None:
     parser.set_defaults(command=_sync)
 
 
+def _add_lock(commands: Commands) -> None:
+    more = (
+        "Writes envs.lock beside envs.toml: the version and the hashes of every package, the Python, and a hash of a "
+        "short seeded play of each entry, which is the same wherever the simulator gives the same values. Builds what "
+        "is missing. Other people install the same with gym-service sync --locked."
+    )
+    parser = _add(commands, "lock", "write the exact versions that are installed to envs.lock", more)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="entries or interpreters (default: all of them)")
+    parser.add_argument("--envs", type=Path, metavar="FILE", help=ENVS_HELP)
+    parser.add_argument("--upgrade", action="store_true", help="build again with the newest versions first")
+    parser.add_argument("--no-play", action="store_true", help="write no parity hashes")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 if a version or a hash is another one"
+    )
+    parser.add_argument(
+        "-j", "--jobs", type=_jobs, metavar="N", help="builds at once (default: one for each processor)"
+    )
+    parser.set_defaults(command=_lock)
+
+
+def _add_cache(commands: Commands) -> None:
+    more = "Each venv has the name of its Python and of the first package that is installed into it."
+    parser = _add(commands, "cache", "list or remove the venvs that were built", more)
+    actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    listing = _add(actions, "list", "list the venvs and the entries that ask for them", "Sizes are those of the files.")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    listing.set_defaults(command=_cache_list)
+    more = "Removes what a killed build left, and what no envs.toml asks for any more. A venv in use is kept."
+    prune = _add(actions, "prune", "remove the venvs that nobody needs", more)
+    prune.add_argument(
+        "--unused-for", type=float, metavar="DAYS", help="also remove venvs that were not used for this long"
+    )
+    prune.add_argument("--all", action="store_true", help="remove all venvs that are not in use")
+    prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    prune.set_defaults(command=_cache_prune)
+    _add(actions, "dir", "print the folder of the venvs", "").set_defaults(command=_cache_dir)
+
+
 def _jobs(text: str) -> int:
     count = int(text)
     if count < 1:
@@ -54,3 +94,28 @@ def _sync(arguments: argparse.Namespace) -> int:
     from gym_service.cli import sync
 
     return sync.sync(arguments)
+
+
+def _lock(arguments: argparse.Namespace) -> int:
+    from gym_service.cli import lock
+
+    return lock.run(arguments)
+
+
+def _cache_list(arguments: argparse.Namespace) -> int:
+    from gym_service.cli import cache
+
+    return cache.show(arguments)
+
+
+def _cache_prune(arguments: argparse.Namespace) -> int:
+    from gym_service.cli import cache
+
+    return cache.prune(arguments)
+
+
+def _cache_dir(arguments: argparse.Namespace) -> int:
+    from gym_service_launcher.interpreters.venvs import cache_folder
+
+    print(cache_folder())
+    return 0

@@ -42,6 +42,7 @@ class Venv:
     packages: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, Any] = field(default_factory=dict)
     missing_packages: tuple[str, ...] | None = ()
+    platform: str = ""
 
     @property
     def changed_by_hand(self) -> dict[str, list[str | None]]:
@@ -57,7 +58,7 @@ class Wanted:
     may_build: bool = True
     rebuild: bool = False
     inspect: bool = False
-    asked_by: tuple[str, str] | None = None
+    asked_by: tuple[tuple[str, str], ...] = ()
     watched: tuple[int, ...] = ()
 
 
@@ -77,7 +78,7 @@ def provision(entry: Entry, progress: Progress) -> Path:
     """
     spec = spec_of(entry)
     assert spec, "the entry builds a venv"
-    asked_by = (str(entry.file), entry.name) if entry.file else None
+    asked_by = ((str(entry.file), entry.name),) if entry.file else ()
     wanted = Wanted(locked_venv(entry, spec, progress), may_build=entry.auto_sync, asked_by=asked_by)
     venv = provide(spec, wanted, progress)
     if venv.state == "missing":
@@ -136,6 +137,7 @@ def order_of(spec: VenvSpec, wanted: Wanted, *, may_build: bool) -> dict[str, An
     return {
         "cache": "",
         "name": spec.folder_name(locked),
+        "instead": _as_good(spec, locked),
         "python": "",
         "folder": "" if spec.is_remote else str(spec.folder),
         "uv": [] if spec.is_remote else list(discovery.find_uv() or ()) if may_build else [],
@@ -155,8 +157,16 @@ def order_of(spec: VenvSpec, wanted: Wanted, *, may_build: bool) -> dict[str, An
             "with": spec.contents + (f" ({len(locked.packages)} locked versions)" if locked else ""),
             "is_locked": locked is not None,
         },
-        "asked_by": list(wanted.asked_by) if wanted.asked_by else None,
+        "asked_by": [list(pair) for pair in wanted.asked_by],
     }
+
+
+def _as_good(spec: VenvSpec, locked: LockedVenv | None) -> dict[str, Any] | None:
+    """The venv that was built before there was a lock, and that the lock was made of: it has these versions."""
+    if locked is None:
+        return None
+    versions = {name: package.version for name, package in sorted(locked.packages.items())}
+    return {"name": spec.folder_name(None), "packages": versions}
 
 
 def venv_of(found: Mapping[str, Any]) -> Venv:
@@ -170,6 +180,7 @@ def venv_of(found: Mapping[str, Any]) -> Venv:
         found.get("packages", {}),
         found.get("sources", {}),
         None if missing is None else tuple(missing),
+        found.get("platform", ""),
     )
 
 

@@ -45,9 +45,9 @@ class GivenUp(Exception):
 
 
 class Commands:
-    """Runs commands in a folder; see the module."""
+    """Runs commands in a folder; see the module. ``lock`` is None where no venv is built."""
 
-    def __init__(self, folder, say, watched, lock):
+    def __init__(self, folder, say, watched=(), lock=None):
         self._folder, self._say, self._watched, self.lock = folder, say, list(watched), lock
         self._trusts_system = False
 
@@ -98,7 +98,7 @@ class Commands:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=(self.lock,),
+            pass_fds=() if self.lock is None else (self.lock,),
             start_new_session=True,
         )
 

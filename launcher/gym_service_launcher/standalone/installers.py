@@ -61,10 +61,7 @@ class Uv:
 
     def install(self, python, options, words):
         """The command that installs ``words`` (requirements and ``-r``, ``-c``, ``-e`` with their values)."""
-        found = [*self.command, "pip", "install", "--python", python]
-        for option in options:
-            found += [UV_OPTIONS.get(option[0], option[0]), *list(option[1:])]
-        return found + list(words)
+        return [*self.command, "pip", "install", "--python", python, *uv_words(options), *words]
 
 
 class Pip:
@@ -79,6 +76,11 @@ class Pip:
         for option in options:
             found += [] if option[0] in PIP_LACKS else list(option)
         return found + list(words)
+
+
+def uv_words(options):
+    """The options as words of uv."""
+    return [word for option in options for word in [UV_OPTIONS.get(option[0], option[0]), *option[1:]]]
 
 
 def wants_old_gym(requirements):

@@ -8,6 +8,7 @@ The order is plain data, and ``interpreters/venvs.py`` makes it. Its keys:
 
     cache           the folder of the venvs; "" for the one of this side's user
     name            the venv's folder in it; whatever decides what is installed decides the name
+    instead         None, or a venv that does as well if it is there: {"name": …, "packages": what it must have}
     python          the Python that the venv is made from: a path, or a version that uv may fetch
     folder          the working directory of every command, and where relative paths begin
     uv              how uv is called; [] where there is none
@@ -23,7 +24,7 @@ The order is plain data, and ``interpreters/venvs.py`` makes it. Its keys:
     rebuild         True: build it although it is there
     inspect         True: say also what is installed, and what is missing
     record          what the marker keeps for people to read
-    asked_by        None, or [file, entry]: who wants it
+    asked_by        who wants it: pairs of a file and an entry
 
 Rules of a build:
 
@@ -38,8 +39,10 @@ import contextlib
 import fcntl
 import json
 import os
+import platform
 import shutil
 import subprocess
+import sys
 
 from gym_service_launcher.standalone import build_commands, env_vars, installed_packages, installers
 from gym_service_launcher.standalone.build_commands import BuildFailed
@@ -65,15 +68,22 @@ def provide(order, say, watched=()):
 
     Returns:
         ``state`` ("found", "built" or "missing"), ``python``, ``version``, ``marker`` (what the marker says), and with
-        ``inspect`` ``packages``, ``sources`` and ``missing_packages`` (of the system; None where that is unknown).
+        ``inspect`` ``platform``, ``packages``, ``sources`` and ``missing_packages`` (of the system; None where that is
+        unknown).
 
     Raises:
         BuildFailed: an installer or a command of ``post`` failed.
         GivenUp: see ``watched``.
         OSError: the cache folder cannot be used.
     """
-    venv = os.path.join(order["cache"] or cache_folder(), order["name"])
+    cache = order["cache"] or cache_folder()
+    venv = os.path.join(cache, order["name"])
     state, version = "found", None if order["rebuild"] else whole(venv)
+    if version is None and order["instead"] and not order["rebuild"]:
+        other = os.path.join(cache, order["instead"]["name"])
+        if read_marker(other).get("packages") == order["instead"]["packages"]:
+            version = whole(other)
+            venv = other if version else venv
     if version is None and order["may_build"]:
         state, version = _built(order, venv, say, watched)
     if version is None:
@@ -81,6 +91,7 @@ def provide(order, say, watched=()):
     marker = _use(venv, order["asked_by"])
     found = {"state": state, "python": _executable(venv), "version": version, "marker": marker}
     if order["inspect"]:
+        found["platform"] = "%s %s" % (sys.platform, platform.machine())
         found["packages"] = installed_packages.versions(venv)
         found["sources"] = installed_packages.sources(venv)
         found["missing_packages"] = missing_system_packages(order["system_packages"])
@@ -198,8 +209,10 @@ def _use(venv, asked_by):
     marker = read_marker(venv)
     path = os.path.join(venv, MARKER)
     with contextlib.suppress(OSError):  # somebody else's venv may be used, too
-        if asked_by and list(asked_by) not in marker.get("asked_by", []):
-            marker["asked_by"] = [*marker.get("asked_by", []), list(asked_by)]
+        known = marker.get("asked_by", [])
+        new = [list(pair) for pair in asked_by if list(pair) not in known]
+        if new:
+            marker["asked_by"] = known + new
             _write(path, json.dumps(marker, indent=1, sort_keys=True))
         else:
             os.utime(path)

@@ -400,20 +400,18 @@ def test_certificates_of_the_system_are_tried_where_an_index_has_one_of_a_proxy(
     )
     uv.chmod(0o755)
     said: list[str] = []
-    commands = build_commands.Commands(str(tmp_path), said.append, (), os.open(os.devnull, os.O_RDONLY))
+    commands = build_commands.Commands(str(tmp_path), said.append)
     commands.run([str(uv)])
     commands.run([str(uv)])
-    os.close(commands.lock)
     told = "uv does not know the certificate of the index: trying with the certificates of the system"
     assert said == [told, "installed", "installed"]
 
 
 def test_passwords_of_an_index_are_shown_nowhere(tmp_path: Path) -> None:
     said: list[str] = []
-    commands = build_commands.Commands(str(tmp_path), said.append, (), os.open(os.devnull, os.O_RDONLY))
+    commands = build_commands.Commands(str(tmp_path), said.append)
     with pytest.raises(build_commands.BuildFailed) as failed:
         commands.run(["sh", "-c", "echo at $0; echo error: $0; exit 1", "https://me:s3cret@index/simple"])
-    os.close(commands.lock)
     assert said == ["at https://***@index/simple"]
     assert failed.value.tail == "error: https://***@index/simple"
     assert "s3cret" not in repr(failed.value.argv)
