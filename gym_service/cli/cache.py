@@ -5,7 +5,6 @@ Knows the cache, the running servers and how they are printed. Never knows how a
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 
@@ -32,7 +31,7 @@ def show(arguments: argparse.Namespace) -> int:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print(f"{_size(sum(venv.size_bytes for venv in venvs))} in {len(venvs)} venvs")
+    print(f"{_size(sum(venv.size_bytes for venv in venvs))} in {_venvs(len(venvs))}")
     return 0
 
 
@@ -41,7 +40,7 @@ def prune(arguments: argparse.Namespace) -> int:
     freed_bytes, count = 0, 0
     for venv in venv_cache.cached_venvs():
         why = "--all" if arguments.all else venv_cache.why_removable(venv, arguments.unused_for)
-        users = _users(venv) if why else []
+        users = [server.pid for server in pidfiles.servers_in(venv.path)] if why else []
         if users:
             print(f"{venv.name}: kept, in use by process {', '.join(map(str, users))}")
         elif why:
@@ -49,14 +48,8 @@ def prune(arguments: argparse.Namespace) -> int:
                 venv_cache.remove(venv, lambda line: print(line, file=sys.stderr, flush=True))
             freed_bytes, count = freed_bytes + venv.size_bytes, count + 1
             print(f"{venv.name}: {'would be removed' if arguments.dry_run else 'removed'} ({why})")
-    print(f"{count} venvs, {_size(freed_bytes)}")
+    print(f"{_venvs(count)}, {_size(freed_bytes)}")
     return 0
-
-
-def _users(venv: CachedVenv) -> list[int]:
-    """The servers that run in a venv."""
-    inside = f"{venv.path}{os.sep}"
-    return [server.pid for server in pidfiles.list_servers() if server.executable.startswith(inside)]
 
 
 def _cells(venv: CachedVenv) -> Sequence[str]:
@@ -76,6 +69,10 @@ def _data(venv: CachedVenv) -> dict[str, object]:
         "unused_s": round(venv.unused_s, 1),
         "asked_by": [{"file": file, "name": name} for file, name in venv.asked_by],
     }
+
+
+def _venvs(count: int) -> str:
+    return f"{count} venv{'' if count == 1 else 's'}"
 
 
 def _size(size_bytes: int) -> str:

@@ -22,6 +22,7 @@ from gym_service_launcher.errors import ConfigError, GymServiceError
 from gym_service_launcher.interpreters import venvs
 from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.interpreters.venv_spec import VenvSpec, spec_of, spec_of_interpreter
+from gym_service_launcher.processes import pidfiles
 from gym_service_launcher.servers import remote_venv
 from gym_service_launcher.standalone.installed_packages import changes
 
@@ -29,6 +30,8 @@ from gym_service.cli.build_progress import progress_of
 
 # Each build is an installer that downloads with several threads of its own.
 MOST_AT_ONCE = 8
+# How an interpreter table is called in what is printed.
+TABLE = "[interpreters."
 
 
 @dataclass
@@ -110,17 +113,17 @@ def plan(file: EnvsFile, names: Sequence[str]) -> tuple[list[Row], list[Build]]:
 
 def _chosen(file: EnvsFile, names: Sequence[str]) -> dict[str, Entry | Interpreter | ConfigError]:
     """The entries and the interpreter tables that are meant, by what they are called in what is printed."""
-    tables = {f"[interpreters.{name}]": table for name, table in file.interpreters.items()}
+    tables = {f"{TABLE}{name}]": table for name, table in file.interpreters.items()}
     if not names:
         used = {entry.interpreter for entry in file.entries.values() if isinstance(entry, Entry)}
-        return {**file.entries, **{name: tables[name] for name in tables if name[14:-1] not in used}}
+        return {**file.entries, **{name: tables[name] for name in tables if name[len(TABLE) : -1] not in used}}
     chosen: dict[str, Entry | Interpreter | ConfigError] = {}
     for name in names:
         key = name.removeprefix("gym_service/")
         if key in file.entries:
             chosen[key] = file.entries[key]
-        elif f"[interpreters.{key}]" in tables:
-            chosen[f"[interpreters.{key}]"] = tables[f"[interpreters.{key}]"]
+        elif f"{TABLE}{key}]" in tables:
+            chosen[f"{TABLE}{key}]"] = tables[f"{TABLE}{key}]"]
         else:
             raise _unknown(file, name)
     return chosen
@@ -135,7 +138,7 @@ def _unknown(file: EnvsFile, name: str) -> ConfigError:
 def _spec_of(name: str, what: Entry | Interpreter, file: EnvsFile) -> tuple[Entry | None, VenvSpec | None]:
     if isinstance(what, Entry):
         return what, spec_of(what)
-    return None, spec_of_interpreter(name[14:-1], what, file.path)
+    return None, spec_of_interpreter(name[len(TABLE) : -1], what, file.path)
 
 
 def _nothing_to_build(name: str, what: "Entry | Interpreter") -> Row:
@@ -193,6 +196,8 @@ def _run_one(build: Build, wanted: venvs.Wanted, teller: venvs.Progress) -> None
         if build.entry and build.entry.is_remote:
             build.venv = remote_venv.provide(build.entry, wanted, teller)
         else:
+            if wanted.rebuild:
+                _refuse_in_use(build)
             build.venv = venvs.provide(build.spec, wanted, teller)
     except GymServiceError as error:
         build.error = error
@@ -203,16 +208,27 @@ def _run_one(build: Build, wanted: venvs.Wanted, teller: venvs.Progress) -> None
     teller(f"{build.state} in {build.took_s:.1f} s")
 
 
+def _refuse_in_use(build: Build) -> None:
+    """Raise if a server runs in the venv that is to be built again."""
+    folder = venvs.cache_folder() / build.spec.folder_name(build.locked)
+    users = pidfiles.servers_in(folder)
+    if users:
+        text = f"the venv of {build.spec.whose} is in use by process {', '.join(str(user.pid) for user in users)}"
+        raise GymServiceError(f"{text}\n  try: gym-service stop {users[0].name}")
+
+
 def _differences(build: Build) -> list[str]:
     """What of the venv is not what was locked, or built, with both versions."""
     assert build.venv
     if build.locked is None:
-        return [difference(name, "built", *pair) for name, pair in build.venv.changed_by_hand.items()]
-    versions = {name: package.version for name, package in build.locked.packages.items()}
-    found = [difference(name, "locked", *pair) for name, pair in changes(versions, dict(build.venv.packages)).items()]
-    if build.venv.version != build.locked.python:
-        found.insert(0, difference("Python", "locked", build.locked.python, build.venv.version))
-    return found
+        found = [difference(name, "built", *pair) for name, pair in build.venv.changed_by_hand.items()]
+    else:
+        versions = {name: package.version for name, package in build.locked.packages.items()}
+        changed = changes({"Python": build.locked.python}, {"Python": build.venv.version})
+        changed |= changes(versions, dict(build.venv.packages))
+        found = [difference(name, "locked", *pair) for name, pair in changed.items()]
+    name = build.names[0].removeprefix(TABLE).removesuffix("]")
+    return [f"{text} (try: gym-service sync --rebuild {name})" for text in found]
 
 
 def difference(name: str, when: str, before: str | None, now: str | None) -> str:

@@ -289,9 +289,11 @@ def test_a_terminal_is_refused() -> None:
 # -- help ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["", "list", "sync", "run", "token", "ps", "logs", "stop"])
+@pytest.mark.parametrize(
+    "command", ["", "list", "sync", "lock", "cache", "cache list", "cache prune", "run", "token", "ps", "logs", "stop"]
+)
 def test_help_fits_80_columns_and_breaks_no_word(command: str) -> None:
-    argv = [*COMMAND, *([command] if command else []), "--help"]
+    argv = [*COMMAND, *command.split(), "--help"]
     narrow, wide = (
         subprocess.check_output(argv, env={**os.environ, "COLUMNS": columns}, text=True) for columns in ("80", "1000")
     )

@@ -7,6 +7,8 @@ A package is locked with the hashes of all its files on the index, so the lock a
 kinds. The index itself is left out: whoever installs says which one to use.
 """
 
+import hashlib
+import os
 import re
 import tempfile
 from collections.abc import Mapping
@@ -24,6 +26,7 @@ from gym_service_launcher.standalone.installed_packages import canonical
 
 # Options about where packages are found. The others are about what is installed, which is decided by now.
 INDEX_OPTIONS = ("--index-url", "--extra-index-url", "--find-links", "--no-index", "--trusted-host", "--index-strategy")
+READ_BYTES = 1 << 20
 PIN = re.compile(r"^([\w.-]+)==\S+((?:\s*\\?\s+--hash=\S+)*)", re.MULTILINE)
 HASH = re.compile(r"--hash=(\S+)")
 
@@ -81,4 +84,33 @@ def _hashes(spec: VenvSpec, venv: Venv, pins: Mapping[str, str]) -> dict[str, tu
                 spec, f"its versions cannot be locked: {error}", error.argv, error.exit_code, error.tail
             ) from error
         found = {canonical(name): HASH.findall(hashes) for name, hashes in PIN.findall(answer.read_text())}
+    for name in [name for name in pins if not found.get(name)]:  # uv gives none for the files of a folder
+        found[name] = _hashes_of_files(spec, name, pins[name])
+        if not found[name]:
+            raise venvs.build_error(spec, f"{name} {pins[name]} cannot be locked: the index has no hash of it")
     return {name: tuple(sorted(hashes)) for name, hashes in found.items()}
+
+
+def _hashes_of_files(spec: VenvSpec, name: str, version: str) -> list[str]:
+    """The hashes of a version in the folders of ``--find-links``."""
+    folders = [option[1] for option in spec.requirements.options if option[0] == "--find-links"]
+    files = [file for folder in folders for file in (spec.folder / os.path.expanduser(folder)).glob("*")]
+    return [f"sha256:{_sha256(file)}" for file in files if _name_and_version(file.name) == (name, version)]
+
+
+def _name_and_version(file_name: str) -> tuple[str, str] | None:
+    """What a wheel or a source archive is of, by its name."""
+    if file_name.endswith(".whl"):
+        name, version = file_name.split("-")[:2]
+        return canonical(name), version
+    stem = file_name.removesuffix(".zip").removesuffix(".tar.gz")
+    name, dash, version = stem.rpartition("-")
+    return (canonical(name), version) if dash and stem != file_name else None
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        while data := content.read(READ_BYTES):
+            digest.update(data)
+    return digest.hexdigest()

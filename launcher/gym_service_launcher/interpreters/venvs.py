@@ -205,7 +205,12 @@ def _base_python(spec: VenvSpec, locked: LockedVenv | None, progress: Progress) 
 
 
 def build_error(
-    spec: VenvSpec, reason: str, argv: tuple[str, ...], exit_code: int | None, tail: str, where: str = ""
+    spec: VenvSpec,
+    reason: str,
+    argv: tuple[str, ...] = (),
+    exit_code: int | None = None,
+    tail: str = "",
+    where: str = "",
 ) -> ServerStartError:
     """The error of a build that failed: whose venv, which command, the installer's own words, and what to try."""
     text = f"the venv of {spec.whose} was not built{where}: {reason}"

@@ -119,6 +119,11 @@ def list_servers() -> list[ServerInfo]:
     return sorted(found, key=lambda server: -server.age_s)
 
 
+def servers_in(folder: Path) -> list[ServerInfo]:
+    """The servers of this user whose interpreter lies in this folder."""
+    return [server for server in list_servers() if Path(server.executable).is_relative_to(folder)]
+
+
 def stop(server: ServerInfo) -> bool:
     """End a server, with SIGTERM, and with SIGKILL where that does not; its client's next call says so.
 

@@ -11,29 +11,15 @@ import pytest
 from gym_service_launcher.errors import ServerStartError
 from gym_service_launcher.interpreters import discovery
 from gym_service_launcher.interpreters.find import find_interpreter
-from support import polling, their_repo
+from support import polling, their_repo, wheels
 from support.hosts import SshHost
 from support.targets import REPOSITORY
+from support.wheels import base_python
 
 import gym_service
 
 # About processes and not about versions: once is enough.
 pytestmark = pytest.mark.slow
-
-PINS = ("gymnasium==1.4.0", "numpy==2.5.5", "cloudpickle==3.1.2")
-
-
-@pytest.fixture(scope="session")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the simulator of these tests needs, in a folder: what plays a container has no network."""
-    folder = tmp_path_factory.mktemp("wheels")
-    command = [base_python(), "-m", "pip", "download", "-q", "-d", str(folder), "--only-binary", ":all:", *PINS]
-    subprocess.run(command, check=True)
-    return folder
-
-
-def base_python() -> str:
-    return str(find_interpreter("3.13", REPOSITORY))
 
 
 @pytest.fixture
@@ -42,11 +28,10 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def keys(place: list[str], cache: Path, wheels: Path | None, **more: Any) -> dict[str, Any]:
-    """The keys of an entry that builds its venv over there, from these wheels alone."""
-    offline = ["--no-index", f"--find-links {wheels}", *PINS] if wheels else []
+def keys(place: list[str], cache: Path, **more: Any) -> dict[str, Any]:
+    """The keys of an entry that builds its venv over there, of the simulator's wheels unless ``requires`` is given."""
     environ = {"XDG_CACHE_HOME": str(cache), **more.pop("environ", {})}
-    return {"command": place, "python": base_python(), "requires": offline, "environ": environ, **more}
+    return {"command": place, "python": base_python(), "requires": wheels.requires(), "environ": environ, **more}
 
 
 def venvs_in(cache: Path) -> list[Path]:
@@ -55,9 +40,9 @@ def venvs_in(cache: Path) -> list[Path]:
 
 
 def test_a_venv_is_built_there_once_and_nothing_else_is_left(
-    place: list[str], remote_envs: Path, cache: Path, wheels: Path, capfd: pytest.CaptureFixture[str]
+    place: list[str], remote_envs: Path, cache: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    entry = keys(place, cache, wheels, imports=["reporting"], pythonpath=[str(remote_envs)])
+    entry = keys(place, cache, imports=["reporting"], pythonpath=[str(remote_envs)])
     with gym_service.make("Reporting-v0", **entry) as env:
         (venv,) = venvs_in(cache)
         assert env.target["executable"] == f"{venv}/bin/python"
@@ -75,7 +60,7 @@ def test_a_venv_is_built_there_once_and_nothing_else_is_left(
 
 
 def test_the_uv_of_that_side_is_used_where_it_has_one(
-    ssh: list[str], cache: Path, wheels: Path, capfd: pytest.CaptureFixture[str], remote_envs: Path, tmp_path: Path
+    ssh: list[str], cache: Path, capfd: pytest.CaptureFixture[str], remote_envs: Path, tmp_path: Path
 ) -> None:
     uv = discovery.find_uv()
     if uv is None or len(uv) > 1:
@@ -84,7 +69,7 @@ def test_the_uv_of_that_side_is_used_where_it_has_one(
     there.mkdir()
     (there / "uv").symlink_to(uv[0])
     more = {"environ": {"PATH": f"{there}:{os.environ['PATH']}"}, "pythonpath": [str(remote_envs)]}
-    with gym_service.make("Reporting-v0", **keys(ssh, cache, wheels, imports=["reporting"], **more)):
+    with gym_service.make("Reporting-v0", **keys(ssh, cache, imports=["reporting"], **more)):
         pass
     said = capfd.readouterr().err
     assert "uv is not installed" not in said
@@ -95,7 +80,7 @@ def test_a_build_that_fails_there_says_so_once_and_leaves_nothing(
     ssh: list[str], cache: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ServerStartError) as error:
-        gym_service.make("X-v0", **keys(ssh, cache, None, requires=["--no-index", "nothing-of-that-name"]))
+        gym_service.make("X-v0", **keys(ssh, cache, requires=["--no-index", "nothing-of-that-name"]))
     text = str(error.value)
     assert text.startswith("the venv of 'X-v0' was not built on the remote side (")
     assert text.count("No matching distribution found for nothing-of-that-name") == 1
@@ -112,7 +97,7 @@ def test_a_client_that_dies_takes_the_build_along(
     place = places[place_name]
     repo = their_repo.write(tmp_path / "project/their_repo") / "their_repo"
     os.mkfifo(repo / "gate")
-    program = f"import gym_service; gym_service.make('X-v0', **{keys(place, cache, None, requires=[str(repo)])!r})"
+    program = f"import gym_service; gym_service.make('X-v0', **{keys(place, cache, requires=[str(repo)])!r})"
     client = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
     # Opens when the build reads: an installer stands in the middle of it, over there.
     with open(repo / "gate", "w"):
@@ -124,7 +109,7 @@ def test_a_client_that_dies_takes_the_build_along(
 
 def test_what_is_not_synced_is_not_built_where_that_is_forbidden(ssh_host: SshHost, cache: Path) -> None:
     with pytest.raises(ServerStartError) as error:
-        gym_service.make("X-v0", **keys(ssh_host.command("bash"), cache, None, auto_sync=False))
+        gym_service.make("X-v0", **keys(ssh_host.command("bash"), cache, requires=[], auto_sync=False))
     assert str(error.value) == "the venv of 'X-v0' is not built, and auto_sync is false\n  try: auto_sync=True"
     assert venvs_in(cache) == []
 
@@ -151,7 +136,7 @@ def test_sync_builds_there_and_leaves_no_server(ssh_host: SshHost, cache: Path, 
 @pytest.mark.long
 def test_gym_021_is_built_there_by_its_python_36(ssh: list[str], cache: Path) -> None:
     """Some two minutes, and a network: the oldest Python on the remote side, without uv."""
-    given = keys(ssh, cache, None, requires=["gym==0.21.0"], python=str(find_interpreter("3.6", REPOSITORY)))
+    given = keys(ssh, cache, requires=["gym==0.21.0"], python=str(find_interpreter("3.6", REPOSITORY)))
     with gym_service.make("CartPole-v1", **given) as env:
         assert env.target["python"].startswith("3.6.")
         env.reset(seed=1)

@@ -1,0 +1,36 @@
+"""The wheels of a small simulator, in a folder: what plays a container has no network, and a lock needs no index.
+
+Knows pip. Never knows gym_service. Python 3.10 and up.
+"""
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+from gym_service_launcher.interpreters.find import find_interpreter
+
+from support.targets import REPOSITORY, cache_folder, locked
+
+VERSION = "3.13"
+PINS = ("gymnasium==1.4.0", "numpy==2.5.5", "cloudpickle==3.1.2")
+
+
+def base_python() -> str:
+    """The Python that the wheels are for."""
+    return str(find_interpreter(VERSION, REPOSITORY))
+
+
+def folder() -> Path:
+    """The folder with the wheels, downloaded once."""
+    path = cache_folder() / f"wheels-{hashlib.sha256(repr((VERSION, PINS)).encode()).hexdigest()[:12]}"
+    with locked(path.with_suffix(".lock")):
+        if not (path / ".complete").exists():
+            command = [base_python(), "-m", "pip", "download", "-q", "-d", str(path), "--only-binary", ":all:", *PINS]
+            subprocess.run(command, check=True)
+            (path / ".complete").touch()
+    return path
+
+
+def requires(*more: str) -> list[str]:
+    """The requirements of the simulator, from these wheels alone."""
+    return ["--no-index", f"--find-links {folder()}", *PINS, *more]
