@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from gym_service_launcher.errors import GymServiceError
 
-from gym_service.cli import replay, run, venv_commands
+from gym_service.cli import record, replay, run, venv_commands
 from gym_service.cli.help_format import HelpFormatter
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -33,6 +33,7 @@ examples:
   gym-service ps                                         your servers
   gym-service logs PushT-v0 -f                           the output of one
   gym-service stop PushT-v0                              stop it
+  gym-service record PushT-v0 -o pusht.mp4               a video of an entry
   gym-service replay run.trace                           play a trace again
 """
 
@@ -81,6 +82,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Commands]:
     _add_ps(commands)
     _add_logs(commands)
     _add_stop(commands)
+    record.add(commands)
     replay.add(commands)
     return parser, commands
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from gym_service_launcher.errors import ConfigError
 
 from gym_service.cli.help_format import HelpFormatter
+from gym_service.cli.progress import counted
 
 if TYPE_CHECKING:
     from gym_service.traces.comparison import Replayed
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     header, end = verified(arguments.file)
     print(
-        f"{arguments.file}: {_counted(end['calls'], 'call')}, {_counted(end['steps'], 'step')}, recorded with "
+        f"{arguments.file}: {counted(end['calls'], 'call')}, {counted(end['steps'], 'step')}, recorded with "
         f"{_simulator(header)}",
         flush=True,
     )
@@ -104,15 +105,11 @@ def _export(arguments: argparse.Namespace) -> int:
     from gym_service.traces.minari_export import default_dataset_id, export_to_minari
 
     exported = export_to_minari(arguments.file, arguments.dataset_id or default_dataset_id(arguments.file))
-    counts = f"{_counted(exported.episodes, 'episode')}, {_counted(exported.steps, 'step')}"
+    counts = f"{counted(exported.episodes, 'episode')}, {counted(exported.steps, 'step')}"
     print(f"{exported.dataset_id}: {counts}")
     for what in exported.left_out:
         print(f"note: left out: {what}")
     return 0
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _simulator(header: dict[str, object]) -> str:

@@ -91,6 +91,10 @@ class TracedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().close()
         self._recorder.finish()
 
+    def discard_trace(self) -> None:
+        """Record no more, and leave no file."""
+        self._recorder.discard()
+
     def __reduce__(self) -> Any:
         """Refuse: the copy would write into the same file."""
         raise TypeError("an env that is recorded cannot be pickled or copied\n  try: record_trace() around each copy")
