@@ -143,7 +143,7 @@ def read_or_make(file: Path) -> Token:
         try:
             _make(file)
         except OSError as error:
-            raise _refused(_origin(file), f"cannot be created: {error.strerror}", "another path") from error
+            raise _refused(_origin(file), f"cannot be created: {error.strerror or error}", "another path") from error
     return read(file)
 
 

@@ -90,7 +90,7 @@ def bind(path: Path) -> socket.socket:
             _remove_stale(path)
             return _bind(path)
     except OSError as error:
-        raise _unusable(path, f"cannot be bound: {error.strerror}", "another path, --unix PATH") from error
+        raise _unusable(path, f"cannot be bound: {error.strerror or error}", "another path, --unix PATH") from error
 
 
 def remove(path: Path, bound: os.stat_result) -> None:
@@ -103,7 +103,10 @@ def remove(path: Path, bound: os.stat_result) -> None:
 @contextlib.contextmanager
 def _folder_locked(folder: Path) -> Iterator[None]:
     """Exclude other servers of gym-service that bind in this folder. The kernel releases the lock with the process."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder == user_dirs.runtime_dir():
+        user_dirs.private(folder)
+    else:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _check_folder(folder, os.fstat(fd))
@@ -114,11 +117,9 @@ def _folder_locked(folder: Path) -> Iterator[None]:
 
 
 def _check_folder(folder: Path, state: os.stat_result) -> None:
-    if folder == user_dirs.runtime_dir() and state.st_uid == os.geteuid() and state.st_mode & 0o077:
-        os.chmod(folder, 0o700)  # the folder belongs to gym-service
-    elif state.st_uid not in (0, os.geteuid()) and os.geteuid() != 0:
+    if state.st_uid not in (0, os.geteuid()):
         raise _unusable(folder, f"belongs to user {state.st_uid}, who could replace the socket", "a folder of your own")
-    elif state.st_mode & 0o022 and not state.st_mode & stat.S_ISVTX:
+    if state.st_mode & 0o022 and not state.st_mode & stat.S_ISVTX:
         mode = f"{stat.S_IMODE(state.st_mode):04o}"
         raise _unusable(folder, f"can be written by other users (mode {mode})", f"chmod 700 {folder}")
 

@@ -50,10 +50,11 @@ class Log:
         self._size_bytes += len(data)
 
     def _open(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        user_dirs.private(self.path.parent)
         _forget_oldest(self.path.parent)
-        # What simulators print may be anybody's business, but that is not ours to decide.
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        # Mode 0600: whether others may read what simulators print is not for us to decide.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        self._fd = os.open(self.path, flags, 0o600)
         self._size_bytes = 0
 
 

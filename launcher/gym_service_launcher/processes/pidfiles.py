@@ -42,8 +42,7 @@ class PidFile:
         self.path: Path | None = None
         self._count_in(bytearray(CALLS_BYTES))
         with contextlib.suppress(OSError):
-            folder = user_dirs.runtime_dir()
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder = user_dirs.private(user_dirs.runtime_dir())
             stem = below.stem if below else os.getpid()
             self.path = folder / f"{stem}-{os.urandom(6).hex()}.server"
 
@@ -71,13 +70,19 @@ class PidFile:
 
 
 def _mapped(path: Path) -> mmap.mmap:
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         # Its room is taken up front: on a full disk this fails, and no write to the memory can.
         os.posix_fallocate(fd, 0, RECORD_BYTES)
         return mmap.mmap(fd, RECORD_BYTES)
     finally:
         os.close(fd)
+
+
+def _content(path: Path) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(fd, "rb") as file:
+        return file.read(RECORD_BYTES)
 
 
 @dataclass(frozen=True)
@@ -107,9 +112,14 @@ class Process:
 def list_servers() -> list[ServerInfo]:
     """The servers of this user that run, the oldest first. Removes the records of those that do not."""
     found = []
-    for path in user_dirs.runtime_dir().glob("*.server"):
+    folder = user_dirs.runtime_dir()
+    try:
+        user_dirs.private(folder, create=False)
+    except OSError:  # there is none, or what it says is not this user's word
+        return []
+    for path in folder.glob("*.server"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            content = path.read_bytes()
+            content = _content(path)
             facts = json.loads(content[CALLS_BYTES:].rstrip(b"\0") or b"{}")
             process = process_of(facts["pid"]) if facts else None
             if process and process.start_time == facts["start_time"]:

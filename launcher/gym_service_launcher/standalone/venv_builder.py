@@ -103,6 +103,8 @@ def cache_folder(variables=os.environ):
     configured = variables.get("XDG_CACHE_HOME", "")
     # The XDG specification: a relative one is to be ignored.
     home = configured if os.path.isabs(configured) else os.path.expanduser("~/.cache")
+    if not os.path.isabs(home):  # there is no home, and "~" would be a folder of that name: no folder can be made here
+        home = "/dev/null"
     return os.path.join(home, "gym-service", "venvs")
 
 
