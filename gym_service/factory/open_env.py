@@ -82,6 +82,7 @@ def open_vector_env(
             batch = {
                 "count": share.stop - share.start,
                 "first_index": share.start,
+                "num_envs": num_envs,
                 "autoreset_mode": mode.value,
             }
             with started_server(entry) as take:

@@ -34,6 +34,7 @@ from gym_service.errors import (
     ProtocolError,
     ServerCrashed,
 )
+from gym_service.factory import known_failures
 from gym_service.protocol import messages
 from gym_service.transport import arena, channel, image_codec, jpeg
 
@@ -148,7 +149,7 @@ class PendingServer:
             raise link.start_error(reason, LATE_ADVICE, probe=False, tail=error.tail) from error
         except EnvError as error:
             self.connection.close(entry.timeouts.close)
-            raise _explained(error, entry, link) from error.__cause__
+            raise _explained(error, entry, link, self.recipe.get("batch", {}).get("num_envs", 1)) from error.__cause__
         except BaseException:
             self.connection.close(0.0)
             raise
@@ -172,16 +173,18 @@ def _channel_over(stream: ServerStream) -> channel.Channel:
             return channel.Channel(TlsStream(sock))
 
 
-def _explained(error: EnvError, entry: Entry, link: ServerLink) -> GymServiceError:
+def _explained(error: EnvError, entry: Entry, link: ServerLink, num_envs: int) -> GymServiceError:
     """An import that failed in the target is a failed start. Any other error is the simulator's own."""
     if isinstance(error, UnregisteredEnv):
         text = f'{error}\n  try: imports = ["…"] with the module that registers it, or another id'
         return type(error)(text, **vars(error))
     if not isinstance(error, ImportError):
-        return error
+        advice = known_failures.advice_for_env(error, num_envs)
+        return type(error)(f"{error}\n  try: {advice}", **vars(error)) if advice else error
     reason = f"{error.type_name}: {error.message}"
     if not any(f"'{module}'" in error.message for module in entry.imports):  # else the entry shows where it stands
         reason += "".join(f"\n    {line}" for line in error.remote_traceback.splitlines())
-    advice = link.import_advice(is_missing=isinstance(error, ModuleNotFoundError))
+    usual = link.import_advice(is_missing=isinstance(error, ModuleNotFoundError))
+    advice = known_failures.advice_for_import(error) or usual
     failure = link.start_error(reason, advice)
     return ImportFailed(str(failure), **vars(failure))

@@ -8,6 +8,7 @@ import gymnasium as gym
 import pytest
 from support.agents import opened as several
 from support.opened import TARGET, opened
+from support.paths import ENVS
 from support.targets import TARGETS
 
 import gym_service
@@ -128,4 +129,21 @@ def test_an_api_that_the_object_does_not_have() -> None:
     ):
         pass
     with pytest.raises(errors.EnvError, match="needs an entry_point"), opened("CartPole-v1", api="robosuite"):
+        pass
+
+
+def test_one_emulator_per_process_says_workers() -> None:
+    where: Any = {"python": str(TARGETS[TARGET].python()), "pythonpath": [str(ENVS)]}
+    where["entry_point"] = "no_known_api:one_emulator"
+    with pytest.raises(errors.EnvRuntimeError, match=r"(?s)multiple emulator instances.*\n  try: workers = 2"):
+        gym_service.make_vec("retro", 2, **where)
+    envs = gym_service.make_vec("retro", 2, **where, workers=2)
+    envs.close()
+
+
+def test_a_missing_pkg_resources_says_setuptools() -> None:
+    with (
+        pytest.raises(errors.ImportFailed, match=r"\n  try: setuptools<81"),
+        opened("an env", entry_point="no_known_api:needs_setuptools"),
+    ):
         pass

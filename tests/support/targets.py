@@ -229,6 +229,23 @@ RECIPES = (
     Target("metaworld", "3.11", "metaworld==3.1.1 gymnasium==1.4.0 mujoco==3.3.0 numpy==2.4.6 packaging==26.3", "real"),
     Target("panda", "3.10", "panda-gym==3.0.7 gymnasium==1.4.0 numpy==2.2.6 pybullet==3.2.7", "real"),
     Target("ale", "3.12", "ale-py==0.12.1 gymnasium==1.4.0 numpy==2.5.5", "real"),
+    # No gym beside them: nothing but the simulator is needed.
+    Target("dm-env", "3.8", "dm-env==1.6 numpy==1.24.4", "real"),
+    Target("robosuite", "3.11", "robosuite==1.5.2 mujoco==3.8.1 numpy==1.26.4 h5py==3.14.0", "real"),
+    # With Shimmy, which is what the values are compared with.
+    Target(
+        "dm-control",
+        "3.11",
+        "dm_control==1.0.41 mujoco==3.8.1 bsuite==0.3.6 shimmy==2.0.1 gymnasium==1.4.0 numpy==2.4.6",
+        "real",
+    ),
+    Target(
+        "pettingzoo",
+        "3.12",
+        "pettingzoo==1.27.0 mpe2==1.1.1 pygame-ce==2.5.8 pymunk==7.3.1 rlcard==1.2.0 gymnasium==1.4.0 numpy==2.5.5",
+        "real",
+    ),
+    Target("pettingzoo-old", "3.8", "pettingzoo==1.22.3 gymnasium==0.28.1 numpy==1.24.4 pygame==2.6.1", "real"),
     # 5 GB, most of it torch; only what is marked `integrations` asks for it.
     Target(
         "lerobot",

@@ -34,6 +34,7 @@ class DmEnvAdapter(converting.ConvertingAdapter):
         """The observation and the info of the first time step."""
         self.begin_episode(seed, options)
         observation, _, _, _, info = self.convert_step(self.env.reset(*args, **more))
+        self._elapsed = 0
         return observation, info
 
     def convert_step(self, result):
@@ -48,9 +49,10 @@ class DmEnvAdapter(converting.ConvertingAdapter):
         return observation, reward, terminated, bool(is_over) and not terminated, info
 
     def seed(self, seed):
-        """Give the simulator another generator, where Shimmy knows its place. Raises ValueError elsewhere."""
-        holders = [place for layer in detection.layers(self.env) for place in _generators(layer)]
-        if not holders:
+        """Seed it by its own ``seed()``, else give it another generator where Shimmy does. Raises Refused elsewhere."""
+        layers = detection.layers(self.env)
+        holders = [place for layer in layers for place in _generators(layer)]
+        if not holders or any(callable(getattr(layer, "seed", None)) for layer in layers):
             super().seed(seed)
             return
         generator = np.random.RandomState(seed)  # one for all: so has Shimmy a noisy env and the one inside it

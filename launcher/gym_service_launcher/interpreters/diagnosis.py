@@ -115,6 +115,6 @@ def _problem_and_advice(path: Path, found: dict[str, Any]) -> tuple[str | None, 
     if failure:
         problem = f"{who} has numpy {numpy}, which fails to import: {failure}"
         return problem, f"{install} --force-reinstall numpy"
-    if not (found.get("gymnasium") or found.get("gym")):
+    if not any(found.get(library) for library in ("gymnasium", "gym", "dm_env", "pettingzoo", "robosuite")):
         return f"{who} has neither gymnasium nor gym", f"{install} gymnasium"
     return None, ""

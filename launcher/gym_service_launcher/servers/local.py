@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from gym_service_launcher.config.entry import Entry
+from gym_service_launcher.config.entry import MULTI_AGENT_APIS, Entry
 from gym_service_launcher.errors import ConfigError, ServerCrashed, ServerStartError
 from gym_service_launcher.interpreters.diagnosis import Diagnosis, diagnose
 from gym_service_launcher.interpreters.find import find_interpreter
@@ -111,7 +111,9 @@ class LocalServer(ServerLink):
     def _import_by_hand(self) -> str:
         """A command that imports the simulator without a server around it."""
         importable = os.pathsep.join(map(str, self._entry.pythonpath))
-        modules = ", ".join(self._entry.imports) or self._entry.api or "gymnasium"
+        entry = self._entry
+        modules = ", ".join(entry.imports) or (entry.entry_point or "").partition(":")[0]
+        modules = modules or ("pettingzoo" if entry.api in MULTI_AGENT_APIS else entry.api or "gymnasium")
         command = shlex.join([str(self._executable), "-c", f"import {modules}"])
         return f"PYTHONPATH={shlex.quote(importable)} {command}" if importable else command
 

@@ -4,8 +4,8 @@ Knows where Pythons keep what they installed. Never imports gym or gymnasium, wh
 nothing of ours; numpy is imported in a process of its own, since a numpy for another processor kills the
 process that imports it. Standard library only, Python 3.6 and up; 2.7 still says which Python it is.
 
-The line: version, executable, prefix; numpy, gymnasium, gym, pip: the version, "unknown" for one that is
-there without its metadata, or null; numpy_error: why it does not import, or null.
+The line: version, executable, prefix; of each of MODULES the version, "unknown" for one that is there
+without its metadata, or null; numpy_error: why it does not import, or null.
 """
 
 import json
@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 
-MODULES = ("numpy", "gymnasium", "gym", "pip")
+MODULES = ("numpy", "gymnasium", "gym", "dm_env", "pettingzoo", "robosuite", "pip")
 FACT = re.compile(r"^Version:\s*(\S+)", re.MULTILINE)
 
 
