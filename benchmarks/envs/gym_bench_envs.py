@@ -38,6 +38,20 @@ class Frame(Preallocated):
         super().__init__(gym.spaces.Box(0, 255, frame.shape, np.uint8), frame, frame)
 
 
+class DrawnFrame(Frame):
+    """One camera whose picture takes its time, as one that a simulator draws."""
+
+    def __init__(self, height: int, width: int, seconds: float) -> None:
+        super().__init__(height, width)
+        self._seconds = seconds
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        end = time.perf_counter() + self._seconds
+        while time.perf_counter() < end:
+            pass
+        return super().step(action)
+
+
 class Cameras(Preallocated):
     """Two cameras and the state of a two-armed robot."""
 
@@ -94,5 +108,6 @@ def _picture(height: int, width: int) -> np.ndarray:
 
 
 # The checker would warn of the memory that all observations share.
-for _name, _class in (("Frame-v0", Frame), ("Cameras-v0", Cameras), ("Work-v0", Work)):
+_ENVS = {"Frame-v0": Frame, "DrawnFrame-v0": DrawnFrame, "Cameras-v0": Cameras, "Work-v0": Work}
+for _name, _class in _ENVS.items():
     gym.register(_name, entry_point=_class, disable_env_checker=True)
