@@ -8,13 +8,14 @@ import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import GraphInstance
 
 from gym_service.client.connection import Connection, fields, one
+from gym_service.client.copying import CopiedByRecipe
 from gym_service.client.env_facts import FACTS, apply_facts, fact_data
 from gym_service.client.observer import OBSERVED, CallObserver, arguments_of
 from gym_service.client.remote_method import RemoteMethod
@@ -60,7 +61,7 @@ PRIVATE_FIELDS = {
 Opening = Callable[[], tuple[Connection, Mapping[str, Any]]]
 
 
-class RemoteEnv(gymnasium.Env[Any, Any]):
+class RemoteEnv(CopiedByRecipe, gymnasium.Env[Any, Any]):
     """An env in another interpreter. Everything it gives is what the simulator gave, in value and in type.
 
     Each call blocks until the simulator has answered, at most for the timeout of its kind. Arrays in observations,
@@ -120,8 +121,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         self._target = {**description["target"]}
         spec = description["spec"]
         self._remote_spec = {name: spec[name] for name in ("max_episode_steps", "reward_threshold", "nondeterministic")}
-        self._layout: Layout | None = None
-        self._action_layout: Layout | None = None
+        self._layout, self._action_layout = cast("tuple[Layout | None, Layout | None]", (None, None))
         apply = partial(apply_facts, self.__dict__, connection, weakref.WeakMethod(self._tell_fact))
         apply({name: description[name] for name in FACTS})
         connection.on_changed = apply
@@ -312,11 +312,11 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         if self.__dict__[name] == value and name != "metadata":
             super().__setattr__(name, value)  # the very object: the simulator has none but a copy
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled, copied or spawned, an env is its recipe: a fresh server is started where it is taken up."""
-        if self._recreate is None:
-            raise TypeError("this RemoteEnv was made without a recipe, so it cannot be pickled or copied")
-        return self._recreate, (), {"_spec": self._spec}
+    def _carried(self) -> dict[str, Any]:
+        return {"_spec": self._spec}
+
+    def _require_reset(self) -> None:
+        self._call(messages.REQUIRE_RESET, Encoder(), one)
 
     def __repr__(self) -> str:
         """The class of the env and its interpreter; frames, where they are lossy."""

@@ -18,6 +18,7 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array,
 
 from gym_service.client.batch_memory import BatchMemory, Offer
 from gym_service.client.connection import Connection, one
+from gym_service.client.copying import CopiedByRecipe
 from gym_service.client.requests import Timeouts, encode, limits_of
 from gym_service.client.spaces import refuse_larger, space_from
 from gym_service.client.workers import Workers
@@ -37,7 +38,7 @@ AutoresetMode: Any = getattr(gymnasium.vector, "AutoresetMode", None) or Enum(
 Share = tuple[Any, "np.ndarray[Any, Any]", "np.ndarray[Any, Any]", "np.ndarray[Any, Any]", list[tuple[int, Any]]]
 
 
-class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
+class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any]):
     """Several envs in other interpreters, in one or more server processes ("workers").
 
     Each worker holds a contiguous share of the envs and steps them one after another; a step is one round trip per
@@ -57,6 +58,7 @@ class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         *,
         autoreset_mode: Any = AutoresetMode.NEXT_STEP,
         timeouts: Timeouts = MappingProxyType({}),
+        recreate: "Callable[[], RemoteVectorEnv] | None" = None,
     ) -> None:
         """ForkServerRef what servers have made.
 
@@ -66,8 +68,10 @@ class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             shares: which sub-environments each worker holds.
             autoreset_mode: that the workers were told: an AutoresetMode or its value.
             timeouts: seconds for reset, step, render, call and close; what is missing has no limit.
+            recreate: makes the same vector env again: for a pickled or copied one. It must pickle.
         """
         super().__init__()
+        self._recreate = recreate
         self.num_envs = shares[-1].stop
         self._shares = shares
         self._limits_s = limits_of(timeouts)
@@ -202,6 +206,12 @@ class RemoteVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             self._workers.close(self._limits_s["close"])
 
     # ------------------------------------------------------------------------------------------------------------
+
+    def _carried(self) -> dict[str, Any]:
+        return {"spec": self.spec}
+
+    def _require_reset(self) -> None:
+        self._workers.call([(messages.REQUIRE_RESET, Encoder())] * len(self._shares), one)
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:

@@ -146,7 +146,11 @@ def make_registered_vector(
     table = _overlay(service, host, port)
     table |= {"workers": workers} if workers is not None else {}
     table |= {"max_episode_steps": max_episode_steps} if max_episode_steps is not None else {}
-    return _open_vector(_single(_registered_entry(entry, config, table)), kwargs, num_envs, autoreset_mode)
+    limit = {"max_episode_steps": max_episode_steps, "workers": workers, "autoreset_mode": autoreset_mode}
+    where: dict[str, Any] = {"entry": entry, "config": config, "service": service, "host": host, "port": port}
+    recreate = partial(make_registered_vector, num_envs=num_envs, **where, **limit, **kwargs)
+    found = _single(_registered_entry(entry, config, table))
+    return _open_vector(found, kwargs, num_envs, autoreset_mode, recreate)
 
 
 def _overlay(service: "EntryOptions | None", host: str | None, port: int | None) -> dict[str, Any]:
@@ -228,8 +232,10 @@ def make_vec(
         NotImplementedError: the Gymnasium of this interpreter is older than 1.0.
         ConfigError, InterpreterNotFound, ServerStartError, AuthError, EnvError, CannotCross: as in ``make``.
     """
-    entry, kwargs = entry_and_kwargs(env_id, given_options(options, render_mode), ("num_envs", "autoreset_mode"))
-    return _open_vector(_single(entry), kwargs, num_envs, autoreset_mode)
+    given = given_options(options, render_mode)
+    entry, kwargs = entry_and_kwargs(env_id, given, ("num_envs", "autoreset_mode"))
+    recreate = partial(make_vec, env_id, num_envs, autoreset_mode=autoreset_mode, **given)
+    return _open_vector(_single(entry), kwargs, num_envs, autoreset_mode, recreate)
 
 
 def given_options(options: Mapping[str, Any], render_mode: str | None) -> dict[str, Any]:
@@ -316,7 +322,11 @@ def open_entry(entry: entries.Entry, kwargs: Mapping[str, Any], recreate: Callab
 
 
 def _open_vector(
-    entry: entries.Entry, kwargs: Mapping[str, Any], num_envs: int, autoreset_mode: Any
+    entry: entries.Entry,
+    kwargs: Mapping[str, Any],
+    num_envs: int,
+    autoreset_mode: Any,
+    recreate: Callable[[], "RemoteVectorEnv"],
 ) -> "RemoteVectorEnv":
     import gymnasium
 
@@ -326,4 +336,5 @@ def _open_vector(
         )
     from gym_service.factory.open_env import open_vector_env
 
-    return open_vector_env(entry, {**entry.kwargs, **kwargs}, num_envs=num_envs, autoreset_mode=autoreset_mode)
+    given = {"num_envs": num_envs, "autoreset_mode": autoreset_mode, "recreate": recreate}
+    return open_vector_env(entry, {**entry.kwargs, **kwargs}, **given)

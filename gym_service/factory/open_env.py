@@ -63,7 +63,12 @@ def open_env(entry: Entry, kwargs: Mapping[str, Any], recreate: "Callable[[], Re
 
 
 def open_vector_env(
-    entry: Entry, kwargs: Mapping[str, Any], *, num_envs: int, autoreset_mode: Any
+    entry: Entry,
+    kwargs: Mapping[str, Any],
+    *,
+    num_envs: int,
+    autoreset_mode: Any,
+    recreate: "Callable[[], RemoteVectorEnv]",
 ) -> "RemoteVectorEnv":
     """Start the entry's workers and have each make its share of the envs, all at the same time.
 
@@ -96,7 +101,8 @@ def open_vector_env(
             pending.wait_for_env(selector, measures=pending is pending_servers[0]) for pending in pending_servers
         ]
         connections = [pending.connection for pending in pending_servers]
-        env = RemoteVectorEnv(connections, descriptions, shares, autoreset_mode=mode, timeouts=asdict(entry.timeouts))
+        given = {"autoreset_mode": mode, "timeouts": asdict(entry.timeouts), "recreate": recreate}
+        env = RemoteVectorEnv(connections, descriptions, shares, **given)
         undo.pop_all()
     return env
 

@@ -17,7 +17,7 @@ from gym_service.protocol.frames import BOUND_BYTES
 from gym_service.protocol.layout import compile_layout, rows
 from gym_service.protocol.space_spec import largest_value
 from gym_service.protocol.values import BadValue, CannotEncode
-from gym_service.server import env_batch, env_factory, error_report
+from gym_service.server import env_batch, env_factory, error_report, refusals
 from gym_service.server.adapters.pettingzoo import MultiAgentAdapter
 from gym_service.server.counters import Counters
 from gym_service.server.env_facts import EnvFacts
@@ -73,6 +73,7 @@ class Server:
         self.counters = counters
         self._adapter = None
         self._agents = None
+        self._needs_reset = False  # whether the client's env is a copy that was not reset yet
         self._facts = self._layout = self._action_layout = None
         self._image_encoder = None
         self._bound_bytes = BOUND_BYTES
@@ -90,8 +91,9 @@ class Server:
             messages.HAS: lambda frame: self._result(self._adapter.has(*self._read(frame, 1))),
             messages.CALL: lambda frame: self._result(self._adapter.call(*self._read(frame, 3))),
             messages.CALL_FUNCTION: self._call_function,
+            messages.REQUIRE_RESET: self._require_reset,
             messages.CLOSE: self._close,
-            messages.VEC_RESET: lambda frame: self._batch(frame, self._adapter.reset(*self._read(frame, 3))),
+            messages.VEC_RESET: self._vec_reset,
             messages.VEC_STEP: lambda frame: self._stepped_all(frame, self._adapter.step(*self._read(frame, 1))),
             messages.VEC_STEP_PACKED: self._vec_step_packed,
             messages.AGENT_FACTS: lambda frame: self._agents.facts(),
@@ -109,6 +111,8 @@ class Server:
         try:
             if frame.kind not in messages.LEGAL[self.state]:
                 raise messages.Illegal(frame.kind, self.state)
+            if self._needs_reset:
+                self._check_reset(frame.kind)
             if self._image_encoder is not None:
                 self._image_encoder.is_on = frame.kind in messages.SHOWING
             kind, encoder = self._calls[frame.kind](frame)
@@ -245,7 +249,16 @@ class Server:
 
     def _reset(self, frame):
         (seed, options), args, kwargs = self._read_with_more(frame, 2)
-        return messages.RESULT, results.encode_reset(self._adapter.reset(seed, options, *args, **kwargs))
+        result = self._adapter.reset(seed, options, *args, **kwargs)
+        self._needs_reset = False
+        return messages.RESULT, results.encode_reset(result)
+
+    def _vec_reset(self, frame):
+        seeds, options, mask = self._read(frame, 3)
+        result = self._adapter.reset(seeds, options, mask)
+        if mask is None or all(mask):
+            self._needs_reset = False
+        return self._batch(frame, result)
 
     def _step(self, frame):
         (action,), args, kwargs = self._read_with_more(frame, 1)
@@ -258,6 +271,15 @@ class Server:
         if len(fields) < count or type(args) is not tuple or type(kwargs) is not dict:
             raise BadValue("%d fields are no call with further arguments" % len(fields))
         return fields[:count], args, kwargs
+
+    def _require_reset(self, frame):
+        self._needs_reset = True
+        return self._result(None)
+
+    def _check_reset(self, kind):
+        """Refuse a step and a render of a copy that was not reset; a reset that fails leaves it so."""
+        if kind in messages.UNTIL_RESET:
+            raise refusals.reset_needed(messages.CALL_NAMES[kind])
 
     def _step_packed(self, frame):
         return self._stepped(self._adapter.step(results.unpack_action(self._action_layout, frame.head, frame.buffers)))

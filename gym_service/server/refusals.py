@@ -26,6 +26,12 @@ def api_mismatch(message):
     return Refused(message, API_MISMATCH, [API_MISMATCH])
 
 
+def reset_needed(call):
+    """A copy of an env that somebody else has reset and stepped."""
+    text = "Cannot call env.%s() before calling env.reset(): this env is a copy, and its simulator is a new one"
+    return Refused(text % call, "gymnasium.error.ResetNeeded", ["gymnasium.error.ResetNeeded"])
+
+
 def cannot_unpack(error, where, result):
     """What Python or numpy said of a result that a vector env takes apart, as a SyncVectorEnv takes it apart."""
     name = type(error).__name__

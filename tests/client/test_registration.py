@@ -305,6 +305,16 @@ def test_a_limit_given_to_gym_make_shortens(write_envs: WriteEnvs) -> None:
         assert play_to_the_end(env) == (5, False, True)
 
 
+def test_gym_makes_own_limit_cannot_lengthen_and_the_spec_of_the_env_inside_says_so(write_envs: WriteEnvs) -> None:
+    write_envs(entry("Pole-v0", "max_episode_steps = 5"))
+    with gym.make("gym_service/Pole-v0", max_episode_steps=9) as env:
+        assert env.unwrapped.spec is not None
+        assert env.unwrapped.spec.max_episode_steps == 5
+        env.reset(seed=1)
+        ends = [env.step(number % 2)[3] for number in range(5)]
+        assert ends == [False, False, False, False, True]
+
+
 def test_keywords_go_to_the_simulator_over_those_of_the_entry(write_envs: WriteEnvs) -> None:
     write_envs(entry("Lake-v0", 'kwargs = { map_name = "8x8", is_slippery = false }', "FrozenLake-v1"))
     with gym.make("gym_service/Lake-v0") as env:
