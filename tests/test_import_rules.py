@@ -32,7 +32,7 @@ RULES = {
     "envs": {"factory", "client", "errors", LAUNCHER},
     "errors": {"gymnasium", LAUNCHER},
     "video": {"errors", "numpy", "PIL", "av"},
-    "cli": {"factory", "testing", "traces", "video", "errors", "rich", LAUNCHER},
+    "cli": {"factory", "testing", "traces", "video", "errors", "rich", "tomlkit", LAUNCHER},
     "__init__": {"factory", "client", "envs", "errors", "protocol", "traces"},
     "__main__": {"cli"},
     "registration": {"factory"},

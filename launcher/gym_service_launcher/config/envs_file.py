@@ -90,7 +90,7 @@ def load(path: str | os.PathLike[str]) -> EnvsFile:
     except OSError as error:
         raise location.error(f"cannot be read: {error.strerror}") from error
     try:
-        tables = _parsed(content, location)
+        tables = parse(content, location)
     except ConfigError as error:
         return EnvsFile(file, dict.fromkeys(_header_ids(content), error), problems=(error,))
     return _envs_file(file, tables, location)
@@ -158,7 +158,7 @@ def _read_interpreter(table: Any, location: Location) -> Interpreter:
     return made
 
 
-def _parsed(content: bytes, location: Location) -> dict[str, Any]:
+def parse(content: bytes, location: Location) -> dict[str, Any]:
     """The tables of a TOML file. Raises ConfigError with line and column."""
     try:
         text = content.decode("utf-8-sig")

@@ -169,6 +169,14 @@ def from_data(data: Mapping[str, Any]) -> LockFile:
     return LockFile(venvs, envs)
 
 
+def loads(text: Any) -> LockFile:
+    """A lock from its text. Raises as ``from_data``; ValueError for another format."""
+    data = json.loads(text)
+    if data["format"] != FORMAT:
+        raise ValueError(f"its format is {data['format']}, and not {FORMAT}")
+    return from_data(data)
+
+
 def _package(data: Mapping[str, Any]) -> LockedPackage:
     source = data.get("source")
     hashes = tuple(_matching(HASH, value) for value in data.get("hashes", ()))
