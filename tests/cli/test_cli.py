@@ -290,7 +290,11 @@ def test_a_terminal_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "list", "sync", "lock", "cache", "cache list", "cache prune", "run", "token", "ps", "logs", "stop"]
+    "command",
+    [
+        *("", "list", "sync", "lock", "cache", "cache list", "cache prune"),
+        *("export", "add", "run", "token", "ps", "logs", "stop"),
+    ],
 )
 def test_help_fits_80_columns_and_breaks_no_word(command: str) -> None:
     argv = [*COMMAND, *command.split(), "--help"]
