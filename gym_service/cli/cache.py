@@ -1,4 +1,4 @@
-"""``gym-service cache``: the venvs that were built for envs.toml, and removing those that nobody needs.
+"""``gym-service cache``: the venvs that were built for envs.toml, and removing those that are not needed.
 
 Knows the cache, the running servers and how they are printed. Never knows how a venv is built. Python 3.10 and up.
 """
@@ -36,7 +36,7 @@ def show(arguments: argparse.Namespace) -> int:
 
 
 def prune(arguments: argparse.Namespace) -> int:
-    """Remove what nobody needs. Returns the exit code."""
+    """Remove the venvs that are not needed. Returns the exit code."""
     freed_bytes, count = 0, 0
     for venv in venv_cache.cached_venvs():
         why = "--all" if arguments.all else venv_cache.why_removable(venv, arguments.unused_for)
@@ -54,7 +54,7 @@ def prune(arguments: argparse.Namespace) -> int:
 
 def _cells(venv: CachedVenv) -> Sequence[str]:
     names = ", ".join(dict.fromkeys(name for _, name in venv.asked_by))
-    asked_by = names or ("nobody any more" if venv.was_asked_by else "")
+    asked_by = names or ("no entry any more" if venv.was_asked_by else "")
     return (venv.name, venv.state, venv.python, _size(venv.size_bytes), _ago(venv.unused_s), asked_by)
 
 

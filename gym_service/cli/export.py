@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     target = Path(arguments.output).absolute()
     target.write_text(text, encoding="utf-8")
     try:
-        made = bundle.load(target)  # what nobody could add is no bundle
+        made = bundle.load(target)  # a file that add refuses is no bundle
     except ConfigError:
         target.unlink()
         raise

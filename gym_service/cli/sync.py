@@ -184,7 +184,7 @@ def run(builds: Iterable[Build], jobs: int, *, rebuild: bool, file: Path) -> Non
             for future in futures:
                 future.result()
     finally:
-        # Whoever still builds notices that the other end is closed.
+        # Builds that still run notice that the other end is closed, and stop.
         os.close(ours)
         pool.shutdown(cancel_futures=True)
         os.close(watched)

@@ -94,7 +94,7 @@ def _add_cache(commands: Commands) -> None:
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.set_defaults(command=_cache_list)
     more = "Removes what a killed build left, and what no envs.toml asks for any more. A venv in use is kept."
-    prune = _add(actions, "prune", "remove the venvs that nobody needs", more)
+    prune = _add(actions, "prune", "remove the venvs that are not needed", more)
     prune.add_argument(
         "--unused-for", type=float, metavar="DAYS", help="also remove venvs that were not used for this long"
     )

@@ -319,7 +319,7 @@ def test_the_cache_has_names_that_people_recognise_and_forgets_what_nobody_asks_
     assert [re.sub(" {2,}", "|", line) for line in listed[2:5]] == [
         "py3.9-killed-0123456789|incomplete|0 MiB|0 min ago",
         f"{one.name}|complete|{version(one)}|0 MiB|0 min ago|A",
-        f"{two.name}|complete|{version(two)}|0 MiB|0 min ago|nobody any more",
+        f"{two.name}|complete|{version(two)}|0 MiB|0 min ago|no entry any more",
     ]
     told = json.loads(run(project, "cache", "list", "--json").stdout)
     assert told[1]["asked_by"] == [{"file": str(project / "envs.toml"), "name": "A"}]

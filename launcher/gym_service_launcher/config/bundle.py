@@ -8,8 +8,8 @@ Knows the form of the file, and what may stand in one that somebody else wrote. 
     [files]                                 texts by relative path
     lock                                    the part of envs.lock, as JSON
 
-A bundle is not trusted. It can describe what is installed, and ``post`` runs commands: whoever adds it sees all of it
-first. It cannot name a path outside of its own files, nor a command or a server to connect to.
+A bundle is not trusted. It can describe what is installed, and ``post`` runs commands: the user who adds it
+sees all of it first. It cannot name a path outside of its own files, nor a command or a server to connect to.
 """
 
 import re

@@ -163,7 +163,7 @@ def _option(text: str, location: Location) -> tuple[str, str] | None:
         known = listed([*SHORT, *(name for name in OPTIONS if name not in SHORT.values())])
         raise location.error(f"{shown(given)} is an option that is not supported here; {known}")
     if bool(value) != OPTIONS[name]:
-        raise location.error(f"{shown(given)} {'needs' if OPTIONS[name] else 'takes no'} value")
+        raise location.error(f"{shown(given)} {'needs a' if OPTIONS[name] else 'takes no'} value")
     return name, value
 
 

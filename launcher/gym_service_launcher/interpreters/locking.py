@@ -4,7 +4,7 @@ Knows uv, which looks up the hashes, and where packages come from that come from
 envs.lock (``config/lock.py``). Python 3.10 and up.
 
 A package is locked with the hashes of all its files on the index, so the lock also serves other machines of other
-kinds. The index itself is left out: whoever installs says which one to use.
+kinds. The index is left out: the options of envs.toml and of the installer name it.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The venvs in the cache: which there are, who asks for them, and removing them.
+"""Lists the venvs in the cache with the entries that ask for them, and removes venvs.
 
 Knows the folder, the markers, and the envs.toml files that the markers name. Never knows which servers run; the caller
 says which venvs are in use. Python 3.10 and up.
@@ -60,7 +60,7 @@ def why_removable(venv: CachedVenv, unused_days: float | None) -> str:
 
     Args:
         venv: the venv.
-        unused_days: remove also what was not used for so many days; None for what nobody asks for, and nothing else.
+        unused_days: also remove venvs that were not used for this many days; None to leave those.
     """
     if venv.state in ("incomplete", "broken"):
         return venv.state
@@ -76,7 +76,7 @@ def why_removable(venv: CachedVenv, unused_days: float | None) -> str:
 def remove(venv: CachedVenv, say: Callable[[str], None]) -> None:
     """Remove a venv. Blocks while another process builds it."""
     with venv_builder.locked(str(venv.path), say):
-        (venv.path / venv_builder.MARKER).unlink(missing_ok=True)  # first: from here on nobody takes it for complete
+        (venv.path / venv_builder.MARKER).unlink(missing_ok=True)  # first: without it the rest counts as incomplete
         shutil.rmtree(venv.path, ignore_errors=True)
 
 

@@ -132,7 +132,7 @@ def _provide(order: dict[str, Any], spec: VenvSpec, progress: Progress, watched:
 
 
 def order_of(spec: VenvSpec, wanted: Wanted, *, may_build: bool) -> dict[str, Any]:
-    """The order for a venv; ``venv_builder.py`` says what its keys mean. ``python`` is left to whoever sends it."""
+    """The order for a venv; ``venv_builder.py`` says what its keys mean. The caller sets ``python``."""
     requirements, keys, locked = spec.requirements, spec.keys, wanted.locked
     return {
         "cache": "",

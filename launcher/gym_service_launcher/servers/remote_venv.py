@@ -145,12 +145,12 @@ def _ready(read_fd: int, write_fd: int | None, watched: tuple[int, ...]) -> set[
         poll.register(fd, 0)  # of its end poll tells unasked
     ready = {fd for fd, _ in poll.poll()}
     if ready & set(watched):
-        raise GivenUp("nobody waits for the venv any more")
+        raise GivenUp("the process that waited for the venv has gone")
     return ready
 
 
 def _rest_of(data: bytes, fd: int) -> bytes:
-    """What of the data is still to be sent; nothing where nobody reads it any more."""
+    """The part of the data that is still to be sent; empty if the command has closed its input."""
     try:
         return data[os.write(fd, data) :]
     except BlockingIOError:

@@ -41,7 +41,7 @@ class BuildFailed(Exception):
 
 
 class GivenUp(Exception):
-    """Nobody waits for the venv any more."""
+    """The process that waited for the venv has gone."""
 
 
 class Commands:
@@ -109,7 +109,7 @@ class Commands:
         has_ended = False
         while True:
             if wait(self._watched, [output], 0 if has_ended else LOOK_S):
-                raise GivenUp("nobody waits for the venv any more")
+                raise GivenUp("the process that waited for the venv has gone")
             try:
                 data = os.read(output, READ_BYTES)
             except BlockingIOError:
@@ -170,7 +170,7 @@ class Lines:
 def rest(time_s, watched):
     """Wait for a moment; raise GivenUp where the other end of a watched descriptor is closed."""
     if wait(watched, (), time_s):
-        raise GivenUp("nobody waits for the venv any more")
+        raise GivenUp("the process that waited for the venv has gone")
 
 
 def wait(watched, readable, timeout_s):

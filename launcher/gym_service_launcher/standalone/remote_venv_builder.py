@@ -1,13 +1,13 @@
 """The remote side of a build: carries out an order for a venv, and tells the client over fd 1.
 
 Has travelled with the server, and runs in the interpreter that the venv is made from. Knows the link and
-``venv_builder.py``. Never knows who is at the other end. Standard library only, Python 3.6 and up.
+``venv_builder.py``. Never knows the client. Standard library only, Python 3.6 and up.
 
 What it says are lines of their own: ``gym-service-venv MARK`` and JSON. The mark is the one with which the server
 begins later, as hex, so that nothing that a shell prints is taken for one of them. ``{"say": text}`` any number of
 times, then ``{"venv": what the builder returned}`` or ``{"failed": {"text", "argv", "exit_code", "tail"}}``.
 
-Where the link ends, nobody wants the venv any more: what has been built of it is removed.
+If the link ends, the build stops and its folder is removed.
 """
 
 import json
@@ -61,7 +61,7 @@ def _tell(mark, data):
         while line:
             line = line[os.write(1, line) :]
     except OSError as error:
-        raise build_commands.GivenUp("nobody reads what is told") from error
+        raise build_commands.GivenUp("the link has ended") from error
 
 
 def _end(number, frame):

@@ -29,10 +29,10 @@ The order is plain data, and ``interpreters/venvs.py`` makes it. Its keys:
 Rules of a build:
 
 1. The marker is written last. A folder without one is half-built: it is removed and built from the beginning.
-2. Whoever builds or removes holds the lock, a file beside the folder. Every command inherits it, so that what outlives
-   a killed builder is waited for, and never writes into the venv of its successor.
+2. A process that builds or removes holds the lock, a file beside the folder. Every command inherits it. If the builder
+   is killed, the next one waits for its commands to end, so two of them never write into one venv.
 3. A build that fails or is given up removes its folder.
-4. The lock is removed while it is held. Whoever gets the lock of a file that is gone takes the next one.
+4. The lock is removed while it is held. A process that gets the lock of a removed file tries again with a new one.
 """
 
 import contextlib
@@ -64,7 +64,7 @@ def provide(order, say, watched=()):
     Args:
         order: see above.
         say: called with each line about what goes on.
-        watched: descriptors that nobody reads here. Where the other end of one is closed, the build is given up.
+        watched: descriptors that this function does not read. If the other end of one closes, the build stops.
 
     Returns:
         ``state`` ("found", "built" or "missing"), ``python``, ``version``, ``marker`` (what the marker says), and with
@@ -184,7 +184,7 @@ def locked(venv, say, watched=()):
     try:
         yield lock
     finally:
-        # While it is held: whoever waits for it then has the lock of a file that is gone, and takes the next one.
+        # While it is held: a process that waits for it gets the lock of a removed file, and tries again.
         with contextlib.suppress(OSError):
             os.unlink(path)
         os.close(lock)
@@ -207,7 +207,7 @@ def _executable(venv):
 
 
 def _use(venv, asked_by):
-    """What the marker says, once it says who asked; its time is when the venv was last used."""
+    """Add ``asked_by`` to the marker, or set its time, which is when the venv was last used. Returns the marker."""
     marker = read_marker(venv)
     path = os.path.join(venv, MARKER)
     with contextlib.suppress(OSError):  # somebody else's venv may be used, too
@@ -302,7 +302,7 @@ class Build:
 
     def _create(self):
         """Create the empty venv, in place of what lies there; the version of its Python."""
-        # The marker goes first: from here on nobody takes what is left for whole.
+        # The marker goes first: without it the rest counts as incomplete.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self.venv, MARKER))
         if os.path.lexists(self.venv):
