@@ -1,21 +1,21 @@
 #!/usr/bin/env python3
-"""The one tool of a fresh clone: it prepares what is needed, then runs the demo or the tests.
+"""The one tool of a fresh clone: it prepares the environment, then runs the demo, the tests or the checks.
 
     python3 project.py demo                   a simulator in its own interpreter, driven through gym.make
     python3 project.py test [pytest words]    every check there is, the same that CI runs
     python3 project.py lint | venv | bench    the checks without the tests; only prepare; what a step costs
     python3 project.py release-check          build the wheel, install it into a clean venv, use and type-check it there
 
-Knows uv, the venvs of the clone and the commands of the checks; nothing of gym-service itself. Standard library
-only. Python 3.10 and up; an older one can read this file far enough to say so.
+Knows uv, the venvs of the clone and the commands of the checks. Never knows gym-service itself. Standard library only.
+Python 3.10 and up; older versions can parse this file far enough to say so.
 """
 
 import sys
 
 if sys.version_info < (3, 10):
     sys.exit(
-        "gym-service's own side needs Python 3.10 or newer, and this is %d.%d. (A simulator's side may be older.)\n"
-        "Try: python3.12 project.py %s" % (sys.version_info[0], sys.version_info[1], " ".join(sys.argv[1:]))
+        "The client of gym-service needs Python 3.10 or newer; this is %d.%d. (A simulator can use an older one.)\n"
+        "  try: python3.12 project.py %s" % (sys.version_info[0], sys.version_info[1], " ".join(sys.argv[1:]))
     )
 
 import argparse
@@ -34,13 +34,13 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).absolute().parent
 TOOLS = ROOT / ".tools"
-# From here both packages can be imported without being installed.
+# With these folders on sys.path both packages can be imported without being installed.
 IMPORTABLE = os.pathsep.join([str(ROOT), str(ROOT / "launcher")])
 
 # The first uv whose `pip install` knows --group.
 OLDEST_UV = (0, 7)
 
-# The folders whose every file runs on Python 3.6: a target or the guardian loads them.
+# Every file in these folders runs on Python 3.6, because a target or the guardian loads it.
 PYTHON_36_FOLDERS = (
     "gym_service/protocol",
     "gym_service/transport",
@@ -49,18 +49,18 @@ PYTHON_36_FOLDERS = (
     "launcher/gym_service_launcher/standalone",
 )
 
-# What gym-service imports beyond the standard library; with these it runs from the clone as it stands.
+# The packages that gym-service imports. With these it runs from the clone without an installation.
 RUNTIME = ("gymnasium", "numpy", "rich", "cloudpickle")
 
 PARSE = "import sys; [compile(open(path, 'rb').read(), path, 'exec') for path in sys.argv[1:]]"
 
 
 class Failed(Exception):
-    """The text is all that there is to say."""
+    """A command failed. The text says why."""
 
 
 class Client(NamedTuple):
-    """A venv with gym-service's own side: the Pythons it may have, the best first, and its versions."""
+    """A venv for the client: its folder, the Python versions that it can have, best first, and its constraints."""
 
     folder: Path
     pythons: tuple[str, ...]
@@ -90,9 +90,10 @@ def test(words: Sequence[str]) -> int:
 
 
 def run_pytest(pythons: Sequence[Path], words: Sequence[str]) -> list[str]:
-    """The tests with every client at once, the last one's as they come and the others' after them; what failed.
+    """Run the tests with all clients at the same time. Returns what failed.
 
-    What takes long is about processes and not about versions: with the last client alone.
+    The output of the last client is shown live, that of the others afterwards. Slow tests run with the last client
+    only, because they test processes and not versions.
     """
     failed = []
     with contextlib.ExitStack() as beside:
@@ -132,14 +133,14 @@ def release_check(words: Sequence[str]) -> int:
 
 
 def verdict(failed: Sequence[str]) -> int:
-    # Nothing after pytest's own last line, unless it would be taken for success.
+    # Print nothing after the last line of pytest, unless something else failed.
     if failed:
         say(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
 
 
 def checks(python: Path) -> list[str]:
-    """Run all but the tests; the names of those that failed."""
+    """Run all checks except the tests. Returns the names of those that failed."""
     python_36 = [str(path.relative_to(ROOT)) for path in python_36_files()]
     commands: dict[str, list[str | Path]] = {
         "ruff check": [python, "-m", "ruff", "check"],
@@ -149,7 +150,7 @@ def checks(python: Path) -> list[str]:
     }
     old = found_python("3.6")
     if old:
-        # This file too: an older Python must come as far as its first sentence.
+        # This file too: an older Python must reach the check of its version.
         commands["Python 3.6"] = [old, "-c", PARSE, *python_36, "project.py"]
     failed = []
     for name, command in commands.items():
@@ -176,7 +177,7 @@ def types(words: Sequence[str]) -> int:
 
 
 def python_of(name: str) -> Path | None:
-    """The Python of this client's venv, prepared; None where an extra one cannot be had and nobody insists."""
+    """The Python of this client's venv; None if it is an extra client whose Python is missing, except in CI."""
     if name not in CLIENTS:
         raise Failed(f"There is no client {name!r}: --clients takes {', '.join(CLIENTS)}, with commas between")
     client = CLIENTS[name]
@@ -189,23 +190,23 @@ def python_of(name: str) -> Path | None:
 
 
 def python_with(modules: Sequence[str]) -> Path:
-    """The Python of .venv, or the running one if nothing can be installed and it has these modules."""
+    """The Python of .venv; or the running one, if nothing can be installed and it has these modules."""
     try:
         return prepared(CLIENTS["newest"])
     except Failed as failure:
         missing = [name for name in modules if importlib.util.find_spec(name) is None]
         if missing:
-            raise Failed(f"{failure}\nThis Python could do instead, but lacks {', '.join(missing)}.") from None
-        say(f"{failure}\nGoing on with {sys.executable}, which has what is needed.")
+            raise Failed(f"{failure}\nThe running Python lacks {', '.join(missing)}.") from None
+        say(f"{failure}\nUsing {sys.executable}, which has what is needed.")
         os.environ["PYTHONPATH"] = IMPORTABLE
         return Path(sys.executable)
 
 
 def prepared(client: Client) -> Path:
-    """The Python of the client's venv, built anew only when what it was built from has changed.
+    """The Python of the client's venv. Rebuilds the venv only if its recipe has changed.
 
     Raises:
-        Failed: uv cannot be had, or could not install; the text says what to try.
+        Failed: uv is not available, or the installation failed. The text says what to try.
     """
     python, stamp = client.folder / "bin/python", client.folder / ".complete"
     recipe = b"\0".join(path.read_bytes() for path in (ROOT / "pyproject.toml", client.constraints))
@@ -219,9 +220,7 @@ def prepared(client: Client) -> Path:
     if call(uv(), "venv", "--quiet", "--no-project", "--python", base, client.folder) or call(
         uv(), "pip", "install", "--python", python, *packages
     ):
-        raise Failed(
-            f"{client.folder.name} could not be prepared: uv's words are above. Can PyPI be reached from here?"
-        )
+        raise Failed(f"{client.folder.name} could not be prepared; see uv's output above. Can this machine reach PyPI?")
     stamp.write_text(digest)
     return python
 
@@ -229,12 +228,12 @@ def prepared(client: Client) -> Path:
 def running_python(client: Client) -> Path:
     if len(client.pythons) == 1:
         raise Failed(f"There is no Python {client.pythons[0]} on this machine; uv python install {client.pythons[0]}")
-    # The one below, if this is the Python of a venv: the venv may be the very one to be built.
+    # The base Python, if this is a venv: it may be the venv that is to be rebuilt.
     return Path(getattr(sys, "_base_executable", sys.executable))
 
 
 def found_python(*wanted: str) -> Path | None:
-    """An executable of the first of these versions that this machine has."""
+    """An executable of the first of these versions that this machine has; None if it has none."""
     versions = launcher_versions()
     for minor in wanted:
         for candidate in (*versions.in_pyenv(minor), *versions.on_path(minor), *versions.in_conda(minor)):
@@ -248,16 +247,16 @@ def found_python(*wanted: str) -> Path | None:
 
 
 def launcher_versions() -> ModuleType:
-    """The launcher's knowledge of where Pythons lie, from the clone: nothing is installed yet."""
+    """The launcher's module that finds Pythons, imported from the clone, because nothing is installed yet."""
     sys.path[:0] = IMPORTABLE.split(os.pathsep)
     return importlib.import_module("gym_service_launcher.interpreters.discovery")
 
 
 def uv() -> Path:
-    """The uv on PATH, else the one that pip brings into .tools.
+    """The uv on PATH, else the one that pip installs into .tools.
 
     Raises:
-        Failed: there is neither.
+        Failed: there is no uv, and pip could not install it.
     """
     own = TOOLS / "bin/uv"
     found = shutil.which("uv")
@@ -265,11 +264,11 @@ def uv() -> Path:
         return Path(found)
     if not own.exists():
         say("installing uv into .tools")
-        # --target is allowed where the system's Python is managed by its distribution (PEP 668).
+        # --target also works with a Python that the distribution manages (PEP 668).
         pip: list[str | Path] = [sys.executable, "-m", "pip", "install", "--quiet", "--target", TOOLS, "uv"]
         if call(*pip, PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0", PIP_DISABLE_PIP_VERSION_CHECK="1"):
-            raise Failed("uv could not be installed: pip's words are above. Can PyPI be reached from here?")
-    # Before the one that is too old, so that all that is started from here finds this one.
+            raise Failed("uv could not be installed; see pip's output above. Can this machine reach PyPI?")
+    # In front of an older uv, so that all commands started from here use this one.
     os.environ["PATH"] = os.pathsep.join([str(own.parent), os.environ["PATH"]])
     return own
 
@@ -281,7 +280,7 @@ def uv_version(executable: str) -> tuple[int, ...]:
 
 
 def call(*command: str | Path, **variables: str) -> int:
-    """Run a command in the clone, its words going to the terminal; its exit code."""
+    """Run a command in the clone, with its output on the terminal. Returns its exit code."""
     sys.stdout.flush()
     try:
         return subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, check=False).returncode
@@ -295,7 +294,7 @@ def say(text: str) -> None:
 
 
 def arrange_environment() -> None:
-    """An activated venv, or a robot's set-up script, must not reach into the venvs of the clone; uv must be found."""
+    """Remove variables of an active venv or of a robot's set-up script; make sure that uv is found."""
     for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
         os.environ.pop(name, None)
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)

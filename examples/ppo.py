@@ -71,7 +71,7 @@ class Rollout:
         self.observations = torch.zeros(steps, num_envs, observation_size)
         self.actions = torch.zeros(steps, num_envs, dtype=torch.int64)
         self.log_probs, self.rewards, self.ends, self.values = (torch.zeros(steps, num_envs) for _ in range(4))
-        # The step that begins an episode anew is no step of the policy's: its action is not heeded.
+        # The step that starts a new episode is not a step of the policy: its action is ignored.
         self.counts = torch.zeros(steps, num_envs, dtype=torch.bool)
 
     def advantages(self, last_values: torch.Tensor, gamma: float, gae_lambda: float) -> torch.Tensor:

@@ -42,7 +42,7 @@ def make_one(
     """Start a simulator and make its env. All arguments are plain data, so a partial of this can be pickled.
 
     Args:
-        task: a key of envs.toml; or, if ``service`` names the interpreter, the id of the env there.
+        task: a key of envs.toml; or the id in the interpreter that ``service`` names.
         envs_file: the envs.toml; None to search for it as gym-service does.
         service: keys of gym-service, which replace those of the entry.
         kwargs: keyword arguments of the simulator.
@@ -54,14 +54,12 @@ def make_one(
 
     Raises:
         ValueError: LeRobot cannot evaluate on the env; the text says what is missing, and what to try.
-        NameNotFound: there is no such task.
-        ConfigError, ServerStartError, EnvError: from ``gym_service.make``.
+        ConfigError, ServerStartError, EnvError, NameNotFound: from ``gym_service.make`` and ``spec_of``.
     """
     given = {**(kwargs or {}), **({"render_mode": render_mode} if render_mode else {})}
     if says_where(service):
-        options = dict(service or {})
-        options["kwargs"] = {**(options.get("kwargs") or {}), **given}
-        env: gymnasium.Env[Any, Any] = gym_service.make(task, **options)
+        merged = {**((service or {}).get("kwargs") or {}), **given}
+        env: gymnasium.Env[Any, Any] = gym_service.make(task, **{**(service or {}), "kwargs": merged})
     else:
         env = gymnasium.make(spec_of(task, envs_file), service=dict(service or {}), **given)
     try:

@@ -239,6 +239,12 @@ def entry(
     made = replace(
         base or blank, **{key: getattr(blank, key) for key in _overridden_keys(given, base, is_remote)} | given
     )
+    _refuse_incomplete(made, given, location)
+    return made
+
+
+def _refuse_incomplete(made: Entry, given: Mapping[str, Any], location: Location) -> None:
+    """Raise if an entry says too little, or has keys that do not work together."""
     if made.is_remote:
         _refuse_beside_remote(made, given, location)
     if not (made.python or made.address or made.command):
@@ -249,7 +255,6 @@ def entry(
     for key in CREDENTIAL_KEYS:
         if getattr(made, key) and not (made.address and made.address.startswith("tcp://")):
             raise location.at(key).error(f'needs address = "tcp://…": {WHY_NO_CREDENTIAL[key]}')
-    return made
 
 
 def is_ssh(python: str | None) -> bool:

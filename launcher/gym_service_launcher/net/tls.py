@@ -84,7 +84,7 @@ def connect(sock: socket.socket, host: str, ca: Path | None, sha256: str | None)
         sock: a connected socket.
         host: the name that a certificate signed by ``ca`` must have.
         ca: a file of trusted certificates.
-        sha256: the fingerprint of the only certificate to accept, whoever signed it.
+        sha256: the fingerprint of the only certificate to accept, with any signature.
 
     Raises:
         AuthError: the server has another certificate, or does not use TLS.

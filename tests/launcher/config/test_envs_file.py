@@ -264,7 +264,11 @@ MISTAKES = [
         'envs."X-v0".wrappers[0]',
         '"Wrapper" is not an import path; expected "package.module:name"',
     ),
-    ('api = "Gym"', 'envs."X-v0".api', '"Gym" is not known; expected "gymnasium" or "gym"'),
+    (
+        'api = "Gym"',
+        'envs."X-v0".api',
+        '"Gym" is not known; expected "gymnasium" or "gym" or "dm_env" or "robosuite" or "parallel" or "aec"',
+    ),
     ('transport = "tcp"', 'envs."X-v0".transport', '"tcp" is not known; expected "unix" or "stdio"'),
     (
         'address = "localhost:3"',
