@@ -23,7 +23,7 @@ RULES = {
     "protocol": {"numpy"},
     "transport": {"protocol", "numpy", "PIL"},
     "server": {"transport", "protocol", "numpy", "cloudpickle"},
-    "client": {"transport", "protocol", "errors", "numpy", "gymnasium", "cloudpickle", "pettingzoo"},
+    "client": {"transport", "protocol", "errors", "numpy", "gymnasium", "cloudpickle", "pygame", "pettingzoo"},
     # typing_extensions: for type checkers alone, until Python 3.11 is the oldest.
     "factory": {"client", "transport", "protocol", "errors", "gymnasium", "typing_extensions", LAUNCHER},
     "testing": {"factory", "client", "errors", "protocol", "numpy", "gymnasium", "rich", LAUNCHER},

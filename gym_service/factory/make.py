@@ -318,7 +318,12 @@ def open_entry(entry: entries.Entry, kwargs: Mapping[str, Any], recreate: Callab
         guardian_client.ensure()  # it starts while this process imports
     from gym_service.factory.open_env import open_env
 
-    return open_env(entry, {**entry.kwargs, **kwargs}, recreate)
+    merged = {**entry.kwargs, **kwargs}
+    if merged.get("render_mode") != "human":
+        return open_env(entry, merged, recreate)
+    from gym_service.factory.human import open_human
+
+    return open_human(entry, merged, lambda given, windowed: open_env(entry, given, recreate, windowed=windowed))
 
 
 def _open_vector(

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from gym_service.factory.server_startup import PendingServer
 
 
-def open_env(entry: Entry, kwargs: Mapping[str, Any], recreate: "Callable[[], RemoteEnv]") -> "RemoteEnv":
+def open_env(
+    entry: Entry, kwargs: Mapping[str, Any], recreate: "Callable[[], RemoteEnv]", *, windowed: bool = False
+) -> "RemoteEnv":
     """Start the entry's server, or attach to the one at its address, and have it make the env.
 
     Blocks while a venv of ``requires`` is built, then until the env is made, at most ``entry.timeouts.start`` seconds.
@@ -32,6 +34,7 @@ def open_env(entry: Entry, kwargs: Mapping[str, Any], recreate: "Callable[[], Re
         entry: where the simulator runs and which env it is.
         kwargs: keywords for the simulator's env.
         recreate: makes the same env again; a pickled env is this callable.
+        windowed: make it a WindowedEnv, which can show its frames here.
 
     Raises:
         ConfigError, ServerStartError, AuthError: there is no env; nothing is left behind.
@@ -41,12 +44,17 @@ def open_env(entry: Entry, kwargs: Mapping[str, Any], recreate: "Callable[[], Re
     pending = _pending_server(entry, kwargs)
     from gym_service.client.env import RemoteEnv
 
+    env_class: type[RemoteEnv] = RemoteEnv
+    if windowed:
+        from gym_service.client.human_env import WindowedEnv
+
+        env_class = WindowedEnv
     pending.request_env()
     description = pending.wait_for_env()
     restarts = entry.restart == "on-reset"
     release = pending.keep_for_restart() if restarts else None
     try:
-        return RemoteEnv(
+        return env_class(
             pending.connection,
             description,
             timeouts=asdict(entry.timeouts),
