@@ -17,6 +17,7 @@ from gymnasium.spaces import GraphInstance
 from gym_service.client.connection import Connection, fields, one
 from gym_service.client.copying import CopiedByRecipe
 from gym_service.client.env_facts import FACTS, apply_facts, fact_data
+from gym_service.client.generator import GeneratorOfSimulator
 from gym_service.client.observer import OBSERVED, CallObserver, arguments_of
 from gym_service.client.remote_method import RemoteMethod
 from gym_service.client.requests import Timeouts, encode, limits_of, portable
@@ -44,8 +45,8 @@ PRIVATE_FIELDS = {
     "_finalizer",
     "_layout",
     "_limits_s",
-    "_np_random",
-    "_np_random_seed",
+    "_own_generator",
+    "_stand_in_seed",
     "_observer",
     "_origin",
     "_recreate",
@@ -61,7 +62,7 @@ PRIVATE_FIELDS = {
 Opening = Callable[[], tuple[Connection, Mapping[str, Any]]]
 
 
-class RemoteEnv(CopiedByRecipe, gymnasium.Env[Any, Any]):
+class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]):  # type: ignore[override]
     """An env in another interpreter. Everything it gives is what the simulator gave, in value and in type.
 
     Each call blocks until the simulator has answered, at most for the timeout of its kind. Arrays in observations,
@@ -105,6 +106,7 @@ class RemoteEnv(CopiedByRecipe, gymnasium.Env[Any, Any]):
         self._observer: CallObserver | None = None
         self._tell_step: Callable[[Any], None] | None = None  # the observer's, found quickly by a step
         self._spec: EnvSpec | None = None
+        self._stand_in_seed = self._own_generator = None
         self._attach(connection, description)
 
     def _attach(self, connection: Connection, description: Mapping[str, Any]) -> None:
@@ -144,13 +146,11 @@ class RemoteEnv(CopiedByRecipe, gymnasium.Env[Any, Any]):
     ) -> tuple[Any, dict[str, Any]]:
         """Begin an episode: (observation, info), as the simulator gives them.
 
-        Further arguments (``args``, ``more``) go to the simulator's ``reset`` as they are.
-
-        ``seed`` seeds the simulator, and this object's own ``np_random``, as Gymnasium's contract asks. ``options``
-        that a simulator of before gym 0.26 cannot take are an EnvValueError. With ``restart = "on-reset"`` it starts
-        another server where the last one has failed; unseeded, if no seed is given.
+        Further arguments (``args``, ``more``) go to the simulator's ``reset`` as they are. A seed and options that it
+        cannot take are an ApiMismatch. With ``restart = "on-reset"`` this starts another server where the last one has
+        failed; unseeded, if no seed is given.
         """
-        super().reset(seed=seed)
+        self._stand_in_seed = self._stand_in_seed if seed is None else seed
         if self._restart and self._connection.failure:
             self._start_again(self._restart)
         arguments = encode(("$.seed", seed), ("$.options", options), *_further(args, more))

@@ -22,7 +22,7 @@ from gym_service.client.copying import CopiedByRecipe
 from gym_service.client.requests import Timeouts, encode, limits_of
 from gym_service.client.spaces import refuse_larger, space_from
 from gym_service.client.workers import Workers
-from gym_service.errors import ProtocolError
+from gym_service.errors import CannotCross, ProtocolError
 from gym_service.protocol import messages, results
 from gym_service.protocol.encoder import Encoder, Packed
 from gym_service.protocol.frames import Frame
@@ -199,6 +199,11 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
     def np_random_seed(self) -> Any:
         """The seed of each env's own generator."""
         return self.get_attr("np_random_seed")
+
+    @property  # type: ignore[misc]
+    def np_random(self) -> Any:
+        """Refused: the generators are the simulators', and a local one would draw other numbers."""
+        raise CannotCross("np_random: the generators of a vector env stay in its simulators", path="$.np_random")
 
     def close_extras(self, **kwargs: Any) -> None:
         """What ``close`` calls: close the envs and see each worker to its end. Blocks for at most 8 s for each."""

@@ -23,6 +23,8 @@ CALL_FUNCTION   "module:function" or (Python, cloudpickle), args, kwargs  what i
 CLOSE                                                                  None
 VEC_RESET       seeds, options, mask (a list, or None for all)         a batch (``results.encode_batch``)
 VEC_STEP        actions (a list)                                       the same
+RANDOM          np_random or _np_random; None, or (kind, bit           None, or (kind, bit generator, state) of it
+                generator, state, whether it replaces the generator)
 REQUIRE_RESET                                                          None; step and render are refused until a reset
 VEC_STEP_PACKED  the batched actions' layout                           the same
 AGENT_FACTS                                                            possible agents, the states' space; or None
@@ -49,7 +51,7 @@ since the last answer; after reset, set and calls of a single env). Each carries
 
 MAKE, RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, CLOSE = range(1, 12)
 VEC_RESET, VEC_STEP, VEC_STEP_PACKED = range(12, 15)
-AGENT_FACTS, AGENT_SPACES, AGENT_RESET, AGENT_STEP, AGENT_STEP_PACKED, AGENT_TURN, REQUIRE_RESET = range(15, 22)
+AGENT_FACTS, AGENT_SPACES, AGENT_RESET, AGENT_STEP, AGENT_STEP_PACKED, AGENT_TURN, REQUIRE_RESET, RANDOM = range(15, 23)
 RESULT, STEPPED, ERROR, WARNING, PART, PLACED, CHANGED = range(65, 72)
 
 CALL_NAMES = {
@@ -74,13 +76,14 @@ CALL_NAMES = {
     AGENT_STEP_PACKED: "step",
     AGENT_TURN: "get",
     REQUIRE_RESET: "make",
+    RANDOM: "get",
 }
 
 # The server's states, and the calls that each allows.
 NEW, MADE, BATCHED, MULTI_AGENT, CLOSED = "new", "made", "batched", "made for several agents", "closed"
 LEGAL = {
     NEW: {MAKE, CLOSE},
-    MADE: {RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, REQUIRE_RESET, CLOSE},
+    MADE: {RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, RANDOM, REQUIRE_RESET, CLOSE},
     BATCHED: {VEC_RESET, VEC_STEP, VEC_STEP_PACKED, RENDER, SET, CALL, REQUIRE_RESET, CLOSE},
     MULTI_AGENT: {
         AGENT_FACTS,

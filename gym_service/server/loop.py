@@ -17,7 +17,7 @@ from gym_service.protocol.frames import BOUND_BYTES
 from gym_service.protocol.layout import compile_layout, rows
 from gym_service.protocol.space_spec import largest_value
 from gym_service.protocol.values import BadValue, CannotEncode
-from gym_service.server import env_batch, env_factory, error_report, refusals
+from gym_service.server import env_batch, env_factory, error_report, generators, refusals
 from gym_service.server.adapters.pettingzoo import MultiAgentAdapter
 from gym_service.server.counters import Counters
 from gym_service.server.env_facts import EnvFacts
@@ -91,6 +91,7 @@ class Server:
             messages.HAS: lambda frame: self._result(self._adapter.has(*self._read(frame, 1))),
             messages.CALL: lambda frame: self._result(self._adapter.call(*self._read(frame, 3))),
             messages.CALL_FUNCTION: self._call_function,
+            messages.RANDOM: self._random,
             messages.REQUIRE_RESET: self._require_reset,
             messages.CLOSE: self._close,
             messages.VEC_RESET: self._vec_reset,
@@ -271,6 +272,15 @@ class Server:
         if len(fields) < count or type(args) is not tuple or type(kwargs) is not dict:
             raise BadValue("%d fields are no call with further arguments" % len(fields))
         return fields[:count], args, kwargs
+
+    def _random(self, frame):
+        name, given = self._read(frame, 2)
+        if name not in ("np_random", "_np_random") or not (given is None or len(given) == 4):
+            raise BadValue("not a generator's name and state: %r" % (name,))
+        if given is not None:
+            generators.write(self._adapter.env, *given)
+            return self._result(None)
+        return self._result(generators.read(self._adapter.env, name))
 
     def _require_reset(self, frame):
         self._needs_reset = True

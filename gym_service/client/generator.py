@@ -1,0 +1,170 @@
+"""``np_random`` of a remote env: one generator, the simulator's, that draws here with the simulator's state.
+
+Knows numpy's generators, and the call that reads their state and puts it back. Python 3.10 and up.
+
+Each method fetches the state, draws, and puts the moved state back before anything else can happen: two round trips a
+draw, and nothing for who never draws. A copy is a plain generator of numpy's with the state of that moment.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium.utils import seeding
+
+from gym_service.client.connection import one
+from gym_service.client.requests import encode
+from gym_service.errors import CannotCross
+from gym_service.protocol import messages
+from gym_service.protocol.encoder import Encoder
+from gym_service.protocol.frames import Frame
+from gym_service.protocol.values import BadValue
+
+# (name, what is to be put back or None): what the server says of the generator by that name.
+Ask = Callable[[str, "tuple[Any, ...] | None"], Any]
+BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
+
+
+class RemoteGenerator(np.random.Generator):
+    """The simulator's Generator."""
+
+    def __init__(self, name: str, ask: Ask) -> None:
+        super().__init__(_bit_generator(name))
+        self._name, self._ask = name, ask
+
+    def _fetch(self) -> None:
+        super().bit_generator.state = _state(self._ask("np_random", None), "Generator", self._name)
+
+    def _put_back(self) -> None:
+        self._ask("np_random", ("Generator", self._name, super().bit_generator.state, False))
+
+    @property
+    def bit_generator(self) -> Any:
+        """A copy of the simulator's, with its state of now. What is drawn from it moves nothing there."""
+        self._fetch()
+        copied = _bit_generator(self._name)
+        copied.state = super().bit_generator.state
+        return copied
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np.random.Generator, (self.bit_generator,)
+
+
+class RemoteRandomState(np.random.RandomState):
+    """The simulator's RandomState, as gym up to 0.21 has one."""
+
+    def __init__(self, ask: Ask) -> None:
+        super().__init__()
+        self._ask = ask
+
+    def _fetch(self) -> None:
+        super().set_state(tuple(_state(self._ask("np_random", None), "RandomState", "MT19937")))
+
+    def _put_back(self) -> None:
+        self._ask("np_random", ("RandomState", "MT19937", list(super().get_state()), False))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        copied = np.random.RandomState()
+        copied.set_state(self.get_state())
+        return copied.__reduce__()
+
+
+def _forward(cls: Any, base: type) -> None:
+    """Let each public method of numpy's generator draw with the simulator's state."""
+    for name in dir(base):
+        method = getattr(base, name)
+        if not name.startswith("_") and callable(method):
+            setattr(cls, name, _drawing(method))
+
+
+def _drawing(method: Any) -> Any:
+    def draw(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self._fetch()
+        try:
+            return method(self, *args, **kwargs)
+        finally:
+            self._put_back()
+
+    draw.__name__, draw.__doc__ = method.__name__, method.__doc__
+    return draw
+
+
+_forward(RemoteGenerator, np.random.Generator)
+_forward(RemoteRandomState, np.random.RandomState)
+
+
+class GeneratorOfSimulator:
+    """The generator of a remote env. Subclasses have ``_call`` and ``_read``."""
+
+    _stand_in_seed: int | None
+    _own_generator: Any
+
+    def _call(self, kind: int, arguments: Encoder, read: Callable[[Frame], Any]) -> Any:
+        raise NotImplementedError
+
+    def _ask_generator(self, name: str, put: "tuple[Any, ...] | None") -> Any:
+        return self._call(messages.RANDOM, encode(("$.name", name), ("$.np_random", put)), one)
+
+    @property
+    def np_random(self) -> Any:
+        """The simulator's generator, always the same object. Drawing from it draws there.
+
+        Raises AttributeError where the simulator has none, and CannotCross where it is no generator of numpy's.
+        """
+        return self._generator("np_random")
+
+    @np_random.setter
+    def np_random(self, value: Any) -> None:
+        if isinstance(value, np.random.RandomState):
+            self._ask_generator("np_random", ("RandomState", "MT19937", list(value.get_state()), True))
+        else:
+            bit_generator = value.bit_generator
+            data = ("Generator", type(bit_generator).__name__, bit_generator.state, True)
+            self._ask_generator("np_random", data)
+
+    @property
+    def _np_random(self) -> Any:  # type: ignore[override, unused-ignore]
+        """What checkers read: the simulator's, None before it has one; a stand-in where it has none of today's kind."""
+        found = self._ask_generator("_np_random", None)
+        if found is None:
+            return None
+        if found[0] == "Generator":
+            return self._generator("_np_random")
+        seed = self._stand_in_seed
+        return None if type(seed) is not int or seed < 0 else seeding.np_random(seed)[0]
+
+    @property
+    def np_random_seed(self) -> Any:
+        """The simulator's. Raises AttributeError where it has none."""
+        return self._read("np_random_seed")
+
+    def _read(self, name: str) -> Any:
+        raise NotImplementedError
+
+    def _generator(self, name: str) -> Any:
+        found = self._ask_generator(name, None)
+        if not isinstance(found, tuple) or len(found) != 3:
+            raise BadValue(f"not a generator: {found!r}")
+        kind, bit_generator, _ = found
+        kept = self._own_generator
+        if kind == "RandomState":
+            if type(kept) is not RemoteRandomState:
+                self._own_generator = RemoteRandomState(self._ask_generator)
+        elif kind == "Generator":
+            if type(kept) is not RemoteGenerator or kept._name != bit_generator:
+                self._own_generator = RemoteGenerator(bit_generator, self._ask_generator)
+        else:
+            raise CannotCross("np_random is no generator of numpy's", path="$.np_random", type_name=kind)
+        return self._own_generator
+
+
+def _bit_generator(name: str) -> Any:
+    if name not in BIT_GENERATORS:
+        raise BadValue(f"not a bit generator: {name!r}")
+    return getattr(np.random, name)()
+
+
+def _state(found: Any, kind: str, name: str) -> Any:
+    if not isinstance(found, tuple) or found[:2] != (kind, name):
+        raise CannotCross(f"np_random is no {kind} with a {name} any more", path="$.np_random", type_name="")
+    return found[2]

@@ -1,0 +1,51 @@
+"""The random generator of a simulator as plain data: read for the client, and put back after the client has drawn.
+
+Knows numpy's generators and the name under which gym and gymnasium keep one. Never knows the wire. Python 3.6 and up.
+"""
+
+import numpy as np
+
+from gym_service.server import refusals
+from gym_service.server.adapters import attributes
+
+GENERATOR, RANDOM_STATE, OTHER = "Generator", "RandomState", "other"
+
+
+def read(env, name):
+    """(kind, name of the bit generator, state) of ``np_random`` or ``_np_random``; None where that is None.
+
+    Raises AttributeError where there is no ``np_random``. What is no generator of numpy's is ``("other", "", None)``.
+    """
+    bare = attributes.bare(env)
+    generator = getattr(bare, name) if name == "np_random" else getattr(bare, name, OTHER)
+    if generator is None:
+        return None
+    if isinstance(generator, np.random.RandomState):
+        return RANDOM_STATE, "MT19937", list(generator.get_state())
+    if isinstance(generator, getattr(np.random, GENERATOR, ())):
+        return GENERATOR, type(generator.bit_generator).__name__, generator.bit_generator.state
+    return OTHER, "", None
+
+
+def write(env, kind, bit_generator, state, replaces):
+    """Put a state into the env's ``np_random``, or with ``replaces`` another generator in its place."""
+    bare = attributes.bare(env)
+    generator = getattr(bare, "np_random", None)
+    if replaces:
+        generator = _new(kind, bit_generator)
+        bare.np_random = generator
+    if kind == RANDOM_STATE and isinstance(generator, np.random.RandomState):
+        generator.set_state(tuple(state))
+    elif kind == GENERATOR and type(getattr(generator, "bit_generator", None)).__name__ == bit_generator:
+        generator.bit_generator.state = state
+    else:
+        raise refusals.api_mismatch("np_random is no %s with a %s any more" % (kind, bit_generator))
+
+
+def _new(kind, bit_generator):
+    if kind == RANDOM_STATE:
+        return np.random.RandomState()
+    known = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
+    if kind != GENERATOR or bit_generator not in known or not hasattr(np.random, bit_generator):
+        raise refusals.api_mismatch("numpy %s has no %s with a %s" % (np.__version__, kind, bit_generator))
+    return np.random.Generator(getattr(np.random, bit_generator)())
