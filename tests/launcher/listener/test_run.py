@@ -62,7 +62,7 @@ def test_no_more_than_so_many_and_who_waits_gets_the_next_place(capfd: pytest.Ca
         waiting: list[gym_service.RemoteEnv] = []
         thread = threading.Thread(target=lambda: waiting.append(made(serving)))
         thread.start()
-        while "it has as many clients as it lets in): trying for 120 s" not in capfd.readouterr().err:
+        while "it is at its client limit): trying for 120 s" not in capfd.readouterr().err:
             assert thread.is_alive()
         assert not waiting
         first.reset()
@@ -71,7 +71,7 @@ def test_no_more_than_so_many_and_who_waits_gets_the_next_place(capfd: pytest.Ca
         waiting[0].reset()
         waiting[0].close()
         serving.end()
-        assert sum("until one of 1 has left" in line for line in serving.lines) == 1
+        assert sum("at --max-clients (1): new clients are told to retry" in line for line in serving.lines) == 1
 
 
 def test_who_asks_for_nothing_is_hung_up_on_and_who_waits_for_an_answer_is_not() -> None:
