@@ -130,3 +130,17 @@ def test_the_example_of_ppo_learns(environ: dict[str, str]) -> None:
     assert done.returncode == 0, done.stderr
     first, *_, last = (float(line.split("return")[1].split()[0]) for line in done.stdout.splitlines())
     assert first < 60 < 100 < last
+
+
+def test_a_full_trace_is_read_back_by_minari_as_it_was(environ: dict[str, str]) -> None:
+    for found in found_by("traces_.py", environ).values():
+        assert found["episodes"] == 3
+        assert found["steps"] > 30
+        assert found["same"] == [True, True, True]
+
+
+def test_record_video_makes_a_video_of_a_remote_env(environ: dict[str, str]) -> None:
+    found = found_by("record_video.py", environ)
+    assert found["frames"] == found["steps"] + 1
+    assert found["shape"] == [400, 600, 3]
+    assert found["differ"] > 0.1
