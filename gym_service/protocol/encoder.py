@@ -136,7 +136,8 @@ class Encoder(Packed):
         self.head += _CONSTANTS[value]
 
     def _put_int(self, value):
-        value = int(value)
+        if type(value) is not int:
+            value = int.__pos__(value)  # the base's own value: a subclass may say another with its __int__
         if -(2**63) <= value < 2**63:
             self.head += b"i" + _int64.pack(value)
         else:
@@ -146,7 +147,7 @@ class Encoder(Packed):
         self.head += b"f" + _float64.pack(value)
 
     def _put_complex(self, value):
-        self.head += b"c" + _complex.pack(value.real, value.imag)
+        self.head += b"c" + _complex.pack(complex.real.__get__(value), complex.imag.__get__(value))
 
     def _put_str(self, value):
         self._put_bytes_as(b"s", str.encode(value, "utf-8", "surrogatepass"))

@@ -89,7 +89,7 @@ def _constant(value, inside):
 
 
 def _int(value, inside):
-    value = int(value)
+    value = int.__pos__(value)
     if -(2**63) <= value < 2**63:
         return b"i" + _int64.pack(value)
     return _counted(b"I", value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True))

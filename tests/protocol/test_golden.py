@@ -99,6 +99,19 @@ class Proxy:
         raise RuntimeError("not asked")
 
 
+class Level(int):
+    def __int__(self) -> int:
+        return -1
+
+    def __pos__(self) -> int:
+        return -2
+
+
+class Short(bytes):
+    def __len__(self) -> int:
+        return 1
+
+
 class Scalar(np.float32):
     pass
 
@@ -111,6 +124,9 @@ CROSSES_AS: list[tuple[Any, Any]] = [
     (defaultdict(list, a=1), {"a": 1}),
     (Counter("aab"), {"a": 2, "b": 1}),
     (Word("w"), "w"),
+    (Level(7), 7),
+    (Level(2**70), 2**70),
+    (Short(b"abc"), b"abc"),
     (Name.ADA, "ada"),
     (Liar([1]), [1]),
     (Scalar(1.5), np.float32(1.5)),
