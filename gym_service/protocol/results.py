@@ -168,17 +168,17 @@ class BatchInfos:
         """Note the info of an env."""
         self.count += 1
         path = "$.infos[%d]" % (self._first_index + index)
-        self._encoder.add(index).add(False).add(info, path, opaque=True)
+        self._encoder.add(index).add(info, path, opaque=True)
 
     def add_final(self, index, observation, info):
         """Note the end of an episode: its last observation and its last info."""
         self.count += 1
         path = "$.infos[%d]" % (self._first_index + index)
-        self._encoder.add(index).add(True).add(info, path + "['final_info']", opaque=True)
+        self._encoder.add(~index).add(info, path + "['final_info']", opaque=True)
         self._final_observations.append((path + "['final_obs']", observation))
 
     def write_to(self, encoder):
-        """Append them to a batch's answer: their number; index, whether final, and info of each; final observations."""
+        """Append to an answer: their number; each with its index, ~index of a final one; the final observations."""
         encoder.add(self.count)
         if self.count:
             encoder.extend(self._encoder)
@@ -192,10 +192,11 @@ def _read_infos(rest, count):
     if type(length) is not int or not 0 <= length <= 2 * count:
         raise BadValue("not a number of infos: %r" % (length,))
     for _ in range(length):
-        index, is_final, info = rest.read(), rest.read(), rest.read()
-        if type(index) is not int or not 0 <= index < count or type(is_final) is not bool:
+        index, info = rest.read(), rest.read()
+        if type(index) is not int or not -count <= index < count:
             raise BadValue("an info of sub-environment %r" % (index,))
-        if is_final:
+        if index < 0:
+            index = ~index
             info = {"final_obs": None, "final_info": info}
             finals.append(info)
         infos.append((index, info))
