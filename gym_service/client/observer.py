@@ -1,7 +1,7 @@
-"""Who is told of the calls that an env makes: at the bridge, below every wrapper on this side.
+"""An observer of the calls of one env, at the bridge: below every wrapper of the client's side.
 
-Knows calls and their results. Never knows what is done with them (``gym_service/traces`` writes them down). Python 3.10
-and up.
+Knows calls and their results. Never knows what an observer does with them (``gym_service/traces`` writes them down).
+Python 3.10 and up.
 """
 
 from collections.abc import Callable
@@ -21,9 +21,9 @@ OBSERVED = frozenset(
 
 
 class CallObserver(Protocol):
-    """Is told of each call of one env, in the order in which the simulator carries them out.
+    """Receives each call of one env, in the order in which the simulator carries them out.
 
-    Its methods run inside the call and must not raise: what they raise would close the connection.
+    Its methods run inside the call and must not raise, because an exception there closes the connection.
     """
 
     def step_sent(self, arguments: tuple[Any, ...]) -> None:
@@ -53,7 +53,7 @@ class Observable(Protocol):
 
 
 def observe(env: Observable, observer: CallObserver) -> None:
-    """Tell an observer of all that an env does from here on. Raises ValueError where another one is told already."""
+    """Give an observer every call that the env makes from now on. Raises ValueError if the env has an observer."""
     if env._observer is not None:
         raise ValueError("this env is observed already")
     env._observer = observer

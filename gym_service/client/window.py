@@ -48,9 +48,9 @@ class Window:
         self._is_closed = False
 
     def show(self, frame: np.ndarray) -> None:
-        """Show a frame, (height, width, 3) of uint8. Blocks until it is due, at the rate that the env has.
+        """Show a frame, (height, width, 3) of uint8. Blocks until it is due at the frame rate of the env.
 
-        A user who closes the window is left alone: the env goes on without one.
+        If the user closes the window, the env continues without it.
         """
         pygame = self._pygame
         if self._is_closed:

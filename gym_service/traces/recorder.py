@@ -245,7 +245,7 @@ def _end(digest: RollingDigest, counts: Mapping[str, int]) -> dict[str, Any]:
 def _finish_quietly(
     writer: TraceWriter, digest: RollingDigest, counts: Mapping[str, int], *, warns: bool = True
 ) -> None:
-    """Finish the file where an error would come at the wrong moment: as the env is collected, or the program ends."""
+    """Finish the file when nobody can catch an error: the env is being collected, or the program ends."""
     try:
         writer.finish(_end(digest, counts))
     except TraceError as error:

@@ -3,9 +3,9 @@
 Knows rows, digests and the two ways to play. Never knows a terminal, nor how a difference is put into words
 (``comparison.py``). Python 3.10 and up.
 
-A file may come from anybody, so what it can do is bounded. It names a key of *your* envs.toml, keywords for that env,
-and calls of it. Which interpreter runs, what is imported and which wrappers are put on is said by your entry alone; a
-row that names a function to import is refused unless you allow it.
+A file may come from anybody, so its power is limited. It names a key of *your* envs.toml, keywords for that env and
+calls of it. Your entry alone decides which interpreter runs, what it imports and which wrappers it applies. A row that
+names a function to import is refused unless you allow it.
 """
 
 import os
