@@ -13,6 +13,8 @@ from support.targets import REPOSITORY, cache_folder, locked
 
 VERSION = "3.13"
 PINS = ("gymnasium==1.4.0", "numpy==2.5.5", "cloudpickle==3.1.2")
+# Once, at import: a test may change XDG_CACHE_HOME.
+FOLDER = cache_folder() / f"wheels-{hashlib.sha256(repr((VERSION, PINS)).encode()).hexdigest()[:12]}"
 
 
 def base_python() -> str:
@@ -22,13 +24,12 @@ def base_python() -> str:
 
 def folder() -> Path:
     """The folder with the wheels, downloaded once."""
-    path = cache_folder() / f"wheels-{hashlib.sha256(repr((VERSION, PINS)).encode()).hexdigest()[:12]}"
-    with locked(path.with_suffix(".lock")):
-        if not (path / ".complete").exists():
-            command = [base_python(), "-m", "pip", "download", "-q", "-d", str(path), "--only-binary", ":all:", *PINS]
-            subprocess.run(command, check=True)
-            (path / ".complete").touch()
-    return path
+    with locked(FOLDER.with_suffix(".lock")):
+        if not (FOLDER / ".complete").exists():
+            command = [base_python(), "-m", "pip", "download", "-q", "-d", str(FOLDER), "--only-binary", ":all:", *PINS]
+            subprocess.run(command, check=True, capture_output=True)
+            (FOLDER / ".complete").touch()
+    return FOLDER
 
 
 def requires(*more: str) -> list[str]:
