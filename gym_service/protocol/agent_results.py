@@ -93,7 +93,9 @@ class AgentLayouts:
         """
         self._version = version & 0xFFFF
         self._agents = [agent for agent, _, _ in spaces]
+        self._types = [type(agent) for agent in self._agents]
         self._places = {agent: place for place, agent in enumerate(self._agents)}
+        self._all_places = list(range(len(self._agents)))
         self._observations = [compile_layout(observation_space) for _, observation_space, _ in spaces]
         self._actions = [compile_layout(action_space) for _, _, action_space in spaces]
 
@@ -160,6 +162,9 @@ class AgentLayouts:
         """The places of the agents, or of a dict's keys; None where one is not known by exactly this name."""
         if type(agents) not in (dict, list) or len(agents) > _MOST_AGENTS:
             return None
+        keys = list(agents)
+        if keys == self._agents and list(map(type, keys)) == self._types:  # mostly: all of them, in their order
+            return self._all_places
         known, places = self._agents, []
         for agent in agents:
             try:
@@ -218,6 +223,8 @@ def _flags_of(rewards, terminations, truncations):
 
 
 def _read_flags(agents, numbers, flags):
+    if not any(flags):  # mostly: floats, and nobody's episode is over
+        return dict(zip(agents, numbers)), dict.fromkeys(agents, False), dict.fromkeys(agents, False)
     rewards, terminations, truncations = {}, {}, {}
     for agent, reward, flag in zip(agents, numbers, flags):
         if flag & 8:
