@@ -7,9 +7,12 @@ Contract::
     ... --no-import         refuse imports, entry points and callables that a client names
     ... --no-pickle         refuse callables that a client sends; those that it names are imported
     ... --allow ID          make these ids alone (any number), "module:Env" for one that a module must be imported for
-    ... --arena N           large arrays lie in memory that is handed over by the socket N
-    ... --negotiate-arena     what the client says first tells where that socket is, if there is one
-    ... --counters N           count calls and steps in the inherited page of memory N (counters.py)
+    ... --arena N           large arrays lie in memory that is passed over the inherited socket N
+    ... --negotiate-arena BYTES:NAME   the client first sends BYTES bytes, which tell where that socket is, if anywhere:
+                            beside them, or at an abstract socket whose name is NAME and those bytes (endpoints.py)
+    ... --counters FD:BEGUN:ANSWERED:STEPS:READY:ID   count calls and steps in the inherited memory FD, at those places
+                            (counters.py)
+    ... --dump-signal N     signal N writes the Python stack to stderr
 
 It serves until the client closes the channel, then closes the env and exits with 0. What the simulator prints goes
 to stdout and stderr (under --stdio: to stderr alone). Exit codes of its own: 2 for a wrong command line, 3 for an
@@ -23,6 +26,8 @@ import os
 import sys
 
 EXIT_USAGE, EXIT_TOO_OLD = 2, 3
+# The options that a value follows.
+VALUED = ("--fd", "--stdio", "--arena", "--negotiate-arena", "--counters", "--dump-signal", "--allow")
 
 
 def main(argv):
@@ -45,14 +50,18 @@ def serve(argv, preloaded=None):
     options = _options(argv)
     if not options:
         sys.stderr.write(
-            "gym-service: usage: server --fd N | --stdio MARK [--arena N | --negotiate-arena] [--counters N] "
-            "[--no-import | --no-pickle] [--allow ID]\n"
+            "gym-service: usage: server --fd N | --stdio MARK [--arena N | --negotiate-arena BYTES:NAME] "
+            "[--counters FD:...] [--dump-signal N] [--no-import | --no-pickle] [--allow ID]\n"
         )
         return EXIT_USAGE
+    if "--dump-signal" in options:
+        import faulthandler
+
+        faulthandler.register(int(options["--dump-signal"]))
     # Before anything else is imported: a simulator may print from C the moment it loads.
     from gym_service.server import counters, endpoints
 
-    counts = counters.Counters(int(options["--counters"])) if "--counters" in options else None
+    counts = counters.Counters(options["--counters"]) if "--counters" in options else None
     arena = endpoints.open_arena(int(options["--arena"])) if "--arena" in options else None
     is_piped = "--stdio" in options
     if is_piped:
@@ -60,7 +69,7 @@ def serve(argv, preloaded=None):
     else:
         if counts:
             counts.mark_ready()  # a client that says nothing at all has been idle from here on
-        channel = endpoints.open_socket(options["--fd"], arena, "--negotiate-arena" in options)
+        channel = endpoints.open_socket(options["--fd"], arena, options.get("--negotiate-arena", ""))
     if channel is None:
         return EXIT_USAGE
 
@@ -84,11 +93,11 @@ def _options(argv):
     options = {"--allow": []}
     words = iter(argv)
     for word in words:
-        if word in ("--no-import", "--no-pickle", "--negotiate-arena"):
+        if word in ("--no-import", "--no-pickle"):
             options[word] = True
             continue
         value = next(words, "")
-        if not value or word not in ("--fd", "--stdio", "--arena", "--allow", "--counters"):
+        if not value or word not in VALUED:
             return {}
         if word == "--allow":
             options[word].append(value)

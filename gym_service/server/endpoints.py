@@ -3,7 +3,6 @@
 Knows file descriptors 0, 1 and 2. Never knows what travels over the channel. Python 3.6 and up.
 """
 
-import array
 import binascii
 import os
 import re
@@ -12,21 +11,21 @@ import struct
 import sys
 
 from gym_service.protocol.frames import BadFrame
-from gym_service.transport import arena, channel
+from gym_service.transport import arena, channel, fd_passing
 
-PREAMBLE_BYTES = 32  # as the launcher's same_host.py has it
-PREAMBLE_S = 30.0  # honest clients say it with the last words of the handshake
-CONNECT_BACK_S = 1.0  # who is on this machine answers at once
+PREAMBLE_S = 30.0  # clients send the preamble together with the end of the handshake
+CONNECT_BACK_S = 1.0  # a client on this machine accepts at once
 
 
-def open_socket(fd, shared=None, negotiate_arena=False):
+def open_socket(fd, shared=None, preamble_form=""):
     """The channel over an inherited, connected stream socket, with the arena that goes with it.
 
-    ``negotiate_arena``: the other end says first where it is; blocks until it has.
+    ``preamble_form``: the value of ``--negotiate-arena``. The client sends its preamble first; this blocks until then.
     """
     sock = _inherited(int(fd))
-    if negotiate_arena:
-        shared = _negotiate_arena(sock)
+    if preamble_form:
+        size, _, name = preamble_form.partition(":")
+        shared = _negotiate_arena(sock, int(size), name)
     return channel.over_socket(sock, shared, yields_cpu=True)
 
 
@@ -46,28 +45,30 @@ def _inherited(fd):
     return sock
 
 
-def _negotiate_arena(sock):
-    """The arena that the client's preamble names; sends the preamble back. The launcher's ``same_host.py`` says why."""
+def _negotiate_arena(sock, size_bytes, name):
+    """Receive the client's preamble, and send it back. Returns the arena that it offers, or None.
+
+    The launcher's ``same_host.py`` says why. A preamble of ``size_bytes`` offers memory in one of two ways: a socket
+    comes beside it; or the client listens at the abstract socket ``name``, followed by the preamble itself.
+    """
     sock.settimeout(PREAMBLE_S)
-    preamble, fds = b"", array.array("i")
-    while len(preamble) < PREAMBLE_BYTES:
+    preamble, fds = b"", []
+    while len(preamble) < size_bytes:
         try:
-            data, ancillary, _, _ = sock.recvmsg(PREAMBLE_BYTES - len(preamble), socket.CMSG_SPACE(fds.itemsize))
+            data, more = fd_passing.receive(sock, size_bytes - len(preamble))
         except socket.timeout:
             raise BadFrame("a client said nothing for %g s" % PREAMBLE_S) from None
         except OSError:
             return None  # it has gone, as the loop will see
-        for level, kind, content in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                fds.frombytes(content[: len(content) // fds.itemsize * fds.itemsize])
+        fds += more
         if not data:
             return None
         preamble += data
         if not re.fullmatch(b"[0-9a-f-]+", preamble):
             raise BadFrame("bytes that start with %r are not the beginning of a client's" % preamble)
-    for fd in fds[1:]:  # none of ours: the room that is made for one may hold two
+    for fd in fds[1:]:  # a client of ours sends one
         os.close(fd)
-    shared = open_arena(fds[0]) if fds else _connect_back(preamble)
+    shared = open_arena(fds[0]) if fds else _connect_back(name.encode("ascii"), preamble)
     try:
         sock.sendall(preamble)
     except OSError:
@@ -75,14 +76,14 @@ def _negotiate_arena(sock):
     return shared
 
 
-def _connect_back(preamble):
-    """The arena at the end of a connection to the socket of that name; None where none of this user has it here."""
+def _connect_back(name, preamble):
+    """The arena over a connection to the client's abstract socket; None where no process of this user listens there."""
     if b"-" in preamble:
         return None
     sock = socket.socket(socket.AF_UNIX)
     try:
         sock.settimeout(CONNECT_BACK_S)
-        sock.connect(b"\0gym-service-" + preamble)
+        sock.connect(b"\0" + name + preamble)
         _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
     except OSError:
         uid = None

@@ -6,7 +6,6 @@ Python 3.6 and up.
 
 import faulthandler
 import os
-import signal
 import traceback
 import warnings
 
@@ -31,8 +30,6 @@ PART_BYTES = 16 * 2**20
 MAX_WARNINGS = 100
 MIB = 2**20
 EXIT_FORKED = 4
-# Asks for the Python stack of a server that is silent; the guardian sends it.
-DUMP_SIGNAL = signal.SIGRTMAX - 2 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
 
 
 def serve(channel, permissions=None, counters=None, warned=()):
@@ -42,7 +39,6 @@ def serve(channel, permissions=None, counters=None, warned=()):
     ``warned``: what the user is to be warned of with the first answer, as ``warnings.showwarning`` takes it.
     """
     faulthandler.enable()  # a native crash leaves its stack on stderr, which the client keeps
-    faulthandler.register(DUMP_SIGNAL)
     server = Server(channel, permissions or Permissions(), counters or Counters())
     warnings.showwarning = server.note_warning
     for warning in warned:

@@ -17,9 +17,7 @@ Forks. A child of fork() sees the same memory as its parent, who would go on wri
 back. So at a fork every slot that is out is *retired*: it is never written into again, and both sides forget it.
 """
 
-import array
 import os
-import socket
 import struct
 import weakref
 
@@ -27,7 +25,7 @@ import numpy as np
 
 from gym_service.protocol.frames import LENT
 from gym_service.protocol.values import BadValue
-from gym_service.transport import shared_memory
+from gym_service.transport import fd_passing, shared_memory
 
 try:
     import ctypes
@@ -61,7 +59,7 @@ def number_in(descriptor):
 
 def over_socket(sock):
     """An Arena whose memory is handed over through a connected Unix socket, which it owns; None where it cannot be."""
-    if ctypes is None or not hasattr(socket, "SCM_RIGHTS"):
+    if ctypes is None or not fd_passing.IS_SUPPORTED:
         sock.close()
         return None
     return Arena(sock)
@@ -147,8 +145,7 @@ class Arena:
     def announce(self, fd, mapped):
         """Hand memory over to the other side; the number by which frames name it. Raises OSError."""
         number = len(self._lent)
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
-        self._socket.sendmsg([_ANNOUNCEMENT.pack(number, mapped.size_bytes)], rights)
+        fd_passing.send(self._socket, _ANNOUNCEMENT.pack(number, mapped.size_bytes), fd)
         self._lent.append(Slot(mapped, number))
         return number
 
@@ -202,11 +199,7 @@ class Arena:
     def _receive_announcement(self):
         """Take the next slot that was announced. It was, before the frame that names it was sent: nothing blocks."""
         try:
-            data, ancillary, _, _ = self._socket.recvmsg(_ANNOUNCEMENT.size, socket.CMSG_SPACE(4))
-            fds = array.array("i")
-            for level, kind, content in ancillary:
-                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                    fds.frombytes(content[: len(content) // 4 * 4])
+            data, fds = fd_passing.receive(self._socket, _ANNOUNCEMENT.size)
             try:
                 self._leasable[self._made] = self._announced(data, fds)
             finally:

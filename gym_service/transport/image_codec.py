@@ -18,7 +18,6 @@ Only answers to calls that show what the env shows are coded (``messages.SHOWING
 and whatever the client sends go as they are.
 """
 
-import re
 import struct
 import zlib
 from time import perf_counter
@@ -30,7 +29,7 @@ from gym_service.protocol.values import LARGE_BYTES, BadValue, flat_bytes
 from gym_service.transport import jpeg
 
 RAW, ZLIB, AUTO = "raw", "zlib", "auto"
-SPELLING = re.compile("raw|zlib|auto|jpeg:([1-9][0-9]?|100)")
+QUALITIES = frozenset(map(str, range(1, 101)))  # of a JPEG
 # Smaller ones are sent while one thinks about it. At least two pages: each buffer pays for its two descriptors.
 LEAST_BYTES = 2 * LARGE_BYTES
 # Kept on either side, at most. A batch of 32 renders of 680 x 680 has 44 MB.
@@ -59,12 +58,13 @@ def encoder_for(frames):
         BadValue: there is no such choice.
         ImportError: Pillow is missing.
     """
-    match = SPELLING.fullmatch(frames) if type(frames) is str else None
-    if match is None:
+    codec, colon, quality = frames.partition(":") if type(frames) is str else ("", "", "")
+    if codec in (RAW, ZLIB, AUTO) and not colon:
+        return None if codec == RAW else ImageEncoder(codec == AUTO, 0)
+    if codec != "jpeg" or quality not in QUALITIES:
         raise BadValue("frames = %r is not one of raw, zlib, auto, jpeg:1 to jpeg:100" % (frames,))
-    if match.group(1):
-        jpeg.require(frames)
-    return None if frames == RAW else ImageEncoder(frames == AUTO, int(match.group(1) or 0))
+    jpeg.require(frames)
+    return ImageEncoder(False, int(quality))
 
 
 def is_image(array):

@@ -1,7 +1,7 @@
-"""The call and step counters of a server, read from a page of memory that it shares with this process.
+"""What a server does, in numbers: a page of memory that the server writes and this process reads.
 
-Knows the numbers on the page. Never knows how they are counted. Python 3.10 and up. The writing half is
-``gym_service/server/counters.py``; the form stands there too, since the two halves share no module.
+Owns the layout of that page, and tells it to the server on its command line (``gym_service/server/counters.py``).
+Never knows what a step is. Python 3.10 and up.
 """
 
 import mmap
@@ -10,16 +10,17 @@ import struct
 import tempfile
 
 PAGE_BYTES = mmap.PAGESIZE
-# Calls begun, calls whose answer is known, steps (of a vector env, of each of its envs), whether the server is up; then
-# the env id, to a NUL.
+# The page begins with four numbers: calls begun; calls whose answer is known; steps, of a vector env those of each of
+# its envs; and 1 once the server is up. The env id follows, in UTF-8, ended by NUL.
 COUNTS = struct.Struct("=4Q")
+BEGUN, ANSWERED, STEPS, READY = range(4)
 
 
 class Counters:
-    """The page of one server. ``fd`` is what the server is given."""
+    """The page of one server."""
 
     def __init__(self) -> None:
-        """Raises OSError where there is neither memory nor a disk for it."""
+        """Raises OSError where there is neither memory nor disk space for it."""
         self.fd = _unnamed_file()
         try:
             os.posix_fallocate(self.fd, 0, PAGE_BYTES)
@@ -28,14 +29,20 @@ class Counters:
             os.close(self.fd)
             raise
 
+    @staticmethod
+    def option(fd: int) -> str:
+        """The value of the server's ``--counters``, where the server inherits the page as ``fd``."""
+        return ":".join(map(str, (fd, BEGUN, ANSWERED, STEPS, READY, COUNTS.size)))
+
     def counts(self) -> tuple[int, int, int]:
         """Calls begun, calls whose answer is known, steps."""
-        return COUNTS.unpack_from(self._memory)[:3]
+        numbers = COUNTS.unpack_from(self._memory)
+        return numbers[BEGUN], numbers[ANSWERED], numbers[STEPS]
 
     @property
     def is_up(self) -> bool:
-        """Whether the server has come so far that it reads what its client asks."""
-        return bool(COUNTS.unpack_from(self._memory)[3])
+        """Whether the server reads what its client asks."""
+        return bool(COUNTS.unpack_from(self._memory)[READY])
 
     @property
     def env_id(self) -> str:
@@ -44,12 +51,12 @@ class Counters:
         return text.decode("utf-8", "backslashreplace")
 
     def close_fd(self) -> None:
-        """Once the server has it; the memory stays."""
+        """Close the descriptor, once the server has it. The memory stays."""
         os.close(self.fd)
 
 
 def _unnamed_file() -> int:
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("gym-service tally", os.MFD_CLOEXEC)
+        return os.memfd_create("gym-service counters", os.MFD_CLOEXEC)
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from gym_service_launcher.listener.counters import Counters
-from gym_service_launcher.processes import pidfiles
+from gym_service_launcher.net import same_host
 from gym_service_launcher.processes.child import FIRST_PASSED_FD, Child, Rung, ending
 from gym_service_launcher.servers import program
+from gym_service_launcher.standalone import procfs
 
 if TYPE_CHECKING:
     import ssl
@@ -44,7 +45,8 @@ class ServerOptions:
 
     def argv(self) -> list[str]:
         """The command of a server. Its first passed descriptor is the client's socket, its second the counters."""
-        options = ["--negotiate-arena", "--fd", str(FIRST_PASSED_FD), "--counters", str(FIRST_PASSED_FD + 1)]
+        options = ["--fd", str(FIRST_PASSED_FD), "--negotiate-arena", same_host.PREAMBLE_FORM]
+        options += ["--counters", Counters.option(FIRST_PASSED_FD + 1)]
         options += ["--no-pickle" if self.allow_import else "--no-import"]
         for env_id in self.ids:
             options += ["--allow", env_id]
@@ -84,7 +86,7 @@ class Session:
     @property
     def memory_bytes(self) -> int:
         """Resident memory of the server process, without its children."""
-        process = pidfiles.process_of(self.child.pid)
+        process = procfs.process(self.child.pid)
         return process.memory_bytes if process else 0
 
     def refresh(self) -> bool:

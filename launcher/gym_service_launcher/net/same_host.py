@@ -17,7 +17,6 @@ With TLS nothing is shared, but the preamble is still sent: a proxy may terminat
 does not know that the client uses it.
 """
 
-import array
 import os
 import secrets
 import socket
@@ -25,9 +24,12 @@ import sys
 from typing import Protocol
 
 from gym_service_launcher.net import tcp, unix
+from gym_service_launcher.standalone import fd_passing
 
 PREAMBLE_BYTES = 32
-PREFIX = "\0gym-service-"
+NAME = "gym-service-"  # then the preamble: the name of the abstract socket
+# The value of a server's --negotiate-arena.
+PREAMBLE_FORM = f"{PREAMBLE_BYTES}:{NAME}"
 NO_SHARED_MEMORY = b"-" * PREAMBLE_BYTES
 
 
@@ -80,7 +82,7 @@ class LoopbackRendezvous:
         name = secrets.token_hex(PREAMBLE_BYTES // 2)
         listener = socket.socket(socket.AF_UNIX)
         try:
-            listener.bind(PREFIX + name)
+            listener.bind(f"\0{NAME}{name}")
             listener.listen(1)
             listener.setblocking(False)
         except OSError:  # without such a socket arrays are sent inline
@@ -118,9 +120,7 @@ class PassedSocket:
         self._end: socket.socket | None = ours
         with theirs:
             try:
-                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))
-                sent = sock.sendmsg([self.preamble], [rights])
-                sock.sendall(self.preamble[sent:])
+                fd_passing.send(sock, self.preamble, [theirs.fileno()])
             except BaseException:
                 self.close()
                 raise

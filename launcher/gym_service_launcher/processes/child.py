@@ -1,4 +1,4 @@
-"""One process that the launcher started: what it prints, how it ends, how it is stopped.
+"""Child: one process that the launcher has started. What it prints, how it ends, how it is stopped.
 
 Knows processes, pipes and the guardian's lifeline. Never knows what the process is for. Python 3.10 and up.
 """
@@ -15,23 +15,37 @@ from gym_service_launcher.processes.guardian_client import ProcessState
 from gym_service_launcher.processes.logs import Log
 from gym_service_launcher.processes.output import OutputTail
 from gym_service_launcher.processes.pidfiles import PidFile
+from gym_service_launcher.standalone.guardian import Order
 
 # The number under which a child finds the first of the descriptors that are passed to it.
 FIRST_PASSED_FD = 3
-# How long after the end of a process its last words may take to arrive.
-LAST_WORDS_S = 0.5
-# How long a process may take to write down its Python stack.
+# How long the last output of a process may take to arrive after its end.
+LAST_OUTPUT_S = 0.5
+# How long a process may take to write its Python stack.
 STACK_S = 0.25
-# How long the kernel may take to kill.
+# How long the kernel may take to kill a process.
 KILL_S = 1.0
 
 Rung = Literal["ended by itself", "asked", "terminated", "killed", "unkillable"]
 
 
 class Child:
-    """A process in a session of its own, so that a Ctrl-C in the terminal reaches only the client.
+    """A process in a session of its own, so that Ctrl-C in the terminal reaches only the client.
 
-    It is the guardian's child, and cannot outlive this process, whatever becomes of either; nor can what it starts.
+    It is a child of the guardian. So neither it nor anything that it starts can outlive this process.
+
+    Args:
+        argv: the command, its executable first, with its path.
+        env: all of its environment variables.
+        cwd: its working directory; None for this process's.
+        pass_fds: descriptors that it gets as its 3, 4, …. They stay open here.
+        piped: give it pipes on stdin and stdout (``take_pipes``). Then only stderr is drained.
+        show: copy its output to this process's stderr as it comes.
+        name: its name in ``gym-service ps`` and ``logs``. Without a name it is in neither.
+        spawner: the process that forks it. None: the guardian executes it.
+
+    Raises:
+        OSError: it cannot be executed, ``cwd`` is no folder, or the spawner has ended.
     """
 
     def __init__(
@@ -46,44 +60,21 @@ class Child:
         name: str = "",
         spawner: guardian_client.ServerSpawner | None = None,
     ) -> None:
-        """Start it.
-
-        Args:
-            argv: the command, its executable first, with its path.
-            env: all of its environment variables.
-            cwd: its working directory; None for the client's.
-            pass_fds: descriptors that it gets as its 3, 4, …; they stay open here.
-            piped: give it pipes on stdin and stdout (``take_pipes``); then stderr alone is drained.
-            show: copy what it prints to this process's stderr as it comes.
-            name: the name it goes by in ``gym-service ps`` and ``logs``; without one it is in neither.
-            spawner: the process that forks it, instead of the guardian, which executes it.
-
-        Raises:
-            OSError: it cannot be executed, ``cwd`` is no folder, or the spawner has ended.
-        """
+        """Start it."""
         self.argv = tuple(argv)
         self.rung: Rung | None = None
         self._has_ended = False
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
-
-            def pipe(end_of_child: int) -> tuple[int, int]:
-                """(the child's end, ours) of a new pipe."""
-                ends = os.pipe()
-                theirs.callback(os.close, ends[end_of_child])
-                ours.callback(os.close, ends[1 - end_of_child])
-                return ends[end_of_child], ends[1 - end_of_child]
-
             null = os.open(os.devnull, os.O_RDONLY)
             theirs.callback(os.close, null)
-            output, output_fd = pipe(1)
-            stdin, to_stdin = pipe(0) if piped else (null, -1)
-            stdout, from_stdout = pipe(1) if piped else (output, -1)
+            output_fd, output = _pipe(ours, theirs)
+            to_stdin, stdin = _pipe(ours, theirs, child_reads=True) if piped else (-1, null)
+            from_stdout, stdout = _pipe(ours, theirs) if piped else (-1, output)
             self._record = PidFile(spawner.record if spawner else None) if name else None
             if self._record:
                 ours.callback(self._record.remove)
-            self._lifeline = guardian_client.start(
-                argv, env, cwd, [stdin, stdout, output, *pass_fds], self.record, spawner
-            )
+            fds = [stdin, stdout, output, *pass_fds]
+            self._lifeline = guardian_client.start(argv, env, cwd, fds, self.record, spawner)
             self._pipes = from_stdout, to_stdin
             ours.pop_all()
         self._output = OutputTail(output_fd, show=show, log=Log(name, self.pid) if name else None)
@@ -92,77 +83,76 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """For people to read; never to be signalled by."""
+        """For people to read. Never signal it: the pid may be another process's by now."""
         return self._lifeline.pid
 
     def fileno(self) -> int:
-        """What to poll for its end: readable once it is time to ask for ``exit_code``. -1 after ``stop``."""
+        """What to poll for its end. Readable: ask for ``exit_code``. -1 after ``stop``."""
         return self._lifeline.fileno()
 
     @property
     def record(self) -> Path | None:
-        """The file that says that it runs, and is removed once nothing of it is left."""
+        """The file that says that it runs. The guardian removes it once nothing of it is left."""
         return self._record.path if self._record else None
 
     @property
     def calls(self) -> memoryview:
-        """Where to count the calls: ``calls[0]``, 64 bits without a sign. ``gym-service ps`` reads it."""
+        """Where to count the calls: ``calls[0]``, an unsigned number of 64 bits. ``gym-service ps`` reads it."""
         return self._record.calls if self._record else memoryview(bytearray(8)).cast("Q")
 
     def rename(self, name: str) -> None:
-        """Have ``gym-service ps`` show another name, which was not known at the start; the log keeps the first."""
+        """Have ``gym-service ps`` show another name. The log keeps the first one."""
         if self._record:
             self._record.write(name, Path(self.argv[0]), self.pid)
 
     def take_pipes(self) -> tuple[int, int]:
-        """(read, write) descriptors of its stdout and stdin, not blocking, the caller's to close from here on."""
+        """(read, write): descriptors of its stdout and stdin. They do not block, and the caller closes them."""
         for fd in self._pipes:
             os.set_blocking(fd, False)
         return self._pipes
 
     def tail(self) -> str:
-        """The end of what it printed so far, at most 64 KiB; what is no UTF-8 stands as escapes."""
+        """The end of its output so far, 64 KiB at most. Bytes that are not UTF-8 appear as escapes."""
         return self._output.tail()
 
     @property
     def output_bytes(self) -> int:
-        """How much it printed so far."""
+        """The size of its output so far."""
         return self._output.total_bytes
 
     def output_since(self, before_bytes: int) -> str:
-        """What it printed after the first ``before_bytes``, as ``tail`` gives it."""
+        """Its output after the first ``before_bytes``, as ``tail`` gives it."""
         return self._output.since(before_bytes)
 
     def exit_code(self, timeout_s: float = 0.0) -> int | None:
-        """Its exit code, a negative one for a signal; None if anything of it still runs after ``timeout_s`` seconds.
+        """Its exit code (negative: a signal); None while it, or anything that it started, still runs.
 
-        Once it has ended, and with it whatever it had started, its last words are waited for.
+        Blocks for ``timeout_s`` seconds at most, and LAST_OUTPUT_S for its last output.
         """
         code = self._lifeline.exit_code(timeout_s)
         if code is not None and not self._has_ended:
             self._has_ended = True
-            self._output.join(LAST_WORDS_S)
+            self._output.join(LAST_OUTPUT_S)
         return code
 
     def classify_main_thread(self) -> ProcessState:
-        """``stopped``, ``blocked`` or ``busy``: what its main thread does, looked at for 100 ms; else ``unknown``."""
+        """What its main thread does: ``stopped``, ``blocked``, ``busy`` or ``unknown``. Blocks for some 100 ms."""
         return self._lifeline.classify_main_thread()
 
     def python_stack(self) -> str:
-        """Where its Python code is, as faulthandler writes it, also while C code holds the GIL; empty if it cannot.
+        """Its Python stack, as faulthandler writes it, also while C code holds the GIL; empty where it writes none.
 
-        Blocks for at most STACK_S. The signal wakes calls that sleep: only for a process that is to be stopped.
+        Blocks for STACK_S at most. The signal wakes calls that sleep: only for a process that is stopped right after.
         """
         before = self._output.total_bytes
-        self._lifeline.order("d")
+        self._lifeline.order(Order.DUMP_STACK)
         # The stack of the main thread is written last, and ends in the program itself.
         return self._output.wait_for(b"in <module>\n", before, STACK_S)
 
     def stop(self, ask_s: float, terminate_s: float) -> Rung:
-        """Climb the ladder until it has ended: wait for the end it was asked for, SIGTERM, SIGKILL.
+        """See it to its end: wait ``ask_s`` for it to end by itself, then SIGTERM, ``terminate_s`` later SIGKILL.
 
-        Blocks for at most ``ask_s`` + ``terminate_s`` and the moment that the kernel takes to kill. Returns the rung
-        that ended it; any number of times.
+        Blocks for ``ask_s`` + ``terminate_s`` + KILL_S at most. Returns what ended it. Any number of times.
         """
         if self.rung is None:
             self.rung = self._climb(ask_s, terminate_s)
@@ -177,15 +167,24 @@ class Child:
         if ask_s > 0 and self.exit_code(ask_s) is not None:
             return "asked"
         if terminate_s > 0:
-            self._lifeline.order("t")
+            self._lifeline.order(Order.TERMINATE)
             if self.exit_code(terminate_s) is not None:
                 return "terminated"
-        self._lifeline.order("k")
+        self._lifeline.order(Order.KILL)
         return "killed" if self.exit_code(KILL_S) is not None else "unkillable"
 
 
+def _pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack, *, child_reads: bool = False) -> tuple[int, int]:
+    """(our end, the child's end) of a new pipe; each of the stacks closes its end."""
+    read_fd, write_fd = os.pipe()
+    our_end, child_end = (write_fd, read_fd) if child_reads else (read_fd, write_fd)
+    ours.callback(os.close, our_end)
+    theirs.callback(os.close, child_end)
+    return our_end, child_end
+
+
 def ending(exit_code: int | None) -> str:
-    """How a process ended, as people say it."""
+    """How a process ended, in words."""
     if exit_code is None:
         return "still running, but its channel is closed"
     if exit_code >= 0:

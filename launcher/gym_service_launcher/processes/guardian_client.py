@@ -1,9 +1,8 @@
-"""The client's end of the guardian: starts it with the first server, and holds a lifeline for each.
+"""The client's end of the guardian: starts it with the first server, and holds a lifeline for each server.
 
-Knows the guardian's contract. Never knows what a server is for. Python 3.10 and up.
+Knows the guardian's contract (``standalone/guardian.py``). Never knows what a server is for. Python 3.10 and up.
 """
 
-import array
 import contextlib
 import fcntl
 import os
@@ -17,35 +16,36 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
-from gym_service_launcher.standalone import guardian
+from gym_service_launcher.standalone import fd_passing, guardian
+from gym_service_launcher.standalone.guardian import Order
 
 PROGRAM = Path(guardian.__file__)
-# For an answer that the guardian gives at once; a loaded machine may make it wait its turn.
+# For an answer that the guardian gives at once. On a loaded machine it may have to wait for a processor.
 ANSWER_S = 10.0
-# The kernel counts a wait in milliseconds, in 31 bits: 24 days stand for every longer one, and for ever.
+# The kernel counts a wait in milliseconds, in 31 bits. 24 days stand for every longer wait.
 LONGEST_WAIT_S = 2e6
 
 ProcessState = Literal["stopped", "blocked", "busy", "unknown"]
 
 _starting = threading.Lock()
-# A plain descriptor: it stays open until this process ends, and a socket object would complain of that.
+# A plain descriptor, since it stays open until this process ends: a socket object would warn of that.
 _control_fd = -1
 _guardian_pid = 0
 _lifelines: "weakref.WeakSet[Lifeline]" = weakref.WeakSet()
 
 
 class ServerSpawner(Protocol):
-    """A process that keeps to the guardian's contract, and forks servers instead of executing them."""
+    """A process that keeps the guardian's contract, and forks servers instead of executing them."""
 
     @property
     def record(self) -> Path | None:
-        """The file that is removed once nothing of it is left, and with it those whose names begin like its own."""
+        """Its record. Once nothing of it is left, this file is removed, and those whose names begin like it."""
 
     def request(self, fds: Sequence[int], texts: bytes) -> None:
         """Send it one request. Raises OSError where it has ended."""
 
     def has_died(self) -> bool:
-        """Whether it has ended, as far as can be told at once."""
+        """Whether it is known to have ended. Does not block."""
 
 
 def start(
@@ -56,12 +56,13 @@ def start(
     record: Path | None = None,
     spawner: ServerSpawner | None = None,
 ) -> "Lifeline":
-    """Have the guardian, or a spawner, start a program, with ``fds`` as its 0, 1, 2, …; they stay open here.
+    """Have the guardian, or a spawner, start a program, with ``fds`` as its 0, 1, 2, …. They stay open here.
 
-    The file ``record`` is made, empty, and is removed once nothing of the program is left, also where this process is
-    killed before.
+    The guardian creates the file ``record``, empty, and removes it once nothing of the program is left, also where
+    this process is killed before that.
 
-    Blocks until it runs: 1 ms, and for the first of a process the start of the guardian, some 30 ms.
+    Blocks until the program runs: 1 ms, and some 30 ms more for the first one of this process, which starts the
+    guardian.
 
     Raises:
         OSError: it cannot be executed, ``cwd`` is no folder, no guardian can be started, or the spawner has ended.
@@ -71,12 +72,12 @@ def start(
         return _start(argv[0], texts, fds, spawner.request, spawner.has_died)
     try:
         return _start(argv[0], texts, fds, _request, _has_died)
-    except GuardianDied:  # and with it whatever it had started: the next one is asked
+    except GuardianDied:  # and so has everything that it had started: another guardian starts the program
         return _start(argv[0], texts, fds, _request, _has_died)
 
 
 class GuardianDied(OSError):
-    """It, or the spawner, did so before it had answered."""
+    """The guardian or the spawner ended before it had answered."""
 
 
 def _start(
@@ -99,41 +100,39 @@ def _start(
 
 
 class Lifeline:
-    """What ties one server to this process: where its end is told of, and it is stopped when this one is closed."""
+    """Ties one server to this process: orders go over it, its end is told on it, and closing it kills the server."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.pid = 0
         self._socket = sock
         _lifelines.add(self)
-        self._told = b""  # lines of the guardian that nobody has read yet
+        self._unread = b""  # lines of the guardian
         self._exit_code: int | None = None
-        self._lost = False
-        self._turn = threading.RLock()
+        self._lost = False  # whether the guardian has ended
+        self._lock = threading.RLock()
 
     def fileno(self) -> int:
-        """What to poll: readable once the guardian has something to say. -1 when closed."""
+        """What to poll: readable once the guardian has sent something. -1 when closed."""
         return self._socket.fileno()
 
     def wait_for_start(self, program: str, has_died: Callable[[], bool]) -> None:
-        """Take note of the pid. Raises OSError where it could not be executed."""
+        """Wait until the pid is known. Raises OSError where the program could not be executed."""
         line = self._line(("pid", "errno"), ANSWER_S)
         if line is None and self._lost and has_died():
-            raise GuardianDied("the process that was to start it has died, or was killed")
+            raise GuardianDied("the process that starts it has ended, or was killed")
         if line is None:
-            raise OSError(
-                "the process that is to start it does not answer; it may have too many files open (ulimit -n)"
-            )
+            raise OSError("the process that starts it does not answer; it may have too many files open (ulimit -n)")
         word, number = line
         if word == "errno":
             raise OSError(int(number), os.strerror(int(number)), program)
         self.pid = int(number)
 
     def exit_code(self, timeout_s: float) -> int | None:
-        """The server's exit code (negative: a signal), once nothing of it is left; None while something is.
+        """The server's exit code (negative: a signal), once nothing of it is left; None before that.
 
-        Blocks for at most ``timeout_s`` seconds. Where the guardian itself was killed, its servers were with it.
+        Blocks for ``timeout_s`` seconds at most. A guardian that was killed has taken its servers with it.
         """
-        with self._turn:
+        with self._lock:
             if self._exit_code is None and (line := self._line(("ended",), timeout_s)):
                 self._exit_code = int(line[1])
             if self._exit_code is None and self._lost:
@@ -141,25 +140,25 @@ class Lifeline:
             return self._exit_code
 
     def classify_main_thread(self) -> ProcessState:
-        """Look at the server's main thread for 100 ms, without disturbing it. ``unknown``: nobody can say."""
-        with self._turn:
-            self.order("w")
-            line = self._line(("why",), ANSWER_S / 10)
+        """Observe the server's main thread for 100 ms, without disturbing it. ``unknown``: /proc does not tell."""
+        with self._lock:
+            self.order(Order.DIAGNOSE)
+            line = self._line(("state",), ANSWER_S / 10)
         return cast(ProcessState, line[1]) if line else "unknown"
 
-    def order(self, letter: Literal["t", "k", "w", "d"]) -> None:
-        """Have the guardian do one of what its contract lists; nothing where server or guardian are gone."""
+    def order(self, order: Order) -> None:
+        """Send the guardian an order. Nothing happens where the server or the guardian has ended."""
         try:
-            self._socket.send(letter.encode())
+            self._socket.send(order.value)
         except OSError:
             pass
 
     def detach(self) -> None:
-        """Close this process's copy alone: for a forked child, whose parent holds the server."""
+        """Close this process's copy, in a forked child. The parent keeps the server."""
         self._socket.close()
 
     def close(self) -> None:
-        """Whatever is left of the server is killed. Also where a forked child holds a copy of the lifeline."""
+        """Kill what is left of the server, also where a forked child holds a copy of the lifeline."""
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -167,13 +166,16 @@ class Lifeline:
         self._socket.close()
 
     def _line(self, words: tuple[str, ...], timeout_s: float) -> tuple[str, str] | None:
-        """The next line that begins with one of the words, others of the guardian's put aside or None in time."""
+        """The next line that begins with one of the words, split there; None where none comes in time.
+
+        Other lines stay unread.
+        """
         deadline = time.monotonic() + timeout_s
         kept: list[bytes] = []
         try:
             while True:
-                while b"\n" in self._told:
-                    line, _, self._told = self._told.partition(b"\n")
+                while b"\n" in self._unread:
+                    line, _, self._unread = self._unread.partition(b"\n")
                     word, _, rest = line.decode("ascii").partition(" ")
                     if word in words:
                         return word, rest
@@ -181,7 +183,7 @@ class Lifeline:
                 if not self._read_more(deadline):
                     return None
         finally:
-            self._told = b"".join(kept) + self._told
+            self._unread = b"".join(kept) + self._unread
 
     def _read_more(self, deadline: float) -> bool:
         poll = select.poll()
@@ -190,10 +192,10 @@ class Lifeline:
             if not poll.poll(min(max(0.0, deadline - time.monotonic()), LONGEST_WAIT_S) * 1000):
                 return False
             data = self._socket.recv(4096)
-        except (OSError, ValueError):  # closed here, by another thread perhaps
+        except (OSError, ValueError):  # closed here, perhaps by another thread
             data = b""
         self._lost = self._lost or not data
-        self._told += data
+        self._unread += data
         return bool(data)
 
 
@@ -204,10 +206,10 @@ def _texts(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, record
 
 
 def ensure(*, portable: bool = False) -> None:
-    """Start this process's guardian now, some 30 ms, rather than with its first server.
+    """Start this process's guardian now and not with the first server. Blocks for some 30 ms.
 
     Args:
-        portable: do without what only Linux has, as elsewhere; to try out what remains.
+        portable: use only what every system has; for trying that out on Linux.
     """
     global _control_fd
     with _starting:
@@ -216,7 +218,7 @@ def ensure(*, portable: bool = False) -> None:
 
 
 def _forget() -> None:
-    """A forked child starts its own guardian; a thread that is not there any more may have held the lock."""
+    """A forked child starts a guardian of its own. A thread that the child does not have may have held the lock."""
     global _control_fd, _starting
     if _control_fd >= 0:
         os.close(_control_fd)
@@ -229,7 +231,7 @@ os.register_at_fork(after_in_child=_forget)
 
 
 def _guardian(*, fresh: bool) -> socket.socket:
-    """The control socket, of which the caller closes its copy."""
+    """A copy of the control socket, the caller's to close. ``fresh``: this guardian has ended, so start another."""
     global _control_fd
     if fresh:
         os.close(_control_fd)
@@ -241,22 +243,22 @@ def _guardian(*, fresh: bool) -> socket.socket:
 
 
 def _has_died() -> bool:
-    """Whether the guardian's end of the control socket is closed: it sends nothing there as long as it lives."""
+    """Whether the guardian's end of the control socket is closed: a living guardian never sends anything there."""
     poll = select.poll()
     poll.register(_control_fd, select.POLLIN)
     return bool(poll.poll(0))
 
 
 def _reap_guardian() -> None:
-    """Its end of the control socket is closed: it has died, or does so now."""
+    """Reap a guardian whose end of the control socket is closed: it has ended, or is about to."""
     try:
         os.waitpid(_guardian_pid, 0)
     except ChildProcessError:
-        pass  # this process ignores SIGCHLD, or waits for whatever ends
+        pass  # this process ignores SIGCHLD, or has reaped it with a wait for any child
 
 
 def _request(fds: Sequence[int], texts: bytes) -> None:
-    """Send one request; where the guardian has died since the last one, start another."""
+    """Send one request. Where the guardian has ended since the last one, start another."""
     with _starting:
         for fresh in (False, True):
             with _guardian(fresh=fresh) as control:
@@ -269,15 +271,9 @@ def _request(fds: Sequence[int], texts: bytes) -> None:
 
 
 def send_request(control: socket.socket, fds: Sequence[int], texts: bytes) -> None:
-    """Ask for a server, as the guardian's contract has it. Raises OSError where nobody listens any more."""
-    _send_with_fds(control, guardian.HEADER.pack(len(texts)), fds)
+    """Request a server, as the guardian's contract says. Raises OSError where the guardian has ended."""
+    fd_passing.send(control, guardian.HEADER.pack(len(texts)), fds)
     control.sendall(texts)
-
-
-def _send_with_fds(sock: socket.socket, data: bytes, fds: Sequence[int]) -> None:
-    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
-    sent = sock.sendmsg([data], [rights])
-    sock.sendall(data[sent:])
 
 
 def _start_guardian(*, portable: bool = False) -> int:
@@ -287,16 +283,16 @@ def _start_guardian(*, portable: bool = False) -> int:
     argv += ["portable"] if portable else []
     with contextlib.ExitStack() as opened:
         null = opened.enter_context(open(os.devnull, "rb+", buffering=0))
-        # Out of the way of the numbers that they are to have: in a daemon 0, 1 and 2 may be free.
+        # First to numbers above those that the guardian gets: in a daemon 0, 1 and 2 may be free.
         apart = []
         for file in (null, opened.enter_context(theirs)):
             apart.append(fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, guardian.CONTROL_FD + 1))
             opened.callback(os.close, apart[-1])
         numbers = {0: apart[0], 1: apart[0], 2: apart[0], guardian.CONTROL_FD: apart[1]}
         actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in numbers.items()]
-        # Not subprocess: its Popen would have to be kept alive, and would complain of a child that still runs when
-        # this interpreter ends. The guardian ends by itself, a moment later. What signals this thread has blocked is
-        # none of the guardian's business: SIGCHLD wakes it.
+        # Not subprocess: its Popen would have to be kept alive, and would warn of a child that still runs when this
+        # interpreter ends. The guardian ends by itself, a moment later. It must not inherit the signals that this
+        # thread blocks: SIGCHLD wakes it.
         _guardian_pid = os.posix_spawn(
             sys.executable, argv, os.environ, file_actions=actions, setsid=True, setsigmask=()
         )

@@ -1,10 +1,11 @@
-"""Which servers of this user are running: one small file each, which goes with its server.
+"""Which servers of this user run: one small file, a *record*, for each of them.
 
-Knows files and /proc. Never knows what a server is for. Python 3.10 and up.
+Knows files and processes. Never knows what a server is for. Python 3.10 and up.
 
-The file begins with the number of calls so far, which the client counts in shared memory: counting costs nothing, and
-whoever looks (``gym-service ps``) sees it move. The rest is JSON. The guardian removes the file when the server has
-ended, also where the client was killed; a file that outlived even the guardian is known by its process's start time.
+A record begins with the number of calls so far. The client counts them in shared memory, which costs nothing, and
+``gym-service ps`` reads them there. The rest is JSON. The guardian removes the record once the server has ended, also
+where the client was killed. Where the guardian was killed too, the record stays, and is known to be stale: its process
+has ended, or another process has its pid, with another start time.
 """
 
 import contextlib
@@ -19,25 +20,26 @@ from pathlib import Path
 from typing import Any
 
 from gym_service_launcher import user_dirs
+from gym_service_launcher.standalone import procfs
 
 RECORD_BYTES = mmap.PAGESIZE
 CALLS_BYTES = 8
-# How long a server may take to end by SIGTERM; one that is stopped or deaf does not.
+# How long a server may take to end after SIGTERM. One that is stopped or ignores it takes longer.
 TERMINATE_S = 2.0
 STATES = {"R": "running", "S": "waiting", "D": "waiting for a disk", "T": "stopped", "t": "traced", "Z": "dead"}
 
 
 class PidFile:
-    """The record of one server, while this process holds it. ``calls[0]`` is the number of calls.
+    """The record of one server of this process. ``calls[0]`` is the number of calls.
 
-    Where no file can be written ``path`` is None, and only the count counts.
+    Where no file can be written, ``path`` is None, and nobody sees the number.
     """
 
     def __init__(self, below: Path | None = None) -> None:
-        """Choose where it is to be. The guardian makes the file, since it outlives this process to remove it.
+        """Choose the path. The guardian creates the file: it outlives this process, and removes it.
 
-        Of a server that was forked, its name begins like the record ``below`` of what has forked it, and if that is
-        killed the guardian removes both.
+        ``below`` is the record of the fork server that forks this server. The new name begins like that one, by which
+        the guardian finds and removes both once the fork server is gone.
         """
         self.path: Path | None = None
         self._count_in(bytearray(CALLS_BYTES))
@@ -47,11 +49,12 @@ class PidFile:
             self.path = folder / f"{stem}-{os.urandom(6).hex()}.server"
 
     def write(self, name: str, executable: Path, pid: int) -> None:
-        """Say whose it is, once its process runs and the file is there; again where it is another's by now."""
-        process = process_of(pid)
+        """Write the facts, once the process runs and the guardian has created the file. Again after a change."""
+        process = procfs.process(pid)
         if self.path and process:
             facts = {"name": name, "executable": str(executable), "pid": pid, "client_pid": os.getpid()}
-            content = json.dumps({**facts, "start_time": process.start_time}).encode()
+            facts |= {"start_time": process.start_time, "pid_namespace": procfs.pid_namespace()}
+            content = json.dumps(facts).encode()
             if len(content) <= RECORD_BYTES - CALLS_BYTES:
                 with contextlib.suppress(OSError):
                     memory = _mapped(self.path)
@@ -59,7 +62,7 @@ class PidFile:
                     self._count_in(memory)
 
     def remove(self) -> None:
-        """Remove the file, unless the guardian has done so; what is counted from here on is for nobody."""
+        """Remove the file, unless the guardian has done so. Nobody sees what is counted from here on."""
         self._count_in(bytearray(CALLS_BYTES))
         if self.path:
             with contextlib.suppress(OSError):
@@ -72,7 +75,7 @@ class PidFile:
 def _mapped(path: Path) -> mmap.mmap:
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        # Its room is taken up front: on a full disk this fails, and no write to the memory can.
+        # Take its space first: on a full disk this fails, and later writes to the memory cannot.
         os.posix_fallocate(fd, 0, RECORD_BYTES)
         return mmap.mmap(fd, RECORD_BYTES)
     finally:
@@ -87,7 +90,7 @@ def _content(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """A server that runs: what its record says, and what /proc says of its process."""
+    """A server that runs: the facts of its record and of its process."""
 
     name: str
     executable: str
@@ -97,34 +100,32 @@ class ServerInfo:
     age_s: float
     memory_bytes: int
     state: str
-    start_time: int  # of the process, in the kernel's ticks since boot: with the pid it names it for all time
-
-
-@dataclass(frozen=True)
-class Process:
-    """What /proc says of a process."""
-
-    state: str
-    start_time: int
-    memory_bytes: int
+    start_time: int  # of the process; with the pid it names the process for all time
 
 
 def list_servers() -> list[ServerInfo]:
-    """The servers of this user that run, the oldest first. Removes the records of those that do not."""
-    found = []
+    """The servers of this user that run, the oldest first. Removes stale records.
+
+    An empty list where /proc is missing or shows another PID namespace: nothing tells then which servers run.
+    """
+    found: list[ServerInfo] = []
     folder = user_dirs.runtime_dir()
     try:
         user_dirs.private(folder, create=False)
-    except OSError:  # there is none, or what it says is not this user's word
-        return []
+    except OSError:  # it does not exist, or belongs to another user
+        return found
+    if not procfs.is_ours():
+        return found
     for path in folder.glob("*.server"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             content = _content(path)
             facts = json.loads(content[CALLS_BYTES:].rstrip(b"\0") or b"{}")
-            process = process_of(facts["pid"]) if facts else None
-            if process and process.start_time == facts["start_time"]:
+            if facts.get("pid_namespace", procfs.pid_namespace()) != procfs.pid_namespace():
+                continue  # its pid means nothing here: the folder is shared with a container
+            process = procfs.process(facts["pid"] if facts else int(path.name.partition("-")[0]))
+            if facts and process and process.start_time == facts["start_time"]:
                 found.append(_running(facts, int.from_bytes(content[:CALLS_BYTES], sys.byteorder), process))
-            elif facts or not _exists(int(path.name.partition("-")[0])):
+            elif facts or process is None:  # without facts it is new, and this is the process that writes them
                 path.unlink()
     return sorted(found, key=lambda server: -server.age_s)
 
@@ -135,17 +136,17 @@ def servers_in(folder: Path) -> list[ServerInfo]:
 
 
 def stop(server: ServerInfo) -> bool:
-    """End a server, with SIGTERM, and with SIGKILL where that does not; its client's next call says so.
+    """End a server with SIGTERM, and TERMINATE_S later with SIGKILL. Its client's next call raises ServerCrashed.
 
-    Blocks for at most TERMINATE_S. False where it has ended already.
+    Blocks for TERMINATE_S at most. False where it has ended already.
     """
     try:
         pidfd = os.pidfd_open(server.pid)
     except ProcessLookupError:
         return False
     try:
-        # Looked at after the pidfd is held: what it names now is the process that the record means, or is not.
-        process = process_of(server.pid)
+        # Only now: the pidfd keeps naming the same process, so this tells whether that is the record's.
+        process = procfs.process(server.pid)
         if process is None or process.start_time != server.start_time:
             return False
         signal.pidfd_send_signal(pidfd, signal.SIGTERM)
@@ -160,8 +161,7 @@ def stop(server: ServerInfo) -> bool:
     return True
 
 
-def _running(facts: dict[str, Any], calls: int, process: Process) -> ServerInfo:
-    uptime_s = float(Path("/proc/uptime").read_text().split()[0])
+def _running(facts: dict[str, Any], calls: int, process: procfs.Process) -> ServerInfo:
     return ServerInfo(
         name=facts["name"],
         executable=facts["executable"],
@@ -169,21 +169,8 @@ def _running(facts: dict[str, Any], calls: int, process: Process) -> ServerInfo:
         client_pid=facts["client_pid"],
         calls=calls,
         # Not by the wall clock, which may be set.
-        age_s=max(0.0, uptime_s - process.start_time / os.sysconf("SC_CLK_TCK")),
+        age_s=max(0.0, procfs.uptime_s() - process.start_time / os.sysconf("SC_CLK_TCK")),
         memory_bytes=process.memory_bytes,
         state=STATES.get(process.state, process.state),
         start_time=process.start_time,
     )
-
-
-def process_of(pid: int) -> Process | None:
-    """What /proc says of a process; None where it has ended, or where there is no /proc."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else Process(fields[0], int(fields[19]), int(fields[21]) * mmap.PAGESIZE)
-
-
-def _exists(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from gym_service_launcher.errors import ConfigError
+from gym_service_launcher.standalone.guardian import DUMP_SIGNAL
 
 
 def server_program() -> Path:
@@ -31,5 +32,5 @@ def refuse_windows() -> None:
 
 def server_argv(executable: Path, *channel: str) -> list[str]:
     """The command of a server; what ``channel`` may be stands in the contract of its program."""
-    # -u: a crash must not take the last prints with it.
-    return [str(executable), "-u", str(server_program()), *channel]
+    # -u: what was printed last must not be lost in a crash.
+    return [str(executable), "-u", str(server_program()), *channel, "--dump-signal", str(int(DUMP_SIGNAL))]

@@ -1,20 +1,28 @@
-"""The forkserver: a process that imports a simulator once, and then forks a server each time it is asked for one.
+"""The fork server: a process that imports a simulator once, and then forks a server for each request.
 
-Run by path in the target's interpreter, started by the guardian as any server is; standard library, Python 3.6 and up::
+Rules of this file:
+
+1. Standard library only, Python 3.6 and up. It is run by path in the target's interpreter, and the guardian starts it
+   as it starts any server.
+2. It knows processes and descriptors, and three functions of the server's program: ``become_importable()``,
+   ``preload(recipe)`` and ``serve(argv, preloaded)``. It never knows what a recipe says.
+3. What it forks unwinds to the end of this file before it serves, so that it ends as any Python program does.
+
+Command line::
 
     PYTHON -u .../forkserver.py SERVER_PROGRAM RECIPE      the control socket is fd 3; RECIPE is JSON
 
-Knows processes and file descriptors, and of the server's program three functions: ``become_importable()``,
-``preload(recipe)``, and ``serve(argv, preloaded)``. Never knows what a recipe says.
+Contract. After its imports it sends one line on the control socket:
 
-Contract. Once all is imported it says one line on the control socket: ``ready``; or ``failed`` and what an import
-raised, or ``unforkable`` and what they have left behind that a fork would not have, and then it ends: its client starts
-its servers in the ordinary way. From ``ready`` on the control socket and the lifelines are those of guardian.py, whose
-contract this is, but that a server is forked and not executed: of the command only what follows the server's program
-counts, and neither directory nor environment, which are the nursery's own. It ends when the control socket does, and
-with it all of its servers.
+- ``ready``: it forks servers from now on.
+- ``failed`` and what an import raised, or ``unforkable`` and what the imports have left behind that a fork would lose.
+  Then it ends, and its client starts servers in the ordinary way.
 
-What is forked unwinds to the end of this file before it serves, so that it ends as any Python program does.
+After ``ready``, the control socket and the lifelines are those of guardian.py, with one difference: a server is forked
+and not executed. So of the command only what follows SERVER_PROGRAM counts, and the directory and the environment are
+the fork server's own. It ends when the control socket ends, and all of its servers with it.
+
+What must change together: this contract with ``processes/forkservers.py``; the requests with guardian.py.
 """
 
 import faulthandler
@@ -29,13 +37,13 @@ import traceback
 import warnings
 
 CONTROL_FD = 3
-# A thread that was joined may stand in /proc for a moment longer; one that is still there after this long stays.
+# A thread that was joined may be in /proc for a moment longer. One that is still there after this long stays.
 THREADS_END_S = 0.2
 GPU_DEVICES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd")
 
 
 class BecomeServer(BaseException):
-    """Leads a process that was forked out of the nursery's loop: it is a server from here on."""
+    """Takes a forked process out of the fork server's loop: it is a server from here on."""
 
     def __init__(self, argv):
         BaseException.__init__(self)
@@ -45,14 +53,14 @@ class BecomeServer(BaseException):
 def main(program, recipe):
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != here]
-    guardian = _module("gym_service_guardian", os.path.join(here, "guardian.py"))
+    guardian = _load("gym_service_guardian", os.path.join(here, "guardian.py"))
     control = guardian.unix_socket(_reserve(guardian.MAX_FDS))
     faulthandler.enable()
     faulthandler.register(guardian.DUMP_SIGNAL)
-    server = _module("gym_service_server", program)
+    server = _load("gym_service_server", program)
     server.become_importable()
-    preloaded, word = _preload(server, json.loads(recipe), guardian)
-    control.sendall(word.encode("utf-8", "backslashreplace") + b"\n")
+    preloaded, line = _preload(server, json.loads(recipe), guardian.procfs)
+    control.sendall(line.encode("utf-8", "backslashreplace") + b"\n")
     if preloaded is None:
         return 0
     _share_memory()
@@ -67,8 +75,8 @@ def main(program, recipe):
     return server.serve(arguments[arguments.index(program) + 1 :], preloaded)
 
 
-def _module(name, path):
-    """A module by its path, and under no name that a simulator could ask for."""
+def _load(name, path):
+    """A module by its path. It is not in sys.modules, so no import of a simulator finds it."""
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -76,9 +84,10 @@ def _module(name, path):
 
 
 def _reserve(count):
-    """The control socket under another number: those that servers' descriptors will have are kept from a simulator.
+    """Move the control socket away, and keep the first ``count`` numbers for the descriptors of servers.
 
-    One that a simulator opens while it is imported is then not closed when a server's takes its number.
+    A simulator opens descriptors while it is imported. Those get other numbers, and stay open when a server's
+    descriptors are put in place. Returns the control socket's new number.
     """
     control_fd = fcntl.fcntl(CONTROL_FD, fcntl.F_DUPFD_CLOEXEC, count)
     null = os.open(os.devnull, os.O_RDWR)
@@ -89,38 +98,37 @@ def _reserve(count):
     return control_fd
 
 
-def _preload(server, recipe, guardian):
-    """(What the server's program has preloaded, or None; what to say of it)."""
+def _preload(server, recipe, procfs):
+    """(what the server's program has preloaded, or None; the line to send)."""
     try:
         preloaded = server.preload(recipe)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the border: an import may raise anything
         traceback.print_exc()
         return None, "failed %s: %s" % (type(error).__name__, str(error).partition("\n")[0])
-    left = _left_behind(guardian)
+    left = _left_behind(procfs)
     return (None, "unforkable %s" % left) if left else (preloaded, "ready")
 
 
-def _left_behind(guardian):
+def _left_behind(procfs):
     """What the imports have left that a forked process would not have, or not whole, in words; empty if nothing."""
-    if not os.path.isdir("/proc/self/task"):
-        return "nothing tells what it has left running: this system has no /proc"
+    if not procfs.is_ours():
+        return "this system does not tell what is left running: it has no /proc, or that of another PID namespace"
     found = []
-    threads = _threads()
+    threads = _remaining_threads(procfs)
     if threads:
         found.append("threads (%s)" % ", ".join(sorted(threads)))
-    processes = [_name("/proc/%d" % pid) for pid in guardian.children()]
+    processes = [procfs.process_name(pid) for pid in procfs.children()]
     if processes:
         found.append("processes (%s)" % ", ".join(sorted(processes)))
-    links = [_link("/proc/self/fd/%s" % fd) for fd in os.listdir("/proc/self/fd")]
-    found += sorted({link for link in links if link.startswith(GPU_DEVICES)})
+    found += sorted({path for path in procfs.open_files() if path.startswith(GPU_DEVICES)})
     return "its imports have left %s" % " and ".join(found) if found else ""
 
 
-def _threads():
-    """The names of the threads, besides this one, that a fork does not end.
+def _remaining_threads(procfs):
+    """The names of the other threads that are still there after a fork.
 
-    Those of OpenBLAS, which numpy brings, end before each fork and are started again when they are needed. So what is
-    still there after a fork belongs to somebody who has not thought of one.
+    The threads of OpenBLAS, which numpy brings, end before each fork and start again when they are needed. A thread
+    that stays belongs to code that is not prepared for a fork.
     """
     pid = _fork()
     if pid == 0:
@@ -128,37 +136,22 @@ def _threads():
     os.waitpid(pid, 0)
     deadline = time.monotonic() + THREADS_END_S
     while True:
-        others = [task for task in os.listdir("/proc/self/task") if int(task) != os.getpid()]
+        others = procfs.other_threads()
         if not others or time.monotonic() > deadline:
-            return [_name("/proc/self/task/%s" % task) for task in others]
+            return [procfs.thread_name(thread) for thread in others]
         time.sleep(0.001)
 
 
-def _name(folder):
-    try:
-        with open(folder + "/comm") as file:
-            return file.read().strip()
-    except OSError:
-        return "?"
-
-
-def _link(path):
-    try:
-        return os.readlink(path)
-    except OSError:  # the listing's own
-        return ""
-
-
 def _share_memory():
-    """Have what was imported lie in memory that all servers share for as long as nobody writes there."""
+    """Prepare the memory of what was imported so that servers share it, as long as none of them writes there."""
     _flush()
     gc.collect()
-    if hasattr(gc, "freeze"):  # new in Python 3.7: else the next collection writes into every object
+    if hasattr(gc, "freeze"):  # new in Python 3.7; without it the next collection writes into every object
         gc.freeze()  # novermin
 
 
 def _flush():
-    """Else what C code has printed, and is not written yet, would be written by each server once more."""
+    """Write what C code has printed and keeps in its buffers. Otherwise each server would write it once more."""
     import ctypes
 
     for stream in (sys.stdout, sys.stderr):
@@ -169,12 +162,12 @@ def _flush():
 
 def _fork():
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of threads: they are looked at more closely here
+        warnings.simplefilter("ignore")  # about threads: _left_behind examines them more closely
         return os.fork()
 
 
 def _spawner(guardian):
-    """What takes the place of the guardian's fork and exec: a fork that serves."""
+    """What the guardian's class calls instead of fork and exec: a fork that serves."""
 
     def spawn(argv, cwd, env, fds, prctl):
         fork_server = os.getpid()
@@ -182,8 +175,8 @@ def _spawner(guardian):
         if pid:
             return pid
         try:
-            guardian.settle(prctl, fork_server)
-            guardian.place(fds)
+            guardian.spawning.settle(prctl, fork_server)
+            guardian.spawning.place(fds)
             for number in range(len(fds), guardian.MAX_FDS):
                 os.close(number)
         except BaseException:

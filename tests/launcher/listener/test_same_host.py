@@ -68,7 +68,7 @@ def test_over_loopback_memory_is_shared_and_nobody_else_may_come(monkeypatch: py
             assert is_leased(env)
             assert f"@gym-service-{names[-1]}" in procfs.unix_sockets()
             with socket.socket(socket.AF_UNIX) as sock, pytest.raises(ConnectionRefusedError):
-                sock.connect(same_host.PREFIX + names[-1])
+                sock.connect(f"\0{same_host.NAME}{names[-1]}")
         finally:
             env.close()
 
@@ -124,7 +124,7 @@ def test_unless_on_one_machine_arrays_travel_inline(why: str, monkeypatch: pytes
     if why == "no such names":
         monkeypatch.setattr(same_host.sys, "platform", "darwin")
     elif why == "nobody comes":  # as from another network namespace
-        monkeypatch.setattr(same_host, "PREFIX", "\0elsewhere-")
+        monkeypatch.setattr(same_host, "NAME", "elsewhere-")
     else:
         monkeypatch.setattr(same_host.unix, "peer", lambda sock: (1, os.geteuid() + 1))
     with running(sys.executable, *OPTIONS) as serving:
@@ -169,7 +169,7 @@ def test_who_says_nothing_is_not_waited_for_for_ever() -> None:
     short = """
 import sys, gym_service.server.endpoints as stdio
 stdio.PREAMBLE_S = 0.2
-stdio.open_socket(sys.argv[1], None, True)
+stdio.open_socket(sys.argv[1], None, "32:gym-service-")
 """
     near, far = socket.socketpair()
     with near, far:

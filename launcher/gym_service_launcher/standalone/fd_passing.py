@@ -1,0 +1,40 @@
+"""Passes file descriptors over Unix sockets. Nothing else in the launcher does.
+
+Knows SCM_RIGHTS. Never knows what a descriptor is for. Standard library only, Python 3.6 and up: the guardian loads
+it by path. The server half has its own, ``gym_service/transport/fd_passing.py``: neither package can import the other.
+"""
+
+import os
+import socket
+import struct
+
+CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+FD_BYTES = struct.calcsize("i")
+
+
+def send(sock, data, fds):
+    """Send ``data``, at least a byte, and the descriptors beside its first byte. Blocks until the kernel has taken it.
+
+    Raises OSError where the peer has gone. The descriptors stay open here.
+    """
+    rights = struct.pack("%di" % len(fds), *fds)
+    sent = sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+    if sent < len(data):
+        sock.sendall(data[sent:])
+
+
+def receive(sock, size_bytes, max_fds):
+    """(data, descriptors, whether descriptors were lost): what one message holds, of ``size_bytes`` at most.
+
+    Children of this process do not inherit the descriptors. Some are lost where they would go beyond the limit of
+    this process.
+    """
+    data, ancillary, flags, _ = sock.recvmsg(size_bytes, socket.CMSG_SPACE(max_fds * FD_BYTES), CLOSE_ON_EXEC)
+    fds = []
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            count = len(content) // FD_BYTES
+            fds += struct.unpack("%di" % count, content[: count * FD_BYTES])
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    return data, fds, bool(flags & socket.MSG_CTRUNC)

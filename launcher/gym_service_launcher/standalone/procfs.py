@@ -1,0 +1,129 @@
+"""What Linux tells of processes in /proc. Nothing else in the launcher reads /proc.
+
+Knows the files of /proc. Never knows what a process is for. Standard library only, Python 3.6 and up: it also runs in
+a target's interpreter, loaded by path.
+
+/proc may be missing (macOS), or may show the processes of another PID namespace, in which the same pids mean other
+processes. Each function then answers as if it had found nothing.
+"""
+
+import collections
+import os
+
+# ``state`` is a letter, as ps shows it. ``start_time`` counts the kernel's clock ticks since boot: together with the
+# pid it names a process for all time.
+Process = collections.namedtuple("Process", ["state", "parent_pid", "start_time", "memory_bytes"])
+
+_checked = (0, False)  # for which pid is_ours was found out, and the answer
+
+
+def is_ours():
+    """Whether /proc exists and shows the PID namespace of this process."""
+    global _checked
+    pid = os.getpid()
+    if _checked[0] != pid:
+        _checked = pid, _shows_us(pid)
+    return _checked[1]
+
+
+def _shows_us(pid):
+    try:
+        if int(os.readlink("/proc/self")) != pid:
+            return False
+        with open("/proc/self/status") as file:
+            # Seen from an outer namespace, a process has a pid for each of the namespaces that it is in.
+            pids = [line.split()[1:] for line in file if line.startswith("NSpid:")]
+    except (OSError, ValueError):
+        return False
+    return not pids or len(pids[0]) == 1
+
+
+def process(pid):
+    """The Process of a pid; None where it has ended, be it a zombie still."""
+    fields = _stat("/proc/%d/" % pid) if is_ours() else []
+    if not fields or fields[0] in "ZX":
+        return None
+    return Process(fields[0], int(fields[1]), int(fields[19]), int(fields[21]) * os.sysconf("SC_PAGESIZE"))
+
+
+def uptime_s():
+    """The seconds since the machine was started. Only where ``is_ours``."""
+    with open("/proc/uptime") as file:
+        return float(file.read().split()[0])
+
+
+def pid_namespace():
+    """A name for the PID namespace of this process; empty where there is none."""
+    try:
+        return os.readlink("/proc/self/ns/pid") if is_ours() else ""
+    except OSError:
+        return ""
+
+
+def children():
+    """The pids of the children of this process's main thread, zombies included."""
+    if not is_ours():
+        return []
+    me = os.getpid()
+    try:
+        with open("/proc/%d/task/%d/children" % (me, me)) as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN
+        return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _stat("/proc/%s/" % pid)[1:2] == [str(me)]]
+
+
+def main_thread(pid):
+    """(state, seconds that it ran so far) of the main thread of a process; None where it has ended."""
+    task = "/proc/%d/task/%d/" % (pid, pid)
+    fields = _stat(task) if is_ours() else []
+    if not fields:
+        return None
+    try:
+        with open(task + "schedstat") as file:
+            return fields[0], int(file.read().split()[0]) / 1e9
+    except (OSError, ValueError, IndexError):  # a kernel without it, or the process has just ended: count clock ticks
+        return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def other_threads():
+    """The thread ids of this process, without the main thread."""
+    return [int(task) for task in os.listdir("/proc/self/task") if int(task) != os.getpid()] if is_ours() else []
+
+
+def thread_name(thread_id):
+    """The name of a thread of this process."""
+    return _name("/proc/self/task/%d/" % thread_id)
+
+
+def process_name(pid):
+    """The name of a process's program."""
+    return _name("/proc/%d/" % pid)
+
+
+def open_files():
+    """Where the open descriptors of this process lead, as the kernel names it."""
+    return [_link("/proc/self/fd/%s" % fd) for fd in os.listdir("/proc/self/fd")] if is_ours() else []
+
+
+def _stat(folder):
+    """The fields of a stat file from the state on; none where there is no such file."""
+    try:
+        with open(folder + "stat") as file:
+            return file.read().rpartition(")")[2].split()  # the name before them may hold spaces and parentheses
+    except OSError:
+        return []
+
+
+def _name(folder):
+    try:
+        with open(folder + "comm") as file:
+            return file.read().strip()
+    except OSError:
+        return "?"
+
+
+def _link(path):
+    try:
+        return os.readlink(path)
+    except OSError:  # the descriptor of the listing itself
+        return ""

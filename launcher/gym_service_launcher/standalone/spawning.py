@@ -1,0 +1,78 @@
+"""Starts a program as a server of this process: in a session of its own, and dead as soon as this process is.
+
+Knows fork, exec and prctl. Never knows what the program does. Standard library only, Python 3.6 and up: the guardian
+loads it by path.
+"""
+
+import errno
+import fcntl
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+# Signals that a guardian ignores, since they may reach every process of a terminal or of a job. A server gets the
+# default actions back.
+IGNORED = ("SIGINT", "SIGHUP", "SIGPIPE", "SIGTTOU", "SIGTTIN")
+
+
+def find_prctl():
+    """Linux's prctl, called with two numbers; None elsewhere."""
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True).prctl if sys.platform.startswith("linux") else None
+
+
+def spawn(argv, cwd, env, fds, prctl):
+    """Start a program with the descriptors as its 0, 1, 2, …, and return its pid. Raises OSError where exec fails."""
+    parent = os.getpid()
+    failed, told = os.pipe()  # a successful exec closes ``told``
+    with open(failed, "rb") as file:
+        try:
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    _become(argv, cwd, env, fds, prctl, parent)
+                except OSError as error:
+                    os.write(told, b"%d" % error.errno)
+                finally:
+                    os._exit(127)
+        finally:
+            os.close(told)
+        number = file.read()
+    if number:
+        os.waitpid(pid, 0)
+        raise OSError(int(number), os.strerror(int(number)))
+    return pid
+
+
+def _become(argv, cwd, env, fds, prctl, parent):
+    settle(prctl, parent)
+    for name in (*IGNORED, "SIGCHLD"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    place(fds)
+    os.chdir(cwd)
+    os.execve(argv[0], argv, env)
+
+
+def settle(prctl, parent):
+    """In a process that was just forked: be a server of ``parent``.
+
+    It leads a session of its own, its orphaned descendants become its children, and it is killed when ``parent`` ends.
+    """
+    os.setsid()
+    if prctl:
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() != parent:  # it ended before the line above, so no signal will come
+            raise OSError(errno.ESRCH, "the guardian has ended")
+
+
+def place(fds):
+    """Give the descriptors the numbers 0, 1, 2, …."""
+    # First to numbers above all of those, so that none overwrites another.
+    apart = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, len(fds)) for fd in fds]
+    for number, fd in enumerate(apart):
+        os.dup2(fd, number)
+        os.close(fd)
