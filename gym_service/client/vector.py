@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium.vector
 import numpy as np
@@ -34,8 +34,15 @@ AutoresetMode: Any = getattr(gymnasium.vector, "AutoresetMode", None) or Enum(
     "AutoresetMode", {"NEXT_STEP": "NextStep", "SAME_STEP": "SameStep", "DISABLED": "Disabled"}
 )
 
-# observations (batched, or a list), rewards, terminations, truncations, infos (index in the share, dict)
-Share = tuple[Any, "np.ndarray[Any, Any]", "np.ndarray[Any, Any]", "np.ndarray[Any, Any]", list[tuple[int, Any]]]
+
+class WorkerResult(NamedTuple):
+    """What one worker answers to a step or a reset of its share of the envs."""
+
+    observations: Any  # batched, or a list where they do not fit the layout
+    rewards: "np.ndarray[Any, Any]"  # float64, one for each env of the share; so are the next two, of bool
+    terminations: "np.ndarray[Any, Any]"
+    truncations: "np.ndarray[Any, Any]"
+    infos: list[tuple[int, Any]]  # (index in the share, dict)
 
 
 class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any]):
@@ -103,7 +110,9 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
         counts = [share.stop - share.start for share in self._shares]
         self._layouts = [compile_layout(first["observation_space"], count) for count in counts]
         self._action_layouts = [compile_layout(first["action_space"], count) for count in counts]
-        self._reads = [partial(_share, layout, count) for layout, count in zip(self._layouts, counts, strict=True)]
+        self._reads = [
+            partial(_worker_result, layout, count) for layout, count in zip(self._layouts, counts, strict=True)
+        ]
         self._row_bytes = _row_bytes(self._layouts, counts)
         self._offers: list[Offer] = []  # for the call that is under way
 
@@ -255,14 +264,14 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
             raise ValueError(f"{len(each)} actions for {self.num_envs} sub-environments")
         return [(messages.VEC_STEP, encode(("$.actions", each[share]))) for share in self._shares]
 
-    def _joined(self, found: Sequence[Share]) -> Share:
+    def _joined(self, found: Sequence[WorkerResult]) -> WorkerResult:
         """The shares of all workers as one."""
         infos = [
             (share.start + index, info)
             for share, part in zip(self._shares, found, strict=True)
-            for index, info in part[4]
+            for index, info in part.infos
         ]
-        observations = [part[0] for part in found]
+        observations = [part.observations for part in found]
         if any(type(observation) is list for observation in observations):
             listed: list[Any] = []
             for share, observation in zip(self._shares, observations, strict=True):
@@ -271,8 +280,13 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
             joined: Any = listed
         else:
             joined = _concatenated(observations, iter([offer[0] for offer in self._offers]))
-        rewards, terminations, truncations = (np.concatenate([part[at] for part in found]) for at in (1, 2, 3))
-        return joined, rewards, terminations, truncations, infos
+        return WorkerResult(
+            joined,
+            np.concatenate([part.rewards for part in found]),
+            np.concatenate([part.terminations for part in found]),
+            np.concatenate([part.truncations for part in found]),
+            infos,
+        )
 
     def _begin(self, calls: Sequence[tuple[int, Packed]]) -> None:
         """Begin a call that is answered by a batch, and offer the workers one place for the large leaves of it."""
@@ -283,7 +297,7 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
                 arguments.offers = (*[offer[1][worker] for offer in self._offers], *entries[worker])
         self._workers.begin(calls)
 
-    def _reads_of_call(self) -> Sequence[Callable[[Frame], Share]]:
+    def _reads_of_call(self) -> Sequence[Callable[[Frame], WorkerResult]]:
         if not self._offers:
             return self._reads
         whole = [memoryview(offer[0]).cast("B") for offer in self._offers]
@@ -312,8 +326,8 @@ def shares_of(num_envs: int, workers: int) -> list[slice]:
     return shares
 
 
-def _share(layout: Layout | None, count: int, frame: Frame, placed: Sequence[memoryview] = ()) -> Share:
-    return results.decode_batch(layout, count, frame, GraphInstance, placed)
+def _worker_result(layout: Layout | None, count: int, frame: Frame, placed: Sequence[memoryview] = ()) -> WorkerResult:
+    return WorkerResult(*results.decode_batch(layout, count, frame, GraphInstance, placed))
 
 
 def _row_bytes(layouts: Sequence[Layout | None], counts: Sequence[int]) -> list[int]:

@@ -18,6 +18,7 @@ Only answers to calls that show what the env shows are coded (``messages.SHOWING
 and whatever the client sends go as they are.
 """
 
+import collections
 import struct
 import zlib
 from time import perf_counter
@@ -193,6 +194,11 @@ class ImageEncoder:
         return _PLACES.pack(nearest, place) + data
 
 
+# One coded buffer of an answer: its place among the buffers, the codec, how long the server took to code it, and the
+# sizes of what it is restored to and of what travels.
+PlannedImage = collections.namedtuple("PlannedImage", ["index", "kind", "coding_s", "size_bytes", "coded_bytes"])
+
+
 class ImageDecoder:
     """The client's end: restores what the server has coded, and passes on what ``auto`` wishes.
 
@@ -203,7 +209,7 @@ class ImageDecoder:
         self._selector = selector
         self._measures = measures
         self._told = True  # what the server was last told to do
-        self._plan = []  # of the frame that is being received: (index, kind, seconds of coding, size, coded size)
+        self._plan = []  # the PlannedImages of the frame that is being received
         self._begun = 0.0
         self._references = ReferenceImages()
 
@@ -227,7 +233,7 @@ class ImageDecoder:
                 continue
             if descriptor_before:
                 plan.append(_planned(len(sizes), descriptor_before, descriptor))
-                total += plan[-1][3]
+                total += plan[-1].size_bytes
             else:
                 _refuse_small([descriptor])
                 total += descriptor
@@ -245,19 +251,20 @@ class ImageDecoder:
             return
         self._plan = []
         arrived = perf_counter()
-        for index, kind, _, size, _ in plan:
-            if kind == DEFLATED:
-                frame.buffers[index] = self._inflated(frame.buffers[index], size)
-            elif kind == JPEG:
-                frame.buffers[index] = jpeg.decode(frame.buffers[index], size)
+        for image in plan:
+            buffer = frame.buffers[image.index]
+            if image.kind == DEFLATED:
+                frame.buffers[image.index] = self._inflated(buffer, image.size_bytes)
+            elif image.kind == JPEG:
+                frame.buffers[image.index] = jpeg.decode(buffer, image.size_bytes)
         if self._selector is not None and self._measures:
             self._note(plan, arrived)
 
     def _note(self, plan, arrived):
         ended = perf_counter()
-        coding_s = sum([seconds for _, _, seconds, _, _ in plan])
+        coding_s = sum([image.coding_s for image in plan])
         restoring_s = ended - arrived if coding_s else 0.0
-        raw_bytes, coded_bytes = (sum([planned[at] for planned in plan]) for at in (3, 4))
+        raw_bytes, coded_bytes = sum([image.size_bytes for image in plan]), sum([image.coded_bytes for image in plan])
         self._selector.record_transfer(
             coding_s > 0, raw_bytes, coded_bytes, arrived - self._begun, coding_s + restoring_s, ended
         )
@@ -288,12 +295,12 @@ def _descriptor(kind, seconds, size_bytes):
 
 
 def _planned(index, descriptor, coded_bytes):
-    """(index, kind, seconds of coding, size, coded size) of a buffer and the descriptor before it."""
+    """The PlannedImage of a buffer and the descriptor before it. Raises BadFrame where they contradict each other."""
     kind, size = descriptor >> _KIND_SHIFT & _KIND_MASK, descriptor & _SIZE_MASK
     fits = coded_bytes == size if kind == STORED else 0 < coded_bytes < size
     if kind > JPEG or size < LEAST_BYTES or not fits:
         raise BadFrame("a picture of kind %d and %d bytes in a buffer of %d" % (kind, size, coded_bytes))
-    return index, kind, (descriptor >> _TIME_SHIFT & _TIME_MASK) * 1e-6, size, coded_bytes
+    return PlannedImage(index, kind, (descriptor >> _TIME_SHIFT & _TIME_MASK) * 1e-6, size, coded_bytes)
 
 
 def _refuse_small(sizes):
