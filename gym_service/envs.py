@@ -14,7 +14,7 @@ import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from gym_service_launcher.config import entry as entries
 from gym_service_launcher.interpreters.find import find_interpreter
@@ -26,19 +26,27 @@ from gym_service_launcher.processes.output_writer import OutputWriter
 from gym_service_launcher.standalone import env_vars
 
 from gym_service.client.env import RemoteEnv
-from gym_service.factory.open_env import connect
+from gym_service.factory.open_env import connect, log
 
 HOST, PORT = "127.0.0.1", 65432
 
 
 class _Log(listener.SessionObserver):
-    """Writes the log to stderr, and never blocks on it."""
+    """Logs lines from a thread of its own: a handler that blocks, such as one with a full pipe, holds up no client."""
 
     def __init__(self) -> None:
-        self._writer = OutputWriter(sys.stderr)
+        self._writer = OutputWriter(cast(TextIO, self))
 
     def say(self, line: str) -> None:
         self._writer.write(f"{line}\n")
+
+    def write(self, text: str) -> None:
+        """What the writer's thread calls, with some lines."""
+        for line in text.splitlines():
+            log(line)
+
+    def flush(self) -> None:
+        """What the writer's thread calls after that."""
 
     def finish(self) -> None:
         self._writer.close()
@@ -66,7 +74,8 @@ class SocketGymServer:
 
         A client can make any env that is registered in the interpreter, or by an installed package named ``gym_…``. It
         authenticates with the token of this user, which the first server creates, or with that of $GYM_SERVICE_TOKEN.
-        The log goes to stderr, the address first.
+        It logs what happens, the address first, to the logger "gym_service" at the level INFO: without a logging
+        configuration, on stderr.
 
         Raises:
             ConfigError: ``host`` is not a loopback address.
@@ -80,8 +89,10 @@ class SocketGymServer:
         def endpoints() -> list[Endpoint]:
             return tcp_endpoints(self.host, self.port, tokens.of_server(None, None))
 
-        log = _Log()
-        listener.serve(endpoints, servers, log.say, lambda address: log.say(f"listening at {address}"), observer=log)
+        lines = _Log()
+        listener.serve(
+            endpoints, servers, lines.say, lambda address: lines.say(f"listening at {address}"), observer=lines
+        )
 
 
 class SocketGymClient(RemoteEnv):

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.servers import kinds
 from gym_service_launcher.servers.link import ServerLink
-from gym_service_launcher.servers.local import to_stderr
 
 if TYPE_CHECKING:
     from gym_service.client.connection import Connection
@@ -140,9 +139,16 @@ def started_server(entry: Entry) -> Iterator[Callable[[], ServerLink]]:
     The block is given a function that hands over the server's link. It is called at most once; whoever calls it sees
     to the server's end. A server that was not taken is killed after the block.
     """
-    untaken = [kinds.open_link(entry, to_stderr)]
+    untaken = [kinds.open_link(entry, log)]
     try:
         yield untaken.pop
     finally:
         for link in untaken:
             link.close(0.0)
+
+
+def log(line: str) -> None:
+    """Log a line about what takes its time, to the logger "gym_service"."""
+    from gym_service.factory import logger  # imports logging
+
+    logger.info(line)

@@ -8,7 +8,6 @@ import os
 import secrets
 import shlex
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -316,8 +315,3 @@ def _child(
         name=entry.name,
         spawner=spawner,
     )
-
-
-def to_stderr(line: str) -> None:
-    """The plainest way to show progress."""
-    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,49 @@
+"""The library's logger, "gym_service": lines that tell the user what takes its time, at the level INFO.
+
+Knows the logging module. Never knows what a line is about. Python 3.10 and up. ``open_env.log`` imports it with the
+first line: a start that logs nothing does not pay for logging.
+
+A program that does not configure logging sees the lines on stderr, as they are. Once it does, its configuration holds:
+where a handler is on this logger or on the root logger, this module shows nothing by itself, and the program's levels
+decide. ``setLevel(logging.WARNING)`` or a NullHandler on this logger silences it in either case.
+"""
+
+import logging
+import sys
+
+
+class StderrHandler(logging.Handler):
+    """Writes a record to stderr where no handler of the program takes it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if sys.stderr is None or is_configured():
+            return
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except (OSError, ValueError):
+            pass  # stderr is closed, or its reader has gone: to show a line must not fail a call
+
+
+LOG = logging.getLogger("gym_service")
+_stderr_handler = StderrHandler()
+LOG.addHandler(_stderr_handler)
+
+
+def is_configured() -> bool:
+    """Whether a handler of the program takes what this logger logs."""
+    logger: logging.Logger | None = LOG
+    while logger:
+        if any(handler is not _stderr_handler for handler in logger.handlers):
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
+
+def info(line: str) -> None:
+    """Log a line."""
+    if LOG.level or is_configured():
+        is_wanted = LOG.isEnabledFor(logging.INFO)
+    else:
+        is_wanted = LOG.manager.disable < logging.INFO  # the level that the root logger begins with hides INFO
+    if is_wanted:
+        LOG.handle(LOG.makeRecord(LOG.name, logging.INFO, __file__, 0, line, (), None))
