@@ -41,9 +41,7 @@ def is_configured() -> bool:
 
 def info(line: str) -> None:
     """Log a line."""
-    if LOG.level or is_configured():
-        is_wanted = LOG.isEnabledFor(logging.INFO)
-    else:
-        is_wanted = LOG.manager.disable < logging.INFO  # the level that the root logger begins with hides INFO
-    if is_wanted:
+    # Where nothing is configured, the level does not count: the one that the root logger begins with hides INFO.
+    has_level = LOG.level or is_configured()
+    if LOG.isEnabledFor(logging.INFO) if has_level else LOG.manager.disable < logging.INFO:
         LOG.handle(LOG.makeRecord(LOG.name, logging.INFO, __file__, 0, line, (), None))

@@ -10,6 +10,7 @@ a mistake in envs.toml cannot make it fail.
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -312,18 +313,24 @@ def _single(entry: entries.Entry) -> entries.Entry:
 
 def open_entry(entry: entries.Entry, kwargs: Mapping[str, Any], recreate: Callable[[], "RemoteEnv"]) -> "RemoteEnv":
     """What every way to make an env ends in: see ``open_env``."""
-    if entry.python and not entry.is_remote:
-        from gym_service_launcher.processes import guardian_client
+    with _guardian_started_early(entry):
+        from gym_service.factory.open_env import open_env
 
-        guardian_client.ensure()  # it starts while this process imports
-    from gym_service.factory.open_env import open_env
+        merged = {**entry.kwargs, **kwargs}
+        if merged.get("render_mode") != "human":
+            return open_env(entry, merged, recreate)
+        from gym_service.factory.human import open_human
 
-    merged = {**entry.kwargs, **kwargs}
-    if merged.get("render_mode") != "human":
-        return open_env(entry, merged, recreate)
-    from gym_service.factory.human import open_human
+        return open_human(entry, merged, lambda given, windowed: open_env(entry, given, recreate, windowed=windowed))
 
-    return open_human(entry, merged, lambda given, windowed: open_env(entry, given, recreate, windowed=windowed))
+
+def _guardian_started_early(entry: entries.Entry) -> AbstractContextManager[None]:
+    """Start the guardian while this process imports, where the entry needs one."""
+    if not entry.python or entry.is_remote:
+        return nullcontext()
+    from gym_service_launcher.processes import guardian_client
+
+    return guardian_client.started_early()
 
 
 def _open_vector(

@@ -349,6 +349,27 @@ def test_a_fork_server_killed(trace: Path) -> None:
     polling.until_dead(importers(trace))
 
 
+def test_a_fork_server_stopped(trace: Path) -> None:
+    """Nothing is forked, and nothing waits for it; a crash is told as what it is."""
+    with ExitStack() as envs:
+        one = envs.enter_context(counted(trace))
+        (fork_server,) = importers(trace)
+        os.kill(fork_server, signal.SIGSTOP)
+        polling.until_state(fork_server, "T")
+        begun = time.monotonic()
+        with warned(f"without prefork: its fork server, process {fork_server}, is stopped"):
+            other = envs.enter_context(counted(trace))
+        # A second until it is suspected, and a usual start; it was ten seconds more, and then no env.
+        assert time.monotonic() - begun < 8.0
+        other.reset()
+        os.kill(one.target["pid"], signal.SIGKILL)
+        with pytest.raises(errors.ServerCrashed) as caught:
+            one.step(0)
+        assert caught.value.exit_code == -9
+        assert f"its fork server, process {fork_server}, from which it was forked: stopped" in str(caught.value)
+    polling.until_dead(importers(trace))
+
+
 def test_a_fork_of_the_client_starts_its_own(trace: Path) -> None:
     with counted(trace) as env:
         child = os.fork()

@@ -53,8 +53,16 @@ def children(pid: int) -> list[int]:
 
 
 def guardian_of(client_pid: int | None = None) -> int:
-    """The pid of a process's guardian, by default of this one's."""
-    found = [pid for pid in children(client_pid or os.getpid()) if "guardian.py" in command_line(pid)]
+    """The pid of a process's guardian, by default of this one's. It is no child of that process."""
+    of = str(client_pid or os.getpid()).encode()
+    found = [
+        pid
+        for pid in all_pids()
+        if state(pid)
+        and (words := argv(pid).split(b"\0"))
+        and of in words
+        and any(word.endswith(b"standalone/guardian.py") for word in words)
+    ]
     assert len(found) == 1, f"{len(found)} guardians"
     return found[0]
 

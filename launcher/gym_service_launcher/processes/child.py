@@ -15,6 +15,7 @@ from gym_service_launcher.processes.guardian_client import ProcessState
 from gym_service_launcher.processes.logs import Log
 from gym_service_launcher.processes.output import OutputTail
 from gym_service_launcher.processes.pidfiles import PidFile
+from gym_service_launcher.standalone import procfs
 from gym_service_launcher.standalone.guardian import Order
 
 # The number under which a child finds the first of the descriptors that are passed to it.
@@ -64,6 +65,7 @@ class Child:
         self.argv = tuple(argv)
         self.rung: Rung | None = None
         self._has_ended = False
+        self._spawner = spawner
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             null = os.open(os.devnull, os.O_RDONLY)
             theirs.callback(os.close, null)
@@ -75,9 +77,10 @@ class Child:
                 ours.callback(self._record.remove)
             fds = [stdin, stdout, output, *pass_fds]
             self._lifeline = guardian_client.start(argv, env, cwd, fds, self.record, spawner)
+            ours.callback(self._lifeline.close)
+            self._output = OutputTail(output_fd, show=show, log=Log(name, self.pid) if name else None)
             self._pipes = from_stdout, to_stdin
             ours.pop_all()
-        self._output = OutputTail(output_fd, show=show, log=Log(name, self.pid) if name else None)
         if self._record:
             self._record.write(name, Path(argv[0]), self.pid)
 
@@ -130,10 +133,17 @@ class Child:
         Blocks for ``timeout_s`` seconds at most, and LAST_OUTPUT_S for its last output.
         """
         code = self._lifeline.exit_code(timeout_s)
+        if code is None and self._spawner:
+            code = self._exit_code_of_zombie()
         if code is not None and not self._has_ended:
             self._has_ended = True
             self._output.join(LAST_OUTPUT_S)
         return code
+
+    def _exit_code_of_zombie(self) -> int | None:
+        """The exit code where it has ended, but its spawner is stopped and does not reap it; else None."""
+        code = procfs.zombie_exit_code(self.pid)
+        return code if code is not None and self._spawner and self._spawner.is_stopped() else None
 
     def classify_main_thread(self) -> ProcessState:
         """What its main thread does: ``stopped``, ``blocked``, ``busy`` or ``unknown``. Blocks for some 100 ms."""

@@ -121,6 +121,9 @@ class ForkServer:
             return True
         return bool(poll.poll(0))
 
+    def is_stopped(self) -> bool:
+        return self.child.classify_main_thread() == "stopped"
+
     def end(self, ask_s: float) -> None:
         """Let it end, and see to it that it does; its servers too. Blocks for at most LEAVE_S."""
         self._control.close()

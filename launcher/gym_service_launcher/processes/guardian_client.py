@@ -4,33 +4,32 @@ Knows the guardian's contract (``standalone/guardian.py``). Never knows what a s
 """
 
 import contextlib
-import fcntl
 import os
 import select
 import socket
-import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
+from gym_service_launcher.processes.guardian_process import GuardianProcess
 from gym_service_launcher.standalone import fd_passing, guardian
 from gym_service_launcher.standalone.guardian import Order
 
-PROGRAM = Path(guardian.__file__)
 # For an answer that the guardian gives at once. On a loaded machine it may have to wait for a processor.
 ANSWER_S = 10.0
+# After this long without an answer, a spawner may be stopped.
+SUSPECT_S = 1.0
 # The kernel counts a wait in milliseconds, in 31 bits. 24 days stand for every longer wait.
 LONGEST_WAIT_S = 2e6
 
 ProcessState = Literal["stopped", "blocked", "busy", "unknown"]
 
 _starting = threading.Lock()
-# A plain descriptor, since it stays open until this process ends: a socket object would warn of that.
-_control_fd = -1
-_guardian_pid = 0
+_guardian: GuardianProcess | None = None
 _lifelines: "weakref.WeakSet[Lifeline]" = weakref.WeakSet()
 
 
@@ -46,6 +45,9 @@ class ServerSpawner(Protocol):
 
     def has_died(self) -> bool:
         """Whether it is known to have ended. Does not block."""
+
+    def is_stopped(self) -> bool:
+        """Whether it is stopped (SIGSTOP, a debugger), and so answers nothing. Blocks for some 100 ms."""
 
 
 def start(
@@ -66,18 +68,24 @@ def start(
 
     Raises:
         OSError: it cannot be executed, ``cwd`` is no folder, no guardian can be started, or the spawner has ended.
+        SpawnerStopped: the spawner is stopped.
     """
     texts = _texts(argv, env, cwd, record)
     if spawner:
-        return _start(argv[0], texts, fds, spawner.request, spawner.has_died)
+        return _start(argv[0], texts, fds, spawner.request, spawner.has_died, spawner.is_stopped)
+    request = partial(_request, argv[0])
     try:
-        return _start(argv[0], texts, fds, _request, _has_died)
+        return _start(argv[0], texts, fds, request, _has_died)
     except GuardianDied:  # and so has everything that it had started: another guardian starts the program
-        return _start(argv[0], texts, fds, _request, _has_died)
+        return _start(argv[0], texts, fds, request, _has_died)
 
 
 class GuardianDied(OSError):
     """The guardian or the spawner ended before it had answered."""
+
+
+class SpawnerStopped(OSError):
+    """The spawner answers nothing, since it is stopped. What it forks once it goes on is killed at once."""
 
 
 def _start(
@@ -86,13 +94,14 @@ def _start(
     fds: Sequence[int],
     request: Callable[[Sequence[int], bytes], None],
     has_died: Callable[[], bool],
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> "Lifeline":
     ours, theirs = socket.socketpair()
     lifeline = Lifeline(ours)
     try:
         with theirs:
             request([theirs.fileno(), *fds], texts)
-        lifeline.wait_for_start(program, has_died)
+        lifeline.wait_for_start(program, has_died, is_stopped)
     except BaseException:
         lifeline.close()
         raise
@@ -115,9 +124,13 @@ class Lifeline:
         """What to poll: readable once the guardian has sent something. -1 when closed."""
         return self._socket.fileno()
 
-    def wait_for_start(self, program: str, has_died: Callable[[], bool]) -> None:
+    def wait_for_start(self, program: str, has_died: Callable[[], bool], is_stopped: Callable[[], bool]) -> None:
         """Wait until the pid is known. Raises OSError where the program could not be executed."""
-        line = self._line(("pid", "errno"), ANSWER_S)
+        line = self._line(("pid", "errno"), SUSPECT_S)
+        if line is None and not self._lost:
+            if is_stopped():
+                raise SpawnerStopped("the process that starts it is stopped")
+            line = self._line(("pid", "errno"), ANSWER_S)
         if line is None and self._lost and has_died():
             raise GuardianDied("the process that starts it has ended, or was killed")
         if line is None:
@@ -206,23 +219,39 @@ def _texts(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, record
 
 
 def ensure(*, portable: bool = False) -> None:
-    """Start this process's guardian now and not with the first server. Blocks for some 30 ms.
+    """Start this process's guardian now and not with the first server. Blocks for some 30 ms. Raises OSError.
 
     Args:
         portable: use only what every system has; for trying that out on Linux.
     """
-    global _control_fd
+    global _guardian
     with _starting:
-        if _control_fd < 0:
-            _control_fd = _start_guardian(portable=portable)
+        if _guardian is None:
+            _guardian = GuardianProcess(portable=portable)
+        _guardian.wait_for_start()
+
+
+@contextlib.contextmanager
+def started_early() -> Iterator[None]:
+    """Have the guardian start while the block does something else. Where that fails, the first server tells why."""
+    global _guardian
+    with _starting, contextlib.suppress(OSError):
+        if _guardian is None:
+            _guardian = GuardianProcess()
+    try:
+        yield
+    finally:
+        with _starting, contextlib.suppress(OSError):
+            if _guardian:
+                _guardian.wait_for_start()
 
 
 def _forget() -> None:
     """A forked child starts a guardian of its own. A thread that the child does not have may have held the lock."""
-    global _control_fd, _starting
-    if _control_fd >= 0:
-        os.close(_control_fd)
-    _control_fd, _starting = -1, threading.Lock()
+    global _guardian, _starting
+    if _guardian:
+        _guardian.forget()
+    _guardian, _starting = None, threading.Lock()
     for lifeline in list(_lifelines):
         lifeline.detach()
 
@@ -230,70 +259,40 @@ def _forget() -> None:
 os.register_at_fork(after_in_child=_forget)
 
 
-def _guardian(*, fresh: bool) -> socket.socket:
-    """A copy of the control socket, the caller's to close. ``fresh``: this guardian has ended, so start another."""
-    global _control_fd
-    if fresh:
-        os.close(_control_fd)
-        _control_fd = -1
-        _reap_guardian()
-    if _control_fd < 0:
-        _control_fd = _start_guardian()
-    return socket.socket(fileno=os.dup(_control_fd))
-
-
 def _has_died() -> bool:
-    """Whether the guardian's end of the control socket is closed: a living guardian never sends anything there."""
-    poll = select.poll()
-    poll.register(_control_fd, select.POLLIN)
-    return bool(poll.poll(0))
+    return _guardian is None or _guardian.has_ended()
 
 
-def _reap_guardian() -> None:
-    """Reap a guardian whose end of the control socket is closed: it has ended, or is about to."""
-    try:
-        os.waitpid(_guardian_pid, 0)
-    except ChildProcessError:
-        pass  # this process ignores SIGCHLD, or has reaped it with a wait for any child
-
-
-def _request(fds: Sequence[int], texts: bytes) -> None:
-    """Send one request. Where the guardian has ended since the last one, start another."""
+def _request(server_executable: str, fds: Sequence[int], texts: bytes) -> None:
+    """Send the guardian one request. Where there is none, or it has ended, start another. Raises OSError."""
+    global _guardian
     with _starting:
-        for fresh in (False, True):
-            with _guardian(fresh=fresh) as control:
+        for _ in range(2):
+            if _guardian is None:
+                _guardian = GuardianProcess(server_executable)
+            try:
+                _guardian.wait_for_start()
+            except OSError:
+                _drop_guardian()
+                raise
+            with _guardian.control() as control:
                 try:
                     send_request(control, fds, texts)
+                    return
                 except (BrokenPipeError, ConnectionResetError):
-                    continue
-            return
-    raise GuardianDied("the guardian died twice in a row")
+                    _drop_guardian()
+    raise GuardianDied("the guardian ended twice in a row")
+
+
+def _drop_guardian() -> None:
+    """Let go of a guardian that has ended."""
+    global _guardian
+    ended, _guardian = _guardian, None
+    if ended:
+        ended.dispose()
 
 
 def send_request(control: socket.socket, fds: Sequence[int], texts: bytes) -> None:
     """Request a server, as the guardian's contract says. Raises OSError where the guardian has ended."""
     fd_passing.send(control, guardian.HEADER.pack(len(texts)), fds)
     control.sendall(texts)
-
-
-def _start_guardian(*, portable: bool = False) -> int:
-    global _guardian_pid
-    ours, theirs = socket.socketpair()
-    argv = [sys.executable, "-I", "-S", str(PROGRAM), str(guardian.CONTROL_FD), str(os.getpid())]
-    argv += ["portable"] if portable else []
-    with contextlib.ExitStack() as opened:
-        null = opened.enter_context(open(os.devnull, "rb+", buffering=0))
-        # First to numbers above those that the guardian gets: in a daemon 0, 1 and 2 may be free.
-        apart = []
-        for file in (null, opened.enter_context(theirs)):
-            apart.append(fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, guardian.CONTROL_FD + 1))
-            opened.callback(os.close, apart[-1])
-        numbers = {0: apart[0], 1: apart[0], 2: apart[0], guardian.CONTROL_FD: apart[1]}
-        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in numbers.items()]
-        # Not subprocess: its Popen would have to be kept alive, and would warn of a child that still runs when this
-        # interpreter ends. The guardian ends by itself, a moment later. It must not inherit the signals that this
-        # thread blocks: SIGCHLD wakes it.
-        _guardian_pid = os.posix_spawn(
-            sys.executable, argv, os.environ, file_actions=actions, setsid=True, setsigmask=()
-        )
-    return ours.detach()

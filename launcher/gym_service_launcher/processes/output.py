@@ -1,9 +1,10 @@
 """What a child prints: always drained, by one thread, into a bounded tail and a bounded log.
 
-Knows a pipe and its reader. Never knows who prints or why. Python 3.10 and up.
+Knows a pipe and its reader. Never knows what prints, or why. Python 3.10 and up.
 """
 
 import contextlib
+import errno
 import sys
 import threading
 import time
@@ -14,25 +15,31 @@ TAIL_BYTES = 65536
 
 
 class OutputTail:
-    """The reading end of a pipe, which it owns. A process that prints much can neither block nor fill the memory."""
+    """The reading end of a pipe, which it owns. A process that prints much neither blocks nor fills the memory."""
 
     def __init__(self, fd: int, *, show: bool = False, log: Log | None = None) -> None:
-        """Begin to drain, into ``log`` too. ``show`` copies all of it to this process's stderr as it comes."""
+        """Begin to drain, into ``log`` too. ``show`` copies all of it to this process's stderr as it comes.
+
+        Raises OSError where no thread can be started; the descriptor stays the caller's then.
+        """
         self._tail = bytearray()
         self._total_bytes = 0
         self._grown = threading.Condition()
         self._show = show
         self._log = log
         self._thread = threading.Thread(target=self._drain, args=(fd,), name="gym-service output", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the limit of processes of this user, or of a container
+            raise OSError(errno.EAGAIN, f"{error} to read its output") from error
 
     @property
     def total_bytes(self) -> int:
-        """How much has come so far."""
+        """The size of all that has come so far."""
         return self._total_bytes
 
     def tail(self) -> str:
-        """The end of it, at most TAIL_BYTES; what is no UTF-8 stands as escapes."""
+        """The end of it, TAIL_BYTES at most. Bytes that are not UTF-8 appear as escapes."""
         return self.since(0)
 
     def since(self, since_bytes: int) -> str:
@@ -48,7 +55,7 @@ class OutputTail:
         return self.since(since_bytes)
 
     def join(self, timeout_s: float) -> None:
-        """Wait for the end of it, at most ``timeout_s`` seconds: somebody else may hold the pipe open for ever."""
+        """Wait for the end of it, ``timeout_s`` seconds at most: another process may hold the pipe open for ever."""
         self._thread.join(timeout_s)
 
     def _since(self, since_bytes: int) -> bytes:
@@ -77,6 +84,6 @@ def _text(data: bytes) -> str:
 
 
 def _copy_to_stderr(data: bytes) -> None:
-    with contextlib.suppress(OSError, ValueError):  # closed, or a full disk behind it: showing is a courtesy
+    with contextlib.suppress(OSError, ValueError):  # it is closed, or its disk is full: that must not fail a call
         sys.stderr.write(_text(data))
         sys.stderr.flush()

@@ -15,6 +15,7 @@ The life of a link, and who calls what:
 6. The connection closes the stream and calls ``close``. After that nothing of the server is left.
 """
 
+import errno
 import os
 import socket
 import textwrap
@@ -155,6 +156,17 @@ def late_start_reason(timeout_s: float, state: str, stack: str) -> str:
     """The reason of a start that took too long: what the server was doing, and its Python stack."""
     where = f"; its Python code was here:\n{textwrap.indent(stack, '    ')}" if stack else ""
     return f"it was not up after {timeout_s:g} s ({state}){where}"
+
+
+def limit_advice(error: OSError) -> str:
+    """What the user can try where a limit of the system has kept a process from starting; empty for other errors."""
+    if error.errno == errno.EAGAIN:
+        return "fewer processes and threads, or a higher limit of them (ulimit -u, pids.max of the container)"
+    if error.errno == errno.EMFILE:
+        return "fewer open files, or a higher limit of them (ulimit -n)"
+    if error.errno == errno.ENOMEM:
+        return "more memory, or fewer envs at once"
+    return ""
 
 
 def output_block(tail: str) -> str:

@@ -19,6 +19,7 @@ from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.processes import forkservers
 from gym_service_launcher.processes.child import FIRST_PASSED_FD, Child, ending
 from gym_service_launcher.processes.forkservers import ForkServer, ForkServerRef
+from gym_service_launcher.processes.guardian_client import SpawnerStopped
 from gym_service_launcher.servers.link import (
     LATE_ADVICE,
     PipeEnds,
@@ -26,6 +27,7 @@ from gym_service_launcher.servers.link import (
     ServerStream,
     SocketEnd,
     late_start_reason,
+    limit_advice,
     output_block,
 )
 from gym_service_launcher.servers.program import server_argv, server_program
@@ -48,12 +50,13 @@ class LocalServer(ServerLink):
         memory: socket.socket,
         *,
         fork_server: ForkServerRef | None = None,
+        not_forked: str = "",
         started_at: float,
     ) -> None:
         """Own all of them from here on.
 
         ``memory`` is the socket over which shared memory is passed. ``fork_server`` refers to the one that the entry
-        asks for with ``prefork``, also where that one could not fork this server.
+        asks for with ``prefork``; ``not_forked`` is the reason why it has not forked this server, if it has not.
         """
         self.started_at = started_at
         self._entry = entry
@@ -63,6 +66,7 @@ class LocalServer(ServerLink):
         self._memory: socket.socket | None = memory
         self._skipped = stream.skipped
         self._fork_server = fork_server
+        self._not_forked = not_forked
 
     def take_stream(self) -> ServerStream:
         stream, self._stream = self._stream, None
@@ -74,8 +78,7 @@ class LocalServer(ServerLink):
         return memory
 
     def start_warning(self) -> str:
-        problem = self._fork_server.fork_server.problem if self._fork_server else ""
-        return f"{self._entry.name!r} was started without prefork: {problem}" if problem else ""
+        return f"{self._entry.name!r} was started without prefork: {self._not_forked}" if self._not_forked else ""
 
     def keep_for_restart(self) -> Callable[[float], None]:
         """Keeps the fork server, so that the next server is forked from it."""
@@ -127,12 +130,13 @@ class LocalServer(ServerLink):
         return ServerCrashed(text, during=during, exit_code=exit_code, tail=tail)
 
     def _fork_server_ending(self) -> str:
-        if self._fork_server is None or self._fork_server.fork_server.problem:
+        if self._fork_server is None or self._not_forked:
             return ""
-        if not self._fork_server.fork_server.has_died():
-            return ""
-        child = self._fork_server.fork_server.child
-        return f"\n  its fork server, process {child.pid}, from which it was forked: {ending(child.exit_code(DEATH_S))}"
+        fork_server = self._fork_server.fork_server
+        where = f"\n  its fork server, process {fork_server.child.pid}, from which it was forked: "
+        if fork_server.has_died():
+            return where + ending(fork_server.child.exit_code(DEATH_S))
+        return where + "stopped" if fork_server.is_stopped() else ""
 
     def diagnose(self, end_sending: Callable[[], None]) -> tuple[str, str]:
         """Blocks for half a second at most. The stream stays as it is."""
@@ -190,7 +194,7 @@ def start(entry: Entry, progress: Callable[[str], None]) -> LocalServer:
     except OSError as error:
         argv = (str(executable),)
         text = f"the server of {entry.name!r} did not start: {error}\n  interpreter: {executable}"
-        text += f"\n  try: {executable} --version"
+        text += f"\n  try: {limit_advice(error) or f'{executable} --version'}"
         raise ServerStartError(text, argv=argv, interpreter=argv[0], exit_code=None, tail="") from error
 
 
@@ -221,18 +225,10 @@ def environment(entry: Entry, executable: Path) -> dict[str, str]:
     return env_vars.environment(executable, entry.environ, entry.pythonpath)
 
 
-def _executed(
-    entry: Entry,
-    executable: Path,
-    *,
-    fork_server: ForkServerRef | None = None,
-    started_at: float | None = None,
-) -> LocalServer:
-    """A new process; forked where the fork server can do that. Raises OSError."""
-    spawner = fork_server.fork_server if fork_server and not fork_server.fork_server.problem else None
-    started_at = time.monotonic() if started_at is None else started_at
-    child, stream, memory = (_over_stdio if entry.transport == "stdio" else _over_socket)(entry, executable, spawner)
-    return LocalServer(entry, executable, child, stream, memory, fork_server=fork_server, started_at=started_at)
+def _executed(entry: Entry, executable: Path) -> LocalServer:
+    """A server that the guardian executes. Raises OSError."""
+    started_at = time.monotonic()
+    return LocalServer(entry, executable, *_started(entry, executable, None), started_at=started_at)
 
 
 def _forked(entry: Entry, executable: Path) -> LocalServer:
@@ -240,12 +236,21 @@ def _forked(entry: Entry, executable: Path) -> LocalServer:
     started_at = time.monotonic()
     reference = forkservers.acquire(_plan(entry, executable), entry.name)
     try:
-        if not reference.fork_server.wait(entry.timeouts.start):
-            child = reference.fork_server.child
-            reason = late_start_reason(entry.timeouts.start, *_diagnose(child))
-            child.stop(0.0, 0.0)
-            raise _start_error(entry, executable, child, reason, LATE_ADVICE, child.tail())
-        return _executed(entry, executable, fork_server=reference, started_at=started_at)
+        fork_server = reference.fork_server
+        if not fork_server.wait(entry.timeouts.start):
+            reason = late_start_reason(entry.timeouts.start, *_diagnose(fork_server.child))
+            fork_server.child.stop(0.0, 0.0)
+            tail = fork_server.child.tail()
+            raise _start_error(entry, executable, fork_server.child, reason, LATE_ADVICE, tail)
+        problem = fork_server.problem or ""
+        try:
+            started = _started(entry, executable, None if problem else fork_server)
+        except SpawnerStopped:
+            problem = f"its fork server, process {fork_server.child.pid}, is stopped"
+            started = _started(entry, executable, None)
+        return LocalServer(
+            entry, executable, *started, fork_server=reference, not_forked=problem, started_at=started_at
+        )
     except BaseException:
         reference.release(0.0)
         raise
@@ -266,6 +271,12 @@ def _plan(entry: Entry, executable: Path) -> forkservers.Plan:
 
 
 Started = tuple[Child, ServerStream, socket.socket]
+
+
+def _started(entry: Entry, executable: Path, spawner: ForkServer | None) -> Started:
+    """The process, the client's end of its stream, and the socket for shared memory. Raises OSError."""
+    start = _over_stdio if entry.transport == "stdio" else _over_socket
+    return start(entry, executable, spawner)
 
 
 def _over_socket(entry: Entry, executable: Path, spawner: ForkServer | None) -> Started:

@@ -22,7 +22,7 @@ from gym_service_launcher.errors import ConnectionLost, GymServiceError, ServerC
 from gym_service_launcher.interpreters import discovery
 from gym_service_launcher.processes.child import Child, ending
 from gym_service_launcher.servers import source_bundle
-from gym_service_launcher.servers.link import PipeEnds, ServerLink, ServerStream, output_block
+from gym_service_launcher.servers.link import PipeEnds, ServerLink, ServerStream, limit_advice, output_block
 from gym_service_launcher.standalone import remote_guardian
 
 DEFAULT_PYTHON = "python3"
@@ -135,7 +135,7 @@ def start(entry: Entry, venv: Mapping[str, Any] | None = None, *, serve: bool = 
         )
     except OSError as error:
         text = f"the server of {entry.name!r} did not start: {route.command[0]}: {error.strerror or error}"
-        text += f"\n  command: {shlex.join(route.argv)}\n  try: {route.by_hand}"
+        text += f"\n  command: {shlex.join(route.argv)}\n  try: {limit_advice(error) or route.by_hand}"
         raise ServerStartError(text, argv=route.argv, interpreter=route.python, exit_code=None, tail="") from error
     bundle = source_bundle.make_bundle(
         python=route.python,

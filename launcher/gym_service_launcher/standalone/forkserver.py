@@ -64,7 +64,10 @@ def main(program, recipe):
     if preloaded is None:
         return 0
     _share_memory()
-    fork_server = guardian.Guardian(control, os.getppid(), _spawner(guardian))
+    # Its client is the guardian, and its parent.
+    watch = guardian.client_watch
+    client = watch.Client(os.getppid(), watch.open_pidfd(os.getppid()), is_parent=True)
+    fork_server = guardian.Guardian(control, client, _spawner(guardian))
     try:
         fork_server.run()
         return 0

@@ -12,7 +12,11 @@ Rules of this file:
 
 Command line::
 
-    PYTHON -I -S .../guardian.py 3 CLIENT_PID [portable]
+    PYTHON -I -S .../guardian.py CLIENT_PID 4     fd 4 is a pidfd of the client
+    PYTHON -I -S .../guardian.py CLIENT_PID       there is none, so the client must be the parent
+
+In the first form it forks, writes a line to fd 3, ``pid N`` or ``errno N``, and exits; the child is the guardian. So
+the guardian is no child of the client, whose os.wait() does not wait for it.
 
 Contract. fd 3 is the *control socket*, a stream, on which requests to start a server arrive. A request is a header
 with the size of the rest, with descriptors beside its first byte: the server's *lifeline*, then what becomes its fds
@@ -34,8 +38,11 @@ The life of a server here: ``_start`` receives the request and ``begin`` starts 
 (``_sweep``). Only then is its end told. When the client is gone, all servers are killed, and the guardian ends once
 both tables are empty.
 
-Where a system lacks these calls (macOS), or with the word ``portable``, which is for trying that out, three things
-remain: the end of the stream, a look at the parent's pid now and then, and the kill of a process group.
+A client that is itself a subreaper, or process 1 of a container, gets the guardian back as a child (``is_adopted``).
+Such a guardian ends with its last server, and the client's next server gets another one.
+
+Where a system lacks these calls (macOS, old kernels), or with the word ``portable``, which is for trying that out,
+three things remain: the end of the stream, a look at the parent's pid now and then, and the kill of a process group.
 
 What must change together: the contract above with guardian_client.py and forkserver.py (a fork server keeps the same
 contract for servers that it forks); the class below with remote_guardian.py (which derives from it).
@@ -53,7 +60,7 @@ import sys
 import time
 
 if __package__:
-    from gym_service_launcher.standalone import fd_passing, procfs, spawning
+    from gym_service_launcher.standalone import client_watch, fd_passing, procfs, spawning
 else:
 
     def _load_sibling(name):
@@ -63,7 +70,8 @@ else:
         spec.loader.exec_module(module)
         return module
 
-    fd_passing, procfs, spawning = map(_load_sibling, ("fd_passing", "procfs", "spawning"))
+    siblings = ("client_watch", "fd_passing", "procfs", "spawning")
+    client_watch, fd_passing, procfs, spawning = map(_load_sibling, siblings)
 
 CONTROL_FD = 3
 HEADER = struct.Struct("<I")
@@ -86,21 +94,30 @@ class Order(enum.Enum):
     DUMP_STACK = b"d"  # DUMP_SIGNAL to the server
 
 
-def main(arguments):
-    os.closerange(CONTROL_FD + 1, os.sysconf("SC_OPEN_MAX"))  # a C library of the client may have left some open
+def main(client_pid, how=""):
+    pidfd = int(how) if how.isdigit() else -1
+    if pidfd >= 0:
+        client_watch.leave_parent(CONTROL_FD)
+    os.closerange(max(CONTROL_FD, pidfd) + 1, os.sysconf("SC_OPEN_MAX"))  # a C library of the client may leave some
     os.chdir("/")
     os.set_inheritable(CONTROL_FD, False)
-    Guardian(unix_socket(int(arguments[0])), int(arguments[1]), portable="portable" in arguments[2:]).run()
+    is_adopted = pidfd >= 0 and os.getppid() == int(client_pid)
+    client = client_watch.Client(int(client_pid), pidfd, is_parent=is_adopted or pidfd < 0)
+    guardian = Guardian(unix_socket(CONTROL_FD), client, portable=how == "portable")
+    guardian.ends_when_idle = is_adopted
+    guardian.run()
 
 
 class Guardian:
     """Waits for everything at once in poll(), and does one small thing at a time."""
 
-    def __init__(self, control, client_pid, spawn=None, portable=False):
+    def __init__(self, control, client, spawn=None, portable=False):
         """Take the signals over. ``spawn`` is another way to start a server than to execute a program."""
         control.settimeout(PARENT_POLL_S)
         self._control = control
-        self._client_pid = client_pid
+        self._client = client
+        self.ends_when_idle = False
+        self._has_begun = False
         self._spawn = spawn or spawning.spawn
         self._poll = select.poll()
         self._servers = {}  # by pid, while they run
@@ -116,15 +133,14 @@ class Guardian:
         numbers = [getattr(signal, name) for name in spawning.IGNORED]
         self._handlers = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
         self._handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        self._client = -1 if portable else _pidfd(client_pid)
-        for fd in (control.fileno(), self._wakeup, self._client):
+        for fd in (control.fileno(), self._wakeup, client.pidfd):
             if fd >= 0:
                 self._poll.register(fd, select.POLLIN)
-        self._check_client()  # it may have ended before the pidfd was open
+        self._check_client()
 
     def run(self):
-        """Work until the client is gone and nothing of its servers is left."""
-        while not self._client_gone or self._servers or self._lifelines:
+        """Work until the client is gone, or is idle where that is enough, and nothing of its servers is left."""
+        while self._servers or self._lifelines or not (self._client_gone or (self.ends_when_idle and self._has_begun)):
             for fd, _ in self._poll.poll(self._wait_ms()):
                 self._handle(fd)
             self._check_client()
@@ -143,7 +159,7 @@ class Guardian:
         for server in self._lifelines.values():
             server.lifeline.close()
         self._control.close()
-        for fd in (self._wakeup, self._waker, self._client):
+        for fd in (self._wakeup, self._waker, self._client.pidfd):
             if fd >= 0:
                 os.close(fd)
 
@@ -152,7 +168,7 @@ class Guardian:
             os.read(fd, 4096)
         elif fd == self._control.fileno():
             self._start()
-        elif fd == self._client:
+        elif fd == self._client.pidfd:
             self._lose_client()
         elif fd in self._lifelines:
             self._receive_orders(self._lifelines[fd])
@@ -160,24 +176,24 @@ class Guardian:
     def _wait_ms(self):
         """How long poll() may wait; None for until something happens."""
         dues = [server.diagnosis_due for server in self._servers.values() if server.diagnosis_due is not None]
-        if self._client < 0 and not self._client_gone:
+        if self._client.must_be_polled and not self._client_gone:
             dues.append(time.monotonic() + PARENT_POLL_S)
         return max(0, min(dues) - time.monotonic()) * 1000 if dues else None
 
     def _check_client(self):
-        if not self._client_gone and os.getppid() != self._client_pid:
+        if not self._client_gone and self._client.has_ended():
             self._lose_client()
 
     def _lose_client(self):
-        self._client_gone = True
-        for fd in (self._control.fileno(), self._client):
-            if fd >= 0:
-                self._poll.unregister(fd)
-        self._client = -1
+        if not self._client_gone:
+            self._client_gone = True
+            for fd in (self._control.fileno(), self._client.pidfd):
+                if fd >= 0:
+                    self._poll.unregister(fd)
 
     def _start(self):
         try:
-            request = _receive_request(self._control, self._client_pid)
+            request = _receive_request(self._control, self._client)
         except OSError:  # the client has ended in the middle of it
             request = None
         if request is None:
@@ -201,6 +217,7 @@ class Guardian:
 
     def begin(self, server, argv, cwd, env, fds):
         """Start the server, with the descriptors as its 0, 1, 2, …. Raises OSError."""
+        self._has_begun = True
         self._lifelines[server.lifeline.fileno()] = server
         server.make_record()
         server.pid = self._spawn(argv, cwd, env, fds, self._prctl)
@@ -329,11 +346,11 @@ def classify_main_thread(first, second):
     return "busy" if ran_s >= BUSY_S or first[0] == second[0] == "R" else "blocked"
 
 
-def _receive_request(control, client_pid):
+def _receive_request(control, client):
     """(descriptors, whether some are missing, (argv, cwd, record, env)); None where the client is gone."""
     data, fds, is_cut = fd_passing.receive(control, HEADER.size, MAX_FDS)
-    data += _receive_all(control, HEADER.size - len(data), client_pid) if data else b""
-    rest = _receive_all(control, HEADER.unpack(data)[0], client_pid) if len(data) == HEADER.size else b""
+    data += _receive_all(control, HEADER.size - len(data), client) if data else b""
+    rest = _receive_all(control, HEADER.unpack(data)[0], client) if len(data) == HEADER.size else b""
     if not rest:
         return None
     count, *texts = rest.split(b"\0")[:-1]
@@ -341,16 +358,16 @@ def _receive_request(control, client_pid):
     return fds, is_cut or len(fds) < LEAST_FDS, (argv, cwd, record, dict(item.split(b"=", 1) for item in env))
 
 
-def _receive_all(control, size, client_pid):
+def _receive_all(control, size, client):
     """So many bytes; none where the client has ended, though a forked child of it holds its end open."""
     data = b""
     while len(data) < size:
         try:
             piece = control.recv(size - len(data))
         except socket.timeout:  # which is TimeoutError only since Python 3.10
-            if os.getppid() == client_pid:
-                continue
-            return b""
+            if client.has_ended():
+                return b""
+            continue
         if not piece:
             return b""
         data += piece
@@ -370,13 +387,5 @@ def _quietly(call, *arguments):
         return None
 
 
-def _pidfd(pid):
-    """A descriptor that becomes readable when a process ends; -1 where the system or this Python has none."""
-    try:
-        return getattr(os, "pidfd_open")(pid)  # noqa: B009 - new in Python 3.9
-    except (AttributeError, OSError):
-        return -1
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

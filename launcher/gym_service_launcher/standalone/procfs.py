@@ -46,6 +46,15 @@ def process(pid):
     return Process(fields[0], int(fields[1]), int(fields[19]), int(fields[21]) * os.sysconf("SC_PAGESIZE"))
 
 
+def zombie_exit_code(pid):
+    """The exit code (negative: a signal) of a process that has ended and was not reaped; None of any other pid."""
+    fields = _stat("/proc/%d/" % pid) if is_ours() else []
+    if not fields or fields[0] != "Z":
+        return None
+    status = int(fields[49])
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
 def uptime_s():
     """The seconds since the machine was started. Only where ``is_ours``."""
     with open("/proc/uptime") as file:

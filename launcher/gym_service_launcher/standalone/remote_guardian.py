@@ -35,7 +35,7 @@ import traceback
 import zlib
 from collections import deque
 
-from gym_service_launcher.standalone import env_vars, guardian, spawning
+from gym_service_launcher.standalone import client_watch, env_vars, guardian, spawning
 
 EXIT_FAILED, EXIT_TOO_OLD = 1, 3
 ENDED_LINE, STATE_LINE = "the server ended: %s %s", "the server was %s when its link ended"
@@ -152,7 +152,7 @@ class RemoteGuardian(guardian.Guardian):
         # The server's lifeline. What the guardian sends on one end, this class receives at the other.
         self._client_end, self._guardian_end = socket.socketpair()
         control, self._unused = socket.socketpair()  # no request for another server ever comes
-        super().__init__(control, os.getpid())
+        super().__init__(control, client_watch.Client(os.getpid(), -1, is_parent=False))
         self._poll.register(self._client_end, select.POLLIN)
         for fd in link_fds:  # POLLHUP and POLLERR need no asking for; a half-closed socket does
             self._poll.register(fd, getattr(select, "POLLRDHUP", 0))

@@ -1,0 +1,132 @@
+"""GuardianProcess: the guardian of this process, as a process. How it is started, and by which interpreter.
+
+Knows the guardian's command line (``standalone/guardian.py``). Never knows what it is asked to start. Python 3.10 and
+up.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import select
+import shutil
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from gym_service_launcher.standalone import client_watch, guardian, procfs
+
+PROGRAM = Path(guardian.__file__)
+PIDFD_FD = guardian.CONTROL_FD + 1
+# What an interpreter is called. A program that embeds Python has another name.
+PYTHON_NAME = re.compile("python|pypy|graalpy", re.IGNORECASE)
+
+
+class GuardianProcess:
+    """A guardian that has been started.
+
+    It is told this process's pidfd, and then makes itself no child of this process, so that ``os.wait()`` here does not
+    wait for it. Where there is no pidfd (macOS, old kernels) it stays a child: it learns from its parent's pid that
+    this process has ended.
+    """
+
+    def __init__(self, server_executable: str = "", *, portable: bool = False) -> None:
+        """Start it. Does not wait for it: ``wait_for_start`` does. Raises OSError.
+
+        Args:
+            server_executable: the interpreter of the server that needs it, for a program without one of its own.
+            portable: use only what every system has; for trying that out on Linux.
+        """
+        self._python = guardian_python(server_executable)
+        self._child_pid = 0  # of the guardian, where it is a child of this process
+        self._told = b""
+        ours, theirs = socket.socketpair()
+        with ours, contextlib.ExitStack() as opened:
+            files = {guardian.CONTROL_FD: opened.enter_context(theirs).fileno()}
+            pidfd = -1 if portable else client_watch.open_pidfd(os.getpid())
+            how = ["portable"] if portable else []
+            if pidfd >= 0:
+                opened.callback(os.close, pidfd)
+                files[PIDFD_FD], how = pidfd, [str(PIDFD_FD)]
+            argv = [self._python, "-I", "-S", str(PROGRAM), str(os.getpid()), *how]
+            self._started_pid = _spawn_detached(argv, files)
+            self._must_wait = pidfd >= 0
+            # A plain descriptor, since it stays open until this process ends: a socket object would warn of that.
+            self._control_fd = ours.detach()
+        if not self._must_wait:
+            self._child_pid = self._started_pid
+
+    def wait_for_start(self) -> None:
+        """Wait until it is no child of this process any more, some 20 ms after its start. Raises OSError."""
+        if not self._must_wait:
+            return
+        status = 0
+        try:
+            while not self._told.endswith(b"\n") and (data := os.read(self._control_fd, 64)):
+                self._told += data
+        finally:  # also after Ctrl-C; then the next call goes on
+            with contextlib.suppress(ChildProcessError):  # ignored SIGCHLD, or a wait for any child has reaped it
+                _, status = os.waitpid(self._started_pid, 0)
+        self._must_wait = False
+        word, _, number = self._told.decode("ascii", "replace").partition(" ")
+        if word == "errno":
+            raise OSError(int(number), os.strerror(int(number)), self._python)
+        if word != "pid":
+            code = os.waitstatus_to_exitcode(status)
+            raise OSError(f"the guardian did not start: {self._python} ended with exit code {code}")
+        # Orphans become children of this process where it is a subreaper, or process 1 of a container.
+        process = procfs.process(int(number))
+        self._child_pid = int(number) if process and process.parent_pid == os.getpid() else 0
+
+    def control(self) -> socket.socket:
+        """A copy of the control socket, the caller's to close."""
+        return socket.socket(fileno=os.dup(self._control_fd))
+
+    def has_ended(self) -> bool:
+        """Whether its end of the control socket is closed. After ``wait_for_start`` it never sends anything there."""
+        poll = select.poll()
+        poll.register(self._control_fd, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def dispose(self) -> None:
+        """Let go of a guardian that has ended. Where it is a child, reap it: it has ended, or is about to."""
+        os.close(self._control_fd)
+        if self._child_pid:
+            with contextlib.suppress(ChildProcessError):  # ignored SIGCHLD, or a wait for any child has reaped it
+                os.waitpid(self._child_pid, 0)
+
+    def forget(self) -> None:
+        """In a forked child of this process: close the copy of what belongs to the parent."""
+        os.close(self._control_fd)
+
+
+def guardian_python(server_executable: str) -> str:
+    """The interpreter that runs the guardian: this process's own, or else the server's, or else a python3 on PATH.
+
+    A program that embeds Python may have no ``sys.executable``, or one that is no Python but the program itself.
+    Raises OSError.
+    """
+    own = "" if getattr(sys, "frozen", False) else sys.executable
+    for candidate in (own, server_executable, shutil.which("python3") or ""):
+        if candidate and PYTHON_NAME.match(os.path.basename(candidate)):
+            return candidate
+    text = f"this program embeds Python (sys.executable is {sys.executable!r}), and PATH has no python3 either"
+    raise OSError(f"{text}: nothing can run the guardian of its servers")
+
+
+def _spawn_detached(argv: list[str], files: Mapping[int, int]) -> int:
+    """Start a program in a session of its own, with only /dev/null as its 0, 1 and 2, and these files. Raises OSError.
+
+    Not subprocess: its Popen would have to be kept alive, and would warn of a child that still runs when this
+    interpreter ends. The program must not inherit the signals that this thread blocks: SIGCHLD wakes the guardian.
+    """
+    with contextlib.ExitStack() as opened:
+        null = opened.enter_context(open(os.devnull, "rb+", buffering=0)).fileno()
+        actions = []
+        for number, fd in {0: null, 1: null, 2: null, **files}.items():
+            # First to a number above those that the program gets: in a daemon 0, 1 and 2 may be free.
+            apart = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(files) + 1)
+            opened.callback(os.close, apart)
+            actions.append((os.POSIX_SPAWN_DUP2, apart, number))
+        return os.posix_spawn(argv[0], argv, os.environ, file_actions=actions, setsid=True, setsigmask=())
