@@ -26,7 +26,8 @@ from gym_service_launcher.processes.output_writer import OutputWriter
 from gym_service_launcher.standalone import env_vars
 
 from gym_service.client.env import RemoteEnv
-from gym_service.factory.open_env import connect, log
+from gym_service.factory.open_env import connect
+from gym_service.factory.progress import log
 
 HOST, PORT = "127.0.0.1", 65432
 

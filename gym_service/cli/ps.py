@@ -15,7 +15,10 @@ from gym_service_launcher.processes import logs, pidfiles
 from gym_service_launcher.processes.pidfiles import ServerInfo
 
 HEADINGS = ("env", "pid", "state", "age", "calls", "memory", "client", "interpreter")
-COLORS = {"running": "green", "waiting": "green", "stopped": "yellow", "traced": "yellow"}
+COLORS = {
+    **dict.fromkeys(("running", "waiting", pidfiles.LISTENING), "green"),
+    **dict.fromkeys((pidfiles.STARTING, "stopped", "traced"), "yellow"),
+}
 # Seconds between two reads of a log that is followed.
 FOLLOW_S = 0.1
 READ_BYTES = 65536
@@ -53,12 +56,14 @@ def show_log(which: str, *, follow: bool) -> int:
 
 
 def stop(which: str) -> int:
-    """Stop the servers of an env by its name, or one server by its pid. Blocks for at most two seconds for each.
+    """Stop the servers of an env by its name, one server by its pid, or ``gym-service run`` by its address.
+
+    Blocks for at most two seconds for each server, and some eight for ``gym-service run``, which ends its servers.
 
     Raises:
         GymServiceError: no such server is running.
     """
-    found = [server for server in pidfiles.list_servers() if which in (server.name, str(server.pid))]
+    found = [server for server in pidfiles.list_servers() if which in _names(server)]
     if not found:
         names = ", ".join(sorted({server.name for server in pidfiles.list_servers()})) or "none"
         raise GymServiceError(f"you have no running server {which!r}; running: {names}\n  try: gym-service ps")
@@ -66,6 +71,11 @@ def stop(which: str) -> int:
         how = "stopped" if pidfiles.stop(server) else "had already ended"
         print(f"{server.name} (pid {server.pid}): {how}", flush=True)
     return 0
+
+
+def _names(server: ServerInfo) -> tuple[str, ...]:
+    """What a server can be called on the command line. The path of a socket stands for its address."""
+    return server.name, str(server.pid), server.name.removeprefix("unix://")
 
 
 def age(seconds: float) -> str:
@@ -82,8 +92,8 @@ def age(seconds: float) -> str:
 
 def _cells(server: ServerInfo) -> tuple[str, ...]:
     memory = f"{server.memory_bytes / 2**20:.0f} MiB"
-    numbers = (age(server.age_s), str(server.calls), memory, str(server.client_pid))
-    return (server.name, str(server.pid), server.state, *numbers, server.executable)
+    calls, client = ("", "") if server.is_listener else (str(server.calls), str(server.client_pid))
+    return (server.name, str(server.pid), server.state, age(server.age_s), calls, memory, client, server.executable)
 
 
 def _print(rows: list[tuple[str, ...]]) -> None:

@@ -1,7 +1,6 @@
 """The library's logger, "gym_service": lines that tell the user what takes its time, at the level INFO.
 
-Knows the logging module. Never knows what a line is about. Python 3.10 and up. ``open_env.log`` imports it with the
-first line: a start that logs nothing does not pay for logging.
+Knows the logging module. Never knows what a line is about. Python 3.10 and up.
 
 A program that does not configure logging sees the lines on stderr, as they are. Once it does, its configuration holds:
 where a handler is on this logger or on the root logger, this module shows nothing by itself, and the program's levels

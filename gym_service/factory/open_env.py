@@ -15,6 +15,8 @@ from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.servers import kinds
 from gym_service_launcher.servers.link import ServerLink
 
+from gym_service.factory.progress import log
+
 if TYPE_CHECKING:
     from gym_service.client.connection import Connection
     from gym_service.client.env import RemoteEnv
@@ -98,8 +100,9 @@ def open_vector_env(
                 "autoreset_mode": mode.value,
             }
             with started_server(entry) as take:
-                pending_servers.append(PendingServer(entry, take(), {**recipe, "batch": batch}))
-            undo.callback(pending_servers[-1].connection.close, 0.0)
+                worker = PendingServer(entry, take(), {**recipe, "batch": batch}, announces=not pending_servers)
+                pending_servers.append(worker)
+            undo.callback(worker.close)
         for pending in pending_servers:
             pending.request_env()
         # One for all workers, since they share a network link. The waits of the first one show how fast it is.
@@ -145,10 +148,3 @@ def started_server(entry: Entry) -> Iterator[Callable[[], ServerLink]]:
     finally:
         for link in untaken:
             link.close(0.0)
-
-
-def log(line: str) -> None:
-    """Log a line about what takes its time, to the logger "gym_service"."""
-    from gym_service.factory import logger  # imports logging
-
-    logger.info(line)

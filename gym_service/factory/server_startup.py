@@ -4,21 +4,15 @@ Knows the link, the connection, and which error belongs to which failure of a st
 it is, nor how it was started. Python 3.10 and up.
 """
 
+import select
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from gym_service_launcher.config.entry import Entry
-from gym_service_launcher.servers.link import (
-    LATE_ADVICE,
-    PipeEnds,
-    ServerLink,
-    ServerStream,
-    SocketEnd,
-    TlsEnd,
-    late_start_reason,
-)
+from gym_service_launcher.servers.link import LATE_ADVICE, ServerLink, late_start_reason, output_block
+from gym_service_launcher.servers.stream import LONGEST_WAIT_S, PipeEnds, SocketEnd, StreamEnd, TlsEnd
 from gymnasium.error import UnregisteredEnv
 
 from gym_service.client.codec_selection import CodecSelector
@@ -35,8 +29,12 @@ from gym_service.errors import (
     ServerCrashed,
 )
 from gym_service.factory import known_failures
+from gym_service.factory.progress import log
 from gym_service.protocol import messages
 from gym_service.transport import arena, channel, image_codec, jpeg
+
+# After this long of waiting, the user is told what is waited for.
+QUIET_S = 2.0
 
 
 def recipe_of(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,26 +56,33 @@ def recipe_of(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 class PendingServer:
     """A server that makes the env of a recipe, in steps, so that several servers can be at it at the same time.
 
-    An error in any step closes the connection and ends the server.
+    An error in any step ends the server.
     """
 
-    def __init__(self, entry: Entry, link: ServerLink, recipe: Mapping[str, Any]) -> None:
-        """Take the server over: from here on it ends with ``connection``. Sends what its stream begins with.
+    def __init__(self, entry: Entry, link: ServerLink, recipe: Mapping[str, Any], *, announces: bool = True) -> None:
+        """Take the server over, and send what it needs to start.
 
-        Raises as ``request_env``, and CannotCross where the recipe has no form on the wire.
+        ``announces``: after QUIET_S of waiting, log what is waited for.
+
+        Raises:
+            ServerStartError: it has ended already, or takes nothing in time.
+            CannotCross: the recipe has no form on the wire.
         """
         self.recipe = recipe
         self._entry = entry
         self._link = link
         self._deadline = link.started_at + entry.timeouts.start
-        self._stream = link.take_stream()
-        self.connection = Connection(_channel_over(self._stream), link)
-        self.connection.bound_bytes = entry.max_message_mib * 2**20
-        self.connection.allow_replies_of(self.connection.bound_bytes)
+        self._announce_at = min(link.started_at + QUIET_S, self._deadline) if announces else self._deadline
+        self._connection: Connection | None = None
         with self._errors_explained():
             self._encoded = encode(("$", recipe))
-            if self._stream.send_first:
-                self.connection.send_ahead(self._stream.send_first, self._remaining_s())
+            self._wait_in_steps(link.begin, "start")
+
+    @property
+    def connection(self) -> Connection:
+        """The connection to the server. Only after ``request_env``."""
+        assert self._connection, "the server is not up yet"
+        return self._connection
 
     def request_env(self) -> None:
         """Wait until the server is up, then ask it for the env.
@@ -87,13 +92,18 @@ class PendingServer:
             ConfigError: ``frames = "jpeg"`` needs Pillow, and this process has none.
         """
         with self._errors_explained():
-            if self._stream.mark:
-                self.connection.skip_to(self._stream.mark, self._remaining_s(), self._stream.skipped)
+            self._wait_in_steps(self._link.wait_until_up, "start")
+            end = self._link.take_stream()
+            self._readable = select.poll()
+            self._readable.register(end.fileno(), select.POLLIN)
+            self._connection = Connection(_channel_over(end), self._link)
+            self._connection.bound_bytes = self._entry.max_message_mib * 2**20
+            self._connection.allow_replies_of(self._connection.bound_bytes)
             memory = self._link.accept_memory()
             if memory:
-                self.connection.share(arena.over_socket(memory))
+                self._connection.share(arena.over_socket(memory))
             self._refuse_frames_without_pillow()
-            self.connection.begin(messages.MAKE, self._encoded, self._remaining_s())
+            self._connection.begin(messages.MAKE, self._encoded, self._deadline - time.monotonic())
 
     def wait_for_env(self, selector: CodecSelector | None = None, *, measures: bool = True) -> dict[str, Any]:
         """Wait until the env is made, and return its description.
@@ -107,6 +117,8 @@ class PendingServer:
             ProtocolError: the answer breaks the rules of the wire.
         """
         with self._errors_explained():
+            imports = "".join(f"import {module} and " for module in self._entry.imports)
+            self._wait_in_steps(self._wait_for_answer, f"{imports}make {self._entry.id!r}")
             description = self.connection.finish(one)
             frames = _frames_of(description)
             if frames != image_codec.RAW:
@@ -117,8 +129,16 @@ class PendingServer:
                 self.connection.use_image_codec(
                     image_codec.ImageDecoder((selector or CodecSelector()) if is_auto else None, measures)
                 )
+            self._link.env_is_made()
             self.connection.warn(self._link.start_warning())
         return description
+
+    def close(self) -> None:
+        """End the server at once; any number of times."""
+        if self._connection:
+            self._connection.close(0.0)
+        else:
+            self._link.close(0.0)
 
     def keep_for_restart(self) -> Callable[[float], None]:
         """As the link's."""
@@ -133,25 +153,42 @@ class PendingServer:
                 file = self._entry.file
                 raise ConfigError(str(error), file=str(file) if file else None, key="frames") from error
 
-    def _remaining_s(self) -> float:
-        return self._deadline - time.monotonic()
+    def _wait_in_steps(self, step: Callable[[float], bool], what: str) -> None:
+        """Wait for a step of the start. Logs what is waited for, once it takes long. Raises ServerStartError."""
+        if self._announce_at < self._deadline:
+            if step(self._announce_at):
+                return
+            self._announce_at = self._deadline
+            log(f"waiting for the server of {self._entry.name!r} to {what} ({self._link.place})")
+        if not step(self._deadline):
+            tail, state = self._link.tail(), self._link.diagnose()
+            self.close()
+            raise self._late(*state, tail)
+
+    def _wait_for_answer(self, deadline: float) -> bool:
+        """Wait until the server has sent something; at the end of all time the connection does so itself."""
+        wait_s = min(max(deadline - time.monotonic(), 0.0), LONGEST_WAIT_S)
+        return deadline == self._deadline or bool(self._readable.poll(wait_s * 1000))
+
+    def _late(self, state: str, stack: str, tail: str) -> GymServiceError:
+        reason = late_start_reason(self._entry.timeouts.start, state, stack)
+        return self._link.start_error(reason, LATE_ADVICE, probe=False, tail=tail)
 
     @contextmanager
     def _errors_explained(self) -> Iterator[None]:
-        """Turn an error of the block into the one that tells why there is no env. The connection is closed then."""
-        entry, link = self._entry, self._link
+        """Turn an error of the block into the one that tells why there is no env. The server is ended then."""
         try:
             yield
         except (ServerCrashed, ConnectionLost) as error:
-            raise link.start_error() from error
+            raise self._link.start_error() from error
         except CallTimeout as error:
-            reason = late_start_reason(entry.timeouts.start, error.state, error.stack)
-            raise link.start_error(reason, LATE_ADVICE, probe=False, tail=error.tail) from error
+            raise self._late(error.state, error.stack, error.tail) from error
         except EnvError as error:
-            self.connection.close(entry.timeouts.close)
-            raise _explained(error, entry, link, self.recipe.get("batch", {}).get("num_envs", 1)) from error.__cause__
+            self.connection.close(self._entry.timeouts.close)
+            num_envs = self.recipe.get("batch", {}).get("num_envs", 1)
+            raise _explained(error, self._entry, self._link, num_envs) from error.__cause__
         except BaseException:
-            self.connection.close(0.0)
+            self.close()
             raise
 
 
@@ -161,16 +198,16 @@ def _frames_of(description: Any) -> Any:
     return target.get("frames", image_codec.RAW) if type(target) is dict else image_codec.RAW
 
 
-def _channel_over(stream: ServerStream) -> channel.Channel:
-    match stream.end:
-        case SocketEnd(sock):
-            return channel.over_socket(sock)
-        case PipeEnds(read_fd, write_fd):
-            return channel.over_pipes(read_fd, write_fd)
-        case TlsEnd(sock):
+def _channel_over(end: StreamEnd) -> channel.Channel:
+    match end:
+        case TlsEnd():
             from gym_service.client.tls_stream import TlsStream  # imports ssl
 
-            return channel.Channel(TlsStream(sock))
+            return channel.Channel(TlsStream(end.sock))
+        case SocketEnd():
+            return channel.over_socket(end.sock)
+        case PipeEnds():
+            return channel.over_pipes(*end.detach())
 
 
 def _explained(error: EnvError, entry: Entry, link: ServerLink, num_envs: int) -> GymServiceError:
@@ -178,6 +215,8 @@ def _explained(error: EnvError, entry: Entry, link: ServerLink, num_envs: int) -
     if isinstance(error, UnregisteredEnv):
         text = f'{error}\n  try: imports = ["…"] with the module that registers it, or another id'
         return type(error)(text, **vars(error))
+    if isinstance(error, EOFError) and "when reading a line" in error.message:
+        return _unanswered(error, entry, link)
     if not isinstance(error, ImportError):
         advice = known_failures.advice_for_env(error, num_envs)
         return type(error)(f"{error}\n  try: {advice}", **vars(error)) if advice else error
@@ -188,3 +227,13 @@ def _explained(error: EnvError, entry: Entry, link: ServerLink, num_envs: int) -
     advice = known_failures.advice_for_import(error) or usual
     failure = link.start_error(reason, advice)
     return ImportFailed(str(failure), **vars(failure))
+
+
+def _unanswered(error: EnvError, entry: Entry, link: ServerLink) -> EnvError:
+    """The error of a simulator that called ``input()``: standard input is empty in a server. Its output shows why."""
+    text = f"{error.message}: the simulator of {entry.name!r} asks a question, and standard input is empty in a server"
+    text += f"\n  interpreter: {link.place}{output_block(link.tail())}"
+    text += f"\n  raised in the simulator as {error.type_name}\n{error.remote_traceback}".rstrip("\n")
+    command = link.import_command()
+    text += f"\n  try: answer it once by hand{f': {command}' if command else ', where that server runs'}"
+    return type(error)(text, **vars(error))

@@ -213,3 +213,38 @@ except (TypeError, KeyboardInterrupt) as error:
     assert why in done.stdout
     assert done.stdout.split()[-1] == "1"  # stopped, and not only left to see the end of its stream
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("prefork", [False, True])
+@pytest.mark.parametrize("transport", ["unix", "stdio"])
+@pytest.mark.filterwarnings("ignore:.*without prefork")
+def test_a_question_at_import_is_shown_with_how_to_answer_it(transport: str, prefork: bool, tmp_path: Path) -> None:
+    question = "Do you accept the licence of Sim 1.0? [y/N] "
+    (tmp_path / "asking.py").write_text(f"import sys\nanswer = input({question!r})\n")
+    keys = {"imports": ["asking"], "pythonpath": [str(tmp_path)], "transport": transport, "prefork": prefork}
+    with refused(errors.EnvError) as caught:
+        gym_service.make("CartPole-v1", python=str(TARGETS[TARGET].python()), **keys)
+    text = str(caught.value)
+    assert isinstance(caught.value, EOFError)
+    assert text.startswith("EOF when reading a line: the simulator of 'CartPole-v1' asks a question")
+    assert f"\n    {question.rstrip()}" in text
+    python = TARGETS[TARGET].python()
+    assert f"\n  interpreter: {python}, process " in text
+    assert text.splitlines()[-1] == (
+        f"  try: answer it once by hand: PYTHONPATH={tmp_path} {python} -c 'import asking'"
+    )
+
+
+def test_the_command_to_answer_by_hand_works(tmp_path: Path) -> None:
+    """What the error says to type asks the question, and takes the answer."""
+    (tmp_path / "asking.py").write_text(
+        "import os\nfile = __file__ + '.accepted'\n"
+        "if not os.path.exists(file) and input('accept? ') == 'y':\n    open(file, 'w').close()\n"
+    )
+    keys: dict[str, Any] = {"imports": ["asking"], "pythonpath": [str(tmp_path)]}
+    keys["python"] = str(TARGETS[TARGET].python())
+    with refused(errors.EnvError) as caught:
+        gym_service.make("CartPole-v1", **keys)
+    command = str(caught.value).rpartition("try: answer it once by hand: ")[2]
+    subprocess.run(command, shell=True, input="y\n", text=True, check=True, stdout=subprocess.DEVNULL)
+    gym_service.make("CartPole-v1", **keys).close()

@@ -88,14 +88,15 @@ def test_a_client_killed_while_it_starts_and_closes_servers(seed: int) -> None:
 
 
 HALF_A_REQUEST = """
+import socket
 from gym_service_launcher.processes import guardian_client
-from gym_service_launcher.standalone import guardian
+from gym_service_launcher.standalone import fd_passing, guardian
 with faulty() as env:
     if os.fork() == 0:  # holds a copy of the control socket
         time.sleep(600)
-    ours, theirs = guardian_client.socket.socketpair()
-    control = guardian_client._guardian(fresh=False)
-    guardian_client._send_with_fds(control, guardian.HEADER.pack(5000), [theirs.fileno()])
+    ours, theirs = socket.socketpair()
+    control = guardian_client._guardian.control()
+    fd_passing.send(control, guardian.HEADER.pack(5000), [theirs.fileno()])
     say(env.target["pid"])
     time.sleep(600)
 """

@@ -10,6 +10,7 @@ the socket down when a server dies, because a forked child of the simulator may 
 
 import contextlib
 import math
+import os
 import select
 import signal
 import socket
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import FrameType
 
 from gym_service_launcher.errors import AuthError, ServerStartError
@@ -26,6 +28,7 @@ from gym_service_launcher.listener.pending import Endpoint, PendingClient
 from gym_service_launcher.listener.rejection_log import RejectionLog
 from gym_service_launcher.listener.session import ServerOptions, Session
 from gym_service_launcher.net import handshake
+from gym_service_launcher.processes import pidfiles
 from gym_service_launcher.processes.child import Child
 from gym_service_launcher.servers import program
 
@@ -93,8 +96,21 @@ def serve(
         stack.enter_context(_handling_signals(listener))
         stack.callback(observer.finish)
         stack.enter_context(contextlib.closing(listener))
+        stack.enter_context(_recorded(listener.address, servers.executable))
         ready(listener.address)
         listener.serve()
+
+
+@contextlib.contextmanager
+def _recorded(address: str, executable: Path) -> Iterator[None]:
+    """Let ``gym-service ps`` and ``stop`` know this process by its address."""
+    record = pidfiles.PidFile()
+    record.create()
+    try:
+        record.write(address, executable, os.getpid(), pidfiles.LISTENING)
+        yield
+    finally:
+        record.remove()
 
 
 def _refuse_unusable(servers: ServerOptions) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from gym_service_launcher.processes import guardian_client
+from gym_service_launcher.processes import guardian_client, pidfiles
 from gym_service_launcher.processes.guardian_client import ProcessState
 from gym_service_launcher.processes.logs import Log
 from gym_service_launcher.processes.output import OutputTail
@@ -81,8 +81,8 @@ class Child:
             self._output = OutputTail(output_fd, show=show, log=Log(name, self.pid) if name else None)
             self._pipes = from_stdout, to_stdin
             ours.pop_all()
-        if self._record:
-            self._record.write(name, Path(argv[0]), self.pid)
+        self._name = name
+        self._write_record(pidfiles.STARTING)
 
     @property
     def pid(self) -> int:
@@ -104,9 +104,17 @@ class Child:
         return self._record.calls if self._record else memoryview(bytearray(8)).cast("Q")
 
     def rename(self, name: str) -> None:
-        """Have ``gym-service ps`` show another name. The log keeps the first one."""
+        """Have ``gym-service ps`` show another name, of one that is up. The log keeps the first name."""
+        self._name = name
+        self._write_record()
+
+    def mark_up(self) -> None:
+        """Have ``gym-service ps`` show the state of the process, and not ``starting`` any more."""
+        self._write_record()
+
+    def _write_record(self, status: str = "") -> None:
         if self._record:
-            self._record.write(name, Path(self.argv[0]), self.pid)
+            self._record.write(self._name, Path(self.argv[0]), self.pid, status)
 
     def take_pipes(self) -> tuple[int, int]:
         """(read, write): descriptors of its stdout and stdin. They do not block, and the caller closes them."""

@@ -1,7 +1,7 @@
-"""The nurseries of this process: each has imported a simulator, and forks its servers.
+"""The fork servers of this process: each of them has imported a simulator, and forks servers.
 
-Knows nurseries as processes, by all that decides what is in them, and who still needs them. Never knows what a recipe
-says, nor whose servers they are. Python 3.10 and up.
+Knows them as processes: what decides their content, and how many servers still need them. Never knows what a recipe
+says, nor what the servers are for. Python 3.10 and up.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ from gym_service_launcher.processes.child import Child, ending
 from gym_service_launcher.standalone import guardian
 
 PROGRAM = Path(guardian.__file__).with_name("forkserver.py")
-# How long a nursery that nobody needs may take to end by itself, with what its simulator does at exit.
+# How long a fork server that is not needed any more may take to end by itself: its simulator may act at exit.
 LEAVE_S = 2.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What decides what is in a forkserver: two servers of equal plans can be forked from one."""
+    """What decides the content of a fork server: two servers with equal plans can be forked from one."""
 
     command: tuple[str, ...]  # the interpreter and its options
     server_program: Path
@@ -46,24 +46,24 @@ def plan(
     *,
     show: bool,
 ) -> Plan:
-    """The plan for a recipe, which is plain data, with what a server would run with. OSError without a directory."""
+    """The plan for a recipe, which is plain data. Raises OSError where the working directory was deleted."""
     text = json.dumps(recipe, sort_keys=True)
     return Plan(tuple(command), server_program, text, tuple(sorted(env.items())), cwd or Path.cwd(), show)
 
 
 class ForkServer:
-    """One process that imports, then forks. Asked for servers as the guardian is: a ``ServerSpawner``."""
+    """A process that imports once, and then forks. A ``ServerSpawner``: requests go to it as to the guardian."""
 
     def __init__(self, plan: Plan, name: str) -> None:
         """Start it. Raises OSError where it cannot be executed."""
         self.plan = plan
         self.references = 0
-        # Why it forks nothing, once that is known; empty where it does.
+        # Why it forks nothing; empty where it forks, None before either is known.
         self.problem: str | None = None
-        # Whether what is in it can never be forked, however often it is started.
+        # Whether its content can never be forked, however often it is started.
         self.is_unforkable = False
-        self._turn = threading.RLock()
-        self._said = b""
+        self._lock = threading.RLock()
+        self._received = b""
         ours, theirs = socket.socketpair()
         with theirs, contextlib.ExitStack() as undo:
             undo.callback(ours.close)
@@ -80,29 +80,30 @@ class ForkServer:
         return self.child.record
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until ``problem`` says whether it forks; False where it does not say so within ``timeout_s`` seconds."""
+        """Wait until ``problem`` tells whether it forks; False where it is not known within ``timeout_s`` seconds."""
         deadline = time.monotonic() + timeout_s
-        if not self._turn.acquire(timeout=min(timeout_s, threading.TIMEOUT_MAX)):
+        if not self._lock.acquire(timeout=min(timeout_s, threading.TIMEOUT_MAX)):
             return False
         try:
             while self.problem is None and (remaining_s := deadline - time.monotonic()) > 0:
-                self._hear(remaining_s)
+                self._receive(remaining_s)
         finally:
-            self._turn.release()
+            self._lock.release()
         return self.problem is not None
 
-    def _hear(self, timeout_s: float) -> None:
+    def _receive(self, timeout_s: float) -> None:
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
-        # Not only the end of the control socket: a process that the imports have forked may hold that.
+        # The end of the control socket is not enough: a process that the imports have forked may hold a copy of it.
         poll.register(self.child, select.POLLIN)
         ready = [fd for fd, _ in poll.poll(min(timeout_s, guardian_client.LONGEST_WAIT_S) * 1000)]
         if self._control.fileno() in ready:
             data = self._control.recv(65536)
-            self._said += data
-            if b"\n" in self._said:
-                word, _, self.problem = self._said.decode("utf-8", "replace").rstrip("\n").partition(" ")
+            self._received += data
+            if b"\n" in self._received:
+                word, _, self.problem = self._received.decode("utf-8", "replace").rstrip("\n").partition(" ")
                 self.is_unforkable = word == "unforkable"
+                self.child.mark_up()
                 return
             if data:
                 return
@@ -110,7 +111,7 @@ class ForkServer:
             self.problem = f"the process that imported it ended: {ending(code)}"
 
     def request(self, fds: Sequence[int], texts: bytes) -> None:
-        with self._turn:
+        with self._lock:
             guardian_client.send_request(self._control, fds, texts)
 
     def has_died(self) -> bool:
@@ -125,12 +126,12 @@ class ForkServer:
         return self.child.classify_main_thread() == "stopped"
 
     def end(self, ask_s: float) -> None:
-        """Let it end, and see to it that it does; its servers too. Blocks for at most LEAVE_S."""
+        """End it, and its servers with it. Blocks for LEAVE_S at most."""
         self._control.close()
         self.child.stop(min(ask_s, LEAVE_S), 0.0)
 
     def forget(self) -> None:
-        """In a forked child of this process: close the copy of what is not its own."""
+        """In a forked child of this process: close the copy of what belongs to the parent."""
         self._control.close()
 
 
@@ -184,7 +185,7 @@ def acquire(plan: Plan, name: str) -> ForkServerRef:
 
 
 def _forget() -> None:
-    """A forked child starts its own."""
+    """A forked child of this process starts fork servers of its own."""
     global _changing
     for fork_server in _fork_servers.values():
         fork_server.forget()

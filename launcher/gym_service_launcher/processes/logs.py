@@ -1,7 +1,6 @@
-"""What servers printed, kept: a bounded file per server in the user's state folder.
+"""The output of servers, kept in a file of bounded size for each server, in the user's state folder.
 
-Knows files. Never knows who prints. Python 3.10 and up. A log is a courtesy: where it cannot be written, nothing else
-changes.
+Knows files. Never knows what prints. Python 3.10 and up. Where a log cannot be written, nothing else changes.
 """
 
 import contextlib
@@ -17,17 +16,17 @@ MAX_LOGS = 64
 
 
 class Log:
-    """The log of one server. Its file appears with the first output."""
+    """The log of one server. Its file is created with the first output."""
 
     def __init__(self, name: str, pid: int) -> None:
-        """A log for a server by its env's name; the file is ``logs/NAME.PID.log``."""
+        """``name`` is the env's name. The file is ``logs/NAME.PID.log``."""
         self.path = folder() / f"{file_name(name)}.{pid}.log"
         self._fd = -1
         self._size_bytes = 0
         self._broken = False
 
     def write(self, data: bytes) -> None:
-        """Append. A full disk or a missing folder ends the log, not the server."""
+        """Append. A full disk or a missing folder ends the log and nothing else."""
         try:
             if not self._broken:
                 self._write(data)
@@ -52,14 +51,14 @@ class Log:
     def _open(self) -> None:
         user_dirs.private(self.path.parent)
         _forget_oldest(self.path.parent)
-        # Mode 0600: whether others may read what simulators print is not for us to decide.
+        # Mode 0600: simulators may print secrets.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         self._fd = os.open(self.path, flags, 0o600)
         self._size_bytes = 0
 
 
 def folder() -> Path:
-    """Where the logs lie."""
+    """The folder of the logs."""
     return user_dirs.state() / "logs"
 
 
@@ -91,7 +90,7 @@ def names() -> list[str]:
 def _newest_first(logs: Path, pattern: str) -> list[Path]:
     found = []
     for path in logs.glob(pattern):
-        with contextlib.suppress(FileNotFoundError):  # another client has just found it too old
+        with contextlib.suppress(FileNotFoundError):  # another client has just removed it
             if not path.name.endswith(".1.log"):
                 found.append((path.stat().st_mtime_ns, path))
     return [path for _, path in sorted(found, reverse=True)]
@@ -100,5 +99,5 @@ def _newest_first(logs: Path, pattern: str) -> list[Path]:
 def _forget_oldest(logs: Path) -> None:
     for path in _newest_first(logs, "*.log")[MAX_LOGS - 1 :]:
         for file in (path, older(path)):
-            with contextlib.suppress(OSError):  # somebody else was first
+            with contextlib.suppress(OSError):  # another process was first
                 file.unlink()

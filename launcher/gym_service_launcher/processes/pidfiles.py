@@ -26,6 +26,11 @@ RECORD_BYTES = mmap.PAGESIZE
 CALLS_BYTES = 8
 # How long a server may take to end after SIGTERM. One that is stopped or ignores it takes longer.
 TERMINATE_S = 2.0
+# The signals that end a process, each with the seconds that it may take then. A listener (``gym-service run``) waits
+# for its clients after the first SIGTERM, and ends their servers after the second, which takes some seconds.
+SERVER_SIGNALS = ((signal.SIGTERM, TERMINATE_S), (signal.SIGKILL, 0.0))
+LISTENER_SIGNALS = ((signal.SIGTERM, 0.5), (signal.SIGTERM, 8.0), (signal.SIGKILL, 0.0))
+STARTING, LISTENING = "starting", "listening"
 STATES = {"R": "running", "S": "waiting", "D": "waiting for a disk", "T": "stopped", "t": "traced", "Z": "dead"}
 
 
@@ -48,12 +53,21 @@ class PidFile:
             stem = below.stem if below else os.getpid()
             self.path = folder / f"{stem}-{os.urandom(6).hex()}.server"
 
-    def write(self, name: str, executable: Path, pid: int) -> None:
-        """Write the facts, once the process runs and the guardian has created the file. Again after a change."""
+    def create(self) -> None:
+        """Create the file, for a record of this process itself. It is removed with ``remove``, or found to be stale."""
+        if self.path:
+            with contextlib.suppress(OSError):
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+
+    def write(self, name: str, executable: Path, pid: int, status: str = "") -> None:
+        """Write the facts, once the process runs and the file has been created. Again after a change.
+
+        ``status``: STARTING or LISTENING, where the state of the process alone does not say enough.
+        """
         process = procfs.process(pid)
         if self.path and process:
             facts = {"name": name, "executable": str(executable), "pid": pid, "client_pid": os.getpid()}
-            facts |= {"start_time": process.start_time, "pid_namespace": procfs.pid_namespace()}
+            facts |= {"start_time": process.start_time, "pid_namespace": procfs.pid_namespace(), "status": status}
             content = json.dumps(facts).encode()
             if len(content) <= RECORD_BYTES - CALLS_BYTES:
                 with contextlib.suppress(OSError):
@@ -102,6 +116,11 @@ class ServerInfo:
     state: str
     start_time: int  # of the process; with the pid it names the process for all time
 
+    @property
+    def is_listener(self) -> bool:
+        """Whether it is no server but ``gym-service run``, which starts servers. Its name is its address."""
+        return self.client_pid == self.pid
+
 
 def list_servers() -> list[ServerInfo]:
     """The servers of this user that run, the oldest first. Removes stale records.
@@ -138,7 +157,8 @@ def servers_in(folder: Path) -> list[ServerInfo]:
 def stop(server: ServerInfo) -> bool:
     """End a server with SIGTERM, and TERMINATE_S later with SIGKILL. Its client's next call raises ServerCrashed.
 
-    Blocks for TERMINATE_S at most. False where it has ended already.
+    A listener ends with its servers. Blocks for TERMINATE_S at most, for a listener for some eight seconds. False
+    where it has ended already.
     """
     try:
         pidfd = os.pidfd_open(server.pid)
@@ -149,11 +169,12 @@ def stop(server: ServerInfo) -> bool:
         process = procfs.process(server.pid)
         if process is None or process.start_time != server.start_time:
             return False
-        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
         end = select.poll()
         end.register(pidfd, select.POLLIN)
-        if not end.poll(TERMINATE_S * 1000):
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        for number, wait_s in LISTENER_SIGNALS if server.is_listener else SERVER_SIGNALS:
+            signal.pidfd_send_signal(pidfd, number)
+            if end.poll(wait_s * 1000):
+                break
     except ProcessLookupError:
         return False
     finally:
@@ -171,6 +192,6 @@ def _running(facts: dict[str, Any], calls: int, process: procfs.Process) -> Serv
         # Not by the wall clock, which may be set.
         age_s=max(0.0, procfs.uptime_s() - process.start_time / os.sysconf("SC_CLK_TCK")),
         memory_bytes=process.memory_bytes,
-        state=STATES.get(process.state, process.state),
+        state=(process.state not in "Tt" and facts.get("status")) or STATES.get(process.state, process.state),
         start_time=process.start_time,
     )

@@ -25,7 +25,8 @@ from gym_service_launcher.net.handshake import (
 )
 from gym_service_launcher.net.same_host import SameHost, same_host_over
 from gym_service_launcher.net.tokens import Token
-from gym_service_launcher.servers.link import ServerLink, ServerStream, SocketEnd, TlsEnd
+from gym_service_launcher.servers.link import ServerLink
+from gym_service_launcher.servers.stream import Opening, SocketEnd, StreamEnd, TlsEnd
 from gym_service_launcher.standalone.env_vars import TOKEN
 
 # Where the output of such a server is.
@@ -50,11 +51,23 @@ class AttachedServer(ServerLink):
         self.started_at = started_at
         self._address = address
         self._end = end
+        self._opening = Opening(same_host.preamble)
         self._same_host = same_host
         self._calls = memoryview(bytearray(8)).cast("Q")  # ps runs on the server's host, and has its own count
 
-    def take_stream(self) -> ServerStream:
-        return ServerStream(self._end, mark=self._same_host.preamble)
+    @property
+    def place(self) -> str:
+        return self._address
+
+    def wait_until_up(self, deadline: float) -> bool:
+        try:
+            return self._opening.wait(self._end, deadline)
+        except EOFError as error:
+            self._end.close()
+            raise self.start_error() from error
+
+    def take_stream(self) -> StreamEnd:
+        return self._end
 
     def accept_memory(self) -> socket.socket | None:
         return self._same_host.accept()
@@ -69,13 +82,16 @@ class AttachedServer(ServerLink):
     def import_advice(self, *, is_missing: bool) -> str:
         return "install it where that server runs"
 
+    def import_command(self) -> str:
+        return ""
+
     def died(self, during: str) -> ConnectionLost:
         """Does not block."""
         text = f"the server at {self._address} is gone: its connection ended during {during}"
         text += f"\n  try: read what {PRINTS} printed there; then make the env again"
         return ConnectionLost(text, during=during, address=self._address)
 
-    def diagnose(self, end_sending: Callable[[], None]) -> tuple[str, str]:
+    def diagnose(self, end_sending: Callable[[], None] = lambda: None) -> tuple[str, str]:
         """Always unknown: the process is on another host, or belongs to another process here."""
         return "unknown", ""
 
@@ -94,14 +110,15 @@ class AttachedServer(ServerLink):
 
 
 def attach(entry: Entry, progress: Callable[[str], None]) -> AttachedServer:
-    """Connect to the server at the entry's address and prove each other's identity.
+    """Connect to the server at the entry's address. Both ends authenticate each other.
 
-    Blocks until somebody listens there and has room, at most ``entry.timeouts.start`` seconds. ``progress`` is told
-    once if there is anything to wait for.
+    Blocks until a server listens there and takes one more client, ``entry.timeouts.start`` seconds at most.
+    ``progress`` is called once, with what is waited for, if there is a wait.
 
     Raises:
-        ServerStartError: nobody listens there, it has no room, or there is no such host.
-        AuthError: no token here, another one or another certificate there, or what listens there is no gym-service.
+        ServerStartError: no server listens there, it is at its client limit, or there is no such host.
+        AuthError: this process has no token, the server has another token or another certificate, or it is no
+            gym-service.
         ConfigError: the certificates of ``tls_ca`` cannot be read.
     """
     assert entry.address, "an entry has an address or an interpreter"
@@ -125,7 +142,7 @@ def attach(entry: Entry, progress: Callable[[str], None]) -> AttachedServer:
 
 
 class _RetryBackoff:
-    """Until when to try again, and how long to wait before that."""
+    """How long to wait before each further attempt, and when there is none any more."""
 
     def __init__(self, address: str, timeout_s: float, progress: Callable[[str], None]) -> None:
         self._address, self._timeout_s, self._progress = address, timeout_s, progress
@@ -136,17 +153,17 @@ class _RetryBackoff:
         return max(self._deadline - time.monotonic(), FIRST_PAUSE_S)
 
     def failed(self, reason: str, error: Exception, advice: str) -> None:
-        """Wait until the next one. Raises ServerStartError where there is no time for it."""
+        """Wait until the next attempt. Raises ServerStartError where there is no time for one."""
         if not self.may_go_on(reason):
             raise _not_reached(self._address, f"{reason}, for {self._timeout_s:g} s", advice) from error
 
     def may_go_on(self, reason: str) -> bool:
-        """Wait until the next one; False, at once, where there is no time for it."""
+        """Wait until the next attempt, and return True. False, at once, where there is no time for one."""
         if time.monotonic() + self._pause_s >= self._deadline:
             return False
         if self._pause_s == FIRST_PAUSE_S:
             self._progress(f"no server at {self._address} yet ({reason}): trying for {self._timeout_s:g} s")
-        # Each for another time: who was sent away in a crowd must not come back in the same crowd.
+        # At random: clients that were refused together must not come back together.
         time.sleep(self._pause_s * random.uniform(0.5, 1.0))
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
         return True
@@ -167,7 +184,7 @@ def _link(entry: Entry, sock: socket.socket, started_at: float) -> AttachedServe
 
 
 def _connect_and_authenticate(entry: Entry, timeout_s: float) -> socket.socket:
-    """A connection whose two ends know each other."""
+    """A connection whose two ends have authenticated each other."""
     assert entry.address
     sock = _connect(entry.address, timeout_s)
     try:
@@ -224,11 +241,11 @@ def _connect(address: str, timeout_s: float) -> socket.socket:
         return unix.connect(address.removeprefix("unix://"), timeout_s)
     sock = socket.create_connection(tcp.host_and_port(address), timeout_s)
     if sock.getsockname() == sock.getpeername():
-        # Nobody listens, and the port that this end was given happened to be the one it wanted to reach.
+        # No server listens: the kernel gave this end the very port that it connects to, and TCP allows that.
         sock.close()
         raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     tcp.tune(sock)
-    # What was not sent when it is closed is nobody's: else the end of the stream would wait behind it, and where the
-    # server is stuck and takes nothing, nobody there would hear of the end.
+    # Drop what was not sent when it is closed. Otherwise the end of the stream would wait behind it, and a server host
+    # whose server is stuck would never see that end.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
     return sock

@@ -7,8 +7,8 @@ and up.
 The life of a link, and who calls what:
 
 1. ``kinds.open_link`` starts a server or attaches to one. It returns the link before the server is up.
-2. The factory calls ``take_stream`` once, sends ``send_first``, and later reads up to ``mark``.
-3. The factory calls ``accept_memory`` once, after the mark. From here on, frames travel.
+2. The factory calls ``begin``, then ``wait_until_up``, until each of them returns True.
+3. The factory calls ``take_stream`` and ``accept_memory``, once each. From here on, frames travel.
 4. Until the env is made, the factory turns failures into errors with ``start_error`` and ``import_advice``.
 5. During a call, the connection calls ``died`` where the stream has ended, and ``diagnose`` where no answer came in
    time.
@@ -16,64 +16,17 @@ The life of a link, and who calls what:
 """
 
 import errno
-import os
 import socket
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
+from gym_service_launcher.config.entry import MULTI_AGENT_APIS, Entry
 from gym_service_launcher.errors import GymServiceError, ServerStartError
+from gym_service_launcher.servers.stream import StreamEnd
 
 SHOWN_TAIL_CHARS = 4000
 LATE_ADVICE = "a longer timeout, timeouts = { start = … }, if it was still at work"
-
-
-@dataclass(frozen=True)
-class SocketEnd:
-    """A connected stream socket."""
-
-    sock: socket.socket
-
-    def close(self) -> None:
-        self.sock.close()
-
-
-@dataclass(frozen=True)
-class TlsEnd:
-    """A connected ``ssl.SSLSocket`` whose handshake is done."""
-
-    sock: socket.socket
-
-    def close(self) -> None:
-        self.sock.close()
-
-
-@dataclass(frozen=True)
-class PipeEnds:
-    """Two descriptors, neither of which blocks."""
-
-    read_fd: int
-    write_fd: int
-
-    def close(self) -> None:
-        os.close(self.read_fd)
-        os.close(self.write_fd)
-
-
-@dataclass(frozen=True)
-class ServerStream:
-    """The client's end of a stream, and what passes on it before the first frame.
-
-    ``end`` is one of three types, and the factory makes a channel of it. ``send_first`` is sent as it is. Then the
-    server sends ``mark``; whatever comes before that (the banner of a shell or of a container) goes to ``skipped``.
-    Both may be empty.
-    """
-
-    end: SocketEnd | TlsEnd | PipeEnds
-    send_first: bytes = b""
-    mark: bytes = b""
-    skipped: bytearray = field(default_factory=bytearray)
 
 
 class ServerLink(Protocol):
@@ -84,18 +37,41 @@ class ServerLink(Protocol):
 
     # -- for the factory, while the server starts ------------------------------------------------------------------
 
-    def take_stream(self) -> ServerStream:
+    @property
+    def place(self) -> str:
+        """Where the server runs, for people."""
+
+    def begin(self, deadline: float) -> bool:
+        """Send what the server needs to start; False where that was not done by the deadline.
+
+        Called until it returns True. Several servers can begin before any of them is waited for. Raises
+        ServerStartError where the stream has ended.
+        """
+        return True
+
+    def wait_until_up(self, deadline: float) -> bool:
+        """Wait until the first frame may be sent; False where the server is not up by the deadline.
+
+        Called until it returns True. Raises ServerStartError where the stream has ended.
+        """
+        return True
+
+    def take_stream(self) -> StreamEnd:
         """Hand over the client's end of the stream. Called once; the caller owns it from here on."""
 
     def accept_memory(self) -> socket.socket | None:
         """The socket over which memory is shared with the server; None where the two ends do not share a machine.
 
-        Called at most once, after the mark. Does not block. The caller owns the socket from here on.
+        Called at most once, once the server is up. Does not block. The caller owns the socket from here on.
         """
 
     def start_warning(self) -> str:
         """What the user must know about how the server was started; empty if there is nothing."""
         return ""
+
+    def env_is_made(self) -> None:
+        """Take note that the env is made: from here on the server counts as started. Called once."""
+        return
 
     def keep_for_restart(self) -> Callable[[float], None]:
         """Keep what a restart of this server needs, such as its fork server.
@@ -125,16 +101,19 @@ class ServerLink(Protocol):
         ``is_missing``: the module itself was not found, as opposed to something that it needs.
         """
 
+    def import_command(self) -> str:
+        """A command for people that imports the simulator without a server; empty where this process knows none."""
+
     # -- for the connection, once there is one ---------------------------------------------------------------------
 
     def died(self, during: str) -> GymServiceError:
         """The error for a stream that has ended during a call. Blocks for a few seconds at most, to learn the cause."""
 
-    def diagnose(self, end_sending: Callable[[], None]) -> tuple[str, str]:
+    def diagnose(self, end_sending: Callable[[], None] = lambda: None) -> tuple[str, str]:
         """Why the server does not answer: ``stopped``, ``blocked``, ``busy`` or ``unknown``; and its Python stack.
 
         Called once, for a server that is stopped right after: a diagnosis may disturb it. ``end_sending`` closes the
-        sending direction of the stream, which some kinds need for it. Blocks for a few seconds at most.
+        sending direction of a stream that was taken, which some kinds need for it. Blocks for a few seconds at most.
         """
 
     def tail(self) -> str:
@@ -150,6 +129,12 @@ class ServerLink(Protocol):
         Waits ``ask_s`` seconds for the server to end by itself, then uses force. Blocks for some seconds more than
         ``ask_s`` at most. May be called any number of times.
         """
+
+
+def import_statement(entry: Entry) -> str:
+    """What a person types into the target to see the simulator load, or fail to."""
+    modules = ", ".join(entry.imports) or (entry.entry_point or "").partition(":")[0]
+    return f"import {modules or ('pettingzoo' if entry.api in MULTI_AGENT_APIS else entry.api or 'gymnasium')}"
 
 
 def late_start_reason(timeout_s: float, state: str, stack: str) -> str:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from gym_service_launcher.config.entry import MULTI_AGENT_APIS, Entry
+from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import ConfigError, ServerCrashed, ServerStartError
 from gym_service_launcher.interpreters.diagnosis import Diagnosis, diagnose
 from gym_service_launcher.interpreters.find import find_interpreter
@@ -22,15 +22,14 @@ from gym_service_launcher.processes.forkservers import ForkServer, ForkServerRef
 from gym_service_launcher.processes.guardian_client import SpawnerStopped
 from gym_service_launcher.servers.link import (
     LATE_ADVICE,
-    PipeEnds,
     ServerLink,
-    ServerStream,
-    SocketEnd,
+    import_statement,
     late_start_reason,
     limit_advice,
     output_block,
 )
 from gym_service_launcher.servers.program import server_argv, server_program
+from gym_service_launcher.servers.stream import Opening, PipeEnds, SocketEnd, StreamEnd
 from gym_service_launcher.standalone import env_vars
 
 TERMINATE_S = 2.0
@@ -46,7 +45,8 @@ class LocalServer(ServerLink):
         entry: Entry,
         executable: Path,
         child: Child,
-        stream: ServerStream,
+        end: StreamEnd,
+        opening: Opening,
         memory: socket.socket,
         *,
         fork_server: ForkServerRef | None = None,
@@ -62,16 +62,28 @@ class LocalServer(ServerLink):
         self._entry = entry
         self._executable = executable
         self._child = child
-        self._stream: ServerStream | None = stream
+        self._end: StreamEnd | None = end
+        self._opening = opening
         self._memory: socket.socket | None = memory
-        self._skipped = stream.skipped
         self._fork_server = fork_server
         self._not_forked = not_forked
 
-    def take_stream(self) -> ServerStream:
-        stream, self._stream = self._stream, None
-        assert stream, "the stream is taken once"
-        return stream
+    @property
+    def place(self) -> str:
+        return f"{self._executable}, process {self._child.pid}"
+
+    def wait_until_up(self, deadline: float) -> bool:
+        assert self._end, "the stream is taken later"
+        try:
+            return self._opening.wait(self._end, deadline)
+        except EOFError as error:
+            self._end.close()  # a server that has closed its end only waits for this one
+            raise self.start_error() from error
+
+    def take_stream(self) -> StreamEnd:
+        end, self._end = self._end, None
+        assert end, "the stream is taken once"
+        return end
 
     def accept_memory(self) -> socket.socket | None:
         memory, self._memory = self._memory, None
@@ -79,6 +91,9 @@ class LocalServer(ServerLink):
 
     def start_warning(self) -> str:
         return f"{self._entry.name!r} was started without prefork: {self._not_forked}" if self._not_forked else ""
+
+    def env_is_made(self) -> None:
+        self._child.mark_up()
 
     def keep_for_restart(self) -> Callable[[float], None]:
         """Keeps the fork server, so that the next server is forked from it."""
@@ -99,24 +114,20 @@ class LocalServer(ServerLink):
             self._executable,
             self._child,
             reason or diagnosis.problem or ending(exit_code),
-            diagnosis.advice or advice or self._import_by_hand(),
+            diagnosis.advice or advice or self.import_command(),
             tail,
         )
 
     def import_advice(self, *, is_missing: bool) -> str:
         if not is_missing:
-            return self._import_by_hand()
+            return self.import_command()
         gone = [str(path) for path in self._entry.pythonpath if not path.exists()]
         note = f" ({', '.join(gone)} does not exist)" if gone else ""
         return f"install it for {self._executable}, or name its folder in pythonpath = […]{note}"
 
-    def _import_by_hand(self) -> str:
-        """A command that imports the simulator without a server around it."""
+    def import_command(self) -> str:
         importable = os.pathsep.join(map(str, self._entry.pythonpath))
-        entry = self._entry
-        modules = ", ".join(entry.imports) or (entry.entry_point or "").partition(":")[0]
-        modules = modules or ("pettingzoo" if entry.api in MULTI_AGENT_APIS else entry.api or "gymnasium")
-        command = shlex.join([str(self._executable), "-c", f"import {modules}"])
+        command = shlex.join([str(self._executable), "-c", import_statement(self._entry)])
         return f"PYTHONPATH={shlex.quote(importable)} {command}" if importable else command
 
     def died(self, during: str) -> ServerCrashed:
@@ -138,15 +149,13 @@ class LocalServer(ServerLink):
             return where + ending(fork_server.child.exit_code(DEATH_S))
         return where + "stopped" if fork_server.is_stopped() else ""
 
-    def diagnose(self, end_sending: Callable[[], None]) -> tuple[str, str]:
+    def diagnose(self, end_sending: Callable[[], None] = lambda: None) -> tuple[str, str]:
         """Blocks for half a second at most. The stream stays as it is."""
         return _diagnose(self._child)
 
     def tail(self) -> str:
-        if not self._skipped:
-            return self._child.tail()
-        # The stream is stdout: this was printed there before the server moved it away.
-        return bytes(self._skipped).decode("utf-8", "backslashreplace") + "\n" + self._child.tail()
+        # Where the stream is stdout, its opening holds what was printed there before the server moved it away.
+        return "\n".join(filter(None, (self._opening.printed, self._child.tail())))
 
     @property
     def calls(self) -> memoryview:
@@ -154,8 +163,8 @@ class LocalServer(ServerLink):
 
     def close(self, ask_s: float) -> None:
         """Blocks for ``ask_s`` + TERMINATE_S seconds at most, and two more for the fork server of the last server."""
-        if self._stream:
-            self.take_stream().end.close()
+        if self._end:
+            self.take_stream().close()
         if self._memory:
             self._memory.close()
         self._child.stop(ask_s, TERMINATE_S if ask_s > 0 else 0.0)
@@ -270,11 +279,11 @@ def _plan(entry: Entry, executable: Path) -> forkservers.Plan:
     return forkservers.plan(command, server_program(), recipe, variables, entry.cwd, show=entry.output == "show")
 
 
-Started = tuple[Child, ServerStream, socket.socket]
+Started = tuple[Child, StreamEnd, Opening, socket.socket]
 
 
 def _started(entry: Entry, executable: Path, spawner: ForkServer | None) -> Started:
-    """The process, the client's end of its stream, and the socket for shared memory. Raises OSError."""
+    """The process, the client's end of its stream, how that opens, and the socket for shared memory. Raises OSError."""
     start = _over_stdio if entry.transport == "stdio" else _over_socket
     return start(entry, executable, spawner)
 
@@ -283,7 +292,7 @@ def _over_socket(entry: Entry, executable: Path, spawner: ForkServer | None) -> 
     with _socketpairs(2) as ((sock, memory), theirs):
         channel = "--fd", str(FIRST_PASSED_FD), "--arena", str(FIRST_PASSED_FD + 1)
         child = _child(entry, executable, channel, [end.fileno() for end in theirs], spawner)
-    return child, ServerStream(SocketEnd(sock)), memory
+    return child, SocketEnd(sock), Opening(), memory
 
 
 def _over_stdio(entry: Entry, executable: Path, spawner: ForkServer | None) -> Started:
@@ -291,7 +300,7 @@ def _over_stdio(entry: Entry, executable: Path, spawner: ForkServer | None) -> S
     with _socketpairs(1) as ((memory,), theirs):
         channel = "--stdio", mark.hex(), "--arena", str(FIRST_PASSED_FD)
         child = _child(entry, executable, channel, [theirs[0].fileno()], spawner, piped=True)
-    return child, ServerStream(PipeEnds(*child.take_pipes()), mark=mark), memory
+    return child, PipeEnds(*child.take_pipes()), Opening(mark), memory
 
 
 @contextlib.contextmanager

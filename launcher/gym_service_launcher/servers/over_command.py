@@ -22,7 +22,8 @@ from gym_service_launcher.errors import ConnectionLost, GymServiceError, ServerC
 from gym_service_launcher.interpreters import discovery
 from gym_service_launcher.processes.child import Child, ending
 from gym_service_launcher.servers import source_bundle
-from gym_service_launcher.servers.link import PipeEnds, ServerLink, ServerStream, limit_advice, output_block
+from gym_service_launcher.servers.link import ServerLink, import_statement, limit_advice, output_block
+from gym_service_launcher.servers.stream import Opening, PipeEnds
 from gym_service_launcher.standalone import remote_guardian
 
 DEFAULT_PYTHON = "python3"
@@ -60,6 +61,7 @@ class Route:
     command: tuple[str, ...]
     python: str
     word: str
+    is_for_shell: bool = False  # whether a shell reads what follows the command
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -74,7 +76,13 @@ class Route:
     @property
     def by_hand(self) -> str:
         """A command for people that starts the interpreter and nothing else."""
-        return shlex.join([*self.command, self.word, "--version"])
+        return self.run_by_hand("--version")
+
+    def run_by_hand(self, *words: str) -> str:
+        """A command for people that runs the interpreter with these words."""
+        if self.is_for_shell:
+            words = tuple(map(shlex.quote, words))
+        return shlex.join([*self.command, self.word, *words])
 
 
 def route_of(entry: Entry) -> Route:
@@ -92,7 +100,7 @@ def route_of(entry: Entry) -> Route:
     python = _executable(python)
     # This is the only word that may need quotes, and it needs them only where a shell reads it.
     is_for_shell = os.path.basename(command[0]) == "ssh"
-    return Route(command, python, _quoted(python) if is_for_shell else python)
+    return Route(command, python, _quoted(python) if is_for_shell else python, is_for_shell)
 
 
 def _executable(python: str) -> str:
@@ -147,8 +155,8 @@ def start(entry: Entry, venv: Mapping[str, Any] | None = None, *, serve: bool = 
         venv=venv,
         serve=serve,
     )
-    stream = ServerStream(PipeEnds(*child.take_pipes()), send_first=bundle, mark=mark)
-    return CommandServer(entry, route, child, stream, started_at=started_at)
+    end = PipeEnds(*child.take_pipes())
+    return CommandServer(entry, route, child, end, Opening(mark), bundle, started_at=started_at)
 
 
 def _found(program: str, folder: Path) -> str:
@@ -162,30 +170,55 @@ def _found(program: str, folder: Path) -> str:
 class CommandServer(ServerLink):
     """A server at the other end of a command. The command is a child of this process; the server is not."""
 
-    def __init__(self, entry: Entry, route: Route, child: Child, stream: ServerStream, *, started_at: float) -> None:
-        """Own the child and the stream from here on."""
+    def __init__(
+        self,
+        entry: Entry,
+        route: Route,
+        child: Child,
+        end: PipeEnds,
+        opening: Opening,
+        bundle: bytes,
+        *,
+        started_at: float,
+    ) -> None:
+        """Own the child and the pipes from here on. ``bundle`` is sent first."""
         self.started_at = started_at
+        self.end = end
+        self.opening = opening
+        self.unsent = memoryview(bundle)
         self._entry = entry
         self._route = route
         self._child = child
-        self._stream: ServerStream | None = stream
-        self._skipped = stream.skipped  # what the command printed on stdout before the server began
-
-    def take_stream(self) -> ServerStream:
-        stream, self._stream = self._stream, None
-        assert stream, "the stream is taken once"
-        return stream
-
-    def resume_start(self, stream: ServerStream, python: str) -> None:
-        """Take the stream back, once a venv was built over it. The time of the start begins here: a build has none."""
-        self.started_at = time.monotonic()
-        self._stream = stream
-        self._route = replace(self._route, python=python)
 
     @property
     def place(self) -> str:
-        """Where the server is, for people."""
         return self._route.place
+
+    def begin(self, deadline: float) -> bool:
+        try:
+            self.unsent = self.opening.send(self.end, self.unsent, deadline)
+        except EOFError as error:
+            self.end.close()  # a command that has closed its end only waits for this one
+            raise self.start_error() from error
+        return not self.unsent
+
+    def wait_until_up(self, deadline: float) -> bool:
+        try:
+            return self.opening.wait(self.end, deadline)
+        except EOFError as error:
+            self.end.close()  # a command that has closed its end only waits for this one
+            raise self.start_error() from error
+
+    def take_stream(self) -> PipeEnds:
+        return PipeEnds(*self.end.detach())
+
+    def venv_is_ready(self, python: str) -> None:
+        """Go on with the start, once a venv was built over the stream: its time begins here, since a build has none."""
+        self.started_at = time.monotonic()
+        self._route = replace(self._route, python=python)
+
+    def env_is_made(self) -> None:
+        self._child.mark_up()
 
     def accept_memory(self) -> None:
         """Always None: no memory is shared with another machine."""
@@ -210,6 +243,9 @@ class CommandServer(ServerLink):
         python = self._route.python
         return f"install it for {python} on the remote side, or name its folder there in pythonpath = […]"
 
+    def import_command(self) -> str:
+        return self._route.run_by_hand("-c", import_statement(self._entry))
+
     def died(self, during: str) -> GymServiceError:
         """Blocks for DEATH_S at most, and for the last output."""
         exit_code = self._child.exit_code(DEATH_S)
@@ -225,9 +261,10 @@ class CommandServer(ServerLink):
         text += f"\n  try: {again}, once this works: {self._route.by_hand}"
         return ConnectionLost(text, during=during, address=shlex.join(self._route.command), tail=tail)
 
-    def diagnose(self, end_sending: Callable[[], None]) -> tuple[str, str]:
+    def diagnose(self, end_sending: Callable[[], None] = lambda: None) -> tuple[str, str]:
         """Ask the remote guardian, which answers the end of the link. Blocks for DIAGNOSIS_S at most."""
         before = self._child.output_bytes
+        self.end.end_sending()  # where the stream was not taken yet
         end_sending()
         deadline = time.monotonic() + DIAGNOSIS_S
         while self._child.exit_code(DIAGNOSIS_POLL_S) is None and time.monotonic() < deadline:
@@ -240,8 +277,8 @@ class CommandServer(ServerLink):
 
     def tail(self) -> str:
         """What the command printed on stdout before the server began, and the end of its stderr."""
-        skipped = bytes(self._skipped).decode("utf-8", "backslashreplace").replace(">>> ", "")
-        return "\n".join(filter(str.strip, (skipped, self._child.tail())))
+        printed = self.opening.printed.replace(">>> ", "")  # the prompts of the interpreter that reads the bundle
+        return "\n".join(filter(str.strip, (printed, self._child.tail())))
 
     @property
     def calls(self) -> memoryview:
@@ -252,8 +289,7 @@ class CommandServer(ServerLink):
 
         SIGTERM comes before SIGKILL also where ``ask_s`` is 0: some commands pass it on.
         """
-        if self._stream:
-            self.take_stream().end.close()
+        self.end.close()
         self._child.stop(ask_s, TERMINATE_S)
 
     def _judged(self, tail: str, exit_code: int | None) -> tuple[str, str]:

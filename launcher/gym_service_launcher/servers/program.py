@@ -1,4 +1,4 @@
-"""The server's program: where it lies, and the command that runs it.
+"""The server's program: its path, and the command that runs it.
 
 Knows where ``gym_service`` is installed. Never imports it. Python 3.10 and up.
 """
@@ -12,7 +12,7 @@ from gym_service_launcher.standalone.guardian import DUMP_SIGNAL
 
 
 def server_program() -> Path:
-    """The server half, found without running a line of it."""
+    """The path of the server's program, found without running any code of its package."""
     package = importlib.util.find_spec("gym_service")
     assert package
     assert package.submodule_search_locations
@@ -31,6 +31,6 @@ def refuse_windows() -> None:
 
 
 def server_argv(executable: Path, *channel: str) -> list[str]:
-    """The command of a server; what ``channel`` may be stands in the contract of its program."""
+    """The command of a server. The contract of its program lists what ``channel`` can be."""
     # -u: what was printed last must not be lost in a crash.
     return [str(executable), "-u", str(server_program()), *channel, "--dump-signal", str(int(DUMP_SIGNAL))]

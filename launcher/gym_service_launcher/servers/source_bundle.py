@@ -1,15 +1,16 @@
-"""What a command is sent before anything else: our own files, as text, and what to do with them over there.
+"""The bundle: what a command is sent first. It holds our source files as text, and an order for them.
 
-Knows which files those are and how an interpreter is made to take them. Never knows where "there" is. Python 3.10 and
-up; what it makes begins on 3.6.
+Knows which files those are, and how an interpreter is made to load them. Never knows where that interpreter runs.
+Python 3.10 and up; the remote side needs Python 3.6.
 
-The interpreter is started as one that reads its program line by line, with words in which no shell finds anything to
-expand, split or quote: ``ssh`` gives what stands behind the host to a shell, once more for each host on the way;
-``docker`` and ``srun`` give it to none. A program on the command line would need quotes for the one and none for the
-other.
+The interpreter starts in a mode that reads its program line by line. The words for that need no quotes in any shell:
+``ssh`` hands them to a shell, and to one more for each host on the way, while ``docker`` and ``srun`` use none. A
+program on the command line would need quotes for the one and none for the other.
 
-Then come three lines: a program; the order, which it reads; and the end of an interpreter that could not make anything
-of the first. All that is secret is in the order, and on no command line.
+The bundle is three lines: a program; the order, which that program reads; and a line that ends an interpreter which
+could not run the program. Secrets are in the order and on no command line.
+
+What must change together: the keys of the order with ``standalone/remote_guardian.py``, which carries it out.
 """
 
 import base64
@@ -21,15 +22,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# -I and -S: whatever lies in the working directory, or is installed there, has no part in this. -q: no banner.
+# -I and -S: nothing is imported from the working directory or from what is installed. -q: no banner.
 WORDS = ("-I", "-S", "-m", "code", "-q")
 
-# What of each package travels: everything that a server and its guardian load, and nothing of the client's.
+# The folders that travel: everything that a server and its guardian load, and nothing of the client's.
 FOLDERS = {"gym_service": ("protocol", "transport", "server"), "gym_service_launcher": ("standalone",)}
 IMPORTER = "gym_service_launcher/standalone/memory_importer.py"
 
-# One line, below the 4,095 bytes that a terminal keeps of one; a terminal is told of before the order is read, since
-# it would keep no more of that.
+# One line of less than 4,095 bytes: a terminal drops the rest of a longer one. So a terminal is refused before the
+# order is read.
 BOOTSTRAP = (
     "import os, sys; "
     "sys.stdin.isatty() and (os.write(2, b'gym-service: standard input is a terminal on the remote side, "
@@ -55,14 +56,14 @@ def make_bundle(
     venv: Mapping[str, Any] | None = None,
     serve: bool = True,
 ) -> bytes:
-    """The lines for a server over there.
+    """The lines for a server on the remote side.
 
     Args:
-        python: what its interpreter is called there.
-        environ: what is added to the environment variables that it finds there.
-        pythonpath: what it can import from besides; relative to where the command begins there, as ``cwd`` is.
-        cwd: its working directory; empty for where the command begins.
-        mark: what it begins to speak with.
+        python: the name of its interpreter there.
+        environ: environment variables in addition to those that the command finds there.
+        pythonpath: folders to import from in addition; relative to where the command starts there, as ``cwd`` is.
+        cwd: its working directory; empty for where the command starts.
+        mark: what the server sends first.
         close_s: how long it may take to end, in seconds, once its env is closed.
         venv: an order for a venv, which is built first (``venv_builder.py``); the server then runs in it.
         serve: whether a server follows.
@@ -84,7 +85,7 @@ def make_bundle(
 
 @cache
 def sources() -> dict[str, str]:
-    """The files that travel, by the path that their module's name has; the two packages themselves are empty."""
+    """The text of each file that travels, by its path below the packages; the ``__init__`` of both is empty."""
     found = {f"{package}/__init__.py": "" for package in FOLDERS}
     for package, folders in FOLDERS.items():
         root = _folder(package)
@@ -94,7 +95,7 @@ def sources() -> dict[str, str]:
 
 
 def _folder(package: str) -> Path:
-    """Where a package lies, found without running a line of it."""
+    """The folder of a package, found without running any of its code."""
     spec = importlib.util.find_spec(package)
     assert spec
     assert spec.submodule_search_locations

@@ -1,19 +1,19 @@
-"""The environment variables that a target runs with, on this machine or at the other end of a command.
+"""The environment variables of a target, on this machine or on the remote side of a command.
 
-Knows variables. Never knows where interpreters lie, nor envs.toml. Standard library only, Python 3.6 and up: it runs on
-both sides, so that an entry means the same on either.
+Knows variables. Never knows how an interpreter is found, nor envs.toml. Standard library only, Python 3.6 and up: it
+runs on both sides, so that an entry means the same on either.
 """
 
 import os
 import sys
 
-# What Python reads at its start and what would lead it, or uv, back to the client's own interpreter.
+# Variables that would lead the target's Python, or uv, to the client's interpreter.
 PYTHON_VARS_TO_DROP = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
 
-# Where the token of a server may lie: no business of a simulator's.
+# May hold the token of a server. A simulator does not get it.
 TOKEN = "GYM_SERVICE_TOKEN"
 
-# The renderers that need no display, by the variable that each library reads.
+# The renderers that need no display.
 OFFSCREEN = ("egl", "osmesa")
 
 
@@ -23,10 +23,10 @@ def without_python_vars(variables):
 
 
 def environment(executable, environ, pythonpath, base=os.environ):
-    """The variables a target runs with: ``base`` without what leads back to the client's interpreter.
+    """The variables of a target: ``base`` without those that lead to the client's interpreter.
 
-    PATH begins with the target's own bin. Where there is no display, renderers that need none are the
-    default, unless ``base`` says otherwise. ``environ`` wins over everything.
+    PATH begins with the target's own bin folder. Where there is no display, the default is a renderer that needs none,
+    unless ``base`` names another. ``environ`` overrides everything.
     """
     variables = without_python_vars(base)
     variables.pop(TOKEN, None)
@@ -35,14 +35,14 @@ def environment(executable, environ, pythonpath, base=os.environ):
     if importable:
         variables["PYTHONPATH"] = importable
     variables.update(environ)
-    # macOS draws without DISPLAY, and has no EGL.
+    # macOS renders without DISPLAY, and has no EGL.
     if sys.platform == "linux" and not (variables.get("DISPLAY") or variables.get("WAYLAND_DISPLAY")):
         _draw_offscreen(variables)
     return variables
 
 
 def _draw_offscreen(variables):
-    """MuJoCo refuses to start when its two variables name different renderers: one follows the other."""
+    """Set both of MuJoCo's variables to one renderer: it refuses to start where they differ."""
     platform = variables.get("PYOPENGL_PLATFORM", "")
     renderer = variables.setdefault("MUJOCO_GL", platform if platform in OFFSCREEN else "egl")
     if renderer in OFFSCREEN:

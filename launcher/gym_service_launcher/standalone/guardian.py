@@ -100,7 +100,9 @@ def main(client_pid, how=""):
         client_watch.leave_parent(CONTROL_FD)
     os.closerange(max(CONTROL_FD, pidfd) + 1, os.sysconf("SC_OPEN_MAX"))  # a C library of the client may leave some
     os.chdir("/")
-    os.set_inheritable(CONTROL_FD, False)
+    for fd in (CONTROL_FD, pidfd):
+        if fd >= 0:
+            os.set_inheritable(fd, False)
     is_adopted = pidfd >= 0 and os.getppid() == int(client_pid)
     client = client_watch.Client(int(client_pid), pidfd, is_parent=is_adopted or pidfd < 0)
     guardian = Guardian(unix_socket(CONTROL_FD), client, portable=how == "portable")

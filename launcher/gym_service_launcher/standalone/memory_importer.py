@@ -1,23 +1,23 @@
-"""Modules that have arrived over a link: imported from memory, so that nothing of ours ever lies on a disk there.
+"""Imports modules from memory, so that no file of ours is ever on the disk of a remote side.
 
-Executed as a text, before anything else of ours can be imported. Knows Python's import system. Never knows what the
-modules do. Standard library only, Python 3.6 and up.
+It is executed as a text, before anything else of ours can be imported. Knows Python's import system. Never knows what
+the modules do. Standard library only, Python 3.6 and up.
 
-Why not a temporary folder: whoever is killed by signal 9 does not remove it.
+Rejected: a temporary folder, which a process killed by SIGKILL does not remove.
 """
 
 import importlib.abc
 import importlib.machinery
 import sys
 
-# Stands in tracebacks before the name of a file that is on no disk, least of all in the working directory.
+# The beginning of the file names in tracebacks. No such file is on any disk.
 SENT = "(sent)/"
 
 
 class MemoryImporter(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader):
-    """Finds and loads what is in ``sources``: texts by path, ``gym_service/server/loop.py``.
+    """Finds and loads the modules in ``sources``: texts by path, such as ``gym_service/server/loop.py``.
 
-    Tracebacks show their lines: Python asks a module's loader for the source.
+    Tracebacks show the lines of such modules, since Python asks the loader for the source.
     """
 
     def __init__(self, sources):
@@ -28,7 +28,7 @@ class MemoryImporter(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader
         if found is None:
             return None
         spec = importlib.machinery.ModuleSpec(fullname, self, origin=SENT + found, is_package=self.is_package(fullname))
-        spec.has_location = True  # else it would have no __file__
+        spec.has_location = True  # otherwise the module would have no __file__
         return spec
 
     def is_package(self, fullname):
@@ -46,5 +46,5 @@ class MemoryImporter(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader
 
 
 def install(sources):
-    """Make the modules importable, before any of the same name that may be installed."""
+    """Make the modules importable. They come before installed modules of the same name."""
     sys.meta_path.insert(0, MemoryImporter(sources))

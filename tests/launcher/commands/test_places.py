@@ -90,6 +90,17 @@ def test_any_shell_may_stand_between(ssh_host: SshHost, remote_envs: Path, shell
         assert env.call("add", 1, other=2) == 3
 
 
+@pytest.mark.parametrize("size_bytes", [60_000, 1_000_000])
+def test_a_place_that_prints_much_before_it_reads(size_bytes: int) -> None:
+    """More than the pipe to us holds, while the pipe to it holds less than it is sent: neither waits for the other."""
+    greeting = f"head -c {size_bytes} /dev/zero | tr '\\0' x; exec \"$@\""
+    env = gym_service.make("CartPole-v1", command=["sh", "-c", greeting, "sh"], python=python_of(NEWEST))
+    try:
+        assert env.reset(seed=3)[0].shape == (4,)
+    finally:
+        env.close()
+
+
 def test_two_shells_may_stand_between(ssh_host: SshHost, remote_envs: Path) -> None:
     joining = ["sh", "-c", 'exec sh -c "$*"', "sh"]  # as ssh does it, once more
     with reporting([*joining, *ssh_host.command("dash")], remote_envs) as env:
@@ -131,7 +142,9 @@ def test_an_entry_in_a_file(engine: Engine, remote_envs: Path, tmp_path: Path, m
         [sys.executable, "-m", "gym_service", "list"], capture_output=True, text=True, check=False, timeout=60
     )
     line = next(line for line in listed.stdout.splitlines() if line.startswith("Far-v0"))
-    assert re.fullmatch(rf"Far-v0 +not tried +\S+/docker run -i --rm sim:1 {python_of(NEWEST)}  the first .*", line)
+    assert re.fullmatch(
+        rf"Far-v0 +not tried +\S+/docker run -i --rm sim:1 {python_of(NEWEST)}  will be run by the first .*", line
+    )
     assert listed.returncode == 0
 
 

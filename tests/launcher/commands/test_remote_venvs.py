@@ -1,9 +1,11 @@
 """Venvs at the other end of a command: built there by what travels, and nothing of ours left but the venv."""
 
+import logging
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +36,31 @@ def keys(place: list[str], cache: Path, **more: Any) -> dict[str, Any]:
     return {"command": place, "python": base_python(), "requires": wheels.requires(), "environ": environ, **more}
 
 
+@pytest.fixture
+def build_lines() -> Iterator[list[str]]:
+    """The lines of the library's log, as they come, without those about a slow start."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if not record.getMessage().startswith("waiting for"):
+                lines.append(record.getMessage())
+
+    lines: list[str] = []
+    logger, handler = logging.getLogger("gym_service"), Lines()
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield lines
+    logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
+
+
 def venvs_in(cache: Path) -> list[Path]:
     folder = cache / "gym-service/venvs"
     return sorted(folder.iterdir()) if folder.exists() else []
 
 
 def test_a_venv_is_built_there_once_and_nothing_else_is_left(
-    place: list[str], remote_envs: Path, cache: Path, capfd: pytest.CaptureFixture[str]
+    place: list[str], remote_envs: Path, cache: Path, build_lines: list[str]
 ) -> None:
     entry = keys(place, cache, imports=["reporting"], pythonpath=[str(remote_envs)])
     with gym_service.make("Reporting-v0", **entry) as env:
@@ -48,19 +68,19 @@ def test_a_venv_is_built_there_once_and_nothing_else_is_left(
         assert env.target["executable"] == f"{venv}/bin/python"
         assert env.call("names_in", str(REPOSITORY)) == []
         assert env.call("add", 1) == 1
-    said = capfd.readouterr().err.splitlines()
-    assert said[0].startswith(f"Building a venv of Python {base_python()} with --no-index, ")
+    assert build_lines[0].startswith(f"Building a venv of Python {base_python()} with --no-index, ")
     assert venv.name.startswith("python-gymnasium-") or venv.name.startswith("python3")
     assert {path.name for path in cache.iterdir()} <= {"gym-service", "pip", "uv"}
     ours = [path for path in venv.rglob("*gym[-_]service*") if path.name != "gym-service.json"]
     assert ours == []
+    build_lines.clear()
     with gym_service.make("Reporting-v0", **entry) as env:
         assert env.target["executable"] == f"{venv}/bin/python"
-    assert capfd.readouterr().err == ""
+    assert build_lines == []
 
 
 def test_the_uv_of_that_side_is_used_where_it_has_one(
-    ssh: list[str], cache: Path, capfd: pytest.CaptureFixture[str], remote_envs: Path, tmp_path: Path
+    ssh: list[str], cache: Path, build_lines: list[str], remote_envs: Path, tmp_path: Path
 ) -> None:
     uv = discovery.find_uv()
     if uv is None or len(uv) > 1:
@@ -71,20 +91,19 @@ def test_the_uv_of_that_side_is_used_where_it_has_one(
     more = {"environ": {"PATH": f"{there}:{os.environ['PATH']}"}, "pythonpath": [str(remote_envs)]}
     with gym_service.make("Reporting-v0", **keys(ssh, cache, imports=["reporting"], **more)):
         pass
-    said = capfd.readouterr().err
-    assert "uv is not installed" not in said
-    assert " + gymnasium==1.4.0\n" in said
+    assert not any("uv is not installed" in line for line in build_lines)
+    assert " + gymnasium==1.4.0" in build_lines
 
 
 def test_a_build_that_fails_there_says_so_once_and_leaves_nothing(
-    ssh: list[str], cache: Path, capfd: pytest.CaptureFixture[str]
+    ssh: list[str], cache: Path, build_lines: list[str]
 ) -> None:
     with pytest.raises(ServerStartError) as error:
         gym_service.make("X-v0", **keys(ssh, cache, requires=["--no-index", "nothing-of-that-name"]))
     text = str(error.value)
     assert text.startswith("the venv of 'X-v0' was not built on the remote side (")
     assert text.count("No matching distribution found for nothing-of-that-name") == 1
-    assert "No matching distribution" not in capfd.readouterr().err
+    assert not any("No matching distribution" in line for line in build_lines)
     assert text.endswith("\n  try: a version of nothing-of-that-name that the index has")
     assert error.value.exit_code == 1
     assert venvs_in(cache) == []

@@ -1,6 +1,7 @@
 """Listening and dialling: real clients and those who are none, over loopback."""
 
 import contextlib
+import logging
 import os
 import pickle
 import signal
@@ -290,16 +291,16 @@ def test_a_crowd_of_pending_clients_does_not_keep_a_client_out(serving: Serving)
 
 
 def test_a_server_that_begins_to_listen_later_is_waited_for(
-    config_home: Path, capfd: pytest.CaptureFixture[str]
+    config_home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, logger="gym_service")
     port = free_port()
     made: list[gym_service.RemoteEnv] = []
     dialling = threading.Thread(
         target=lambda: made.append(gym_service.make("CartPole-v1", address=f"tcp://127.0.0.1:{port}"))
     )
     dialling.start()
-    while "no server at" not in capfd.readouterr().err:
-        assert dialling.is_alive()
+    polling.until(lambda: any("no server at" in line for line in caplog.messages), "a line in the log")
     with running(tcp=f"127.0.0.1:{port}"):
         dialling.join()
         made[0].reset()

@@ -2,23 +2,28 @@
 
 import contextlib
 import json
+import logging
 import os
 import pty
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 from gym_service_launcher import user_dirs
 from gym_service_launcher.processes import logs, pidfiles
 from support import polling, procfs
 from support.faulty import act, assert_exact, faulty
-from support.serving import COMMAND
+from support.serving import COMMAND, running
 from support.targets import TARGETS
 
+import gym_service
 from gym_service import errors
 from gym_service.cli import ps
 
@@ -72,6 +77,66 @@ def test_a_server_and_its_calls() -> None:
         assert cells(pid)["state"] == "stopped"
         os.kill(pid, signal.SIGCONT)
     assert rows() == []
+
+
+# Its import waits until the file is there.
+GATE = """
+import os, time
+while not os.path.exists(os.environ["GATE"]):
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_server_that_takes_long_to_start(workers: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """``ps`` says that it starts, and the log says once what is waited for."""
+    caplog.set_level(logging.INFO, logger="gym_service")
+    (tmp_path / "gate.py").write_text(GATE)
+    python, gate = str(TARGETS["py312-gymnasium14"].python()), tmp_path / "open"
+    keys: dict[str, Any] = {"python": python, "imports": ["gate"], "pythonpath": [str(tmp_path)]}
+    keys["environ"] = {"GATE": str(gate)}
+    made: list[Any] = []
+
+    def make() -> None:
+        if workers:
+            made.append(gym_service.make_vec("CartPole-v1", workers, workers=workers, **keys))
+        else:
+            made.append(gym_service.make("CartPole-v1", **keys))
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    try:
+        polling.until(lambda: len(pidfiles.list_servers()) == max(workers, 1), "the servers")
+        assert {row[2] for row in (list(filter(None, row)) for row in rows()[1:])} == {"starting"}
+        polling.until(lambda: caplog.records, "a line in the log")
+    finally:
+        gate.touch()
+        thread.join()
+    with contextlib.closing(made[0]):
+        assert [server.state for server in pidfiles.list_servers()] == ["waiting"] * max(workers, 1)
+        (line,) = caplog.messages
+        assert line.startswith("waiting for the server of 'CartPole-v1' to import gate and make 'CartPole-v1' (")
+        assert f"({python}, process " in line
+
+
+def test_a_listener_is_known_by_its_address(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with running(unix=str(path)) as serving:
+        env = gym_service.make("CartPole-v1", address=serving.address)
+        try:
+            env.reset()
+            (found,) = [server for server in pidfiles.list_servers() if server.is_listener]
+            assert (found.name, found.pid, found.state) == (f"unix://{path}", serving.process.pid, "listening")
+            assert any(row[0] == f"unix://{path}" and "listening" in row for row in rows())
+            stopped = run("stop", str(path))
+            assert stopped.stdout == f"unix://{path} (pid {serving.process.pid}): stopped\n"
+            serving.ended()
+            with pytest.raises(errors.ConnectionLost):
+                env.step(0)
+        finally:
+            env.close()
+    assert not path.exists()
+    assert pidfiles.list_servers() == []
 
 
 def test_ages() -> None:
