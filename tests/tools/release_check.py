@@ -117,10 +117,11 @@ def check_typed(names: Iterable[str]) -> None:
 def check_use(python: Path, wheel: Path) -> None:
     """The command and one env, in the clean venv, from a folder without our source."""
     version = f"gym-service {wheel.name.split('-')[1]}\n"
-    for what, command in {
+    commands: dict[str, list[str | Path]] = {
         "gym-service --version": [python.parent / "gym-service", "--version"],
         "python -m gym_service --version": [python, "-m", "gym_service", "--version"],
-    }.items():
+    }
+    for what, command in commands.items():
         printed = done(what, *command)
         if printed != version:
             raise Failed(f"{what} printed {printed!r}; expected {version!r}")
