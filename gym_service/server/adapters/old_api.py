@@ -14,17 +14,19 @@ from gym_service.server import refusals
 from gym_service.server.adapters import attributes, done
 from gym_service.server.adapters.gymnasium import GymnasiumAdapter
 from gym_service.server.adapters.resemblance import resembles
-from gym_service.server.adapters.signatures import accepted_by_render, accepted_by_reset
+from gym_service.server.adapters.signatures import Accepted, accepted_by_render, accepted_by_reset
 
 
 def adapter_class(env, is_new):
     """The adapter of an env; ``is_new`` says whether its library speaks today's API: gymnasium, gym from 0.26 on.
 
     An env speaks today's API where its reset() takes options and no return_info. One that takes any keyword says
-    nothing of itself: then the library decides.
+    nothing of itself: then the library decides. One that takes both, for either API, speaks today's where the wrappers
+    around it pass no return_info on, as Gymnasium's do not.
     """
     accepted = accepted_by_reset(env)
-    if "return_info" in accepted.names or not (is_new or "options" in accepted.names):
+    takes_return_info = "return_info" in accepted.names and "return_info" in Accepted(env.reset)
+    if takes_return_info or not (is_new or "options" in accepted.names):
         return OldApiAdapter
     return GymnasiumAdapter if "options" in accepted else MovedAdapter
 

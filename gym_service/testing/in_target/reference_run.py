@@ -165,8 +165,10 @@ def renders_by_call(env):
 def speaks_today(env, library):
     """Whether its reset takes options, as today's API has it; from 0.22 to 0.25 it took return_info as well."""
     takes = inspect.signature(env.unwrapped.reset if hasattr(env, "unwrapped") else env.reset).parameters
+    outermost = inspect.signature(env.reset).parameters
+    passes_on = "return_info" in outermost or any(one.kind == one.VAR_KEYWORD for one in outermost.values())
     if "return_info" in takes or "options" in takes:
-        return "return_info" not in takes
+        return "return_info" not in takes or not passes_on
     return is_new(library) and any(one.kind == one.VAR_KEYWORD for one in takes.values())
 
 

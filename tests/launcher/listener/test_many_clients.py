@@ -8,7 +8,7 @@ import threading
 import pytest
 from gym_service_launcher.config import entry as entries
 from gym_service_launcher.servers import attached
-from gym_service_launcher.servers.link import SocketEnd
+from gym_service_launcher.servers.stream import SocketEnd
 from support import polling, procfs
 from support.serving import Serving, rest_of, running
 
@@ -39,7 +39,7 @@ def come_and_go(serving: Serving, count: int, at_once: int) -> None:
         for number in range(share):
             link = attached.attach(entry, lambda line: None)
             try:
-                end = link.take_stream().end
+                end = link.take_stream()
                 assert isinstance(end, SocketEnd)
                 end.sock.sendall((close, b"no frame at all", b"")[number % 3])
                 if number % 3 < 2:  # what is left here at once would start faster than it could end
