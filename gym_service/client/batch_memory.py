@@ -2,7 +2,7 @@
 
 Knows arenas, one to each worker, and sizes. Never knows spaces or calls. Python 3.10 and up.
 
-The client makes the memory, every worker has it mapped, and with each call it is offered anew: a batch that the user
+The client makes the memory, every worker has it mapped, and each call offers it again: a batch that the user
 still looks at is never offered again (``arena.py`` says how that is known).
 """
 

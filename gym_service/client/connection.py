@@ -91,7 +91,7 @@ class Connection:
             raise
 
     def abandon(self, error: BaseException) -> None:
-        """Leave nothing half done where a Ctrl-C has come between two lines: whoever pairs the halves calls this.
+        """Leave nothing half done where a Ctrl-C has come between two lines: the caller of both halves calls this.
 
         An Exception has been seen to already.
         """

@@ -1,4 +1,4 @@
-"""The facts of an env that its server states, and states anew where they change: spaces, metadata, render mode.
+"""The facts of an env that its server states, and states again when they change: spaces, metadata, render mode.
 
 Knows the data of a description, and what a RemoteEnv keeps of it. Never knows calls. Python 3.10 and up.
 """

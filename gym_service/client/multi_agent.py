@@ -46,7 +46,7 @@ class _RemoteAgents:
     that may have changed it; reading any other public attribute asks the simulator.
     """
 
-    # Attributes that the simulator changes by itself. They lie here after a reset or a step, and are asked for anew
+    # Attributes that the simulator changes by itself. They lie here after a reset or a step, and are asked for again
     # once a method was called or an attribute was set.
     _MIRRORED: tuple[str, ...] = ("agents",)
 

@@ -35,7 +35,7 @@ class RestartPolicy:
             text = (
                 f"the server failed {MAX_RESTARTS + 1} times within {WITHIN_S:g} s and is not started again: {reason}"
             )
-            text += "\n  try: read the error of the last failure, and make the env anew once its cause is gone"
+            text += "\n  try: read the error of the last failure, and make a new env once its cause is gone"
             raise ServerCrashed(text, during="reset", exit_code=None, tail="")
         time.sleep(BACKOFFS_S[len(self._at)])
         self._at.append(time.monotonic())

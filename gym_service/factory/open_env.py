@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gym_service.factory.server_startup import PendingServer
 
 
+# Above 40 lines: half of them are signature and docstring, which users read in one place.
 def open_env(
     entry: Entry, kwargs: Mapping[str, Any], recreate: "Callable[[], RemoteEnv]", *, windowed: bool = False
 ) -> "RemoteEnv":
@@ -71,6 +72,7 @@ def open_env(
         raise
 
 
+# Above 40 lines: half of them are signature and docstring, which users read in one place.
 def open_vector_env(
     entry: Entry,
     kwargs: Mapping[str, Any],
@@ -139,7 +141,7 @@ def _pending_server(entry: Entry, kwargs: Mapping[str, Any]) -> "PendingServer":
 def started_server(entry: Entry) -> Iterator[Callable[[], ServerLink]]:
     """Start the server of an entry, which loads its libraries while the block loads those of this process.
 
-    The block is given a function that hands over the server's link. It is called at most once; whoever calls it sees
+    The block is given a function that hands over the server's link. It is called at most once; the caller sees
     to the server's end. A server that was not taken is killed after the block.
     """
     untaken = [kinds.open_link(entry, log)]

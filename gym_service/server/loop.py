@@ -35,7 +35,7 @@ EXIT_FORKED = 4
 def serve(channel, permissions=None, counters=None, warned=()):
     """Answer the calls that come over the channel until it ends. Then the env is closed.
 
-    ``allowed`` is what a client may have done that is not this server's own; ``tally`` counts for whoever looks on.
+    ``permissions`` says what the client may have this server do; ``counters`` are read by the process that started it.
     ``warned``: what the user is to be warned of with the first answer, as ``warnings.showwarning`` takes it.
     """
     faulthandler.enable()  # a native crash leaves its stack on stderr, which the client keeps
@@ -338,7 +338,7 @@ class Server:
 
     def _close(self, frame):
         self.state = messages.CLOSED
-        self.counters.call_finished()  # whoever looks on gives a server more time to close its env than to end a call
+        self.counters.call_finished()  # the listener gives a server more time to close its env than to end a call
         self.close()
         return self._result(None)
 

@@ -9,8 +9,9 @@ unless its operator allows that. It never unpickles what a client sent.
 
 import re
 
-# By this name simulators ship what registers their ids (gym_pusht, gym_xarm), and whoever installs one wants it made:
-# the names of a family, at the top level, where installed packages alone lie. Anything else may run what it likes.
+# By this name simulators ship what registers their ids (gym_pusht, gym_xarm), and a user who installs one wants it
+# made: the names of a family, at the top level, where installed packages alone lie. Anything else may run what it
+# likes.
 SIMULATOR = re.compile("gym_[A-Za-z0-9_]+")
 
 

@@ -50,7 +50,7 @@ class Preloaded:
 class Generator:
     """One random generator that belongs to nobody: of Python's ``random``, or of ``numpy.random``.
 
-    Forked processes would all draw the same numbers from it. So each seeds it anew; but where the imports have seeded
+    Forked processes would all draw the same numbers from it. So each seeds it again; but where the imports have seeded
     it, each has it as they left it, as it would have without a fork.
     """
 

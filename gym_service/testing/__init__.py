@@ -38,6 +38,7 @@ class CheckFailed(AssertionError):
     findings: tuple[Finding, ...] = ()
 
 
+# Above 40 lines: half of them are signature and docstring, which users read in one place.
 def check_service_env(
     env_id: str,
     *,
@@ -59,7 +60,7 @@ def check_service_env(
     Args:
         env_id: as in ``gym_service.make``.
         seeds: a play for each, on the same env.
-        steps: how many in each play; an episode that is over begins anew.
+        steps: how many in each play; an episode that is over begins again.
         options: for every reset that is seeded.
         actions: those of each play; None for samples of the simulator's own action space.
         deterministic: False where two plays of the same seeds may differ in their numbers: then types, dtypes, shapes

@@ -27,7 +27,7 @@ RENDERED_STEPS = 3
 STOPPED_STEP_S = 1.0
 SIDES = ("in the simulator", "here")
 FORM_HINT = "\n  try: what has a form on the wire: numbers, texts, arrays, lists, dicts"
-FIT_HINT = "\n  try: a space that holds it; it crosses as it is, but whoever trains on it counts on the space"
+FIT_HINT = "\n  try: a space that holds it; it crosses as it is, but a trainer relies on the space"
 HINT = (
     "\n  try: what the simulator takes from around it: environment variables, the working directory, sys.argv, files, "
     "the clock, other processes"

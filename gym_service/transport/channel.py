@@ -15,7 +15,7 @@ SKIPPED_BYTES = 32768
 
 
 class Channel:
-    """Frames over a byte stream. Not thread-safe: whoever owns it takes turns."""
+    """Frames over a byte stream. Not thread-safe: its owner makes one call at a time."""
 
     def __init__(self, stream, arena=None):
         self._stream = stream

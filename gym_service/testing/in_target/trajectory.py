@@ -70,7 +70,7 @@ def run_episode_plan(plan, reset, step, render, remote_error=lambda error: None)
     """The moments of a play: (where, path, kind, content, value) of all that it gives.
 
     ``reset(seed, options)``, ``step(action)`` and ``render()`` are those of today's Gymnasium, options and actions as
-    ``to_data`` has them. An episode that is over begins anew: the second, fifth, … without a seed. What one of them
+    ``to_data`` has them. An episode that is over begins again: the second, fifth, … without a seed. What one of them
     raises is the last moment; ``remote_error(error)`` gives the (type name, message) that it stands for, None for its
     own.
     """

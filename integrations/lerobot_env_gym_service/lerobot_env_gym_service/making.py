@@ -27,6 +27,7 @@ ADVICE = """
        --env.task=gym_pusht/PushT-v0 --env.service='{"python": "./sim_env", "imports": ["gym_pusht"]}'"""
 
 
+# Above 40 lines: half of them are signature and docstring, which users read in one place.
 def make_one(
     *,
     task: str,

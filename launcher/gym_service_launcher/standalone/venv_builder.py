@@ -55,6 +55,7 @@ ANSWER_S = 20.0
 ASK = "import sys; sys.stdout.write('%d.%d.%d' % sys.version_info[:3])"
 
 
+# Above 40 lines: half of them are signature and docstring, which users read in one place.
 def provide(order, say, watched=()):
     """The venv of an order, built if it is not there, as plain data.
 
