@@ -27,6 +27,10 @@ _float64 = struct.Struct("<d")
 _complex = struct.Struct("<dd")
 
 
+class _KeyReplaced(Exception):
+    """A key has become an Opaque: the dict or set that holds it must become one instead."""
+
+
 class Packed:
     """What a layout has packed: ``head`` (bytearray) and ``buffers`` (large arrays, as they are).
 
@@ -89,15 +93,24 @@ class Encoder(Packed):
 
     def _put_foreign(self, value):
         """Append a value of a class that is not ours to know: any of its methods may raise."""
-        state = len(self.head), len(self.buffers), len(self._path), len(self._inside), self._key_depth
+        state = self._state()
         try:
             _put_for_subclass(value)(self, value)
-        except CannotEncode:
+        except (CannotEncode, _KeyReplaced):
             raise
         except Exception as error:  # noqa: BLE001 - foreign code: what it raises is no reason to lose a step's result
-            head, buffers, path, inside, self._key_depth = state
-            del self.head[head:], self.buffers[buffers:], self._path[path:], self._inside[inside:]
+            self._return_to(state)
             self._refuse(value, "a method of its class raised %s" % type_name(error))
+
+    def _state(self):
+        lists = self.head, self.buffers, self._path, self._inside, self.replaced
+        return [(one, len(one)) for one in lists], self._key_depth
+
+    def _return_to(self, state):
+        """Take back what was appended since ``_state`` gave this."""
+        lengths, self._key_depth = state
+        for one, length in lengths:
+            del one[length:]
 
     def _put_hashable(self, value, seen):
         """Append a key of a dict or an item of a set.
@@ -105,7 +118,7 @@ class Encoder(Packed):
         Refuses what would arrive as a type that cannot be hashed, and what would arrive as a value that is in ``seen``
         already: one of the two would be lost. ``seen`` is None where that cannot be: all types cross as they are.
         """
-        start = len(self.head)
+        start, replaced = len(self.head), len(self.replaced)
         self._key_depth += 1
         self._put(value)
         self._key_depth -= 1
@@ -115,6 +128,20 @@ class Encoder(Packed):
                 del self.head[start:]
                 self._refuse(value, "another one beside it would arrive as the same value")
             seen.add(form)
+        if len(self.replaced) > replaced and len(self._inside) > 1:
+            raise _KeyReplaced
+
+    def _put_keyed(self, value, put):
+        """Append a dict or a set. Inside of another container it is an Opaque as a whole where one of its keys is one.
+
+        A look-up of a key compares it with others, and an Opaque refuses to be compared.
+        """
+        state = self._state()
+        try:
+            put(value)
+        except _KeyReplaced:
+            self._return_to(state)
+            self._refuse(value, "one of its keys or items has no form on the wire")
 
     def _is_key(self, value):
         """Whether a list, dict, set or array stands where only a hashable value can arrive; it is refused then."""
@@ -184,9 +211,15 @@ class Encoder(Packed):
 
     def _put_set(self, value):
         if not self._is_key(value):
-            self._put_set_as(b"e", value)
+            self._put_keyed(value, self._put_set_items)
 
     def _put_frozenset(self, value):
+        self._put_keyed(value, self._put_frozenset_items)
+
+    def _put_set_items(self, value):
+        self._put_set_as(b"e", value)
+
+    def _put_frozenset_items(self, value):
         self._put_set_as(b"z", value)
 
     def _put_set_as(self, tag, value):
@@ -215,7 +248,11 @@ class Encoder(Packed):
         self._leave()
 
     def _put_dict(self, value):
-        if self._is_key(value) or not self._enter(value):
+        if not self._is_key(value):
+            self._put_keyed(value, self._put_dict_items)
+
+    def _put_dict_items(self, value):
+        if not self._enter(value):
             return
         items = list(value.items())
         seen = _set_for([key for key, _ in items])

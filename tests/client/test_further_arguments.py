@@ -1,12 +1,10 @@
 """Arguments of reset, step and render beyond Gymnasium's own: they reach the simulator as they are. Python 3.10."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from support.opened import opened
 
-import gym_service
 from gym_service import RemoteEnv
 from gym_service.errors import CannotCross, EnvTypeError
 
@@ -63,13 +61,3 @@ def test_what_the_simulator_does_not_take_is_its_own_error(env: RemoteEnv) -> No
     with pytest.raises(CannotCross, match=r"\$\.kwargs\['task'\]"):
         env.reset(task=object())
     assert env.step(1)[0] == 1
-
-
-def test_a_trace_refuses_a_step_that_it_could_not_play_again(tmp_path: Path) -> None:
-    with opened("further", **KEYS) as env:
-        traced = gym_service.record_trace(env, tmp_path / "x.trace")
-        traced.reset()
-        with pytest.raises(TypeError, match="a trace holds the action of a step and no further arguments"):
-            traced.unwrapped.step(1, frame_skip=2)
-        assert traced.step(1)[0] == 1
-        traced.close()
