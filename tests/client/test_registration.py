@@ -336,11 +336,13 @@ def test_service_is_laid_over_the_entry_and_checked_like_it(write_envs: WriteEnv
         gym.make("gym_service/Pole-v0", service={"transprot": "stdio"})
 
 
-def test_a_reset_seeds_the_clients_own_generator(write_envs: WriteEnvs) -> None:
+def test_a_reset_seeds_the_one_generator_which_is_the_simulators(write_envs: WriteEnvs) -> None:
     write_envs(entry("Pole-v0"))
-    with gym.make("gym_service/Pole-v0") as env:
+    with gym.make("gym_service/Pole-v0") as env, gym.make("CartPole-v1") as inside:
         env.reset(seed=123)
-        assert env.unwrapped.np_random.random() == np.random.default_rng(123).random()
+        inside.reset(seed=123)
+        assert env.unwrapped.np_random.random() == inside.unwrapped.np_random.random()
+        assert env.unwrapped.np_random.random() != np.random.default_rng(123).random()
         assert not hasattr(env.unwrapped, "seed")
 
 
