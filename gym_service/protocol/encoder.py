@@ -294,17 +294,18 @@ class Encoder(Packed):
         if isinstance(value, np.ma.MaskedArray):
             self._refuse(value, "masked arrays would lose their mask; send .data and .mask")
             return
+        given = value
         if type(value) is not np.ndarray:
             value = np.ndarray.view(value, np.ndarray)  # a subclass may mean something else by tobytes or shape
         if value.ndim > MAX_DIMENSIONS:
-            self._refuse(value, "more than %d dimensions" % MAX_DIMENSIONS)
+            self._refuse(given, "more than %d dimensions" % MAX_DIMENSIONS)
             return
         if value.dtype.kind == "O":
             self._put_object_array(value)
             return
         dtype = dtype_text(value.dtype)
         if dtype is None:
-            self._refuse(value, "arrays of dtype %s have no form on the wire" % value.dtype)
+            self._refuse(given, "arrays of dtype %s have no form on the wire" % value.dtype)
             return
         large = value.nbytes >= LARGE_BYTES
         self._put_bytes_as(b"A" if large else b"a", dtype)

@@ -313,7 +313,7 @@ if "--fd" in arguments:
     read = write = int(arguments[arguments.index("--fd") + 1])
 elif "--stdio" in arguments:
     read, write = 0, 1
-    os.write(write, bytes.fromhex(arguments[-1]))
+    os.write(write, bytes.fromhex(arguments[arguments.index("--stdio") + 1]))
 else:
     sys.exit("I am no Python")
 os.read(read, 1)
@@ -323,7 +323,7 @@ sys.stderr.write("rubbish follows\\n")
 PROGRAMS = {
     "random bytes": "os.write(write, bytes(range(256)) * 40)",
     "nothing": "os.close(write)",
-    "half a frame": "os.write(write, b'gS\\x01\\x41\\x01\\0\\0\\0')",
+    "half a frame": "os.write(write, b'gS\\x02\\x41\\x01\\0\\0\\0')",
     "one byte": "os.write(write, b'<')",
     "a pickle": "import pickle; os.write(write, pickle.dumps([1, 2, 3]))",
     "too many bytes": "[os.write(write, bytes(65536)) for _ in range(1000)]",

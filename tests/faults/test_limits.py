@@ -97,11 +97,9 @@ import resource
 import gym_service.factory.open_env
 from gym_service_launcher.processes import guardian_client
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-with faulty():
-    pass
-guardian = [pid for pid in procfs.children(os.getpid())][0]
+entries = [(context := faulty(), context.__enter__())]  # the guardian ends with the last server
+guardian = procfs.guardian_of()
 resource.prlimit(guardian, resource.RLIMIT_NOFILE, (26, 26))
-entries = []
 try:
     while len(entries) < 40:
         context = faulty()

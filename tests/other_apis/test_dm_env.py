@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -104,6 +105,7 @@ def test_limits_and_render_modes() -> None:
             pass
 
 
+@pytest.mark.skipif(int(gymnasium.__version__.partition(".")[0]) < 1, reason="vector envs need gymnasium 1.0")
 def test_a_vector_env() -> None:
     python = str(TARGETS["dm-env"].python())
     where = {"python": python, "pythonpath": [str(ENVS)], "entry_point": "time_steps:Counting"}

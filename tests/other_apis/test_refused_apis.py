@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import gymnasium as gym
 import pytest
 from support.agents import opened as several
@@ -132,6 +133,7 @@ def test_an_api_that_the_object_does_not_have() -> None:
         pass
 
 
+@pytest.mark.skipif(int(gymnasium.__version__.partition(".")[0]) < 1, reason="vector envs need gymnasium 1.0")
 def test_one_emulator_per_process_says_workers() -> None:
     where: Any = {"python": str(TARGETS[TARGET].python()), "pythonpath": [str(ENVS)]}
     where["entry_point"] = "no_known_api:one_emulator"

@@ -227,7 +227,7 @@ def expect(found: object, wanted: object) -> None:
 
 def left_behind(mark: str, fds: Sequence[str], threads: int, runtime_dir: Path) -> list[str]:
     """What is still there of all that there was, after the grace that the dying are given."""
-    spared = {os.getpid(), *procfs.children(os.getpid())}  # the latter: its guardian, if that was not killed
+    spared = {os.getpid(), *guardians()}  # one that was not killed ends with its client
 
     def rest() -> list[str]:
         found = [procfs.command_line(pid) for pid in procfs.marked(mark) if pid not in spared]
@@ -238,6 +238,14 @@ def left_behind(mark: str, fds: Sequence[str], threads: int, runtime_dir: Path) 
     with contextlib.suppress(AssertionError):
         polling.until(lambda: not rest(), "nothing left", 5.0)
     return rest()
+
+
+def guardians() -> list[int]:
+    """The guardian of this process, if there is one."""
+    try:
+        return [procfs.guardian_of()]
+    except AssertionError:
+        return []
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

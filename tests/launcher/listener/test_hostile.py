@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import pytest
 from gym_service_launcher.net import same_host, tokens
 from gym_service_launcher.net.handshake import HELLO_BYTES, LIMIT_S, MAGIC, PROOF_BYTES, SERVER_BUSY, Handshake
-from support import procfs
+from support import polling, procfs
 from support.serving import AT_ONCE_S, Serving, connected, proven, rest_of, running
 
 import gym_service
+from gym_service.errors import ServerStartError
 from gym_service.protocol import frames, messages
 
 GIB = 2**30
@@ -147,7 +148,15 @@ def test_without_descriptors_it_costs_nothing_and_ends_by_itself() -> None:
         assert spent / (time.monotonic() - begun) < 0.05
         for sock in [*held, *waiting]:
             sock.close()
-        gym_service.make("CartPole-v1", address=serving.address).close()
+        polling.until(lambda: makes_an_env(serving.address), "an env, once the servers of those clients have ended")
+
+
+def makes_an_env(address: str) -> bool:
+    try:
+        gym_service.make("CartPole-v1", address=address).close()
+    except ServerStartError:
+        return False
+    return True
 
 
 def test_a_client_that_is_reset_or_half_closed_leaves_no_server(serving: Serving) -> None:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import pytest
 from gym_service_launcher import user_dirs
 from gym_service_launcher.processes import logs, pidfiles
@@ -87,7 +88,10 @@ while not os.path.exists(os.environ["GATE"]):
 """
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+VECTOR = pytest.mark.skipif(int(gymnasium.__version__.partition(".")[0]) < 1, reason="vector envs need gymnasium 1.0")
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=VECTOR)])
 def test_a_server_that_takes_long_to_start(workers: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """``ps`` says that it starts, and the log says once what is waited for."""
     caplog.set_level(logging.INFO, logger="gym_service")

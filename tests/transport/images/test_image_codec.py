@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 from support.crossing import feed
 
-from gym_service.protocol.frames import BOUND_BYTES, LENT, BadFrame, FrameDecoder, frame_bytes
+from gym_service.protocol.frames import BOUND_BYTES, LENT, VERSION, BadFrame, FrameDecoder, frame_bytes
 from gym_service.protocol.values import BadValue
 from gym_service.transport import image_codec, jpeg
 from gym_service.transport.image_codec import (
@@ -79,7 +79,7 @@ def frame(*entries_and_buffers: Any) -> bytes:
     """A frame whose entries are given one by one; an entry for each buffer's size is put before it in the table."""
     entries = [part if isinstance(part, int) else len(part) for part in entries_and_buffers]
     buffers = [part for part in entries_and_buffers if not isinstance(part, int)]
-    return struct.pack(f"<2sBBIII{len(entries)}Q", b"gS", 1, 1, 1, 0, len(entries), *entries) + b"".join(buffers)
+    return struct.pack(f"<2sBBIII{len(entries)}Q", b"gS", VERSION, 1, 1, 0, len(entries), *entries) + b"".join(buffers)
 
 
 def restored(*frames: bytes, bound_bytes: int = BOUND_BYTES) -> Any:
