@@ -142,13 +142,13 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
     # -- Gymnasium's contract ------------------------------------------------------------------------------------
 
     def reset(
-        self, *args: Any, seed: int | None = None, options: dict[str, Any] | None = None, **more: Any
+        self, *args: Any, seed: Any = None, options: dict[str, Any] | None = None, **more: Any
     ) -> tuple[Any, dict[str, Any]]:
         """Begin an episode: (observation, info), as the simulator gives them.
 
-        Further arguments (``args``, ``more``) go to the simulator's ``reset`` as they are. A seed and options that it
-        cannot take are an ApiMismatch. With ``restart = "on-reset"`` this starts another server where the last one has
-        failed; unseeded, if no seed is given.
+        The seed, of any type, and further arguments (``args``, ``more``) go to the simulator's ``reset`` as they are.
+        A seed and options that it cannot take are an ApiMismatch. With ``restart = "on-reset"`` this starts another
+        server where the last one has failed; unseeded, if no seed is given.
         """
         self._stand_in_seed = self._stand_in_seed if seed is None else seed
         if self._restart and self._connection.failure:

@@ -223,7 +223,7 @@ class RemoteParallelEnv(_RemoteAgents, ParallelEnv):
     Reading, calling and assigning a public attribute that this class does not define means the simulator's.
     """
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, Infos]:
+    def reset(self, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observations, Infos]:
         """Begin an episode: (observations, infos), each by agent."""
         observations, infos, agents = self._begin(seed, options, agent_results.PARALLEL_RESET)
         self.__dict__["agents"] = agents
@@ -267,7 +267,7 @@ class RemoteAECEnv(_RemoteAgents, AECEnv):
         "_has_observation",
     )
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+    def reset(self, seed: Any = None, options: dict[str, Any] | None = None) -> None:
         """Begin an episode."""
         self._keep_turn(self._begin(seed, options, agent_results.TURN))
 

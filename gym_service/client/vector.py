@@ -123,18 +123,18 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
 
     # -- Gymnasium's contract ------------------------------------------------------------------------------------
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode in every env, or in those that a mask names: (observations, infos).
 
         Args:
-            seed: of the first env, the next has one more, and so on; or one for each; None for none.
+            seed: an int, Python's or numpy's, is the seed of the first env; the next env has one more, and so on. A
+                sequence has one seed for each env, of any type that the simulator takes, or None. None seeds no env.
             options: for every env. ``options["reset_mask"]``, bool of shape (num_envs,), names the envs that are
                 reset; the others keep their observation.
 
         Raises:
-            TypeError, ValueError: a list of seeds of another length, or a mask that is none. Nothing was reset.
+            TypeError, ValueError: a list of seeds of another length, a numpy int that has no room to count up, or a
+                mask that is none. Nothing was reset.
             EnvError: an env raised.
         """
         seeds = self._seeds(seed)
@@ -227,11 +227,15 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
     def _require_reset(self) -> None:
         self._workers.call([(messages.REQUIRE_RESET, Encoder())] * len(self._shares), one)
 
-    def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+    def _seeds(self, seed: Any) -> list[Any]:
         if seed is None:
             return [None] * self.num_envs
-        if isinstance(seed, (int, np.integer)):
-            return [int(seed) + index for index in range(self.num_envs)]
+        if isinstance(seed, np.integer):  # SyncVectorEnv takes none; here it counts up in its own type
+            if int(seed) + self.num_envs - 1 > np.iinfo(seed.dtype).max:
+                raise ValueError(f"seed={seed!r}: {seed.dtype} cannot count up for {self.num_envs} sub-environments")
+            return [type(seed)(int(seed) + index) for index in range(self.num_envs)]
+        if isinstance(seed, int):
+            return [seed + index for index in range(self.num_envs)]
         if len(seed) != self.num_envs:
             raise ValueError(f"{len(seed)} seeds for {self.num_envs} sub-environments")
         return list(seed)
