@@ -16,7 +16,7 @@ from gymnasium.spaces import GraphInstance
 from gym_service.client.env import RemoteEnv
 from gym_service.errors import CallTimeout, CannotCross, ClosedError, EnvError, GymServiceError, ServerCrashed
 from gym_service.protocol.values import Opaque
-from gym_service.testing import leaked_processes, trajectory_diff
+from gym_service.testing import leaked_processes, moment_forms, trajectory_diff
 from gym_service.testing.env_under_test import EnvUnderTest, Failed, Skipped
 from gym_service.testing.in_target import reference_run, trajectory
 from gym_service.testing.space_containment import containment_error
@@ -27,6 +27,7 @@ RENDERED_STEPS = 3
 STOPPED_STEP_S = 1.0
 SIDES = ("in the simulator", "here")
 FORM_HINT = "\n  try: what has a form on the wire: numbers, texts, arrays, lists, dicts"
+NO_FORM = (Opaque.__name__, CannotCross.__name__)
 FIT_HINT = "\n  try: a space that holds it; it crosses as it is, but a trainer relies on the space"
 HINT = (
     "\n  try: what the simulator takes from around it: environment variables, the working directory, sys.argv, files, "
@@ -100,15 +101,7 @@ def check_parity(subject: EnvUnderTest) -> str:
                 trajectory.outcome(lambda: env.step(None), remote_error),
             )
         played = (record for plan in subject.plans() for record in remote_play(env, plan))
-        found = trajectory_diff.first(records, played, values=subject.deterministic)
-        if found:
-            ours = trajectory.full_bytes(found.ours[4]) if found.ours else ""
-            full = (lambda number: subject.reference_run(until=number)["full"], lambda number: ours)
-            subject.differs = True
-            raise Failed(
-                trajectory_diff.describe_difference(found, full, SIDES)
-                + (FORM_HINT if _has_no_form(found.ours) else HINT)
-            )
+        _compare(subject, records, played)
         reset = lambda: env.reset(seed=1, options=dict(PROBE_OPTIONS))  # noqa: E731
         subject.optioned = trajectory.outcome(reset, remote_error)
     what = "values are the same, bit for bit" if subject.deterministic else "values are of the same types"
@@ -238,6 +231,23 @@ def remote_play(env: RemoteEnv, plan: Mapping[str, Any]) -> Iterator[tuple[str, 
 def remote_error(error: Exception) -> tuple[str, str] | None:
     """What a simulator's error was there; None for one of gym-service's own."""
     return (error.type_name, error.message) if isinstance(error, EnvError) else None
+
+
+def _compare(
+    subject: EnvUnderTest, theirs: Sequence[Sequence[Any]], played: Iterator[tuple[str, str, str, str, Any]]
+) -> None:
+    """Raise Failed where the play through gym-service gives something else than the bare process."""
+    if not subject.deterministic:
+        if words := moment_forms.describe_difference(theirs, (record[:4] for record in played), SIDES):
+            subject.differs = True
+            raise Failed(words + (FORM_HINT if any(name in words for name in NO_FORM) else HINT))
+        return
+    if found := trajectory_diff.first(theirs, played):
+        content = trajectory.full_bytes(found.ours[4]) if found.ours else ""
+        full = (lambda number: subject.reference_run(until=number)["full"], lambda number: content)
+        subject.differs = True
+        hint = FORM_HINT if _has_no_form(found.ours) else HINT
+        raise Failed(trajectory_diff.describe_difference(found, full, SIDES) + hint)
 
 
 def _same(theirs: Sequence[Sequence[Any]], ours: Sequence[Sequence[Any]]) -> None:

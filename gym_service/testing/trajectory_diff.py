@@ -21,27 +21,20 @@ class Difference(NamedTuple):
     ours: Sequence[Any] | None
 
 
-def first(theirs: Sequence[Sequence[Any]], ours: Iterable[Sequence[Any]], *, values: bool = True) -> Difference | None:
+def first(theirs: Sequence[Sequence[Any]], ours: Iterable[Sequence[Any]]) -> Difference | None:
     """The first moment that differs, None if none does.
 
     Args:
         theirs: (where, path, kind, content) of each moment inside the simulator's interpreter.
         ours: likewise, through the bridge, and the value as a fifth.
-        values: compare contents too; without them types, dtypes and shapes alone.
     """
     number = 0
     for number, record in enumerate(ours, 1):
         if number > len(theirs):
             return Difference(number - 1, None, record)
-        if not _equal(theirs[number - 1], record, values):
+        if list(theirs[number - 1][:4]) != list(record[:4]):
             return Difference(number - 1, theirs[number - 1], record)
     return Difference(number, theirs[number], None) if number < len(theirs) else None
-
-
-def _equal(theirs: Sequence[Any], ours: Sequence[Any], values: bool) -> bool:
-    # The keys of a dict are its structure.
-    shown = 4 if values or ours[2] in ("dict", trajectory.RAISED) else 3
-    return list(theirs[:shown]) == list(ours[:shown])
 
 
 def describe_difference(
@@ -61,28 +54,56 @@ def describe_difference(
         return f"{one[0]}: {one[1]} is only {side}: {shown(one)}"
     where = theirs[0] if ours[2] == trajectory.RAISED else ours[0]
     if list(theirs[:2]) != list(ours[:2]):
-        return f"{where}: {_placed(theirs)} {sides[0]}, {_placed(ours)} {sides[1]}"
+        left, right = _told_apart(_placed(theirs), _placed(ours))
+        # Of two plays that part, the same value may stand in another moment.
+        elsewhere = f" in {theirs[0]}" if left == right else ""
+        return f"{where}: {left}{elsewhere} {sides[0]}, {right} {sides[1]}"
     if theirs[2] == ours[2] and theirs[2].startswith("numpy array"):
-        left, right = (find(difference.number) for find in full)
-        return f"{where}: {ours[1]}{_elements(ours[2], left, right, sides)}"
-    return f"{where}: {ours[1]}: {shown(theirs)} {sides[0]}, {shown(ours)} {sides[1]}"
+        found = [find(difference.number) or record[3] for find, record in zip(full, (theirs, ours), strict=True)]
+        return f"{where}: {ours[1]}{_elements(ours[2], found, sides)}"
+    return f"{where}: {ours[1]}: {_both(theirs, ours, sides)}"
 
 
 def _placed(record: Sequence[Any]) -> str:
     return shown(record) if record[2] == trajectory.RAISED else f"{record[1]} is {shown(record)}"
 
 
-def _elements(kind: str, left: str, right: str, sides: tuple[str, str]) -> str:
-    """The index of the first element that differs, and its two values."""
+def _both(theirs: Sequence[Any], ours: Sequence[Any], sides: tuple[str, str]) -> str:
+    left, right = shown(theirs), shown(ours)
+    if left == right:  # both were cut before they part
+        left, right = _told_apart(f"{theirs[2]} {theirs[3]}", f"{ours[2]} {ours[3]}")
+    return f"{left} {sides[0]}, {right} {sides[1]}"
+
+
+def _told_apart(one: str, other: str) -> tuple[str, str]:
+    """Two texts, cut so that where they part can be seen."""
+    at = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    start = 0 if at < SHOWN_CHARS // 2 else at - SHOWN_CHARS // 2
+    left, right = (text[start : start + SHOWN_CHARS] for text in (one, other))
+    return tuple(  # type: ignore[return-value]
+        f"{'…' if start else ''}{cut}{'…' if start + SHOWN_CHARS < len(text) else ''}"
+        for cut, text in ((left, one), (right, other))
+    )
+
+
+def _elements(kind: str, contents: Sequence[str], sides: tuple[str, str]) -> str:
+    """The index of the first element that differs, and its two values; of long arrays that are gone, their digests."""
     _, _, dtype, shape = kind.split(" ", 3)
     lengths = [int(length) for length in shape.strip("(),").split(",") if length.strip()]
-    arrays = [np.frombuffer(bytes.fromhex(content), dtype).reshape(lengths) for content in (left, right) if content]
-    for index in np.ndindex(*lengths) if len(arrays) == 2 else ():
-        one, other = arrays[0][index], arrays[1][index]
-        if one.tobytes() != other.tobytes():
-            at = f"[{', '.join(map(str, index))}]" if index else ""
-            return f"{at}: {_number(one)} {sides[0]}, {_number(other)} {sides[1]}"
-    return f": other numbers in an array of {_dtype_name(dtype)} {shape}"
+    size_bytes = np.dtype(dtype).itemsize * int(np.prod(lengths))
+    # Asked a second time, a simulator that differs from itself may give another array.
+    if all(len(content) == 2 * size_bytes and " " not in content for content in contents):
+        arrays = [np.frombuffer(bytes.fromhex(content), dtype).reshape(lengths) for content in contents]
+        for index in np.ndindex(*lengths):
+            one, other = arrays[0][index], arrays[1][index]
+            if one.tobytes() != other.tobytes():
+                at = f"[{', '.join(map(str, index))}]" if index else ""
+                left, right = _number(one), _number(other)
+                if left == right:
+                    left, right = f"{left} ({one.tobytes().hex()})", f"{right} ({other.tobytes().hex()})"
+                return f"{at}: {left} {sides[0]}, {right} {sides[1]}"
+    told = [f"{content[:SHOWN_CHARS]} {side}" for content, side in zip(contents, sides, strict=True)]
+    return f": other numbers in an array of {_dtype_name(dtype)} {shape}: {', '.join(told)}"
 
 
 def _number(value: Any) -> str:
@@ -99,6 +120,8 @@ def shown(record: Sequence[Any]) -> str:
         name = _dtype_name(dtype)
         if sort == "array":
             return f"an array of {name} {shape}"
+        if " " in content:  # long, and so a digest
+            return f"numpy.{name} of {content}"
         return f"numpy.{name} {_number(np.frombuffer(bytes.fromhex(content), dtype)[0])}"
     if kind == trajectory.RAISED:
         return f"raised {content.splitlines()[0][:SHOWN_CHARS]}"

@@ -139,6 +139,11 @@ def test_types_are_compared_where_numbers_are_not() -> None:
     assert "an array of float32 (2,) in the simulator, an array of float64 (2,) here" in found["parity"].text
 
 
+def test_plays_that_end_at_different_steps_are_compared_by_kinds_of_moments() -> None:
+    found = checked("unseeded_ends", "parity", deterministic=False, seeds=(3, 4))
+    assert found["parity"].outcome == "passed", found["parity"].text
+
+
 def test_a_simulator_that_cannot_render_here_is_not_to_blame() -> None:
     found = checked("cannot_render", "render")["render"]
     assert found.outcome == "skipped"

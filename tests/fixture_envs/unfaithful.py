@@ -56,7 +56,7 @@ class UnfaithfulEnv(gym.Env):
     def step(self, action):
         self.steps_done += 1
         observation, reward, info = self.when("step", self.observation(), 0.5 + int(action), {"a": 1, "b": 2.0})
-        return observation, reward, False, False, info
+        return observation, reward, bool(info.pop("ends", False)), False, info
 
     def observation(self):
         pixels = self.np_random.integers(0, 200, (8, 8, 3)).astype(np.uint8)
@@ -134,6 +134,14 @@ def no_array(env, observation, reward, info):
 @fault("step")
 def unseeded(env, observation, reward, info):
     return observation, reward, dict(info, noise=np.random.default_rng().random(40))
+
+
+@fault("step")
+def unseeded_ends(env, observation, reward, info):
+    """Behind a bridge every third step ends an episode, else every fifth, with an info of its own."""
+    if env.steps_done % (3 if IS_BEHIND_A_BRIDGE else 5):
+        return observation, reward, dict(info, noise=np.random.default_rng().random(3))
+    return observation, np.float64(reward), {"b": 2.0, "ends": True, "why": "it was late"}
 
 
 @fault("step")
