@@ -3,8 +3,8 @@
 Knows arguments, exit codes and streams. Never knows how a command does its work: each imports what it needs when it
 runs, so that --help is quick. Python 3.10 and up.
 
-Exit codes: 0; 1 if ``list`` found something broken or ``replay`` a difference; 2 for an error of ours or a wrong
-command line; 130 for Ctrl-C.
+Exit codes: 0; 1 if ``list`` or ``check`` found something wrong or ``replay`` a difference; 2 for an error of ours or a
+wrong command line; 130 for Ctrl-C.
 """
 
 import argparse
@@ -24,7 +24,8 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 ABOUT = "Drive a simulator in another, older Python through an ordinary gymnasium.Env."
 EXAMPLES = """\
 examples:
-  gym-service list                                       which entries work
+  gym-service list                                       the entries
+  gym-service check PushT-v0                             try one out
   gym-service sync                                       build the venvs
   gym-service run --venv ./sim_env                       serve local clients
   gym-service run --venv ./sim_env --tcp 127.0.0.1:2333  serve over TCP
@@ -76,6 +77,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Commands]:
     parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_list(commands)
+    _add_check(commands)
     venv_commands.add(commands)
     run.add(commands)
     _add_token(commands)
@@ -98,6 +100,18 @@ def _add_list(commands: Commands) -> None:
     parser = _add(commands, "list", "list the entries of envs.toml and check their interpreters", more)
     parser.add_argument("--envs", type=Path, metavar="FILE", help="an envs.toml (default: the one that gym.make uses)")
     parser.set_defaults(command=_list)
+
+
+def _add_check(commands: Commands) -> None:
+    more = (
+        "Makes each env, plays 100 steps, renders, and compares the play with one in the simulator's own process. "
+        "Takes some four starts of the simulator. A cross comes with its cause and what to try."
+    )
+    parser = _add(commands, "check", "try out entries of envs.toml, and say what is wrong", more)
+    parser.add_argument("names", nargs="*", metavar="ENV", help="entries (default: all of them)")
+    parser.add_argument("--envs", type=Path, metavar="FILE", help="an envs.toml (default: the one that gym.make uses)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.set_defaults(command=_check)
 
 
 def _add_token(commands: Commands) -> None:
@@ -134,6 +148,12 @@ def _list(arguments: argparse.Namespace) -> int:
     from gym_service.cli import list_envs
 
     return list_envs.show(envs_file.load(arguments.envs or envs_file.find_or_fail()))
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from gym_service.cli import check
+
+    return check.run(arguments)
 
 
 def _token(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from gym_service.errors import ConfigError
 
 DISPLAY_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY")
-INSTEAD = '  try: gym-service record ENV -o FILE.mp4, gym-service view, or render_mode="rgb_array"'
+INSTEAD = '  try: gym-service record ENV -o FILE.mp4, or render_mode="rgb_array"'
 
 
 def require() -> Any:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gym_service_launcher.config import entry as entries
 from gym_service_launcher.config import envs_file
 from gym_service_launcher.errors import ConfigError
-from gym_service_launcher.spelling import misspelt, nearest
+from gym_service_launcher.spelling import misspelt
 
 from gym_service.factory.import_hook import on_import
 
@@ -291,11 +291,7 @@ def _entry_in_file(env_id: str, table: Mapping[str, Any]) -> entries.Entry:
     file = envs_file.load(path)
     base = file.entries.get(key)
     if base is None:
-        known = ", ".join(file.entries) or "none"
-        near = nearest(key, file.entries)
-        advice = f"{near!r}" if near else f'python="./sim_env" (a venv), or a table [envs."{key}"] in that file'
-        text = f"{path}: [envs] has no key {key!r}; it has: {known}\n  try: {advice}"
-        raise ConfigError(text, file=str(path), key=f'envs."{key}"')
+        raise envs_file.unknown_entry(file, key)
     if isinstance(base, ConfigError):
         raise base
     return entries.entry(key, table, file=path, base=base, interpreters=file.interpreters) if table else base

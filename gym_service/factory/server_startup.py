@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gym_service_launcher.config.entry import Entry
+from gym_service_launcher.interpreters.evidence import Evidence, Explanation
 from gym_service_launcher.servers.link import LATE_ADVICE, ServerLink, late_start_reason, output_block
 from gym_service_launcher.servers.stream import LONGEST_WAIT_S, PipeEnds, SocketEnd, StreamEnd, TlsEnd
 from gymnasium.error import UnregisteredEnv
@@ -28,7 +29,6 @@ from gym_service.errors import (
     ProtocolError,
     ServerCrashed,
 )
-from gym_service.factory import known_failures
 from gym_service.factory.progress import log
 from gym_service.protocol import messages
 from gym_service.transport import arena, channel, image_codec, jpeg
@@ -185,8 +185,7 @@ class PendingServer:
             raise self._late(error.state, error.stack, error.tail) from error
         except EnvError as error:
             self.connection.close(self._entry.timeouts.close)
-            num_envs = self.recipe.get("batch", {}).get("num_envs", 1)
-            raise _explained(error, self._entry, self._link, num_envs) from error.__cause__
+            raise _explained(error, self._entry, self._link, self.recipe) from error.__cause__
         except BaseException:
             self.close()
             raise
@@ -210,23 +209,39 @@ def _channel_over(end: StreamEnd) -> channel.Channel:
             return channel.over_pipes(*end.detach())
 
 
-def _explained(error: EnvError, entry: Entry, link: ServerLink, num_envs: int) -> GymServiceError:
-    """An import that failed in the target is a failed start. Any other error is the simulator's own."""
+def _explained(error: EnvError, entry: Entry, link: ServerLink, recipe: Mapping[str, Any]) -> GymServiceError:
+    """The error with its cause and what to try. An import that failed in the target is a failed start."""
+    if isinstance(error, EOFError) and "when reading a line" in error.message:
+        return _unanswered(error, entry, link)
+    explanation = explain(error, entry, recipe["kwargs"], link.tail(), recipe.get("batch", {}).get("num_envs", 1))
+    if isinstance(error, ImportError):
+        return _import_failed(error, entry, link, explanation)
+    if explanation:
+        return type(error)(explanation.added_to(str(error)), **vars(error))
     if isinstance(error, UnregisteredEnv):
         text = f'{error}\n  try: imports = ["…"] with the module that registers it, or another id'
         return type(error)(text, **vars(error))
-    if isinstance(error, EOFError) and "when reading a line" in error.message:
-        return _unanswered(error, entry, link)
-    if not isinstance(error, ImportError):
-        advice = known_failures.advice_for_env(error, num_envs)
-        return type(error)(f"{error}\n  try: {advice}", **vars(error)) if advice else error
+    return error
+
+
+def explain(
+    error: EnvError, entry: Entry, kwargs: Mapping[str, Any], output: str = "", num_envs: int = 1
+) -> Explanation | None:
+    """What is known about an error of the simulator. May survey the target: see ``causes.explain``."""
+    from gym_service_launcher.interpreters import causes  # only failures need it
+
+    traceback = error.remote_traceback
+    return causes.explain(Evidence(entry, error.type_name, error.message, traceback, output, kwargs, num_envs))
+
+
+def _import_failed(error: EnvError, entry: Entry, link: ServerLink, explanation: Explanation | None) -> ImportFailed:
     reason = f"{error.type_name}: {error.message}"
     if not any(f"'{module}'" in error.message for module in entry.imports):  # else the entry shows where it stands
         reason += "".join(f"\n    {line}" for line in error.remote_traceback.splitlines())
     usual = link.import_advice(is_missing=isinstance(error, ModuleNotFoundError))
-    advice = known_failures.advice_for_import(error) or usual
-    failure = link.start_error(reason, advice)
-    return ImportFailed(str(failure), **vars(failure))
+    failure = link.start_error(reason, usual)
+    text = explanation.added_to(str(failure)) if explanation else str(failure)
+    return ImportFailed(text, **vars(failure))
 
 
 def _unanswered(error: EnvError, entry: Entry, link: ServerLink) -> EnvError:
@@ -234,6 +249,9 @@ def _unanswered(error: EnvError, entry: Entry, link: ServerLink) -> EnvError:
     text = f"{error.message}: the simulator of {entry.name!r} asks a question, and standard input is empty in a server"
     text += f"\n  interpreter: {link.place}{output_block(link.tail())}"
     text += f"\n  raised in the simulator as {error.type_name}\n{error.remote_traceback}".rstrip("\n")
+    question = next((line.strip() for line in reversed(link.tail().splitlines()) if line.strip()), "")
+    cause = "the simulator asks a question while it starts, and nobody can answer it in a server"
     command = link.import_command()
-    text += f"\n  try: answer it once by hand{f': {command}' if command else ', where that server runs'}"
-    return type(error)(text, **vars(error))
+    advice = f"answer it once by hand{f': {command}' if command else ', where that server runs'}"
+    shown = f"{cause}: {question!r}" if question else cause
+    return type(error)(Explanation("question", shown, advice).added_to(text), **vars(error))

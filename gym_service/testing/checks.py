@@ -75,18 +75,24 @@ def check_spaces(subject: EnvUnderTest) -> str:
     """Spaces, metadata and render mode are the simulator's."""
     facts = subject.facts
     with opened(subject) as env:
-        for name in ("observation_space", "action_space"):
-            theirs = [(f"{name}", *item) for item in facts[name]]
-            ours = [(name, *item) for item in reference_run.space_items(trajectory, getattr(env, name))]
-            _same(theirs, ours)
-        if facts["is_new"]:  # else today's names stand beside its own
-            _same(
-                [("metadata", *item) for item in facts["metadata"]],
-                [("metadata", *item) for item in trajectory.items(env.metadata, "$.metadata")],
-            )
-        if env.render_mode != facts["render_mode"]:
-            raise Failed(f"render_mode: {facts['render_mode']!r} {SIDES[0]}, {env.render_mode!r} {SIDES[1]}")
+        compare_spaces(subject, env)
     return f"{facts['observation_space'][0][1]} and {facts['action_space'][0][1]}"
+
+
+def compare_spaces(subject: EnvUnderTest, env: RemoteEnv) -> None:
+    """Raise Failed where spaces, metadata or render mode of an open env are not the simulator's."""
+    facts = subject.facts
+    for name in ("observation_space", "action_space"):
+        theirs = [(f"{name}", *item) for item in facts[name]]
+        ours = [(name, *item) for item in reference_run.space_items(trajectory, getattr(env, name))]
+        _same(theirs, ours)
+    if facts["is_new"]:  # else today's names stand beside its own
+        _same(
+            [("metadata", *item) for item in facts["metadata"]],
+            [("metadata", *item) for item in trajectory.items(env.metadata, "$.metadata")],
+        )
+    if env.render_mode != facts["render_mode"]:
+        raise Failed(f"render_mode: {facts['render_mode']!r} {SIDES[0]}, {env.render_mode!r} {SIDES[1]}")
 
 
 def check_parity(subject: EnvUnderTest) -> str:

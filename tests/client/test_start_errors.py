@@ -84,7 +84,8 @@ def test_a_module_that_is_not_there() -> None:
         pass
     text = str(caught.value)
     assert "did not start: ModuleNotFoundError: No module named 'no_such_module'\n  interpreter: " in text
-    assert text.endswith("name its folder in pythonpath = […] (/no/such/folder does not exist)")
+    assert text.splitlines()[-2] == "  cause: the folder /no/such/folder of pythonpath does not exist"
+    assert "  try: the right folder of no_such_module in pythonpath" in text
 
 
 def test_a_module_that_needs_what_is_not_there_says_where() -> None:
@@ -99,7 +100,10 @@ def test_an_id_that_nobody_registered_there() -> None:
     with refused(errors.EnvNameNotFound) as caught, misbehaving(imports=[]):
         pass
     assert str(caught.value).startswith("Environment `Misbehaving` doesn't exist.")
-    assert str(caught.value).endswith('imports = ["…"] with the module that registers it, or another id')
+    python = TARGETS[TARGET].python()
+    cause, advice = str(caught.value).splitlines()[-2:]
+    assert cause == f"  cause: nothing in {python} registers 'Misbehaving-v0'; no simulator is installed there"
+    assert advice == f"  try: another id (gym-service ids {python}), or imports with the module that registers it"
     assert type(type(caught.value)(str(caught.value))) is errors.EnvNameNotFound
 
 

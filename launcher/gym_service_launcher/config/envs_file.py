@@ -77,6 +77,32 @@ def find_or_fail() -> Path:
     return file
 
 
+def problems_outside_entries(file: EnvsFile) -> list[ConfigError]:
+    """The mistakes of a file that no entry shows: unknown tables, and interpreters that are broken and unused."""
+    shown = list(file.entries.values())
+    broken = [found for found in file.interpreters.values() if isinstance(found, ConfigError)]
+    return [problem for problem in (*file.problems, *broken) if not any(problem is one for one in shown)]
+
+
+def unused_interpreters(file: EnvsFile) -> list[str]:
+    """A line for each interpreter that no entry names."""
+    used = {entry.interpreter for entry in file.entries.values() if isinstance(entry, Entry)}
+    # An entry with a mistake may name any of them.
+    if any(isinstance(entry, ConfigError) for entry in file.entries.values()):
+        return []
+    unused = [name for name in file.interpreters if name not in used]
+    return [f'[interpreters.{name}] is not used: no entry has interpreter = "{name}"' for name in unused]
+
+
+def unknown_entry(file: EnvsFile, name: str) -> ConfigError:
+    """The error for a name that the file does not have. It says which names there are."""
+    known = ", ".join(file.entries) or "none"
+    near = spelling.nearest(name, file.entries)
+    advice = f"{near!r}" if near else f'python="./sim_env" (a venv), or a table [envs."{name}"] in that file'
+    text = f"{file.path}: [envs] has no key {name!r}; it has: {known}\n  try: {advice}"
+    return ConfigError(text, file=str(file.path), key=f'envs."{name}"')
+
+
 def load(path: str | os.PathLike[str]) -> EnvsFile:
     """Read an envs.toml. Mistakes in its content do not raise: they are part of the result.
 

@@ -23,6 +23,7 @@ class Diagnosis:
     """What the probe found in a target. A field is None if the package is missing or the fact is unknown.
 
     ``problem`` says in one line what is wrong; it is None if nothing is. ``advice`` is what to try then, else empty.
+    ``missing`` is the package that must be installed, if that is the fault.
     """
 
     executable: Path
@@ -33,6 +34,7 @@ class Diagnosis:
     gym: str | None = None
     problem: str | None = None
     advice: str = ""
+    missing: str = ""
 
 
 def diagnose(executable: str | Path, env: Mapping[str, str], timeout_s: float = 30.0) -> Diagnosis:
@@ -51,9 +53,9 @@ def diagnose(executable: str | Path, env: Mapping[str, str], timeout_s: float = 
     found = _answer(stdout)
     if found is None:
         return _broken(path, f"{_exit(exit_code)}, {_last_error_line(stderr)}")
-    problem, advice = _problem_and_advice(path, found)
+    problem, advice, missing = _judged(path, found)
     facts = {key: found.get(key) for key in ("version", "prefix", "numpy", "gymnasium", "gym")}
-    return Diagnosis(path, **facts, problem=problem, advice=advice)
+    return Diagnosis(path, **facts, problem=problem, advice=advice, missing=missing)
 
 
 def _run(command: list[str], env: Mapping[str, str], timeout_s: float) -> tuple[str, str, int]:
@@ -103,18 +105,19 @@ def _broken(path: Path, why: str) -> Diagnosis:
     return Diagnosis(path, problem=f"{path} does not run: {why}", advice="use another interpreter, or rebuild this one")
 
 
-def _problem_and_advice(path: Path, found: dict[str, Any]) -> tuple[str | None, str]:
+def _judged(path: Path, found: dict[str, Any]) -> tuple[str | None, str, str]:
+    """The problem, what to try, and the package that is missing."""
     version, numpy, failure = found["version"], found.get("numpy"), found.get("numpy_error")
     who = f"{path} (Python {version})"
     # A venv made by uv has no pip.
     install = f"{path} -m pip install" if found.get("pip") else f"uv pip install --python {path}"
     if tuple(int(number) for number in version.split(".")[:2]) < OLDEST_PYTHON:
-        return f"{who} is too old: the oldest that works is Python 3.6", "use a newer Python for this simulator"
+        return f"{who} is too old: the oldest that works is Python 3.6", "use a newer Python for this simulator", ""
     if numpy is None:
-        return f"{who} has no numpy", f"{install} numpy"
+        return f"{who} has no numpy", f"{install} numpy", "numpy"
     if failure:
         problem = f"{who} has numpy {numpy}, which fails to import: {failure}"
-        return problem, f"{install} --force-reinstall numpy"
+        return problem, f"{install} --force-reinstall numpy", ""
     if not any(found.get(library) for library in ("gymnasium", "gym", "dm_env", "pettingzoo", "robosuite")):
-        return f"{who} has neither gymnasium nor gym", f"{install} gymnasium"
-    return None, ""
+        return f"{who} has neither gymnasium nor gym", f"{install} gymnasium", "gymnasium"
+    return None, "", ""

@@ -27,6 +27,11 @@ CREATED_BYTES = 32
 SHORTEST_BYTES = 16
 # The environment variable that may contain a token.
 VARIABLE = TOKEN
+# What a client can try that has no token: only the server creates one.
+COPY_ADVICE = (
+    "copy the token file of the server's machine to this path, with mode 0600 (gym-service token prints its path there); "
+    "on one machine, start the server first, as the same user: it creates one"
+)
 # A longer file is not a token.
 LONGEST_BYTES = 4096
 
@@ -100,7 +105,7 @@ def of_descriptor(fd: int) -> Token:
     return _token(content, origin)
 
 
-def read(file: Path, advice: str = "start the server first, as the same user: it creates one") -> Token:
+def read(file: Path, advice: str = COPY_ADVICE) -> Token:
     """The token in a file. ``advice`` is what to try if there is none.
 
     Raises:

@@ -15,6 +15,7 @@ from pathlib import Path
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import ConfigError, ServerCrashed, ServerStartError
 from gym_service_launcher.interpreters.diagnosis import Diagnosis, diagnose
+from gym_service_launcher.interpreters.evidence import how_to_install
 from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.processes import forkservers
 from gym_service_launcher.processes.child import FIRST_PASSED_FD, Child, ending
@@ -109,12 +110,13 @@ class LocalServer(ServerLink):
         diagnosis = Diagnosis(self._executable)
         if probe:
             diagnosis = diagnose(self._executable, environment(self._entry, self._executable))
+        repair = repair_of(self._entry, diagnosis)
         return _start_error(
             self._entry,
             self._executable,
             self._child,
             reason or diagnosis.problem or ending(exit_code),
-            diagnosis.advice or advice or self.import_command(),
+            repair or advice or self.import_command(),
             tail,
         )
 
@@ -123,6 +125,8 @@ class LocalServer(ServerLink):
             return self.import_command()
         gone = [str(path) for path in self._entry.pythonpath if not path.exists()]
         note = f" ({', '.join(gone)} does not exist)" if gone else ""
+        if self._entry.builds_venv:
+            return f"add its package to requires, or name its folder in pythonpath = […]{note}"
         return f"install it for {self._executable}, or name its folder in pythonpath = […]{note}"
 
     def import_command(self) -> str:
@@ -170,6 +174,13 @@ class LocalServer(ServerLink):
         self._child.stop(ask_s, TERMINATE_S if ask_s > 0 else 0.0)
         if self._fork_server:
             self._fork_server.release(ask_s)
+
+
+def repair_of(entry: Entry, diagnosis: Diagnosis) -> str:
+    """What to try for the problem of an interpreter. What is missing in a venv of ours belongs into envs.toml."""
+    if diagnosis.missing and entry.builds_venv:
+        return how_to_install(entry, diagnosis.missing, diagnosis.executable)
+    return diagnosis.advice
 
 
 def _diagnose(child: Child) -> tuple[str, str]:

@@ -38,6 +38,11 @@ SSH = (
 EXECUTABLE = re.compile(r"(python|pypy)[\d.]*t?(\.\w+)?|.+\.sh")
 
 TERMINATE_S = 2.0
+# The words of shells, ssh and containers for a command that cannot run.
+FAILURE = re.compile(
+    r"[Nn]o such file|not found|cannot execute|[Pp]ermission denied|verification failed|[Cc]ould not resolve"
+    r"|[Cc]onnection (?:refused|timed out|closed|reset)|[Nn]o route to host|[Nn]o such (?:container|image)|[Ee]rror"
+)
 # How long a command may take to end after its link has ended: its exit code is part of the error.
 DEATH_S = 3.0
 # How long the remote guardian may take for its diagnosis, and how often this process looks for it (seconds).
@@ -310,7 +315,9 @@ class CommandServer(ServerLink):
             advice = f"{python} -m pip install numpy, on the remote side" if missing else ""
             return (raised[-1] if ended == 1 and raised else ending(ended)), advice
         lines = tail.strip().splitlines()
-        reason = f"{self._route.command[0]}: {ending(exit_code)}" + (f": {lines[-1].strip()}" if lines else "")
+        # A banner or a farewell of the shell may stand after the line that says what failed.
+        said = [line for line in lines if FAILURE.search(line)] or lines
+        reason = f"{self._route.command[0]}: {ending(exit_code)}" + (f": {said[-1].strip()}" if said else "")
         return reason, self._advice(tail, exit_code)
 
     def _advice(self, tail: str, exit_code: int | None) -> str:

@@ -1,0 +1,360 @@
+"""What ``gym-service check`` finds out about one entry: a row for each question, in the order of a user's first run.
+
+Knows an entry, the play through gym-service and the play in a bare process. Never knows how a row is shown, nor the
+causes of failures (``causes.py`` of the launcher, by way of the errors of ``gym.make``). Python 3.10 and up.
+
+The rows use the checks of the compliance kit, but one server for most of them, since large simulators take seconds to
+start.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from gym_service_launcher.config.entry import MULTI_AGENT_APIS, Entry
+from gym_service_launcher.interpreters.diagnosis import diagnose
+from gym_service_launcher.interpreters.survey import survey_of
+from gym_service_launcher.servers import local
+from gym_service_launcher.servers.over_command import route_of
+from gymnasium.spaces import GraphInstance
+
+from gym_service.client.env import RemoteEnv
+from gym_service.errors import EnvError, GymServiceError, ImportFailed
+from gym_service.factory import make
+from gym_service.factory.server_startup import explain
+from gym_service.testing import checks, leaked_processes, trajectory_diff
+from gym_service.testing.env_under_test import EnvUnderTest, Failed
+from gym_service.testing.in_target import trajectory
+from gym_service.testing.space_containment import containment_error
+
+# ``warned``: the simulator itself is not as a trainer expects. Nobody who only uses it can change that.
+Outcome = Literal["passed", "failed", "warned", "skipped"]
+SEED = 1
+STEPS = 100
+# Seconds after which a slow simulator makes no further step: one that draws in software takes one for each.
+PLAY_S = 15.0
+RENDER_EVERY = 10
+RENDERABLE = ("rgb_array", "ansi")
+NOT_LOCAL = "not compared: the simulator is not on this machine"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question and its answer. ``cause`` and ``advice``: why it failed and what to try. ``facts``: for programs."""
+
+    check: str
+    outcome: Outcome
+    text: str
+    cause: str = ""
+    advice: str = ""
+    facts: Mapping[str, Any] | None = None
+
+
+def rows_of(entry: Entry, progress: Callable[[str], None], locked_hash: str | None = None) -> Iterator[Row]:
+    """Check an entry. The rows come as they are found; after a row that failed, those that need it are left out.
+
+    Blocks for four starts of the simulator or more. Builds the venv of the entry if it is missing.
+
+    Args:
+        entry: what is checked.
+        progress: called with a line when a venv is built.
+        locked_hash: the parity hash of envs.lock for the entry as it is today; None if there is none.
+    """
+    try:
+        yield from _EntryCheck(entry, locked_hash, progress).rows()
+    except _Stopped as stopped:
+        yield stopped.row
+
+
+class _Stopped(Exception):
+    """A row has failed on which the others depend."""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__(row.text)
+        self.row = row
+
+
+def failed_row(check: str, error: Exception) -> Row:
+    """The row of an error: its first line, its cause, and what to try."""
+    text, cause, advice = str(error), "", ""
+    if "\n  try: " in text:
+        text, _, advice = text.rpartition("\n  try: ")
+    if "\n  cause: " in text:
+        text, _, cause = text.rpartition("\n  cause: ")
+    first = text.strip().partition("\n")[0] or type(error).__name__
+    if isinstance(error, EnvError):
+        first = f"{error.type_name}: {error.message.partition(chr(10))[0]}".rstrip(": ")
+    return Row(check, "failed", first, cause, advice)
+
+
+class _EntryCheck:
+    """The state of one check."""
+
+    def __init__(self, entry: Entry, locked_hash: str | None, progress: Callable[[str], None]) -> None:
+        self.entry = entry
+        self.locked_hash = locked_hash
+        self.progress = progress
+        self.executable: Path | None = None
+        self.subject: EnvUnderTest | None = None
+        self.mark = leaked_processes.new_mark() if leaked_processes.can_see() else ""
+        self.step_times_s: list[float] = []
+        self.records: list[tuple[str, str, str, str, Any]] = []
+        self.actions: list[Any] = []
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        return dict(self.entry.kwargs)
+
+    def rows(self) -> Iterator[Row]:
+        yield from self._interpreter()
+        if self.entry.api in MULTI_AGENT_APIS:
+            yield Row("make", "skipped", f"an env of several agents is made by gym_service.make_{self.entry.api}")
+            return
+        env, start_s = self._made()
+        if self.executable:
+            yield from self._imports()
+        what = self.entry.entry_point or self.entry.id
+        yield Row("make", "passed", f"{what}, in {_seconds(start_s)}", facts={"start_s": start_s})
+        try:
+            yield from self._play(env)
+            self._take_reference()
+            yield from self._spaces(env)
+            yield from self._parity()
+            modes = [str(mode) for mode in env.metadata.get("render_modes") or ()]
+        finally:
+            with suppress(GymServiceError):
+                env.close()
+        yield self._render(modes)
+        yield from self._lock()
+        if self.mark:
+            yield self._left_behind()
+
+    # -- before the env is made --------------------------------------------------------------------------------------
+
+    def _interpreter(self) -> Iterator[Row]:
+        entry = self.entry
+        if entry.address or entry.is_remote:
+            yield Row("interpreter", "skipped", entry.address or route_of(entry).place)
+            return
+        try:
+            self.executable = local.executable_of(entry, self.progress)
+        except GymServiceError as error:
+            raise _Stopped(failed_row("interpreter", error)) from error
+        found = diagnose(self.executable, local.environment(entry, self.executable))
+        if found.problem:
+            raise _Stopped(Row("interpreter", "failed", found.problem, "", local.repair_of(entry, found)))
+        names = ("Python", "numpy", "gymnasium", "gym")
+        versions = dict(zip(names, (found.version, found.numpy, found.gymnasium, found.gym), strict=True))
+        given = {name: version for name, version in versions.items() if version}
+        yield Row("interpreter", "passed", str(self.executable), facts={"executable": str(self.executable)})
+        yield Row("versions", "passed", ", ".join(f"{name} {v}" for name, v in given.items()), facts=given)
+
+    def _imports(self) -> Iterator[Row]:
+        """The imports of the entry, their time, and the version of what they belong to."""
+        found = survey_of(self.entry)
+        if found is None or not found.imports:
+            return
+        words = []
+        for one in found.imports:
+            package = found.modules.get(str(one["name"]).partition(".")[0], "")
+            words.append(f"{one['name']} ({package} {found.version(package)})" if package else str(one["name"]))
+        yield Row("imports", "passed", ", ".join(words), facts={one["name"]: one["seconds"] for one in found.imports})
+
+    def _made(self) -> tuple[RemoteEnv, float]:
+        begin = time.monotonic()
+        try:
+            env = self._open()
+        except ImportFailed as error:
+            raise _Stopped(failed_row("imports", error)) from error
+        except GymServiceError as error:
+            raise _Stopped(failed_row("make", error)) from error
+        return env, time.monotonic() - begin
+
+    def _open(self, **kwargs: Any) -> RemoteEnv:
+        """The env, in a server of its own, whose processes carry the mark."""
+        entry = self.entry
+        if self.mark and not entry.address:
+            entry = replace(entry, environ={**entry.environ, leaked_processes.NAME: self.mark})
+
+        def never() -> RemoteEnv:
+            raise AssertionError("a check makes no second env of its own")
+
+        return make.open_entry(entry, kwargs, never)
+
+    # -- the play ----------------------------------------------------------------------------------------------------
+
+    def _take_reference(self) -> None:
+        """Play the env with the same actions in a bare process, if it can be."""
+        is_portable = all(isinstance(wrapper, str) for wrapper in self.entry.wrappers)
+        if self.executable is None or not is_portable:
+            return
+        kwargs = self.kwargs
+        mode = kwargs.pop("render_mode", None)
+        if mode == "human":
+            return
+        given = {
+            "seeds": (SEED,),
+            "steps": len(self.actions),
+            "render_mode": mode,
+            "render_every": RENDER_EVERY if mode else 0,
+        }
+        subject = EnvUnderTest(self.entry.name, {}, self.entry, self.executable, kwargs, **given)
+        subject.actions = [trajectory.from_data(action, GraphInstance) for action in self.actions]
+        with suppress(Failed):
+            subject.played = subject.reference_run()
+            self.subject = subject
+
+    def _play(self, env: RemoteEnv) -> Iterator[Row]:
+        plan = self._plan(env)
+        made_s = {"reset": 0.0}
+
+        def reset(seed: Any, data: Any) -> Any:
+            begin = time.perf_counter()
+            result = env.reset(seed=seed, options=trajectory.from_data(data))
+            made_s["reset"] = made_s["reset"] or time.perf_counter() - begin
+            return result
+
+        def step(data: Any) -> Any:
+            action = trajectory.from_data(data, GraphInstance)
+            begin = time.perf_counter()
+            result = env.step(action)
+            self.step_times_s.append(time.perf_counter() - begin)
+            return result
+
+        for record in trajectory.run_episode_plan(plan, reset, step, env.render, checks.remote_error):
+            self.records.append(record)
+        raised = self.records[-1] if self.records and self.records[-1][2] == trajectory.RAISED else None
+        if made_s["reset"]:
+            yield Row("reset", "passed", f"in {_seconds(made_s['reset'])}", facts={"reset_s": made_s["reset"]})
+        if raised:
+            check = "reset" if not made_s["reset"] else "steps"
+            raise _Stopped(self._explained(check, raised[4]))
+        median_s = statistics.median(self.step_times_s)
+        is_cut = len(self.step_times_s) < STEPS
+        text = f"{len(self.step_times_s)}, {_seconds(median_s)} each (median)"
+        text += f"; no more than {PLAY_S:g} s of them" if is_cut else ""
+        yield Row("steps", "passed", text, facts={"steps": len(self.step_times_s), "step_median_s": median_s})
+
+    def _plan(self, env: RemoteEnv) -> dict[str, Any]:
+        render_every = RENDER_EVERY if self.kwargs.get("render_mode") in RENDERABLE else 0
+        options = trajectory.to_data(None)
+        return {"seed": SEED, "actions": self._drawn(env), "options": options, "render_every": render_every}
+
+    def _drawn(self, env: RemoteEnv) -> Iterator[Any]:
+        """Actions of the env's space, as data, as long as there is time."""
+        deadline = time.monotonic() + PLAY_S
+        env.action_space.seed(SEED)
+        while len(self.actions) < STEPS and time.monotonic() < deadline:
+            self.actions.append(trajectory.to_data(env.action_space.sample()))
+            yield self.actions[-1]
+
+    def _explained(self, check: str, error: Exception) -> Row:
+        """The row of an error of the simulator after the env was made, which ``gym.make`` could not explain."""
+        row = failed_row(check, error)
+        found = explain(error, self.entry, self.kwargs) if isinstance(error, EnvError) else None
+        return replace(row, cause=found.cause, advice=found.advice) if found else row
+
+    def _spaces(self, env: RemoteEnv) -> Iterator[Row]:
+        """Spaces equal to the simulator's, and every observation inside of its space."""
+        try:
+            if self.subject:
+                checks.compare_spaces(self.subject, env)
+        except Failed as failure:
+            yield failed_row("spaces", failure)
+            return
+        for where, path, _, _, value in self.records:
+            if path == "$.observation" and (words := containment_error(env.observation_space, value, path)):
+                advice = "a wrapper with a space that holds it; gym-service passes it on as it is"
+                yield Row("spaces", "warned", f"{where}: {words}", "", advice)
+                return
+        kinds = f"{_kind(env.observation_space)} observations, {_kind(env.action_space)} actions"
+        yield Row("spaces", "passed", f"{kinds}; every observation lies in its space")
+
+    # -- compared with the simulator's own process ---------------------------------------------------------------------
+
+    def _parity(self) -> Iterator[Row]:
+        if self.subject is None:
+            yield Row("parity", "skipped", NOT_LOCAL if self.executable is None else "the bare process cannot play it")
+            return
+        theirs = self.subject.played["records"]
+        found = trajectory_diff.first(theirs, self.records)
+        what = f"{len(theirs)} values as in the simulator's own process, bit for bit"
+        if found:
+            again = self.subject.reference_run()["records"]
+            is_declared = self.subject.facts["nondeterministic"]
+            if is_declared or trajectory_diff.first(theirs, again):  # the simulator differs from itself
+                found = trajectory_diff.first(theirs, self.records, values=False)
+                what = f"{len(theirs)} values of the same types; the simulator itself is not deterministic"
+        if found:
+            subject = self.subject
+            ours = trajectory.full_bytes(found.ours[4]) if found.ours else ""
+            full = (lambda number: subject.reference_run(until=number)["full"], lambda number: ours)
+            words = trajectory_diff.describe_difference(found, full, checks.SIDES)
+            yield failed_row("parity", Failed(words + checks.HINT))
+            return
+        yield Row("parity", "passed", what)
+
+    def _lock(self) -> Iterator[Row]:
+        if not self.locked_hash:
+            return
+        from gym_service.traces import parity_hash
+
+        try:
+            env = self._open()
+            try:
+                found = parity_hash(env)
+            finally:
+                env.close()
+        except GymServiceError as error:
+            yield failed_row("lock", error)
+            return
+        if found == self.locked_hash:
+            yield Row("lock", "passed", "the play is the one of envs.lock")
+        else:
+            text = f"the play is {found[:18]}…, envs.lock has {self.locked_hash[:18]}…"
+            advice = "gym-service sync --locked, which says which versions differ; or gym-service lock"
+            yield Row("lock", "failed", text, "what the simulator computes has changed since gym-service lock", advice)
+
+    def _render(self, modes: list[str]) -> Row:
+        mode = self.kwargs.get("render_mode") or next((mode for mode in RENDERABLE if mode in modes), None)
+        if mode is None:
+            return Row("render", "skipped", f"it has no rgb_array and no ansi mode (its modes: {modes or 'none'})")
+        if mode == "human":
+            return Row("render", "skipped", "human: a window shows it while it plays")
+        if modes and mode not in modes:
+            known = ", ".join(modes)
+            cause = f"the env has no render mode {mode!r}; it has {known}"
+            return Row("render", "failed", f"render_mode = {mode!r}", cause, f'render_mode = "{modes[-1]}"')
+        try:
+            env = self._open(render_mode=mode)
+            try:
+                env.reset(seed=SEED)
+                frame = env.render()
+            finally:
+                env.close()
+        except GymServiceError as error:
+            return self._explained("render", error)
+        shape = getattr(frame, "shape", None)
+        return Row("render", "passed", f"{mode}, {'×'.join(map(str, shape)) if shape else type(frame).__name__}")
+
+    def _left_behind(self) -> Row:
+        left = leaked_processes.wait_until_gone(self.mark)
+        if left:
+            advice = "close() of the simulator, which must end what it started"
+            return Row("left behind", "failed", "; ".join(left), "processes of the simulator outlive it", advice)
+        return Row("left behind", "passed", "nothing")
+
+
+def _kind(space: Any) -> str:
+    shape = getattr(space, "shape", None)
+    return f"{type(space).__name__}{shape if shape and type(space).__name__ != 'Discrete' else ''}"
+
+
+def _seconds(time_s: float) -> str:
+    if time_s < 1e-3:
+        return f"{time_s * 1e6:.0f} µs"
+    return f"{time_s * 1e3:.1f} ms" if time_s < 1 else f"{time_s:.1f} s"

@@ -1,0 +1,109 @@
+"""Why an env could not be made or played, and what to do: one table for the errors of ``gym.make`` and for ``check``.
+
+Knows the texts by which simulators, Python and OpenGL tell of a failure, and what a survey of the target says about it.
+Never knows how an env is made, or where its errors are shown. Python 3.10 and up.
+
+``CAUSES`` is the table: a pattern of the evidence, the cause in words, and the fix. The first row that matches is
+given, so a cause stands before what only follows from it. Where a text alone does not decide, a row has a function
+(``judge``, in ``surveyed_causes.py``) that asks the survey of the target.
+"""
+
+from gym_service_launcher.interpreters import surveyed_causes
+from gym_service_launcher.interpreters.evidence import Cause, Evidence, Explanation
+
+GL_PACKAGES = "libegl1 libgl1 libgles2 libosmesa6 libglu1-mesa"
+# They stand at the beginning of the evidence, which is ``TYPE: MESSAGE``.
+UNREGISTERED = (
+    r"\A(?:gym|gymnasium)\.error\.(?:NameNotFound|NamespaceNotFound|VersionNotFound|UnregisteredEnv|DeprecatedEnv)"
+)
+MISSING_MODULE = r"\A(?:\w+\.)*(?:ModuleNotFoundError|ImportError): No module named '?([\w.]+)'?"
+ABOUT_RENDER_MODE = r"\A(?:\w+\.)*(?:AssertionError|ValueError|NotImplementedError|KeyError|Error)\b[\s\S]*render_?mode"
+
+
+def explain(evidence: Evidence) -> Explanation | None:
+    """The first cause that the evidence shows; None if it is none of those in the table.
+
+    May run the target to survey it: blocks as long as its imports take, at most two minutes.
+    """
+    for row in CAUSES:
+        found = row.explain(evidence)
+        if found:
+            return found
+    return None
+
+
+CAUSES: tuple[Cause, ...] = (
+    Cause(
+        "one emulator",
+        r"multiple emulator instances per process",
+        "the simulator holds one env per process",
+        "workers = {num_envs}, since this simulator holds one env per process",
+    ),
+    Cause(
+        "pkg_resources",
+        r"No module named 'pkg_resources'",
+        "the simulator imports pkg_resources, which setuptools 81 and newer do not have",
+        "{install}",
+        install="setuptools<81",
+    ),
+    Cause(
+        "numpy 1.24",
+        r"module 'numpy' has no attribute '(bool|int|float|object|complex|str)'",
+        "the simulator uses np.{1}, which numpy 1.24 removed",
+        "{install}",
+        install="numpy<1.24",
+    ),
+    Cause(
+        "numpy 2",
+        r"compiled using NumPy 1\.x|(?:was|were) removed in the NumPy 2\.0 release|numpy\.dtype size changed"
+        r"|module 'numpy' has no attribute '(?:bool8|float_|NaN|Inf|product|cumproduct|in1d|row_stack)'"
+        r"|_ARRAY_API not found|No module named 'numpy\.core",
+        "the simulator was written for numpy 1, and {place} has numpy {version}",
+        "{install}",
+        install="numpy<2",
+        only_if=("numpy", 2),
+    ),
+    Cause(
+        "mujoco 4",
+        r"\A(?:\w+\.)*AssertionError: \n[\s\S]*(?:mujoco|dm_control|robosuite)"
+        r"|'Mj\w+' object has no attribute|module 'mujoco(?:\.\w+)*' has no attribute",
+        "the simulator was written for mujoco 3, and {place} has mujoco {version}",
+        "{install}",
+        install="mujoco<4",
+        only_if=("mujoco", 4),
+    ),
+    Cause(
+        "no display",
+        r"neither the simulator nor this process has a display|No available video device|(?:x11|wayland) not available|video system not initialized"
+        r"|DISPLAY environment variable is missing|NoSuchDisplayException|Cannot connect to \"?(?:None|:\d)"
+        r"|Failed to open display|could not connect to display|no display name and no \$DISPLAY",
+        "there is no display here, and the simulator wants to open a window",
+        'render_mode = "rgb_array"; or ssh -X, or xvfb-run in front of the command, for a display',
+    ),
+    Cause(
+        "no OpenGL library",
+        r"(lib(?:EGL|GL|OpenGL|GLU|GLX|GLESv2|OSMesa)\.so[.\d]*): cannot open shared object",
+        "the library {1} of OpenGL is not installed on this machine",
+        f'apt-get install {GL_PACKAGES}; and environ = {{{{ MUJOCO_GL = "egl" }}}} ("osmesa" without a GPU driver)',
+    ),
+    Cause(
+        "no library",
+        r"(lib[\w.+-]+\.so[.\d]*): cannot open shared object",
+        "the library {1} is not installed on this machine",
+        "the apt package that has {1}; name it in system_packages",
+    ),
+    Cause(
+        "no OpenGL",
+        r"OpenGL platform library has not been loaded|'NoneType' object has no attribute '(?:egl|gl|OSMesa)\w+'"
+        r"|[Cc]annot initialize a(?:n)? (?:EGL|headless EGL)|[Ff]ailed to (?:initialize|create) (?:an? )?(?:OpenGL|EGL)"
+        r"|Library \"?GLU?\"? not found|gladLoadGL error|EGLError|EGL_NOT_INITIALIZED|requires a valid OpenGL"
+        r"|mj(?:r_make|_make)Context|Unable to load (?:EGL|OpenGL|OSMesa) library|ImportError: OpenGL",
+        "the simulator finds no OpenGL to draw with on this machine",
+        f'apt-get install {GL_PACKAGES}; and environ = {{{{ MUJOCO_GL = "egl" }}}} ("osmesa" without a GPU driver)',
+    ),
+    Cause("unregistered id", UNREGISTERED, judge=surveyed_causes.unregistered),
+    Cause("missing module", MISSING_MODULE, judge=surveyed_causes.missing_module),
+    Cause("bad keyword", r"got an unexpected keyword argument '(\w+)'", judge=surveyed_causes.keyword),
+    Cause("wrong entry point", r"module '([\w.]+)' has no attribute '(\w+)'", judge=surveyed_causes.entry_point),
+    Cause("render mode", ABOUT_RENDER_MODE, judge=surveyed_causes.render_mode),
+)

@@ -1,0 +1,159 @@
+"""The causes that a text alone does not decide: what the target holds is compared with what the entry asks for.
+
+Knows ids, modules and keywords, and how they are misspelled. Each function judges one row of the table: it returns the
+cause and the advice, or None if the row does not apply. Never knows how the target is asked (``survey.py``). Python
+3.10 and up.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+
+from gym_service_launcher.interpreters.evidence import Evidence
+from gym_service_launcher.interpreters.survey import Survey
+from gym_service_launcher.spelling import misspelt, nearest
+
+# A distribution whose name is not that of its module, with hyphens for underscores.
+PACKAGE_OF = {
+    "Box2D": "box2d",
+    "OpenGL": "PyOpenGL",
+    "PIL": "pillow",
+    "ale_py": "ale-py",
+    "cv2": "opencv-python-headless",
+    "google.protobuf": "protobuf",
+    "hydra": "hydra-core",
+    "mpi4py": "mpi4py",
+    "nle": "nle",
+    "pkg_resources": "setuptools<81",
+    "pybullet_envs": "pybullet",
+    "pybullet_data": "pybullet",
+    "retro": "stable-retro",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
+
+
+def unregistered(evidence: Evidence, match: "re.Match[str]") -> tuple[str, str] | None:
+    """An id that nobody registered: a plugin that is not read, a missing import, or a wrong id."""
+    found = evidence.wide_survey
+    if found is None:
+        return None
+    wanted = evidence.entry.id.rpartition(":")[2]
+    ids = found.all_ids()
+    if ids.get(wanted):
+        return _needs_import(wanted, ids[wanted], found, evidence)
+    near = _nearest_id(wanted, ids)
+    if near is None:
+        own = [env_id for env_id in ids if env_id not in found.own]
+        what = f"it has {len(own)} ids of simulators" if own else "no simulator is installed there"
+        cause = f"nothing in {evidence.place} registers {wanted!r}; {what}"
+        return cause, f"another id (gym-service ids {found.executable}), or imports with the module that registers it"
+    if not ids[near]:
+        return f"{evidence.place} has no id {wanted!r}; the nearest is {near!r}", f"id = {_quoted(near)}"
+    cause = f"{evidence.place} has no id {wanted!r}; the nearest is {near!r}, which {ids[near]} registers"
+    return cause, f"id = {_quoted(near)} and {_imports(evidence, ids[near])}"
+
+
+def _needs_import(env_id: str, module: str, found: Survey, evidence: Evidence) -> tuple[str, str]:
+    is_plugin = any(point.partition(":")[0].split(".")[0] == module for point in found.plugins)
+    if is_plugin and found.is_at_least("gymnasium", 1):
+        cause = (
+            f"{module} registers {env_id!r} by a plugin entry point, which gymnasium {found.version('gymnasium')} "
+            "no longer reads"
+        )
+        return cause, _imports(evidence, module)
+    cause = f"{env_id!r} is registered by the module {module}, which is installed but not imported"
+    return cause, _imports(evidence, module)
+
+
+def _imports(evidence: Evidence, module: str) -> str:
+    return f"imports = {json.dumps([*evidence.entry.imports, module])}"
+
+
+def _nearest_id(wanted: str, ids: Iterable[str]) -> str | None:
+    """The id that was probably meant: the same name elsewhere, or another spelling."""
+    names = {env_id: env_id.rpartition("/")[2] for env_id in ids}
+    bare = wanted.rpartition("/")[2].lower()
+    for env_id, name in names.items():
+        if name.lower() == bare:
+            return env_id
+    near = nearest(wanted, ids)
+    if near is None:
+        close = nearest(bare, [name.lower() for name in names.values()])
+        near = next((env_id for env_id, name in names.items() if name.lower() == close), None)
+    return near
+
+
+def missing_module(evidence: Evidence, match: "re.Match[str]") -> tuple[str, str] | None:
+    """A module that is not there: misspelled in the entry, or not installed."""
+    entry, missing = evidence.entry, match[1]
+    top = missing.partition(".")[0]
+    named = [*entry.imports, *([entry.entry_point.partition(":")[0]] if entry.entry_point else [])]
+    asked = [name for name in named if name == missing or name.startswith(f"{missing}.")]
+    found = evidence.survey
+    gone = [str(path) for path in entry.pythonpath if not entry.is_remote and not path.exists()]
+    if asked and gone:
+        cause = f"the folder {gone[0]} of pythonpath does not exist"
+        return cause, f"the right folder of {asked[0]} in pythonpath (relative paths start from {entry.folder})"
+    if asked and found:
+        near = misspelt(top, found.importable) or nearest(top, found.modules)
+        key = "imports" if missing in entry.imports or asked[0] in entry.imports else "entry_point"
+        if top in found.importable:
+            cause = f"{top} is installed in {evidence.place}, but has no module {missing!r}"
+            return cause, f"the name of a module of {top} in {key}"
+        if near:
+            cause = f"there is no module {top!r} in {evidence.place}; the nearest is {near!r}"
+            if key == "imports":
+                fixed = [near if name == top else name for name in entry.imports]
+                return cause, f"imports = {json.dumps(fixed)}"
+            return cause, f"entry_point = {_quoted((entry.entry_point or '').replace(top, near, 1))}"
+    package = PACKAGE_OF.get(top, top.replace("_", "-"))
+    if found is None and not entry.is_remote and not entry.address:
+        return None
+    whose = "" if asked or not named else f", and {named[0]} needs it"
+    cause = f"the module {top!r} is not installed in {evidence.place}{whose}"
+    advice = evidence.install(package)
+    if asked and not entry.address:
+        advice += f"; or name the folder of {top} in pythonpath = […], if it is your own"
+    return cause, advice
+
+
+def keyword(evidence: Evidence, match: "re.Match[str]") -> tuple[str, str] | None:
+    """A keyword of kwargs that the env does not take."""
+    word, found = match[1], evidence.survey
+    if word not in evidence.kwargs:
+        return None
+    if found is None or found.parameters is None:
+        return f"the env takes no keyword {word!r}", f"kwargs without {word}"
+    takes = [name for name in found.parameters if name != "self"]
+    near = misspelt(word, takes) or nearest(word, takes)
+    cause = f"the env takes no keyword {word!r}; it takes {', '.join(takes) or 'none'}"
+    return cause, f"kwargs = {{ {near} = … }}" if near else f"kwargs without {word}"
+
+
+def entry_point(evidence: Evidence, match: "re.Match[str]") -> tuple[str, str] | None:
+    """An entry point whose module does not hold that name."""
+    module, _, name = (evidence.entry.entry_point or "").partition(":")
+    if (match[1], match[2]) != (module, name.partition(".")[0]):
+        return None
+    found = evidence.survey
+    near = nearest(name, found.names) if found and found.names else None
+    cause = f"the module {module} has no {name!r}" + (f"; the nearest is {near!r}" if near else "")
+    advice = f"entry_point = {_quoted(f'{module}:{near}')}" if near else f"the name of a class or function of {module}"
+    return cause, advice
+
+
+def render_mode(evidence: Evidence, match: "re.Match[str]") -> tuple[str, str] | None:
+    """A render mode that the env does not have."""
+    mode, found = evidence.kwargs.get("render_mode"), evidence.survey
+    if not isinstance(mode, str) or found is None or not found.render_modes or mode in found.render_modes:
+        return None
+    known = ", ".join(map(_quoted, found.render_modes))
+    starts = [name for name in found.render_modes if name.startswith(mode)]
+    near = next(iter(starts), None) or nearest(mode, found.render_modes) or found.render_modes[-1]
+    return f"the env has no render mode {_quoted(mode)}; it has {known}", f"render_mode = {_quoted(near)}"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,341 @@
+"""Broken entries of the kinds that people write: ``check`` names the cause, and ``gym.make`` gives the same advice.
+
+Each text is here in full, to be read as a newcomer reads it. {python} is the interpreter, {folder} that of envs.toml.
+"""
+
+import ast
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import pytest
+from support.opened import TARGET
+from support.paths import ENVS
+from support.targets import TARGETS
+
+REACH = 'id = "arms/Reach-v0"\nimports = ["arms"]\n'
+GL = "libegl1 libgl1 libgles2 libosmesa6 libglu1-mesa"
+GL_ADVICE = f'apt-get install {GL}; and environ = {{ MUJOCO_GL = "egl" }} ("osmesa" without a GPU driver)'
+# What a host says where that Python is not, between a banner and the farewell of ssh.
+SSH = (
+    "echo Welcome to sim-host >&2; echo 'bash: line 1: /opt/sim/bin/python: No such file or directory' >&2; "
+    "echo 'Connection to sim-host closed.' >&2; exit 127"
+)
+
+
+class Broken(NamedTuple):
+    """An entry, and what is said of it. ``text`` is given where it says the cause itself.
+
+    ``is_made``: gym.make succeeds, and the failure comes later.
+    """
+
+    name: str
+    keys: str
+    check: str
+    cause: str
+    advice: str
+    is_made: bool = False
+    has_python: bool = True
+    text: str = ""
+
+
+BROKEN = (
+    Broken(
+        "WrongId-v0",
+        'id = "arms/Raech-v0"\nimports = ["arms"]',
+        "make",
+        "{python} has no id 'arms/Raech-v0'; the nearest is 'arms/Reach-v0'",
+        'id = "arms/Reach-v0"',
+    ),
+    Broken(
+        "MissingImport-v0",
+        'id = "arms/Reach-v0"',
+        "make",
+        "'arms/Reach-v0' is registered by the module arms, which is installed but not imported",
+        'imports = ["arms"]',
+    ),
+    Broken(
+        "MisspelledImport-v0",
+        'id = "arms/Reach-v0"\nimports = ["amrs"]',
+        "imports",
+        "there is no module 'amrs' in {python}; the nearest is 'arms'",
+        'imports = ["arms"]',
+    ),
+    Broken(
+        "MissingPackage-v0",
+        'id = "PandaReach-v3"\nimports = ["panda_gym"]',
+        "imports",
+        "the module 'panda_gym' is not installed in {python}",
+        "uv pip install --python {python} panda-gym; or name the folder of panda_gym in pythonpath = […], "
+        "if it is your own",
+    ),
+    Broken(
+        "MissingDependency-v0",
+        'imports = ["needs_missing"]',
+        "imports",
+        "the module 'no_such_dependency' is not installed in {python}, and needs_missing needs it",
+        "uv pip install --python {python} no-such-dependency",
+    ),
+    Broken(
+        "AsksAtImport-v0",
+        'imports = ["asks"]',
+        "make",
+        "the simulator asks a question while it starts, and nobody can answer it in a server: "
+        "'Download the ROMs? [y/N]'",
+        "answer it once by hand: PYTHONPATH={broken} {python} -c 'import asks'",
+    ),
+    Broken(
+        "BadKeyword-v0",
+        f"{REACH}kwargs = {{ joint = 4 }}",
+        "make",
+        "the env takes no keyword 'joint'; it takes joints, render_mode",
+        "kwargs = { joints = … }",
+    ),
+    Broken(
+        "WrongEntryPoint-v0",
+        'entry_point = "arms:Raech"',
+        "make",
+        "the module arms has no 'Raech'; the nearest is 'Reach'",
+        'entry_point = "arms:Reach"',
+    ),
+    Broken(
+        "WrongEntryPointModule-v0",
+        'entry_point = "armz:Reach"',
+        "imports",
+        "there is no module 'armz' in {python}; the nearest is 'arms'",
+        'entry_point = "arms:Reach"',
+    ),
+    Broken(
+        "WrongRenderMode-v0",
+        f'{REACH}kwargs = {{ render_mode = "rgb" }}',
+        "make",
+        'the env has no render mode "rgb"; it has "rgb_array", "ansi"',
+        'render_mode = "rgb_array"',
+    ),
+    Broken(
+        "NoLibraryOfOpenGL-v0",
+        'entry_point = "arms:NoLibrary"',
+        "make",
+        "the library libOSMesa.so.99 of OpenGL is not installed on this machine",
+        GL_ADVICE,
+    ),
+    Broken(
+        "NoOpenGL-v0",
+        'entry_point = "arms:NoOpenGL"',
+        "render",
+        "the simulator finds no OpenGL to draw with on this machine",
+        GL_ADVICE,
+        is_made=True,
+    ),
+    Broken(
+        "OwnWindow-v0",
+        'entry_point = "arms:Window"\nenviron = { SDL_VIDEODRIVER = "x11" }',
+        "make",
+        "there is no display here, and the simulator wants to open a window",
+        'render_mode = "rgb_array"; or ssh -X, or xvfb-run in front of the command, for a display',
+    ),
+    Broken(
+        "Human-v0",
+        f'{REACH}kwargs = {{ render_mode = "human" }}',
+        "make",
+        "",
+        'gym-service record ENV -o FILE.mp4, or render_mode="rgb_array"',
+        text='render_mode = "human": neither the simulator nor this process has a display',
+    ),
+    Broken(
+        "Plugin-v0",
+        'id = "plugged/Plugged-v0"',
+        "make",
+        "plugged registers 'plugged/Plugged-v0' by a plugin entry point, which gymnasium 1.4.0 no longer reads",
+        'imports = ["plugged"]',
+    ),
+    Broken(
+        "PkgResources-v0",
+        'imports = ["wants_pkg_resources"]',
+        "imports",
+        "the simulator imports pkg_resources, which setuptools 81 and newer do not have",
+        "uv pip install --python {python} 'setuptools<81'",
+    ),
+    Broken(
+        "Mujoco4Assertion-v0",
+        'entry_point = "dm_control:Suite"',
+        "make",
+        "the simulator was written for mujoco 3, and {python} has mujoco 4.0.0",
+        "uv pip install --python {python} 'mujoco<4'",
+    ),
+    Broken(
+        "Mujoco4Attribute-v0",
+        'entry_point = "dm_control:OfModel"',
+        "make",
+        "the simulator was written for mujoco 3, and {python} has mujoco 4.0.0",
+        "uv pip install --python {python} 'mujoco<4'",
+    ),
+    Broken(
+        "Numpy2-v0",
+        'entry_point = "arms:Numpy1Made"',
+        "make",
+        "the simulator was written for numpy 1, and {python} has numpy 2.0.2",
+        "uv pip install --python {python} 'numpy<2'",
+    ),
+    Broken(
+        "Numpy2InReset-v0",
+        'entry_point = "arms:Numpy1"',
+        "reset",
+        "the simulator was written for numpy 1, and {python} has numpy 2.0.2",
+        "uv pip install --python {python} 'numpy<2'",
+        is_made=True,
+    ),
+    Broken(
+        "NoNumpy-v0",
+        'python = "{bare}"',
+        "interpreter",
+        "",
+        "uv pip install --python {bare}/bin/python numpy",
+        has_python=False,
+        text="{bare}/bin/python (Python {version}) has no numpy",
+    ),
+    Broken(
+        "NoRemotePython-v0",
+        f'command = ["sh", "-c", "{SSH}", "ssh"]\npython = "/opt/sim/bin/python"',
+        "make",
+        "",
+        'python = "…", the full path of an interpreter there; /opt/sim/bin/python does not run',
+        has_python=False,
+        text="the server of 'NoRemotePython-v0' did not start: sh: exit code 127: "
+        "bash: line 1: /opt/sim/bin/python: No such file or directory",
+    ),
+    Broken(
+        "NoToken-v0",
+        'address = "tcp://127.0.0.1:{port}"',
+        "make",
+        "",
+        "copy the token file of the server's machine to this path, with mode 0600 (gym-service token prints its path "
+        "there); on one machine, start the server first, as the same user: it creates one",
+        has_python=False,
+        text="tcp://127.0.0.1:{port}: the token file {folder}/gym-service/token does not exist",
+    ),
+    Broken(
+        "NoInterpreter-v0",
+        'python = "./nowhere"',
+        "interpreter",
+        "",
+        "python -m venv {folder}/nowhere",
+        has_python=False,
+        text="{folder}/nowhere does not exist",
+    ),
+    Broken(
+        "MisspelledKey-v0",
+        'pyton = "3.10"',
+        "envs.toml",
+        "",
+        "",
+        has_python=False,
+        text='{folder}/envs.toml: envs."MisspelledKey-v0".pyton: unknown key; did you mean "python"?',
+    ),
+    Broken(
+        "UnknownInterpreter-v0",
+        'interpreter = "amrs"',
+        "envs.toml",
+        "",
+        "",
+        has_python=False,
+        text='{folder}/envs.toml: envs."UnknownInterpreter-v0".interpreter: there is no interpreter "amrs"; '
+        'did you mean "arms"?',
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What stands in braces, and an envs.toml with every broken entry."""
+    folder = tmp_path_factory.mktemp("broken")
+    python = TARGETS[TARGET].python()
+    subprocess.run([python, "-m", "venv", "--without-pip", folder / "bare"], check=True)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        found = {
+            "python": str(python),
+            "bare": str(folder / "bare"),
+            "broken": str(ENVS / "broken"),
+            "folder": str(folder),
+            "port": str(server.getsockname()[1]),
+            "version": subprocess.check_output([python, "-c", PRINT_VERSION], text=True).strip(),
+        }
+        text = '[interpreters.arms]\npython = "3.10"\n'
+        for broken in BROKEN:
+            text += f'[envs."{broken.name}"]\n{filled(broken.keys, found)}\n'
+            if broken.has_python:
+                text += filled('python = "{python}"\npythonpath = ["{broken}"]\n', found)
+        (folder / "envs.toml").write_text(text)
+        yield found
+
+
+def filled(text: str, words: dict[str, str]) -> str:
+    for name, value in words.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
+
+
+def run(words: dict[str, str], *argv: str) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    env |= dict.fromkeys(("XDG_CONFIG_HOME", "XDG_STATE_HOME"), words["folder"])
+    return subprocess.run(
+        [sys.executable, *argv], env=env, cwd=words["folder"], capture_output=True, text=True, check=False
+    )
+
+
+PRINT_VERSION = "import platform; print(platform.python_version())"
+MAKE = """
+import sys, gym_service
+for name in sys.argv[1:]:
+    try:
+        gym_service.make(name).close()
+        print("made")
+    except gym_service.errors.GymServiceError as error:
+        print(repr(str(error)))
+"""
+
+
+@pytest.fixture(scope="module")
+def found(words: dict[str, str]) -> dict[str, tuple[dict[str, Any], str]]:
+    """Of each entry: the row that failed, and what ``make`` says."""
+
+    def look(part: Sequence[Broken]) -> list[tuple[dict[str, Any], str]]:
+        names = [broken.name for broken in part]
+        checked = run(words, "-m", "gym_service", "check", "--json", *names)
+        assert checked.returncode == 1, checked.stderr
+        rows = [one["rows"] for one in json.loads(checked.stdout)["entries"]]
+        made = run(words, "-c", MAKE, *names).stdout.splitlines()
+        return list(zip(rows, made, strict=True))
+
+    parts = [BROKEN[first::4] for first in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(look, parts))
+    names = [broken.name for part in parts for broken in part]
+    flat = [answer for part in answers for answer in part]
+    return {
+        name: (next(row for row in rows if row["outcome"] == "failed"), made)
+        for name, (rows, made) in zip(names, flat, strict=True)
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", BROKEN, ids=[broken.name for broken in BROKEN])
+def test_the_cause_is_named_and_the_advice_is_that_of_make(
+    broken: Broken, found: dict[str, tuple[dict[str, Any], str]], words: dict[str, str]
+) -> None:
+    row, made = found[broken.name]
+    print(json.dumps(row, indent=1, ensure_ascii=False), made)
+    assert row["check"] == broken.check
+    assert row.get("cause", "") == filled(broken.cause, words)
+    assert row.get("advice", "") == filled(broken.advice, words)
+    assert filled(broken.text, words) in (row["text"], "")
+    if broken.is_made:
+        assert made == "made"
+    else:
+        said = ast.literal_eval(made)
+        assert all(filled(part, words) in said for part in (broken.cause, broken.advice))

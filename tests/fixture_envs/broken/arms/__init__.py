@@ -1,0 +1,69 @@
+"""``arms/Reach-v0``: a simulator that works. What is broken is the entry that names it."""
+
+import gymnasium
+import numpy as np
+
+
+class Reach(gymnasium.Env):
+    metadata = {"render_modes": ["rgb_array", "ansi"]}  # noqa: RUF012
+    observation_space = gymnasium.spaces.Box(-1, 1, (3,))
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, joints=3, render_mode=None):
+        assert render_mode is None or render_mode in self.metadata["render_modes"]
+        self.render_mode = render_mode
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(3, np.float32), 0.0, False, False, {}
+
+    def render(self):
+        return np.zeros((8, 8, 3), np.uint8)
+
+
+class Numpy1(Reach):
+    """Written for numpy 1."""
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.float_(0) * np.zeros(3, np.float32), {}
+
+
+class Numpy1Made(Reach):
+    def __init__(self, **given):
+        super().__init__(**given)
+        self.zero = np.float_(0)
+
+
+class NoLibrary(Reach):
+    """Loads a library of OpenGL that this machine does not have."""
+
+    def __init__(self, **given):
+        import ctypes
+
+        super().__init__(**given)
+        ctypes.CDLL("libOSMesa.so.99")
+
+
+class NoOpenGL(Reach):
+    """What mujoco raises where no OpenGL can be loaded."""
+
+    def render(self):
+        raise RuntimeError("an OpenGL platform library has not been loaded into this process")
+
+
+class Window(Reach):
+    """Opens a window when it is made."""
+
+    def __init__(self, **given):
+        import pygame
+
+        super().__init__(**given)
+        pygame.display.init()
+        pygame.display.set_mode((8, 8))
+
+
+gymnasium.register("arms/Reach-v0", Reach)

@@ -1,0 +1,3 @@
+"""Asks a question when it is imported."""
+
+input("Download the ROMs? [y/N] ")

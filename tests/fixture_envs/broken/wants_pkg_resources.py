@@ -1,0 +1,3 @@
+"""As simulators of 2021: setuptools brought it."""
+
+import pkg_resources  # noqa: F401
