@@ -23,7 +23,8 @@ from gym_service_launcher.interpreters.venv_spec import spec_of
 
 from gym_service.cli import check_log
 from gym_service.cli.lock import play_digest
-from gym_service.testing.entry_check import Row, failed_row, rows_of
+from gym_service.testing.entry_check import LockedPlay, Row, failed_row, rows_of
+from gym_service.traces import parity_hash
 
 MARKS = {"passed": "✓", "failed": "✗", "warned": "!", "skipped": "-"}
 ASCII_MARKS = {"passed": "ok", "failed": "FAILED", "warned": "!", "skipped": "-"}
@@ -79,12 +80,13 @@ def _rows(file: EnvsFile, name: str) -> Iterator[Row]:
     if isinstance(entry, ConfigError):
         yield failed_row("envs.toml", entry)
         return
-    locked_hash = None
+    locked = None
     try:
         locked_hash = _locked_hash(file, entry)
+        locked = LockedPlay(locked_hash, parity_hash) if locked_hash else None
     except ConfigError as error:
         yield failed_row("envs.lock", error)
-    yield from rows_of(entry, lambda line: print(line, file=sys.stderr, flush=True), locked_hash)
+    yield from rows_of(entry, lambda line: print(line, file=sys.stderr, flush=True), locked)
 
 
 def _locked_hash(file: EnvsFile, entry: Entry) -> str | None:

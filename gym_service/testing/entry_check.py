@@ -54,7 +54,15 @@ class Row:
     facts: Mapping[str, Any] | None = None
 
 
-def rows_of(entry: Entry, progress: Callable[[str], None], locked_hash: str | None = None) -> Iterator[Row]:
+@dataclass(frozen=True)
+class LockedPlay:
+    """The parity hash of envs.lock for an entry as it is today, and the function that computes it from a new env."""
+
+    hash: str
+    compute: Callable[[RemoteEnv], str]
+
+
+def rows_of(entry: Entry, progress: Callable[[str], None], locked: LockedPlay | None = None) -> Iterator[Row]:
     """Check an entry. The rows come as they are found; after a row that failed, those that need it are left out.
 
     Blocks for four starts of the simulator or more. Builds the venv of the entry if it is missing.
@@ -62,10 +70,10 @@ def rows_of(entry: Entry, progress: Callable[[str], None], locked_hash: str | No
     Args:
         entry: what is checked.
         progress: called with a line when a venv is built.
-        locked_hash: the parity hash of envs.lock for the entry as it is today; None if there is none.
+        locked: what the play is compared with; None if the entry is not locked as it is today.
     """
     try:
-        yield from _EntryCheck(entry, locked_hash, progress).rows()
+        yield from _EntryCheck(entry, locked, progress).rows()
     except _Stopped as stopped:
         yield stopped.row
 
@@ -94,9 +102,9 @@ def failed_row(check: str, error: Exception) -> Row:
 class _EntryCheck:
     """The state of one check."""
 
-    def __init__(self, entry: Entry, locked_hash: str | None, progress: Callable[[str], None]) -> None:
+    def __init__(self, entry: Entry, locked: LockedPlay | None, progress: Callable[[str], None]) -> None:
         self.entry = entry
-        self.locked_hash = locked_hash
+        self.locked = locked
         self.progress = progress
         self.executable: Path | None = None
         self.subject: EnvUnderTest | None = None
@@ -299,23 +307,21 @@ class _EntryCheck:
         yield Row("parity", "passed", what)
 
     def _lock(self) -> Iterator[Row]:
-        if not self.locked_hash:
+        if not self.locked:
             return
-        from gym_service.traces import parity_hash
-
         try:
             env = self._open()
             try:
-                found = parity_hash(env)
+                found = self.locked.compute(env)
             finally:
                 env.close()
         except GymServiceError as error:
             yield failed_row("lock", error)
             return
-        if found == self.locked_hash:
+        if found == self.locked.hash:
             yield Row("lock", "passed", "the play is the one of envs.lock")
         else:
-            text = f"the play is {found[:18]}…, envs.lock has {self.locked_hash[:18]}…"
+            text = f"the play is {found[:18]}…, envs.lock has {self.locked.hash[:18]}…"
             advice = "gym-service sync --locked, which says which versions differ; or gym-service lock"
             yield Row("lock", "failed", text, "what the simulator computes has changed since gym-service lock", advice)
 

@@ -74,7 +74,8 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "no display",
-        r"neither the simulator nor this process has a display|No available video device|(?:x11|wayland) not available|video system not initialized"
+        r"neither the simulator nor this process has a display|No available video device"
+        r"|(?:x11|wayland) not available|video system not initialized"
         r"|DISPLAY environment variable is missing|NoSuchDisplayException|Cannot connect to \"?(?:None|:\d)"
         r"|Failed to open display|could not connect to display|no display name and no \$DISPLAY",
         "there is no display here, and the simulator wants to open a window",

@@ -29,8 +29,8 @@ SHORTEST_BYTES = 16
 VARIABLE = TOKEN
 # What a client can try that has no token: only the server creates one.
 COPY_ADVICE = (
-    "copy the token file of the server's machine to this path, with mode 0600 (gym-service token prints its path there); "
-    "on one machine, start the server first, as the same user: it creates one"
+    "copy the token file of the server's machine to this path, with mode 0600 (gym-service token prints its path "
+    "there); on one machine, start the server first, as the same user: it creates one"
 )
 # A longer file is not a token.
 LONGEST_BYTES = 4096

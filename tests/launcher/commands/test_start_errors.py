@@ -131,7 +131,7 @@ def test_an_interpreter_without_gym(engine: Engine, bare: Path, tmp_path: Path) 
 def test_a_module_that_is_not_over_there(engine: Engine) -> None:
     with refused(engine.srun, imports=["no_such_module"]) as error:
         assert first_line(error) == "ModuleNotFoundError: No module named 'no_such_module'"
-        assert advice(error).endswith("or name its folder there in pythonpath = […]")
+        assert " -m pip install no-such-module, on the remote side; or name the folder of no_such_mod" in advice(error)
 
 
 def test_a_simulator_that_dies_at_import(engine: Engine, remote_envs: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_server_makes_one_for_the_user_alone(tmp_path: Path) -> None:
 
 
 def test_a_client_makes_none(tmp_path: Path) -> None:
-    with pytest.raises(AuthError, match=r"does not exist\n  try: start the server first"):
+    with pytest.raises(AuthError, match=r"does not exist\n  try: copy the token file"):
         tokens.read(tmp_path / "token")
     assert not os.listdir(tmp_path)
 
