@@ -107,7 +107,7 @@ def check_parity(subject: EnvUnderTest) -> str:
                 trajectory.outcome(lambda: env.step(None), remote_error),
             )
         played = (record for plan in subject.plans() for record in remote_play(env, plan))
-        _compare(subject, records, played)
+        compare_plays(subject, records, played)
         reset = lambda: env.reset(seed=1, options=dict(PROBE_OPTIONS))  # noqa: E731
         subject.optioned = trajectory.outcome(reset, remote_error)
     what = "values are the same, bit for bit" if subject.deterministic else "values are of the same types"
@@ -239,7 +239,7 @@ def remote_error(error: Exception) -> tuple[str, str] | None:
     return (error.type_name, error.message) if isinstance(error, EnvError) else None
 
 
-def _compare(
+def compare_plays(
     subject: EnvUnderTest, theirs: Sequence[Sequence[Any]], played: Iterator[tuple[str, str, str, str, Any]]
 ) -> None:
     """Raise Failed where the play through gym-service gives something else than the bare process."""
