@@ -136,7 +136,7 @@ def _from_registry(recipe):
     for library in _libraries(recipe["api"]):
         is_new = _is_new(library.__name__)
         creator = _registered_creator(library, env_id)
-        make = partial(_make_registered, library, env_id, recipe["max_episode_steps"])
+        make = _maker_of_registered(library, env_id, recipe["max_episode_steps"])
         try:
             return (*_made(creator, make, recipe["kwargs"], is_new), is_new)
         except library.error.UnregisteredEnv as error:
@@ -199,14 +199,19 @@ def _libraries(api):
         raise ModuleNotFoundError("%s installed in this interpreter" % what)
 
 
-def _make_registered(library, env_id, max_episode_steps, **kwargs):
+def _maker_of_registered(library, env_id, max_episode_steps):
+    """What makes a registered env of the simulator's keywords. They may name max_episode_steps too."""
     if max_episode_steps is None:
-        return library.make(env_id, **kwargs)
-    # gym.make(max_episode_steps=-1) means "none" only since 1.0: before, it truncates after one step. A changed copy
-    # of the spec means the same in every version, and lengthens as well as shortens.
-    spec = copy.deepcopy(library.envs.registration.spec(env_id))
-    spec.max_episode_steps = None if max_episode_steps == NO_LIMIT else max_episode_steps
-    return spec.make(**kwargs)
+        return partial(library.make, env_id)
+
+    def make(**kwargs):
+        # gym.make(max_episode_steps=-1) means "none" only since 1.0: before, it truncates after one step. A changed
+        # copy of the spec means the same in every version, and lengthens as well as shortens.
+        spec = copy.deepcopy(library.envs.registration.spec(env_id))
+        spec.max_episode_steps = None if max_episode_steps == NO_LIMIT else max_episode_steps
+        return spec.make(**kwargs)
+
+    return make
 
 
 def _from_entry_point(recipe):

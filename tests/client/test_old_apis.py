@@ -152,6 +152,16 @@ def test_between_021_and_026_reset_is_given_what_it_takes() -> None:
             env.reset(options={"goal": 1})
 
 
+@pytest.mark.parametrize("target", OLD)
+def test_what_reset_returns_decides_where_an_older_library_has_a_reset_of_today(target: str) -> None:
+    with older(target, "NoReturnInfoEnv") as env:
+        observation, info = env.reset(seed=5, options={"goal": 1})
+        assert info == {}
+        assert np.array_equal(observation, np.random.RandomState(5).random_sample(2))
+        assert env.options == [{"goal": 1}]
+        assert len(env.step(0)) == 5
+
+
 @pytest.mark.parametrize("target", ["py36-gym021", "py38-gym025", "py38-gym026", TARGET])
 def test_an_env_that_inherits_from_nothing(target: str) -> None:
     with older(target, "BareEnv") as env:

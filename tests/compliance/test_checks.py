@@ -190,8 +190,7 @@ def test_a_sound_simulator_passes_everything(target: str) -> None:
     checks = [name for name in CHECKS if name != "observations"]  # these have a key more than their space
     where = {"python": python, "imports": ["camera_env"], "pythonpath": [str(ENVS)]}
     found = check_service_env("Camera-v0", steps=30, checks=checks, progress=lines.append, **where)
-    skipped = {"options": "skipped"} if "gym021" in target else {}
-    assert outcomes(found) == dict.fromkeys(checks, "passed") | skipped
+    assert outcomes(found) == dict.fromkeys(checks, "passed")
     assert lines == [str(finding) for finding in found]
     with pytest.raises(CheckFailed, match=r"has the keys \['state', 'pixels', 'debug'\], its space"):
         check_service_env("Camera-v0", steps=1, checks=["observations"], **where)

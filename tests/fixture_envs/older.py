@@ -53,6 +53,20 @@ class BetweenEnv(OlderEnv):
         return (observation, {"options": options}) if return_info else observation
 
 
+class NoReturnInfoEnv(OlderEnv):
+    """Of the same time, with a reset() that takes a seed and options as today, and returns the observation alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.options = []
+
+    def reset(self, *, seed=None, options=None):
+        self.options.append(options)
+        if seed is not None:
+            self.random = np.random.RandomState(seed)
+        return super().reset()
+
+
 class SeedOnlyEnv(OlderEnv):
     """Of the same time, with a reset() that takes a seed and nothing else."""
 

@@ -20,15 +20,18 @@ from gym_service.server.adapters.signatures import Accepted, accepted_by_render,
 def adapter_class(env, is_new):
     """The adapter of an env; ``is_new`` says whether its library speaks today's API: gymnasium, gym from 0.26 on.
 
-    An env speaks today's API where its reset() takes options and no return_info. One that takes any keyword says
-    nothing of itself: then the library decides. One that takes both, for either API, speaks today's where the wrappers
-    around it pass no return_info on, as Gymnasium's do not.
+    An env speaks today's API where its reset() takes options and no return_info, and its library speaks it too. Under
+    an older library, what such a reset() returns decides. One that takes any keyword says nothing of itself: then the
+    library decides. One that takes both, for either API, speaks today's where the wrappers around it pass no
+    return_info on, as Gymnasium's do not.
     """
     accepted = accepted_by_reset(env)
-    takes_return_info = "return_info" in accepted.names and "return_info" in Accepted(env.reset)
+    takes_return_info = "return_info" in accepted.names and all(
+        "return_info" in Accepted(layer.reset) for layer in attributes.layers(env)
+    )
     if takes_return_info or not (is_new or "options" in accepted.names):
         return OldApiAdapter
-    return GymnasiumAdapter if "options" in accepted else MovedAdapter
+    return GymnasiumAdapter if is_new and "options" in accepted else MovedAdapter
 
 
 class OldApiAdapter(GymnasiumAdapter):
@@ -106,10 +109,11 @@ class OldApiAdapter(GymnasiumAdapter):
 
 
 class MovedAdapter(OldApiAdapter):
-    """Holds an env whose reset() takes no options, under a library of today: an old one, or one that leaves them out.
+    """Holds an env whose reset() does not tell which API it speaks: what it returns decides.
 
-    Both are common: procgen and gym-sokoban return the observation alone, and many a small env of today takes nothing
-    and returns an observation and an info.
+    Three kinds are common. procgen and gym-sokoban take no options under a library of today, and return the observation
+    alone. Many a small env of today takes nothing, and returns an observation and an info. Some envs of gym 0.22 to
+    0.25 take a seed and options, and return the observation alone.
     """
 
     def _with_info(self, result):

@@ -165,11 +165,23 @@ def renders_by_call(env):
 def speaks_today(env, library):
     """Whether its reset takes options, as today's API has it; from 0.22 to 0.25 it took return_info as well."""
     takes = inspect.signature(env.unwrapped.reset if hasattr(env, "unwrapped") else env.reset).parameters
-    outermost = inspect.signature(env.reset).parameters
-    passes_on = "return_info" in outermost or any(one.kind == one.VAR_KEYWORD for one in outermost.values())
-    if "return_info" in takes or "options" in takes:
-        return "return_info" not in takes or not passes_on
-    return is_new(library) and any(one.kind == one.VAR_KEYWORD for one in takes.values())
+    if "return_info" in takes:
+        return not all(passes_return_info_on(layer) for layer in layers(env))
+    takes_anything = any(one.kind == one.VAR_KEYWORD for one in takes.values())
+    return is_new(library) and ("options" in takes or takes_anything)
+
+
+def passes_return_info_on(env):
+    takes = inspect.signature(env.reset).parameters
+    return "return_info" in takes or any(one.kind == one.VAR_KEYWORD for one in takes.values())
+
+
+def layers(env):
+    """The env, and all that it wraps."""
+    while is_wrapper(env):
+        yield env
+        env = env.env
+    yield env
 
 
 def from_registry(recipe):
@@ -261,7 +273,7 @@ class OldSide(NewSide):
         if "return_info" in self.takes:
             return self.env.reset(return_info=True, **given)
         result = self.env.reset(**given)
-        if is_new(self.library) and isinstance(result, tuple) and len(result) == 2:
+        if (is_new(self.library) or "options" in self.takes) and isinstance(result, tuple) and len(result) == 2:
             return result if result[0] in self.env.observation_space else (result, {})
         return result, {}
 
