@@ -12,6 +12,9 @@ from gym_service_launcher.config.lock import LockedEnv, LockedPackage, LockedVen
 from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.interpreters.venv_spec import spec_of
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("tomlkit")
 
 ENVS = """

@@ -25,6 +25,9 @@ from gym_service.errors import ConnectionLost
 from gym_service.protocol import messages
 from gym_service.transport import channel
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 RECIPE = {
     "id": "CartPole-v1",
     "entry_point": None,

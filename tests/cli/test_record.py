@@ -19,6 +19,9 @@ from gym_service.errors import GymServiceError
 from gym_service.video.frames import OneSize, even, rgb
 from gym_service.video.writers import ContactSheet, GifWriter
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 ENTRY = '[envs."{}"]\npython = "{}"\n{}\n'
 
 

@@ -23,6 +23,9 @@ import gym_service
 from gym_service import RemoteEnv, SocketGymClient, SocketGymServer
 from gym_service.errors import ConfigError, EnvError, ServerStartError
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 OWN_ID = "tests/OverASocket-v0"
 
 

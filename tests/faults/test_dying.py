@@ -10,6 +10,9 @@ from support.faulty import PROMPT_S, TRANSPORTS, act, alternately, armed, faulty
 
 from gym_service import RemoteEnv, errors
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 # The exit code by the fault.
 DEATHS = {"SIGKILL": -9, "SIGSEGV": -11, "SIGABRT": -6, "os._exit": 7, "sys.exit": 3}
 # Those that come from outside, while the server waits for a call.

@@ -36,6 +36,9 @@ from gym_service.protocol.frames import HEADER, MAGIC, VERSION, frame_bytes
 from gym_service.protocol.layout import compile_layout
 from gym_service.transport import channel
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 MORE_MEMORY_BYTES = 10 * 2**20
 # After so many conversations numpy, Gymnasium and malloc have what they keep.
 WARM_UP = 400

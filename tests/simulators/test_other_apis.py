@@ -1,6 +1,5 @@
 """Real simulators of other APIs, each in its own venv: what they give through the bridge is what they give inside."""
 
-import inspect
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,8 @@ from pettingzoo.test import (  # isort: skip - the line of support.agents skips 
     seed_test,
 )
 
-pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore")]
+# The oldest client's PettingZoo always plays 500 cycles in its seed tests: the newest is enough.
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 def suite(domain: str, name: str, steps: int = 40, **render: int) -> dict[str, Any]:
@@ -120,19 +120,13 @@ class Opened:
             context.__exit__(None, None, None)
 
 
-def seeds_alike(make: Opened, cycles: int) -> None:
-    """PettingZoo's parallel_seed_test. The oldest that the client may have always plays 500 cycles."""
-    fewer = {"num_cycles": cycles} if "num_cycles" in inspect.signature(parallel_seed_test).parameters else {}
-    parallel_seed_test(make, **fewer)
-
-
 @pytest.mark.parametrize("name", PARALLEL)
 def test_pettingzoos_own_tests_of_parallel_envs(name: str) -> None:
     entry_point, cycles = PARALLEL[name]
     make = Opened("parallel", entry_point)
     try:
         parallel_api_test(make(), num_cycles=cycles)
-        seeds_alike(make, max(3, cycles // 4))
+        parallel_seed_test(make, num_cycles=max(3, cycles // 4))
     finally:
         make.close()
 
@@ -171,6 +165,6 @@ def test_a_simulator_with_an_older_pettingzoo(api: str) -> None:
             seed_test(make, num_cycles=10)
         else:
             parallel_api_test(make(), num_cycles=20)
-            seeds_alike(make, 10)
+            parallel_seed_test(make, num_cycles=10)
     finally:
         make.close()

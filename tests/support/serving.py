@@ -72,6 +72,16 @@ class Serving:
             if re.search(pattern, self.lines[-1]):
                 return self.lines[-1]
 
+    def until_all(self, *patterns: str) -> None:
+        """Block until each of the patterns is found in a line from here on, in whatever order they come.
+
+        The lines of a server and those of the listener come through two pipes.
+        """
+        missing = list(patterns)
+        while missing:
+            line = self.until("|".join(f"(?:{pattern})" for pattern in missing))
+            missing = [pattern for pattern in missing if not re.search(pattern, line)]
+
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send it a signal, and see it to its end: its exit code."""
         with contextlib.suppress(ProcessLookupError):

@@ -25,6 +25,9 @@ from gym_service.errors import ClosedError, EnvValueError, ServerCrashed, TraceE
 from gym_service.protocol.value_digest import RollingDigest
 from gym_service.traces import Row, TraceReader
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 
 def rows_of(path: Path) -> list[Row]:
     with TraceReader(path) as reader:

@@ -18,6 +18,9 @@ from gym_service.traces.comparison import Replayed
 from gym_service.traces.replay import replay
 from gym_service.traces.trace_file import Row, TraceReader, TraceWriter
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 BOTH = pytest.mark.parametrize("in_process", [False, True], ids=["through the bridge", "in process"])
 STEPS = 200
 SIMULATORS: dict[str, tuple[str, str, str, dict[str, Any]]] = {

@@ -39,7 +39,11 @@ def built(python: str, requires: Sequence[str] | None, folder: Path, progress: P
     return provision(entry("Sim-v0", keys, file=folder / "envs.toml"), progress)
 
 
-pytestmark = pytest.mark.skipif(discovery.find_uv() is None, reason="uv is not installed: pip install uv")
+# About processes and not about versions: once is enough.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(discovery.find_uv() is None, reason="uv is not installed: pip install uv"),
+]
 
 
 @pytest.fixture(autouse=True)

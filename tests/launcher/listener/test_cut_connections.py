@@ -20,6 +20,9 @@ import gym_service
 from gym_service import RemoteEnv
 from gym_service.errors import ClosedError, ConnectionLost
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 WAYS = ("unix path", "tcp", "tcp+tls")
 # The promise.
 NOTICED_S = 0.5

@@ -25,6 +25,9 @@ import gym_service
 from gym_service import RemoteEnv
 from gym_service.errors import CallTimeout, ClosedError, ConnectionLost
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 WAYS = ("unix path", "tcp", pytest.param("tcp+tls", marks=pytest.mark.long))
 # One of them in CI, the others in the long form.
 UNIX_FIRST = ("unix path", *(pytest.param(way, marks=pytest.mark.long) for way in ("tcp", "tcp+tls")))

@@ -17,6 +17,9 @@ import gym_service
 from gym_service.errors import ServerStartError
 from gym_service.protocol import frames, messages
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 GIB = 2**30
 # At once, without a proof. The promise, and not the module's number.
 PENDING = 8

@@ -27,6 +27,9 @@ from support.serving import AT_ONCE_S, Serving, connected, free_port, read_fifo,
 import gym_service
 from gym_service.errors import AuthError, ConfigError, ConnectionLost, EnvError, ServerStartError
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def config_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -15,6 +15,9 @@ from support.serving import Serving, rest_of, running
 import gym_service
 from gym_service.protocol import frames, messages
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 CLIENT = """\
 import sys, gym_service
 env = gym_service.make("CartPole-v1", address=sys.argv[1])

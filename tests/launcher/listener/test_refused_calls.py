@@ -16,6 +16,9 @@ from gym_service.client.requests import encode
 from gym_service.protocol import messages
 from gym_service.transport.channel import Channel, over_socket
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 RECIPE: dict[str, Any] = {
     "id": "CartPole-v1",
     "entry_point": None,

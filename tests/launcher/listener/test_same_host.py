@@ -22,6 +22,9 @@ from support.serving import AT_ONCE_S, TIMEOUT_S, Certified, connected, proven, 
 import gym_service
 from gym_service.errors import ServerStartError
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 STAMPED = {"entry_point": "stamped:StampedEnv"}
 OPTIONS = ("--allow-import", "--pythonpath", ENVS)
 
@@ -148,8 +151,7 @@ def test_what_is_no_preface_ends_it_at_once(first: bytes) -> None:
     with running() as serving, proven(serving.address, first) as sock:
         _, after_s = rest_of(sock)
         assert after_s < AT_ONCE_S + 5.0  # the start of a server's interpreter among it
-        serving.until("disconnected after .* exit code 1")
-        serving.until("are not the beginning of a client's")
+        serving.until_all("disconnected after .* exit code 1", "are not the beginning of a client's")
 
 
 def test_who_leaves_in_the_middle_of_it_leaves_nothing() -> None:

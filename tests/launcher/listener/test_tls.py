@@ -26,6 +26,9 @@ from support.serving import AT_ONCE_S, COMMAND, TIMEOUT_S, Certified, Serving, c
 import gym_service
 from gym_service.errors import AuthError, CallTimeout, ConfigError, ConnectionLost
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def serving(own: Certified) -> Iterator[Serving]:

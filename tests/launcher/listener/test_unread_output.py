@@ -19,6 +19,9 @@ from support.serving import COMMAND, TIMEOUT_S
 
 import gym_service
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 XOFF, XON = b"\x13", b"\x11"
 
 

@@ -11,6 +11,9 @@ from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.net import unix
 from gym_service_launcher.processes import logs, pidfiles
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a folder to another user")
 

@@ -28,6 +28,9 @@ import gym_service
 from gym_service import errors
 from gym_service.cli import ps
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     argv = [*COMMAND, *arguments]

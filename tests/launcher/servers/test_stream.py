@@ -11,6 +11,9 @@ from collections.abc import Iterator
 import pytest
 from gym_service_launcher.servers.stream import Opening, PipeEnds, SocketEnd
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
+
 MARK = b"aabaabaac"  # its beginning is in it again and again
 NOISE = (b"", b"a", b"aab", b"aabaab", b"aabaabaa", b"Welcome\r\n" * 30, bytes(50_000), b"aabaabaa" * 900)
 
