@@ -50,6 +50,8 @@ __all__ = [
 class CallTimeout(GymServiceError):
     """A call took longer than its timeout. The server is stopped and the env stays closed.
 
+    In the state ``waiting`` it was a call of another thread that took too long: nothing was sent, and the env is open.
+
     Attributes: ``during`` (the call), ``timeout_s`` (seconds), ``state`` of the server (``stopped`` by a signal;
     ``blocked``: its main thread was waiting; ``busy``: it was computing; ``unknown``), ``stack`` (where its Python code
     was), ``tail`` (the end of its output).

@@ -1,19 +1,45 @@
-"""Memory into which the workers of one vector env write their shares, so that the batch is whole where it lies.
+"""Shared memory into which all workers of a vector env write one batch, so that it is whole where it lies.
 
-Knows arenas, one to each worker, and sizes. Never knows spaces or calls. Python 3.10 and up.
+Knows arenas, one for each worker, and sizes. Never knows spaces or calls. Python 3.10 and up.
 
-The client makes the memory, every worker has it mapped, and each call offers it again: a batch that the user
-still looks at is never offered again (``arena.py`` says how that is known).
+The client makes the memory and announces it to every worker; from the next call on it is offered for the answer. One
+weak reference decides whether it may be offered again: to the lease, which the user's batch owns. A call that is under
+way holds the lease too (``Packed.leases``). So the memory of an interrupted call is not offered before its answer has
+come.
 """
 
-import os
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
+from gym_service.protocol.interrupts import is_foreign
 from gym_service.transport import shared_memory
-from gym_service.transport.arena import MOST_BYTES, MOST_OF_A_SIZE, RETIRED, Arena, Slot, number_in, retire_at_forks
+from gym_service.transport.arena import MOST_OF_A_SIZE, SWEEP_CALLS, Arena
+from gym_service.transport.slots import Slot, retire_at_forks
+from gym_service.transport.streams import close_all
 
 Offer = tuple[Any, list[int]]  # the memory, for an array to own it; the descriptor for each worker
+
+
+class BatchSlot:
+    """Memory for one leaf of a batch."""
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self.numbers: list[int] = []  # by which each arena knows it
+        self.is_retired = False  # the child of a fork may see it
+        self._lease: weakref.ref[Any] | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody can see what is in it."""
+        return self._lease is None or self._lease() is None
+
+    def lease(self) -> Any:
+        """Its memory, for an array to own it."""
+        lease = self.slot.lease(self.slot.size_bytes)
+        self._lease = weakref.ref(lease)
+        return lease
 
 
 class BatchMemory:
@@ -22,67 +48,93 @@ class BatchMemory:
     def __init__(self, arenas: Sequence[Arena | None]) -> None:
         self._arenas = [arena for arena in arenas if arena is not None]
         self._can_share = len(self._arenas) == len(arenas)
-        self._slots: dict[int, tuple[Slot, list[int]]] = {}  # with the number by which each arena knows it
-        self._free: dict[int, list[Slot]] = {}  # by size
-        self._returned: list[int] = []  # descriptors of those that nobody looks at any more
-        self._to_forget: list[list[int]] = [[] for _ in self._arenas]
-        self._made = 0
-        self._held_bytes = 0
+        self._slots: list[BatchSlot] = []
+        self._half_made: list[BatchSlot] = []  # empty unless one is being made, or that was interrupted
+        self._fds: list[int] = []  # likewise
+        self._pause = 0  # so many offers pass before memory is made again
         retire_at_forks(self)
 
     def offer(self, sizes_bytes: Sequence[int]) -> list[Offer]:
-        """Memory of each size; nothing where there is not enough of it. Blocks for the system calls of new memory."""
-        self._take_back()
-        found: list[Offer] = []
-        for size_bytes in sizes_bytes:
-            slot = self._free_slot(size_bytes) if self._can_share else None
-            if slot is None:
-                return []
-            pairs = zip(self._arenas, self._slots[slot.number][1], strict=True)
-            found.append((slot.lease(), [arena.offer(number) for arena, number in pairs]))
-        return found
+        """Memory of each size; nothing where there is not enough of it, and then some is made for the next call.
 
-    def forgotten(self) -> list[list[int]]:
-        """For each worker the descriptors of memory that is never offered again. Each is said once."""
-        said, self._to_forget = self._to_forget, [[] for _ in self._arenas]
-        return said
+        No call may be under way. Blocks for the system calls of new memory.
+        """
+        if not self._can_share or not sizes_bytes:
+            return []
+        self._tidy()
+        found: list[BatchSlot] = []
+        lacking: list[int] = []
+        for size_bytes in sizes_bytes:
+            free = self._free_slot(size_bytes, found)
+            if free is None:
+                lacking.append(size_bytes)
+            else:
+                found.append(free)
+        if lacking:
+            self._make(lacking)
+            return []
+        return [
+            (each.lease(), [arena.offer(number) for arena, number in zip(self._arenas, each.numbers, strict=True)])
+            for each in found
+        ]
 
     def retire(self) -> None:
         """Before a fork: what the child will see is never written into again."""
-        for slot, _ in self._slots.values():
-            if slot.is_out:
-                slot.flags = RETIRED
+        for each in self._slots:
+            each.is_retired = each.is_retired or not each.is_free
 
-    def _take_back(self) -> None:
-        while self._returned:
-            descriptor = self._returned.pop()
-            slot, numbers = self._slots[number_in(descriptor)]
-            if not descriptor & RETIRED:
-                self._free[slot.size_bytes].append(slot)
-                continue
-            del self._slots[slot.number]
-            self._held_bytes -= slot.size_bytes
-            for descriptors, arena, number in zip(self._to_forget, self._arenas, numbers, strict=True):
-                descriptors.append(arena.withdraw(number))
+    def _tidy(self) -> None:
+        """Have the workers forget what cannot be used any more."""
+        close_all(self._fds)
+        for each in [*self._half_made, *self._slots]:
+            numbers = zip(self._arenas, each.numbers, strict=False)
+            is_refused = any(arena.is_refused(number) for arena, number in numbers)
+            if is_refused:
+                self._pause = SWEEP_CALLS
+            if is_refused or each in self._half_made or (each.is_retired and each.is_free):
+                self._give_up(each)
+        self._half_made.clear()
 
-    def _free_slot(self, size_bytes: int) -> Slot | None:
-        free = self._free.setdefault(size_bytes, [])
-        if free:
-            return free.pop()
-        count = sum(slot.size_bytes == size_bytes for slot, _ in self._slots.values())
-        if count >= MOST_OF_A_SIZE or self._held_bytes + size_bytes > MOST_BYTES:
-            return None
+    def _give_up(self, slot: BatchSlot) -> None:
+        for arena, number in zip(self._arenas, slot.numbers, strict=False):
+            arena.give_up(number)
+        if slot in self._slots:
+            self._slots.remove(slot)
+
+    def _free_slot(self, size_bytes: int, taken: Sequence[BatchSlot]) -> BatchSlot | None:
+        for each in self._slots:
+            fits = each.slot.size_bytes == size_bytes and each not in taken
+            if fits and each.is_free and not each.is_retired and self._is_known(each):
+                return each
+        return None
+
+    def _is_known(self, slot: BatchSlot) -> bool:
+        return all(arena.is_known(number) for arena, number in zip(self._arenas, slot.numbers, strict=True))
+
+    def _make(self, lacking: Sequence[int]) -> None:
+        if self._pause:
+            self._pause -= 1
+            return
+        for size_bytes in set(lacking):
+            same = [each for each in self._slots if each.slot.size_bytes == size_bytes]
+            on_the_way = sum(not self._is_known(each) for each in same)
+            for _ in range(min(lacking.count(size_bytes) - on_the_way, MOST_OF_A_SIZE - len(same))):
+                if all(arena.has_room(size_bytes) for arena in self._arenas):
+                    self._make_slot(size_bytes)
+
+    def _make_slot(self, size_bytes: int) -> None:
         try:
-            fd = shared_memory.create(size_bytes)
-            try:
-                mapped = shared_memory.Memory(fd, size_bytes)
-                numbers = [arena.announce(fd, mapped) for arena in self._arenas]
-            finally:
-                os.close(fd)
-        except OSError:  # no memory, or no descriptor: each worker sends its share then
-            return None
-        slot = Slot(mapped, self._made, self._returned)
-        self._slots[slot.number] = slot, numbers
-        self._made += 1
-        self._held_bytes += size_bytes
-        return slot
+            shared_memory.create(size_bytes, self._fds)
+            memory = shared_memory.Memory(self._fds[0], size_bytes)
+            made = BatchSlot(Slot(memory, 0))
+            self._half_made.append(made)
+            for arena in self._arenas:
+                made.numbers.append(arena.next_number)  # first, so that it is known whatever interrupts the next line
+                arena.announce(self._fds[0], memory)
+            self._slots.append(made)
+            self._half_made.remove(made)
+        except OSError as error:  # no memory, or no descriptor: each worker sends its share then
+            if is_foreign(error):
+                raise
+            self._pause = SWEEP_CALLS
+        close_all(self._fds)

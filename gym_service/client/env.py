@@ -18,7 +18,7 @@ from gym_service.client.connection import Connection, fields, one
 from gym_service.client.copying import CopiedByRecipe
 from gym_service.client.env_facts import FACTS, apply_facts, fact_data
 from gym_service.client.generator import GeneratorOfSimulator
-from gym_service.client.observer import OBSERVED, CallObserver, arguments_of
+from gym_service.client.observer import OBSERVED, CallObserver, observed_call, observed_step
 from gym_service.client.remote_method import RemoteMethod
 from gym_service.client.requests import Timeouts, encode, limits_of, portable
 from gym_service.client.restart_policy import RestartPolicy
@@ -27,6 +27,7 @@ from gym_service.protocol import messages, results
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder, Packed
 from gym_service.protocol.frames import Frame
+from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.layout import Layout
 from gym_service.protocol.values import BadValue
 
@@ -115,6 +116,8 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
             self._hold(connection, description)
         except (ArithmeticError, AttributeError, BadValue, LookupError, TypeError, ValueError) as error:
             connection.close(0.0)
+            if is_foreign(error):
+                raise
             text = f"during make the other side described no env: {type(error).__name__}: {error}"
             raise ProtocolError(text, during="make") from error
 
@@ -151,7 +154,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         server where the last one has failed; unseeded, if no seed is given.
         """
         self._stand_in_seed = self._stand_in_seed if seed is None else seed
-        if self._restart and self._connection.failure:
+        if self._restart and self._connection.has_failed():
             self._start_again(self._restart)
         arguments = encode(("$.seed", seed), ("$.options", options), *_further(args, more))
         return self._call(messages.RESET, arguments, lambda frame: _result(frame, 2))
@@ -161,35 +164,27 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
 
         Further arguments (``args``, ``more``) go to the simulator's ``step`` as they are.
         """
-        try:
-            self.step_async(action, *args, **more)
-            return self._connection.finish(self._read_step, self._tell_step)
-        except BaseException as error:
-            self._connection.abandon(error)
-            if self._observer is not None:
-                self._observer.failed(messages.STEP, (), error)
-            raise
+        kind, arguments = self._step_call(action, args, more)
+        limit_s, read = self._limits_s["step"], partial(_step_result, self._layout)
+        if self._observer is None:
+            return self._connection.call(kind, arguments, limit_s, read)
+        given = (action, args, more) if args or more else (action,)
+        return observed_step(self._connection, self._observer, kind, arguments, given, limit_s, read)
 
     def step_async(self, action: Any, *args: Any, **more: Any) -> None:
         """Begin a step and come back at once; ``step_wait`` gives its result. The time between is yours.
 
         Raises AlreadyPendingCallError where one has begun already; any other call meanwhile is refused likewise.
         """
-        packed = Packed()
-        layout = self._action_layout
-        if args or more:
-            self._step_with_more(action, args, more)
-        elif layout is not None and layout.pack(action, packed.head, packed.buffers):
-            self._connection.begin(messages.STEP_PACKED, packed, self._limits_s["step"])
-        else:
-            self._connection.begin(messages.STEP, encode(("$.action", action)), self._limits_s["step"])
+        kind, arguments = self._step_call(action, args, more)
+        self._connection.begin(kind, arguments, self._limits_s["step"], partial(_step_result, self._layout))
         if self._observer is not None:
             self._observer.step_sent((action, args, more) if args or more else (action,))
 
     def step_wait(self) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """The result of the step that ``step_async`` has begun. Raises NoAsyncCallError where none has."""
         try:
-            return self._connection.finish(self._read_step, self._tell_step)
+            return self._connection.finish(partial(_step_result, self._layout), self._tell_step)
         except BaseException as error:
             if self._observer is not None:
                 self._observer.failed(messages.STEP, (), error)
@@ -209,10 +204,11 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         Blocks for at most ``timeouts.close`` and 3 s: with the usual timeouts, 8 s.
         """
         self._restart = None  # what the user has closed stays closed, also where it had failed before
-        if self._finalizer.detach():
-            self._connection.close(self._limits_s["close"])
-        if self._at_close:
-            self._at_close()
+        self._connection.close(self._limits_s["close"])
+        if self._at_close and (release := self._at_close.peek()):
+            release[1](*release[2])
+            self._at_close.detach()
+        self._finalizer.detach()  # not before: an interrupted close() can be called again
         if self._observer is not None:
             self._observer.closed()
 
@@ -328,7 +324,8 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
 
     def _start_again(self, opening: Opening) -> None:
         self._restart_policy.wait_for_next(self._connection.failure)
-        self._finalizer.detach()  # what it would close has failed, and its server is gone
+        self._connection.close(0.0)  # it has failed, and its server is gone, unless that was interrupted
+        self._finalizer.detach()
         self._attach(*opening())
         if self._observer is not None:
             self._observer.restarted()
@@ -337,29 +334,19 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         limit_s = self._limits_s[messages.CALL_NAMES[kind]]
         if self._observer is None or kind not in OBSERVED:
             return self._connection.call(kind, arguments, limit_s, read)
-        return self._observed_call(self._observer, kind, arguments, limit_s, read)
+        return observed_call(self._connection, self._observer, kind, arguments, limit_s, read)
 
-    def _observed_call(
-        self, observer: CallObserver, kind: int, arguments: Encoder, limit_s: float, read: Callable[[Frame], Any]
-    ) -> Any:
-        values = arguments_of(arguments)
-        try:
-            return self._connection.call(kind, arguments, limit_s, read, partial(observer.answered, kind, values))
-        except BaseException as error:
-            observer.failed(kind, values, error)
-            raise
-
-    def _step_with_more(self, action: Any, args: tuple[Any, ...], more: dict[str, Any]) -> None:
-        arguments = encode(("$.action", action), *_further(args, more))
-        self._connection.begin(messages.STEP, arguments, self._limits_s["step"])
+    def _step_call(self, action: Any, args: tuple[Any, ...], more: dict[str, Any]) -> tuple[int, Packed]:
+        if args or more:
+            return messages.STEP, encode(("$.action", action), *_further(args, more))
+        packed = Packed()
+        layout = self._action_layout
+        if layout is not None and layout.pack(action, packed.head, packed.buffers):
+            return messages.STEP_PACKED, packed
+        return messages.STEP, encode(("$.action", action))
 
     def _ask(self, kind: int, name: str, *rest: Any) -> Any:
         return self._call(kind, encode(("$.name", name), *((f"$.{name}", value) for value in rest)), one)
-
-    def _read_step(self, frame: Frame) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        if frame.kind == messages.STEPPED and self._layout:
-            return results.unpack_step(self._layout, frame.head, frame.buffers, GraphInstance)
-        return _result(frame, 5)
 
     def _has(self, name: str) -> bool:
         try:
@@ -373,6 +360,13 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
 
     def _is_own(self, name: str) -> bool:
         return name in CLIENT_SIDE or name in self.__dict__ or hasattr(type(self), name)
+
+
+def _step_result(layout: Layout | None, frame: Frame) -> Any:
+    """What step() returned. No method: the connection holds what reads an answer, and must not hold the env."""
+    if frame.kind == messages.STEPPED and layout:
+        return results.unpack_step(layout, frame.head, frame.buffers, GraphInstance)
+    return _result(frame, 5)
 
 
 def _result(frame: Frame, count: int) -> Any:

@@ -59,11 +59,17 @@ class Peer(Protocol):
         """
 
 
-def timed_out(during: str, timeout_s: float, peer: Peer, end_sending: Callable[[], None]) -> CallTimeout:
-    """The error for a call that was not answered in time. Blocks as ``Peer.diagnose``."""
+def timed_out(
+    during: str, timeout_s: float, peer: Peer, end_sending: Callable[[], None], interrupted: str = ""
+) -> CallTimeout:
+    """The error for a call that was not answered in time. Blocks as ``Peer.diagnose``.
+
+    ``interrupted``: the call that was interrupted before, and whose end this one has waited for.
+    """
     tail = peer.tail()
     state, stack = peer.diagnose(end_sending)
-    text = f"{during} took longer than its timeout of {timeout_s:g} s; {_STATES[state]}, and has been stopped"
+    waited = f", in which it waited for the end of the {interrupted} that was interrupted" if interrupted else ""
+    text = f"{during} took longer than its timeout of {timeout_s:g} s{waited}; {_STATES[state]}, and has been stopped"
     text += _block("where its Python code was", stack) + _block("the end of its output", tail)
     text += f"\n  try: a longer timeout, timeouts = {{ {during} = … }}, or inf for none"
     facts = {"during": during, "timeout_s": timeout_s, "state": state, "stack": stack, "tail": tail}
@@ -76,6 +82,15 @@ _STATES = {
     "busy": "the server was busy (its main thread was computing)",
     "unknown": "the server was silent",
 }
+
+
+def waited(during: str, timeout_s: float, other: str) -> CallTimeout:
+    """The error for a call whose turn did not come in time. Nothing of it was sent, and nothing is closed."""
+    text = (
+        f"{during} waited {timeout_s:g} s for the {other} of another thread to end; nothing was sent, and the env "
+        f"stays open\n  try: a longer timeout, timeouts = {{ {during} = … }}, or an env for each thread"
+    )
+    return CallTimeout(text, during=during, timeout_s=timeout_s, state="waiting", stack="", tail="")
 
 
 def _block(title: str, text: str) -> str:

@@ -8,6 +8,7 @@ starts another server where ``restart`` asks for one, and reads and sets attribu
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from gymnasium import spaces
@@ -168,7 +169,7 @@ class _RemoteAgents:
     def _begin(self, seed: Any, options: Any, names: tuple[str, ...]) -> list[Any]:
         """Reset: the parts of the result. Starts another server first where ``restart`` says so."""
         remote = self._remote
-        if remote._restart and remote._connection.failure:
+        if remote._restart and remote._connection.has_failed():
             remote._start_again(remote._restart)
             self._learn()
         arguments = encode(("$.seed", seed), ("$.options", options))
@@ -233,18 +234,20 @@ class RemoteParallelEnv(_RemoteAgents, ParallelEnv):
         self, actions: dict[Any, Any]
     ) -> tuple[Observations, dict[Any, Any], dict[Any, bool], dict[Any, bool], Infos]:
         """(observations, rewards, terminations, truncations, infos), each by agent, in the simulator's order."""
-        packed = self._layouts.pack_actions(actions)
+        packed, read = self._layouts.pack_actions(actions), partial(_step_result, self._layouts)
         if packed is not None:
-            result = self._remote._call(messages.AGENT_STEP_PACKED, packed, self._read_step)
+            result = self._remote._call(messages.AGENT_STEP_PACKED, packed, read)
         else:
-            result = self._remote._call(messages.AGENT_STEP, encode(("$.actions", actions)), self._read_step)
+            result = self._remote._call(messages.AGENT_STEP, encode(("$.actions", actions)), read)
         observations, rewards, terminations, truncations, infos, self.__dict__["agents"] = result
         return observations, rewards, terminations, truncations, infos
 
-    def _read_step(self, frame: Frame) -> list[Any]:
-        if frame.kind == messages.STEPPED:
-            return self._layouts.unpack_step(frame.head, frame.buffers, GraphInstance)
-        return agent_results.decode(agent_results.PARALLEL_STEP, frame, GraphInstance)
+
+def _step_result(layouts: AgentLayouts, frame: Frame) -> list[Any]:
+    """What a step gives. No method: the connection holds what reads an answer, and must not hold the env."""
+    if frame.kind == messages.STEPPED:
+        return layouts.unpack_step(frame.head, frame.buffers, GraphInstance)
+    return agent_results.decode(agent_results.PARALLEL_STEP, frame, GraphInstance)
 
 
 class RemoteAECEnv(_RemoteAgents, AECEnv):

@@ -5,13 +5,16 @@ Python 3.10 and up.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from gymnasium.spaces import GraphInstance
 
+from gym_service.client.connection import Connection
 from gym_service.protocol import messages
 from gym_service.protocol.decoder import ValueDecoder
-from gym_service.protocol.encoder import Packed
+from gym_service.protocol.encoder import Encoder, Packed
+from gym_service.protocol.frames import Frame
 from gym_service.protocol.values import flat_bytes
 
 # What changes the simulator, or shows it. GET and HAS only look.
@@ -58,6 +61,41 @@ def observe(env: Observable, observer: CallObserver) -> None:
         raise ValueError("this env is observed already")
     env._observer = observer
     env._tell_step = observer.step_answered
+
+
+def observed_call(
+    connection: Connection,
+    observer: CallObserver,
+    kind: int,
+    arguments: Encoder,
+    limit_s: float,
+    read: Callable[[Frame], Any],
+) -> Any:
+    """Make a call of which an observer is told. Blocks and raises as ``Connection.call``."""
+    values = arguments_of(arguments)
+    try:
+        return connection.call(kind, arguments, limit_s, read, partial(observer.answered, kind, values))
+    except BaseException as error:
+        observer.failed(kind, values, error)
+        raise
+
+
+def observed_step(
+    connection: Connection,
+    observer: CallObserver,
+    kind: int,
+    arguments: Packed,
+    given: tuple[Any, ...],
+    limit_s: float,
+    read: Callable[[Frame], Any],
+) -> Any:
+    """Make a step of which an observer is told. Blocks and raises as ``Connection.call``."""
+    try:
+        sent = partial(observer.step_sent, given)
+        return connection.call(kind, arguments, limit_s, read, observer.step_answered, sent)
+    except BaseException as error:
+        observer.failed(messages.STEP, (), error)
+        raise
 
 
 def arguments_of(packed: Packed) -> tuple[Any, ...]:

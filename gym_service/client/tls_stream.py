@@ -1,16 +1,17 @@
 """A channel's stream behind TLS, at the client: its server's end of TLS is held by ``gym-service run``.
 
 Knows ssl, deadlines and the end of a stream, as the streams of ``streams.py`` do. Never knows what the bytes mean, nor
-whose certificate it was: that was looked at before. Client only; Python 3.10 and up.
+whose certificate it was: that has been checked before. Client only; Python 3.10 and up.
 """
 
 import select
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from gym_service.protocol.interrupts import is_foreign
 from gym_service.transport.streams import LONGEST_WAIT_S, ChannelClosed, ChannelTimeout, Stream
 
 # Whatever memoryview takes, of single bytes: bytes, a view, an array.
@@ -27,47 +28,62 @@ class TlsStream(Stream):
         sock.setblocking(False)
         self._socket = sock
 
-    def read_into(self, buffer: memoryview, deadline: float | None) -> int:
-        """Read at least a byte; 0 at the end of the stream. Raises ChannelClosed or ChannelTimeout."""
-        while True:
-            try:
-                return self._socket.recv_into(buffer)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
-                self._wait(error, deadline)
-            except (OSError, ValueError) as error:
-                raise ChannelClosed(f"reading failed: {error}", False) from error
+    def read_into(self, buffer: memoryview, sizes: list[int], deadline: float | None) -> None:
+        """Read at least a byte, and append how many; 0 at the end. Raises ChannelClosed or ChannelTimeout."""
+        while not self._attempt("reading", self._socket.recv_into, buffer, sizes, deadline):
+            pass
 
-    def write(self, pieces: Sequence[Buffer], deadline: float | None) -> int:
-        """Write some of what the pieces hold, and return how many bytes. Raises ChannelClosed or ChannelTimeout."""
+    def write(self, pieces: Sequence[Buffer], sizes: list[int], deadline: float | None) -> None:
+        """Write some of what the pieces hold, and append how many bytes. Raises ChannelClosed or ChannelTimeout."""
         data = _first_of(pieces)
-        while True:
-            try:
-                # The same bytes again after a wait: TLS has encrypted them already.
-                return self._socket.send(data)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
-                self._wait(error, deadline)
-            except (OSError, ValueError) as error:
-                raise ChannelClosed(f"writing failed: {error}", False) from error
+        # The same bytes again after a wait: TLS has encrypted them already.
+        while not self._attempt("writing", self._socket.send, data, sizes, deadline):
+            pass
+
+    def _attempt(
+        self, what: str, call: Callable[[Buffer], int], data: Buffer, sizes: list[int], deadline: float | None
+    ) -> bool:
+        """Whether the call was made; where it could not be, wait until it can."""
+        if self.in_doubt:
+            raise ChannelClosed("an interrupt came while TLS was at work, and what it has moved is not known", False)
+        waits_for: ssl.SSLError | None = None
+        # The methods of an SSLSocket are Python code. An interrupt there can lose how many bytes have been moved.
+        self.in_doubt = True
+        try:
+            sizes += map(call, (data,))
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+            waits_for = error
+        except (OSError, ValueError) as error:
+            if is_foreign(error):
+                raise
+            raise ChannelClosed(f"{what} failed: {error}", False) from error
+        self.in_doubt = False
+        if waits_for is None:
+            return True
+        self._wait(waits_for, deadline)
+        return False
 
     def end_sending(self) -> None:
         """Let the peer see the end of what is sent. TLS has no half of its own to close: the socket's is."""
-        try:
-            socket.socket.shutdown(self._socket, socket.SHUT_WR)
-        except OSError:
-            pass  # it is closed already
+        self._shut_down(socket.SHUT_WR)
 
     def close(self) -> None:
         """End both directions. Wakes a thread that waits here; any number of times."""
-        try:
-            # Not the method of SSLSocket, which would leave a socket without TLS behind.
-            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-        except OSError:
-            pass  # the other side was first, or it is closed already
+        self._shut_down(socket.SHUT_RDWR)
         self._socket.close()
 
     def close_copy(self) -> None:
         """Close this process's copy and no other: for a forked child, whose parent goes on with it."""
         self._socket.close()
+
+    def _shut_down(self, how: int) -> None:
+        try:
+            # Not the method of SSLSocket, which would leave a socket without TLS behind.
+            socket.socket.shutdown(self._socket, how)
+        except OSError as error:
+            if is_foreign(error):
+                raise
+            # Else the other side was first, or it is closed already.
 
     def _wait(self, error: ssl.SSLError, deadline: float | None) -> None:
         fd = self._socket.fileno()

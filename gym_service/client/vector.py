@@ -26,6 +26,7 @@ from gym_service.errors import CannotCross, ProtocolError
 from gym_service.protocol import messages, results
 from gym_service.protocol.encoder import Encoder, Packed
 from gym_service.protocol.frames import Frame
+from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.layout import Layout, compile_layout, rows
 from gym_service.protocol.values import LARGE_BYTES, BadValue
 
@@ -43,6 +44,9 @@ class WorkerResult(NamedTuple):
     terminations: "np.ndarray[Any, Any]"
     truncations: "np.ndarray[Any, Any]"
     infos: list[tuple[int, Any]]  # (index in the share, dict)
+
+
+Read = Callable[..., WorkerResult]  # makes it of a frame
 
 
 class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any]):
@@ -89,6 +93,8 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
             self._hold(descriptions)
         except (ArithmeticError, AttributeError, BadValue, LookupError, TypeError, ValueError) as error:
             self._workers.close(0.0)
+            if is_foreign(error):
+                raise
             text = f"during make the other side described no env: {type(error).__name__}: {error}"
             raise ProtocolError(text, during="make") from error
         self.metadata["autoreset_mode"] = AutoresetMode(autoreset_mode)
@@ -114,7 +120,7 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
             partial(_worker_result, layout, count) for layout, count in zip(self._layouts, counts, strict=True)
         ]
         self._row_bytes = _row_bytes(self._layouts, counts)
-        self._offers: list[Offer] = []  # for the call that is under way
+        self._half_offers: list[Offer] = []  # for half a call
 
     @property
     def targets(self) -> tuple[dict[str, Any], ...]:
@@ -147,8 +153,7 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
         for share in self._shares:
             chosen = None if mask is None else mask[share]
             calls.append((messages.VEC_RESET, encode(("$.seeds", seeds[share]), given, ("$.mask", chosen))))
-        self._begin(calls)
-        observations, _, _, _, infos = self.step_wait()
+        observations, _, _, _, infos = self._made(calls, begins_anew=mask is None)
         return observations, infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -157,30 +162,22 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
         Returns:
             The batched observations, float64 (num_envs,), bool (num_envs,) twice, and infos in Gymnasium's layout.
         """
-        self.step_async(actions)
-        return self.step_wait()
+        return self._made(self._packed(actions) or self._listed(actions))
 
     def step_async(self, actions: Any) -> None:
         """Begin a step everywhere and come back at once; ``step_wait`` gives its result.
 
         Raises AlreadyPendingCallError where one has begun already; any other call meanwhile is refused likewise.
         """
-        self._begin(self._packed(actions) or self._listed(actions))
+        calls = self._packed(actions) or self._listed(actions)
+        offers: list[Offer] = []
+        self._workers.begin(calls, partial(self._offer_memory, calls, offers))
+        self._half_offers = offers
 
     def step_wait(self) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """The result of the step that ``step_async`` has begun. Raises NoAsyncCallError where none has."""
-        found = self._workers.finish(self._reads_of_call())
-        observations, *numbers, infos = found[0] if len(found) == 1 else self._joined(found)
-        self._offers = []
-        if type(observations) is list:
-            space = self.single_observation_space
-            out: Any = create_empty_array(space, n=self.num_envs, fn=np.zeros)
-            observations = concatenate(space, observations, out)
-        gathered: dict[str, Any] = {}
-        for index, info in infos:
-            gathered = self._add_info(gathered, info, index)
-        rewards, terminations, truncations = numbers
-        return observations, rewards, terminations, truncations, gathered
+        offers = self._half_offers
+        return self._result(self._workers.finish(), offers)
 
     def render(self) -> tuple[Any, ...]:
         """What each env renders in the mode it was made with."""
@@ -202,7 +199,7 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
         if len(values) != self.num_envs:
             raise ValueError(f"{len(values)} values for {self.num_envs} sub-environments")
         parts = [encode(("$.name", name), ("$.values", list(values[at])), ("$.force", True)) for at in self._shares]
-        self._workers.call([(messages.SET, part) for part in parts], one)
+        self._workers.call([(messages.SET, part) for part in parts], lambda: [one] * len(parts))
 
     @property
     def np_random_seed(self) -> Any:
@@ -216,8 +213,8 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
 
     def close_extras(self, **kwargs: Any) -> None:
         """What ``close`` calls: close the envs and see each worker to its end. Blocks for at most 8 s for each."""
-        if self._finalizer.detach():
-            self._workers.close(self._limits_s["close"])
+        self._workers.close(self._limits_s["close"])
+        self._finalizer.detach()  # not before: an interrupted close() can be called again
 
     # ------------------------------------------------------------------------------------------------------------
 
@@ -225,7 +222,8 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
         return {"spec": self.spec}
 
     def _require_reset(self) -> None:
-        self._workers.call([(messages.REQUIRE_RESET, Encoder())] * len(self._shares), one)
+        calls = [(messages.REQUIRE_RESET, Encoder())] * len(self._shares)
+        self._workers.call(calls, lambda: [one] * len(calls))
 
     def _seeds(self, seed: Any) -> list[Any]:
         if seed is None:
@@ -268,7 +266,7 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
             raise ValueError(f"{len(each)} actions for {self.num_envs} sub-environments")
         return [(messages.VEC_STEP, encode(("$.actions", each[share]))) for share in self._shares]
 
-    def _joined(self, found: Sequence[WorkerResult]) -> WorkerResult:
+    def _joined(self, found: Sequence[WorkerResult], offers: Sequence[Offer]) -> WorkerResult:
         """The shares of all workers as one."""
         infos = [
             (share.start + index, info)
@@ -283,7 +281,7 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
                 listed += observation if is_list else rows(observation, share.stop - share.start)
             joined: Any = listed
         else:
-            joined = _concatenated(observations, iter([offer[0] for offer in self._offers]))
+            joined = _concatenated(observations, iter([offer[0] for offer in offers]))
         return WorkerResult(
             joined,
             np.concatenate([part.rewards for part in found]),
@@ -292,27 +290,41 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
             infos,
         )
 
-    def _begin(self, calls: Sequence[tuple[int, Packed]]) -> None:
-        """Begin a call that is answered by a batch, and offer the workers one place for the large leaves of it."""
-        self._offers = self._batch_memory.offer([size * self.num_envs for size in self._row_bytes])
-        entries = self._batch_memory.forgotten()
-        if self._offers or any(entries):
-            for worker, (_, arguments) in enumerate(calls):
-                arguments.offers = (*[offer[1][worker] for offer in self._offers], *entries[worker])
-        self._workers.begin(calls)
+    def _made(self, calls: Sequence[tuple[int, Packed]], *, begins_anew: bool = False) -> tuple[Any, ...]:
+        """A whole call that is answered by a batch."""
+        offers: list[Offer] = []
+        found = self._workers.call(calls, partial(self._offer_memory, calls, offers), begins_anew=begins_anew)
+        return self._result(found, offers)
 
-    def _reads_of_call(self) -> Sequence[Callable[[Frame], WorkerResult]]:
-        if not self._offers:
+    def _offer_memory(self, calls: Sequence[tuple[int, Packed]], offers: list[Offer]) -> Sequence[Read]:
+        """Offer the workers one place for the large leaves of the batch that answers a call; what reads the answers."""
+        offers += self._batch_memory.offer([size * self.num_envs for size in self._row_bytes])
+        if not offers:
             return self._reads
-        whole = [memoryview(offer[0]).cast("B") for offer in self._offers]
+        for worker, (_, arguments) in enumerate(calls):
+            arguments.offers = tuple(offer[1][worker] for offer in offers)
+            arguments.leases = tuple(offer[0] for offer in offers)
+        whole = [memoryview(offer[0]).cast("B") for offer in offers]
         reads = []
         for read, share in zip(self._reads, self._shares, strict=True):
             sized = zip(whole, self._row_bytes, strict=True)
             reads.append(partial(read, placed=[part[share.start * size : share.stop * size] for part, size in sized]))
         return reads
 
+    def _result(self, found: Sequence[WorkerResult], offers: list[Offer]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        observations, *numbers, infos = found[0] if len(found) == 1 else self._joined(found, offers)
+        if type(observations) is list:
+            space = self.single_observation_space
+            out: Any = create_empty_array(space, n=self.num_envs, fn=np.zeros)
+            observations = concatenate(space, observations, out)
+        gathered: dict[str, Any] = {}
+        for index, info in infos:
+            gathered = self._add_info(gathered, info, index)
+        rewards, terminations, truncations = numbers
+        return observations, rewards, terminations, truncations, gathered
+
     def _gathered(self, calls: Sequence[tuple[int, Packed]]) -> tuple[Any, ...]:
-        found = self._workers.call(calls, one)
+        found = self._workers.call(calls, lambda: [one] * len(calls))
         return tuple(value for part in found for value in part)
 
 

@@ -1,17 +1,35 @@
-"""The servers of one vector env: a call to all of them is begun everywhere before any answer is waited for.
+"""The servers of one vector env: a call to all of them is sent everywhere before any answer is waited for.
 
-Knows connections and which of their errors is the end of all. Never knows an observation. Python 3.10 and up.
+Knows connections, which of their errors is the end of all, and whether all are in the same step. Never knows an
+observation. Python 3.10 and up.
+
+Interrupts. As in ``exchange.py``, nothing is repaired when one comes. The next call finishes the interrupted one in
+each worker. Where that one was sent to some of them only, those have made a step that the others have not. Then each
+step is refused until a reset of all envs. What was sent where follows from the workers' call ids: before a call they
+are noted, and afterwards none, all, or some of them have grown.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from gymnasium.error import NoAsyncCallError, ResetNeeded
+
+from gym_service.client import error_mapping
+from gym_service.client.call_queue import CallQueue, Ticket, new_ticket
 from gym_service.client.connection import Connection
+from gym_service.client.exchange import WIRE_ERRORS
+from gym_service.errors import CannotCross, EnvError
 from gym_service.protocol import messages
 from gym_service.protocol.encoder import Packed
 from gym_service.protocol.frames import Frame
 
 T = TypeVar("T")
+Call = tuple[int, Packed]  # its kind, its arguments
+Prepare = Callable[[], Sequence[Callable[[Frame], T]]]
+
+# After them the envs of a worker are not where they were.
+_STEPS = (messages.VEC_STEP, messages.VEC_STEP_PACKED, messages.VEC_RESET)
 
 
 class Workers:
@@ -20,62 +38,151 @@ class Workers:
     def __init__(self, connections: Sequence[Connection], limits_s: Mapping[str, float]) -> None:
         self._connections = connections
         self._limits_s = limits_s
+        self._queue = CallQueue()
+        self._tickets = self._queue.tickets
+        for connection in connections:
+            connection.share_queue(self._queue)
+        self._sending: tuple[int, list[int]] | None = None  # the kind, and the last ids, of a call while it is sent
+        self._are_in_step = True
+        self._half_reads: Sequence[Callable[[Frame], Any]] = ()
 
-    def begin(self, calls: Sequence[tuple[int, Packed]]) -> None:
-        """Send each worker its call. Blocks and raises as ``Connection.begin``; then nothing is under way."""
-        begun: list[Connection] = []
-        try:
-            for connection, (kind, arguments) in zip(self._connections, calls, strict=True):
-                connection.begin(kind, arguments, self._limits_s[messages.CALL_NAMES[kind]])
-                begun.append(connection)
-        except BaseException as error:
-            if not self._closed_after(error):
-                self._answers(begun, [_any_answer] * len(begun))
-            raise
+    def call(self, calls: Sequence[Call], prepare: Prepare[T], *, begins_anew: bool = False) -> list[T]:
+        """Make a call of each worker; their answers, in order.
 
-    def finish(self, reads: Sequence[Callable[[Frame], T]]) -> list[T]:
-        """The answer of each worker, in order.
+        Blocks and raises as ``Connection.call``. Where a simulator has raised, the other workers' answers are read and
+        dropped; of several errors the first worker's is raised.
 
-        Blocks and raises as ``Connection.finish``. Where a simulator has raised, the other workers' answers are read
-        and dropped; of several errors the first worker's is raised.
+        Args:
+            calls: one for each worker, all of them of one kind.
+            prepare: called once no call is under way any more. Completes the arguments, and returns for each worker
+                what makes the result of its answer.
+            begins_anew: whether it is a reset of all envs.
+
+        Raises:
+            ResetNeeded: a call was interrupted when only some of the workers had it.
         """
-        answers, errors = self._answers(self._connections, reads)
-        if errors:
-            raise errors[0]
+        ticket = new_ticket()
+        try:
+            self._enter(ticket, calls, begins_anew)
+            reads = self._send(calls, prepare)
+            self._are_in_step = self._are_in_step or begins_anew
+            answers = self._answers(reads)
+            self._queue.leave(ticket)
+        except BaseException as error:
+            self._leave_with(ticket, error)
+            raise
+        self._warn()
         return answers
 
-    def call(self, calls: Sequence[tuple[int, Packed]], read: Callable[[Frame], T]) -> list[T]:
-        """``begin`` and ``finish``."""
-        self.begin(calls)
-        return self.finish([read] * len(calls))
+    def begin(self, calls: Sequence[Call], prepare: Prepare[Any]) -> None:
+        """The first half of ``call``. Until ``finish`` has read the answers, other calls are refused."""
+        ticket = new_ticket()
+        try:
+            self._enter(ticket, calls, begins_anew=False)
+            self._half_reads = self._send(calls, prepare)
+            self._queue.half = ticket
+            self._queue.leave(ticket)
+        except BaseException as error:
+            self._leave_with(ticket, error, ticket)
+            raise
+
+    def finish(self) -> list[Any]:
+        """The second half of ``call``. Any thread may do so. Raises NoAsyncCallError where nothing has begun."""
+        ticket: Ticket | None = None
+        half: Ticket | None = None
+        try:
+            ticket, half = new_ticket(), self._queue.half
+            self._tickets.append(ticket)
+            if self._tickets[0] is not ticket or self._connections[0].is_closed:
+                limit_s = self._limits_s.get(self._connections[0].during, math.inf)
+                self._queue.wait_for_turn(ticket, self._connections[0], "step_wait", limit_s, is_second_half=True)
+            if half is None or half is not self._queue.half:
+                raise NoAsyncCallError("nothing has begun whose answer could be waited for", "step_wait")
+            self._queue.half = None
+            answers = self._answers(self._half_reads)
+            self._queue.leave(ticket)
+        except BaseException as error:
+            self._leave_with(ticket, error, half)
+            raise
+        self._warn()
+        return answers
 
     def close(self, ask_s: float, reason: str = "it was closed with close()") -> None:
         """Close each; any number of times. Blocks for at most a few seconds more than ``ask_s`` for each of them."""
         for connection in self._connections:
             connection.close(ask_s, reason)
 
-    def _answers(
-        self, connections: Sequence[Connection], reads: Sequence[Callable[[Frame], T]]
-    ) -> tuple[list[T], list[Exception]]:
+    # ------------------------------------------------------------------------------------------------------------
+
+    def _enter(self, ticket: Ticket, calls: Sequence[Call], begins_anew: bool) -> None:
+        """Have a turn, and all workers idle."""
+        kind = calls[0][0]
+        during = messages.CALL_NAMES[kind]
+        limit_s = self._limits_s[during]
+        self._tickets.append(ticket)
+        if self._tickets[0] is not ticket or self._queue.half is not None:
+            self._queue.wait_for_turn(ticket, self._connections[0], during, limit_s)
+        for connection in self._connections:
+            try:
+                connection.open_call(kind, limit_s)
+            except WIRE_ERRORS as error:
+                raise connection.explained(error) from error
+        if self._sending is not None:
+            self._judge(self._sending)
+        if not self._are_in_step and kind in _STEPS and not begins_anew:
+            raise ResetNeeded(
+                "a call was interrupted when only some of the workers had it: their envs are not in the same step"
+                "\n  try: reset(), of all envs"
+            )
+
+    def _judge(self, sending: tuple[int, list[int]]) -> None:
+        """Whether the call that was interrupted while it was sent has left some workers a step ahead of others."""
+        kind, ids = sending
+        has_it = [connection.last_id != before for connection, before in zip(self._connections, ids, strict=True)]
+        if any(has_it) and not all(has_it) and kind in _STEPS:
+            self._are_in_step = False
+        self._sending = None
+
+    def _send(self, calls: Sequence[Call], prepare: Prepare[T]) -> Sequence[Callable[[Frame], T]]:
+        for connection, (_, arguments) in zip(self._connections, calls, strict=True):
+            if arguments.size_bytes > connection.bound_bytes:
+                raise error_mapping.too_large(arguments, connection.bound_bytes)
+        reads = prepare()
+        self._sending = calls[0][0], [connection.last_id for connection in self._connections]
+        for connection, (kind, arguments), read in zip(self._connections, calls, reads, strict=True):
+            try:
+                connection.send_call(kind, arguments, read)
+            except WIRE_ERRORS as error:
+                raise connection.explained(error) from error
+        self._sending = None
+        return reads
+
+    def _answers(self, reads: Sequence[Callable[[Frame], T]]) -> list[T]:
         answers: list[T] = []
         errors: list[Exception] = []
-        for connection, read in zip(connections, reads, strict=True):
+        for connection, read in zip(self._connections, reads, strict=True):
             try:
-                answers.append(connection.finish(read))
-            except BaseException as error:
-                if self._closed_after(error) or not isinstance(error, Exception):
-                    raise
+                answers.append(connection.read_answer(read))
+            except (EnvError, CannotCross) as error:  # of this simulator alone; the others' answers are read
                 errors.append(error)
-        return answers, errors
+            except WIRE_ERRORS as error:
+                raise connection.explained(error) from error
+        if errors:
+            raise errors[0]
+        return answers
 
-    def _closed_after(self, error: BaseException) -> bool:
-        """Close all where one has failed, or where an interrupt has left it unknown what the others still say."""
-        failure = next((connection.failure for connection in self._connections if connection.failure), "")
-        if not failure and isinstance(error, Exception):
-            return False
-        self.close(0.0, failure or f"{type(error).__name__} interrupted it")
-        return True
+    def _leave_with(self, ticket: Ticket, error: BaseException, half: Ticket | None = None) -> None:
+        """End a call that has failed or was interrupted. Where a worker has failed for good, all are closed."""
+        try:
+            if self._tickets and self._tickets[0] is ticket:
+                for connection in self._connections:
+                    connection.keep_unsent()
+            failure = next((connection.failure for connection in self._connections if connection.failure), "")
+            if failure:
+                self.close(0.0, failure)
+        finally:
+            self._queue.leave_interrupted(ticket, error, half)
 
-
-def _any_answer(frame: Frame) -> list[Any]:
-    return []
+    def _warn(self) -> None:
+        for connection in self._connections:
+            connection.issue_warnings()

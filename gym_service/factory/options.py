@@ -109,5 +109,7 @@ class EntryOptions(TypedDict, total=False):
     """The coding of images where no memory is shared: ``"raw"`` (default), ``"zlib"``, ``"auto"``, ``"jpeg:90"``."""
     max_message_mib: int | None
     """How large one answer or one call may be, in MiB, beside the declared spaces. Default 64."""
+    arena_mib: int | None
+    """How much memory each server may share with this process, in MiB. 0: none. Default 256."""
     output: Literal["tail", "show"] | None
     """``"tail"`` (default): keep the end of the simulator's output for errors. ``"show"``: also print it."""

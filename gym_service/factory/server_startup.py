@@ -50,6 +50,7 @@ def recipe_of(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         "wrappers": [portable(wrapper) for wrapper in entry.wrappers],
         "frames": entry.frames,
         "max_message_mib": entry.max_message_mib,
+        "arena_mib": entry.arena_mib,
     }
 
 
@@ -101,7 +102,7 @@ class PendingServer:
             self._connection.allow_replies_of(self._connection.bound_bytes)
             memory = self._link.accept_memory()
             if memory:
-                self._connection.share(arena.over_socket(memory))
+                self._connection.share(arena.over_socket(memory, self._entry.arena_mib * 2**20))
             self._refuse_frames_without_pillow()
             self._connection.begin(messages.MAKE, self._encoded, self._deadline - time.monotonic())
 

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 
+from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.values import (
     GRAPH_FIELDS,
     MAX_DEPTH,
@@ -45,6 +46,8 @@ class ValueDecoder:
             return self._read(0)
         # All that hostile bytes were seen to raise below; each is checked before anything large is allocated.
         except (struct.error, IndexError, KeyError, ValueError, TypeError, OverflowError) as error:
+            if is_foreign(error):
+                raise
             raise BadValue("not a value at byte %d of %d: %s" % (self._at, len(self._head), error)) from error
 
     def has_more(self):

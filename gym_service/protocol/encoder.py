@@ -44,6 +44,7 @@ class Packed:
         self.head = bytearray()
         self.buffers = []
         self.offers = ()  # of shared memory, for the answer; see arena.py
+        self.leases = ()  # of the memory that is offered: nobody else gets it before the answer has come
 
     @property
     def size_bytes(self):

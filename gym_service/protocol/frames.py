@@ -8,11 +8,13 @@ lies, or one that is given back (``arena.py``); or, where no memory is shared, w
 that follows (``image_codec.py``). The header is parsed, and every size checked against the bound, before anything is
 allocated.
 
-The decoder gives out the memory that is to be filled next. Bytes that belong to a large array go straight into the
-array's own memory; everything else goes through one room that is used again and again, and that a single read
-mostly fills with a whole frame. Rejected: a fixed read of the header, then of the rest: two system calls a message.
+The decoder gives out the memory that is to be filled next. Bytes of a large array go straight into the array's own
+memory. Everything else goes through one scratch memory that is used again and again, where a single read mostly fills
+in a whole frame. Rejected: a fixed read of the header, then of the rest, which is two system calls a message.
 """
 
+import bisect
+import itertools
 import struct
 
 import numpy as np
@@ -28,6 +30,8 @@ SCRATCH_BYTES = 65536
 LENT = 1 << 63
 # Beside what the layouts need: infos, rendered frames, the results of calls.
 BOUND_BYTES = 64 * 2**20
+# The sizes of so many reads are kept before they are summed up: a peer may send its bytes one by one.
+MANY_READS = 256
 
 
 class BadFrame(Exception):
@@ -43,12 +47,13 @@ class WrongVersion(BadFrame):
 
 
 class Frame:
-    """One message: kind, call id, head (valid until the decoder's next buffer), buffers (memory of their own).
+    """One message: kind, call id, head (valid until the decoder's next read), buffers (memory of their own).
 
-    ``offers``: shared memory into which the answer may be written.
+    ``offers``: shared memory into which the answer may be written. ``missing``: what is still to be read or done until
+    the frame is complete; None when it is.
     """
 
-    __slots__ = ("buffers", "call_id", "head", "kind", "offers")
+    __slots__ = ("buffers", "call_id", "head", "kind", "missing", "offers")
 
     def __init__(self, kind, call_id, head, buffers):
         self.kind = kind
@@ -56,6 +61,41 @@ class Frame:
         self.head = head
         self.buffers = buffers
         self.offers = ()
+        self.missing = None
+
+
+class Missing:
+    """What a frame whose head has come still lacks: its buffers, and whatever else its descriptors say.
+
+    ``descriptors``: one for each buffer. ``notices``: those that announce or return shared memory, for the arena.
+    ``size_bytes``: of the buffers that are read from the stream.
+    """
+
+    __slots__ = ("_ends", "_views", "descriptors", "is_verified", "notices", "size_bytes")
+
+    def __init__(self, descriptors, notices, size_bytes):
+        self.descriptors = descriptors
+        self.notices = notices
+        self.is_verified = False
+        self.size_bytes = size_bytes
+
+    def next_buffer(self, read_bytes):
+        """The memory for what comes after so many bytes."""
+        index = bisect.bisect_right(self._ends, read_bytes)
+        view = self._views[index]
+        return view[len(view) - (self._ends[index] - read_bytes) :]
+
+    def copy_from(self, buffers, data):
+        """Fill the buffers with what has been read already; returns how many bytes those are."""
+        self._views = [memoryview(buffer) for buffer in buffers if type(buffer) is np.ndarray]
+        self._ends = list(itertools.accumulate(map(len, self._views)))
+        copied_bytes = 0
+        while copied_bytes < min(len(data), self.size_bytes):
+            target = self.next_buffer(copied_bytes)
+            size_bytes = min(len(target), len(data) - copied_bytes)
+            target[:size_bytes] = data[copied_bytes : copied_bytes + size_bytes]
+            copied_bytes += size_bytes
+        return copied_bytes
 
 
 def frame_bytes(kind, call_id, head, buffers=()):
@@ -75,92 +115,118 @@ def frame_bytes(kind, call_id, head, buffers=()):
 class FrameDecoder:
     """Turns bytes as they come into frames.
 
-    Read into ``next_buffer()``, then call ``received(n)``, which returns a frame or None. One read may hold several
-    frames: ask ``received(0)`` before reading again. After an error the decoder is of no more use.
+    Read into the memory that ``next_read()`` gives, append how many bytes came to the list that it gives, then call
+    ``next_frame()``, which returns a frame or None. It returns the same frame until ``take()`` is called. One read may
+    hold several frames: call ``next_frame()`` before reading again. After an error the decoder is of no more use.
+
+    An exception from elsewhere (the handler of a signal) may end any of these methods at any line. Nothing is lost:
+    each works on what ``state`` says, one assignment replaces all of it, and what comes before that assignment can be
+    repeated. ``transport/streams.py`` says how the size of a read gets into the list whatever happens.
     """
 
     def __init__(self, bound_bytes=BOUND_BYTES):
         self.bound_bytes = bound_bytes  # of head and buffers together; may be raised between frames
         self.arena = None  # where slots are leased and given back, if there is shared memory
         self.image_codec = None  # what restores the buffers that were coded, if there may be any
-        self._scratch = memoryview(bytearray(SCRATCH_BYTES))
-        self._start = 0  # of what has been read and not yet used
-        self._end = 0
-        self._frame = None  # whose buffers are being filled
-        self._empty = []  # what is left to fill of them, as views, the next one last
-
-    @property
-    def is_ahead(self):
-        """Whether bytes have been read that no frame has used yet: the next frame may be among them."""
-        return self._start != self._end
+        # The scratch memory; start and end of what has been read there and belongs to no frame yet; the sizes of the
+        # reads since; the frame that was begun and not taken yet.
+        self.state = (memoryview(bytearray(SCRATCH_BYTES)), 0, 0, [], None)
 
     @property
     def at_boundary(self):
         """Whether the stream may end here: not in the middle of a frame."""
-        return self._frame is None and self._start == self._end
+        _, start, end, sizes, frame = self.state
+        return start == end + sum(sizes) if frame is None else frame.missing is None and start == end
+
+    def mark(self):
+        """Where reading is, for ``moved_since``."""
+        return self.state, len(self.state[3])
+
+    def moved_since(self, mark):
+        """Whether anything has been read since then."""
+        state, reads = mark
+        return state is not self.state or reads != len(state[3])
 
     def next_buffer(self):
         """The memory that the next bytes belong in; never empty."""
-        if self._empty:
-            return self._empty[-1]
-        if self._start == self._end:
-            self._start = self._end = 0
-        return self._scratch[self._end :]
+        return self.next_read()[0]
 
     def received(self, size_bytes):
-        """Take note that ``size_bytes`` more are there. Raises BadFrame where they cannot be a frame."""
-        if self._frame is None:
-            self._end += size_bytes
-            self._frame = self._begin_frame()
-        elif size_bytes:
-            self._fill_last(size_bytes)
-        return self._end_frame()
+        """Note that ``size_bytes`` more have come: the frame that is complete now, taken, or None. Raises BadFrame."""
+        if size_bytes:
+            self.state[3].append(size_bytes)
+        frame = self.next_frame()
+        if frame is not None:
+            self.take()
+        return frame
 
-    def _begin_frame(self):
-        """The frame, once its header, its descriptors and its head are all there; else None, and room for the rest."""
-        start, have = self._start, self._end - self._start
+    def next_read(self):
+        """The memory that the next bytes belong in, never empty, and the list to which their number is appended."""
+        scratch, _, end, sizes, frame = self.state
+        if frame is not None and frame.missing is not None:
+            return frame.missing.next_buffer(sum(sizes)), sizes
+        return scratch[end + sum(sizes) :], sizes
+
+    def next_frame(self):
+        """The frame that is complete and not taken; None: read more. Raises BadFrame where the bytes are no frame."""
+        scratch, start, end, sizes, frame = self.state
+        if frame is not None:
+            return frame if frame.missing is None else self._complete()
+        have = end + sum(sizes) - start
         if have < HEADER_BYTES:
-            self._check_beginning(have)
+            if not have:
+                return None
+            self._check_beginning(scratch[start : start + have])
             return self._make_space(HEADER_BYTES)
-        magic, version, kind, call_id, head_bytes, count = HEADER.unpack_from(self._scratch, start)
+        magic, version, kind, call_id, head_bytes, count = HEADER.unpack_from(scratch, start)
         if magic != MAGIC or version != VERSION or head_bytes + count * LARGE_BYTES > self.bound_bytes:
             self._refuse(magic, version, head_bytes, count)
         head_at = HEADER_BYTES + 8 * count
         if have < head_at:
             return self._make_space(head_at)
-        descriptors = self._descriptors(head_bytes, count) if count else ()
-        end = head_at + head_bytes
-        if have < end:
-            return self._make_space(end)
-        self._start = start + end
-        frame = Frame(kind, call_id, self._scratch[start + head_at : start + end], [])
-        if descriptors:
-            self._allocate(frame, descriptors)
-        return frame
+        missing = self._missing(scratch, start, head_bytes, count) if count else None
+        size_bytes = head_at + head_bytes
+        if have < size_bytes:
+            return self._make_space(size_bytes)
+        frame = Frame(kind, call_id, scratch[start + head_at : start + size_bytes], [])
+        frame.missing = missing
+        self.state = (scratch, start + size_bytes, start + have, [], frame)
+        return frame if missing is None else self._complete()
 
-    def _descriptors(self, head_bytes, count):
-        """The descriptors of the frame that begins, once they are within the bound."""
-        descriptors = struct.unpack_from("<%dQ" % count, self._scratch, self._start + HEADER_BYTES)
+    def take(self):
+        """Let ``next_frame`` go on to the next frame: this one has been dealt with."""
+        scratch, start, end, _, _ = self.state
+        if start == end:  # from the beginning of the scratch memory again, which a large head may have let grow
+            start = end = 0
+            scratch = scratch if len(scratch) == SCRATCH_BYTES else memoryview(bytearray(SCRATCH_BYTES))
+        self.state = (scratch, start, end, [], None)
+
+    def _missing(self, scratch, start, head_bytes, count):
+        """What the descriptors of the frame that begins say, once they are within the bound."""
+        descriptors, notices = struct.unpack_from("<%dQ" % count, scratch, start + HEADER_BYTES), ()
         if self.image_codec is not None:
-            sizes, size_bytes = self.image_codec.parse_descriptors(descriptors)
-            self._check_size(head_bytes + size_bytes)
-            return sizes
-        if min(descriptors) < LARGE_BYTES:
+            descriptors, decoded_bytes = self.image_codec.parse_descriptors(descriptors)
+            self._check_size(head_bytes + decoded_bytes)
+        elif min(descriptors) < LARGE_BYTES:
             raise BadFrame(
                 "a buffer of %d bytes; smaller ones than %d lie in the head" % (min(descriptors), LARGE_BYTES)
             )
+        elif self.arena is not None:
+            descriptors, notices = self.arena.split(descriptors)
+        read = descriptors if self.arena is None else [size_bytes for size_bytes in descriptors if size_bytes < LENT]
+        size_bytes = sum(read)
         # Without shared memory a descriptor for a slot is a size beyond any bound.
-        sizes = descriptors if self.arena is None else [descriptor for descriptor in descriptors if descriptor < LENT]
-        self._check_size(head_bytes + sum(sizes))
-        return descriptors
+        if head_bytes + size_bytes > self.bound_bytes:
+            self._check_size(head_bytes + size_bytes)
+        return Missing(descriptors, notices, size_bytes)
 
-    def _check_beginning(self, have):
+    def _check_beginning(self, begun):
         """Refuse what cannot become a frame at its first bytes: another program may send no more than those."""
-        begun = bytes(self._scratch[self._start : self._start + min(have, len(MAGIC))])
-        if not MAGIC.startswith(begun):
-            raise BadFrame("bytes that start with %r are not a frame" % begun)
-        if have > len(MAGIC) and self._scratch[self._start + len(MAGIC)] != VERSION:
-            raise WrongVersion(self._scratch[self._start + len(MAGIC)])
+        magic = bytes(begun[: len(MAGIC)])
+        if not MAGIC.startswith(magic):
+            raise BadFrame("bytes that start with %r are not a frame" % magic)
+        if len(begun) > len(MAGIC) and begun[len(MAGIC)] != VERSION:
+            raise WrongVersion(begun[len(MAGIC)])
 
     def _refuse(self, magic, version, head_bytes, count):
         if magic != MAGIC:
@@ -175,51 +241,44 @@ class FrameDecoder:
             raise BadFrame("%d bytes announced, the bound is %d" % (size_bytes, self.bound_bytes))
 
     def _make_space(self, size_bytes):
-        """See to it that what comes next of ``size_bytes`` from the start of the unused bytes fits. None: wait.
+        """Have scratch memory for what comes next of ``size_bytes`` from the start of the unused bytes. None: read.
 
         A large run gets its memory as its bytes come, twice as much each time: a header is quickly forged.
         """
-        have = self._end - self._start
+        scratch, start, end, sizes, _ = self.state
+        end += sum(sizes)
+        have = end - start
         if size_bytes > SCRATCH_BYTES:
-            is_short = self._end == len(self._scratch)
+            is_short = end == len(scratch)
             size_bytes = min(size_bytes, max(2 * have, SCRATCH_BYTES))
         else:
-            is_short = len(self._scratch) - self._start < size_bytes
+            is_short = len(scratch) - start < size_bytes
         if is_short:
-            unused = bytes(self._scratch[self._start : self._end])
-            # A new room also where the old one is large enough: the last frame's head may still be looked at. It
-            # is back to its usual size with the next.
-            self._scratch = memoryview(bytearray(max(size_bytes, SCRATCH_BYTES)))
-            self._scratch[:have] = unused
-            self._start, self._end = 0, have
+            unused = scratch[start:end]
+            # New memory also where the old one is large enough: the last frame's head may still be looked at.
+            scratch = memoryview(bytearray(max(size_bytes, SCRATCH_BYTES)))
+            scratch[:have] = unused
+            start, end = 0, have
+        self.state = (scratch, start, end, [], None)
 
-    def _allocate(self, frame, descriptors):
-        """Give each buffer its memory, and move there what the room already holds of it."""
-        for descriptor in descriptors:
-            if descriptor < LENT:
-                buffer = np.empty(descriptor, np.uint8)
-                frame.buffers.append(buffer)
-                self._empty.append(memoryview(buffer))
-            else:
-                self.arena.receive(descriptor, frame)
-        self._empty.reverse()
-        while self._empty and self._start < self._end:
-            size = min(len(self._empty[-1]), self._end - self._start)
-            self._empty[-1][:size] = self._scratch[self._start : self._start + size]
-            self._start += size
-            self._fill_last(size)
-
-    def _fill_last(self, size_bytes):
-        rest = self._empty[-1][size_bytes:]
-        if len(rest):
-            self._empty[-1] = rest
-        else:
-            self._empty.pop()
-
-    def _end_frame(self):
-        if self._empty:
+    def _complete(self):
+        """The frame whose head has come, if the rest of it has come too; else None."""
+        scratch, start, end, sizes, frame = self.state
+        missing = frame.missing
+        if not sizes:  # nothing has been read for it yet: give each buffer its memory
+            arena, buffers = self.arena, frame.buffers
+            for descriptor in missing.descriptors[len(buffers) :]:
+                buffers.append(np.empty(descriptor, np.uint8) if descriptor < LENT else arena.lease(descriptor))
+            if arena is not None:
+                arena.receive(frame, missing)
+            sizes = [missing.copy_from(buffers, scratch[start:end])] if missing.size_bytes else [0]
+            self.state = (scratch, start + sizes[0], end, sizes, frame)
+        elif len(sizes) > MANY_READS:
+            sizes = [sum(sizes)]
+            self.state = (scratch, start, end, sizes, frame)
+        if sum(sizes) < missing.size_bytes:
             return None
-        frame, self._frame = self._frame, None
-        if frame is not None and frame.buffers and self.image_codec is not None:
+        if self.image_codec is not None:
             self.image_codec.decode_buffers(frame)
+        frame.missing = None
         return frame

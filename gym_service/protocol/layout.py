@@ -13,6 +13,7 @@ from collections import OrderedDict
 
 import numpy as np
 
+from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.values import LARGE_BYTES, MAX_DIMENSIONS, BadValue, dtype_from, element_count
 
 # No simulator observes more. The decoder's bound grows with the layouts, and a space that an unknown peer describes
@@ -30,6 +31,8 @@ def compile_layout(space, count=None):
     try:
         node = plan.add(space if count is None else batched(space, count))
     except (KeyError, TypeError, ValueError) as error:
+        if is_foreign(error):
+            raise
         raise BadValue("not a space: %s" % error) from error
     if node is None or plan.head_bytes + sum(plan.buffer_bytes) > MAX_LAYOUT_BYTES:
         return None

@@ -23,11 +23,14 @@ from gym_service.server.env_facts import EnvFacts
 from gym_service.server.multi_agent import MultiAgentCalls
 from gym_service.server.permissions import Permissions
 from gym_service.transport import image_codec
+from gym_service.transport.arena import LIMIT_BYTES
 from gym_service.transport.streams import ChannelClosed
 
 # A list of rendered frames larger than this is sent in several messages.
 PART_BYTES = 16 * 2**20
 MAX_WARNINGS = 100
+# Of values that arrive as an Opaque, each at a path of its own, for as long as the server lives.
+MAX_OPAQUE_WARNINGS = 100
 MIB = 2**20
 EXIT_FORKED = 4
 
@@ -166,11 +169,13 @@ class Server:
 
     def _take_warnings(self, encoder):
         for path, type_name in encoder.replaced:
-            if path not in self._opaque_paths:
+            # Only so many: under keys that change there is no end of paths, here and among the client's warnings.
+            if path not in self._opaque_paths and len(self._opaque_paths) < MAX_OPAQUE_WARNINGS:
                 self._opaque_paths.add(path)
-                self._warnings.append(
-                    ("UserWarning", "%s is a %s, which cannot cross: it arrives as an Opaque" % (path, type_name))
-                )
+                text = "%s is a %s, which cannot cross: it arrives as an Opaque" % (path, type_name)
+                if len(self._opaque_paths) == MAX_OPAQUE_WARNINGS:
+                    text += "; this was the last warning of this kind, after %d" % MAX_OPAQUE_WARNINGS
+                self._warnings.append(("UserWarning", text))
         taken, self._warnings = self._warnings, []
         return taken
 
@@ -196,6 +201,8 @@ class Server:
     def _make(self, frame):
         recipe = self._permissions.check(self._decoder(frame).read())
         frames = recipe.get("frames", image_codec.RAW) if self._channel.arena is None else image_codec.RAW
+        if self._channel.arena is not None:
+            self._channel.arena.limit_bytes = recipe.get("arena_mib", LIMIT_BYTES // MIB) * MIB
         image_encoder = image_codec.encoder_for(frames)
         adapter = env_batch.make(recipe) if "batch" in recipe else env_factory.make(recipe)
         description = adapter.describe()

@@ -10,20 +10,20 @@ import struct
 
 IS_SUPPORTED = hasattr(socket, "SCM_RIGHTS")
 FD_BYTES = struct.calcsize("i")
+SPACE_BYTES = socket.CMSG_SPACE(FD_BYTES) if IS_SUPPORTED else 0
 
 
-def send(sock, data, fd):
-    """Send ``data`` in one message, and a descriptor beside it, which stays open here. Raises OSError."""
-    sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fd))])
+def beside(fd):
+    """The ancillary data that carries a descriptor, for ``sendmsg``."""
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fd))]
 
 
-def receive(sock, size_bytes):
-    """(data, descriptors): what one message holds, of ``size_bytes`` at most.
+def descriptors_in(ancillary):
+    """The descriptors that have come with a message, as ``recvmsg`` gave them with room for SPACE_BYTES.
 
-    The caller closes the descriptors. There may be none where one was sent: with too many files open the kernel drops
-    it. There may be two where the sender sent more than one: the space for one has room for two. Raises OSError.
+    The caller closes them. There may be none where one was sent: with too many files open the kernel drops it. There
+    may be two where the sender sent more than one: the space for one has room for two.
     """
-    data, ancillary, _, _ = sock.recvmsg(size_bytes, socket.CMSG_SPACE(FD_BYTES))
     fds = []
     for level, kind, content in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
@@ -31,4 +31,10 @@ def receive(sock, size_bytes):
             fds += struct.unpack("%di" % count, content[: count * FD_BYTES])
     for fd in fds:
         os.set_inheritable(fd, False)
-    return data, fds
+    return fds
+
+
+def receive(sock, size_bytes):
+    """(data, descriptors): what one message holds, of ``size_bytes`` at most. Raises OSError."""
+    data, ancillary, _, _ = sock.recvmsg(size_bytes, SPACE_BYTES)
+    return data, descriptors_in(ancillary)

@@ -1,27 +1,30 @@
-"""Pictures on their way over a network: coded by the server, restored by the client.
+"""Images over a network: coded by the server, decoded by the client.
 
-Knows arrays that look like pictures, and the descriptors by which a frame says what became of them. Never knows an env,
-a socket or how fast the network is. Python 3.6 and up; both sides load it. Where both sides share memory (``arena.py``)
-nothing is coded: there is nothing that it would spare.
+Knows arrays that look like images, and the descriptors by which a frame says how they are coded. Never knows an env, a
+socket or how fast the network is. Python 3.6 and up; both sides load it. Where both sides share memory (``arena.py``)
+nothing is coded, since it would save nothing.
 
-Before a picture's buffer stands a descriptor that is no size: LENT, the kind, how long coding took (us), the size of
-what it is restored to. Thus everything is held against the bound before the first byte of a buffer is read.
+Before an image's buffer stands a descriptor that is no size: LENT, the kind, how long coding took (us), the size of the
+decoded image. So every size is checked against the bound before the first byte of a buffer is read.
 
-DEFLATED. Both sides keep the last few pictures. Of those of its size the sender takes the one that a picture resembles
-most, deflates the difference, and says which one it was and in whose place the new one is kept. So the receiver obeys
-and decides nothing, and nothing needs to be known of cameras, resets or lists of rendered frames. Most cameras of
-simulators stand still: there a difference deflates to a fraction of what the picture itself does, costs no more, and is
-undone in one addition. Rejected: a difference between rows, which gains a little with some simulators, loses it with
-others, and is undone row by row; deflating without a checksum, since a wrong bit would be a wrong picture.
+DEFLATED. Both sides keep the last few images as references. The sender takes the reference of the same size that
+resembles an image most, deflates the difference, and says which reference that was and in whose place the new image is
+kept. The receiver only follows. So nothing needs to be known of cameras, resets or lists of rendered frames. Most
+cameras of simulators do not move: then a difference deflates to a fraction of what the image itself does, costs no
+more, and is undone with one addition. Rejected: differences between rows, which gain a little with some simulators,
+lose it with others, and are undone row by row; deflating without a checksum, since a wrong bit would be a wrong image.
 
-Only answers to calls that show what the env shows are coded (``messages.SHOWING``); attributes, results of other calls
-and whatever the client sends go as they are.
+Only answers to calls that show what the env shows are coded (``messages.SHOWING``). Attributes, results of other calls
+and all that the client sends go as they are.
+
+Interrupts. An exception from elsewhere may end ``decode_buffers`` at any line, and it is called again with the same
+frame. A difference must not be added twice, so each image is decoded first and becomes a reference only then.
 """
 
-import collections
 import struct
 import zlib
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -79,7 +82,6 @@ class ReferenceImages:
     def __init__(self):
         self._images = {}
         self._order = []  # of places, the longest unused first
-        self._bytes = 0
 
     def get(self, place, size_bytes):
         """The picture in a place. Raises BadValue where there is none of that size."""
@@ -93,14 +95,12 @@ class ReferenceImages:
     def put(self, place, flat):
         """Keep a copy in a place. Raises BadValue beyond the limits."""
         old = self._images.get(place)
-        size_bytes = self._bytes + flat.size - (0 if old is None else old.size)
-        if place >= MAX_REFERENCES or size_bytes > MAX_REFERENCE_BYTES:
+        if place >= MAX_REFERENCES or self._bytes_beside(place) + flat.size > MAX_REFERENCE_BYTES:
             raise BadValue("a picture of %d bytes to be kept in place %d" % (flat.size, place))
         if old is not None and old.size == flat.size:
             np.copyto(old, flat)
         else:
             self._images[place] = flat.copy()
-            self._bytes = size_bytes
         self._order = [other for other in self._order if other != place] + [place]
 
     def nearest(self, flat):
@@ -118,12 +118,15 @@ class ReferenceImages:
     def room_for(self, size_bytes):
         """Where to keep one that is new; NONE where it would be too much. The longest unused one goes."""
         place = len(self._order) if len(self._order) < MAX_REFERENCES else self._order[0]
-        old = self._images.get(place)
-        is_too_much = self._bytes + size_bytes - (0 if old is None else old.size) > MAX_REFERENCE_BYTES
+        is_too_much = self._bytes_beside(place) + size_bytes > MAX_REFERENCE_BYTES
         if is_too_much and self._order:
             place = self._order[0]
-            is_too_much = self._bytes + size_bytes - self._images[place].size > MAX_REFERENCE_BYTES
+            is_too_much = self._bytes_beside(place) + size_bytes > MAX_REFERENCE_BYTES
         return NONE if is_too_much else place
+
+    def _bytes_beside(self, place):
+        """What the pictures in the other places hold together."""
+        return sum([image.size for other, image in self._images.items() if other != place])
 
 
 class ImageEncoder:
@@ -149,8 +152,12 @@ class ImageEncoder:
                 found.append(array)
         return found
 
+    def compose(self, buffers):
+        """(what ``descriptors`` gives, what is to be settled once the frame is sent: nothing)."""
+        return self.descriptors(buffers), None
+
     def parse_descriptors(self, descriptors):
-        """Of a call: the sizes of its buffers, and their sum. A wish of the client's is heeded."""
+        """Of a call: the sizes of its buffers, and their sum. Follows what the client wishes."""
         sizes = [descriptor for descriptor in descriptors if descriptor < LENT]
         for descriptor in descriptors:
             if descriptor >= LENT:
@@ -194,35 +201,55 @@ class ImageEncoder:
         return _PLACES.pack(nearest, place) + data
 
 
-# One coded buffer of an answer: its place among the buffers, the codec, how long the server took to code it, and the
-# sizes of what it is restored to and of what travels.
-PlannedImage = collections.namedtuple("PlannedImage", ["index", "kind", "coding_s", "size_bytes", "coded_bytes"])
+class PlannedImage(NamedTuple):
+    """A coded buffer of a frame that is being received."""
+
+    buffer_index: int
+    kind: int
+    coding_s: float
+    size_bytes: int  # of the image
+    coded_bytes: int
+
+
+class Wish:
+    """Whether the server is to code from now on, in a call that is being sent."""
+
+    __slots__ = ("_decoder", "_use_codec", "is_settled")
+
+    def __init__(self, decoder, use_codec):
+        self._decoder, self._use_codec, self.is_settled = decoder, use_codec, False
+
+    def settle(self):
+        """The call is sent, or will be: the server knows. It can be repeated."""
+        self._decoder.told = self._use_codec
+        self.is_settled = True
 
 
 class ImageDecoder:
-    """The client's end: restores what the server has coded, and passes on what ``auto`` wishes.
+    """The client's end: decodes what the server has coded, and passes on what ``auto`` wishes.
 
-    ``selector`` learns, from this connection and others, whether coding pays; None where that is settled.
+    ``selector`` learns from this and perhaps other connections whether coding pays; None where that is settled.
     """
 
     def __init__(self, selector=None, measures=True):
+        self.told = True  # what the server was last told to do
         self._selector = selector
         self._measures = measures
-        self._told = True  # what the server was last told to do
-        self._plan = []  # the PlannedImages of the frame that is being received
+        self._plan = (), 0  # of the frame that is being received: PlannedImages, and how many have been decoded
+        self._decoded = None  # (a PlannedImage, the image, its place): of the one that was decoded last
         self._begun = 0.0
         self._references = ReferenceImages()
 
-    def descriptors(self, buffers):
-        """The buffers of a call, with a wish beside them where the server does not know it yet."""
+    def compose(self, buffers):
+        """(The buffers of a call, with a wish beside them where the server does not know it yet; what is to settle)."""
         selector = self._selector
-        if selector is None or selector.use_codec == self._told:
-            return buffers
-        self._told = selector.use_codec
-        return [*buffers, LENT | self._told]
+        if selector is None or selector.use_codec == self.told:
+            return buffers, None
+        wish = selector.use_codec
+        return [*buffers, LENT | wish], Wish(self, wish)
 
     def parse_descriptors(self, descriptors):
-        """Of an answer: the sizes of its buffers as they come, and the sum of what they will be when restored."""
+        """Of an answer: the sizes of its buffers as they come, and the sum of what they will be when decoded."""
         self._begun = perf_counter()
         sizes, total, plan, descriptor_before = [], 0, [], 0
         for descriptor in descriptors:
@@ -241,35 +268,46 @@ class ImageDecoder:
             descriptor_before = 0
         if descriptor_before:
             raise BadFrame("a descriptor %#x without its buffer" % descriptor_before)
-        self._plan = plan
+        self._plan = plan, 0
         return sizes, total
 
     def decode_buffers(self, frame):
-        """Put in place of each coded buffer what it says. Raises BadValue where that is nothing."""
-        plan = self._plan
+        """Put the image in place of each coded buffer. Raises BadValue where the bytes are none."""
+        plan, done = self._plan
         if not plan:
             return
-        self._plan = []
         arrived = perf_counter()
-        for image in plan:
-            buffer = frame.buffers[image.index]
-            if image.kind == DEFLATED:
-                frame.buffers[image.index] = self._inflated(buffer, image.size_bytes)
-            elif image.kind == JPEG:
-                frame.buffers[image.index] = jpeg.decode(buffer, image.size_bytes)
+        for image in plan[done:]:
+            if self._decoded is None or self._decoded[0] is not image:
+                self._decoded = (image, *self._decode(image, frame.buffers[image.buffer_index]))
+            _, decoded, place = self._decoded
+            frame.buffers[image.buffer_index] = decoded
+            if place != NONE:
+                self._references.put(place, decoded)
+            done += 1
+            self._plan = plan, done
+        self._plan, self._decoded = ((), 0), None
         if self._selector is not None and self._measures:
-            self._note(plan, arrived)
+            self._measure(plan, arrived)
 
-    def _note(self, plan, arrived):
+    def _decode(self, image, buffer):
+        """(the image, the place where it is to be kept or NONE)."""
+        if image.kind == DEFLATED:
+            return self._inflate(buffer, image.size_bytes)
+        return (jpeg.decode(buffer, image.size_bytes) if image.kind == JPEG else buffer), NONE
+
+    def _measure(self, plan, arrived):
         ended = perf_counter()
         coding_s = sum([image.coding_s for image in plan])
-        restoring_s = ended - arrived if coding_s else 0.0
-        raw_bytes, coded_bytes = sum([image.size_bytes for image in plan]), sum([image.coded_bytes for image in plan])
+        decoding_s = ended - arrived if coding_s else 0.0
+        raw_bytes = sum([image.size_bytes for image in plan])
+        coded_bytes = sum([image.coded_bytes for image in plan])
         self._selector.record_transfer(
-            coding_s > 0, raw_bytes, coded_bytes, arrived - self._begun, coding_s + restoring_s, ended
+            coding_s > 0, raw_bytes, coded_bytes, arrived - self._begun, coding_s + decoding_s, ended
         )
 
-    def _inflated(self, buffer, size):
+    def _inflate(self, buffer, size_bytes):
+        """(the image, its place) of a DEFLATED buffer."""
         data = memoryview(buffer)
         if len(data) < _PLACES.size:
             raise BadValue("a coded picture of %d bytes" % len(data))
@@ -277,15 +315,13 @@ class ImageDecoder:
         inflater = zlib.decompressobj()
         try:
             # Never more than one byte beyond what was announced and allowed, whatever the data would grow to.
-            flat = np.frombuffer(inflater.decompress(data[_PLACES.size :], size + 1), np.uint8)
+            flat = np.frombuffer(inflater.decompress(data[_PLACES.size :], size_bytes + 1), np.uint8)
         except zlib.error as error:
             raise BadValue("a coded picture that is none: %s" % error) from error
-        if flat.size != size or not inflater.eof or inflater.unused_data:
-            raise BadValue("a coded picture is not the %d bytes that were announced" % size)
-        restored = flat.copy() if nearest == NONE else flat + self._references.get(nearest, size)
-        if place != NONE:
-            self._references.put(place, restored)
-        return restored
+        if flat.size != size_bytes or not inflater.eof or inflater.unused_data:
+            raise BadValue("a coded picture is not the %d bytes that were announced" % size_bytes)
+        image = flat.copy() if nearest == NONE else flat + self._references.get(nearest, size_bytes)
+        return image, place
 
 
 def _descriptor(kind, seconds, size_bytes):
@@ -295,7 +331,7 @@ def _descriptor(kind, seconds, size_bytes):
 
 
 def _planned(index, descriptor, coded_bytes):
-    """The PlannedImage of a buffer and the descriptor before it. Raises BadFrame where they contradict each other."""
+    """What a buffer and the descriptor before it announce. Raises BadFrame where that cannot be."""
     kind, size = descriptor >> _KIND_SHIFT & _KIND_MASK, descriptor & _SIZE_MASK
     fits = coded_bytes == size if kind == STORED else 0 < coded_bytes < size
     if kind > JPEG or size < LEAST_BYTES or not fits:

@@ -2,16 +2,20 @@
 
 Knows memfd_create, mmap and seals. Never knows slots or arrays. Python 3.6 and up; runs on both sides.
 
-Without a name nothing can be left behind, not even where both sides are killed at once. All of its pages are taken up
-front, so that a full machine refuses here, once, and never answers a write with SIGBUS; the seals keep the other side
-from cutting them off again. Rejected: multiprocessing.shared_memory, whose tracker destroys memory that lives and leaks
-what is dead; the mmap module, which before Python 3.13 holds a descriptor for as long as the memory lives.
+Without a name nothing can be left behind, even where both sides are killed at once. All of its pages are taken up
+front, so that a full machine refuses here, once, and never answers a write with SIGBUS. Seals keep the other side from
+cutting the pages off again. Rejected: multiprocessing.shared_memory, whose tracker destroys memory that is in use and
+leaks what is not; the mmap module, which before Python 3.13 holds a descriptor for as long as the memory lives.
 """
 
+import collections
 import fcntl
+import functools
+import itertools
 import os
 import sys
 import tempfile
+import weakref
 
 try:
     import ctypes
@@ -40,42 +44,67 @@ def _functions():
 
 
 _C = _functions()
+# What mmap returns where it fails: MAP_FAILED.
+_FAILED = None if ctypes is None else ctypes.c_void_p(-1).value
 
 
 class Memory:
-    """So many bytes at ``address``, readable and writeable, for as long as this object lives."""
+    """So many bytes at ``address``, readable and writeable, for as long as this object lives.
+
+    C code alone maps it, notes where it lies, and unmaps it. Python code could be interrupted in between; and what a
+    signal's handler raises in a ``__del__`` is shown and dropped, so that a user would never get it.
+    """
 
     def __init__(self, fd, size_bytes):
         """Map a descriptor's memory, which stays the caller's to close. Raises OSError."""
         if _C is None:
             raise OSError("this Python has no ctypes")
-        self._unmap = _C[1]  # kept here: at the interpreter's end this module's names may go first
-        self.address = None
         self.size_bytes = size_bytes
-        address = _C[0](None, size_bytes, PROT_READ_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0)
-        if address in (None, ctypes.c_void_p(-1).value):
+        place = ctypes.c_void_p(_FAILED)  # where it lies; munmap refuses this value
+        _unmap_at_death(self, functools.partial(_C[1], place, size_bytes))
+        arguments = None, size_bytes, PROT_READ_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0
+        mapped = itertools.starmap(_C[0], (arguments,))
+        collections.deque(map(setattr, (place,), ("value",), mapped), maxlen=0)  # place.value = mmap(*arguments)
+        self.address = place.value
+        if self.address in (None, _FAILED):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        self.address = address
-
-    def __del__(self):
-        if self.address is not None:
-            self._unmap(self.address, self.size_bytes)
 
 
-def create(size_bytes):
-    """A descriptor of new memory, all of its pages taken. Raises OSError where it cannot be had."""
-    fd = _nameless_fd()
-    try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(fd, 0, size_bytes)
-        else:  # macOS
-            _write_zeros(fd, size_bytes)
-        if sys.platform.startswith("linux"):
-            _seal(fd)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+class _Reference(weakref.ref):
+    """Calls munmap when its Memory dies, with itself as one more argument, which ctypes passes on as a zero."""
+
+    _as_parameter_ = 0
+
+
+_references = {}  # type: dict
+
+
+def _unmap_at_death(memory, unmap):
+    for key, reference in list(_references.items()):
+        if reference() is None:
+            _references.pop(key, None)
+    reference = _Reference(memory, unmap)
+    _references[id(reference)] = reference
+
+
+def create(size_bytes, fds):
+    """Make new memory, all of its pages taken, and append its descriptor to a list. Raises OSError where it cannot be.
+
+    The descriptor is the caller's to close, also where this fails or is interrupted.
+    """
+    if not sys.platform.startswith("linux"):  # macOS: a file that is unlinked at once
+        with tempfile.TemporaryFile() as file:
+            fds.append(os.dup(file.fileno()))
+    elif hasattr(os, "memfd_create"):  # new in Python 3.8
+        fds += map(os.memfd_create, ("gym-service",), (MFD_CLOEXEC | MFD_ALLOW_SEALING,))  # novermin
+    else:
+        fds.append(_memfd())
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fds[-1], 0, size_bytes)
+    else:  # macOS
+        _write_zeros(fds[-1], size_bytes)
+    if sys.platform.startswith("linux"):
+        _seal(fds[-1])
 
 
 def check(fd, size_bytes):
@@ -86,17 +115,8 @@ def check(fd, size_bytes):
         raise OSError("memory that the other side may still cut off")
 
 
-def _nameless_fd():
-    if sys.platform.startswith("linux"):
-        return _memfd()
-    # macOS: a file that is unlinked at once.
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
-
-
 def _memfd():
-    if hasattr(os, "memfd_create"):  # new in Python 3.8
-        return os.memfd_create("gym-service", MFD_CLOEXEC | MFD_ALLOW_SEALING)  # novermin
+    """memfd_create, called through the C library: for Python 3.6 and 3.7."""
     if _C is None or _C[2] is None:
         raise OSError("this system has no memfd_create")
     fd = _C[2](b"gym-service", MFD_CLOEXEC | MFD_ALLOW_SEALING)

@@ -7,8 +7,22 @@ A caller knows the five methods of ``Stream`` and no more. TLS is one more strea
 
 A deadline is a point on ``time.monotonic()``, or None for none. It holds for writing too: a peer that no longer reads
 must not block a call for ever. Rejected: SO_RCVTIMEO, which the handler of a signal restarts for ever.
+
+Interrupts. The handler of a signal may raise anything, between any two bytecodes of this module and inside its system
+calls. Two things follow.
+
+1. *How many bytes a call has moved must not get lost.* In ``size = sock.send(data)`` it does: the interpreter runs
+   handlers after the call has returned and before the result is stored. So the result is stored by the same C code that
+   makes the call: ``sizes += map(sock.send, [data])``. ``list.__iadd__`` calls ``map.__next__``, that calls ``send``,
+   and what it returns is in the list before the interpreter looks for signals again. A call that a signal interrupts
+   (EINTR) has moved nothing, and appends nothing. From then on the list says what the kernel has taken or given, and
+   whoever goes on later reads it there.
+2. *An OSError of the system call means that the stream has ended; one that a handler raises means nothing of the
+   kind*, and a TimeoutError is an OSError. Their tracebacks tell them apart: what C code raises has the frame of the
+   ``try`` as its last entry, and what a handler (or a debugger) raises has the handler's own frame after it.
 """
 
+import collections
 import os
 import select
 import socket
@@ -29,21 +43,26 @@ class ChannelClosed(Exception):
 
 
 class ChannelTimeout(Exception):
-    """The deadline passed first. What was half sent or half read makes the channel useless from here on."""
+    """The deadline passed first. What has been sent or read until then is known, and can be gone on with."""
 
 
 class Stream:
-    """What a channel needs of a stream. ``buffer`` and ``pieces`` are memory; sizes are in bytes."""
+    """What a channel needs of a stream. ``buffer`` and ``pieces`` are memory; sizes are in bytes.
 
-    def read_into(self, buffer, deadline):
-        """Read at least one byte; return how many, 0 at the end of the stream.
+    ``in_doubt``: whether a call was interrupted in such a way that nobody knows how many bytes it has moved.
+    """
+
+    in_doubt = False
+
+    def read_into(self, buffer, sizes, deadline):
+        """Read at least one byte, and append how many to ``sizes``; 0 at the end of the stream.
 
         Blocks until the deadline. Raises ChannelClosed or ChannelTimeout.
         """
         raise NotImplementedError
 
-    def write(self, pieces, deadline):
-        """Write some of what the pieces hold, and return how many bytes.
+    def write(self, pieces, sizes, deadline):
+        """Write some of what the pieces hold, and append how many bytes to ``sizes``.
 
         Blocks until the deadline. Raises ChannelClosed or ChannelTimeout.
         """
@@ -70,38 +89,46 @@ def remaining_s(deadline):
     return min(remaining, LONGEST_WAIT_S)
 
 
+def close_all(fds):
+    """Close all descriptors of a list, and empty it.
+
+    No interrupt leaves one open, or has one closed twice: the same C code takes it out of the list and closes it.
+    """
+    try:
+        collections.deque(map(os.close, iter(fds.pop, None)), maxlen=0)
+    except IndexError:
+        pass  # it is empty
+
+
 class PollingStream(Stream):
     """Reads by spinning for a moment, then with poll(). A subclass knows the descriptors."""
 
     def __init__(self, yields_cpu):
         self._adaptive_spin = AdaptiveSpin(yields_cpu)
-        self._spins = 0  # of the wait that is under way, unless it ends in sleep
 
-    def read_into(self, buffer, deadline):
+    def read_into(self, buffer, sizes, deadline):
         begun = time.perf_counter()
         spin = self._adaptive_spin
-        self._spins = 0
-        try:
-            size = self._spin(buffer, begun + spin.spin_s) if spin.spinning else self._attempt(buffer)
-            while size is None:
-                self._spins = 0
-                self._wait(self._readable, deadline)
-                size = self._attempt(buffer)
-        except OSError as error:
-            raise ChannelClosed("reading failed: %s" % error, False) from error
-        spin.record_wait(time.perf_counter() - begun, self._spins)
-        return size
+        reads, buffers, polls = len(sizes), (buffer,), 0
+        if spin.spinning:
+            polls = self._spin(buffers, sizes, reads, begun + spin.spin_s)
+        else:
+            self._attempt(buffers, sizes)
+        while len(sizes) == reads:
+            polls = 0
+            self._wait(self._readable, deadline)
+            self._attempt(buffers, sizes)
+        spin.record_wait(time.perf_counter() - begun, polls)
 
-    def _spin(self, buffer, until):
-        """What comes before ``until``; None if that is nothing. Between two looks others may run."""
+    def _spin(self, buffers, sizes, reads, until):
+        """Read what comes before ``until``; returns how often it has tried. Between two attempts others may run."""
         attempt, now, polls = self._attempt, time.perf_counter, 1
-        size = attempt(buffer)
-        while size is None and now() < until:
+        attempt(buffers, sizes)
+        while len(sizes) == reads and now() < until:
             os.sched_yield()
-            size = attempt(buffer)
+            attempt(buffers, sizes)
             polls += 1
-        self._spins = polls
-        return size
+        return polls
 
 
 class SocketStream(PollingStream):
@@ -110,26 +137,33 @@ class SocketStream(PollingStream):
     def __init__(self, sock, yields_cpu):
         super().__init__(yields_cpu)
         self._socket = sock
-        self._receive = sock.recv_into
+        self._receive, self._send, self._send_all = sock.recv_into, sock.send, sock.sendmsg
         self._readable, self._writable = select.poll(), select.poll()
         self._readable.register(sock, select.POLLIN)
         self._writable.register(sock, select.POLLOUT)
         sock.setblocking(False)
 
-    def write(self, pieces, deadline):
+    def write(self, pieces, sizes, deadline):
         while True:
             try:
-                return self._socket.send(pieces[0]) if len(pieces) == 1 else self._socket.sendmsg(pieces)
-            except BlockingIOError:
-                self._wait(self._writable, deadline)
+                sizes += map(self._send, pieces) if len(pieces) == 1 else map(self._send_all, (pieces,))
+                return
             except OSError as error:
-                raise ChannelClosed("writing failed: %s" % error, False) from error
+                if error.__traceback__.tb_next is not None:
+                    raise  # by a handler: see above
+                if not isinstance(error, BlockingIOError):
+                    raise ChannelClosed("writing failed: %s" % error, False) from error
+            self._wait(self._writable, deadline)
 
-    def _attempt(self, buffer):
+    def _attempt(self, buffers, sizes):
+        """Read into the buffer if there is anything to read."""
         try:
-            return self._receive(buffer)
-        except BlockingIOError:
-            return None
+            sizes += map(self._receive, buffers)
+        except OSError as error:
+            if error.__traceback__.tb_next is not None:
+                raise  # by a handler: see above
+            if not isinstance(error, BlockingIOError):
+                raise ChannelClosed("reading failed: %s" % error, False) from error
 
     def _wait(self, poll, deadline):
         if self._socket.fileno() == -1:
@@ -138,17 +172,18 @@ class SocketStream(PollingStream):
             raise ChannelTimeout("the deadline passed while waiting")
 
     def end_sending(self):
-        try:
-            self._socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # it is closed already
+        self._shut_down(socket.SHUT_WR)
 
     def close(self):
-        try:
-            self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the other side was first, or it is closed already
+        self._shut_down(socket.SHUT_RDWR)
         self._socket.close()
+
+    def _shut_down(self, how):
+        try:
+            self._socket.shutdown(how)
+        except OSError as error:
+            if error.__traceback__.tb_next is not None:
+                raise  # by a handler: see above. Else the other side was first, or it is closed already
 
     def close_copy(self):
         self._socket.close()
@@ -161,7 +196,8 @@ class PipeStream(PollingStream):
         super().__init__(yields_cpu)
         self._read_fd, self._write_fd = read_fd, write_fd
         # Closing a descriptor does not wake a thread that waits on it. The end of this pipe does.
-        self._woken_fd, self._wake_fd = os.pipe()
+        self._woken_fd, wake_fd = os.pipe()
+        self._open_fds = [*{read_fd, write_fd}, wake_fd, self._woken_fd]
         self._readable = self._poll(read_fd, select.POLLIN)
         self._writable = self._poll(write_fd, select.POLLOUT)
 
@@ -171,34 +207,39 @@ class PipeStream(PollingStream):
         poll.register(self._woken_fd, 0)
         return poll
 
-    def _attempt(self, buffer):
-        if not self._readable.poll(0):
-            return None
+    def _attempt(self, buffers, sizes):
+        """Read into the buffer if there is anything to read."""
         try:
-            return os.readv(self._read_fd, [buffer])
-        except BlockingIOError:
-            return None  # another process took it: the descriptor was inherited
+            if self._readable.poll(0):
+                sizes += map(os.readv, (self._read_fd,), (buffers,))
+        except OSError as error:
+            if error.__traceback__.tb_next is not None:
+                raise  # by a handler: see above
+            if not isinstance(error, BlockingIOError):  # another process took it: the descriptor was inherited
+                raise ChannelClosed("reading failed: %s" % error, False) from error
 
-    def write(self, pieces, deadline):
+    def write(self, pieces, sizes, deadline):
         while True:
             try:
-                return os.writev(self._write_fd, pieces)
-            except BlockingIOError:
-                self._wait(self._writable, deadline)
+                sizes += map(os.writev, (self._write_fd,), (pieces,))
+                return
             except OSError as error:
-                raise ChannelClosed("writing failed: %s" % error, False) from error
+                if error.__traceback__.tb_next is not None:
+                    raise  # by a handler: see above
+                if not isinstance(error, BlockingIOError):
+                    raise ChannelClosed("writing failed: %s" % error, False) from error
+            self._wait(self._writable, deadline)
 
     def end_sending(self):
         fd, self._write_fd = self._write_fd, -1
         if fd >= 0 and fd != self._read_fd:
+            self._open_fds.remove(fd)
             os.close(fd)
 
     def close(self):
-        fds = {self._read_fd, self._write_fd, self._wake_fd, self._woken_fd} - {-1}
         # First the names: a thread that is woken finds no descriptor, least of all one that is somebody else's by now.
-        self._read_fd = self._write_fd = self._wake_fd = self._woken_fd = -1
-        for fd in fds:
-            os.close(fd)
+        self._read_fd = self._write_fd = self._woken_fd = -1
+        close_all(self._open_fds)
 
     close_copy = close
 

@@ -326,7 +326,7 @@ sys.stderr.write("rubbish follows\\n")
 PROGRAMS = {
     "random bytes": "os.write(write, bytes(range(256)) * 40)",
     "nothing": "os.close(write)",
-    "half a frame": "os.write(write, b'gS\\x02\\x41\\x01\\0\\0\\0')",
+    "half a frame": f"os.write(write, b'gS\\x{VERSION:02x}\\x41\\x01\\0\\0\\0')",
     "one byte": "os.write(write, b'<')",
     "a pickle": "import pickle; os.write(write, pickle.dumps([1, 2, 3]))",
     "too many bytes": "[os.write(write, bytes(65536)) for _ in range(1000)]",

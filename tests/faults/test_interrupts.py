@@ -1,88 +1,407 @@
-"""Ctrl-C at any moment of a call: the turn is free afterwards, and the connection is usable or closed."""
+"""Exceptions out of nowhere, at any line and at any moment of a call: the user's comes out, and the env goes on.
+
+What is shown each time: the exception is the user's own; the numbers of the next steps are those of their own actions;
+the server is the same as before. The short forms look at every tenth point or so, each time at others; the long ones
+at every point, and at every bytecode.
+"""
 
 import contextlib
+import os
 import random
 import signal
-import socket
+import sys
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any
 
+import numpy as np
 import pytest
+from gymnasium.error import AlreadyPendingCallError, ResetNeeded
+from support import polling, procfs
+from support.faulty import act, assert_exact, faulty
+from support.interrupts import KINDS, Interruption, Late, caught, interrupted_after, interrupted_at, is_in_client
+from support.vector_play import remote
 
-from gym_service.client.connection import Connection, one
-from gym_service.errors import ClosedError, GymServiceError
-from gym_service.protocol import messages
-from gym_service.protocol.encoder import Encoder
-from gym_service.protocol.frames import frame_bytes
-from gym_service.transport import channel
-from gym_service.transport.streams import ChannelClosed
+from gym_service import RemoteEnv, RemoteVectorEnv, errors
+from gym_service.client.call_queue import new_ticket
 
+# About processes and not about versions: once is enough.
+pytestmark = pytest.mark.slow
 
-class Nobody:
-    """A peer without a process."""
-
-    calls = memoryview(bytearray(8)).cast("Q")
-
-    def died(self, during: str) -> GymServiceError:
-        return GymServiceError(f"died during {during}")
-
-    def close(self, ask_s: float) -> None: ...
-
-    def tail(self) -> str:
-        return ""
-
-    def diagnose(self) -> tuple[str, str]:
-        return "unknown", ""
+OTHER = 100  # the number that the interrupted step's action has
+EACH = pytest.param(1, marks=pytest.mark.long)
+NUM_ENVS = 3
+# What of a hundred interrupts must leave an env that the next reset() can use, with no new server.
+LEAST_USABLE = 0.95
 
 
-def answer_all(sock: socket.socket) -> None:
-    """The server's side of a socket: None to every call."""
-    served = channel.over_socket(sock)
-    with contextlib.suppress(ChannelClosed):
-        while True:
-            frame = served.receive()
-            served.send(frame_bytes(messages.RESULT, frame.call_id, Encoder().add(None).head))
-    served.close()
+class Tally(Counter[str]):
+    """What became of an env after each interrupt."""
+
+    def check(self, *, usable: float = LEAST_USABLE) -> None:
+        print(dict(self))
+        assert self["interrupts"] > 0
+        assert self["usable"] >= usable * self["interrupts"], dict(self)
 
 
-@pytest.fixture
-def interrupting() -> Iterator[None]:
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
+def is_same(error: BaseException | None, found: Interruption) -> None:
+    """The user's own exception has come out."""
+    if found.raised is not None:
+        assert error is found.raised, (found.where, error)
+    elif error is not None:
+        raise error
+
+
+ACTS: dict[str, Callable[[RemoteEnv], Any]] = {
+    "step": lambda env: act(env, "step", OTHER),
+    "reset": lambda env: env.reset(),
+    "render": lambda env: env.render(),
+    "attribute": lambda env: env.get_wrapper_attr("number"),
+    "call": lambda env: env.call("echo", np.zeros(50_000, np.uint8)),
+}
+
+
+def assert_goes_on(env: RemoteEnv, resets: bool, where: str) -> None:
+    """The next step is the answer to its own action; ``resets``: after a reset. Then a few more, likewise."""
+    if resets:
+        assert env.reset()[0]["answers"].tolist() == [0, 0, 0], where
+    observation, reward, *_ = act(env, "step", 7)
+    assert observation["answers"].tolist()[1:] == [7, -49], where
+    assert reward == 7.0
+    assert not resets or observation["answers"][0] == 1, where
+    assert (observation["image"] == 7).all(), where
+    assert_exact(env, 2)
+
+
+def interrupt_each(
+    env: RemoteEnv, what: str, kind: type[BaseException], points: range, tally: Tally, **how: Any
+) -> None:
+    """Interrupt a call at each of these points, until there is no such point any more."""
+    for point in points:
+        with interrupted_at(point, kind, **how) as found:
+            error = caught(lambda: ACTS[what](env))
+        is_same(error, found)
+        if found.raised is None:
+            return
+        tally["interrupts"] += 1
+        assert_goes_on(env, bool(point % 2), found.where)
+        tally["usable"] += 1
+    raise AssertionError(f"more points than {points}")
+
+
+@pytest.mark.parametrize("every", [23, EACH])
+@pytest.mark.parametrize(("transport", "side"), [("unix", 96), ("stdio", 160)])
+@pytest.mark.parametrize("what", ACTS)
+def test_at_every_line(what: str, transport: str, side: int, every: int) -> None:
+    tally = Tally()
+    with faulty(transport=transport, side=side) as env:
+        env.reset()
+        pid = env.target["pid"]
+        for number, kind in enumerate(KINDS):
+            interrupt_each(env, what, kind, range(number * every // len(KINDS), 5000, every), tally)
+        assert env.target["pid"] == pid
+    tally.check(usable=1.0)
+
+
+@pytest.mark.parametrize("every", [311, EACH])
+@pytest.mark.parametrize("what", ["step", "reset"])
+def test_at_every_bytecode(what: str, every: int) -> None:
+    if sys.version_info < (3, 12):
+        pytest.skip("sys.monitoring is new in Python 3.12")
+    tally = Tally()
+    with faulty() as env:
+        env.reset()
+        for kind in (KeyboardInterrupt, TimeoutError):
+            interrupt_each(env, what, kind, range(0, 50_000, every), tally, bytecodes=True)
+    tally.check(usable=1.0)
+
+
+@pytest.mark.parametrize("every", [5, EACH])
+def test_at_every_line_of_the_first_frames(every: int) -> None:
+    """When shared memory is made, announced and mapped: new memory, descriptors and maps, and none of it is left."""
+    tally = Tally()
+    for point in range(0, 5000, every):
+        with faulty(side=200) as env:
+            env.reset()
+            fds = len(procfs.open_fds())
+            with interrupted_at(point, KINDS[point % len(KINDS)]) as found:
+                error = caught(lambda: [env.reset(), env.render()])
+            is_same(error, found)
+            if found.raised is None:
+                break
+            tally["interrupts"] += 1
+            assert_exact(env, 8)
+            assert len(procfs.open_fds()) == fds, found.where
+            tally["usable"] += 1
+        if every > 1 and tally["interrupts"] >= 30:
+            break
+    tally.check(usable=1.0)
+
+
+def actions(number: int) -> Any:
+    return np.array([[number + index, -7 * (number + index)] for index in range(NUM_ENVS)], np.int64)
+
+
+def assert_batch(observations: Any, number: int) -> int:
+    """Each row is the answer to its own action, all are in the same step: its number."""
+    answers = observations["answers"]
+    assert answers[:, 1:].tolist() == actions(number).tolist()
+    assert len(set(answers[:, 0].tolist())) == 1
+    for index in range(NUM_ENVS):
+        assert (observations["image"][index] == (number + index) % 256).all()
+    return int(answers[0, 0])
+
+
+def half_by_half(envs: RemoteVectorEnv) -> None:
+    envs.step_async(actions(OTHER))
+    envs.step_wait()
+
+
+BATCH_ACTS: dict[str, Callable[[RemoteVectorEnv], Any]] = {
+    "step": lambda envs: envs.step(actions(OTHER)),
+    "halves": half_by_half,
+    "reset": lambda envs: envs.reset(),
+    "call": lambda envs: envs.call("number"),
+}
+
+
+def assert_batch_goes_on(envs: RemoteVectorEnv, what: str, resets: bool, tally: Tally) -> None:
+    """All workers are in the same step, or say that a reset is needed."""
+    try:
+        if resets:
+            envs.reset()
+        step = assert_batch(envs.step(actions(7))[0], 7)
+        assert not resets or step == 1
+    except AlreadyPendingCallError:
+        # The interrupt came before step_wait() had begun: the half is still pending, and can be waited for.
+        assert what == "halves"
+        assert_batch(envs.step_wait()[0], OTHER)
+        tally["still pending"] += 1
+        assert_batch_goes_on(envs, what, resets, tally)
+        return
+    except ResetNeeded:
+        assert len(envs.targets) > 1
+        assert not resets
+        tally["reset needed"] += 1
+        with pytest.raises(ResetNeeded, match="reset"):
+            envs.reset(options={"reset_mask": np.array([True, False, False])})
+        assert_batch_goes_on(envs, what, True, tally)
+        return
+    assert assert_batch(envs.step(actions(8))[0], 8) == step + 1
+
+
+@pytest.mark.parametrize("every", [61, EACH])
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("what", BATCH_ACTS)
+def test_a_vector_env_at_every_line(what: str, workers: int, every: int) -> None:
+    tally = Tally()
+    with remote("Faulty", NUM_ENVS, entry_point="faulty:FaultyEnv", workers=workers, kwargs={"side": 96}) as envs:
+        envs.reset()
+        pids = [target["pid"] for target in envs.targets]
+        for number, kind in enumerate(KINDS):
+            for point in range(number * every // len(KINDS), 10_000, every):
+                with interrupted_at(point, kind) as found:
+                    error = caught(lambda: BATCH_ACTS[what](envs))
+                is_same(error, found)
+                if found.raised is None:
+                    break
+                tally["interrupts"] += 1
+                assert_batch_goes_on(envs, what, bool(point % 2) or what == "reset", tally)
+                tally["usable"] += 1
+        assert [target["pid"] for target in envs.targets] == pids
+    tally.check(usable=1.0)
+
+
+@pytest.mark.parametrize("every", [40, EACH])
+@pytest.mark.parametrize("transport", ["unix", "stdio"])
+def test_close_at_every_line(transport: str, every: int) -> None:
+    """It can be called again, and then nothing is left."""
+    tally = Tally()
+    for point in range(0, 5000, every):
+        with faulty(transport=transport) as env:
+            env.reset()
+            pid = env.target["pid"]
+            with interrupted_at(point, KINDS[point % len(KINDS)]) as found:
+                error = caught(env.close)
+            is_same(error, found)
+            env.close()
+            assert not procfs.state(pid), found.where
+            with pytest.raises(errors.ClosedError):
+                env.reset()
+        if found.raised is None:
+            break
+        tally["interrupts"] += 1
+        tally["usable"] += 1
+    tally.check(usable=1.0)
+
+
+@contextmanager
+def busy(threads: int) -> Iterator[None]:
+    """Threads that compute, so that the main thread has to wait for the GIL, and for a processor."""
+    over = threading.Event()
+
+    def compute() -> None:
+        while not over.is_set():
+            sum(range(1000))
+
+    running = [threading.Thread(target=compute) for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in running:
+            thread.join()
+
+
+@pytest.mark.parametrize("load", [0, 2], ids=["quiet", "loaded"])
+@pytest.mark.parametrize("timers", [40, pytest.param(500, marks=pytest.mark.long)])
+@pytest.mark.parametrize("transport", ["unix", "stdio"])
+def test_timers_at_random_moments(transport: str, timers: int, load: int) -> None:
+    """The usual timeout decorator, over and over: the handler of SIGALRM raises while a loop steps and renders."""
+    chosen, tally = random.Random(timers + load), Tally()
+    with faulty(transport=transport, side=160) as env, busy(load):
+        env.reset()
+        for number in range(timers):
+            kind = KINDS[number % len(KINDS)]
+            with interrupted_after(chosen.uniform(1e-4, 1e-2), kind) as raised:
+                error = caught(lambda: [act(env, what, OTHER) for what in ("step", "render", "step", "reset") * 500])
+            assert raised
+            assert error is raised[0]
+            tally["interrupts"] += 1
+            assert_goes_on(env, bool(number % 2), str(number))
+            tally["usable"] += 1
+    tally.check()
+
+
+@pytest.mark.parametrize("timers", [15, pytest.param(500, marks=pytest.mark.long)])
+def test_timers_that_interrupt_what_the_first_has_left(timers: int) -> None:
+    """One interrupt comes in the middle of what the last one has caused: no call is stuck, and none is wrong."""
+    chosen, tally = random.Random(timers), Tally()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if is_in_client(frame):  # else it would end the test
+            tally["interrupts"] += 1
+            raise Late
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    yield
-    signal.signal(signal.SIGALRM, before)
+    try:
+        with faulty(side=160) as env:
+            env.reset()
+            for number in range(timers):
+                period_s = chosen.uniform(1e-4, 2e-3)
+                for _ in range(20):
+                    with contextlib.suppress(Late):
+                        signal.setitimer(signal.ITIMER_REAL, period_s, period_s)
+                        while True:
+                            act(env, chosen.choice(["step", "reset"]), OTHER)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                assert_goes_on(env, bool(number % 2), str(number))
+                tally["usable"] += 20
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    tally.check(usable=0.0)
 
 
-@pytest.mark.usefixtures("interrupting")
-def test_an_interrupt_leaves_the_turn_free_and_nothing_pending() -> None:
-    chosen = random.Random(3)
-    usable = 0
-    for _ in range(400):
-        ours, theirs = socket.socketpair()
-        thread = threading.Thread(target=answer_all, args=(theirs,))
+def test_a_step_that_takes_long_is_carried_out_and_its_answer_dropped() -> None:
+    with faulty() as env:
+        env.reset()
+        env.call("slow_down", 0.5)
+        with interrupted_after(0.1, Late), pytest.raises(Late):
+            act(env, "step", OTHER)
+        observation = act(env, "step", 7)[0]
+        assert observation["answers"].tolist() == [2, 7, -49], "the interrupted step was made"
+
+
+def test_the_next_call_waits_for_the_interrupted_one_within_its_own_timeout() -> None:
+    with faulty(timeouts={"reset": 0.5}, restart="on-reset") as env:
+        env.reset()
+        env.call("arm", "step", "asleep in Python")
+        with interrupted_after(0.1, Late), pytest.raises(Late):
+            act(env, "step", OTHER)
+        with pytest.raises(errors.CallTimeout, match="the end of the step that was interrupted") as caught_timeout:
+            env.reset()
+        assert caught_timeout.value.during == "reset"
+        assert_exact(env, 3)  # in another server
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_simulator_raises_is_told_from_what_a_handler_raises(kind: type[BaseException]) -> None:
+    with faulty() as env:
+        env.reset()
+        for _ in range(3):
+            with pytest.raises(errors.EnvError):
+                env.call("no_such_method")
+            with interrupted_after(0.05, kind), pytest.raises(kind):
+                [act(env, "step", OTHER) for _ in range(100_000)]
+            assert_exact(env, 2)
+
+
+@pytest.mark.parametrize("transport", ["unix", "stdio"])
+def test_a_large_call_that_was_half_sent_arrives_as_it_was(transport: str) -> None:
+    """Its rest is sent later, and what the caller has made of the array since then is not in it."""
+    with faulty(transport=transport) as env:
+        env.reset()
+        pid = env.target["pid"]
+        for number in range(3):
+            sent = np.full(2**20, number, np.int64)
+            os.kill(pid, signal.SIGSTOP)  # so that it reads nothing, and the rest stays here
+            polling.until_state(pid, "T")
+            with interrupted_after(0.2, Late), pytest.raises(Late):
+                env.call("keep", sent)
+            sent[:] = -1
+            os.kill(pid, signal.SIGCONT)
+            assert (env.get_wrapper_attr("kept") == number).all()
+        assert_exact(env, 3)
+
+
+def test_a_ticket_that_nobody_uses_any_more_keeps_nobody_waiting() -> None:
+    """As a second interrupt leaves it, in the middle of what the first one has caused."""
+    with faulty(timeouts={"reset": 5.0}) as env:
+        connection = env._connection
+        for _ in range(3):
+            connection._tickets.insert(0, new_ticket())
+            assert_exact(env, 2)
+            assert connection._tickets == []
+
+
+def test_a_ticket_that_another_thread_uses_is_left_alone() -> None:
+    over = threading.Event()
+
+    def hold() -> None:
+        ticket = new_ticket()
+        env._connection._tickets.append(ticket)
+        over.wait(polling.TIMEOUT_S)
+        env._connection._queue.leave(ticket)
+
+    with faulty(timeouts={"render": 0.5}) as env:
+        env.reset()
+        thread = threading.Thread(target=hold)
         thread.start()
-        connection = Connection(channel.over_socket(ours), Nobody())
-        try:
-            with contextlib.suppress(KeyboardInterrupt):
-                signal.setitimer(signal.ITIMER_REAL, chosen.uniform(1e-5, 2e-3))
-                while True:
-                    connection.call(messages.RENDER, Encoder(), 60.0, one)
-            free: list[bool] = []
-            other = threading.Thread(target=lambda: free.append(connection._turn.acquire(timeout=5)))  # noqa: B023
-            other.start()
-            other.join()
-            assert free == [True]
-            connection._turn = threading.RLock()
-            connection._owned = connection._turn._is_owned  # type: ignore[attr-defined]
-            with contextlib.suppress(ClosedError):
-                connection.call(messages.RENDER, Encoder(), 60.0, one)
-                usable += 1
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            connection.close(0.0)
-            thread.join()
-    assert usable < 400
+        polling.until(lambda: env._connection._tickets, "the other thread")
+        with pytest.raises(errors.CallTimeout, match=r"waited 0\.5 s for the") as caught_timeout:
+            env.render()
+        assert caught_timeout.value.state == "waiting"
+        over.set()
+        thread.join(polling.TIMEOUT_S)
+        assert_exact(env, 2)
+
+
+def test_two_threads_and_an_interrupt() -> None:
+    """A thread that waits for its turn gets it, whatever becomes of the call before it."""
+    with faulty() as env:
+        env.reset()
+        found: list[Any] = []
+        env.call("slow_down", 0.5)
+        other = threading.Thread(target=lambda: found.append(env.get_wrapper_attr("number")))
+        other.start()
+        with interrupted_after(0.2, Late), pytest.raises(Late):
+            [act(env, "step", OTHER) for _ in range(100_000)]
+        other.join(polling.TIMEOUT_S)
+        assert len(found) == 1
+        assert_exact(env, 3)

@@ -162,6 +162,7 @@ class FaultyEnv(gym.Env):
         self.armed = {on: what}
         self.slow_s = 0.0
         self.number = 0
+        self.kept = None
         self.do("make")
 
     def arm(self, on, what):
@@ -201,6 +202,9 @@ class FaultyEnv(gym.Env):
 
     def echo(self, value):
         return value
+
+    def keep(self, value):
+        self.kept = value
 
     def now(self):
         """What the wall clock says there."""

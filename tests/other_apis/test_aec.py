@@ -23,11 +23,11 @@ def test_it_gives_what_it_gives_in_its_own_process() -> None:
 
 def test_it_is_an_aec_env_of_pettingzoo_and_a_turn_is_one_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    begin = Connection.begin
+    send_call = Connection.send_call
 
     def counted(self: Connection, kind: int, *rest: Any) -> None:
         calls.append(kind)
-        begin(self, kind, *rest)
+        send_call(self, kind, *rest)
 
     with opened("aec", GAME, kwargs={"rounds": 2}) as env:
         assert isinstance(env, pettingzoo.AECEnv)
@@ -37,7 +37,7 @@ def test_it_is_an_aec_env_of_pettingzoo_and_a_turn_is_one_round_trip(monkeypatch
         with pytest.raises(AttributeError):
             env._cumulative_rewards
         env.reset()
-        monkeypatch.setattr(Connection, "begin", counted)
+        monkeypatch.setattr(Connection, "send_call", counted)
         turns = 0
         for agent in env.agent_iter():
             observation, reward, terminated, _, info = env.last()

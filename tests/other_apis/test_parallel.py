@@ -65,16 +65,16 @@ def test_it_is_a_parallel_env_of_pettingzoo() -> None:
 
 def test_a_step_is_one_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    begin = Connection.begin
+    send_call = Connection.send_call
 
     def counted(self: Connection, kind: int, *rest: Any) -> None:
         calls.append(kind)
-        begin(self, kind, *rest)
+        send_call(self, kind, *rest)
 
     for entry_point in (TEAM, PLAIN):
         with opened("parallel", entry_point) as env:
             env.reset(seed=1)
-            monkeypatch.setattr(Connection, "begin", counted)
+            monkeypatch.setattr(Connection, "send_call", counted)
             calls.clear()
             for _ in range(3):
                 env.step(dict.fromkeys(env.agents, 0))

@@ -101,9 +101,9 @@ def fd_numbers() -> list[int]:
     return [int(fd) for fd in os.listdir(PROC / "self/fd")]
 
 
-def mappings() -> list[str]:
-    """The lines of this process's memory map."""
-    return (PROC / "self/maps").read_text().splitlines()
+def mappings(pid: int | str = "self") -> list[str]:
+    """The lines of a process's memory map."""
+    return (PROC / str(pid) / "maps").read_text().splitlines()
 
 
 def system_call(thread_id: int) -> str:

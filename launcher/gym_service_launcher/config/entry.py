@@ -90,6 +90,7 @@ class Entry(VenvKeys):
     workers: int = 1
     frames: str = "raw"
     max_message_mib: int = 64
+    arena_mib: int = 256
     output: str = "tail"
     created_in: Path = field(default_factory=lambda: user_dirs.working() or Path("/"), repr=False, compare=False)
 
@@ -149,6 +150,7 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
         "workers": validation.worker_count,
         "frames": validation.frames,
         "max_message_mib": validation.message_size,
+        "arena_mib": validation.shared_memory_size,
         "output": validation.one_of("tail", "show"),
     }
 )

@@ -26,6 +26,8 @@ T = TypeVar("T")
 LONGEST_S = 1e8
 # A terabyte: more is a mistake in typing.
 MAX_MESSAGE_MIB = 2**20
+# A slot's size has 40 bits on the wire; no machine that this runs on has as much memory to share.
+MAX_ARENA_MIB = 2**20 - 1
 
 ADDRESS = re.compile(r"unix:///.+|tcp://(?:[^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})")
 SSH_URL = re.compile(
@@ -244,6 +246,14 @@ def message_size(value: object, location: Location) -> int:
         raise type_error(value, "an integer, in MiB", location)
     if not 1 <= int(value) <= MAX_MESSAGE_MIB:
         raise location.error(f"{value} is not a size of messages; expected 1 to {MAX_MESSAGE_MIB} (MiB)")
+    return int(value)
+
+
+def shared_memory_size(value: object, location: Location) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise type_error(value, "an integer, in MiB", location)
+    if not 0 <= int(value) <= MAX_ARENA_MIB:
+        raise location.error(f"{value} is not a size of shared memory; expected 0 (none) to {MAX_ARENA_MIB} (MiB)")
     return int(value)
 
 

@@ -80,6 +80,7 @@ def test_an_entry_that_says_only_its_interpreter_has_every_default(tmp_path: Pat
         "workers": 1,
         "frames": "raw",
         "max_message_mib": 64,
+        "arena_mib": 256,
         "output": "tail",
         "created_in": None,
     }
@@ -105,6 +106,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         prefork = false
         workers = 4
         frames = "jpeg:90"
+        arena_mib = 0
         command = []
     """
     entry = an_entry(tmp_path, keys)
@@ -120,6 +122,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
     assert entry.pythonpath == (tmp_path / "repo", tmp_path.parent / "lib", Path("/abs"))
     assert entry.max_episode_steps == 400
     assert entry.workers == 4
+    assert entry.arena_mib == 0
     assert entry.wrappers == ("package.module:Wrapper",)
     assert (entry.api, entry.transport, entry.output) == ("gym", "stdio", "show")
     assert entry.timeouts == Timeouts(step=math.inf, close=1.0)

@@ -257,7 +257,7 @@ def test_both_sides_keep_the_same_pictures_within_the_limits() -> None:
         assert np.array_equal(link.cross(sent)[0], sent)
         held = link.coder._references._images.values()
         assert sum(kept.size for kept in held) <= MAX_REFERENCE_BYTES
-        assert link.restorer._references._bytes == sum(kept.size for kept in held)
+        assert link.restorer._references._bytes_beside(NONE) == sum(kept.size for kept in held)
 
 
 # -- hostile peers -----------------------------------------------------------------------------------------------------
@@ -423,7 +423,10 @@ def test_a_wish_goes_with_the_next_call_and_is_followed() -> None:
     at_server.image_codec = link.coder
     for wish in (True, False, False, True):
         selector.use_codec = wish
-        call = frame_bytes(1, 1, b"", link.restorer.descriptors(()))
+        descriptors, notes = link.restorer.compose(())
+        if notes is not None:
+            notes.settle()  # as it is sent
+        call = frame_bytes(1, 1, b"", descriptors)
         got = feed(at_server, b"".join(bytes(piece) for piece in call))
         assert got is not None
         assert got.buffers == []
@@ -435,7 +438,7 @@ def test_a_wish_goes_with_the_next_call_and_is_followed() -> None:
         assert (coded_bytes < raw_bytes) is wish
         assert (coding_s > 0) is wish
         assert transfer_s >= 0
-    assert link.restorer.descriptors(()) == ()
+    assert link.restorer.compose(())[0] == ()
 
 
 def test_a_wish_beside_a_large_action_leaves_it_whole() -> None:
@@ -444,7 +447,7 @@ def test_a_wish_beside_a_large_action_leaves_it_whole() -> None:
     at_server = FrameDecoder()
     at_server.image_codec = link.coder
     selector.use_codec = False
-    call = frame_bytes(1, 1, b"", link.restorer.descriptors([action]))
+    call = frame_bytes(1, 1, b"", link.restorer.compose([action])[0])
     got = feed(at_server, b"".join(bytes(piece) for piece in call))
     assert got is not None
     assert [bytes(buffer) for buffer in got.buffers] == [action.tobytes()]

@@ -1,0 +1,355 @@
+"""One call after the other over a channel, each with an answer, a deadline and an id; and the one gate for its errors.
+
+Knows messages, ids, deadlines, and which failure is the end. Never knows threads (``connection.py``), nor how a server
+was started, nor how its end is worded (``error_mapping.py``). Python 3.10 and up.
+
+The state of an exchange is not kept in a variable. It follows from facts, each of which one assignment changes:
+
+=======================  =========================================================================================
+idle                     the call that was sent last (``channel.outgoing``) is the one that was answered last
+sending call N           N was sent and is not answered, and not all of its frame is written
+awaiting the answer of N all of it is written, and nothing of the answer is read
+reading                  the decoder has a part of a frame
+abandoned                N was sent and is not answered, and a new call is opened: N's caller was interrupted
+closed                   ``_closed_by`` says by what; ``failure`` too, where that was no ``close()``
+=======================  =========================================================================================
+
+Interrupts. The handler of a signal may raise anything, at any line of a call, and its exception comes out unchanged.
+Nothing is repaired at that moment, since an exception can come in the middle of a repair as well. The next call does so
+(``_drop_answer``): it sends the rest of the frame, reads the answer to its end within its own timeout, and drops it.
+So the interrupted call is carried out, and its answer is never another call's. The answer is read by the function that
+would have read it, so that what it says of the simulator is noted; what it lends goes back, its images are decoded
+(others may be differences to them), its warnings are kept. The one case in which that cannot be done
+(``Channel.is_in_step``) is a failure, as if the server had died.
+
+A CallTimeout is no interrupt: it stops the server and closes the channel.
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from gymnasium.spaces import GraphInstance
+
+from gym_service.client import error_mapping
+from gym_service.client.error_mapping import Peer
+from gym_service.errors import CannotCross, ClosedError, EnvError, ForkedError, GymServiceError
+from gym_service.protocol import messages
+from gym_service.protocol.decoder import ValueDecoder
+from gym_service.protocol.encoder import Packed
+from gym_service.protocol.frames import BOUND_BYTES, BadFrame, Frame
+from gym_service.protocol.values import BadValue
+from gym_service.transport.arena import Arena
+from gym_service.transport.channel import Channel
+from gym_service.transport.image_codec import ImageDecoder
+from gym_service.transport.streams import ChannelClosed, ChannelTimeout
+
+T = TypeVar("T")
+
+_RESULTS = (messages.RESULT, messages.STEPPED, messages.PLACED)
+WIRE_ERRORS = (ChannelClosed, ChannelTimeout, BadFrame, BadValue)
+# After a deadline has passed: how long the next byte may take, as long as bytes keep coming (seconds).
+LATE_GAP_S = 0.5
+
+
+class Exchange:
+    """Calls over a channel, one after the other, of one thread at a time."""
+
+    def __init__(self, channel: Channel, peer: Peer) -> None:
+        self.bound_bytes = BOUND_BYTES
+        self.failure = ""  # what closed it, where that was no close()
+        self.on_changed: Callable[[dict[str, Any]], None] = _unasked  # is told the facts of the env that have changed
+        self._channel = channel
+        self._peer = peer
+        self._answered = 0  # the id of the last call whose answer has been read or dropped
+        self._arguments: Packed | None = None  # of the call under way, and with them the memory that it offers
+        self._read: Callable[[Frame], Any] = read_nothing  # makes the result of its answer
+        self._during, self._timeout_s = "", math.inf  # of the call under way
+        self._deadline: float | None = None
+        self._interrupted = ""  # the call whose answer is being dropped
+        self._warned: list[tuple[str, str]] = []
+        self._process_id = os.getpid()
+        self._is_forked = False  # whether this is a copy, in a forked child
+        self._calls = peer.calls
+        self._close_id = 0  # of the CLOSE that was sent, if one was
+        self._closed_by = ""  # empty while it is open
+        self._has_ended = False  # whether nothing is left to be done after a failure
+
+    @property
+    def during(self) -> str:
+        """The name of the call under way, or of the last one."""
+        return self._during
+
+    @property
+    def last_id(self) -> int:
+        """The id of the call that was sent last."""
+        return self._channel.outgoing[0]
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is closed, by whatever."""
+        return bool(self._closed_by)
+
+    def keep_unsent(self) -> None:
+        """After an interrupt: copy what has not been sent out of memory that the caller may change."""
+        self._channel.keep_unsent()
+
+    def issue_warnings(self) -> None:
+        """Warn of what the simulator has warned of in calls that are over."""
+        if self._warned:
+            error_mapping.warn(self._warned)
+
+    # -- the parts of a call ---------------------------------------------------------------------------------------
+
+    def open_call(self, kind: int, timeout_s: float) -> None:
+        """Start the time of a call, and first finish a call that was interrupted. Blocks and raises as ``call``."""
+        if self._closed_by or self._is_forked:
+            if self.failure and not self._is_forked:
+                self._end()  # as far as an interrupt has left that to do
+            self.refuse()
+        self._deadline = None if timeout_s == math.inf else time.monotonic() + timeout_s
+        self._timeout_s = timeout_s
+        if self._channel.outgoing[0] != self._answered:
+            self._drop_answer(messages.CALL_NAMES[kind])
+        self._during = messages.CALL_NAMES[kind]
+
+    def send_call(self, kind: int, arguments: Packed, read: Callable[[Frame], Any]) -> None:
+        """Send the call, and remember what will read its answer. Blocks and raises as ``call``.
+
+        ``read`` must not hold the env, since the env's finalizer holds this object: it would never be closed.
+        """
+        if arguments.size_bytes > self.bound_bytes:
+            raise error_mapping.too_large(arguments, self.bound_bytes)
+        channel, deadline = self._channel, self._deadline
+        call_id = channel.outgoing[0] + 1 & 0xFFFFFFFF
+        self._calls[0] = call_id
+        self._arguments, self._read = arguments, read
+        try:
+            channel.send_frame(kind, call_id, arguments.head, arguments.buffers, deadline, arguments.offers)
+        except ChannelTimeout:
+            self._go_on_late(channel.flush)
+
+    def read_answer(self, read: Callable[[Frame], T], tell: Callable[[T], None] | None = None) -> T:
+        """Read the answer to the call that was sent last. Blocks and raises as ``call``."""
+        channel = self._channel
+        try:
+            frame = channel.await_frame(self._deadline)
+        except ChannelTimeout:
+            frame = self._go_on_late(channel.await_frame)
+        call_id = channel.outgoing[0]
+        is_result = frame.kind == messages.STEPPED and frame.call_id == call_id
+        result = read(frame) if is_result else self._answer(read, frame, call_id)
+        if tell is not None:
+            tell(result)
+        self._answered = call_id
+        self._arguments, self._read = None, read_nothing
+        channel.decoder.take()
+        return result
+
+    def explained(self, error: BaseException) -> BaseException:
+        """What an error means to a user. An error of the wire closes the connection; any other is returned as it is.
+
+        Blocks for a few seconds at most, to find out why a server has died or does not answer.
+        """
+        if not isinstance(error, WIRE_ERRORS):
+            return error
+        if self._closed_by:
+            return ClosedError(f"during {self._during} the env was closed by another thread")
+        # First of all: an interrupt may come while the reason is being found out.
+        self._fail(f"{type(error).__name__} during {self._during}")
+        mapped: GymServiceError
+        if isinstance(error, ChannelTimeout):
+            stop = self._channel.end_sending
+            mapped = error_mapping.timed_out(self._during, self._timeout_s, self._peer, stop, self._interrupted)
+        elif isinstance(error, ChannelClosed):
+            self._channel.close()  # else a server that only closed its end would wait for us, and we for its death
+            mapped = self._peer.died(self._during)
+        else:
+            mapped = error_mapping.broken_rule(self._during, error)
+        self._fail(f"{type(mapped).__name__}: " + str(mapped).partition("\n")[0])
+        self._end()
+        return mapped
+
+    # -- before the first call -------------------------------------------------------------------------------------
+
+    @property
+    def arena(self) -> Arena | None:
+        """Where memory is shared with the server; None where it is not."""
+        return self._channel.arena
+
+    def share(self, arena: Arena | None) -> None:
+        """Share memory from here on, before the first call."""
+        self._channel.share(arena)
+
+    def use_image_codec(self, decoder: ImageDecoder) -> None:
+        """Decode from here on the images that the server has been told to code."""
+        self._channel.use_image_codec(decoder)
+
+    def allow_replies_of(self, bound_bytes: int) -> None:
+        """Raise the bound on answers, once it is known how large an observation is."""
+        self._channel.decoder.bound_bytes = bound_bytes
+
+    def warn(self, text: str) -> None:
+        """Warn of something at the code that made the call; of nothing where the text is empty."""
+        error_mapping.warn([("UserWarning", text)] if text else [])
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def _ask_to_close(self, deadline: float) -> None:
+        """Send CLOSE and read its answer. After an interrupt it goes on where it was."""
+        channel, self._deadline, self._timeout_s = self._channel, deadline, 0.0
+        try:
+            if not channel.is_in_step:
+                return
+            if channel.outgoing[0] != self._answered and channel.outgoing[0] != self._close_id:
+                self._drop_answer("close")
+            if not self._close_id or channel.outgoing[0] != self._close_id:
+                self._close_id = channel.outgoing[0] + 1 & 0xFFFFFFFF
+                channel.send_frame(messages.CLOSE, self._close_id, b"", deadline=deadline)
+            elif self._answered != self._close_id:
+                channel.flush(deadline)
+            if self._answered != self._close_id:
+                self.read_answer(read_nothing)
+        except WIRE_ERRORS:
+            pass  # it is being closed anyhow; whether the server ends is the peer's to see to
+        except EnvError as error:
+            self._warned.append(("UserWarning", f"the simulator's close() raised {error}"))
+
+    def refuse(self) -> None:
+        """Raise what a call meets where the connection cannot be used."""
+        if self._is_forked:
+            raise ForkedError(
+                f"this env was made in process {self._process_id} and is used in its forked child {os.getpid()}: "
+                "they would read each other's answers.\n  try: make an env in the child"
+            )
+        if self._closed_by:
+            raise ClosedError(f"the env is closed: {self._closed_by}")
+
+    # -- answers ---------------------------------------------------------------------------------------------------
+
+    def _answer(self, read: Callable[[Frame], T], frame: Frame, call_id: int) -> T:
+        """The result, which is in this frame or in one that comes after."""
+        parts: list[Any] = []
+        while True:
+            if frame.call_id != call_id:
+                # One that was read when an interrupt came, just before it was taken, is dropped by its id.
+                if frame.call_id != self._answered:
+                    raise BadFrame(f"an answer to call {frame.call_id} came where call {call_id} was asked")
+            elif frame.kind in _RESULTS:
+                result = read(frame)
+                return parts + error_mapping.expect_type(list, result) if parts else result  # type: ignore[return-value]
+            elif frame.kind == messages.WARNING:
+                category, text = fields(frame, 2)
+                self._warned.append((error_mapping.expect_type(str, category), error_mapping.expect_type(str, text)))
+            elif frame.kind == messages.CHANGED:
+                self.on_changed(error_mapping.expect_type(dict, one(frame)))
+            elif frame.kind == messages.PART:
+                parts += error_mapping.expect_type(list, one(frame))
+            elif frame.kind == messages.ERROR:
+                raise self._end_with_error(frame)
+            else:
+                raise BadFrame(f"an answer of unknown kind {frame.kind}")
+            frame = self._next_frame()
+
+    def _next_frame(self) -> Frame:
+        self._channel.decoder.take()
+        if self._deadline is not None and time.monotonic() > self._deadline + self._timeout_s:
+            raise ChannelTimeout("the other side sends without end")
+        try:
+            return self._channel.await_frame(self._deadline)
+        except ChannelTimeout:
+            return self._go_on_late(self._channel.await_frame)
+
+    def _end_with_error(self, frame: Frame) -> GymServiceError:
+        error = error_mapping.remote_error(*fields(frame, 5))
+        self._answered = frame.call_id
+        self._arguments, self._read = None, read_nothing
+        self._channel.decoder.take()
+        return error
+
+    def _drop_answer(self, during: str) -> None:
+        """Finish a call whose caller was interrupted, within the time of the call that comes now: see above."""
+        channel = self._channel
+        if not channel.is_in_step:
+            self._fail_in_doubt()
+            self.refuse()
+        self._interrupted, self._during = self._interrupted or self._during, during
+        try:
+            channel.flush(self._deadline)
+        except ChannelTimeout:
+            self._go_on_late(channel.flush)
+        try:
+            self.read_answer(self._read)
+        except (EnvError, CannotCross):
+            pass  # it is the answer, and nobody asks for it
+        self._interrupted = ""
+
+    def _go_on_late(self, act: Callable[[float], T]) -> T:
+        """Go on after the deadline, for as long as it has been, while bytes come or go.
+
+        This process may have been stopped (Ctrl-Z) while the other side did its part in time. Raises ChannelTimeout
+        where nothing has come, and no frame is half read or half sent.
+        """
+        end = time.monotonic() + self._timeout_s
+        gap_s = LATE_GAP_S if self._channel.is_in_a_frame else 0.0
+        while True:
+            mark = self._channel.mark()
+            try:
+                return act(min(end, time.monotonic() + gap_s))
+            except ChannelTimeout:
+                if not self._channel.moved_since(mark):
+                    raise
+            gap_s = LATE_GAP_S
+
+    def _fail(self, reason: str) -> None:
+        self.failure = reason
+        self._closed_by = reason
+
+    def _fail_in_doubt(self) -> None:
+        """Close: an interrupt came where nobody can say what had been sent or read."""
+        self._fail(
+            f"an interrupt came in the middle of {self._during}, and how much of it was sent or read is not known"
+            '\n  try: restart = "on-reset" in its entry, with which reset() starts another server then'
+        )
+        self._end()
+
+    def _end(self) -> None:
+        """Close for good after a failure. Any number of times."""
+        self._forget_call()
+        if not self._has_ended:
+            self._channel.close()
+            self._close_peer(0.0)
+            self._has_ended = True
+
+    def _forget_call(self) -> None:
+        """Hold no longer what a call holds whose answer never comes."""
+        self._arguments, self._read = None, read_nothing
+
+    def _close_peer(self, ask_s: float) -> None:
+        self._peer.close(ask_s)
+        # The memory where the calls were counted is a file's, and holds a descriptor for as long as it is looked at.
+        self._calls = memoryview(bytearray(8)).cast("Q")
+
+
+def _unasked(facts: dict[str, Any]) -> None:
+    raise BadValue("facts of an env came where none is")
+
+
+def read_nothing(frame: Frame) -> list[Any]:
+    """Reads nothing of an answer that is dropped; a list, since it may come in parts."""
+    return []
+
+
+def fields(frame: Frame, count: int) -> list[Any]:
+    """The fields of a reply, which must be just so many. Raises BadValue."""
+    decoder = ValueDecoder(frame.head, frame.buffers, GraphInstance)
+    values = [decoder.read() for _ in range(count)]
+    decoder.expect_end()
+    return values
+
+
+def one(frame: Frame) -> Any:
+    """The only field of a reply."""
+    return fields(frame, 1)[0]

@@ -1,0 +1,120 @@
+"""A slot: shared memory for one array at a time, the leases by which arrays own it, and the descriptors that name it.
+
+Knows memory and weak references. Never knows which side may write into a slot, nor when: that is ``arena.py``. Python
+3.6 and up; runs on both sides.
+"""
+
+import os
+import weakref
+
+import numpy as np
+
+from gym_service.protocol.values import BadValue
+
+try:
+    import ctypes
+except ImportError:
+    ctypes = None  # type: ignore[assignment]
+
+# A frame's descriptor: LENT, flags, the slot's number, a size. Without a flag: the receiver's to lease.
+RETURNED, RETIRED, OFFERED = 1 << 62, 1 << 61, 1 << 60
+ANNOUNCED = RETURNED | OFFERED
+NUMBER_SHIFT, NUMBER_BITS, SIZE_BITS = 40, 20, 40
+MAX_NUMBER, SIZE_MASK = (1 << NUMBER_BITS) - 1, (1 << SIZE_BITS) - 1
+PAGE_BYTES = 4096
+
+
+def number_in(descriptor):
+    """The number of the slot that a descriptor speaks of."""
+    return descriptor >> NUMBER_SHIFT & MAX_NUMBER
+
+
+def capacity_for(size_bytes):
+    """The size of the slot that is made for an array: an eighth of a power of two more than needed, at most."""
+    step = max(PAGE_BYTES, 1 << max(0, size_bytes.bit_length() - 4))
+    return -(-size_bytes // step) * step
+
+
+_holders = weakref.WeakSet()  # type: weakref.WeakSet
+
+
+class Slot:
+    """One place: memory of its own, mapped here, and its state."""
+
+    def __init__(self, memory, number):
+        self._memory = memory
+        self._address = memory.address
+        self._lease_class = None  # of the size that is leased first, and mostly
+        self._lease = None  # a weak reference
+        self.size_bytes = memory.size_bytes
+        self.number = number
+        self.is_out = False  # whether an array of the other side, or of this one if the slot is theirs, is in it
+        self.told_in = None  # the call whose frame has told the other side of it; None: not yet, or to be forgotten
+        self.used_in = 0  # the last call whose frame has lent it
+        self.bytes = (ctypes.c_ubyte * self.size_bytes).from_address(self._address)
+
+    def write(self, value):
+        """Copy an array into it, in C order, whatever order it lies in."""
+        np.copyto(np.ndarray(value.shape, value.dtype, self.bytes), value)
+
+    def lease(self, size_bytes):
+        """Its first bytes, for an array to own them; ``lend_to`` makes the slot know it."""
+        if self._lease_class is None:
+            self._lease_class = _lease_class(size_bytes)
+        if self._lease_class._length_ == size_bytes:
+            buffer = lease = self._lease_class.from_address(self._address)
+        else:
+            lease = _lease_class(self.size_bytes).from_address(self._address)
+            buffer = memoryview(lease)[:size_bytes]
+        lease.slot = self  # and with it its memory
+        return buffer
+
+    def lend_to(self, lease, note_death):
+        """Be leased until the lease dies; ``note_death`` is called then. Raises BadValue where another one has it."""
+        if self._lease is None or self._lease() is not lease:
+            if self.is_out:
+                raise BadValue("slot %d was lent twice" % self.number)
+            reference = _LeaseReference(lease, note_death)
+            reference.number = self.number
+            self._lease = reference
+        self.is_out = True
+
+    @property
+    def is_leased(self):
+        """Whether a lease of it lives."""
+        return self._lease is not None and self._lease() is not None
+
+
+class _LeaseReference(weakref.ref):
+    """Known by the number of the slot once the lease is dead."""
+
+    __slots__ = ("number",)
+
+
+_lease_classes = {}  # type: dict
+
+
+def _lease_class(size_bytes):
+    """The class of leases of a size. An array over one keeps it alive, and so does every view of that array."""
+    cls = _lease_classes.get(size_bytes)
+    if cls is None:
+        cls = type("Lease", (ctypes.c_ubyte * size_bytes,), {})
+        if len(_lease_classes) < 1000:  # sizes are few, unless somebody makes them up
+            _lease_classes[size_bytes] = cls
+    return cls
+
+
+def _retire_all():
+    for holder in list(_holders):
+        holder.retire()
+
+
+def retire_at_forks(holder):
+    """Have ``holder.retire()`` called before every fork of this process, for as long as it lives."""
+    _holders.add(holder)
+
+
+# New in Python 3.7. Without it arrays are copied out of their slots.
+CAN_RETIRE = hasattr(os, "register_at_fork")
+if CAN_RETIRE:
+    os.register_at_fork(before=_retire_all)  # novermin

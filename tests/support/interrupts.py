@@ -1,0 +1,131 @@
+"""Exceptions out of nowhere: at a chosen line of the client's code, or from a timer at any moment.
+
+Knows sys.settrace, and which modules are the client's. Never knows what is interrupted. Python 3.10 and up.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import CodeType, FrameType
+from typing import Any
+
+OURS = ("gym_service", "gym_service_launcher")
+
+
+class Late(Exception):
+    """What the handler of a timeout decorator raises: nothing that anybody knows."""
+
+
+KINDS: tuple[type[BaseException], ...] = (KeyboardInterrupt, Late, TimeoutError, SystemExit)
+
+
+class Interruption:
+    """What was raised, and where; ``raised`` is None where the chosen point was not reached."""
+
+    def __init__(self) -> None:
+        self.points = 0
+        self.raised: BaseException | None = None
+        self.where = ""
+
+    def count(self, point: int, kind: type[BaseException], file: str, line: int, function: str) -> None:
+        """One more point; raises at the chosen one."""
+        self.points += 1
+        if self.points == point + 1:
+            self.where = f"{file}:{line} in {function}"
+            self.raised = kind(f"at point {point}")
+            raise self.raised
+
+
+@contextmanager
+def interrupted_at(point: int, kind: type[BaseException], *, bytecodes: bool = False) -> Iterator[Interruption]:
+    """Raise at the ``point``-th line of the client's code, or bytecode, once.
+
+    The same as what the handler of a signal does, but where it comes is chosen. Finalizers are left out: what is raised
+    there CPython shows and drops, whoever raises it.
+    """
+    found = Interruption()
+    with (_each_bytecode if bytecodes else _each_line)(partial(found.count, point, kind)):
+        yield found
+
+
+@contextmanager
+def _each_line(count: Callable[[str, int, str], None]) -> Iterator[None]:
+    def trace_calls(frame: FrameType, event: str, arg: Any) -> Any:
+        module = frame.f_globals.get("__name__", "").partition(".")[0]
+        return trace_lines if module in OURS and frame.f_code.co_name != "__del__" else None
+
+    def trace_lines(frame: FrameType, event: str, arg: Any) -> Any:
+        if event == "line":
+            count(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+        return trace_lines
+
+    before = sys.gettrace()
+    sys.settrace(trace_calls)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+@contextmanager
+def _each_bytecode(count: Callable[[str, int, str], None]) -> Iterator[None]:
+    """Needs Python 3.12."""
+    monitoring = sys.monitoring
+    folders = tuple(f"{os.sep}{name}{os.sep}" for name in OURS)
+
+    def see(code: CodeType, offset: int) -> Any:
+        if code.co_name == "__del__" or not any(folder in code.co_filename for folder in folders):
+            return monitoring.DISABLE
+        count(code.co_filename, offset, code.co_name)
+        return None
+
+    monitoring.use_tool_id(monitoring.PROFILER_ID, "interrupts")
+    monitoring.register_callback(monitoring.PROFILER_ID, monitoring.events.INSTRUCTION, see)
+    monitoring.set_events(monitoring.PROFILER_ID, monitoring.events.INSTRUCTION)
+    try:
+        yield
+    finally:
+        monitoring.set_events(monitoring.PROFILER_ID, 0)
+        monitoring.register_callback(monitoring.PROFILER_ID, monitoring.events.INSTRUCTION, None)
+        monitoring.free_tool_id(monitoring.PROFILER_ID)
+        monitoring.restart_events()
+
+
+@contextmanager
+def interrupted_after(seconds: float, kind: type[BaseException]) -> Iterator[list[BaseException]]:
+    """Raise once, in the handler of a timer that goes off after so many seconds."""
+    raised: list[BaseException] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if not raised:
+            raised.append(kind(f"after {seconds:g} s"))
+            raise raised[0]
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield raised
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def is_in_client(frame: FrameType | None) -> bool:
+    """Whether the client's code is being run, below this frame or in it."""
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] in OURS:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def caught(act: Callable[[], object]) -> BaseException | None:
+    """What it raises."""
+    try:
+        act()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the test compares it
+        return error
+    return None
