@@ -153,7 +153,7 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
         for share in self._shares:
             chosen = None if mask is None else mask[share]
             calls.append((messages.VEC_RESET, encode(("$.seeds", seeds[share]), given, ("$.mask", chosen))))
-        observations, _, _, _, infos = self._made(calls, begins_anew=mask is None)
+        observations, _, _, _, infos = self._made(calls, resets_all=mask is None)
         return observations, infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -176,7 +176,8 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
 
     def step_wait(self) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """The result of the step that ``step_async`` has begun. Raises NoAsyncCallError where none has."""
-        offers = self._half_offers
+        # Without the offers a batch is copied once more, so it does no harm if an interrupt loses them here.
+        offers, self._half_offers = self._half_offers, []
         return self._result(self._workers.finish(), offers)
 
     def render(self) -> tuple[Any, ...]:
@@ -214,6 +215,7 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
     def close_extras(self, **kwargs: Any) -> None:
         """What ``close`` calls: close the envs and see each worker to its end. Blocks for at most 8 s for each."""
         self._workers.close(self._limits_s["close"])
+        self._half_offers = []
         self._finalizer.detach()  # not before: an interrupted close() can be called again
 
     # ------------------------------------------------------------------------------------------------------------
@@ -290,10 +292,10 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
             infos,
         )
 
-    def _made(self, calls: Sequence[tuple[int, Packed]], *, begins_anew: bool = False) -> tuple[Any, ...]:
+    def _made(self, calls: Sequence[tuple[int, Packed]], *, resets_all: bool = False) -> tuple[Any, ...]:
         """A whole call that is answered by a batch."""
         offers: list[Offer] = []
-        found = self._workers.call(calls, partial(self._offer_memory, calls, offers), begins_anew=begins_anew)
+        found = self._workers.call(calls, partial(self._offer_memory, calls, offers), resets_all=resets_all)
         return self._result(found, offers)
 
     def _offer_memory(self, calls: Sequence[tuple[int, Packed]], offers: list[Offer]) -> Sequence[Read]:

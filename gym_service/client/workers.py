@@ -46,7 +46,7 @@ class Workers:
         self._are_in_step = True
         self._half_reads: Sequence[Callable[[Frame], Any]] = ()
 
-    def call(self, calls: Sequence[Call], prepare: Prepare[T], *, begins_anew: bool = False) -> list[T]:
+    def call(self, calls: Sequence[Call], prepare: Prepare[T], *, resets_all: bool = False) -> list[T]:
         """Make a call of each worker; their answers, in order.
 
         Blocks and raises as ``Connection.call``. Where a simulator has raised, the other workers' answers are read and
@@ -56,16 +56,16 @@ class Workers:
             calls: one for each worker, all of them of one kind.
             prepare: called once no call is under way any more. Completes the arguments, and returns for each worker
                 what makes the result of its answer.
-            begins_anew: whether it is a reset of all envs.
+            resets_all: whether it is a reset of all envs.
 
         Raises:
             ResetNeeded: a call was interrupted when only some of the workers had it.
         """
         ticket = new_ticket()
         try:
-            self._enter(ticket, calls, begins_anew)
+            self._enter(ticket, calls, resets_all)
             reads = self._send(calls, prepare)
-            self._are_in_step = self._are_in_step or begins_anew
+            self._are_in_step = self._are_in_step or resets_all
             answers = self._answers(reads)
             self._queue.leave(ticket)
         except BaseException as error:
@@ -78,7 +78,7 @@ class Workers:
         """The first half of ``call``. Until ``finish`` has read the answers, other calls are refused."""
         ticket = new_ticket()
         try:
-            self._enter(ticket, calls, begins_anew=False)
+            self._enter(ticket, calls, resets_all=False)
             self._half_reads = self._send(calls, prepare)
             self._queue.half = ticket
             self._queue.leave(ticket)
@@ -99,7 +99,8 @@ class Workers:
             if half is None or half is not self._queue.half:
                 raise NoAsyncCallError("nothing has begun whose answer could be waited for", "step_wait")
             self._queue.half = None
-            answers = self._answers(self._half_reads)
+            reads, self._half_reads = self._half_reads, ()
+            answers = self._answers(reads)
             self._queue.leave(ticket)
         except BaseException as error:
             self._leave_with(ticket, error, half)
@@ -111,10 +112,11 @@ class Workers:
         """Close each; any number of times. Blocks for at most a few seconds more than ``ask_s`` for each of them."""
         for connection in self._connections:
             connection.close(ask_s, reason)
+        self._half_reads = ()
 
     # ------------------------------------------------------------------------------------------------------------
 
-    def _enter(self, ticket: Ticket, calls: Sequence[Call], begins_anew: bool) -> None:
+    def _enter(self, ticket: Ticket, calls: Sequence[Call], resets_all: bool) -> None:
         """Have a turn, and all workers idle."""
         kind = calls[0][0]
         during = messages.CALL_NAMES[kind]
@@ -129,7 +131,7 @@ class Workers:
                 raise connection.explained(error) from error
         if self._sending is not None:
             self._judge(self._sending)
-        if not self._are_in_step and kind in _STEPS and not begins_anew:
+        if not self._are_in_step and kind in _STEPS and not resets_all:
             raise ResetNeeded(
                 "a call was interrupted when only some of the workers had it: their envs are not in the same step"
                 "\n  try: reset(), of all envs"

@@ -45,7 +45,6 @@ from gym_service.protocol.frames import LENT
 from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.values import BadValue
 from gym_service.transport import fd_passing, shared_memory
-from gym_service.transport.handover import Handover
 from gym_service.transport.slots import (
     ANNOUNCED,
     CAN_RETIRE,
@@ -92,7 +91,7 @@ class Arena:
 
     def __init__(self, sock, limit_bytes):
         self.limit_bytes = limit_bytes
-        self._handover = Handover(sock)
+        self._handover = fd_passing.Handover(sock)
         # What is lent.
         self._slots = {}  # ours, by number
         self._pool = []  # those of them that arrays are copied into

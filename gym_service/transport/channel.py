@@ -6,7 +6,7 @@ Knows frames, and that large arrays may lie in an arena. Never knows what a fram
 A deadline is a point on ``time.monotonic()``, or None for none.
 
 Interrupts. An exception from elsewhere (the handler of a signal) may end any method here at any line. Then the channel
-still knows what it owes and what it has, and whoever comes next goes on from there:
+still knows what it owes and what it has, and the next call goes on from there:
 
 1. One assignment, to ``outgoing``, makes a frame the channel's debt. Before it, nothing has been sent, and nothing that
    the arena or the codec keeps has changed. After it, ``flush`` sends what is left, any number of times.
@@ -16,11 +16,10 @@ still knows what it owes and what it has, and whoever comes next goes on from th
 """
 
 from gym_service.protocol.frames import FrameDecoder, frame_bytes
-from gym_service.transport.streams import ChannelClosed, PipeStream, SocketStream, remaining_s
+from gym_service.transport.streams import ChannelClosed, PipeStream, SocketStream
 
 # POSIX promises at least 16 pieces in one gathered write; Linux and macOS take 1,024.
 MAX_PIECES = 1024
-SKIPPED_BYTES = 32768
 
 
 class Channel:
@@ -132,26 +131,6 @@ class Channel:
             if frame is None:
                 buffer, sizes = decoder.next_read()
         return frame
-
-    def skip_to(self, mark, deadline=None, skipped=None):
-        """Read past whatever comes before ``mark``: banners, shell noise. Returns what was skipped, bounded.
-
-        What was read so far is in ``skipped``, a bytearray, also where the mark never comes.
-        """
-        skipped = bytearray() if skipped is None else skipped
-        byte = memoryview(bytearray(1))  # one at a time: what follows the mark belongs to the decoder
-        while not skipped.endswith(mark):
-            sizes = []
-            self._stream.read_into(byte, sizes, deadline)
-            if sizes == [0]:
-                raise ChannelClosed("the stream ended before the server began", True)
-            skipped += byte
-            if deadline is not None:
-                remaining_s(deadline)  # a peer that goes on saying something else never makes the reading wait
-            if len(skipped) > 2 * SKIPPED_BYTES:
-                del skipped[:SKIPPED_BYTES]
-        del skipped[-len(mark) :]
-        return bytes(skipped)
 
     def end_sending(self):
         """Let the other side see the end of what is sent; what it sends can still be read."""

@@ -16,7 +16,7 @@ calls. Two things follow.
    makes the call: ``sizes += map(sock.send, [data])``. ``list.__iadd__`` calls ``map.__next__``, that calls ``send``,
    and what it returns is in the list before the interpreter looks for signals again. A call that a signal interrupts
    (EINTR) has moved nothing, and appends nothing. From then on the list says what the kernel has taken or given, and
-   whoever goes on later reads it there.
+   the next call reads it there.
 2. *An OSError of the system call means that the stream has ended; one that a handler raises means nothing of the
    kind*, and a TimeoutError is an OSError. Their tracebacks tell them apart: what C code raises has the frame of the
    ``try`` as its last entry, and what a handler (or a debugger) raises has the handler's own frame after it.

@@ -8,12 +8,14 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
+from gym_service_launcher.servers.stream import Opening, PipeEnds
 from support.serving import COMMAND, TIMEOUT_S, running
 
 import gym_service
@@ -269,8 +271,8 @@ def test_run_serves_over_its_own_pipes(tmp_path: Path, options: Sequence[str], m
         fds = os.dup(process.stdout.fileno()), os.dup(process.stdin.fileno())
         process.stdout.close()
         process.stdin.close()
+        assert Opening(bytes.fromhex(mark)).wait(PipeEnds(*fds), time.monotonic() + TIMEOUT_S)
         connection = Connection(channel.over_pipes(*fds), Piped(process))
-        connection.skip_to(bytes.fromhex(mark), TIMEOUT_S)
         env = RemoteEnv(connection, connection.call(messages.MAKE, encode(("$", RECIPE)), TIMEOUT_S, one))
         assert env.target["pid"] == process.pid  # it has taken the command's place
         local = gymnasium.make("CartPole-v1", render_mode="rgb_array")

@@ -295,39 +295,6 @@ def test_a_handler_that_raises_is_heard(pair: Pair) -> None:
         signal.signal(signal.SIGALRM, before)
 
 
-MARK = bytes(range(16))
-
-
-@pytest.mark.parametrize("banner", [b"", b"Last login: today\n", MARK[:15], MARK[:15] + MARK[:3], b"x" * 200_000])
-def test_a_banner_before_the_mark_is_skipped(pair: Pair, banner: bytes) -> None:
-    left, right = pair
-    data = banner + MARK + frame_bytes(1, 1, b"first")[0]
-    with beside(lambda: right.send([data], deadline(LONG_S))):
-        skipped = left.skip_to(MARK, deadline(LONG_S))
-        frame = left.receive(deadline(LONG_S))
-    assert bytes(frame.head) == b"first"
-    assert banner.endswith(skipped)
-    assert len(skipped) == len(banner) or 32_000 < len(skipped) < 66_000
-
-
-@pytest.mark.parametrize("cut", range(len(MARK) + 1))
-def test_a_mark_split_over_two_writes_is_found(pair: Pair, cut: int) -> None:
-    left, right = pair
-    right.send([b"welcome" + MARK[:cut]], deadline(LONG_S))
-    with beside(lambda: right.send([MARK[cut:]], deadline(LONG_S))):
-        assert left.skip_to(MARK, deadline(LONG_S)) == b"welcome"
-
-
-def test_no_mark_is_a_timeout_and_no_server_is_closed(pair: Pair) -> None:
-    left, right = pair
-    right.send([b"welcome"], deadline(LONG_S))
-    with pytest.raises(ChannelTimeout):
-        left.skip_to(MARK, deadline(SHORT_S))
-    right.close()
-    with pytest.raises(ChannelClosed, match="before the server began"):
-        left.skip_to(MARK, deadline(LONG_S))
-
-
 def test_what_is_no_frame_is_refused_as_soon_as_it_is_read(pair: Pair) -> None:
     left, right = pair
     right.send([b"H"], deadline(LONG_S))
