@@ -88,9 +88,13 @@ class Client:
         self.process.wait()
 
     def errors(self) -> str:
-        """What it wrote on stderr, once it and all who hold its stderr have ended."""
+        """What it wrote on stderr, once it and all who hold its stderr have ended.
+
+        Without the line that says after 2 s what is being waited for: on a busy machine any start may take so long.
+        """
         self._readers[1].join(polling.TIMEOUT_S)
-        return "".join(self._errors)
+        lines = "".join(self._errors).splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith("waiting for the server of "))
 
     def family(self) -> list[int]:
         """The processes of its own and of all that it started, as far as they live."""
