@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from gym_service_launcher.errors import GymServiceError
 
-from gym_service.cli import record, replay, run, venv_commands
+from gym_service.cli import file_commands, record, replay, run, venv_commands
 from gym_service.cli.help_format import HelpFormatter
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -26,6 +26,7 @@ EXAMPLES = """\
 examples:
   gym-service list                                       the entries
   gym-service check PushT-v0                             try one out
+  gym-service add --venv ./sim_env                       add an entry
   gym-service sync                                       build the venvs
   gym-service run --venv ./sim_env                       serve local clients
   gym-service run --venv ./sim_env --tcp 127.0.0.1:2333  serve over TCP
@@ -78,6 +79,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Commands]:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_list(commands)
     _add_check(commands)
+    file_commands.add(commands)
     venv_commands.add(commands)
     run.add(commands)
     _add_token(commands)

@@ -21,7 +21,6 @@ def add(commands: Commands) -> None:
     _add_lock(commands)
     _add_cache(commands)
     _add_export(commands)
-    _add_add(commands)
 
 
 def _add(commands: Commands, name: str, about: str, more: str) -> argparse.ArgumentParser:
@@ -76,16 +75,6 @@ def _add_export(commands: Commands) -> None:
     parser.set_defaults(command=_export)
 
 
-def _add_add(commands: Commands) -> None:
-    more = "Shows what the bundle contains and asks first. The other entries and the comments of envs.toml stay."
-    parser = _add(commands, "add", "add the entry of a bundle to envs.toml", more)
-    parser.add_argument("bundle", metavar="BUNDLE", help="a file of gym-service export")
-    parser.add_argument("--as", dest="name", metavar="NAME", help="another name for the entry")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--envs", type=Path, metavar="FILE", help=f"{ENVS_HELP[:-1]}, else ./envs.toml)")
-    parser.set_defaults(command=_add_bundle)
-
-
 def _add_cache(commands: Commands) -> None:
     more = "Each venv has the name of its Python and of the first package that is installed into it."
     parser = _add(commands, "cache", "list or remove the venvs that were built", more)
@@ -127,12 +116,6 @@ def _export(arguments: argparse.Namespace) -> int:
     from gym_service.cli import export
 
     return export.run(arguments)
-
-
-def _add_bundle(arguments: argparse.Namespace) -> int:
-    from gym_service.cli import add
-
-    return add.run(arguments)
 
 
 def _cache_list(arguments: argparse.Namespace) -> int:

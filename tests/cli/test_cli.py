@@ -298,7 +298,7 @@ def test_a_terminal_is_refused() -> None:
     "command",
     [
         *("", "list", "sync", "lock", "cache", "cache list", "cache prune"),
-        *("export", "add", "run", "token", "ps", "logs", "stop"),
+        *("export", "add", "run", "token", "ps", "logs", "stop", "check", "init", "remove", "ids", "schema"),
     ],
 )
 def test_help_fits_80_columns_and_breaks_no_word(command: str) -> None:

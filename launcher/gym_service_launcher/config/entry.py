@@ -109,6 +109,13 @@ class Entry(VenvKeys):
         return self.file.parent if self.file else self.created_in
 
 
+@validation.accepts(
+    {
+        "type": "object",
+        "properties": {limit.name: validation.schema_of(validation.seconds) for limit in fields(Timeouts)},
+        "additionalProperties": False,
+    }
+)
 def _timeouts(value: object, location: Location) -> Timeouts:
     limits = {limit.name: validation.seconds for limit in fields(Timeouts)}
     # In Python, None means no limit, as inf does in TOML.

@@ -83,6 +83,25 @@ class Location:
 
 
 Check = Callable[[Any, Location], Any]
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+def accepts(schema: Mapping[str, Any]) -> Callable[[C], C]:
+    """Say in a JSON schema what a check accepts in a TOML file. ``schema_of`` reads it."""
+
+    def mark(check: C) -> C:
+        check.schema = dict(schema)  # type: ignore[attr-defined]
+        return check
+
+    return mark
+
+
+def schema_of(check: Check) -> dict[str, Any]:
+    """The JSON schema of what a check accepts."""
+    return dict(check.schema)  # type: ignore[attr-defined]
+
+
+TEXT = {"type": "string", "minLength": 1}
 
 
 def shown(value: object) -> str:
@@ -102,6 +121,7 @@ def type_error(value: object, expected: str, location: Location) -> ConfigError:
     return location.error(f"{shown(value)} is {kind(value)}; expected {expected}")
 
 
+@accepts(TEXT)
 def text(value: object, location: Location) -> str:
     if not isinstance(value, str):
         raise type_error(value, "a string", location)
@@ -111,6 +131,7 @@ def text(value: object, location: Location) -> str:
 
 
 def list_of(check: Callable[[Any, Location], T], expected: str) -> Callable[[Any, Location], tuple[T, ...]]:
+    @accepts({"type": "array", "items": schema_of(check)})
     def items(value: object, location: Location) -> tuple[T, ...]:
         if not isinstance(value, (list, tuple)):
             raise type_error(value, expected, location)
@@ -122,18 +143,21 @@ def list_of(check: Callable[[Any, Location], T], expected: str) -> Callable[[Any
 string_list = list_of(text, "a list of strings")
 
 
+@accepts({"type": "array", "items": {"type": "string"}})
 def argv(value: object, location: Location) -> tuple[str, ...]:
     """A whole ``sys.argv``: the name of the program first. Items may be empty; an empty list is ``[""]``."""
     items = list_of(argument, "a list of strings, the name of the program first")(value, location)
     return items or ("",)
 
 
+@accepts({"type": "string"})
 def argument(value: object, location: Location) -> str:
     if not isinstance(value, str):
         raise type_error(value, "a string", location)
     return text(value, location) if value else ""
 
 
+@accepts({"type": "object"})
 def table(value: object, location: Location) -> dict[str, Any]:
     """A table with string keys and any values."""
     if not isinstance(value, Mapping):
@@ -144,6 +168,7 @@ def table(value: object, location: Location) -> dict[str, Any]:
     return dict(value)
 
 
+@accepts(TEXT)
 def path(value: object, location: Location) -> Path:
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
@@ -153,6 +178,7 @@ def path(value: object, location: Location) -> Path:
 paths = list_of(path, "a list of folders")
 
 
+@accepts(TEXT)
 def python(value: object, location: Location) -> str:
     """A version, ``conda:NAME``, a command or an ssh:// address, unchanged; or a path, made absolute."""
     if isinstance(value, os.PathLike):
@@ -175,6 +201,7 @@ def ssh_url(value: str, location: Location) -> str:
     return value
 
 
+@accepts(TEXT)
 def remote_python(value: object, location: Location) -> str:
     """An interpreter on the remote side of a command, unchanged: it is not looked for on this machine."""
     if isinstance(value, os.PathLike):
@@ -190,6 +217,7 @@ def remote_python(value: object, location: Location) -> str:
     return name
 
 
+@accepts(TEXT)
 def remote_path(value: object, location: Location) -> Path:
     """A path on the remote side, unchanged: relative paths and ``~`` are resolved there."""
     return Path(text(os.fspath(value) if isinstance(value, os.PathLike) else value, location))
@@ -198,6 +226,7 @@ def remote_path(value: object, location: Location) -> Path:
 remote_paths = list_of(remote_path, "a list of folders")
 
 
+@accepts({"type": "object", "additionalProperties": {"type": "string"}})
 def environ(value: object, location: Location) -> dict[str, str]:
     variables = table(value, location)
     for name, content in variables.items():
@@ -210,6 +239,7 @@ def environ(value: object, location: Location) -> dict[str, str]:
     return variables
 
 
+@accepts({"type": "number", "exclusiveMinimum": 0})
 def seconds(value: object, location: Location) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise type_error(value, "seconds: a number above 0, or inf for no limit", location)
@@ -219,12 +249,14 @@ def seconds(value: object, location: Location) -> float:
     return limit_s
 
 
+@accepts({"type": "boolean"})
 def boolean(value: object, location: Location) -> bool:
     if not isinstance(value, bool):
         raise type_error(value, "true or false", location)
     return value
 
 
+@accepts({"anyOf": [{"type": "integer", "minimum": 1}, {"const": -1}]})
 def step_limit(value: object, location: Location) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise type_error(value, "an integer", location)
@@ -233,6 +265,7 @@ def step_limit(value: object, location: Location) -> int:
     return int(value)
 
 
+@accepts({"type": "integer", "minimum": 1})
 def worker_count(value: object, location: Location) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise type_error(value, "an integer", location)
@@ -241,6 +274,7 @@ def worker_count(value: object, location: Location) -> int:
     return int(value)
 
 
+@accepts({"type": "integer", "minimum": 1, "maximum": MAX_MESSAGE_MIB})
 def message_size(value: object, location: Location) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise type_error(value, "an integer, in MiB", location)
@@ -260,6 +294,7 @@ def shared_memory_size(value: object, location: Location) -> int:
 def one_of(*words: str) -> Check:
     expected = " or ".join(json.dumps(word) for word in words)
 
+    @accepts({"enum": list(words)})
     def word(value: object, location: Location) -> str:
         if text(value, location) not in words:
             raise location.error(f"{shown(value)} is not known; expected {expected}")
@@ -268,6 +303,7 @@ def one_of(*words: str) -> Check:
     return word
 
 
+@accepts({"type": "string", "pattern": f"^({FRAMES.pattern})$"})
 def frames(value: object, location: Location) -> str:
     """How rendered frames and other images are coded. Whether the server can do it is known once it has started."""
     if not FRAMES.fullmatch(text(value, location)):
@@ -275,6 +311,7 @@ def frames(value: object, location: Location) -> str:
     return str(value)
 
 
+@accepts(TEXT)
 def address(value: object, location: Location) -> str:
     match = ADDRESS.fullmatch(text(value, location))
     if not match or int(match["port"] or 1) not in range(1, 65536):
@@ -282,6 +319,7 @@ def address(value: object, location: Location) -> str:
     return str(value)
 
 
+@accepts(TEXT)
 def fingerprint(value: object, location: Location) -> str:
     """A SHA-256: 64 hex digits, or the output of ``openssl x509 -fingerprint -sha256`` with its prefix and colons."""
     digits = text(value, location).rpartition("=")[2].replace(":", "").strip().lower()
@@ -291,12 +329,14 @@ def fingerprint(value: object, location: Location) -> str:
     return digits
 
 
+@accepts({"type": "string", "pattern": r"^[^:\s]+:[^:\s]+$"})
 def import_path(value: object, location: Location) -> str:
     if not IMPORT_PATH.fullmatch(text(value, location)):
         raise location.error(f'{shown(value)} is not an import path; expected "package.module:name"')
     return str(value)
 
 
+@accepts({"type": "string", "pattern": r"^[^:\s]+:[^:\s]+$"})
 def wrapper(value: object, location: Location) -> str | Callable[..., Any]:
     """``package.module:Wrapper``, or (from Python only) a callable."""
     return value if callable(value) else import_path(value, location)

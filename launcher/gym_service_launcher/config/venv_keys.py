@@ -36,12 +36,14 @@ class VenvKeys:
         return not (self.requires is None and self.requirements is None and self.project is None)
 
 
+@validation.accepts(validation.schema_of(validation.string_list))
 def _requires(value: object, location: Location) -> tuple[str, ...]:
     items = validation.string_list(value, location)
     requirements.check_items(items, location)
     return items
 
 
+@validation.accepts({"anyOf": [validation.TEXT, validation.schema_of(validation.string_list)]})
 def _constraints(value: object, location: Location) -> Path | tuple[str, ...]:
     if isinstance(value, (list, tuple)):
         return validation.string_list(value, location)
@@ -50,6 +52,7 @@ def _constraints(value: object, location: Location) -> Path | tuple[str, ...]:
     return validation.path(value, location)
 
 
+@validation.accepts({"type": "array", "items": {**validation.schema_of(validation.string_list), "minItems": 1}})
 def _commands(value: object, location: Location) -> tuple[tuple[str, ...], ...]:
     commands = validation.list_of(validation.string_list, 'a list of commands, such as [["python", "-m", "x"]]')
     found = commands(value, location)
@@ -59,6 +62,7 @@ def _commands(value: object, location: Location) -> tuple[tuple[str, ...], ...]:
     return found
 
 
+@validation.accepts(validation.TEXT)
 def _project(value: object, location: Location) -> str:
     text = validation.text(str(value) if isinstance(value, Path) else value, location)
     if text.startswith("-") or "://" in text:

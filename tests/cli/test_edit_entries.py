@@ -1,0 +1,188 @@
+"""gym-service init, add NAME, add --venv, remove, ids and schema: what is written, and what of the user's stays."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gym_service_launcher.config import entry as entries
+from gym_service_launcher.config import envs_file
+from gym_service_launcher.config.entry import Entry
+from support.targets import REPOSITORY, TARGETS
+
+from gym_service.cli import envs_editor, schema
+
+ENVS = """\
+# the lab's own file
+
+[interpreters.sim]          # shared
+python = "3.10"
+
+# about the first
+[envs."First-v0"]
+interpreter = "sim"         # why
+kwargs = { text = '''
+[envs.Not-a-header]
+''' }
+
+# about the second
+[envs.Second-v0]
+python = "./sim_env"
+# inside of the second
+id = "Sim-v0"
+[envs.Second-v0.timeouts]
+step = inf
+
+# about the third
+[envs.'Third-v0']
+python = "3.10"
+"""
+
+
+def run(folder: Path, *words: str | Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "gym_service", *map(str, words)]
+    return subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(autouse=True)
+def no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GYM_SERVICE_ENVS", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def entry_in(folder: Path, name: str) -> Entry:
+    found = envs_file.load(folder / "envs.toml").entries[name]
+    assert isinstance(found, Entry)
+    return found
+
+
+def test_init_writes_a_file_that_is_valid_and_changes_none(tmp_path: Path) -> None:
+    assert run(tmp_path, "init").returncode == 0
+    text = (tmp_path / "envs.toml").read_text()
+    assert text.startswith("#:schema https://")
+    assert not envs_file.load(tmp_path / "envs.toml").problems
+    again = run(tmp_path, "init")
+    assert again.returncode == 2
+    assert "exists and is not changed" in again.stderr
+    assert (tmp_path / "envs.toml").read_text() == text
+
+
+def test_add_keeps_all_that_stands_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "envs.toml").write_text(ENVS)
+    words = ["--python", "3.10", "--requires", "gym-pusht", "numpy<2", "--id", "gym_pusht/PushT-v0"]
+    added = run(tmp_path, "add", "New-v0", *words, "--import", "gym_pusht", "--kwargs", '{"a": {"b": [1, 2.5]}}')
+    assert (added.returncode, added.stderr) == (0, "")
+    assert (tmp_path / "envs.toml").read_text().startswith(ENVS)
+    made = entry_in(tmp_path, "New-v0")
+    assert (made.id, made.imports, made.requires) == ("gym_pusht/PushT-v0", ("gym_pusht",), ("gym-pusht", "numpy<2"))
+    assert made.kwargs == {"a": {"b": [1, 2.5]}}
+    again = run(tmp_path, "add", "New-v0", *words)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "has an entry 'New-v0' already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("add", "No/Name", "--python", "3.10", "--requires", "x"), "is not a name"),
+        (("add", "X-v0", "--requires", "x"), "no interpreter"),
+        (("add", "X-v0", "--python", "./nowhere"), "does not exist"),
+        (("add", "X-v0", "--address", "tcp:1"), "is not an address"),
+        (("add", "X-v0"), "is no bundle, and nothing says where the env is"),
+        (("add", "X-v0", "--python", "3.10", "--kwargs", "[1]"), "is not a JSON object"),
+        (("add", "X-v0", "--python", "3.10", "--kwargs", '{"a": [null]}'), "for which TOML has no form"),
+        (("remove", "Secnod-v0"), "try: 'Second-v0'"),
+    ],
+)
+def test_mistakes_leave_the_file_as_it_is(tmp_path: Path, words: tuple[str, ...], reason: str) -> None:
+    (tmp_path / "envs.toml").write_text(ENVS)
+    ran = run(tmp_path, *words)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert reason in ran.stderr
+    assert (tmp_path / "envs.toml").read_text() == ENVS
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["envs.toml"]
+
+
+def test_remove_takes_one_entry_and_leaves_comments(tmp_path: Path) -> None:
+    (tmp_path / "envs.toml").write_text(ENVS)
+    removed = run(tmp_path, "remove", "Second-v0")
+    assert (removed.returncode, removed.stdout) == (0, f"removed Second-v0 from {tmp_path}/envs.toml\n")
+    begin, end = ENVS.index("[envs.Second-v0]"), ENVS.index("# about the third")
+    assert (tmp_path / "envs.toml").read_text() == ENVS[:begin] + "\n" + ENVS[end:]
+    (tmp_path / "envs.toml").write_text(ENVS)
+    assert run(tmp_path, "remove", "First-v0").returncode == 0
+    begin, end = ENVS.index('[envs."First-v0"]'), ENVS.index("# about the second")
+    assert (tmp_path / "envs.toml").read_text() == ENVS[:begin] + "\n" + ENVS[end:]
+    (tmp_path / "envs.toml").write_text(ENVS)
+    removed = run(tmp_path, "remove", "First-v0", "Third-v0", "Second-v0")
+    assert '[interpreters.sim] is not used: no entry has interpreter = "sim"' in removed.stdout
+    assert list(envs_file.load(tmp_path / "envs.toml").entries) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[envs]\nA = { python = "3.10" }\nB.python = "3.10" # why\n',
+        'envs.A.python = "3.10"\nenvs.B.python = "3.10"\n',
+        '[envs.A]\r\npython = "3.10"\r\n\r\n# kept\r\n[envs.B]\r\npython = "3.10"\r\n',
+        '[envs.A]\npython = "3.10"\n[interpreters.x]\npython = "3.10"\n[envs.A.kwargs]\nx = 1\n[envs.B]\nid = "b"\n',
+    ],
+)
+def test_remove_knows_every_form_of_a_table(text: str) -> None:
+    changed = envs_editor.without_entry(text, "A")
+    assert set(envs_editor.tomlkit.parse(changed).unwrap()["envs"]) == {"B"}
+    assert ("\r\n" in changed) == ("\r\n" in text)
+    assert all(comment in changed for comment in ("# why", "# kept") if comment in text)
+
+
+def test_the_ids_of_an_interpreter_are_found_with_their_imports(tmp_path: Path) -> None:
+    python = TARGETS["pusht"].python()
+    shown = run(tmp_path, "ids", python)
+    assert (shown.returncode, shown.stdout) == (0, 'gym_pusht/PushT-v0  imports = ["gym_pusht"]\n')
+    (found,) = json.loads(run(tmp_path, "ids", python, "--json").stdout)["ids"]
+    assert found == {"id": "gym_pusht/PushT-v0", "import": "gym_pusht"}
+    added = run(tmp_path, "add", "--venv", python.parent.parent)
+    assert (added.returncode, added.stderr) == (0, "")
+    made = entry_in(tmp_path, "PushT-v0")
+    assert (made.id, made.imports) == ("gym_pusht/PushT-v0", ("gym_pusht",))
+    assert made.python == str(python.parent.parent)
+    wrong = run(tmp_path, "add", "Other-v0", "--venv", python.parent.parent, "--id", "gym_pusht/PsuhT-v0")
+    assert "try: --id gym_pusht/PushT-v0" in wrong.stderr
+
+
+# -- the schema --------------------------------------------------------------------------------------------------------
+
+
+def test_the_schema_of_the_docs_is_the_generated_one() -> None:
+    assert (REPOSITORY / "docs/envs.schema.json").read_text() == schema.text(), (
+        "gym-service schema > docs/envs.schema.json"
+    )
+
+
+def test_the_schema_knows_every_key_and_what_excludes_what() -> None:
+    env = schema.schema()["properties"]["envs"]["additionalProperties"]
+    assert list(env["properties"]) == list(entries.ENTRY_KEYS)
+    assert all(one["description"] for one in env["properties"].values())
+    assert {"not": {"required": ["entry_point", "id"]}} in env["allOf"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_valid"),
+    [
+        ({"python": "3.10", "timeouts": {"step": 1}, "frames": "jpeg:90", "max_episode_steps": -1}, True),
+        ({"command": ["ssh", "host"], "wrappers": ["a.b:C"], "constraints": "limits.txt", "post": [["python"]]}, True),
+        ({"pyton": "3.10"}, False),
+        ({"python": 3.1}, False),
+        ({"python": "3.10", "timeouts": {"stop": 1}}, False),
+        ({"python": "3.10", "restart": "always"}, False),
+        ({"id": "X", "entry_point": "a:b"}, False),
+        ({"python": "3.10", "frames": "png"}, False),
+        ({"python": "3.10", "post": [[]]}, False),
+    ],
+)
+def test_the_schema_and_the_checks_agree(keys: dict[str, Any], is_valid: bool) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, which no other test does")
+    validator = jsonschema.Draft7Validator(schema.schema())
+    assert validator.is_valid({"envs": {"X": keys}}) == is_valid
