@@ -87,7 +87,7 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 
 def accepts(schema: Mapping[str, Any]) -> Callable[[C], C]:
-    """Say in a JSON schema what a check accepts in a TOML file. ``schema_of`` reads it."""
+    """Say in a JSON schema what a check accepts in a TOML file. Each check of a key has one."""
 
     def mark(check: C) -> C:
         check.schema = dict(schema)  # type: ignore[attr-defined]
@@ -283,6 +283,7 @@ def message_size(value: object, location: Location) -> int:
     return int(value)
 
 
+@accepts({"type": "integer", "minimum": 0, "maximum": MAX_ARENA_MIB})
 def shared_memory_size(value: object, location: Location) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise type_error(value, "an integer, in MiB", location)
