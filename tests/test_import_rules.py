@@ -17,8 +17,10 @@ REPOSITORY = next(folder for folder in Path(__file__).resolve().parents if (fold
 STANDARD = sys.stdlib_module_names | {"tomllib"}
 PACKAGES = {"gym_service": REPOSITORY, "gym_service_launcher": REPOSITORY / "launcher"}
 LAUNCHER = "gym_service_launcher"
-# The probe imports the target's numpy, in a process of its own, to see whether that works.
-EXCEPTIONS = {"gym_service_launcher.standalone.probe imports numpy"}
+# The probes import what the target has, each in a process of its own, to see whether that works.
+EXCEPTIONS = {"gym_service_launcher.standalone.probe imports numpy"} | {
+    f"gym_service.server.offscreen_probe imports {name}" for name in ("mujoco", "OpenGL", "pyglet", "pyglet.window")
+}
 
 # A folder or file of gym_service, and what it may import of ours (LAUNCHER: any of the launcher) and of others.
 RULES = {

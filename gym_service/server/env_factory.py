@@ -15,7 +15,7 @@ import sys
 from functools import partial
 
 from gym_service.protocol.values import CannotEncode, module_name
-from gym_service.server import other_apis, refusals
+from gym_service.server import offscreen, other_apis, refusals
 from gym_service.server.adapters import attributes, detection
 from gym_service.server.adapters.old_api import adapter_class
 from gym_service.server.adapters.signatures import accepted_by_creator, accepted_by_render
@@ -62,6 +62,7 @@ def _import_modules(recipe):
     theirs. Once in a process: what the first import or env has changed stays changed, as it does in-process.
     """
     if not _has_arguments:
+        offscreen.watch_imports()
         _has_arguments.append(True)
         sys.argv[:] = recipe.get("argv") or [""]
     for name in recipe["imports"]:

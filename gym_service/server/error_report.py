@@ -17,10 +17,11 @@ _NOT_SHOWN = ("gym_service", "importlib")
 _KNOWN_MODULES = ("builtins", "gymnasium.error", "gym.error")
 
 
-def describe_error(error, context=""):
+def describe_error(error, context="", notes=""):
     """An ERROR's fields: origin, type name, message, traceback, names of known bases (nearest first).
 
     ``context`` says which of several envs it was. It stands before the traceback: the message stays the simulator's.
+    ``notes`` stand after it: what was set here that may have to do with it.
     """
     if isinstance(error, (CannotEncode, CannotDescribe)):
         fields = messages.CANNOT_CROSS, error.type_name, str(error), error.path, []
@@ -29,7 +30,7 @@ def describe_error(error, context=""):
     elif isinstance(error, (BadValue, messages.Illegal)):
         fields = messages.ILLEGAL, type(error).__name__, str(error), "", []
     else:
-        evidence = context + _traceback(error)
+        evidence = context + _traceback(error) + notes
         fields = messages.FROM_ENV, class_name(type(error)), _message(error), evidence, _known_bases(error)
     encoder = Encoder()
     for field in fields:

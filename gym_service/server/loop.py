@@ -16,7 +16,7 @@ from gym_service.protocol.frames import BOUND_BYTES
 from gym_service.protocol.layout import compile_layout, rows
 from gym_service.protocol.space_spec import largest_value
 from gym_service.protocol.values import BadValue, CannotEncode
-from gym_service.server import env_batch, env_factory, error_report, generators, refusals
+from gym_service.server import env_batch, env_factory, error_report, generators, offscreen, refusals
 from gym_service.server.adapters.pettingzoo import MultiAgentAdapter
 from gym_service.server.counters import Counters
 from gym_service.server.env_facts import EnvFacts
@@ -124,10 +124,9 @@ class Server:
             self.counters.call_finished()  # what follows is no call: the env is closed
             raise
         except Exception as error:  # noqa: BLE001 - the border: whatever a simulator raises is an answer, and no end
-            kind, encoder = (
-                messages.ERROR,
-                error_report.describe_error(error, getattr(self._adapter, "error_context", "")),
-            )
+            notes = offscreen.notes() if frame.kind in (messages.MAKE, messages.RENDER) else ""
+            context = getattr(self._adapter, "error_context", "")
+            kind, encoder = messages.ERROR, error_report.describe_error(error, context, notes)
             if isinstance(error, BadValue):  # a client that breaks the rules gets its answer and no second call
                 self.state = messages.CLOSED
         self.counters.call_finished()

@@ -53,6 +53,8 @@ def main(tasks_path, outputs_path):
     # This file's own neighbours would shadow modules of the simulator's.
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != HERE]
     warnings.simplefilter("ignore")
+    # Where there is no display it gets the renderer that a server gets.
+    load_file("offscreen", HERE, os.pardir, os.pardir, "server", "offscreen.py").watch_imports()
     trajectory = load_trajectory()
     with open(tasks_path, encoding="utf-8") as file:
         outputs = [done(trajectory, task) for task in json.load(file)]

@@ -16,6 +16,7 @@ import numpy as np
 # Longer ones stand as their digest, so that 500 camera frames stay a small file.
 SHOWN_BYTES = 128
 _SCALARS = (bool, int, float, complex, str, bytes)
+_PLAIN_KEYS = (bool, int, float, str, bytes, type(None))
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 RAISED = "raised"
 # What each call gives. ``set`` gives whether the attribute was set.
@@ -212,7 +213,9 @@ def _inside(value, kind, path):
     keys = [ascii(key) if type(key) is str else text(key, "")[2:] for key, _ in pairs]
     yield path, kind, "[%s]" % ", ".join(keys) if kind == "dict" else "%d items" % len(pairs), value
     for key, part in pairs:
-        yield from items(part, "%s[%s]" % (path, ascii(key)))
+        # repr() of numpy's numbers depends on its version, and the order of a frozenset on the process.
+        shown = ascii(key) if type(key) in _PLAIN_KEYS else text(key, "")[2:].replace("\n", " ")
+        yield from items(part, "%s[%s]" % (path, shown))
 
 
 def _bytes_text(data):

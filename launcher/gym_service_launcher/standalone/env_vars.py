@@ -25,8 +25,9 @@ def without_python_vars(variables):
 def environment(executable, environ, pythonpath, base=os.environ):
     """The variables of a target: ``base`` without those that lead to the client's interpreter.
 
-    PATH begins with the target's own bin folder. Where there is no display, the default is a renderer that needs none,
-    unless ``base`` names another. ``environ`` overrides everything.
+    PATH begins with the target's own bin folder. Where there is no display, SDL draws without one, and of MuJoCo's two
+    variables the one that is not set follows the one that is. Where neither is, the server chooses: see
+    ``gym_service/server/offscreen.py``. ``environ`` overrides everything.
     """
     variables = without_python_vars(base)
     variables.pop(TOKEN, None)
@@ -42,9 +43,8 @@ def environment(executable, environ, pythonpath, base=os.environ):
 
 
 def _draw_offscreen(variables):
-    """Set both of MuJoCo's variables to one renderer: it refuses to start where they differ."""
-    platform = variables.get("PYOPENGL_PLATFORM", "")
-    renderer = variables.setdefault("MUJOCO_GL", platform if platform in OFFSCREEN else "egl")
-    if renderer in OFFSCREEN:
-        variables.setdefault("PYOPENGL_PLATFORM", renderer)
+    """MuJoCo refuses to start where its two variables differ."""
+    for given, other in (("MUJOCO_GL", "PYOPENGL_PLATFORM"), ("PYOPENGL_PLATFORM", "MUJOCO_GL")):
+        if variables.get(given) in OFFSCREEN:
+            variables.setdefault(other, variables[given])
     variables.setdefault("SDL_VIDEODRIVER", "dummy")

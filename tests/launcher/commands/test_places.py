@@ -75,7 +75,7 @@ def test_what_is_said_of_paths_and_variables_is_of_the_other_side(
         assert ("OUR_OWN" in found) == is_job
         assert found["PYTHONPATH"].split(":") == [str(remote_envs), "/no/such"]
         assert not {"PYTHONHOME", "VIRTUAL_ENV"} & set(found)
-        assert found["MUJOCO_GL"] == ("/of/the/client" if is_job else "egl")
+        assert found.get("MUJOCO_GL") == ("/of/the/client" if is_job else None)
         assert found["PATH"].split(":")[0] == str(Path(python_of(NEWEST)).parent)
         assert env.call("process")["cwd"] == str(tmp_path)
         argvs = b"".join(procfs.argv(pid) for pid in procfs.all_pids())

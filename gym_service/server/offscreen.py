@@ -1,0 +1,278 @@
+"""The renderer of a simulator where there is no display: EGL, else OSMesa, else what its library chooses by itself.
+
+Knows Python's imports, the variables of the renderers, and where drivers lie. Never knows an env or the wire. Imports
+nothing of ours, since the reference run of ``gym_service.testing`` loads this file by path. Standard library only,
+Python 3.6 and up.
+
+Theory of operation. A variable such as MUJOCO_GL is set only where that renderer was seen to work: MuJoCo cannot even
+be imported with MUJOCO_GL=egl where there is no EGL, though an env that renders nothing needs none. To see it takes a
+process that draws (``offscreen_probe.py``), some hundred milliseconds. So nothing is asked before a simulator imports a
+library that draws: an env without one pays a look at the name of each module that it imports. The answer is kept in
+the user's cache folder with the times of the driver files, and holds for as long as they and the packages stay.
+Decided here, in the target's process, the answer is also right in containers and on other hosts.
+
+A variable that the user has set is never touched, nor is one that the simulator sets before it imports the library.
+"""
+
+import os
+import sys
+import threading
+from contextlib import contextmanager
+
+# Modules whose import asks a question; each library reads its variables when it is imported.
+RENDERER, WINDOW = "renderer", "window"
+QUESTIONS = {"mujoco": RENDERER, "dm_control": RENDERER, "OpenGL": RENDERER, "robosuite": RENDERER, "pyglet": WINDOW}
+# What is tried, best first, and the variables that choose it. MuJoCo refuses to start where its two differ.
+CHOICES = {
+    RENDERER: [
+        ("egl", {"MUJOCO_GL": "egl", "PYOPENGL_PLATFORM": "egl"}),
+        ("osmesa", {"MUJOCO_GL": "osmesa", "PYOPENGL_PLATFORM": "osmesa"}),
+    ],
+    WINDOW: [("headless", {"PYGLET_HEADLESS": "1"})],
+}
+# For one try. Seconds; a cold disk and a busy machine have taken 9.
+PROBE_TIMEOUT_S = 40
+WORKS = b"gym-service: it works"
+REASON_CHARS = 300
+
+LIBRARIES = (
+    *(
+        "libEGL.so.1",
+        "libEGL.so",
+        "libEGL_mesa.so.0",
+        "libEGL_nvidia.so.0",
+        "libGL.so.1",
+        "libOpenGL.so.0",
+        "libGLX.so.0",
+    ),
+    *("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so", "libglapi.so.0", "libcuda.so.1", "dri"),
+)
+FOLDERS = ("/usr/lib64", "/usr/lib", "/usr/local/lib", "/usr/lib/wsl/lib", "/usr/local/nvidia/lib64")
+VENDORS = ("/usr/share/glvnd/egl_vendor.d", "/etc/glvnd/egl_vendor.d", "/usr/share/egl/egl_external_platform.d")
+# What begins so changes which driver is found, or how it draws.
+VARIABLES = (
+    *("EGL", "LIBGL", "MESA", "GALLIUM", "GALLIVM", "OSMESA", "DRI", "CUDA_VISIBLE", "NVIDIA", "MUJOCO", "PYOPENGL"),
+    *("PYGLET", "LD_", "__EGL", "__GLX", "__NV", "PYTHONPATH"),
+)
+
+_lock = threading.RLock()
+_told = []  # type: list  # a sentence for each question that was answered
+
+
+class _ImportWatch:
+    """Stands first on sys.meta_path, finds nothing, and sees the name of each module before it is imported."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        question = QUESTIONS.get(fullname)
+        if question is not None and path is None:
+            _ask(question)
+
+
+_watch = _ImportWatch()
+
+
+def watch_imports():
+    """Choose a renderer once a library that draws is imported, unless there is a display. Only on Linux."""
+    if sys.platform == "linux" and not has_display() and _watch not in sys.meta_path:
+        sys.meta_path.insert(0, _watch)
+
+
+def has_display():
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def notes():
+    """What was set, or why nothing was, for errors: lines that end in a newline, or an empty text."""
+    return "".join("gym-service: %s\n" % sentence for sentence in _told)
+
+
+def _ask(question):
+    with _lock:
+        if question not in CHOICES or has_display():
+            return
+        choices = CHOICES.pop(question)  # each question is asked once in a process
+        if any(name in os.environ for _, variables in choices for name in variables):
+            return
+        works, reasons = _answer(question, choices)
+        variables = dict(choices).get(works, {})
+        os.environ.update(variables)
+        settings = ", ".join("%s=%s" % item for item in sorted(variables.items()))
+        failed = "; ".join("%s: %s" % (name, reasons[name]) for name, _ in choices if name in reasons)
+        text = "there is no display, so %s was set, which was seen to work" % settings
+        if not variables:
+            text = "there is no display, and no renderer was set, since none was seen to work"
+        _told.append("%s%s" % (text, " (%s)" % failed if failed else ""))
+
+
+def _answer(question, choices):
+    """(the first that works or "", why those before it do not): from the cache, else from the probe."""
+    import json
+
+    stamps = _stamps()
+    path = _cache_file(question, stamps.pop("variables"))
+    if path is None:
+        return _probe_all(choices)[:2]
+    with _locked(path + ".lock"):
+        kept = _read(path)
+        if kept is not None and kept.get("stamps") == stamps:
+            return kept["works"], kept["reasons"]
+        works, reasons, is_sure = _probe_all(choices)
+        if is_sure:
+            _write(path, json.dumps({"stamps": stamps, "works": works, "reasons": reasons}))
+    return works, reasons
+
+
+# -- the probe -------------------------------------------------------------------------------------------------------
+
+
+def _probe_all(choices):
+    """As ``_answer``, and whether the answer is worth keeping: a probe that was too slow says nothing of the next."""
+    reasons, is_sure = {}, True
+    for name, variables in choices:
+        reason = _probe(name, variables)
+        if not reason:
+            return name, reasons, is_sure
+        reasons[name] = reason
+        is_sure = is_sure and not reason.startswith("no answer")
+    return "", reasons, is_sure
+
+
+def _probe(name, variables):
+    """Why this cannot draw here; empty where it can. Blocks for at most PROBE_TIMEOUT_S."""
+    import subprocess
+
+    command = [sys.executable, "-c", _source(), name]
+    try:
+        done = subprocess.run(  # noqa: UP022 - of Python 3.7; its own process, since a driver may crash
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(os.environ, **variables),
+            timeout=PROBE_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        return "no answer within %d s" % PROBE_TIMEOUT_S
+    except OSError as error:
+        return "no answer: %s" % error
+    if WORKS in done.stdout:
+        return ""
+    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    ended = "killed by signal %d" % -done.returncode if done.returncode < 0 else "exit code %d" % done.returncode
+    return (lines[-1] if lines and done.returncode > 0 else ended)[:REASON_CHARS]
+
+
+def _source():
+    """The text of the probe: a file beside this one, or in the memory of a server that came over a command."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "offscreen_probe.py")
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    return __loader__.get_source(__package__ + ".offscreen_probe")
+
+
+# -- the cache -------------------------------------------------------------------------------------------------------
+
+
+def _stamps():
+    """What the answer depends on: drivers, devices and packages with their times; "variables" apart."""
+    stamps = {}
+    folders = [*os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep), os.path.join(sys.prefix, "lib")]
+    folders += ["/usr/lib/" + name for name in _listed("/usr/lib") if name.endswith(("-linux-gnu", "-linux-musl"))]
+    for folder in filter(None, folders + list(FOLDERS)):
+        for name in LIBRARIES:
+            _stamp(stamps, os.path.join(folder, name))
+    _stamp(stamps, "/etc/ld.so.cache")
+    for folder in (*VENDORS, os.path.join(sys.prefix, "share/glvnd/egl_vendor.d")):
+        for name in _listed(folder):
+            _stamp(stamps, os.path.join(folder, name))
+    devices = ["/dev/dri/" + name for name in _listed("/dev/dri")]
+    devices += ["/dev/" + name for name in _listed("/dev") if name.startswith("nvidia")]
+    stamps["devices"] = [path for path in devices if os.access(path, os.R_OK | os.W_OK)]
+    for name in QUESTIONS:
+        _stamp(stamps, _package(name) or "")
+    stamps["variables"] = sorted(item for item in os.environ.items() if item[0].startswith(VARIABLES))
+    return stamps
+
+
+def _stamp(stamps, path):
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return
+    stamps[path] = [found.st_mtime_ns, found.st_size, found.st_ino]
+
+
+def _package(name):
+    """The file of a package that could be imported. Not its folder, which changes when it is first compiled."""
+    from importlib.machinery import PathFinder
+
+    try:
+        spec = PathFinder.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    return spec.origin if spec is not None else None
+
+
+def _listed(folder):
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _cache_file(question, variables):
+    """Where the answer is kept; None where this user has no folder of its own for it."""
+    import hashlib
+    import stat
+
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    folder = os.path.join(cache if os.path.isabs(cache) else os.path.expanduser("~/.cache"), "gym-service", "offscreen")
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        found = os.lstat(folder)
+    except OSError:
+        return None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        return None
+    asked = repr((question, sys.executable, sys.prefix, sys.version, variables))
+    return os.path.join(folder, hashlib.sha256(asked.encode("utf-8", "surrogateescape")).hexdigest()[:24])
+
+
+@contextmanager
+def _locked(path):
+    """One process asks, the others wait for its answer: a vector env starts many at once."""
+    import fcntl
+
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        yield
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _read(path):
+    import json
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            kept = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return kept if isinstance(kept, dict) and "works" in kept and "reasons" in kept else None
+
+
+def _write(path, text):
+    """Replace the file. A full or read-only disk costs the next process a probe, and nothing else."""
+    temporary = "%s.%d" % (path, os.getpid())
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except OSError:
+        pass
