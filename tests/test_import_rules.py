@@ -36,7 +36,7 @@ RULES = {
     "envs": {"factory", "client", "errors", LAUNCHER},
     "errors": {"gymnasium", LAUNCHER},
     "video": {"errors", "numpy", "PIL", "av"},
-    "cli": {"factory", "testing", "traces", "video", "errors", "rich", "tomlkit", LAUNCHER},
+    "cli": {"factory", "testing", "traces", "video", "errors", "rich", "tomlkit", "shtab", LAUNCHER},
     "__init__": {"factory", "client", "envs", "errors", "protocol", "traces"},
     "__main__": {"cli"},
     "registration": {"factory"},

@@ -1,14 +1,20 @@
-"""``gym-service list``: the entries of envs.toml, and whether their interpreters work.
+"""``gym-service list``: the entries of envs.toml, whether their interpreters are there, and when each was checked.
 
 Knows entries, the probe and the terminal. Never knows how a server is started: it starts none. Python 3.10 and up.
+
+``found`` says that the interpreter runs and has numpy and gym. Whether an env can be made is the question of
+``gym-service check``, which takes seconds for each entry where this takes a second for all of them.
 """
 
+import json
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from gym_service_launcher.config import envs_file
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.config.envs_file import EnvsFile
 from gym_service_launcher.errors import ConfigError, GymServiceError
@@ -17,11 +23,12 @@ from gym_service_launcher.interpreters.diagnosis import diagnose
 from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.interpreters.venv_spec import spec_of
 from gym_service_launcher.servers import local
-from gym_service_launcher.servers.attached import attach
-from gym_service_launcher.servers.over_command import route_of
 
-State = Literal["usable", "not built", "not tried", "broken"]
-COLORS: dict[State, str] = {"usable": "green", "not built": "yellow", "not tried": "yellow", "broken": "red"}
+from gym_service.cli import check_log
+from gym_service.cli.ps import age
+
+State = Literal["found", "not built", "not tried", "broken"]
+COLORS: dict[State, str] = {"found": "", "not built": "yellow", "not tried": "yellow", "broken": "red"}
 
 # Probes at the same time. They mostly wait for the disk, so there are more of them than processors.
 PROBES = 8
@@ -31,26 +38,50 @@ CONNECT_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True)
 class Row:
-    """One entry: its name, its state, its interpreter or address, and what was found there or is wrong."""
+    """One entry: its name, its state, its interpreter or address, and what was found there or is wrong.
+
+    ``advice`` is what to try. ``checked`` is how many seconds ago it was checked, and whether it was in order.
+    """
 
     name: str
     state: State
     where: str
     found: str
+    advice: str = ""
+    checked: tuple[float, bool] | None = None
+
+    @property
+    def last_check(self) -> str:
+        """When it was last checked, for people."""
+        if self.checked is None:
+            return ""
+        return f"checked {age(self.checked[0])} ago: {'in order' if self.checked[1] else 'not in order'}"
 
 
-def show(file: EnvsFile) -> int:
+def show(file: EnvsFile, *, as_json: bool = False) -> int:
     """Print the entries of a file and its mistakes, in the order of the file.
 
     Blocks for about a second: it runs each interpreter. Returns the exit code: 1 if something is broken, else 0.
     """
     with ThreadPoolExecutor(PROBES) as pool:
         rows = list(pool.map(_row, file.entries, file.entries.values()))
-    if sys.stdout.isatty():
-        _draw(file, rows)
+    rows = [replace(row, checked=check_log.last(file, row.name)) for row in rows]
+    problems = [str(problem) for problem in envs_file.problems_outside_entries(file)]
+    notes = [*problems, *envs_file.unused_interpreters(file)]
+    if as_json:
+        data = {"file": str(file.path), "entries": [_data(row) for row in rows], "problems": problems}
+        print(json.dumps({**data, "unused": envs_file.unused_interpreters(file)}, indent=1))
+    elif sys.stdout.isatty():
+        _draw(file, rows, notes)
     else:
-        _print(file, rows)
-    return int(bool(file.problems) or any(row.state == "broken" for row in rows))
+        _print(file, rows, notes)
+    return int(bool(problems) or any(row.state == "broken" for row in rows))
+
+
+def _data(row: Row) -> dict[str, Any]:
+    data = {key: value for key, value in vars(row).items() if key != "checked"}
+    checked = row.checked and {"seconds_ago": round(row.checked[0], 1), "ok": row.checked[1]}
+    return {**data, "checked": checked or None}
 
 
 def _row(name: str, entry: Entry | ConfigError) -> Row:
@@ -58,6 +89,8 @@ def _row(name: str, entry: Entry | ConfigError) -> Row:
         return _broken(name, "", str(entry))
     where = entry.address or entry.python or ""
     if entry.is_remote:  # a connection may take seconds, a container may download an image, a job may wait in a queue
+        from gym_service_launcher.servers.over_command import route_of
+
         return Row(name, "not tried", route_of(entry).place, "will be run by the first gym.make")
     try:
         return _reached(name, entry) if entry.address else _probed(name, entry)
@@ -66,12 +99,15 @@ def _row(name: str, entry: Entry | ConfigError) -> Row:
 
 
 def _broken(name: str, where: str, problem: str) -> Row:
-    return Row(name, "broken", where, problem.partition("\n")[0].removeprefix(f"{where} "))
+    what, _, advice = problem.partition("\n  try: ")
+    return Row(name, "broken", where, " ".join(what.removeprefix(f"{where} ").split()), advice)
 
 
 def _reached(name: str, entry: Entry) -> Row:
+    from gym_service_launcher.servers.attached import attach
+
     attach(replace(entry, timeouts=replace(entry.timeouts, start=CONNECT_TIMEOUT_S)), lambda line: None).close(0.0)
-    return Row(name, "usable", str(entry.address), "a server listens")
+    return Row(name, "found", str(entry.address), "a server listens")
 
 
 def _probed(name: str, entry: Entry) -> Row:
@@ -84,41 +120,48 @@ def _probed(name: str, entry: Entry) -> Row:
         spec = spec_of(entry)
         wanted = f"Python {entry.python} with {spec.contents if spec else ''}"
         return Row(name, "not built", wanted, "gym-service sync or gym.make builds it")
-    report = diagnose(executable, local.environment(entry, executable))
+    report = diagnose(executable, local.environment(entry, executable), is_quick=True)
     if report.problem:
-        return _broken(name, str(executable), report.problem)
+        return replace(_broken(name, str(executable), report.problem), advice=local.repair_of(entry, report))
     versions = {"Python": report.version, "gymnasium": report.gymnasium, "gym": report.gym, "numpy": report.numpy}
     return Row(
-        name, "usable", str(executable), ", ".join(f"{what} {which}" for what, which in versions.items() if which)
+        name, "found", str(executable), ", ".join(f"{what} {which}" for what, which in versions.items() if which)
     )
 
 
-def _problems(file: EnvsFile) -> list[str]:
-    """The first lines of the mistakes outside of entries."""
-    return [str(problem).partition("\n")[0] for problem in file.problems if problem not in file.entries.values()]
-
-
-def _print(file: EnvsFile, rows: list[Row]) -> None:
+def _print(file: EnvsFile, rows: Sequence[Row], notes: Sequence[str]) -> None:
     print(file.path)
     width = max((len(row.name) for row in rows), default=0)
     for row in rows:
-        print("  ".join(filter(None, (row.name.ljust(width), row.state.ljust(9), row.where, row.found))))
-    for problem in _problems(file):
-        print(problem)
+        cells = (row.name.ljust(width), row.state.ljust(9), row.where, row.found, row.last_check)
+        print("  ".join(filter(None, cells)))
+        if row.advice:
+            print(f"{' ' * width}  try: {row.advice}")
+    for note in notes:
+        print(note)
+    if not rows:
+        print("there is no entry\n  try: gym-service add --venv ./sim_env")
 
 
-def _draw(file: EnvsFile, rows: list[Row]) -> None:
+def _draw(file: EnvsFile, rows: Sequence[Row], notes: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=str(file.path), title_justify="left", box=None, pad_edge=False)
-    for heading in ("env", "", "interpreter", "found"):
+    for heading in ("env", "", "interpreter", "found", "last check"):
         table.add_column(heading, overflow="fold")
     for row in rows:
         # As Text, because rich must not read markup in what the user wrote.
-        table.add_row(Text(row.name), Text(row.state, COLORS[row.state]), Text(row.where), Text(row.found))
+        color = "green" if row.state == "found" and row.checked and row.checked[1] else COLORS[row.state]
+        found = Text(row.found)
+        if row.advice:
+            found.append(f"\ntry: {row.advice}")
+        last = row.last_check.removeprefix("checked ").replace(" ago: ", " ago\n")
+        table.add_row(Text(row.name), Text(row.state, color), Text(row.where), found, Text(last))
     console = Console()
     console.print(table)
-    for problem in _problems(file):
-        console.print(Text(problem, "red"))
+    for note in notes:
+        console.print(Text(note, "red"))
+    if not rows:
+        console.print("there is no entry\n  try: gym-service add --venv ./sim_env")

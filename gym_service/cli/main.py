@@ -88,6 +88,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Commands]:
     _add_stop(commands)
     record.add(commands)
     replay.add(commands)
+    _add_completion(commands)
     return parser, commands
 
 
@@ -98,9 +99,10 @@ def _add(commands: Commands, name: str, about: str, more: str) -> argparse.Argum
 
 
 def _add_list(commands: Commands) -> None:
-    more = "Runs each interpreter but makes no env, so it does not find an id that the interpreter lacks."
-    parser = _add(commands, "list", "list the entries of envs.toml and check their interpreters", more)
+    more = "Runs each interpreter but makes no env: whether an env works is the question of gym-service check."
+    parser = _add(commands, "list", "list the entries of envs.toml and find their interpreters", more)
     parser.add_argument("--envs", type=Path, metavar="FILE", help="an envs.toml (default: the one that gym.make uses)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_list)
 
 
@@ -127,6 +129,7 @@ def _add_token(commands: Commands) -> None:
 
 def _add_ps(commands: Commands) -> None:
     parser = _add(commands, "ps", "list your running servers", "The oldest comes first.")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_ps)
 
 
@@ -144,12 +147,22 @@ def _add_stop(commands: Commands) -> None:
     parser.set_defaults(command=_stop)
 
 
+def _add_completion(commands: Commands) -> None:
+    more = (
+        'Needs shtab: pip install "gym-service[completion]". The help of the docs says where each shell looks for it.'
+    )
+    parser = _add(commands, "completion", "print what a shell needs to complete this command", more)
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
+    parser.set_defaults(command=_completion)
+
+
 def _list(arguments: argparse.Namespace) -> int:
     from gym_service_launcher.config import envs_file
 
     from gym_service.cli import list_envs
 
-    return list_envs.show(envs_file.load(arguments.envs or envs_file.find_or_fail()))
+    file = envs_file.load(arguments.envs or envs_file.find_or_fail())
+    return list_envs.show(file, as_json=arguments.json)
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -172,7 +185,17 @@ def _token(arguments: argparse.Namespace) -> int:
 def _ps(arguments: argparse.Namespace) -> int:
     from gym_service.cli import ps
 
-    return ps.show()
+    return ps.show(as_json=arguments.json)
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    try:
+        import shtab
+    except ImportError as error:
+        text = 'completion needs shtab\n  try: pip install "gym-service[completion]"'
+        raise GymServiceError(text) from error
+    print(shtab.complete(_parser()[0], arguments.shell))
+    return 0
 
 
 def _logs(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ Knows pid files, logs and the terminal. Never knows how a server is started. Pyt
 """
 
 import contextlib
+import json
 import os
 import sys
 import time
@@ -24,16 +25,18 @@ FOLLOW_S = 0.1
 READ_BYTES = 65536
 
 
-def show() -> int:
+def show(*, as_json: bool = False) -> int:
     """Print the running servers of this user, the oldest first. Returns the exit code."""
     running = pidfiles.list_servers()
     rows = [_cells(server) for server in running]
-    if not sys.stdout.isatty():
-        _print([HEADINGS, *rows] if rows else [])
-    elif rows:
+    if as_json:
+        print(json.dumps([_data(server) for server in running], indent=1))
+    elif not rows:
+        print("you have no running server")
+    elif sys.stdout.isatty():
         _draw(running, rows)
     else:
-        print("you have no running server")
+        _print([HEADINGS, *rows])
     return 0
 
 
@@ -94,6 +97,20 @@ def _cells(server: ServerInfo) -> tuple[str, ...]:
     memory = f"{server.memory_bytes / 2**20:.0f} MiB"
     calls, client = ("", "") if server.is_listener else (str(server.calls), str(server.client_pid))
     return (server.name, str(server.pid), server.state, age(server.age_s), calls, memory, client, server.executable)
+
+
+def _data(server: ServerInfo) -> dict[str, object]:
+    calls, client = (None, None) if server.is_listener else (server.calls, server.client_pid)
+    return {
+        "env": server.name,
+        "pid": server.pid,
+        "state": server.state,
+        "age_s": round(server.age_s, 1),
+        "calls": calls,
+        "memory_bytes": server.memory_bytes,
+        "client_pid": client,
+        "interpreter": server.executable,
+    }
 
 
 def _print(rows: list[tuple[str, ...]]) -> None:

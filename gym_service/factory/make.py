@@ -283,7 +283,7 @@ def _entry_in_file(env_id: str, table: Mapping[str, Any]) -> entries.Entry:
     path = envs_file.find()
     if path is None:
         raise ConfigError(
-            f"there is no envs.toml that says where {env_id!r} is\n"
+            f"there is no envs.toml that says where {env_id!r} is{envs_file.looked_at()}\n"
             '  try: python="./sim_env" (a venv), or an envs.toml in this folder or a parent folder',
             file=None,
             key=f'envs."{key}"',

@@ -141,15 +141,17 @@ def envs_toml(tmp_path: Path) -> Path:
     return file
 
 
-def test_list_says_what_is_usable_and_what_is_wrong(envs_toml: Path) -> None:
+def test_list_says_what_is_found_and_what_is_wrong(envs_toml: Path) -> None:
     ran = run("list", cwd=envs_toml.parent)
     assert (ran.returncode, ran.stderr) == (1, "")
-    title, good, gone, typo, far, unbuilt, problem = ran.stdout.splitlines()
+    title, good, gone, advice, typo, far, far_advice, unbuilt, problem = ran.stdout.splitlines()
     assert title == str(envs_toml)
     assert re.fullmatch(
-        rf"Good-v0     usable     {re.escape(sys.executable)}  Python 3\.\S+, gymnasium \S+, numpy \S+", good
+        rf"Good-v0     found      {re.escape(sys.executable)}  Python 3\.\S+, gymnasium \S+, numpy \S+", good
     )
     assert gone == f"Gone-v0     broken     {envs_toml.parent}/nowhere  does not exist"
+    assert advice == f"            try: python -m venv {envs_toml.parent}/nowhere"
+    assert far_advice.startswith("            try: gym-service run --venv ./sim_env --tcp 127.0.0.1:")
     assert typo == f'Typo-v0     broken     {envs_toml}: envs."Typo-v0".pyton: unknown key; did you mean "python"?'
     assert re.fullmatch(
         r"Far-v0      broken     tcp://\S+  no server was reached at .*: Connection refused, for 2 s", far
@@ -166,7 +168,32 @@ def test_list_of_what_works_is_exit_code_0(tmp_path: Path) -> None:
         file.write_text(f'[envs."A-v0"]\npython = "{sys.executable}"\n[envs."B-v0"]\naddress = "{serving.address}"\n')
         ran = run("list", "--envs", file)
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.splitlines()[2] == f"B-v0  usable     {serving.address}  a server listens"
+    assert ran.stdout.splitlines()[2] == f"B-v0  found      {serving.address}  a server listens"
+
+
+def test_list_as_json_and_when_an_entry_was_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    file = tmp_path / "envs.toml"
+    file.write_text('[envs.Broken]\npyton = "3.10"\n[interpreters.spare]\npython = "3.10"\n')
+    assert json.loads(run("list", "--json", "--envs", file).stdout)["entries"][0]["checked"] is None
+    assert run("check", "--envs", file).returncode == 1
+    ran = run("list", "--json", "--envs", file)
+    (entry,) = json.loads(ran.stdout)["entries"]
+    assert (ran.returncode, entry["state"], entry["checked"]["ok"]) == (1, "broken", False)
+    assert "not in order" in run("list", "--envs", file).stdout
+    file.write_text(f'[envs.Broken]\npython = "{sys.executable}"\n[interpreters.spare]\npython = "3.10"\n')
+    ran = run("list", "--json", "--envs", file)  # the entry has changed since
+    (entry,) = json.loads(ran.stdout)["entries"]
+    assert (ran.returncode, entry["state"], entry["checked"]) == (0, "found", None)
+    assert json.loads(ran.stdout)["unused"] == ['[interpreters.spare] is not used: no entry has interpreter = "spare"']
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_the_commands(shell: str) -> None:
+    pytest.importorskip("shtab")
+    ran = run("completion", shell)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert all(word in ran.stdout for word in ("check", "remove", "unused"))
 
 
 def test_list_in_a_terminal_is_a_table(tmp_path: Path) -> None:
@@ -183,6 +210,8 @@ def test_list_without_a_file(tmp_path: Path) -> None:
     ran = run("list", cwd=tmp_path)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.startswith("gym-service: there is no envs.toml in this folder")
+    assert f"    {tmp_path}/envs.toml\n" in ran.stderr
+    assert ran.stderr.endswith("  try: gym-service init, which writes one, or --envs FILE\n")
 
 
 # -- run --tcp -------------------------------------------------------------------------------------------------------
@@ -298,7 +327,21 @@ def test_a_terminal_is_refused() -> None:
     "command",
     [
         *("", "list", "sync", "lock", "cache", "cache list", "cache prune"),
-        *("export", "add", "run", "token", "ps", "logs", "stop", "check", "init", "remove", "ids", "schema"),
+        *(
+            "export",
+            "add",
+            "run",
+            "token",
+            "ps",
+            "logs",
+            "stop",
+            "check",
+            "init",
+            "remove",
+            "ids",
+            "schema",
+            "completion",
+        ),
     ],
 )
 def test_help_fits_80_columns_and_breaks_no_word(command: str) -> None:

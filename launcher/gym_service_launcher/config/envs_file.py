@@ -62,18 +62,27 @@ def find() -> Path | None:
             state = "is a folder, not a file" if os.path.isdir(file) else "does not exist"
             raise ConfigError(f"{file}: {state} ($GYM_SERVICE_ENVS names it)", file=str(file), key=None)
         return file
+    return next((file for file in candidates() if os.path.isfile(file)), None)
+
+
+def candidates() -> list[Path]:
+    """The files that are looked for, in this order, unless ``$GYM_SERVICE_ENVS`` names one."""
     here = user_dirs.working()
     upward = [here, *here.parents] if here else []
-    candidates = [folder / "envs.toml" for folder in upward] + [user_dirs.configuration() / "envs.toml"]
-    return next((file for file in candidates if os.path.isfile(file)), None)
+    return [folder / "envs.toml" for folder in upward] + [user_dirs.configuration() / "envs.toml"]
+
+
+def looked_at() -> str:
+    """The lines of an error that say where an envs.toml was looked for."""
+    return "\n  looked at:\n" + "\n".join(f"    {file}" for file in candidates())
 
 
 def find_or_fail() -> Path:
     """As ``find``; where there is none, a ConfigError."""
     file = find()
     if file is None:
-        text = "there is no envs.toml in this folder, in a parent folder or in ~/.config/gym-service\n"
-        raise ConfigError(f"{text}  try: --envs FILE", file=None, key="")
+        text = f"there is no envs.toml in this folder, in a parent folder or in ~/.config/gym-service{looked_at()}"
+        raise ConfigError(f"{text}\n  try: gym-service init, which writes one, or --envs FILE", file=None, key="")
     return file
 
 

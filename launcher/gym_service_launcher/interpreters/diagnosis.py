@@ -37,15 +37,19 @@ class Diagnosis:
     missing: str = ""
 
 
-def diagnose(executable: str | Path, env: Mapping[str, str], timeout_s: float = 30.0) -> Diagnosis:
+def diagnose(
+    executable: str | Path, env: Mapping[str, str], timeout_s: float = 30.0, *, is_quick: bool = False
+) -> Diagnosis:
     """Run the probe in a target and return what it found. Blocks for at most ``timeout_s`` seconds.
+
+    ``is_quick``: do not import numpy, which takes most of the time. Whether it can be imported stays unknown.
 
     A fault of the target does not raise: it is the ``problem`` of the result. The process and its children have ended
     when this returns.
     """
     path = Path(executable)
     try:
-        stdout, stderr, exit_code = _run([str(path), str(PROBE)], env, timeout_s)
+        stdout, stderr, exit_code = _run([str(path), str(PROBE), *(["quick"] if is_quick else [])], env, timeout_s)
     except subprocess.TimeoutExpired:
         return _broken(path, f"it did not answer within {timeout_s:g} s")
     except OSError as error:

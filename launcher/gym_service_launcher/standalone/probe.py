@@ -4,6 +4,8 @@ Knows where Pythons keep what they installed. Never imports gym or gymnasium, wh
 nothing of ours; numpy is imported in a process of its own, since a numpy for another processor kills the
 process that imports it. Standard library only, Python 3.6 and up; 2.7 still says which Python it is.
 
+With the argument ``quick``, numpy is not imported: its numpy_error is null.
+
 The line: version, executable, prefix; of each of MODULES the version, "unknown" for one that is there
 without its metadata, or null; numpy_error: why it does not import, or null.
 """
@@ -11,7 +13,6 @@ without its metadata, or null; numpy_error: why it does not import, or null.
 import json
 import os
 import re
-import subprocess
 import sys
 
 MODULES = ("numpy", "gymnasium", "gym", "dm_env", "pettingzoo", "robosuite", "pip")
@@ -34,7 +35,8 @@ def main():
     }
     if sys.version_info >= (3, 6):
         found.update((module, installed(module)) for module in MODULES)
-        found["numpy_error"] = failure_of_numpy() if found["numpy"] else None
+        is_quick = sys.argv[1:] == ["quick"]
+        found["numpy_error"] = failure_of_numpy() if found["numpy"] and not is_quick else None
     # On a line of its own, whatever was printed before.
     print("\n" + json.dumps(found))
 
@@ -74,6 +76,8 @@ def version_in(info):
 
 def failure_of_numpy():
     """The reason in one line why numpy does not import, or None if it does."""
+    import subprocess  # a quick probe does without it
+
     process = subprocess.Popen(
         [sys.executable, os.path.abspath(__file__), "numpy"],
         stdout=subprocess.DEVNULL,
