@@ -117,7 +117,7 @@ class CountedEnv(gym.Env):
             "cwd": os.getcwd(),
             "signals": [str(signal.getsignal(number)) for number in numbers],
             "blocked signals": len(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
-            "session": os.getsid(0) == os.getpid(),
+            "leads its process group": os.getpgid(0) == os.getpid(),
             "path": sys.path,
             "modules": sorted(name for name in sys.modules if "forkserver" in name or "guardian" in name),
             "environ": dict(os.environ),

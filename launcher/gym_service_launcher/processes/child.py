@@ -31,7 +31,7 @@ Rung = Literal["ended by itself", "asked", "terminated", "killed", "unkillable"]
 
 
 class Child:
-    """A process in a session of its own, so that Ctrl-C in the terminal reaches only the client.
+    """A process without a terminal, so that Ctrl-C in the terminal reaches only the client.
 
     It is a child of the guardian. So neither it nor anything that it starts can outlive this process.
 

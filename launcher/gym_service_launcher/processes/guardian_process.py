@@ -116,7 +116,7 @@ def guardian_python(server_executable: str) -> str:
 
 
 def _spawn_detached(argv: list[str], files: Mapping[int, int]) -> int:
-    """Start a program in a session of its own, with only /dev/null as its 0, 1 and 2, and these files. Raises OSError.
+    """Start a program in a process group of its own, with /dev/null as its 0, 1 and 2, and these files. Raises OSError.
 
     Not subprocess: its Popen would have to be kept alive, and would warn of a child that still runs when this
     interpreter ends. The program must not inherit the signals that this thread blocks: SIGCHLD wakes the guardian.
@@ -129,4 +129,4 @@ def _spawn_detached(argv: list[str], files: Mapping[int, int]) -> int:
             apart = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(files) + 1)
             opened.callback(os.close, apart)
             actions.append((os.POSIX_SPAWN_DUP2, apart, number))
-        return os.posix_spawn(argv[0], argv, os.environ, file_actions=actions, setsid=True, setsigmask=())
+        return os.posix_spawn(argv[0], argv, os.environ, file_actions=actions, setpgroup=0, setsigmask=())

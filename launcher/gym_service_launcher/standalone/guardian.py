@@ -96,6 +96,7 @@ class Order(enum.Enum):
 
 def main(client_pid, how=""):
     pidfd = int(how) if how.isdigit() else -1
+    spawning.give_up_terminal()
     if pidfd >= 0:
         client_watch.leave_parent(CONTROL_FD)
     os.closerange(max(CONTROL_FD, pidfd) + 1, os.sysconf("SC_OPEN_MAX"))  # a C library of the client may leave some

@@ -1,4 +1,4 @@
-"""Starts a program as a server of this process: in a session of its own, and dead as soon as this process is.
+"""Starts a program as a server of this process: in a process group of its own, and dead as soon as this process is.
 
 Knows fork, exec and prctl. Never knows what the program does. Standard library only, Python 3.6 and up: the guardian
 loads it by path.
@@ -9,6 +9,7 @@ import fcntl
 import os
 import signal
 import sys
+import termios
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 # Signals that a guardian ignores, since they may reach every process of a terminal or of a job. A server gets the
@@ -59,14 +60,41 @@ def _become(argv, cwd, env, fds, prctl, parent):
 def settle(prctl, parent):
     """In a process that was just forked: be a server of ``parent``.
 
-    It leads a session of its own, its orphaned descendants become its children, and it is killed when ``parent`` ends.
+    It has no terminal, its orphaned descendants become its children, and it is killed when ``parent`` ends.
     """
-    os.setsid()
+    leave_terminal()
     if prctl:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
         if os.getppid() != parent:  # it ended before the line above, so no signal will come
             raise OSError(errno.ESRCH, "the guardian has ended")
+
+
+def leave_terminal():
+    """Lead a process group of one's own, and give up the terminal: no Ctrl-C, Ctrl-Z or hang-up comes from there.
+
+    It is not a session of one's own. Where the kernel schedules each session as a group (``sched_autogroup_enabled``),
+    a wake-up between two sessions can take some milliseconds on a busy machine, and each step needs two.
+    """
+    if give_up_terminal():
+        os.setpgid(0, 0)
+    else:
+        os.setsid()  # a system that lets go of a terminal in no other way
+
+
+def give_up_terminal():
+    """Whether this process, which leads no session, has no terminal from now on."""
+    try:
+        fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+    except OSError as error:
+        return error.errno in (errno.ENXIO, errno.ENOENT, errno.EIO)  # there is none, or it has hung up
+    try:
+        fcntl.ioctl(fd, termios.TIOCNOTTY)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
 
 
 def place(fds):
