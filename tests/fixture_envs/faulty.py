@@ -9,6 +9,7 @@ Knows gymnasium or gym 0.26, numpy, POSIX. Python 3.6 and up.
 """
 
 import ctypes
+import errno
 import os
 import re
 import signal
@@ -220,6 +221,15 @@ class FaultyEnv(gym.Env):
     def arm_signal(self, what):
         """Let a fault happen in the main thread when SIGUSR1 comes: while it waits for a call, if one chooses so."""
         signal.signal(signal.SIGUSR1, lambda number, frame: FAULTS[what]())
+
+    def standing(self):
+        """Its session, whether it leads a process group, and what comes of opening the terminal."""
+        try:
+            os.close(os.open("/dev/tty", os.O_RDWR))
+            terminal = "there is one"
+        except OSError as error:
+            terminal = errno.errorcode[error.errno]
+        return os.getsid(0), os.getpgid(0) == os.getpid(), terminal
 
     def start_children(self):
         return list(start_children())
