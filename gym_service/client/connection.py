@@ -4,10 +4,11 @@ Knows turns and ends. Never knows what a call does on the wire (``exchange.py``)
 3.10 and up.
 """
 
+import atexit
 import os
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from gymnasium.error import NoAsyncCallError
@@ -20,7 +21,7 @@ from gym_service.protocol.encoder import Packed
 from gym_service.protocol.frames import Frame
 from gym_service.transport.channel import Channel
 
-__all__ = ["Connection", "fields", "one"]
+__all__ = ["Connection", "close_all", "fields", "one"]
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ class Connection(Exchange):
 
     def __init__(self, channel: Channel, peer: Peer) -> None:
         super().__init__(channel, peer)
+        self.close_s = 0.0  # how long its server may take to close at the end of the program
         self._queue = CallQueue()
         self._tickets = self._queue.tickets
         _channels.add(channel)
@@ -164,28 +166,15 @@ class Connection(Exchange):
         Blocks for at most ``ask_s`` seconds and the moment it takes to stop a server by force. In a forked child of
         the process that made the connection it does nothing: the server is not the child's.
         """
-        if self._is_forked:
-            return
-        deadline = time.monotonic() + ask_s
-        ticket, was_closed = new_ticket(), self._closed_by
-        try:
-            self._tickets.append(ticket)
-            self._closed_by = self._closed_by or reason
-            self._queue.wake()
-            # Another close() is waited for, a call is not.
-            while was_closed and not self._queue.is_first(ticket) and not self._queue.is_mine(ticket):
-                if not self._queue.wait(ticket, deadline):
-                    break
-            if self.failure or not self._queue.is_first(ticket):
-                deadline = 0.0  # nobody can be asked
-            else:
-                self._ask_to_close(deadline)
-            self._channel.close()
-            self._close_peer(max(0.0, deadline - time.monotonic()))
-            self._forget_call()
-        finally:
-            self._queue.leave(ticket)
-        self.issue_warnings()
+        close_all([self], ask_s, reason)
+
+    def _can_be_asked(self, ticket: Ticket, was_closed: bool, deadline: float) -> bool:
+        """Whether the server can be asked to close. Waits for another close(), and not for a call."""
+        queue = self._queue
+        while was_closed and not queue.is_first(ticket) and not queue.is_mine(ticket):
+            if not queue.wait(ticket, deadline):
+                break
+        return not self.failure and queue.is_first(ticket)
 
     def _leave_with(self, ticket: Ticket, error: BaseException, half: Ticket | None = None) -> BaseException:
         """End a call that has failed or was interrupted; what to raise."""
@@ -197,6 +186,61 @@ class Connection(Exchange):
             self._queue.leave_interrupted(ticket, error, half)
         return error
 
+
+def close_all(connections: Sequence[Connection], ask_s: float, reason: str = "it was closed with close()") -> None:
+    """Close several connections as ``Connection.close`` closes one, all of them within the time of one.
+
+    Each server is asked before any answer is waited for. Those that do not end are stopped together, step by step.
+    """
+    ours = [connection for connection in connections if not connection._is_forked]
+    queues = {id(connection._queue): connection._queue for connection in ours}.values()
+    deadline, ticket = time.monotonic() + ask_s, new_ticket()
+    try:
+        for queue in queues:
+            queue.tickets.append(ticket)
+        were_closed = [bool(connection._closed_by) for connection in ours]
+        for connection in ours:
+            connection._closed_by = connection._closed_by or reason
+        for queue in queues:
+            queue.wake()
+        closings = zip(ours, were_closed, strict=True)
+        asked = [each for each, was_closed in closings if each._can_be_asked(ticket, was_closed, deadline)]
+        for connection in asked:
+            connection._send_close(deadline)
+        for connection in asked:
+            connection._await_close(deadline)
+        for connection in ours:
+            connection._channel.close()
+        remaining_s = max(0.0, deadline - time.monotonic())
+        _take_in_turn([each._peer.close_in_steps(remaining_s if each in asked else 0.0) for each in ours])
+        for connection in ours:
+            connection._forget_call()
+            connection._stop_counting()
+    finally:
+        for queue in queues:
+            queue.leave(ticket)
+    for connection in ours:
+        connection.issue_warnings()
+
+
+def _take_in_turn(closings: Sequence[Iterator[None]]) -> None:
+    """Take the first step of each, then the second step of each, and so on."""
+    while closings:
+        closings = [steps for steps in closings if next(steps, _OVER) is not _OVER]
+
+
+_OVER = object()
+
+
+def _close_what_is_open() -> None:
+    open_ones = [connection for connection in list(_connections) if not connection.is_closed]
+    close_all(open_ones, max((connection.close_s for connection in open_ones), default=0.0), "the program has ended")
+
+
+# At the end of the program, weakref.finalize closes one env after the other. Functions of atexit are called in reverse
+# order: so this one, which closes all at once, is registered after that of weakref, which its first use registers.
+weakref.finalize(CallQueue, int)
+atexit.register(_close_what_is_open)
 
 # Told of every fork: asking for the pid with each call costs more than looking at a flag.
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()

@@ -130,7 +130,8 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         apply = partial(apply_facts, self.__dict__, connection, weakref.WeakMethod(self._tell_fact))
         apply({name: description[name] for name in FACTS})
         connection.on_changed = apply
-        self._finalizer = weakref.finalize(self, connection.close, self._limits_s["close"])
+        connection.close_s = self._limits_s["close"]
+        self._finalizer = weakref.finalize(self, connection.close, connection.close_s)
 
     @property
     def target(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ to be closed. Python 3.10 and up.
 import builtins
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
 from gym_service.errors import (
@@ -51,11 +51,11 @@ class Peer(Protocol):
     def calls(self) -> memoryview:
         """Where to count the calls, at index 0."""
 
-    def close(self, ask_s: float) -> None:
-        """See the server to its end. The stream is closed already.
+    def close_in_steps(self, ask_s: float) -> Iterator[None]:
+        """See the server to its end, in steps. The stream is closed already.
 
         Waits ``ask_s`` seconds for the server to end by itself, then uses force. Blocks for some seconds more than
-        ``ask_s`` at most.
+        ``ask_s`` at most. Who closes several takes the same step of each in turn.
         """
 
 

@@ -197,8 +197,18 @@ class Exchange:
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
-    def _ask_to_close(self, deadline: float) -> None:
-        """Send CLOSE and read its answer. After an interrupt it goes on where it was."""
+    def _send_close(self, deadline: float) -> None:
+        """Ask the server to close, unless a call that was interrupted has to be finished first."""
+        channel = self._channel
+        if channel.is_in_step and not self._close_id and channel.outgoing[0] == self._answered:
+            self._close_id = channel.outgoing[0] + 1 & 0xFFFFFFFF
+            try:
+                channel.send_frame(messages.CLOSE, self._close_id, b"", deadline=deadline)
+            except WIRE_ERRORS:
+                pass  # _await_close meets it again
+
+    def _await_close(self, deadline: float) -> None:
+        """Read the answer to CLOSE, which was sent or is sent here. After an interrupt it goes on where it was."""
         channel, self._deadline, self._timeout_s = self._channel, deadline, 0.0
         try:
             if not channel.is_in_step:
@@ -320,15 +330,16 @@ class Exchange:
         self._forget_call()
         if not self._has_ended:
             self._channel.close()
-            self._close_peer(0.0)
+            for _ in self._peer.close_in_steps(0.0):
+                pass
+            self._stop_counting()
             self._has_ended = True
 
     def _forget_call(self) -> None:
         """Hold no longer what a call holds whose answer never comes."""
         self._arguments, self._read = None, read_nothing
 
-    def _close_peer(self, ask_s: float) -> None:
-        self._peer.close(ask_s)
+    def _stop_counting(self) -> None:
         # The memory where the calls were counted is a file's, and holds a descriptor for as long as it is looked at.
         self._calls = memoryview(bytearray(8)).cast("Q")
 

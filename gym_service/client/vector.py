@@ -102,6 +102,8 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
             connection.bound_bytes += sum(layout.size_bytes for layout in layouts if layout)
             connection.allow_replies_of(connection.bound_bytes)
         self._batch_memory = BatchMemory([connection.arena for connection in connections])
+        for connection in connections:
+            connection.close_s = self._limits_s["close"]
         self._finalizer = weakref.finalize(self, self._workers.close, self._limits_s["close"])
 
     def _hold(self, descriptions: Sequence[Mapping[str, Any]]) -> None:
@@ -213,7 +215,7 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
         raise CannotCross("np_random: the generators of a vector env stay in its simulators", path="$.np_random")
 
     def close_extras(self, **kwargs: Any) -> None:
-        """What ``close`` calls: close the envs and see each worker to its end. Blocks for at most 8 s for each."""
+        """What ``close`` calls: close the envs and see all workers to their end. Blocks as ``RemoteEnv.close``."""
         self._workers.close(self._limits_s["close"])
         self._half_offers = []
         self._finalizer.detach()  # not before: an interrupted close() can be called again

@@ -17,7 +17,7 @@ from gymnasium.error import NoAsyncCallError, ResetNeeded
 
 from gym_service.client import error_mapping
 from gym_service.client.call_queue import CallQueue, Ticket, new_ticket
-from gym_service.client.connection import Connection
+from gym_service.client.connection import Connection, close_all
 from gym_service.client.exchange import WIRE_ERRORS
 from gym_service.errors import CannotCross, EnvError
 from gym_service.protocol import messages
@@ -109,9 +109,8 @@ class Workers:
         return answers
 
     def close(self, ask_s: float, reason: str = "it was closed with close()") -> None:
-        """Close each; any number of times. Blocks for at most a few seconds more than ``ask_s`` for each of them."""
-        for connection in self._connections:
-            connection.close(ask_s, reason)
+        """Close all at once; any number of times. Blocks as ``Connection.close`` of one of them."""
+        close_all(self._connections, ask_s, reason)
         self._half_reads = ()
 
     # ------------------------------------------------------------------------------------------------------------

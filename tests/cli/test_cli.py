@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import gymnasium
@@ -277,8 +277,9 @@ class Piped:
     def died(self, during: str) -> ConnectionLost:
         return ConnectionLost(during, during=during, address="")
 
-    def close(self, ask_s: float) -> None:
+    def close_in_steps(self, ask_s: float) -> Iterator[None]:
         self.process.wait(TIMEOUT_S)
+        return iter(())
 
     def tail(self) -> str:
         return ""

@@ -10,6 +10,7 @@ from support import polling, procfs
 from support.clients import assert_nothing_outlives, client
 from support.clock import Clock
 from support.faulty import TRANSPORTS, act, alternately, armed, assert_exact, calls_of, faulty
+from support.vector_play import remote
 
 from gym_service import errors
 from gym_service.client.env import RemoteEnv
@@ -18,6 +19,10 @@ from gym_service.client.env import RemoteEnv
 pytestmark = pytest.mark.slow
 
 LONGEST_CLOSE_S = 8.0
+# Of faulty.py: how long a slow close() takes.
+SLOW_S = 1.5
+# What closing may take more than timeouts.close, however many servers there are.
+AFTER_CLOSE_S = 3.0
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -275,3 +280,52 @@ def test_never_is_the_usual_restart() -> None:
             act(env, "step")
         with pytest.raises(errors.ClosedError):
             env.reset()
+
+
+def test_workers_that_close_slowly_close_at_once() -> None:
+    with remote("Faulty", 6, entry_point="faulty:FaultyEnv", workers=6, timeouts={"close": 30.0}) as envs:
+        envs.reset()
+        envs.call("arm", "close", "slow")
+        pids = [target["pid"] for target in envs.targets]
+        clock = Clock()
+        envs.close()
+        # 9 s one after the other.
+        assert clock.is_within(SLOW_S, 4 * SLOW_S)
+        assert not any(procfs.state(pid) for pid in pids)
+
+
+def test_workers_that_hang_in_close_are_stopped_at_once() -> None:
+    with remote("Faulty", 4, entry_point="faulty:FaultyEnv", workers=4, timeouts={"close": 1.0}) as envs:
+        envs.reset()
+        envs.call("arm", "close", "asleep in C")
+        pids = [target["pid"] for target in envs.targets]
+        clock = Clock()
+        envs.close()
+        assert clock.is_within(1.0, 1.0 + AFTER_CLOSE_S)
+        assert not any(procfs.state(pid) for pid in pids)
+
+
+HANGING = """
+import time
+case = os.environ["FAULTS_CASE"]
+opened = [faulty(timeouts={"close": 2.0}) for _ in range(4)]
+envs = [each.__enter__() for each in opened]
+for env in envs:
+    env.reset()
+    env.call("arm", "close", case)
+say(*(env.target["pid"] for env in envs))
+hear()
+"""
+
+
+@pytest.mark.parametrize("hangs", ["asleep in C", "SIGSTOP", "spinning in Python"])
+def test_open_envs_that_hang_hold_the_end_of_the_program_for_the_time_of_one(hangs: str) -> None:
+    with client(HANGING, {"FAULTS_CASE": hangs}) as running:
+        pids = [int(pid) for pid in running.says().split()]
+        clock = Clock()
+        running.hears()
+        assert running.end() == 0
+        # 8 s, and the moments in which they are killed, one after the other.
+        assert clock.is_within(2.0, 2.0 + AFTER_CLOSE_S)
+        assert running.errors() == ""
+        assert not any(procfs.state(pid) for pid in pids)

@@ -25,6 +25,7 @@ except ImportError:
     import gym
 
 LONG_S = 600
+SLOW_S = 1.5
 SIDE = 96  # of the image, in pixels
 
 
@@ -105,6 +106,7 @@ FAULTS = {
     "spinning in C": spin_in_c,
     "spinning in Python": spin_in_python,
     "asleep in Python": sleep_in_python,
+    "slow": lambda: time.sleep(SLOW_S),
     "much output": print_much,
     "fork": os.fork,  # and both go on
     "children, then os._exit": leave_children(lambda pids: os._exit(7)),

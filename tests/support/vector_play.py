@@ -1,6 +1,7 @@
 """The same play on a RemoteVectorEnv and on Gymnasium's SyncVectorEnv.
 
-Knows gym_service.make_vec, and the envs of tests/fixture_envs in this process. Python 3.10 and Gymnasium 1.4, and up.
+Knows gym_service.make_vec, and the envs of tests/fixture_envs in this process. Python 3.10 and Gymnasium 1.4, and up:
+a module that imports this one at its top is skipped below that.
 """
 
 import sys
@@ -10,6 +11,11 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import pytest
+
+if tuple(map(int, gym.__version__.split(".")[:2])) < (1, 4):
+    pytest.skip("vector envs need Gymnasium 1.4 on this side", allow_module_level=True)
+
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 import gym_service

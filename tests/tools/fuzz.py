@@ -102,7 +102,8 @@ class Nobody:
     def died(self, during: str) -> GymServiceError:
         return errors.ServerCrashed("it is gone", during=during, exit_code=None, tail="")
 
-    def close(self, ask_s: float) -> None: ...
+    def close_in_steps(self, ask_s: float) -> Iterator[None]:
+        return iter(())
 
     def tail(self) -> str:
         return ""

@@ -6,7 +6,8 @@ Knows processes, pipes and the guardian's lifeline. Never knows what the process
 import contextlib
 import os
 import signal
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -172,24 +173,39 @@ class Child:
 
         Blocks for ``ask_s`` + ``terminate_s`` + KILL_S at most. Returns what ended it. Any number of times.
         """
+        for _ in self.stop_in_steps(ask_s, terminate_s):
+            pass
+        assert self.rung
+        return self.rung
+
+    def stop_in_steps(self, ask_s: float, terminate_s: float) -> Iterator[None]:
+        """``stop`` in steps. Who stops several takes the same step of each in turn: then their waits overlap.
+
+        A step waits for what the step before it has begun. Its time counts from there on.
+        """
         if self.rung is None:
-            self.rung = self._climb(ask_s, terminate_s)
+            self.rung = yield from self._climb(ask_s, terminate_s)
             self._lifeline.close()
             if self._record:
                 self._record.remove()
-        return self.rung
 
-    def _climb(self, ask_s: float, terminate_s: float) -> Rung:
+    def _climb(self, ask_s: float, terminate_s: float) -> Generator[None, None, Rung]:
         if self.exit_code() is not None:
             return "ended by itself"
-        if ask_s > 0 and self.exit_code(ask_s) is not None:
+        if ask_s > 0 and (yield from self._has_ended_in(ask_s)):
             return "asked"
         if terminate_s > 0:
             self._lifeline.order(Order.TERMINATE)
-            if self.exit_code(terminate_s) is not None:
+            if (yield from self._has_ended_in(terminate_s)):
                 return "terminated"
         self._lifeline.order(Order.KILL)
-        return "killed" if self.exit_code(KILL_S) is not None else "unkillable"
+        return "killed" if (yield from self._has_ended_in(KILL_S)) else "unkillable"
+
+    def _has_ended_in(self, wait_s: float) -> Generator[None, None, bool]:
+        """Whether it ends within so many seconds from now. The next step waits for that."""
+        deadline = time.monotonic() + wait_s
+        yield
+        return self.exit_code(max(0.0, deadline - time.monotonic())) is not None
 
 
 def _pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack, *, child_reads: bool = False) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import random
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import AuthError, ConnectionLost, ServerStartError
@@ -103,10 +103,11 @@ class AttachedServer(ServerLink):
     def calls(self) -> memoryview:
         return self._calls
 
-    def close(self, ask_s: float) -> None:
+    def close_in_steps(self, ask_s: float) -> Iterator[None]:
         """Does not block: the end of the connection ends the server."""
         self._end.close()
         self._same_host.close()
+        return iter(())
 
 
 def attach(entry: Entry, progress: Callable[[str], None]) -> AttachedServer:

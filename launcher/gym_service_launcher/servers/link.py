@@ -12,13 +12,13 @@ The life of a link, and who calls what:
 4. Until the env is made, the factory turns failures into errors with ``start_error`` and ``import_advice``.
 5. During a call, the connection calls ``died`` where the stream has ended, and ``diagnose`` where no answer came in
    time.
-6. The connection closes the stream and calls ``close``. After that nothing of the server is left.
+6. The connection closes the stream and takes the steps of ``close_in_steps``. After that nothing of the server is left.
 """
 
 import errno
 import socket
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from gym_service_launcher.config.entry import MULTI_AGENT_APIS, Entry
@@ -123,12 +123,18 @@ class ServerLink(Protocol):
     def calls(self) -> memoryview:
         """Where to count the calls, at index 0. ``gym-service ps`` shows the number."""
 
-    def close(self, ask_s: float) -> None:
-        """See the server to its end. The stream is closed already, or was never taken.
+    def close_in_steps(self, ask_s: float) -> Iterator[None]:
+        """See the server to its end, in steps. The stream is closed already, or was never taken.
 
         Waits ``ask_s`` seconds for the server to end by itself, then uses force. Blocks for some seconds more than
-        ``ask_s`` at most. May be called any number of times.
+        ``ask_s`` at most. Who closes several servers takes the same step of each in turn: then all of them end within
+        that time. May be called any number of times, also where an earlier call has not taken all of its steps.
         """
+
+    def close(self, ask_s: float) -> None:
+        """Take all steps of ``close_in_steps``."""
+        for _ in self.close_in_steps(ask_s):
+            pass
 
 
 def import_statement(entry: Entry) -> str:

@@ -165,15 +165,19 @@ class LocalServer(ServerLink):
     def calls(self) -> memoryview:
         return self._child.calls
 
-    def close(self, ask_s: float) -> None:
-        """Blocks for ``ask_s`` + TERMINATE_S seconds at most, and two more for the fork server of the last server."""
+    def close_in_steps(self, ask_s: float) -> Iterator[None]:
+        """Blocks for ``ask_s`` + TERMINATE_S + KILL_S seconds at most.
+
+        The end of the last server of a fork server is the fork server's too. That takes two more seconds at most, none
+        where the server had to be forced.
+        """
         if self._end:
             self.take_stream().close()
         if self._memory:
             self._memory.close()
-        self._child.stop(ask_s, TERMINATE_S if ask_s > 0 else 0.0)
+        yield from self._child.stop_in_steps(ask_s, TERMINATE_S if ask_s > 0 else 0.0)
         if self._fork_server:
-            self._fork_server.release(ask_s)
+            self._fork_server.release(ask_s if self._child.rung in ("ended by itself", "asked") else 0.0)
 
 
 def repair_of(entry: Entry, diagnosis: Diagnosis) -> str:

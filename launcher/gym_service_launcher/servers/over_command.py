@@ -11,7 +11,7 @@ import secrets
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -289,13 +289,13 @@ class CommandServer(ServerLink):
     def calls(self) -> memoryview:
         return self._child.calls
 
-    def close(self, ask_s: float) -> None:
-        """Blocks for ``ask_s`` + TERMINATE_S at most. The end of the link ends the server on the remote side.
+    def close_in_steps(self, ask_s: float) -> Iterator[None]:
+        """Blocks for ``ask_s`` + TERMINATE_S + KILL_S at most. The end of the link ends the server on the remote side.
 
         SIGTERM comes before SIGKILL also where ``ask_s`` is 0: some commands pass it on.
         """
         self.end.close()
-        self._child.stop(ask_s, TERMINATE_S)
+        yield from self._child.stop_in_steps(ask_s, TERMINATE_S)
 
     def _judged(self, tail: str, exit_code: int | None) -> tuple[str, str]:
         """The reason that the output shows, and what the user can try."""
