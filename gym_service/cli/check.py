@@ -60,9 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
             }
         )
     if arguments.json:
-        print(json.dumps({"file": str(file.path), "entries": checked, "problems": problems}, indent=1))
+        unused = envs_file.unused_interpreters(file)
+        document = {"file": str(file.path), "entries": checked, "problems": problems, "unused": unused}
+        print(json.dumps(document, indent=1))
     else:
-        _print_end(checked, problems)
+        _print_end(checked, [*problems, *envs_file.unused_interpreters(file)])
     return int(bool(problems) or not all(one["ok"] for one in checked))
 
 
@@ -147,10 +149,10 @@ def _wrapped(text: str, indent_columns: int) -> list[str]:
     return textwrap.wrap(text, columns, break_long_words=False, break_on_hyphens=False) or [""]
 
 
-def _print_end(checked: Sequence[dict[str, Any]], problems: Sequence[str]) -> None:
+def _print_end(checked: Sequence[dict[str, Any]], notes: Sequence[str]) -> None:
     print()
-    for problem in problems:
-        print(problem)
+    for note in notes:
+        print(note)
     failed = [one["name"] for one in checked if not one["ok"]]
     seconds = sum(one["seconds"] for one in checked)
     count = f"{len(checked)} {'entry' if len(checked) == 1 else 'entries'}"

@@ -65,6 +65,8 @@ def show(file: EnvsFile, *, as_json: bool = False) -> int:
     """
     with ThreadPoolExecutor(PROBES) as pool:
         rows = list(pool.map(_row, file.entries, file.entries.values()))
+    # The title says which file it is.
+    rows = [replace(row, found=row.found.removeprefix(f"{file.path}: ")) for row in rows]
     rows = [replace(row, checked=check_log.last(file, row.name)) for row in rows]
     problems = [str(problem) for problem in envs_file.problems_outside_entries(file)]
     notes = [*problems, *envs_file.unused_interpreters(file)]
@@ -143,6 +145,14 @@ def _print(file: EnvsFile, rows: Sequence[Row], notes: Sequence[str]) -> None:
         print("there is no entry\n  try: gym-service add --venv ./sim_env")
 
 
+def _short(where: str, file: EnvsFile) -> str:
+    """A path for a narrow column: from the folder of the file, or from the user's home."""
+    for folder, mark in ((f"{file.path.parent}/", "./"), (f"{Path.home()}/", "~/")):
+        if where.startswith(folder):
+            return mark + where.removeprefix(folder)
+    return where
+
+
 def _draw(file: EnvsFile, rows: Sequence[Row], notes: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -158,7 +168,7 @@ def _draw(file: EnvsFile, rows: Sequence[Row], notes: Sequence[str]) -> None:
         if row.advice:
             found.append(f"\ntry: {row.advice}")
         last = row.last_check.removeprefix("checked ").replace(" ago: ", " ago\n")
-        table.add_row(Text(row.name), Text(row.state, color), Text(row.where), found, Text(last))
+        table.add_row(Text(row.name), Text(row.state, color), Text(_short(row.where, file)), found, Text(last))
     console = Console()
     console.print(table)
     for note in notes:

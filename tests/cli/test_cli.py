@@ -152,7 +152,7 @@ def test_list_says_what_is_found_and_what_is_wrong(envs_toml: Path) -> None:
     assert gone == f"Gone-v0     broken     {envs_toml.parent}/nowhere  does not exist"
     assert advice == f"            try: python -m venv {envs_toml.parent}/nowhere"
     assert far_advice.startswith("            try: gym-service run --venv ./sim_env --tcp 127.0.0.1:")
-    assert typo == f'Typo-v0     broken     {envs_toml}: envs."Typo-v0".pyton: unknown key; did you mean "python"?'
+    assert typo == 'Typo-v0     broken     envs."Typo-v0".pyton: unknown key; did you mean "python"?'
     assert re.fullmatch(
         r"Far-v0      broken     tcp://\S+  no server was reached at .*: Connection refused, for 2 s", far
     )

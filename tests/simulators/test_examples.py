@@ -3,6 +3,7 @@
 Some two minutes with an empty cache of uv and pip, and a network.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -44,3 +45,15 @@ def test_every_example_is_built_from_nothing_and_plays(tmp_path: Path) -> None:
     assert len(re.findall("  up to date  ", again.stdout)) == 8
     for name in envs_file.load(FILE).entries:
         subprocess.run([sys.executable, "-c", PLAY, name], env=env, check=True)
+
+
+@pytest.mark.long
+def test_check_of_every_example_is_in_order(tmp_path: Path) -> None:
+    """Some two minutes on a quiet machine, once the venvs are built in the user's own cache."""
+    check = [sys.executable, "-m", "gym_service", "check", "--json", "--envs", str(FILE)]
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    ran = subprocess.run(check, env=env, check=False, stdout=subprocess.PIPE, text=True)
+    entries = json.loads(ran.stdout)["entries"]
+    assert (ran.returncode, len(entries)) == (0, 8)
+    made = [row["check"] for entry in entries for row in entry["rows"] if row["outcome"] == "passed"]
+    assert all(made.count(check) == 8 for check in ("make", "reset", "steps", "parity", "render", "left behind"))

@@ -19,7 +19,7 @@ from PIL import Image
 from support.paths import REPOSITORY
 
 from benchmarks import __main__ as command
-from benchmarks import criteria, floors, memory, pending_clients, profile, record, running, workloads
+from benchmarks import commands, criteria, floors, memory, pending_clients, profile, record, running, workloads
 from benchmarks.criteria import CRITERIA, Criterion, Verdict
 from benchmarks.interleaved import repeated, time_in_turn
 from benchmarks.record import Found, Memory, Record
@@ -236,3 +236,10 @@ def test_one_core_says_what_either_side_ran() -> None:
         took, client, server, _ = map(float, row.split()[-4:])
         assert 0 < client <= took * 1.1
         assert server > 0
+
+
+@pytest.mark.slow
+def test_the_commands_are_timed_against_an_empty_program(capsys: pytest.CaptureFixture[str]) -> None:
+    assert commands.main(["--blocks", "1"]) in (0, 1)  # whatever the ratios of one round are
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if any(name in line for name in (commands.HELP, commands.LIST))]) == 2
