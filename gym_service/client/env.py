@@ -45,6 +45,7 @@ PRIVATE_FIELDS = {
     "_connection",
     "_finalizer",
     "_layout",
+    "_layout_versions",
     "_limits_s",
     "_own_generator",
     "_stand_in_seed",
@@ -127,6 +128,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         spec = description["spec"]
         self._remote_spec = {name: spec[name] for name in ("max_episode_steps", "reward_threshold", "nondeterministic")}
         self._layout, self._action_layout = cast("tuple[Layout | None, Layout | None]", (None, None))
+        self._layout_versions: dict[str, int] = {}
         apply = partial(apply_facts, self.__dict__, connection, weakref.WeakMethod(self._tell_fact))
         apply({name: description[name] for name in FACTS})
         connection.on_changed = apply
@@ -342,6 +344,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
             return messages.STEP, encode(("$.action", action), *_further(args, more))
         packed = Packed()
         layout = self._action_layout
+        packed.head += layout.stamp if layout is not None else b""
         if layout is not None and layout.pack(action, packed.head, packed.buffers):
             return messages.STEP_PACKED, packed
         return messages.STEP, encode(("$.action", action))

@@ -78,7 +78,8 @@ def apply_facts(
         if data is not None:
             refuse_larger(data, connection.bound_bytes)
         old: Layout | None = kept.get(LAYOUTS[name])
-        new = None if data is None else compile_layout(data)
+        kept["_layout_versions"][name] = version = kept["_layout_versions"].get(name, -1) + 1
+        new = None if data is None else compile_layout(data, version=version)
         connection.bound_bytes += (new.size_bytes if new else 0) - (old.size_bytes if old else 0)
         kept[LAYOUTS[name]] = new
         space = None if data is None else space_from(data)

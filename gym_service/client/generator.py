@@ -6,7 +6,8 @@ Each method fetches the state, draws, and puts the moved state back before anyth
 draw, and nothing for who never draws. A copy is a plain generator of numpy's with the state of that moment.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -143,19 +144,44 @@ class GeneratorOfSimulator:
 
     def _generator(self, name: str) -> Any:
         found = self._ask_generator(name, None)
-        if not isinstance(found, tuple) or len(found) != 3:
-            raise BadValue(f"not a generator: {found!r}")
-        kind, bit_generator, _ = found
-        kept = self._own_generator
-        if kind == "RandomState":
-            if type(kept) is not RemoteRandomState:
-                self._own_generator = RemoteRandomState(self._ask_generator)
-        elif kind == "Generator":
-            if type(kept) is not RemoteGenerator or kept._name != bit_generator:
-                self._own_generator = RemoteGenerator(bit_generator, self._ask_generator)
-        else:
-            raise CannotCross("np_random is no generator of numpy's", path="$.np_random", type_name=kind)
+        self._own_generator = _generator_for(found, self._own_generator, self._ask_generator)
         return self._own_generator
+
+
+class GeneratorsOfSimulators:
+    """The generators of a remote vector env. Subclasses have ``_ask_workers``."""
+
+    num_envs: int
+    _own_generators: tuple[Any, ...]
+
+    def _ask_workers(self, name: str, asked: "Mapping[int, tuple[Any, ...] | None]") -> "Mapping[int, Any]":
+        """What ``Ask`` gives of each env among ``asked``, where each has what is to be put back."""
+        raise NotImplementedError
+
+    def _generators(self) -> tuple[Any, ...]:
+        found = self._ask_workers("np_random", dict.fromkeys(range(self.num_envs)))
+        kept = self._own_generators or (None,) * self.num_envs
+        self._own_generators = tuple(
+            _generator_for(found[index], kept[index], partial(self._ask_one, index)) for index in range(self.num_envs)
+        )
+        return self._own_generators
+
+    def _ask_one(self, index: int, name: str, put: "tuple[Any, ...] | None") -> Any:
+        return self._ask_workers(name, {index: put})[index]
+
+
+def _generator_for(found: Any, kept: Any, ask: Ask) -> Any:
+    """The object that stands for a generator; the one that is kept, where it stands for such a generator."""
+    if not isinstance(found, tuple) or len(found) != 3:
+        raise BadValue(f"not a generator: {found!r}")
+    kind, bit_generator, _ = found
+    if kind == "RandomState":
+        return kept if type(kept) is RemoteRandomState else RemoteRandomState(ask)
+    if kind != "Generator":
+        raise CannotCross("np_random is no generator of numpy's", path="$.np_random", type_name=kind)
+    if type(kept) is RemoteGenerator and kept._name == bit_generator:
+        return kept
+    return RemoteGenerator(bit_generator, ask)
 
 
 def _bit_generator(name: str) -> Any:

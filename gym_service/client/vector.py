@@ -19,10 +19,11 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array,
 from gym_service.client.batch_memory import BatchMemory, Offer
 from gym_service.client.connection import Connection, one
 from gym_service.client.copying import CopiedByRecipe
+from gym_service.client.generator import GeneratorsOfSimulators
 from gym_service.client.requests import Timeouts, encode, limits_of
 from gym_service.client.spaces import refuse_larger, space_from
 from gym_service.client.workers import Workers
-from gym_service.errors import CannotCross, ProtocolError
+from gym_service.errors import ProtocolError
 from gym_service.protocol import messages, results
 from gym_service.protocol.encoder import Encoder, Packed
 from gym_service.protocol.frames import Frame
@@ -49,7 +50,7 @@ class WorkerResult(NamedTuple):
 Read = Callable[..., WorkerResult]  # makes it of a frame
 
 
-class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any]):
+class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, gymnasium.vector.VectorEnv[Any, Any, Any]):
     """Several envs in other interpreters, in one or more server processes ("workers").
 
     Each worker holds a contiguous share of the envs and steps them one after another; a step is one round trip per
@@ -83,6 +84,7 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
         """
         super().__init__()
         self._recreate = recreate
+        self._own_generators: tuple[Any, ...] = ()
         self.num_envs = shares[-1].stop
         self._shares = shares
         self._limits_s = limits_of(timeouts)
@@ -188,6 +190,8 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Call a method of every env, or of a wrapper around it; of what is no method, the value."""
+        if name == "np_random" and not args and not kwargs:
+            return self._generators()
         arguments = ("$.name", name), ("$.args", args), ("$.kwargs", kwargs)
         return self._gathered([(messages.CALL, encode(*arguments)) for _ in self._shares])
 
@@ -211,8 +215,11 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
 
     @property  # type: ignore[misc]
     def np_random(self) -> Any:
-        """Refused: the generators are the simulators', and a local one would draw other numbers."""
-        raise CannotCross("np_random: the generators of a vector env stay in its simulators", path="$.np_random")
+        """The generator of each env, a tuple. Drawing from one of them draws in its simulator.
+
+        Raises AttributeError where an env has none, and CannotCross where one is no generator of numpy's.
+        """
+        return self._generators()
 
     def close_extras(self, **kwargs: Any) -> None:
         """What ``close`` calls: close the envs and see all workers to their end. Blocks as ``RemoteEnv.close``."""
@@ -259,6 +266,7 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
                 share = slice(share.start, None)  # so that too many actions do not fit
             part = actions if len(self._shares) == 1 else _part(actions, share)
             packed = Packed()
+            packed.head += layout.stamp
             if not layout.pack(part, packed.head, packed.buffers):
                 return None
             calls.append((messages.VEC_STEP_PACKED, packed))
@@ -326,6 +334,16 @@ class RemoteVectorEnv(CopiedByRecipe, gymnasium.vector.VectorEnv[Any, Any, Any])
             gathered = self._add_info(gathered, info, index)
         rewards, terminations, truncations = numbers
         return observations, rewards, terminations, truncations, gathered
+
+    def _ask_workers(self, name: str, asked: Mapping[int, tuple[Any, ...] | None]) -> Mapping[int, Any]:
+        indices, calls = sorted(asked), []  # a worker that holds none of them is asked nothing, in the same round trip
+        for share in self._shares:
+            part = [(index - share.start, asked[index]) for index in indices if share.start <= index < share.stop]
+            calls.append((messages.RANDOM, encode(("$.name", name), ("$.np_random", part))))
+        results = self._gathered(calls)
+        if len(results) != len(indices):
+            raise BadValue(f"{len(results)} generators came where {len(indices)} were asked for")
+        return dict(zip(indices, results, strict=True))
 
     def _gathered(self, calls: Sequence[tuple[int, Packed]]) -> tuple[Any, ...]:
         found = self._workers.call(calls, lambda: [one] * len(calls))

@@ -14,6 +14,7 @@ import numpy as np
 
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder, Packed
+from gym_service.protocol.frames import BadFrame
 from gym_service.protocol.layout import compile_layout
 from gym_service.protocol.values import BadValue
 
@@ -156,7 +157,7 @@ class AgentLayouts:
 
     def _check_version(self, version):
         if version != self._version:
-            raise BadValue("packed by version %d of the layouts, and this is version %d" % (version, self._version))
+            raise BadFrame("packed by version %d of the layouts, and this is version %d" % (version, self._version))
 
     def _places_of(self, agents):
         """The places of the agents, or of a dict's keys; None where one is not known by exactly this name."""

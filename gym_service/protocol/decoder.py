@@ -7,16 +7,22 @@ Python 3.6 and up; runs on both sides.
 
 import struct
 import sys
+from collections import deque
 
 import numpy as np
 
+from gym_service.protocol import class_forms, enum_classes, library_types
+from gym_service.protocol.enum_classes import ClassRefused
+from gym_service.protocol.frames import BOUND_BYTES
 from gym_service.protocol.interrupts import is_foreign
+from gym_service.protocol.space_spec import claimed_bytes
 from gym_service.protocol.values import (
     GRAPH_FIELDS,
     MAX_DEPTH,
     MAX_DIMENSIONS,
     BadValue,
     Opaque,
+    bounded_repr,
     dtype_from,
     element_count,
 )
@@ -25,6 +31,10 @@ _count = struct.Struct("<I")
 _int64 = struct.Struct("<q")
 _float64 = struct.Struct("<d")
 _complex = struct.Struct("<dd")
+# As deep as class_encoding.py nests definitions.
+MAX_NESTING = 2
+# What the classes of one message may cost in class_forms.py's count: each takes more memory than its bytes do.
+MAX_CLASS_COST = 2 * 10**6
 
 
 class ValueDecoder:
@@ -33,6 +43,13 @@ class ValueDecoder:
     Every array is new memory of its own, writeable, C-ordered: a small one is copied out of the head, a large one
     *is* its buffer. ``graph`` builds a GraphInstance from its three parts; without it a graph is a tuple.
     """
+
+    # Makes a space of its plain data, with the one library of spaces that this process has; without it a space is its
+    # data. ``client/spaces.py`` and ``server/loop.py`` set it for all decoders.
+    space_from = None  # type: object
+    _space_bytes = 0  # what the spaces of this message claim
+    _nesting = 0  # in how many definitions this one reads
+    _class_cost = 0
 
     def __init__(self, head, buffers=(), graph=None, at=0):
         self._head = head
@@ -144,6 +161,105 @@ class ValueDecoder:
             raise ValueError("a graph has three parts, not %d" % len(items))
         return self._graph(*items) if self._graph else tuple(items)
 
+    def _class(self):
+        """The class whose definition stands here, or as far back as is said here. Raises ClassRefused."""
+        here = self._at
+        distance = self._unpack(_count)[0]
+        if not distance:
+            return self._class_of(self._counted())
+        after, self._at = self._at, here - distance
+        if self._at < 0 or self._unpack(_count)[0]:
+            raise ValueError("no definition of a class %d bytes back" % distance)
+        definition = self._counted()
+        self._at = after
+        return self._class_of(definition)
+
+    def _class_of(self, definition):
+        cls, cost = class_forms.class_from(definition, self._read_definition, restored)
+        self._class_cost += cost
+        return cls
+
+    def _read_definition(self, definition):
+        if self._nesting >= MAX_NESTING or self._class_cost > MAX_CLASS_COST:
+            raise ValueError("too many classes")
+        inner = ValueDecoder(definition)
+        inner._nesting, inner._class_cost = self._nesting + 1, self._class_cost
+        data = inner._read(0)
+        if inner.has_more():
+            raise ValueError("a definition with more behind it")
+        self._class_cost = inner._class_cost
+        return data
+
+    def _read_member(self, depth):
+        try:
+            cls = self._class()
+        except ClassRefused as refused:
+            return Opaque(str(refused), self._text())
+        return enum_classes.member_of(cls, self._text())
+
+    def _read_combination(self, depth):
+        try:
+            cls = self._class()
+        except ClassRefused as refused:
+            cls, class_name = None, str(refused)
+        name = self._text_or_none()
+        if self._head[self._at] not in b"iI":
+            raise ValueError("an int was due")
+        value = self._read(depth)
+        if cls is None:
+            return Opaque(class_name, "%s, %d" % (name, value))
+        return enum_classes.combination_of(cls, name, value)
+
+    def _text_or_none(self):
+        if self._head[self._at] != ord("N"):
+            return self._text()
+        self._at += 1
+        return None
+
+    def _read_enum_class(self, depth):
+        try:
+            cls = self._class()
+        except ClassRefused as refused:
+            return Opaque("enum.EnumMeta", str(refused))
+        if not enum_classes.is_class(cls):
+            raise ValueError("not an Enum class")
+        return cls
+
+    def _read_named_tuple(self, depth):
+        try:
+            cls = self._class()
+        except ClassRefused as refused:
+            return Opaque(str(refused), bounded_repr(tuple(self._items(depth))))
+        items = self._items(depth)
+        if not issubclass(cls, tuple) or len(items) != len(cls._fields):
+            raise ValueError("%d items of %s" % (len(items), cls.__name__))
+        return tuple.__new__(cls, items)  # not by what a class of the user's own does to make one
+
+    def _read_deque(self, depth):
+        maxlen = self._unpack(_int64)[0]
+        return deque(self._items(depth), None if maxlen == -1 else maxlen)
+
+    def _read_bytearray(self, depth):
+        return bytearray(self._counted())
+
+    def _read_range(self, depth):
+        return library_types.made_range(self._items(depth))
+
+    def _read_slice(self, depth):
+        return library_types.made_slice(self._items(depth))
+
+    def _read_space(self, depth):
+        if self._head[self._at] != ord("d"):
+            raise ValueError("not a space")
+        data = self._read(depth + 1)
+        self._space_bytes += claimed_bytes(data)
+        if self._space_bytes > BOUND_BYTES:  # a few bytes claim any shape
+            raise ValueError("spaces of %d bytes" % self._space_bytes)
+        return self.space_from(data) if self.space_from else data
+
+    def _read_library_value(self, depth):
+        return library_types.made(self._items(depth))
+
     def _read_dict(self, depth):
         count = self._unpack(_count)[0]
         if depth >= MAX_DEPTH:
@@ -210,6 +326,18 @@ class ValueDecoder:
         return flat.reshape(shape)
 
 
+def restored(definition, *member):
+    """A class by its definition, or its member of a name and a value: what pickle writes of either."""
+    cls = ValueDecoder(b"")._class_of(definition)
+    if not member:
+        return cls
+    name, value = member
+    return cls._member_map_[name] if name in cls._member_map_ else enum_classes.combination_of(cls, name, value)
+
+
+enum_classes.use_restore(restored)
+
+
 def _readable(array):
     """The array, unless it holds text that numpy could not read: it raises SystemError when an element is looked at."""
     if array.dtype.kind == "U" and array.reshape(-1).view(array.dtype.str[0] + "u4").max() > sys.maxunicode:
@@ -240,4 +368,14 @@ _READ = {
     ord("a"): ValueDecoder._read_array,
     ord("A"): ValueDecoder._read_large_array,
     ord("o"): ValueDecoder._read_object_array,
+    ord("E"): ValueDecoder._read_member,
+    ord("U"): ValueDecoder._read_combination,
+    ord("C"): ValueDecoder._read_enum_class,
+    ord("p"): ValueDecoder._read_named_tuple,
+    ord("q"): ValueDecoder._read_deque,
+    ord("y"): ValueDecoder._read_bytearray,
+    ord("r"): ValueDecoder._read_range,
+    ord("w"): ValueDecoder._read_slice,
+    ord("S"): ValueDecoder._read_space,
+    ord("k"): ValueDecoder._read_library_value,
 }

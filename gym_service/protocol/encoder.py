@@ -8,6 +8,9 @@ import struct
 
 import numpy as np
 
+from gym_service.protocol import enum_classes, library_types, named_tuples
+from gym_service.protocol.class_encoding import ClassEncoder
+from gym_service.protocol.library_types import LibraryEncoder
 from gym_service.protocol.values import (
     LARGE_BYTES,
     MAX_DEPTH,
@@ -17,6 +20,7 @@ from gym_service.protocol.values import (
     bounded_repr,
     dtype_text,
     is_graph,
+    is_space,
     plain_name,
     type_name,
 )
@@ -52,7 +56,7 @@ class Packed:
         return len(self.head) + sum([array.nbytes for array in self.buffers]) if self.buffers else len(self.head)
 
 
-class Encoder(Packed):
+class Encoder(ClassEncoder, LibraryEncoder, Packed):
     """Collects one message's values. With ``copies``, large arrays are copied when they are added."""
 
     def __init__(self, copies=False):
@@ -112,6 +116,7 @@ class Encoder(Packed):
         lengths, self._key_depth = state
         for one, length in lengths:
             del one[length:]
+        self._cut(len(self.head))
 
     def _put_hashable(self, value, seen):
         """Append a key of a dict or an item of a set.
@@ -120,13 +125,15 @@ class Encoder(Packed):
         already: one of the two would be lost. ``seen`` is None where that cannot be: all types cross as they are.
         """
         start, replaced = len(self.head), len(self.replaced)
+        if self._references and not self._key_depth:
+            self._references = []
         self._key_depth += 1
         self._put(value)
         self._key_depth -= 1
         if seen is not None:
-            form = bytes(self.head[start:])
+            form = self._form_from(start)
             if form in seen:
-                del self.head[start:]
+                self._cut(start)
                 self._refuse(value, "another one beside it would arrive as the same value")
             seen.add(form)
         if len(self.replaced) > replaced and len(self._inside) > 1:
@@ -238,11 +245,14 @@ class Encoder(Packed):
         if not self._is_key(value):
             self._put_items(b"g", value)
 
-    def _put_items(self, tag, items):
+    def _put_items(self, tag, items, definition=None):
         if not self._enter(items):
             return
         items = list(items)  # a subclass may count other than it iterates, and a simulator's thread may append
-        self.head += tag + _count.pack(len(items))
+        self.head += tag
+        if definition is not None:
+            self._put_definition(definition)
+        self.head += _count.pack(len(items))
         for index, item in enumerate(items):
             self._path[-1] = index
             self._put(item)
@@ -306,7 +316,8 @@ class Encoder(Packed):
             return
         dtype = dtype_text(value.dtype)
         if dtype is None:
-            self._refuse(given, "arrays of dtype %s have no form on the wire" % value.dtype)
+            advice = library_types.FIELDS_INSTEAD if value.dtype.names else ""
+            self._refuse(given, "arrays of dtype %s have no form on the wire%s" % (value.dtype, advice))
             return
         large = value.nbytes >= LARGE_BYTES
         self._put_bytes_as(b"A" if large else b"a", dtype)
@@ -354,6 +365,7 @@ _PUT = {
     np.bytes_: Encoder._put_numpy_bytes,
 }
 _PUT.update((cls, Encoder._put_scalar) for cls in _NUMPY_SCALARS)
+_PUT.update((cls, getattr(Encoder, name)) for cls, name in library_types.PUT.items())
 
 
 def _set_for(keys):
@@ -363,14 +375,15 @@ def _set_for(keys):
 
 def _put_for_subclass(value):
     """The way of the nearest type below a value's own. Asks the type alone: a proxy's __class__ may lie or raise."""
+    if enum_classes.is_member(value):
+        return Encoder._put_member
+    if enum_classes.is_class(value):
+        return Encoder._put_enum_class
     if is_graph(value):
         return Encoder._put_graph
+    if named_tuples.is_named_tuple(value):
+        return Encoder._put_named_tuple
     for cls in type(value).__mro__:
         if cls in _PUT:
             return _PUT[cls]
-    return _put_unknown
-
-
-def _put_unknown(encoder, value):
-    hint = "; pass .numpy() instead" if hasattr(type(value), "numpy") else ""
-    encoder._refuse(value, "this type has no form on the wire" + hint)
+    return Encoder._put_space if is_space(value) else Encoder._put_unknown

@@ -7,8 +7,9 @@ also the ValueError or the TimeoutError of a timeout decorator. Code that turns 
 must leave such a one alone: it is the user's, and goes up as it is.
 """
 
-# The modules in which an exception may start that this package has caused.
-OURS = frozenset(("gym_service", "numpy", "ssl", "socket", "select", "struct"))
+# The modules in which an exception may start that this package has caused: it calls them with what a peer has sent.
+OURS = frozenset(("gym_service", "numpy", "ssl", "socket", "select", "struct", "gymnasium", "gym"))
+OURS |= frozenset(("enum", "types", "uuid", "fractions", "pathlib", "datetime", "_pydatetime", "_pydecimal"))
 
 
 def is_foreign(error):

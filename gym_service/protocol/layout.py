@@ -19,12 +19,14 @@ from gym_service.protocol.values import LARGE_BYTES, MAX_DIMENSIONS, BadValue, d
 # No simulator observes more. The decoder's bound grows with the layouts, and a space that an unknown peer describes
 # must not talk it into any size at all.
 MAX_LAYOUT_BYTES = 2**31
+STAMP = struct.Struct("<H")
 
 
-def compile_layout(space, count=None):
+def compile_layout(space, count=None, version=0):
     """The Layout of a space given as plain data, or None where its values have no fixed size.
 
     With ``count``, of so many of its values in one, as Gymnasium batches them: each leaf an array (count, …).
+    ``version`` counts how often the space has changed since the env was made.
     Raises BadValue where the data is no space.
     """
     plan = _Plan()
@@ -36,7 +38,7 @@ def compile_layout(space, count=None):
         raise BadValue("not a space: %s" % error) from error
     if node is None or plan.head_bytes + sum(plan.buffer_bytes) > MAX_LAYOUT_BYTES:
         return None
-    return Layout(node, plan)
+    return Layout(node, plan, version)
 
 
 def batched(space, count):
@@ -67,11 +69,14 @@ def rows(value, count):
 class Layout:
     """Packs and unpacks the values of one space.
 
-    ``head_bytes`` lie in the head, ``buffer_count`` arrays beside it, of ``buffer_bytes`` each.
+    ``head_bytes`` lie in the head, ``buffer_count`` arrays beside it, of ``buffer_bytes`` each. Every message that it
+    packs names its ``version``, which ``stamp`` has as bytes.
     """
 
-    def __init__(self, node, plan):
+    def __init__(self, node, plan, version):
         self._node = node
+        self.version = version & 0xFFFF
+        self.stamp = STAMP.pack(self.version)
         # Append a value to head and buffers; whether it fitted. Where it did not, head and buffers are spoilt.
         self.pack = node.pack
         self.head_bytes = plan.head_bytes

@@ -4,7 +4,8 @@ Knows what the fields of a message are. Never knows how a message travels or who
 runs on both sides.
 
 A message's fields are values in a row (``encoder.py``), except in the two packed kinds, which layouts fit: there the
-action is its layout's bytes alone, and a step's reply is reward, flags and the observation's bytes.
+action is the version of its layout and its bytes, and a step's reply is reward, flags, version and the observation's
+bytes.
 
 ==============  =====================================================  ==============================================
 call            its fields                                             its result
@@ -13,7 +14,7 @@ MAKE            recipe (dict)                                          descripti
 RESET           seed, options, [args, kwargs]                          observation, info; or the one other value
 STEP            action, [args, kwargs]                                 observation, reward, terminated, truncated, info;
                                                                        or the one other value that step() returned
-STEP_PACKED     the action's layout                                    the same
+STEP_PACKED     the layout's version, the action's layout              the same
 RENDER          [args, kwargs]                                         whatever the env renders
 GET             name                                                   True, None for a callable; False, value
 SET             name, value, force                                     whether it was set
@@ -25,8 +26,9 @@ VEC_RESET       seeds, options, mask (a list, or None for all)         a batch (
 VEC_STEP        actions (a list)                                       the same
 RANDOM          np_random or _np_random; None, or (kind, bit           None, or (kind, bit generator, state) of it
                 generator, state, whether it replaces the generator)
+                (of a batch: a list of (index, the same) in the place of the second, and a list of results)
 REQUIRE_RESET                                                          None; step and render are refused until a reset
-VEC_STEP_PACKED  the batched actions' layout                           the same
+VEC_STEP_PACKED  the layout's version, the batched actions' layout     the same
 AGENT_FACTS                                                            possible agents, the states' space; or None
 AGENT_SPACES    agent                                                  its observation space, its action space
 AGENT_RESET     seed, options                                          a result of several agents (``agent_results``)
@@ -84,7 +86,7 @@ NEW, MADE, BATCHED, MULTI_AGENT, CLOSED = "new", "made", "batched", "made for se
 LEGAL = {
     NEW: {MAKE, CLOSE},
     MADE: {RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, RANDOM, REQUIRE_RESET, CLOSE},
-    BATCHED: {VEC_RESET, VEC_STEP, VEC_STEP_PACKED, RENDER, SET, CALL, REQUIRE_RESET, CLOSE},
+    BATCHED: {VEC_RESET, VEC_STEP, VEC_STEP_PACKED, RENDER, SET, CALL, RANDOM, REQUIRE_RESET, CLOSE},
     MULTI_AGENT: {
         AGENT_FACTS,
         AGENT_SPACES,

@@ -2,7 +2,8 @@
 
 Knows layouts and the order of a result's parts. Never knows a socket or an env. Python 3.6 and up; runs on both sides.
 
-A packed result holds what a layout fits. The info, if it is not empty, follows in the general form.
+A packed result holds what a layout fits. The info, if it is not empty, follows in the general form. It names the
+version of its layout: packed by another one, the same bytes would be other values.
 """
 
 import struct
@@ -12,9 +13,11 @@ import numpy as np
 from gym_service.protocol import messages
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder, Packed
+from gym_service.protocol.frames import BadFrame
+from gym_service.protocol.layout import STAMP
 from gym_service.protocol.values import BadValue
 
-_REWARD_AND_FLAGS = struct.Struct("<dB")
+_REWARD_AND_FLAGS = struct.Struct("<dBH")  # and the version of the layout
 _BESIDE_BYTES = _REWARD_AND_FLAGS.size
 _TERMINATED, _TRUNCATED, _NUMPY_TERMINATED, _NUMPY_TRUNCATED, _NUMPY_REWARD, _INFO = (1 << bit for bit in range(6))
 _NUMPY = _NUMPY_TERMINATED | _NUMPY_TRUNCATED | _NUMPY_REWARD
@@ -24,12 +27,22 @@ _REWARD_FLAGS = {float: 0, np.float64: _NUMPY_REWARD}
 
 
 def unpack_action(layout, head, buffers):
-    """The action of a STEP_PACKED call. Raises BadValue where the bytes are none."""
+    """The action of a STEP_PACKED call. Raises BadValue where the bytes are none, BadFrame for another layout's."""
     if layout is None:
         raise BadValue("a packed action where actions have no layout")
-    if (len(head), len(buffers)) != (layout.head_bytes, layout.buffer_count):
+    if head[: STAMP.size] != layout.stamp:
+        raise _other_version(head, 0, layout)
+    if (len(head), len(buffers)) != (STAMP.size + layout.head_bytes, layout.buffer_count):
         raise BadValue("%d bytes and %d buffers are not one action" % (len(head), len(buffers)))
-    return layout.unpack(head, 0, buffers)
+    return layout.unpack(head, STAMP.size, buffers)
+
+
+def _other_version(head, at, layout):
+    """What to raise for a message that the layout of another version has packed."""
+    if len(head) < at + STAMP.size:
+        return BadValue("%d bytes are too few for a packed message" % len(head))
+    named = STAMP.unpack_from(head, at)[0]
+    return BadFrame("packed by version %d of a layout, and this is version %d" % (named, layout.version))
 
 
 def encode_reset(result):
@@ -66,7 +79,7 @@ def pack_step(layout, result):
     else:
         encoder = Encoder()
         flags |= _INFO
-    encoder.head += _REWARD_AND_FLAGS.pack(reward, flags)
+    encoder.head += _REWARD_AND_FLAGS.pack(reward, flags, layout.version)
     if not layout.pack(observation, encoder.head, encoder.buffers):
         return None
     if flags & _INFO:
@@ -75,10 +88,12 @@ def pack_step(layout, result):
 
 
 def unpack_step(layout, head, buffers, graph):
-    """The result that ``pack_step`` packed. Raises BadValue where the bytes are none."""
+    """The result that ``pack_step`` packed. Raises BadValue where the bytes are none, BadFrame for another layout's."""
     if len(head) < _BESIDE_BYTES:
         raise BadValue("a step's result of %d bytes" % len(head))
-    reward, flags = _REWARD_AND_FLAGS.unpack_from(head)
+    reward, flags, version = _REWARD_AND_FLAGS.unpack_from(head)
+    if version != layout.version:
+        raise _other_version(head, _BESIDE_BYTES - STAMP.size, layout)
     observation = layout.unpack(head, _BESIDE_BYTES, buffers)
     end = _BESIDE_BYTES + layout.head_bytes
     if not flags & _INFO and (len(head) != end or len(buffers) != layout.buffer_count):
@@ -114,6 +129,8 @@ def encode_batch(layout, stacked, result, first_index, is_placed=False):
     observations, rewards, terminations, truncations, infos = result
     encoder = Encoder()
     encoder.head += rewards.tobytes() + terminations.tobytes() + truncations.tobytes()
+    if stacked is not None:
+        encoder.head += layout.stamp
     is_packed = stacked is not None and layout.pack(stacked, encoder.head, encoder.buffers)
     if not is_packed:
         for index, observation in enumerate(observations, first_index):
@@ -128,7 +145,8 @@ def encode_batch(layout, stacked, result, first_index, is_placed=False):
 def decode_batch(layout, count, frame, graph, placed=()):
     """What ``encode_batch`` encoded; in a packed answer the batched observation is in the place of the list.
 
-    ``placed`` is the memory that was offered, this server's share of it. Raises BadValue where the bytes are none.
+    ``placed`` is the memory that was offered, this server's share of it. Raises BadValue where the bytes are none,
+    and BadFrame for another layout's.
     """
     head, buffers = frame.head, frame.buffers
     if frame.kind == messages.PLACED:
@@ -142,6 +160,9 @@ def decode_batch(layout, count, frame, graph, placed=()):
     if frame.kind in (messages.STEPPED, messages.PLACED):
         if layout is None:
             raise BadValue("a packed observation where observations have no layout")
+        if head[at : at + STAMP.size] != layout.stamp:
+            raise _other_version(head, at, layout)
+        at += STAMP.size
         observations = layout.unpack(head, at, buffers)
         rest = ValueDecoder(head, buffers[layout.buffer_count :], graph, at + layout.head_bytes)
     else:

@@ -12,6 +12,7 @@ an array without dimensions: the bounds of a camera would else be four times as 
 import numpy as np
 
 from gym_service.protocol.encoder import Encoder
+from gym_service.protocol.frames import BOUND_BYTES
 from gym_service.protocol.values import bounded_repr, dtype_from, element_count, module_name, type_name
 
 
@@ -75,6 +76,20 @@ def largest_value(space, path):
         dtype = dtype_from(space["dtype"])
         found.append((element_count(space["shape"]) * (dtype.itemsize if dtype else 1), path))
     return max(found, key=lambda one: one[0]) if found else (0, path)
+
+
+def claimed_bytes(space):
+    """How many bytes the values of all Boxes in a space hold together, as its plain data says.
+
+    Raises KeyError, TypeError or ValueError where the data is no space.
+    """
+    parts = [part if type(part) is dict else part[1] for part in space.get("spaces", ())]
+    parts += [space.get(name) for name in ("feature_space", "node_space", "edge_space")]
+    total = sum(claimed_bytes(part) for part in parts if part is not None)
+    if space["kind"] == "Box":
+        dtype = dtype_from(space["dtype"])
+        total += element_count(space["shape"]) * (dtype.itemsize if dtype else 1)
+    return total
 
 
 def _describe_discrete(space, path):
@@ -155,3 +170,17 @@ _KINDS = {
     "Graph": _describe_graph,
     "OneOf": _describe_tuple,
 }
+
+
+def _as_value(space, path):
+    try:
+        data = describe(space, path)
+    except CannotDescribe as error:
+        return None, "it has no form on the wire: %s" % error
+    size = claimed_bytes(data)
+    if size > BOUND_BYTES:
+        return None, "its values are %d bytes, and as a value a space may have %d" % (size, BOUND_BYTES)
+    return data, ""
+
+
+Encoder.describe_space = staticmethod(_as_value)

@@ -5,8 +5,9 @@ imports nothing of gym-service. Knows values; never knows an env, a file or a so
 
 A value becomes *canonical bytes*: a tag, then what the tag needs, with every length stated, so that two different
 values never share their bytes. Two values count as the same exactly where the wire gives the same for both: strides do
-not count, OrderedDict, namedtuple and IntEnum count as the type below them, and an object without a form on the wire
-counts as its type's name, as an ``Opaque`` does that stands for it. docs/traces.md has the table of the tags.
+not count, an OrderedDict counts as the type below it, a member of an Enum by the names of its class and its own and its
+value, and an object without a form on the wire counts as its type's name, as an ``Opaque`` does that stands for it.
+docs/traces.md has the table of the tags.
 
 An array of FOLDED_BYTES or more enters as its dtype, its shape and a *fold*: its bytes as rows of FOLD_COLUMNS 64-bit
 words, row i times an odd constant, summed column by column modulo 2**64; then the bytes that fill no row. A change
@@ -15,14 +16,21 @@ Why not SHA-256 over all of it: for 640x480x3 that takes 580 us, the fold 55 us 
 finds accidents. It does not resist somebody who looks for two arrays with the same fold, and need not.
 """
 
+import datetime
+import decimal
+import enum
+import fractions
 import hashlib
+import pathlib
 import struct
+import uuid
 import zlib
+from collections import deque
 
 import numpy as np
 
 # Part of every digest: two digests made by different rules are never equal.
-RULES = b"gym-service digest 1"
+RULES = b"gym-service digest 2"
 # From here on the fold is quicker than SHA-256 of the bytes, which takes 5 us for 8 KiB.
 FOLDED_BYTES = 8192
 FOLD_COLUMNS = 256
@@ -70,9 +78,27 @@ def canonical_bytes(value, inside=()):
     """The bytes that stand for a value in digests. ``inside``: the ids of the containers that it lies in."""
     write = _WRITE.get(type(value))
     if write is None:
-        # The type alone is asked: a proxy's __class__ may lie or raise.
-        write = next((_WRITE[cls] for cls in type(value).__mro__ if cls in _WRITE), _opaque)
+        write = _write_for(type(value))
     return write(value, inside)
+
+
+def _write_for(cls):
+    """How a value of a class that the table lacks is written. The type alone is asked: a proxy may lie or raise."""
+    if issubclass(type(cls), enum.EnumMeta):
+        return _member
+    if issubclass(cls, enum.EnumMeta):
+        return _enum_class
+    if issubclass(cls, tuple) and type(getattr(cls, "_fields", None)) is tuple and cls.__name__ != "GraphInstance":
+        return _named_tuple
+    for base in cls.__mro__:
+        if base in _WRITE:
+            return _opaque if base in _TEXTS else _WRITE[base]
+    is_space = any(base.__name__ == "Space" and _is_of_a_library(base) for base in cls.__mro__)
+    return _space if is_space else _opaque
+
+
+def _is_of_a_library(cls):
+    return str(getattr(cls, "__module__", "")).split(".")[0] in ("gym", "gymnasium")
 
 
 def type_name(cls):
@@ -113,6 +139,75 @@ def _bytes(value, inside):
 
 def _counted(tag, data):
     return tag + _count.pack(len(data)) + data
+
+
+def _member(value, inside):
+    """A member by its class, its name and its value; an object without a form where one of its class has none."""
+    cls = type(value)
+    if cls not in _CLASSES:
+        if len(_CLASSES) >= MAX_HEADS:
+            _CLASSES.clear()
+        values = [canonical_bytes(member._value_) for member in cls.__members__.values()]
+        _CLASSES[cls] = cls._member_type_ in _MIXED and not any(one[:1] == b"x" for one in values)
+    if not _CLASSES[cls]:
+        return _opaque(value, inside)
+    return b"".join([b"E", _text(type_name(cls)), _text(value._name_ or ""), canonical_bytes(value._value_, inside)])
+
+
+def _enum_class(value, inside):
+    members = list(value.__members__.items())
+    if not members:
+        return _opaque(value, inside)
+    parts = [_text(name) + canonical_bytes(member, inside) for name, member in members]
+    return b"".join([b"C", _count.pack(len(parts)), *parts])
+
+
+def _named_tuple(value, inside):
+    fields = type(value)._fields
+    if len(fields) != len(value):
+        return _tuple(value, inside)
+    names = b"".join([_text(type_name(type(value))), *map(_text, fields)])
+    return b"p" + names + _items(b"t", tuple(value), inside)
+
+
+def _space(value, inside):
+    """The class of the library's that it derives from, whichever library: both sides have no more in common."""
+    return b"S" + _text(next(base.__name__ for base in type(value).__mro__ if _is_of_a_library(base)))
+
+
+def _text(text):
+    return _counted(b"s", text.encode("utf-8", "surrogatepass"))
+
+
+def _deque(value, inside):
+    return b"q" + canonical_bytes(value.maxlen) + _items(b"l", value, inside)
+
+
+def _bytearray(value, inside):
+    return _counted(b"y", bytes(memoryview(value)))
+
+
+def _three(value, inside):
+    tag = b"r" if type(value) is range else b"w"
+    return _items(tag, (value.start, value.stop, value.step), inside)
+
+
+def _library_value(value, inside):
+    """By a text that says all of it."""
+    zone = getattr(value, "tzinfo", None)
+    numbers = (value.numerator, value.denominator) if type(value) is fractions.Fraction else ()
+    is_large = any(number.bit_length() > MAX_FRACTION_BITS for number in numbers)
+    if not (zone is None or type(zone) is datetime.timezone) or is_large:
+        return _opaque(value, inside)
+    return b"".join([b"k", _text(type(value).__name__), _text(_TEXTS[type(value)](value)), _zone(zone)])
+
+
+def _zone(zone):
+    return b"" if zone is None else _text(_text_of_zone(zone))
+
+
+def _text_of_zone(zone):
+    return "%s %s" % (zone.utcoffset(None), zone.tzname(None))
 
 
 def _opaque(value, inside):
@@ -243,6 +338,25 @@ _PADDED |= {dtype.newbyteorder() for dtype in _PADDED}
 MAX_HEADS = 1000
 _HEADS = {}  # type: dict
 
+# Whether the members of a class have a form, by the class.
+_CLASSES = {}  # type: dict
+# What a member may be besides.
+_MIXED = (object, int, float, complex, str, bytes, tuple)
+MAX_FRACTION_BITS = 2**16
+_TEXTS = {
+    datetime.date: datetime.date.isoformat,
+    datetime.time: lambda value: "%s %d" % (value.isoformat(), value.fold),
+    datetime.datetime: lambda value: "%s %d" % (value.isoformat(), value.fold),
+    datetime.timedelta: lambda value: "%d %d %d" % (value.days, value.seconds, value.microseconds),
+    datetime.timezone: _text_of_zone,
+    decimal.Decimal: str,
+    fractions.Fraction: str,
+    uuid.UUID: str,
+    pathlib.PosixPath: str,
+    pathlib.PurePosixPath: str,
+    pathlib.PureWindowsPath: str,
+}
+
 _NUMBERS = {np.dtype(code).type: _counted(b"n", np.dtype(code).str.encode("ascii")) for code in "?bBhHiIlLqQefdFD"}
 _WRITE = {
     type(None): _constant,
@@ -257,6 +371,10 @@ _WRITE = {
     dict: _dict,
     set: _set,
     frozenset: _set,
+    deque: _deque,
+    bytearray: _bytearray,
+    range: _three,
+    slice: _three,
     np.ndarray: _array,
     np.generic: _scalar,
     # These two come after str and bytes among their own bases.
@@ -264,3 +382,4 @@ _WRITE = {
     np.bytes_: _scalar,
 }
 _WRITE.update(dict.fromkeys(_NUMBERS, _number))
+_WRITE.update(dict.fromkeys(_TEXTS, _library_value))

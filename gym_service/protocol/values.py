@@ -6,11 +6,13 @@ Knows Python's plain types and numpy's arrays. Never knows a space, an env or a 
 Strategy. A message is a run of values in one *head*. Small arrays lie in the head and are copied out of it. Large
 ones stay where they are and are listed as *buffers* beside the head, so that a frame is neither copied into a
 message nor out of one. Types are taken exactly: ``numpy.float64`` is not ``float``, a tuple is not a list.
-Subclasses (IntEnum, namedtuple, OrderedDict) cross as the type below them. Rejected: pickle (executes what it
-reads), JSON (no tuples, NaN or bytes), msgpack (no big integers, sets or complex; a dependency in the target).
+Subclasses (OrderedDict, a list of one's own) cross as the type below them, Enums and named tuples with their class.
+Rejected: pickle (executes what it reads), JSON (no tuples, NaN or bytes), msgpack (no big integers, sets or complex; a
+dependency in the target).
 """
 
 import re
+from collections import deque
 
 import numpy as np
 
@@ -29,6 +31,7 @@ ALLOWED_DTYPE = re.compile(
     r"|[mM]8(?:\[(?:[1-9]\d{0,8})?(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?)"
 )
 
+_UNHASHABLE = (list, dict, set, tuple, np.ndarray, deque, bytearray, slice)
 _DTYPE_TEXTS = {}  # type: dict
 GRAPH_FIELDS = ("nodes", "edges", "edge_links")
 
@@ -114,7 +117,7 @@ def module_name(cls):
 
 def plain_name(value):
     """The name of the type that a container or an array crosses as."""
-    return next(cls.__name__ for cls in type(value).__mro__ if cls in (list, dict, set, tuple, np.ndarray))
+    return next(cls.__name__ for cls in type(value).__mro__ if cls in _UNHASHABLE)
 
 
 def bounded_repr(value, chars=REPR_CHARS):
@@ -147,6 +150,12 @@ def dtype_text(dtype):
         if dtype.kind not in "SU":  # lengths are endless; the rest is a short list
             _DTYPE_TEXTS[dtype] = known
     return known
+
+
+def is_space(value):
+    """Whether a value is a space of gym or Gymnasium, or of a class of its own that derives from theirs."""
+    libraries = [module_name(cls).split(".")[0] for cls in type(value).__mro__ if cls.__name__ == "Space"]
+    return "gym" in libraries or "gymnasium" in libraries
 
 
 def is_graph(value):

@@ -46,6 +46,7 @@ class Batch:
         self.count = len(adapters)
         self.first_index = first_index
         self.graph_class = adapters[0].graph_class
+        self.space_from = adapters[0].space_from
         self._adapters = adapters
         self._at = 0  # the env that is under way, for errors
         self._mode = autoreset_mode
@@ -110,6 +111,13 @@ class Batch:
             self._ended = np.logical_or(self._terminations, self._truncations).tolist()
         return self._result()
 
+    def env_at(self, index):
+        """One of the envs. Raises BadValue where there is none of that index."""
+        if type(index) is not int or not 0 <= index < self.count:
+            raise BadValue("not the index of an env: %r" % (index,))
+        self._at = index
+        return self._adapters[index].env
+
     def render(self):
         """A list: what each env renders."""
         return self._of_each(lambda adapter: adapter.render())
@@ -119,7 +127,8 @@ class Batch:
 
         def of_one(adapter):
             is_callable, value = adapter.get(name)
-            return adapter.call(name, args, kwargs) if is_callable else value
+            # SyncVectorEnv calls whatever can be called, an Enum class too.
+            return adapter.call(name, args, kwargs) if is_callable or callable(value) else value
 
         return self._of_each(of_one)
 

@@ -5,10 +5,21 @@ Knows numpy's generators and the name under which gym and gymnasium keep one. Ne
 
 import numpy as np
 
+from gym_service.protocol.values import BadValue
 from gym_service.server import refusals
 from gym_service.server.adapters import attributes
 
 GENERATOR, RANDOM_STATE, OTHER = "Generator", "RandomState", "other"
+
+
+def exchange(env, name, given):
+    """Put back what is given, (kind, bit generator, state, whether it replaces); or read where that is None.
+
+    Raises BadValue where it is neither.
+    """
+    if name not in ("np_random", "_np_random") or not (given is None or len(given) == 4):
+        raise BadValue("not a generator's name and state: %r" % (name,))
+    return read(env, name) if given is None else write(env, *given)
 
 
 def read(env, name):

@@ -12,7 +12,7 @@ import warnings
 from gym_service.protocol import messages, results
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
-from gym_service.protocol.frames import BOUND_BYTES
+from gym_service.protocol.frames import BOUND_BYTES, BadFrame
 from gym_service.protocol.layout import compile_layout, rows
 from gym_service.protocol.space_spec import largest_value
 from gym_service.protocol.values import BadValue, CannotEncode
@@ -74,6 +74,7 @@ class Server:
         self._agents = None
         self._needs_reset = False  # whether the client's env is a copy that was not reset yet
         self._facts = self._layout = self._action_layout = None
+        self._layout_versions = {"observation_space": -1, "action_space": -1}
         self._image_encoder = None
         self._bound_bytes = BOUND_BYTES
         self._warnings = []
@@ -127,7 +128,7 @@ class Server:
             notes = offscreen.notes() if frame.kind in (messages.MAKE, messages.RENDER) else ""
             context = getattr(self._adapter, "error_context", "")
             kind, encoder = messages.ERROR, error_report.describe_error(error, context, notes)
-            if isinstance(error, BadValue):  # a client that breaks the rules gets its answer and no second call
+            if isinstance(error, (BadFrame, BadValue)):  # who breaks the rules gets its answer and no second call
                 self.state = messages.CLOSED
         self.counters.call_finished()
         if self._warnings or encoder.replaced:
@@ -209,6 +210,7 @@ class Server:
         self._check_spaces(description)
         description["target"]["frames"] = image_codec.shown(frames)
         self._adapter = adapter
+        ValueDecoder.space_from = adapter.space_from
         self._compile_layouts(description)
         self.counters.set_env_id(str(recipe["entry_point"] or recipe["id"]))
         self.state = messages.MADE if adapter.count is None else messages.BATCHED
@@ -226,7 +228,9 @@ class Server:
         for name, kept in (("observation_space", "_layout"), ("action_space", "_action_layout")):
             if name in facts:
                 old, space = getattr(self, kept), facts[name]
-                new = None if space is None else compile_layout(space, self._adapter.count)
+                self._layout_versions[name] += 1
+                version = self._layout_versions[name]
+                new = None if space is None else compile_layout(space, self._adapter.count, version)
                 self._bound_bytes += (new.size_bytes if new else 0) - (old.size_bytes if old else 0)
                 setattr(self, kept, new)
         self._channel.decoder.bound_bytes = self._bound_bytes
@@ -277,12 +281,9 @@ class Server:
 
     def _random(self, frame):
         name, given = self._read(frame, 2)
-        if name not in ("np_random", "_np_random") or not (given is None or len(given) == 4):
-            raise BadValue("not a generator's name and state: %r" % (name,))
-        if given is not None:
-            generators.write(self._adapter.env, *given)
-            return self._result(None)
-        return self._result(generators.read(self._adapter.env, name))
+        if self.state == messages.BATCHED:
+            return self._result([generators.exchange(self._adapter.env_at(at), name, one) for at, one in given])
+        return self._result(generators.exchange(self._adapter.env, name, given))
 
     def _require_reset(self, frame):
         self._needs_reset = True

@@ -102,7 +102,7 @@ def test_arbitrary_bytes_are_a_value_or_a_bad_value(head: bytes) -> None:
     value_or_bad(head)
 
 
-@given(st.lists(st.sampled_from(b"NTFiIfcsubvxltezgdnaAo") | st.sampled_from(bytes(8)) | st.integers(0, 255)))
+@given(st.lists(st.sampled_from(b"NTFiIfcsubvxltezgdnaAoEUCpqyrwkS") | st.sampled_from(bytes(8)) | st.integers(0, 255)))
 @settings(max_examples=1000, deadline=None)
 def test_likely_bytes_are_a_value_or_a_bad_value(head: list[int]) -> None:
     value_or_bad(bytes(head))

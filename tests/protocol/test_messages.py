@@ -13,7 +13,7 @@ from support.same import same
 
 from gym_service.client.connection import fields
 from gym_service.protocol import messages, results
-from gym_service.protocol.frames import Frame
+from gym_service.protocol.frames import BadFrame, Frame
 from gym_service.protocol.layout import Layout, compile_layout
 from gym_service.protocol.space_spec import describe
 from gym_service.protocol.values import BadValue, CannotEncode, Opaque
@@ -91,7 +91,7 @@ def test_an_info_of_a_subclass_is_a_dict(layout: Layout, info: Any) -> None:
 def test_an_empty_info_takes_no_bytes(layout: Layout) -> None:
     encoder = results.pack_step(layout, (OBSERVATION, 1.0, False, False, {}))
     assert encoder is not None
-    assert len(encoder.head) == 9 + layout.head_bytes
+    assert len(encoder.head) == 11 + layout.head_bytes
     assert len(encoder.buffers) == layout.buffer_count == 1
 
 
@@ -128,16 +128,32 @@ def test_short_and_long_bytes_are_a_bad_value(layout: Layout, info: Any) -> None
         results.unpack_step(layout, encoder.head, [*buffers, buffers[0]], None)
 
 
-def test_an_action_is_just_its_layouts_bytes(layout: Layout) -> None:
-    head, buffers = bytearray(), []
+def test_an_action_is_just_its_layouts_version_and_bytes(layout: Layout) -> None:
+    head, buffers = bytearray(layout.stamp), []
     assert layout.pack(OBSERVATION, head, buffers)
     buffers = received(buffers)
     assert same(results.unpack_action(layout, head, buffers), OBSERVATION)
     for bad in ((head + b"\0", buffers), (head[:-1], buffers), (head, []), (head, buffers * 2)):
         with pytest.raises(BadValue, match="are not one action"):
             results.unpack_action(layout, *bad)
+    with pytest.raises(BadValue, match="too few"):
+        results.unpack_action(layout, head[:1], [])
     with pytest.raises(BadValue, match="have no layout"):
         results.unpack_action(None, head, buffers)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(0, 1), (1, 0), (0x10000 - 1, 0x10000)])
+def test_what_another_version_of_a_layout_has_packed_is_a_bad_frame(theirs: int, ours: int) -> None:
+    data = describe(SPACE, "$")
+    packing, reading = compile_layout(data, version=theirs), compile_layout(data, version=ours)
+    match = f"packed by version {theirs} of a layout, and this is version {ours & 0xFFFF}"
+    step = results.pack_step(packing, (OBSERVATION, 1.0, False, False, {}))
+    with pytest.raises(BadFrame, match=match):
+        results.unpack_step(reading, step.head, received(step.buffers), None)
+    head, buffers = bytearray(packing.stamp), []
+    assert packing.pack(OBSERVATION, head, buffers)
+    with pytest.raises(BadFrame, match=match):
+        results.unpack_action(reading, head, received(buffers))
 
 
 def test_every_call_has_a_name_and_a_state_that_allows_it() -> None:

@@ -30,7 +30,7 @@ LIBRARIES = {
 
 @pytest.mark.parametrize("target", FLOOR_AND_CEILING)
 def test_everything_comes_back_from_the_target_as_it_went(target: str) -> None:
-    values = {name: list(row[0]) for name, row in GOLDEN.items()}
+    values = {name: list(row[0]) for name, row in GOLDEN.items() if name != "space"}
     values["long doubles"] = [np.longdouble(1) / 3, np.array([np.longdouble(1) / 3, -0.0])]
     values["image"] = [np.arange(480 * 640 * 3, dtype=np.uint8).reshape(480, 640, 3)]
     assert same(run(target, "echo", sent=values), values)

@@ -1,10 +1,17 @@
 """What cannot cross: refused with its path, or an Opaque in an info; and which path is named as the largest."""
 
 import copy
+import dataclasses
+import enum
 import pickle
 import threading
+from array import array
+from collections import UserDict
 from collections.abc import Callable
+from datetime import datetime
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -19,6 +26,23 @@ from gym_service.protocol.values import BadValue, CannotEncode, Opaque
 class TensorLike:
     def numpy(self) -> np.ndarray:
         return np.zeros(1)
+
+
+@dataclasses.dataclass
+class Facts:
+    number: int
+
+
+class Stamp(datetime):
+    pass
+
+
+class Half(np.float32, enum.Enum):
+    ONE = np.float32(0.5)
+
+
+class Locks(enum.Enum):
+    ONE = threading.Lock()
 
 
 class Unprintable:
@@ -45,15 +69,32 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "function": (in_object_array, "function", "no form on the wire"),
     "tensor": (TensorLike(), f"{__name__}.TensorLike", "pass .numpy() instead"),
     "class": (int, "type", "no form on the wire"),
-    "range": (range(3), "range", "no form on the wire"),
-    "bytearray": (bytearray(b"x"), "bytearray", "no form on the wire"),
+    "memoryview": (memoryview(b"x"), "memoryview", "pass bytes(value) instead"),
+    "dict of one's own": (UserDict(a=1), "collections.UserDict", "pass value.data instead"),
+    "view of a dict": (MappingProxyType({"a": 1}), "mappingproxy", "pass dict(value) instead"),
+    "keys": ({1: 2}.keys(), "dict_keys", "pass list(value) instead"),
+    "namespace": (SimpleNamespace(a=1), "types.SimpleNamespace", "pass vars(value) instead"),
+    "dataclass": (Facts(1), f"{__name__}.Facts", "pass dataclasses.asdict(value) instead"),
+    "array of the standard library": (array("i", [1]), "array.array", "pass numpy.array(value) instead"),
+    "subclass of a datetime": (Stamp(2026, 1, 2), f"{__name__}.Stamp", "only a plain datetime has a form"),
+    "time zone of one's own": (
+        datetime(2026, 1, 2, tzinfo=ZoneInfo("UTC")),
+        "datetime.datetime",
+        "pass value.astimezone(datetime.timezone.utc) instead",
+    ),
+    "enum of numbers of numpy's": (Half.ONE, f"{__name__}.Half", "its class mixes a float32 into an Enum"),
+    "enum of objects": (Locks.ONE, f"{__name__}.Locks", "Locks[5][0][2] is a _thread.lock"),
     "masked array": (
         np.ma.masked_array([1, 2], [True, False]),
         MASKED,
         "send .data and .mask",
     ),
-    "structured array": (np.zeros(2, "i4,f4"), "numpy.ndarray", "dtype"),
-    "structured scalar": (np.zeros(2, "i4,f4")[0], "numpy.void", "no form on the wire"),
+    "structured array": (
+        np.zeros(2, "i4,f4"),
+        "numpy.ndarray",
+        "pass {name: value[name] for name in",
+    ),
+    "structured scalar": (np.zeros(2, "i4,f4")[0], "numpy.void", "pass {name: value[name] for name in"),
     "void array": (np.zeros(2, "V4"), "numpy.ndarray", "dtype |V4"),
     "unprintable": (Unprintable(), f"{__name__}.Unprintable", "no form on the wire"),
 }

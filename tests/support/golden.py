@@ -3,12 +3,21 @@
 The bytes are written out, not computed: whoever changes one of them changes the protocol, and its version.
 """
 
+import datetime
+import enum
+import pathlib
 import struct
+import sys
+import uuid
+from collections import deque, namedtuple
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import GraphInstance
+from gymnasium.spaces import Discrete, GraphInstance
 
+import gym_service.client.spaces  # noqa: F401 - it makes spaces of what decoders read
 from gym_service.protocol.values import Opaque
 
 Row = tuple[tuple[Any, ...], bytes, list[bytes]]
@@ -34,6 +43,37 @@ def objects(*items: Any) -> np.ndarray:
 def graph() -> GraphInstance:
     return GraphInstance(np.array([[1]], "i1"), None, None)
 
+
+class Side(enum.IntEnum):
+    LEFT = 1
+    PORT = 1
+
+
+class Wind(enum.Flag):
+    N = 1
+    S = 2
+
+
+Point = namedtuple("Point", "x")
+UTC = datetime.timezone.utc
+
+# A class and its members; what a Flag is made with, and the name of a combination, depend on the version of Python.
+SIDE = (
+    b"\0\0\0\0\x84\0\0\0t\x07\0\0\0s\x04\0\0\0enums\x0e\0\0\0support.goldens\x04\0\0\0Sides\x07\0\0\0IntEnumN"
+    b"l\x02\0\0\0t\x04\0\0\0s\x04\0\0\0LEFTs\x04\0\0\0LEFTi\x01\0\0\0\0\0\0\0N"
+    b"t\x04\0\0\0s\x04\0\0\0PORTs\x04\0\0\0LEFTNNl\x01\0\0\0s\x04\0\0\0LEFT"
+)
+IS_NEW = sys.version_info >= (3, 11)
+WIND = (
+    (b"\0\0\0\0\x8a" if IS_NEW else b"\0\0\0\0\x80")
+    + b"\0\0\0t\x07\0\0\0s\x04\0\0\0enums\x0e\0\0\0support.goldens\x04\0\0\0Winds\x04\0\0\0Flag"
+    + (b"s\x06\0\0\0strict" if IS_NEW else b"N")
+    + b"l\x02\0\0\0t\x04\0\0\0s\x01\0\0\0Ns\x01\0\0\0Ni\x01\0\0\0\0\0\0\0N"
+    b"t\x04\0\0\0s\x01\0\0\0Ss\x01\0\0\0Si\x02\0\0\0\0\0\0\0Nl\x02\0\0\0s\x01\0\0\0Ns\x01\0\0\0S"
+)
+UTC_BYTES = (
+    b"k\x02\0\0\0s\x08\0\0\0timezonek\x04\0\0\0s\x09\0\0\0timedeltai\0\0\0\0\0\0\0\0i\0\0\0\0\0\0\0\0i\0\0\0\0\0\0\0\0"
+)
 
 PAGE = bytes(range(256)) * 16
 PAGE_2D = np.frombuffer(PAGE, "u1").reshape(64, 64)
@@ -134,6 +174,74 @@ GOLDEN: dict[str, Row] = {
     "graph": (
         (graph(),),
         b"g\x03\0\0\0a\x03\0\0\0|i1\x02\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01NN",
+        [],
+    ),
+    "bytearray": ((bytearray(b"\0\xff"),), b"y\x02\0\0\0\0\xff", []),
+    "deque": ((deque([None], 2),), b"q\x02\0\0\0\0\0\0\0\x01\0\0\0N", []),
+    "deque without a bound": ((deque(),), b"q" + b"\xff" * 8 + b"\0\0\0\0", []),
+    "range": (
+        (range(1, 5, 2),),
+        b"r\x03\0\0\0i\x01\0\0\0\0\0\0\0i\x05\0\0\0\0\0\0\0i\x02\0\0\0\0\0\0\0",
+        [],
+    ),
+    "slice": ((slice(None, True),), b"w\x03\0\0\0NTN", []),
+    "date": (
+        (datetime.date(2026, 1, 2),),
+        b"k\x04\0\0\0s\x04\0\0\0datei\xea\x07\0\0\0\0\0\0i\x01\0\0\0\0\0\0\0i\x02\0\0\0\0\0\0\0",
+        [],
+    ),
+    "time": (
+        (datetime.time(1, 2, 3, 4),),
+        b"k\x07\0\0\0s\x04\0\0\0timei\x01\0\0\0\0\0\0\0i\x02\0\0\0\0\0\0\0"
+        b"i\x03\0\0\0\0\0\0\0i\x04\0\0\0\0\0\0\0Ni\0\0\0\0\0\0\0\0",
+        [],
+    ),
+    "datetime": (
+        (datetime.datetime(2026, 1, 2, tzinfo=UTC),),
+        b"k\x0a\0\0\0s\x08\0\0\0datetimei\xea\x07\0\0\0\0\0\0i\x01\0\0\0\0\0\0\0i\x02\0\0\0\0\0\0\0"
+        + b"i\0\0\0\0\0\0\0\0" * 4
+        + UTC_BYTES
+        + b"i\0\0\0\0\0\0\0\0",
+        [],
+    ),
+    "timedelta": (
+        (datetime.timedelta(-1, 2, 3),),
+        b"k\x04\0\0\0s\x09\0\0\0timedeltai" + b"\xff" * 8 + b"i\x02\0\0\0\0\0\0\0i\x03\0\0\0\0\0\0\0",
+        [],
+    ),
+    "time zone": ((UTC,), UTC_BYTES, []),
+    "Decimal": ((Decimal("1.10"),), b"k\x02\0\0\0s\x07\0\0\0Decimals\x04\0\0\x001.10", []),
+    "Fraction": (
+        (Fraction(1, 3),),
+        b"k\x03\0\0\0s\x08\0\0\0Fractioni\x01\0\0\0\0\0\0\0i\x03\0\0\0\0\0\0\0",
+        [],
+    ),
+    "UUID": ((uuid.UUID(bytes=b"0123456789abcdef"),), b"k\x02\0\0\0s\x04\0\0\0UUIDb\x10\0\0\x000123456789abcdef", []),
+    "path": ((pathlib.PosixPath("/a"),), b"k\x02\0\0\0s\x09\0\0\0PosixPaths\x02\0\0\0/a", []),
+    "pure path": ((pathlib.PurePosixPath("a"),), b"k\x02\0\0\0s\x0d\0\0\0PurePosixPaths\x01\0\0\0a", []),
+    "path of Windows": ((pathlib.PureWindowsPath("a"),), b"k\x02\0\0\0s\x0f\0\0\0PureWindowsPaths\x01\0\0\0a", []),
+    "space": (
+        (Discrete(2),),
+        b"Sd\x04\0\0\0s\x01\0\0\0ni\x02\0\0\0\0\0\0\0s\x05\0\0\0starti\0\0\0\0\0\0\0\0"
+        b"s\x05\0\0\0dtypes\x03\0\0\0<i8s\x04\0\0\0kinds\x08\0\0\0Discrete",
+        [],
+    ),
+    "Enum class": ((Side,), b"C" + SIDE, []),
+    "member": ((Side.LEFT,), b"E" + SIDE + b"s\x04\0\0\0LEFT", []),
+    "two members of a class": (
+        ([Side.LEFT, Side.PORT],),
+        b"l\x02\0\0\0E" + SIDE + b"s\x04\0\0\0LEFTE\x96\0\0\0s\x04\0\0\0LEFT",
+        [],
+    ),
+    "combination of flags": (
+        (Wind.N | Wind.S,),
+        b"U" + WIND + (b"s\x03\0\0\0N|S" if IS_NEW else b"N") + b"i\x03\0\0\0\0\0\0\0",
+        [],
+    ),
+    "named tuple": (
+        (Point(None),),
+        b"p\0\0\0\0\x3c\0\0\0t\x04\0\0\0s\x0a\0\0\0namedtuples\x0e\0\0\0support.goldens\x05\0\0\0Point"
+        b"l\x01\0\0\0s\x01\0\0\0x\x01\0\0\0N",
         [],
     ),
     "several values in a row": ((None, 1.5, {}), b"Nf\0\0\0\0\0\0\xf8\x3fd\0\0\0\0", []),

@@ -11,6 +11,42 @@ def objects(count: int) -> bytes:
     return b"o" + struct.pack("<BQ", 1, count)
 
 
+def text(value: str) -> bytes:
+    data = value.encode("utf-8", "surrogatepass")
+    return b"s" + struct.pack("<I", len(data)) + data
+
+
+def listed(tag: bytes, *items: bytes) -> bytes:
+    return tag + struct.pack("<I", len(items)) + b"".join(items)
+
+
+def definition(*parts: bytes) -> bytes:
+    """The definition of a class, where it stands for the first time."""
+    data = listed(b"t", *parts)
+    return struct.pack("<II", 0, len(data)) + data
+
+
+def enum_class(*members: bytes, sort: str = "Enum", names: bytes = b"l\x01\0\0\0s\x01\0\0\0A") -> bytes:
+    parts = [text(part) for part in ("enum", "os", "Mode", sort)]
+    return definition(*parts, b"N", listed(b"l", *members), names)
+
+
+def member(name: bytes, of: bytes, value: bytes = b"T", data: bytes = b"N") -> bytes:
+    return listed(b"t", name, of, value, data)
+
+
+def holding(value: bytes) -> bytes:
+    return b"C" + enum_class(member(text("A"), text("A"), value))
+
+
+A = member(text("A"), text("A"))
+ENUM = enum_class(A)
+POINT = definition(text("namedtuple"), text("os"), text("Point"), listed(b"l", text("x")))
+ONE, ZERO = b"i\x01" + bytes(7), b"i" + bytes(8)
+NO_TEXTS = [text(part) for part in ("kind", "Box", "dtype", "|u1", "shape")]
+HUGE_BOX = b"d\x03\0\0\0" + b"".join(NO_TEXTS) + listed(b"t", b"i" + struct.pack("<q", 2**40))
+
+
 HOSTILE: dict[str, bytes] = {
     "nothing": b"",
     "unknown tag": b"?",
@@ -64,5 +100,60 @@ HOSTILE: dict[str, bytes] = {
     "graphs 100,000 deep": b"g\x03\0\0\0" * 100_000 + b"N",
     "objects 100,000 deep": objects(1) * 100_000 + b"N",
     "opaques 100,000 deep": b"x" * 100_000,
+    "member of a class far back": b"E" + struct.pack("<I", 2**31) + text("A"),
+    "member of a class that is no definition": b"t\x02\0\0\0NE" + struct.pack("<I", 2) + text("A"),
+    "member whose class is itself": b"E" + struct.pack("<I", 1) + text("A"),
+    "member that its class lacks": b"E" + ENUM + text("B"),
+    "member of no name": b"E" + ENUM + b"N",
+    "member of a named tuple's class": b"E" + POINT + text("x"),
+    "member of a class that is text": b"E" + struct.pack("<II", 0, 6) + text("a") + text("A"),
+    "member of a class of nothing": b"E" + definition() + text("A"),
+    "member of a class of six parts": b"E" + definition(*[text("enum")] * 6) + text("A"),
+    "member of a class with more behind it": b"E" + struct.pack("<II", 0, 2) + b"NN" + text("A"),
+    "member of a class without members": b"E" + enum_class(names=listed(b"l")) + text("A"),
+    "class of a sort that is none": b"C" + enum_class(A, sort="Popen"),
+    "class of a sort of Python's own": b"C" + enum_class(A, sort="EnumMeta"),
+    "class whose alias means nothing": b"C" + enum_class(A, member(text("B"), text("C"))),
+    "class whose names are not its members": b"C" + enum_class(A, names=listed(b"l", text("__class__"))),
+    "class whose member has a number for a name": b"C" + enum_class(member(ONE, ONE)),
+    "class whose names are a text": b"C" + enum_class(A, names=text("A")),
+    "class whose members are a dict": b"C" + definition(*[text("enum")] * 4, b"N", b"d\0\0\0\0", listed(b"l")),
+    "class of a named tuple": b"C" + POINT,
+    "class in a class in a class": holding(holding(holding(b"C" + ENUM))),
+    "combination of no Flag": b"U" + ENUM + b"N" + ONE,
+    "combination without a number": b"U" + enum_class(A, sort="Flag") + b"NT",
+    "combinations 100,000 deep": b"U" + ENUM + (b"U" + struct.pack("<I", len(ENUM) + 1)) * 100_000,
+    "named tuple of too many": b"p" + POINT + struct.pack("<I", 2) + b"NN",
+    "named tuple of an Enum's class": b"p" + ENUM + struct.pack("<I", 1) + b"N",
+    "named tuple with fields of a text": b"p" + definition(*[text("namedtuple")] * 4) + bytes(4),
+    "named tuples 100,000 deep": (b"p" + POINT + b"\x01\0\0\0") * 1000,
+    "deque of a negative bound": b"q" + struct.pack("<qI", -2, 0),
+    "deques 100,000 deep": (b"q" + struct.pack("<qI", -1, 1)) * 100_000,
+    "range of no step": listed(b"r", ONE, ONE, ZERO),
+    "range of texts": listed(b"r", text("a"), ONE, ONE),
+    "range of two": listed(b"r", ONE, ONE),
+    "slice of four": listed(b"w", *[b"N"] * 4),
+    "slices 100,000 deep": b"w\x03\0\0\0" * 100_000,
+    "value of no type": listed(b"k"),
+    "value of a type that is none": listed(b"k", text("Popen"), text("true")),
+    "value of a type by number": listed(b"k", ONE, ONE),
+    "date of texts": listed(b"k", text("date"), *[text("1")] * 3),
+    "date as pickle has it": listed(b"k", text("date"), b"b\x04\0\0\0\x07\xea\x01\x01"),
+    "date of month 0": listed(b"k", text("date"), ONE, ZERO, ONE),
+    "Decimal that is none": listed(b"k", text("Decimal"), text("one")),
+    "Decimal of a number": listed(b"k", text("Decimal"), ONE),
+    "Fraction of nothing": listed(b"k", text("Fraction"), ONE, ZERO),
+    "Fraction of very large numbers": listed(
+        b"k", text("Fraction"), *[b"I" + struct.pack("<I", 100_000) + bytes(99_999) + b"\x01"] * 2
+    ),
+    "UUID of two bytes": listed(b"k", text("UUID"), b"b\x02\0\0\0ab"),
+    "time zone of two days": listed(
+        b"k", text("timezone"), listed(b"k", text("timedelta"), b"i\x02" + bytes(7), ZERO, ZERO)
+    ),
+    "values 100,000 deep": b"k\x01\0\0\0" * 100_000,
+    "space that is a number": b"S" + ONE,
+    "space without a kind": b"Sd\0\0\0\0",
+    "space of 2**40": b"S" + HUGE_BOX,
+    "spaces 100,000 deep": b"S" * 100_000,
     "objects that each announce the rest": b"".join(objects(200_000) for _ in range(100)) + b"?" * 200_000,
 }

@@ -4,6 +4,7 @@ Knows Python's plain types and numpy. Never knows the wire, so that it can judge
 that run inside a target import it too. Strides do not count, nor does padding inside a long double.
 """
 
+import enum
 import struct
 
 import numpy as np
@@ -18,7 +19,9 @@ def same(left, right):
 
 def difference(left, right, path="$"):
     """The first difference as a text; empty where there is none."""
-    if type(left) is not type(right):
+    if isinstance(left, enum.Enum) and isinstance(right, enum.Enum):
+        return _members(left, right, path)
+    if _fields(left) != _fields(right) or (type(left) is not type(right) and not _fields(left)):
         return f"{path}: {type(left)} and {type(right)}"
     if isinstance(left, np.ndarray):
         return _arrays(left, right, path)
@@ -29,6 +32,28 @@ def difference(left, right, path="$"):
     if isinstance(left, (set, frozenset)):
         return "" if _canonical(left) == _canonical(right) else f"{path}: {left!r} and {right!r}"
     return "" if _bits(left) == _bits(right) else f"{path}: {left!r} and {right!r}"
+
+
+def _members(left, right, path):
+    """Members are the same by the name of their class and their own, by value, and by what they are besides."""
+    sides = []
+    for member in (left, right):
+        kinds = [base for base in (*PLAIN, *ENUMS) if isinstance(member, base)]
+        sides.append((type(member).__module__, type(member).__qualname__, member._name_, kinds))
+    if sides[0] != sides[1]:
+        return f"{path}: {sides[0]} and {sides[1]}"
+    return difference(left._value_, right._value_, path + ".value")
+
+
+PLAIN = (int, float, complex, str, bytes, tuple)
+ENUMS = tuple(getattr(enum, name) for name in ("IntEnum", "StrEnum", "Flag", "IntFlag") if hasattr(enum, name))
+
+
+def _fields(value):
+    """What a class of named tuples is known by; nothing for any other value."""
+    cls = type(value)
+    is_named = isinstance(value, tuple) and hasattr(cls, "_fields")
+    return (cls.__module__, cls.__qualname__, *cls._fields) if is_named else ()
 
 
 def _arrays(left, right, path):

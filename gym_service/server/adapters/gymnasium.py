@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 
+from gym_service.protocol.enum_classes import is_class
 from gym_service.protocol.space_spec import describe
 from gym_service.protocol.values import module_name
 from gym_service.server import refusals, space_building
@@ -42,6 +43,11 @@ class GymnasiumAdapter:
     def stepper(self):
         """Whose ``step`` a batch calls: the env's own, since a batch evens its result out only where it must."""
         return self.env
+
+    def space_from(self, data):
+        """A space of the env's own library, of its plain data. Raises Refused where the library has no such space."""
+        library = self._library_module("spaces")
+        return space_building.build(library or sys.modules.get("gymnasium.spaces", sys.modules.get("gym.spaces")), data)
 
     def space(self, name):
         """The space of that name, as something that can be compared with another env's."""
@@ -85,15 +91,15 @@ class GymnasiumAdapter:
         self.env.close()
 
     def get(self, name):
-        """(True, None) for an attribute that can be called, else (False, its value)."""
+        """(True, None) for an attribute that can be called, else (False, its value): of an Enum class, the class."""
         value = attributes.get(self.env, name)
-        return (True, None) if callable(value) else (False, value)
+        return (True, None) if callable(value) and not is_class(value) else (False, value)
 
     def set(self, name, value, force):
         """Set an attribute where it is; with ``force`` on the bare env where it is nowhere. Returns whether it was."""
         if name in attributes.OF_THE_BARE_ENV:
             is_space = name in ("observation_space", "action_space") and value is not None
-            value = space_building.build(self._library_module("spaces"), value) if is_space else value
+            value = self.space_from(value) if is_space else value
             setattr(attributes.bare(self.env), name, value)
             return True
         return attributes.set_(self.env, name, value, force)

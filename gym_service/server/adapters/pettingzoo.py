@@ -10,6 +10,7 @@ import importlib
 import sys
 import warnings
 
+from gym_service.protocol.enum_classes import is_class
 from gym_service.protocol.space_spec import describe
 from gym_service.server import refusals
 from gym_service.server.adapters import detection
@@ -78,9 +79,9 @@ class MultiAgentAdapter(GymnasiumAdapter):
         return [(agent, *self.describe_spaces(agent)) for agent, _ in changed]
 
     def get(self, name):
-        """(True, None) for an attribute that can be called, else (False, its value)."""
+        """(True, None) for an attribute that can be called, else (False, its value): of an Enum class, the class."""
         value = self._attribute(name)
-        return (True, None) if callable(value) else (False, value)
+        return (True, None) if callable(value) and not is_class(value) else (False, value)
 
     def set(self, name, value, force):
         """Set an attribute where it is; with ``force`` on the bare env where it is nowhere. Returns whether it was."""

@@ -3,11 +3,15 @@
 Runs on both sides of a comparison, in the target by path, so: Python 3.6 and up, the standard library and numpy,
 nothing of gym-service. A value becomes *items*, one for itself and one for each value inside it: its path, its kind
 (type; of an array dtype with byte order and shape), its content (of an array its bytes, of a dict its keys in order),
-and the value itself. OrderedDict, namedtuple and IntEnum count as the type below them, as the wire has it; strides do
-not count. Also the play itself, so that both sides take the same steps for the same reasons.
+and the value itself. An OrderedDict counts as a dict, as the wire has it; strides do not count. Members of Enums count
+by the name of their class, their name and value, named tuples by the name of their class and its fields.
+
+Also the play itself, so that both sides take the same steps for the same reasons.
 """
 
 import binascii
+import collections
+import enum
 import hashlib
 import struct
 
@@ -36,18 +40,25 @@ def items(value, path="$"):
     if isinstance(value, (np.ndarray, np.generic)):
         yield from _numpy_items(value, path)
         return
+    if isinstance(value, (enum.Enum, enum.EnumMeta)):
+        yield _enum_item(value, path)
+        return
     kind = next((cls.__name__ for cls in _SCALARS + _CONTAINERS if isinstance(value, cls)), None)
     if value is None:
         yield path, "None", "", None
+    elif type(value) is collections.deque:
+        yield from _inside(value, "deque maxlen=%s" % value.maxlen, path)
     elif kind is None:
-        shown = ascii(value)
-        yield path, type_name(value), "" if " at 0x" in shown else shown, value  # an address is nothing of the value
+        yield _other_item(value, path)
     elif kind in _SCALAR_TEXTS:
         yield path, kind, _SCALAR_TEXTS[kind](value), value
     elif kind in ("set", "frozenset"):
         yield path, kind, "; ".join(sorted(text(item, "") for item in value)), value
     else:
-        yield from _inside(value, kind, path)
+        is_named = kind == "tuple" and type(value).__name__ != "GraphInstance"  # of either library
+        fields = getattr(type(value), "_fields", ()) if is_named else ()
+        named = "%s of %s: %s" % (kind, type_name(value), ", ".join(fields)) if len(fields) == len(value) > 0 else kind
+        yield from _inside(value, named, path)
 
 
 def lines(value, path="$"):
@@ -208,6 +219,25 @@ def _numpy_items(value, path):
         yield from items(part, "%s.flat[%d]" % (path, index))
 
 
+def _enum_item(value, path):
+    if isinstance(value, enum.Enum):
+        return path, "member of %s" % type_name(value), "%s %s" % (value._name_, text(value._value_, "")), value
+    members = ["%s %s %s" % (name, one._name_, text(one._value_, "")) for name, one in value.__members__.items()]
+    return path, "Enum %s.%s" % (value.__module__, value.__qualname__), "; ".join(members), value
+
+
+def _other_item(value, path):
+    """By what str() says where that is all of the value: its repr depends on the version of Python."""
+    cls = type(value)
+    module = cls.__module__.split(".")[0]
+    if module in ("datetime", "decimal", "fractions", "uuid", "pathlib"):
+        return path, "%s.%s" % (module, cls.__qualname__), str(value), value
+    if any(base.__name__ == "Space" and base.__module__.startswith("gym") for base in cls.__mro__):
+        return path, "space %s" % cls.__name__, "", value  # how one is shown depends on the library
+    shown = ascii(value)
+    return path, type_name(value), "" if " at 0x" in shown else shown, value  # an address is nothing of the value
+
+
 def _inside(value, kind, path):
     pairs = list(value.items() if kind == "dict" else enumerate(value))
     keys = [ascii(key) if type(key) is str else text(key, "")[2:] for key, _ in pairs]
@@ -240,7 +270,7 @@ def _hex(data):
 
 def _float_text(value):
     bits = " " + _hex(struct.pack("<d", value)) if value != value else ""  # two NaNs may differ in bits
-    return "%r%s" % (float(value), bits)
+    return "%r%s" % (float.__pos__(value), bits)  # a subclass may say another number
 
 
 _SCALAR_TEXTS = {

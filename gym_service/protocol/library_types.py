@@ -1,0 +1,209 @@
+"""Values of the standard library's own types: dates, deques, ranges, paths and the like; and spaces.
+
+Knows how each is written to a message and made again, and what to advise for those that have no form. Never knows an
+env or a socket. Python 3.6 and up; runs on both sides.
+
+Only the type itself has such a form: a subclass of a date or a Decimal (pandas.Timestamp) holds more than its base.
+"""
+
+import datetime
+import decimal
+import fractions
+import pathlib
+import struct
+import uuid
+from collections import deque
+
+from gym_service.protocol.interrupts import is_foreign
+from gym_service.protocol.values import class_name
+
+_int64 = struct.Struct("<q")
+# The Fraction of larger numbers takes seconds to make: it looks for their greatest common divisor.
+MAX_FRACTION_BITS = 2**16
+
+
+FIELDS_INSTEAD = "; pass {name: value[name] for name in value.dtype.names} instead"
+
+
+class LibraryEncoder:
+    """The part of an Encoder that knows the standard library's types."""
+
+    # (plain data of a space, why it has none): space_spec.py sets it, which needs the Encoder for the keys of a Dict.
+    describe_space = None  # type: object
+
+    def _put_bytearray(self, value):
+        if not self._is_key(value):
+            self._put_bytes_as(b"y", bytes(memoryview(value)))
+
+    def _put_deque(self, value):
+        if not self._is_key(value):
+            maxlen = deque.maxlen.__get__(value)
+            self._put_items(b"q" + _int64.pack(-1 if maxlen is None else maxlen), value)
+
+    def _put_range(self, value):
+        self._put_items(b"r", (value.start, value.stop, value.step))
+
+    def _put_slice(self, value):
+        if not self._is_key(value):  # until Python 3.12 it cannot be hashed
+            self._put_items(b"w", (value.start, value.stop, value.step))
+
+    def _put_library_value(self, value):
+        cls = type(value)
+        parts = _PARTS[cls](value) if cls in _PARTS else None
+        if parts is None:
+            base = next(base.__name__ for base in cls.__mro__ if base in _PARTS)
+            self._refuse(value, "only a plain %s has a form on the wire%s" % (base, _ADVICE_FOR_PARTS.get(cls, "")))
+        else:
+            self._put_items(b"k", (_NAMES[cls], *parts))
+
+    def _put_space(self, value):
+        data, reason = self.describe_space(value, self._path_text())
+        if data is None:
+            self._refuse(value, reason)
+        elif self._enter(value):
+            self.head += b"S"
+            self._put(data)
+            self._leave()
+
+    def _put_unknown(self, value):
+        self._refuse(value, "this type has no form on the wire" + _advice(value))
+
+
+def _advice(value):
+    cls = type(value)
+    if hasattr(cls, "numpy"):
+        return "; pass .numpy() instead"
+    for base in cls.__mro__:
+        advice = _ADVICE.get(class_name(base))
+        if advice is not None:
+            return "; pass %s instead" % advice
+    if getattr(getattr(value, "dtype", None), "names", None):
+        return FIELDS_INSTEAD
+    if hasattr(cls, "__dataclass_fields__"):
+        return "; pass dataclasses.asdict(value) instead"
+    return ""
+
+
+_ADVICE = {
+    "memoryview": "bytes(value)",
+    "mappingproxy": "dict(value)",
+    "dict_keys": "list(value)",
+    "dict_values": "list(value)",
+    "dict_items": "list(value)",
+    "generator": "list(value)",
+    "map": "list(value)",
+    "zip": "list(value)",
+    "filter": "list(value)",
+    "array.array": "numpy.array(value)",
+    "collections.UserDict": "value.data",
+    "collections.UserList": "value.data",
+    "collections.UserString": "value.data",
+    "collections.ChainMap": "dict(value)",
+    "types.SimpleNamespace": "vars(value)",
+    "argparse.Namespace": "vars(value)",
+}
+
+
+def _of_timezone(value):
+    return value.__getinitargs__()
+
+
+def _of_time(value):
+    zone = value.tzinfo
+    if not (zone is None or type(zone) is datetime.timezone):
+        return None
+    return value.hour, value.minute, value.second, value.microsecond, zone, value.fold
+
+
+def _of_datetime(value):
+    time = _of_time(value)
+    return None if time is None else (value.year, value.month, value.day, *time)
+
+
+def _of_fraction(value):
+    larger = max(value.numerator.bit_length(), value.denominator.bit_length())
+    return (value.numerator, value.denominator) if larger <= MAX_FRACTION_BITS else None
+
+
+_PARTS = {
+    datetime.date: lambda value: (value.year, value.month, value.day),
+    datetime.time: _of_time,
+    datetime.datetime: _of_datetime,
+    datetime.timedelta: lambda value: (value.days, value.seconds, value.microseconds),
+    datetime.timezone: _of_timezone,
+    decimal.Decimal: lambda value: (str(value),),
+    fractions.Fraction: _of_fraction,
+    uuid.UUID: lambda value: (value.bytes,),
+    pathlib.PosixPath: lambda value: (str(value),),
+    pathlib.PurePosixPath: lambda value: (str(value),),
+    pathlib.PureWindowsPath: lambda value: (str(value),),
+}
+_IN_UTC = ", with a time zone of datetime.timezone or none; pass value.astimezone(datetime.timezone.utc) instead"
+_ADVICE_FOR_PARTS = {
+    datetime.datetime: _IN_UTC,
+    datetime.time: ", with a time zone of datetime.timezone or none",
+    fractions.Fraction: " of numbers of up to %d bits" % MAX_FRACTION_BITS,
+}
+_NAMES = {cls: cls.__name__ for cls in _PARTS}
+
+# How an Encoder writes each of these types: the name of a method.
+PUT = dict.fromkeys(_PARTS, "_put_library_value")
+PUT.update({bytearray: "_put_bytearray", deque: "_put_deque", range: "_put_range", slice: "_put_slice"})
+
+
+def _time(hour, minute, second, microsecond, zone, fold):
+    return datetime.time(hour, minute, second, microsecond, zone, fold=fold)
+
+
+def _datetime(year, month, day, hour, minute, second, microsecond, zone, fold):
+    return datetime.datetime(year, month, day, hour, minute, second, microsecond, zone, fold=fold)
+
+
+def _fraction(numerator, denominator):
+    if max(numerator.bit_length(), denominator.bit_length()) > MAX_FRACTION_BITS:
+        raise ValueError("the numbers of a Fraction are too large")
+    return fractions.Fraction(numerator, denominator)
+
+
+# The function, and the types that its arguments must have.
+_MAKERS = {
+    "date": (datetime.date, (int, int, int)),
+    "time": (_time, (int, int, int, int, (type(None), datetime.timezone), int)),
+    "datetime": (_datetime, (int, int, int, int, int, int, int, (type(None), datetime.timezone), int)),
+    "timedelta": (datetime.timedelta, (int, int, int)),
+    "timezone": (datetime.timezone, (datetime.timedelta, str)),
+    "Decimal": (decimal.Decimal, (str,)),
+    "Fraction": (_fraction, (int, int)),
+    "UUID": (lambda data: uuid.UUID(bytes=data), (bytes,)),
+    "PosixPath": (pathlib.Path, (str,)),
+    "PurePosixPath": (pathlib.PurePosixPath, (str,)),
+    "PureWindowsPath": (pathlib.PureWindowsPath, (str,)),
+}
+
+
+def made(items):
+    """The value of a name and parts. Raises ValueError, TypeError or OverflowError where they mean none."""
+    maker, types = _MAKERS.get(items[0], (None, ())) if items and type(items[0]) is str else (None, ())
+    parts = items[1:]
+    if maker is None or len(parts) > len(types) or not all(map(isinstance, parts, types)):
+        raise ValueError("not a value of the standard library's types")
+    try:
+        return maker(*parts)
+    except ArithmeticError as error:  # decimal.InvalidOperation above all
+        if is_foreign(error):
+            raise
+        raise ValueError(str(error)) from error
+
+
+def made_range(items):
+    """The range of three ints. Raises ValueError."""
+    if len(items) != 3 or not all(type(item) is int for item in items):
+        raise ValueError("not a range")
+    return range(*items)
+
+
+def made_slice(items):
+    """The slice of three values. Raises ValueError."""
+    if len(items) != 3:
+        raise ValueError("not a slice")
+    return slice(*items)
