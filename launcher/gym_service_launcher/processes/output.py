@@ -3,13 +3,14 @@
 Knows a pipe and its reader. Never knows what prints, or why. Python 3.10 and up.
 """
 
-import contextlib
+import codecs
 import errno
 import sys
 import threading
 import time
 
 from gym_service_launcher.processes.logs import Log
+from gym_service_launcher.processes.output_writer import OutputWriter
 
 TAIL_BYTES = 65536
 
@@ -18,19 +19,26 @@ class OutputTail:
     """The reading end of a pipe, which it owns. A process that prints much neither blocks nor fills the memory."""
 
     def __init__(self, fd: int, *, show: bool = False, log: Log | None = None) -> None:
-        """Begin to drain, into ``log`` too. ``show`` copies all of it to this process's stderr as it comes.
+        """Begin to drain, into ``log`` too. ``show`` copies it to this process's stderr as it comes.
+
+        Where that stderr is full and nobody reads it, the text is dropped: neither the child nor a call waits for a
+        terminal.
 
         Raises OSError where no thread can be started; the descriptor stays the caller's then.
         """
         self._tail = bytearray()
         self._total_bytes = 0
         self._grown = threading.Condition()
-        self._show = show
+        self._shown: OutputWriter | None = None
         self._log = log
         self._thread = threading.Thread(target=self._drain, args=(fd,), name="gym-service output", daemon=True)
         try:
+            if show:
+                self._shown = OutputWriter(sys.stderr)
             self._thread.start()
         except RuntimeError as error:  # the limit of processes of this user, or of a container
+            if self._shown:
+                self._shown.close()
             raise OSError(errno.EAGAIN, f"{error} to read its output") from error
 
     @property
@@ -63,6 +71,7 @@ class OutputTail:
         return bytes(self._tail[-new:]) if new > 0 else b""
 
     def _drain(self, fd: int) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         with open(fd, "rb", buffering=0) as pipe:
             while data := pipe.read(TAIL_BYTES):
                 with self._grown:
@@ -73,17 +82,15 @@ class OutputTail:
                     self._grown.notify_all()
                 if self._log:
                     self._log.write(data)
-                if self._show:
-                    _copy_to_stderr(data)
+                if self._shown:
+                    text = decoder.decode(data)
+                    self._shown.wait_for_room(len(text))
+                    self._shown.write(text)
         if self._log:
             self._log.close()
+        if self._shown:
+            self._shown.close()
 
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
-
-
-def _copy_to_stderr(data: bytes) -> None:
-    with contextlib.suppress(OSError, ValueError):  # it is closed, or its disk is full: that must not fail a call
-        sys.stderr.write(_text(data))
-        sys.stderr.flush()

@@ -12,12 +12,15 @@ import contextlib
 import os
 import select
 import threading
+import time
 from collections import deque
 from typing import TextIO
 
 QUEUE_CHARS = 262_144
 # Seconds that close() waits for text that is still queued.
 FLUSH_S = 0.5
+# A stream that has taken nothing for so many seconds counts as one that nobody reads.
+UNREAD_S = 0.5
 
 
 class OutputWriter:
@@ -34,6 +37,7 @@ class OutputWriter:
         self._dropped_lines = 0
         self._closed = stream is None
         self._changed = threading.Condition()
+        self._took_at = time.monotonic()  # when the stream last took text
         self._thread = threading.Thread(target=self._run, name="gym-service output writer", daemon=True)
         self._thread.start()
 
@@ -49,6 +53,18 @@ class OutputWriter:
                 self._queued_chars += len(text)
             self._changed.notify_all()
         return len(text)
+
+    def wait_for_room(self, size_chars: int) -> None:
+        """Wait until so much text fits into the queue, as long as the stream takes text: for a caller that may wait.
+
+        Returns UNREAD_S after the stream has last taken some, at the latest; so at once where it is stopped for longer.
+        """
+        with self._changed:
+            while not self._closed and self._queued_chars + size_chars > QUEUE_CHARS:
+                remaining_s = self._took_at + UNREAD_S - time.monotonic()
+                if remaining_s <= 0:
+                    return
+                self._changed.wait(remaining_s)
 
     def flush(self) -> None:
         """Do nothing: the text is written as soon as the stream takes it."""
@@ -70,6 +86,9 @@ class OutputWriter:
                 if text is None:
                     return
                 self._write(text)
+                with self._changed:
+                    self._took_at = time.monotonic()
+                    self._changed.notify_all()
         with self._changed:
             self._closed = True
             self._queue.clear()
