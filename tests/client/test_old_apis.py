@@ -120,6 +120,12 @@ def test_an_env_that_cannot_be_seeded_says_so_and_where_it_can_be(target: str) -
         with pytest.raises(errors.ApiMismatch, match=r"cannot be seeded(.|\n)*kwargs = \{ rand_seed = 5 \}"):
             env.reset(seed=5)
         env.reset()
+    with opened("an odd env", target=target, entry_point="odd_forms:SeedlessEnv") as env:
+        with pytest.raises(
+            errors.ApiMismatch, match=r"its seed\(\) takes none either(.|\n)*kwargs = \{ rand_seed = 5 \}"
+        ):
+            env.reset(seed=5)
+        env.reset()
 
 
 def test_a_seed_of_the_base_class_does_what_it_does_in_process() -> None:

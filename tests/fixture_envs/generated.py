@@ -187,7 +187,7 @@ class Values:
 class GeneratedEnv(gym.Env):
     """Today's API."""
 
-    metadata = {"render_modes": [], "render.modes": []}  # noqa: RUF012
+    metadata = {"render_modes": []}  # noqa: RUF012
     render_mode = None
     is_fixed = False  # whether its spaces stay, and its flags are what a vector env takes
 
@@ -301,6 +301,9 @@ class PlainGeneratedEnv(GeneratedEnv):
     def reset(self, seed=None):
         self._seeded(seed)
         return self._observation(), self._info()
+
+    def _form(self, result):
+        return result  # another form is refused: docs/conversions.md
 
 
 class Noting(gym.Wrapper):

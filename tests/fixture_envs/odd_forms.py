@@ -197,6 +197,13 @@ class UnseededEnv(OddEnv):
         return observation()
 
 
+class SeedlessEnv(UnseededEnv):
+    """As procgen's: a seed() that takes no seed."""
+
+    def seed(self):
+        raise AssertionError("it was asked to seed itself with nothing")
+
+
 class Failure:
     """An array-like without dimensions that is false, as jax's and torch's are."""
 

@@ -29,6 +29,8 @@ EVERY = [
     for name in ("Generated", "OldGenerated", "AskedGenerated", "PlainGenerated")
     for wrapper in ("", "generated:Noting")
     if not (name in ("Generated", "PlainGenerated") and target in ("py36-gym021", "py38-gym025"))
+    # A wrapper of a library of today hands a seed and options to a reset() that takes neither.
+    and not (wrapper and name in ("OldGenerated", "PlainGenerated") and target not in ("py36-gym021", "py38-gym025"))
 ]
 CHOSEN = [("py36-gym021", "OldGenerated", ""), (TARGET, "Generated", "generated:Noting")]
 SINGLE = [(*case, 0, SHORT) for case in CHOSEN]

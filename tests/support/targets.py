@@ -48,6 +48,7 @@ class TargetMissing(Exception):
 class Target:
     """A venv by its recipe; requirements are written as on a command line.
 
+    ``kind`` says who asks for it: "long" are real simulators that are played by hand alone.
     ``pip`` is the tool for gym 0.21, whose metadata uv refuses; ``first`` is what must be installed
     before the rest, such as a setuptools old enough to build it.
     """
@@ -55,7 +56,7 @@ class Target:
     name: str
     version: str
     requirements: str
-    kind: Literal["parity", "real", "integration"] = "parity"
+    kind: Literal["parity", "real", "long", "integration"] = "parity"
     tool: Literal["uv", "pip"] = "uv"
     first: str = ""
 
@@ -229,6 +230,19 @@ RECIPES = (
     Target("metaworld", "3.11", "metaworld==3.1.1 gymnasium==1.4.0 mujoco==3.3.0 numpy==2.4.6 packaging==26.3", "real"),
     Target("panda", "3.10", "panda-gym==3.0.7 gymnasium==1.4.0 numpy==2.2.6 pybullet==3.2.7", "real"),
     Target("ale", "3.12", "ale-py==0.12.1 gymnasium==1.4.0 numpy==2.5.5", "real"),
+    Target("minigrid-2.3.1", "3.10", "minigrid==2.3.1 gymnasium==0.29.1 numpy==1.26.4", "real"),
+    Target("mo-gymnasium", "3.12", "mo-gymnasium==1.3.2 gymnasium==1.4.0 numpy==2.5.5", "real"),
+    # gymnasium 1.4.0 imports packaging beside mujoco, and does not ask for it.
+    Target("mujoco-2", "3.10", "gymnasium==0.29.1 mujoco==2.3.7 imageio==2.38.0 numpy==1.26.4", "real"),
+    Target("mujoco-3", "3.11", "gymnasium==1.4.0 mujoco==3.8.1 imageio==2.38.1 packaging==26.4 numpy==2.4.6", "long"),
+    Target("mujoco-4", "3.12", "gymnasium==1.4.0 mujoco==4.0.0 imageio==2.38.1 packaging==26.4 numpy==2.5.5", "long"),
+    Target("procgen", "3.10", "procgen==0.10.7 gym==0.26.2 numpy==1.26.4", "long"),
+    Target("sokoban", "3.10", "gym-sokoban==0.0.6 gym==0.26.2 numpy==1.26.4 setuptools==80.9.0", "long"),
+    Target("highway-env", "3.12", "highway-env==1.12.1 gymnasium==1.4.0 numpy==2.5.5", "long"),
+    Target("miniworld", "3.12", "miniworld==2.1.0 gymnasium==1.4.0 numpy==2.5.5 pyglet==1.5.31", "long"),
+    Target("nle", "3.11", "nle==1.3.0 gymnasium==1.2.0 numpy==2.4.6", "long"),
+    Target("anytrading", "3.12", "gym-anytrading==2.0.0 gymnasium==1.4.0 numpy==2.5.5 pandas==3.1.1", "long"),
+    Target("at-import", "3.12", "gymnasium==1.4.0 absl-py==2.5.1 tyro==1.0.17 numpy==2.5.5", "long"),
     # No gym beside them: nothing but the simulator is needed.
     Target("dm-env", "3.8", "dm-env==1.6 numpy==1.24.4", "real"),
     Target("robosuite", "3.11", "robosuite==1.5.2 mujoco==3.8.1 numpy==1.26.4 h5py==3.14.0", "real"),

@@ -15,7 +15,7 @@ from gym_service.protocol.space_spec import describe
 from gym_service.protocol.values import module_name
 from gym_service.server import refusals, space_building
 from gym_service.server.adapters import attributes, done
-from gym_service.server.adapters.signatures import Accepted, accepted_by_creator, accepted_by_reset
+from gym_service.server.adapters.signatures import Accepted, accepted_by_creator, accepted_by_reset, takes_one
 
 
 class GymnasiumAdapter:
@@ -169,8 +169,9 @@ class GymnasiumAdapter:
         return (attributes.bare(self.env) if is_wrapped else self.env).render(*args, **more)
 
     def _seed(self, seed):
-        """Seed an env whose reset() takes no seed. Raises Refused where it has no seed() either."""
-        if self.has("seed"):
+        """Seed an env whose reset() takes no seed. Raises Refused where no seed() takes one either."""
+        has_seed = self.has("seed")
+        if has_seed and takes_one(attributes.get(self.env, "seed")):
             attributes.get(self.env, "seed")(seed)
             return
         spec = getattr(self.env, "spec", None)
@@ -179,8 +180,8 @@ class GymnasiumAdapter:
         names = sorted({name for accepted in taken for name in accepted.names if "seed" in name})
         advice = "\n  try: kwargs = { %s = %r }, which its constructor takes" % (names[0], seed) if names else ""
         raise refusals.api_mismatch(
-            "reset(seed=%r): this env cannot be seeded: its reset() takes no seed, and it has no seed()%s"
-            % (seed, advice)
+            "reset(seed=%r): this env cannot be seeded: its reset() takes no seed, and %s%s"
+            % (seed, "its seed() takes none either" if has_seed else "it has no seed()", advice)
         )
 
     def _library_module(self, inner=""):

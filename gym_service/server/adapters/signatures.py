@@ -26,6 +26,17 @@ class Accepted:
         return self.anything or name in self.names
 
 
+def takes_one(method):
+    """Whether a method can be called with one argument. procgen's ``seed()`` takes none."""
+    try:
+        inspect.signature(method).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # written in C
+        return True
+    return True
+
+
 def accepted_by_creator(creator):
     """What makes an env takes this.
 

@@ -275,9 +275,26 @@ class OldSide(NewSide):
         if "return_info" in self.takes:
             return self.env.reset(return_info=True, **given)
         result = self.env.reset(**given)
-        if (is_new(self.library) or "options" in self.takes) and isinstance(result, tuple) and len(result) == 2:
-            return result if result[0] in self.env.observation_space else (result, {})
-        return result, {}
+        may_be_pair = is_new(self.library) or "options" in self.takes
+        is_pair = may_be_pair and isinstance(result, tuple) and len(result) == 2
+        return result if is_pair and not self.is_observation(result) else (result, {})
+
+    def is_observation(self, pair):
+        """Whether a pair is an observation of an env that gives no info, under a library whose envs give one."""
+        space = self.env.observation_space
+        parts = list(space.spaces) if type(space).__name__ == "Tuple" else []
+        if len(parts) == 2 and not (isinstance(pair[1], dict) and type(parts[1]).__name__ != "Dict"):
+            return True
+        bare = self.env.unwrapped if hasattr(self.env, "unwrapped") else self.env
+        is_of_old = hasattr(type(bare), "seed") or "render.modes" in (getattr(bare, "metadata", None) or {})
+        return is_of_old and not lies_in(space, pair[0])
+
+
+def lies_in(space, value):
+    try:
+        return value in space
+    except Exception:  # noqa: BLE001 - a space may raise anything at what it does not hold
+        return False
 
 
 def is_wrapper(env):
