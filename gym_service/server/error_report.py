@@ -8,6 +8,7 @@ import traceback
 
 from gym_service.protocol import messages
 from gym_service.protocol.encoder import Encoder
+from gym_service.protocol.frames import BadFrame
 from gym_service.protocol.space_spec import CannotDescribe
 from gym_service.protocol.values import BadValue, CannotEncode, class_name, module_name
 from gym_service.server.refusals import Refused
@@ -27,7 +28,7 @@ def describe_error(error, context="", notes=""):
         fields = messages.CANNOT_CROSS, error.type_name, str(error), error.path, []
     elif isinstance(error, Refused):
         fields = messages.REFUSED, error.type_name, str(error), context, error.bases
-    elif isinstance(error, (BadValue, messages.Illegal)):
+    elif isinstance(error, (BadFrame, BadValue, messages.Illegal)):
         fields = messages.ILLEGAL, type(error).__name__, str(error), "", []
     else:
         evidence = context + _traceback(error) + notes

@@ -96,3 +96,22 @@ def test_a_render_mode_that_an_old_env_is_told_with_each_render() -> None:
         env.unwrapped.render_mode = "ansi"
         assert env.render() == "as ansi"
         assert env.render_mode == "ansi"
+
+
+def test_what_another_version_of_a_layout_has_packed_is_refused() -> None:
+    for side, text in (
+        ("_layout", "version 1 of a layout, and this is version 7"),
+        ("_action_layout", "version 7 of a"),
+    ):
+        with changing() as env:
+            env.reset()
+            env.unwrapped.configure(3, at_once=True)
+            assert_spaces(env, 3)
+            layout = getattr(env.unwrapped, side)
+            assert layout.version == 1
+            layout.version, layout.stamp = 7, b"\x07\0"
+            with pytest.raises(errors.GymServiceError, match=text) as caught:
+                env.step(0)
+            assert "raised in the simulator" not in str(caught.value)
+            with pytest.raises(errors.GymServiceError):
+                env.step(0)

@@ -27,7 +27,7 @@ RESETS = (
 )
 STEPS = (
     "five a_list_of_five four a_list_of_four three six None a_text_of_five an_observation "
-    "five_without_an_info five_with_odd_flags"
+    "five_without_an_info five_with_odd_flags five_by_name"
 )
 # What a SyncVectorEnv takes apart, or says that it cannot.
 VECTOR_DONES = [
