@@ -95,7 +95,7 @@ def failed_row(check: str, error: Exception) -> Row:
         text, _, cause = text.rpartition("\n  cause: ")
     first = text.strip().partition("\n")[0] or type(error).__name__
     if isinstance(error, EnvError):
-        first = f"{error.type_name}: {error.message.partition(chr(10))[0]}".rstrip(": ")
+        first = f"{error.type_name}: {error.message.strip().partition(chr(10))[0]}".rstrip(": ")
     return Row(check, "failed", first, cause, advice)
 
 

@@ -133,6 +133,15 @@ BROKEN = (
         is_made=True,
     ),
     Broken(
+        "NoDrawing-v0",
+        'entry_point = "arms:NoDrawing"',
+        "render",
+        "the module 'no_such_drawing' is not installed in {python}, and arms needs it",
+        "uv pip install --python {python} no-such-drawing",
+        is_made=True,
+        text="ImportError: Cannot import no_such_drawing.",
+    ),
+    Broken(
         "OwnWindow-v0",
         'entry_point = "arms:Window"\nenviron = { SDL_VIDEODRIVER = "x11" }',
         "make",

@@ -17,6 +17,10 @@ UNREGISTERED = (
     r"\A(?:gym|gymnasium)\.error\.(?:NameNotFound|NamespaceNotFound|VersionNotFound|UnregisteredEnv|DeprecatedEnv)"
 )
 MISSING_MODULE = r"\A(?:\w+\.)*(?:ModuleNotFoundError|ImportError): No module named '?([\w.]+)'?"
+# The simulator tells of it in words of its own, and Python's error is the one that it came from.
+RETOLD_MISSING_MODULE = (
+    r"\A[\w.]*(?:ImportError|DependencyNotInstalled)\b[\s\S]*?^ModuleNotFoundError: No module named '([\w.]+)'"
+)
 ABOUT_RENDER_MODE = r"\A(?:\w+\.)*(?:AssertionError|ValueError|NotImplementedError|KeyError|Error)\b[\s\S]*render_?mode"
 
 
@@ -104,6 +108,7 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause("unregistered id", UNREGISTERED, judge=surveyed_causes.unregistered),
     Cause("missing module", MISSING_MODULE, judge=surveyed_causes.missing_module),
+    Cause("missing module", RETOLD_MISSING_MODULE, judge=surveyed_causes.missing_module),
     Cause("bad keyword", r"got an unexpected keyword argument '(\w+)'", judge=surveyed_causes.keyword),
     Cause("wrong entry point", r"module '([\w.]+)' has no attribute '(\w+)'", judge=surveyed_causes.entry_point),
     Cause("render mode", ABOUT_RENDER_MODE, judge=surveyed_causes.render_mode),

@@ -48,6 +48,21 @@ class NoLibrary(Reach):
         ctypes.CDLL("libOSMesa.so.99")
 
 
+class NoDrawing(Reach):
+    """As the renderers of gym 0.21 say it, in several lines of which the first is empty."""
+
+    def render(self):
+        try:
+            import no_such_drawing  # noqa: F401
+        except ImportError as error:
+            raise ImportError(
+                """
+    Cannot import no_such_drawing.
+    HINT: you can install it.
+    """
+            ) from error
+
+
 class NoOpenGL(Reach):
     """What mujoco raises where no OpenGL can be loaded."""
 
