@@ -5,6 +5,7 @@ number, the seed and the actions, so an env of the same number gives the same in
 """
 
 import collections
+import enum
 import random
 
 import numpy as np
@@ -38,6 +39,23 @@ FLOATS = [0.0, -0.0, 1.5, float("inf"), float("-inf"), float("nan"), 1e-320, 2.0
 INTS = [0, 1, -1, 255, 2**31, -(2**63), 2**63, -(2**200)]
 TEXTS = ["", "a text", "naïve ✓", "\ud800", "x" * 5000, "a\0b"]
 MAX_DEPTH = 3
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = (1, 2)
+    ALSO_RED = "red"  # noqa: PIE796 - an alias
+
+
+class Level(enum.IntEnum):
+    LOW = -1
+    HIGH = 2**40
+
+
+class Mark(enum.Flag):
+    ONE = 1
+    TWO = 2
+    FOUR = 4
 
 
 class Text(str):
@@ -81,6 +99,8 @@ class Values:
                 lambda: np.float64(choose(FLOATS)),
                 lambda: np.str_("numpy's"),
                 lambda: np.datetime64("2020-01-01"),
+                lambda: choose(list(Colour) + list(Level) + [Mark.ONE, Mark.ONE | Mark.FOUR, Mark(0)]),
+                lambda: Pair(choose(INTS), choose(TEXTS)),
                 lambda: Text("a subclass") if self.subclasses else "a text",
                 lambda: Number(5) if self.subclasses else 5,
             ]
