@@ -28,6 +28,7 @@ from gym_service.errors import (
     ImportFailed,
     ProtocolError,
     ServerCrashed,
+    ServerStartError,
 )
 from gym_service.factory.progress import log
 from gym_service.protocol import messages
@@ -35,6 +36,8 @@ from gym_service.transport import arena, channel, image_codec, jpeg
 
 # After this long of waiting, the user is told what is waited for.
 QUIET_S = 2.0
+# What a server printed right before it died says why; what came before may be about anything.
+LAST_WORDS_LINES = 10
 
 
 def recipe_of(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,13 +178,18 @@ class PendingServer:
         reason = late_start_reason(self._entry.timeouts.start, state, stack)
         return self._link.start_error(reason, LATE_ADVICE, probe=False, tail=tail)
 
+    def _died(self, failure: ServerStartError) -> ServerStartError:
+        """The error of a server that ended while it started, with the cause that its last words show."""
+        found = explain(failure, self._entry, self.recipe["kwargs"])
+        return type(failure)(found.added_to(str(failure)), **vars(failure)) if found else failure
+
     @contextmanager
     def _errors_explained(self) -> Iterator[None]:
         """Turn an error of the block into the one that tells why there is no env. The server is ended then."""
         try:
             yield
         except (ServerCrashed, ConnectionLost) as error:
-            raise self._link.start_error() from error
+            raise self._died(self._link.start_error()) from error
         except CallTimeout as error:
             raise self._late(error.state, error.stack, error.tail) from error
         except EnvError as error:
@@ -214,7 +222,7 @@ def _explained(error: EnvError, entry: Entry, link: ServerLink, recipe: Mapping[
     """The error with its cause and what to try. An import that failed in the target is a failed start."""
     if isinstance(error, EOFError) and "when reading a line" in error.message:
         return _unanswered(error, entry, link)
-    explanation = explain(error, entry, recipe["kwargs"], link.tail(), recipe.get("batch", {}).get("num_envs", 1))
+    explanation = explain(error, entry, recipe["kwargs"], recipe.get("batch", {}).get("num_envs", 1))
     if isinstance(error, ImportError):
         return _import_failed(error, entry, link, explanation)
     if explanation:
@@ -226,13 +234,20 @@ def _explained(error: EnvError, entry: Entry, link: ServerLink, recipe: Mapping[
 
 
 def explain(
-    error: EnvError, entry: Entry, kwargs: Mapping[str, Any], output: str = "", num_envs: int = 1
+    error: EnvError | ServerCrashed | ServerStartError, entry: Entry, kwargs: Mapping[str, Any], num_envs: int = 1
 ) -> Explanation | None:
-    """What is known about an error of the simulator. May survey the target: see ``causes.explain``."""
+    """What is known about an error of the simulator, or about its last words. May survey the target.
+
+    Blocks as ``causes.explain``.
+    """
     from gym_service_launcher.interpreters import causes  # only failures need it
 
-    traceback = error.remote_traceback
-    return causes.explain(Evidence(entry, error.type_name, error.message, traceback, output, kwargs, num_envs))
+    if isinstance(error, EnvError):
+        said = (error.type_name, error.message, error.remote_traceback)
+    else:
+        last_words = error.tail.strip().splitlines()[-LAST_WORDS_LINES:]
+        said = (type(error).__name__, "\n".join(last_words), "")
+    return causes.explain(Evidence(entry, *said, kwargs, num_envs))
 
 
 def _import_failed(error: EnvError, entry: Entry, link: ServerLink, explanation: Explanation | None) -> ImportFailed:

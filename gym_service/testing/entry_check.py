@@ -23,7 +23,7 @@ from gym_service_launcher.servers.over_command import route_of
 from gymnasium.spaces import GraphInstance
 
 from gym_service.client.env import RemoteEnv
-from gym_service.errors import EnvError, GymServiceError, ImportFailed
+from gym_service.errors import EnvError, GymServiceError, ImportFailed, ServerCrashed
 from gym_service.factory import make
 from gym_service.factory.server_startup import explain
 from gym_service.testing import checks, leaked_processes, trajectory_diff
@@ -103,7 +103,7 @@ class _EntryCheck:
     """The state of one check."""
 
     def __init__(self, entry: Entry, locked: LockedPlay | None, progress: Callable[[str], None]) -> None:
-        self.entry = entry
+        self.entry = replace(entry, output="tail")  # what it prints must not stand between the rows
         self.locked = locked
         self.progress = progress
         self.executable: Path | None = None
@@ -179,7 +179,7 @@ class _EntryCheck:
         except ImportFailed as error:
             raise _Stopped(failed_row("imports", error)) from error
         except GymServiceError as error:
-            raise _Stopped(failed_row("make", error)) from error
+            raise _Stopped(self._explained("make", error)) from error
         return env, time.monotonic() - begin
 
     def _open(self, **kwargs: Any) -> RemoteEnv:
@@ -261,9 +261,13 @@ class _EntryCheck:
             yield self.actions[-1]
 
     def _explained(self, check: str, error: Exception) -> Row:
-        """The row of an error of the simulator after the env was made, which ``gym.make`` could not explain."""
+        """The row of an error. One after the env was made comes without a cause, which is looked for here."""
         row = failed_row(check, error)
-        found = explain(error, self.entry, self.kwargs) if isinstance(error, EnvError) else None
+        if row.advice:
+            return row
+        if isinstance(error, EnvError):
+            row = replace(row, advice=f'gym_service.make("{self.entry.name}") in Python, whose error has the traceback')
+        found = explain(error, self.entry, self.kwargs) if isinstance(error, EnvError | ServerCrashed) else None
         return replace(row, cause=found.cause, advice=found.advice) if found else row
 
     def _spaces(self, env: RemoteEnv) -> Iterator[Row]:

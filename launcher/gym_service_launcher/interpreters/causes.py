@@ -11,6 +11,7 @@ given, so a cause stands before what only follows from it. Where a text alone do
 from gym_service_launcher.interpreters import surveyed_causes
 from gym_service_launcher.interpreters.evidence import Cause, Evidence, Explanation
 
+WRITTEN_FOR_MUJOCO_3 = "the simulator was written for mujoco 3, and {place} has mujoco {version}"
 GL_PACKAGES = "libegl1 libgl1 libgles2 libosmesa6 libglu1-mesa"
 # They stand at the beginning of the evidence, which is ``TYPE: MESSAGE``.
 UNREGISTERED = (
@@ -21,7 +22,7 @@ MISSING_MODULE = r"\A(?:\w+\.)*(?:ModuleNotFoundError|ImportError): No module na
 RETOLD_MISSING_MODULE = (
     r"\A[\w.]*(?:ImportError|DependencyNotInstalled)\b[\s\S]*?^ModuleNotFoundError: No module named '([\w.]+)'"
 )
-ABOUT_RENDER_MODE = r"\A(?:\w+\.)*(?:AssertionError|ValueError|NotImplementedError|KeyError|Error)\b[\s\S]*render_?mode"
+REFUSAL = r"\A(?:\w+\.)*(?:AssertionError|ValueError|NotImplementedError|KeyError|Error)\b"
 
 
 def explain(evidence: Evidence) -> Explanation | None:
@@ -69,12 +70,21 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "mujoco 4",
-        r"\A(?:\w+\.)*AssertionError: \n[\s\S]*(?:mujoco|dm_control|robosuite)"
-        r"|'Mj\w+' object has no attribute|module 'mujoco(?:\.\w+)*' has no attribute",
-        "the simulator was written for mujoco 3, and {place} has mujoco {version}",
+        r"'Mj\w+' object has no attribute|module 'mujoco(?:\.\w+)*' has no attribute",
+        WRITTEN_FOR_MUJOCO_3,
         "{install}",
         install="mujoco<4",
         only_if=("mujoco", 4),
+    ),
+    # With mujoco 4 a number of numpy is not equal to a member of its enums, so an assertion without a text fails.
+    Cause(
+        "mujoco 4, assertion",
+        r"\A(?:\w+\.)*AssertionError: $",
+        WRITTEN_FOR_MUJOCO_3,
+        "{install}",
+        install="mujoco<4",
+        only_if=("mujoco", 4),
+        traceback="mujoco|dm_control|robosuite",
     ),
     Cause(
         "no display",
@@ -111,5 +121,5 @@ CAUSES: tuple[Cause, ...] = (
     Cause("missing module", RETOLD_MISSING_MODULE, judge=surveyed_causes.missing_module),
     Cause("bad keyword", r"got an unexpected keyword argument '(\w+)'", judge=surveyed_causes.keyword),
     Cause("wrong entry point", r"module '([\w.]+)' has no attribute '(\w+)'", judge=surveyed_causes.entry_point),
-    Cause("render mode", ABOUT_RENDER_MODE, judge=surveyed_causes.render_mode),
+    Cause("render mode", REFUSAL, traceback="render_?mode", judge=surveyed_causes.render_mode),
 )

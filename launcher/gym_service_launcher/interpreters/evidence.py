@@ -36,7 +36,6 @@ class Evidence:
     type_name: str
     message: str
     traceback: str = ""
-    output: str = ""
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     num_envs: int = 1
     executable: Path | None = None
@@ -73,7 +72,9 @@ Judge = Callable[[Evidence, "re.Match[str]"], "tuple[str, str] | None"]
 
 @dataclass(frozen=True)
 class Cause:
-    """One row. ``cause`` and ``advice`` may hold {1} (a group of the pattern), {place}, {install} and {version}.
+    """One row. ``pattern`` is matched against what was raised (``raised``), ``traceback`` against the whole traceback.
+
+    ``cause`` and ``advice`` may hold {1} (a group of the pattern), {place}, {install} and {version}.
 
     ``install`` is the requirement that {install} is about. ``only_if`` is a package and the oldest major version of it
     for which the row holds. ``judge`` returns cause and advice in place of these fields.
@@ -85,12 +86,13 @@ class Cause:
     advice: str = ""
     install: str = ""
     only_if: tuple[str, int] | None = None
+    traceback: str = ""
     judge: Judge | None = field(default=None, compare=False)
 
     def explain(self, evidence: Evidence) -> Explanation | None:
         """The explanation, if the row applies."""
-        match = re.search(self.pattern, text_of(evidence), re.MULTILINE)
-        if match is None:
+        match = re.search(self.pattern, raised(evidence), re.MULTILINE)
+        if match is None or not re.search(self.traceback, evidence.traceback):
             return None
         if self.judge:
             found = self.judge(evidence, match)
@@ -108,10 +110,13 @@ class Cause:
         return Explanation(self.name, self.cause.format(*words, **fields), self.advice.format(*words, **fields))
 
 
-def text_of(evidence: Evidence) -> str:
-    """The text that patterns are matched against: ``TYPE: MESSAGE``, the traceback, and the output."""
-    head = f"{evidence.type_name}: {evidence.message}"
-    return "\n".join((head, evidence.traceback, evidence.output))
+def raised(evidence: Evidence) -> str:
+    """The errors: ``TYPE: MESSAGE`` first, then those that led to it.
+
+    Source lines and output are left out: a simulator may warn of a missing display and fail for another reason.
+    """
+    lines = [line for line in evidence.traceback.splitlines() if line and not line[0].isspace()]
+    return "\n".join((f"{evidence.type_name}: {evidence.message}", *lines))
 
 
 def how_to_install(entry: Entry, package: str, executable: Path | None, *, has_pip: bool | None = None) -> str:

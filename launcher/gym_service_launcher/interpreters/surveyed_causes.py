@@ -41,6 +41,8 @@ def unregistered(evidence: Evidence, match: "re.Match[str]") -> tuple[str, str] 
         return None
     wanted = evidence.entry.id.rpartition(":")[2]
     ids = found.all_ids()
+    if ids.get(wanted) == "":
+        return None  # it is there, in the registry of another library
     if ids.get(wanted):
         return _needs_import(wanted, ids[wanted], found, evidence)
     near = _nearest_id(wanted, ids)

@@ -1,0 +1,114 @@
+"""gym-service check of entries that work: its rows, its JSON and the lock; and what the table of causes must not say.
+
+test_broken_entries.py has the entries that do not work.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gym_service_launcher.config.entry import Entry
+from gym_service_launcher.interpreters import causes
+from gym_service_launcher.interpreters.evidence import Evidence, how_to_install
+from support.opened import TARGET
+from support.paths import ENVS
+from support.targets import TARGETS
+
+
+def check(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    argv = [sys.executable, "-m", "gym_service", "check", *words]
+    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an envs.toml of one entry that works, and one that works and prints."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("GYM_SERVICE_ENVS", raising=False)
+    python = TARGETS[TARGET].python()
+    (tmp_path / "envs.toml").write_text(
+        f'[envs.Pole]\npython = "{python}"\nid = "CartPole-v1"\noutput = "show"\n'
+        f'[envs.Loud]\npython = "{python}"\npythonpath = ["{ENVS}"]\nimports = ["misbehaving"]\n'
+        'id = "Misbehaving-v0"\noutput = "show"\nenviron = { MISBEHAVE = "print in C" }\n'
+    )
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_rows_of_an_entry_that_works_as_text_and_as_json(lab: Path) -> None:
+    ran = check(lab, "gym_service/Pole")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    labels = [line.split()[:2] for line in ran.stdout.splitlines() if line.startswith("  ")]
+    assert [mark for mark, _ in labels] == ["✓"] * len(labels)
+    assert [label for _, label in labels] == [
+        *("interpreter", "versions", "make", "reset", "steps", "spaces", "parity", "render", "left")
+    ]
+    assert "bit for bit" in ran.stdout
+    ran = check(lab, "--json", "Pole", "Loud")
+    pole, loud = json.loads(ran.stdout)["entries"]  # stdout holds nothing else, whatever a simulator prints
+    assert (ran.returncode, pole["ok"], loud["ok"]) == (0, True, True)
+    steps = next(row for row in pole["rows"] if row["check"] == "steps")
+    assert steps["facts"]["steps"] == 100
+    assert 0 < steps["facts"]["step_median_s"] < 1
+    ran = check(lab, "Ploe")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.endswith("it has: Pole, Loud\n  try: 'Pole'\n")
+
+
+@pytest.mark.slow
+def test_the_play_is_compared_with_the_lock(lab: Path) -> None:
+    text = (lab / "envs.toml").read_text()
+    (lab / "envs.toml").write_text(text[: text.index("[envs.Loud]")])
+    lock = [sys.executable, "-m", "gym_service", "lock"]
+    subprocess.run(lock, cwd=lab, check=True, capture_output=True)
+    assert "✓ lock         the play is the one of envs.lock" in check(lab).stdout
+    path = lab / "envs.lock"
+    locked = json.loads(path.read_text())
+    found = locked["envs"]["Pole"]["hash"]
+    path.write_text(path.read_text().replace(found, found[:-1] + ("0" if found[-1] != "0" else "1")))
+    ran = check(lab)
+    assert ran.returncode == 1
+    assert "✗ lock         what the simulator computes has changed since gym-service lock" in ran.stdout
+
+
+# -- the table of causes -----------------------------------------------------------------------------------------------
+
+
+def test_a_warning_of_the_simulator_is_not_taken_for_the_cause() -> None:
+    """dm_control warns of a missing display when it is imported, and fails for other reasons."""
+    traceback = (
+        "Traceback (most recent call last):\n"
+        '  File "/venv/lib/glfw/__init__.py", line 1\n'
+        "    warn('X11: The DISPLAY environment variable is missing')  # libEGL.so.1: cannot open shared object\n"
+        "ValueError: bad action\n"
+    )
+    entry = Entry("X-v0", address="tcp://127.0.0.1:1")
+    assert causes.explain(Evidence(entry, "ValueError", "bad action", traceback)) is None
+    chained = traceback.replace("ValueError: bad action", "OSError: libEGL.so.1: cannot open shared object file")
+    found = causes.explain(Evidence(entry, "RuntimeError", "cannot render", chained))
+    assert found
+    assert found.cause == "the library libEGL.so.1 of OpenGL is not installed on this machine"
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"python": "3.10", "requires": ()}, 'add "numpy<2" to requires'),
+        (
+            {"python": "3.10", "requires": (), "file": Path("/x/envs.toml"), "interpreter": "sim"},
+            'add "numpy<2" to requires of [interpreters.sim], then: gym-service sync',
+        ),
+        (
+            {"python": "3.10", "requires": (), "file": Path("/x/envs.toml")},
+            'add "numpy<2" to requires of [envs."X-v0"], then: gym-service sync',
+        ),
+        ({"python": "/venv/bin/python"}, "uv pip install --python /venv/bin/python 'numpy<2'"),
+        ({"python": "/opt/sim", "command": ("ssh", "h")}, "/opt/sim -m pip install 'numpy<2', on the remote side"),
+        ({"address": "tcp://h:1"}, "install numpy<2 where that server runs"),
+    ],
+)
+def test_a_package_is_installed_where_the_entry_says_what_is(keys: dict[str, object], told: str) -> None:
+    entry = Entry("X-v0", **keys)  # type: ignore[arg-type]
+    assert how_to_install(entry, "numpy<2", Path("/venv/bin/python")) == told
