@@ -1,23 +1,17 @@
 """From envs.toml to Gymnasium's registry and through ``gym.make``: what the design promises of ids and specs."""
 
-import copy
-import importlib
-import json
 import os
-import pickle
-import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.envs.registration import EnvSpec
+from support.registered import WriteEnvs, entry, play_to_the_end, run_python
 
 import gym_service
-from gym_service.errors import CallTimeout, ConfigError, EnvTypeError
+from gym_service.errors import ConfigError, EnvTypeError
 
 # As much of Gymnasium's as is needed to put an id into it; broken until something is mended.
 REGISTRATION = """
@@ -32,32 +26,6 @@ class EnvSpec:
         self.id, self.entry_point = id, entry_point
 """
 GYMNASIUM = tuple(int(part) for part in gym.__version__.split(".")[:2])
-WriteEnvs = Callable[[str], Path]
-
-
-def entry(name: str, more: str = "", env_id: str = "CartPole-v1") -> str:
-    """An entry whose simulator runs in a second process of this very interpreter."""
-    return f'[envs."{name}"]\npython = {json.dumps(sys.executable)}\nid = "{env_id}"\n{more}\n'
-
-
-@pytest.fixture
-def write_envs(tmp_path: Path) -> Iterator[WriteEnvs]:
-    """Writes an envs.toml and registers it; afterwards no id of ours is registered."""
-
-    def write(content: str) -> Path:
-        path = tmp_path / "envs.toml"
-        path.write_text(content)
-        gym_service.use(path)
-        return path
-
-    yield write
-    empty = tmp_path / "empty.toml"
-    empty.write_text("")
-    gym_service.use(empty)
-
-
-def run_python(code: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, **kwargs)  # type: ignore[call-overload]
 
 
 # -- what is registered ------------------------------------------------------------------------------------------
@@ -275,46 +243,6 @@ def test_the_simulators_own_wrappers_are_not_put_on_twice(write_envs: WriteEnvs)
         assert env.unwrapped._max_episode_steps == 500
 
 
-def play_to_the_end(env: gym.Env) -> tuple[int, bool, bool]:
-    """(steps, terminated, truncated) of an episode in which the cart stays where it is as long as it can."""
-    observation, _ = env.reset(seed=0)
-    for steps in range(1, 2000):
-        angle, speed = observation[2:]
-        observation, _, terminated, truncated, _ = env.step(int(angle + 0.4 * speed + 0.03 * observation[1] > 0))
-        if terminated or truncated:
-            return steps, terminated, truncated
-    raise AssertionError("the episode does not end")
-
-
-@pytest.mark.parametrize("limit", [7, 560])
-def test_a_limit_in_the_entry_and_in_service_shortens_and_lengthens(write_envs: WriteEnvs, limit: int) -> None:
-    write_envs(entry("Pole-v0") + entry("Limited-v0", f"max_episode_steps = {limit}"))
-    for env in (
-        gym.make("gym_service/Limited-v0"),
-        gym.make("gym_service/Pole-v0", service={"max_episode_steps": limit}),
-    ):
-        with env:
-            assert env.spec.max_episode_steps == limit
-            assert play_to_the_end(env) == (limit, False, True)
-
-
-def test_a_limit_given_to_gym_make_shortens(write_envs: WriteEnvs) -> None:
-    write_envs(entry("Pole-v0"))
-    with gym.make("gym_service/Pole-v0", max_episode_steps=5) as env:
-        assert env.spec.max_episode_steps == 5
-        assert play_to_the_end(env) == (5, False, True)
-
-
-def test_gym_makes_own_limit_cannot_lengthen_and_the_spec_of_the_env_inside_says_so(write_envs: WriteEnvs) -> None:
-    write_envs(entry("Pole-v0", "max_episode_steps = 5"))
-    with gym.make("gym_service/Pole-v0", max_episode_steps=9) as env:
-        assert env.unwrapped.spec is not None
-        assert env.unwrapped.spec.max_episode_steps == 5
-        env.reset(seed=1)
-        ends = [env.step(number % 2)[3] for number in range(5)]
-        assert ends == [False, False, False, False, True]
-
-
 def test_keywords_go_to_the_simulator_over_those_of_the_entry(write_envs: WriteEnvs) -> None:
     write_envs(entry("Lake-v0", 'kwargs = { map_name = "8x8", is_slippery = false }', "FrozenLake-v1"))
     with gym.make("gym_service/Lake-v0") as env:
@@ -344,38 +272,6 @@ def test_a_reset_seeds_the_one_generator_which_is_the_simulators(write_envs: Wri
         assert env.unwrapped.np_random.random() == inside.unwrapped.np_random.random()
         assert env.unwrapped.np_random.random() != np.random.default_rng(123).random()
         assert not hasattr(env.unwrapped, "seed")
-
-
-# -- specs and envs that travel ----------------------------------------------------------------------------------
-
-
-def test_a_spec_pickles_goes_to_json_and_makes_itself_anywhere(write_envs: WriteEnvs, tmp_path: Path) -> None:
-    write_envs(entry("Pole-v0"))
-    with gym.make("gym_service/Pole-v0", service={"timeouts": {"step": 9.0}}) as env:
-        spec = env.spec
-    assert pickle.loads(pickle.dumps(spec)) == spec
-    from_json = EnvSpec.from_json(spec.to_json())
-    assert from_json.kwargs == spec.kwargs
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    code = """
-import sys
-import gymnasium as gym
-from gymnasium.envs.registration import EnvSpec
-env = gym.make(EnvSpec.from_json(sys.stdin.read()))
-print(env.reset(seed=1)[0].shape, env.spec.max_episode_steps)
-env.close()
-"""
-    done = run_python(code, input=spec.to_json(), cwd=elsewhere)
-    assert done.stdout == "(4,) 500\n", done.stderr
-
-
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
-def test_a_copied_env_starts_a_server_of_its_own(write_envs: WriteEnvs, copied: Callable[[gym.Env], gym.Env]) -> None:
-    write_envs(entry("Pole-v0"))
-    with gym.make("gym_service/Pole-v0") as env, copied(env.unwrapped) as other:
-        assert env.unwrapped.target["pid"] != other.unwrapped.target["pid"]
-        assert (env.reset(seed=5)[0] == other.reset(seed=5)[0]).all()
 
 
 def test_make_takes_the_keys_of_an_entry_and_gives_the_rest_to_the_simulator() -> None:
@@ -427,54 +323,3 @@ def test_halves_out_of_order_are_refused_and_do_no_harm() -> None:
                 call()
         assert env.step_wait()[1] == 1.0
         assert env.gravity == 9.8
-
-
-# -- the names that stand in saved specs and pickles ---------------------------------------------------------------
-
-
-def test_specs_and_pickles_name_the_package_alone(write_envs: WriteEnvs) -> None:
-    write_envs(entry("Saved-v0"))
-    spec = gym.spec("gym_service/Saved-v0")
-    assert spec.entry_point == "gym_service:make_registered"
-    assert spec.vector_entry_point == "gym_service:make_registered_vector"
-    with_make = gym_service.make("CartPole-v1", python=sys.executable)
-    with_gym = gym.make("gym_service/Saved-v0")
-    try:
-        for env in (with_make, with_gym.unwrapped):
-            pickled = pickle.dumps(env)
-            assert b"gym_service.factory" not in pickled
-            assert b"cgym_service\n" in pickle.dumps(env, protocol=0)
-        assert with_make.spec.entry_point == "gym_service:make"
-    finally:
-        with_make.close()
-        with_gym.close()
-
-
-def test_a_spec_that_an_earlier_version_saved_makes_its_env(write_envs: WriteEnvs) -> None:
-    file = write_envs(entry("Saved-v0"))
-    for entry_point, kwargs in (
-        ("gym_service.registration:make_registered", {"entry": "Saved-v0", "config": str(file)}),
-        ("gym_service.registration:make", {"env_id": "CartPole-v1", "python": sys.executable}),
-    ):
-        env = gym.make(EnvSpec("Earlier-v0", entry_point=entry_point, kwargs=kwargs))
-        assert env.reset(seed=1)[0].shape == (4,)
-        env.close()
-
-
-def test_an_env_that_an_earlier_version_pickled_is_made_again(write_envs: WriteEnvs) -> None:
-    file = write_envs(entry("Saved-v0"))
-    earlier = importlib.import_module("gym_service.registration")
-    registered = ("Saved-v0", str(file), {}, None, None, {})
-    for name, arguments in (
-        ("_remake", ("CartPole-v1", {"python": sys.executable})),
-        ("_remake_registered", registered),
-    ):
-        env = getattr(earlier, name)(*arguments)
-        assert env.reset(seed=1)[0].shape == (4,)
-        env.close()
-
-
-def test_the_earlier_name_of_a_state_is_kept_with_a_warning() -> None:
-    error = CallTimeout("late", during="step", timeout_s=1.0, state="busy")
-    with pytest.warns(DeprecationWarning, match="CallTimeout.state"):
-        assert error.silence == "busy"

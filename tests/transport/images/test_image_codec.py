@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 from support.crossing import feed
+from support.image_frames import Link, entry, frame, noise, picture, restored
 
-from gym_service.protocol.frames import BOUND_BYTES, LENT, VERSION, BadFrame, FrameDecoder, frame_bytes
+from gym_service.protocol.frames import BOUND_BYTES, LENT, BadFrame, FrameDecoder, frame_bytes
 from gym_service.protocol.values import BadValue
-from gym_service.transport import image_codec, jpeg
+from gym_service.transport import image_codec
 from gym_service.transport.image_codec import (
     DEFLATED,
     JPEG,
@@ -26,69 +27,13 @@ from gym_service.transport.image_codec import (
     MAX_REFERENCES,
     NONE,
     STORED,
-    ImageDecoder,
     ImageEncoder,
 )
 
 DEADLINE_FREE = settings(deadline=None, max_examples=25)
 
 
-class Link:
-    """A server's end and a client's, and the bytes between them."""
-
-    def __init__(self, frames: str = "zlib", selector: Any = None) -> None:
-        self.coder = image_codec.encoder_for(frames)
-        self.coder.is_on = True
-        self.restorer = ImageDecoder(selector)
-        self.decoder = FrameDecoder()
-        self.decoder.image_codec = self.restorer
-        self.sent: list[int] = []
-
-    def cross(self, *buffers: Any) -> list[Any]:
-        """What arrives of a frame's buffers, in their shapes."""
-        data = b"".join(bytes(piece) for piece in frame_bytes(1, 1, b"head", self.coder.descriptors(list(buffers))))
-        self.sent.append(len(data))
-        frame = feed(self.decoder, data)
-        assert frame is not None
-        assert bytes(frame.head) == b"head"
-        assert self.decoder.at_boundary
-        given = zip(frame.buffers, buffers, strict=True)
-        return [np.ndarray(sent.shape, sent.dtype, arrived) for arrived, sent in given]
-
-
-def picture(seed: int = 0, shape: Sequence[int] = (64, 96, 3)) -> "np.ndarray[Any, Any]":
-    """Smooth, with a bright square that moves with the seed."""
-    grid = np.indices(shape).sum(axis=0)
-    made = (grid // 4 % 200).astype(np.uint8)
-    made[..., seed % 40 : seed % 40 + 8, :] = 250
-    return made
-
-
-def noise(shape: Sequence[int] = (64, 96, 3), seed: int = 0) -> "np.ndarray[Any, Any]":
-    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-
-
 # -- golden ------------------------------------------------------------------------------------------------------------
-
-
-def entry(kind: int, size: int, time_us: int = 7) -> int:
-    return 1 << 63 | kind << 56 | time_us << 32 | size
-
-
-def frame(*entries_and_buffers: Any) -> bytes:
-    """A frame whose entries are given one by one; an entry for each buffer's size is put before it in the table."""
-    entries = [part if isinstance(part, int) else len(part) for part in entries_and_buffers]
-    buffers = [part for part in entries_and_buffers if not isinstance(part, int)]
-    return struct.pack(f"<2sBBIII{len(entries)}Q", b"gS", VERSION, 1, 1, 0, len(entries), *entries) + b"".join(buffers)
-
-
-def restored(*frames: bytes, bound_bytes: int = BOUND_BYTES) -> Any:
-    """The buffers of the last of some frames."""
-    decoder = FrameDecoder(bound_bytes)
-    decoder.image_codec = ImageDecoder()
-    found = [feed(decoder, data) for data in frames][-1]
-    assert found is not None
-    return [bytes(buffer) for buffer in found.buffers]
 
 
 ZEROS, ONES = bytes(LEAST_BYTES), b"\1" * LEAST_BYTES
@@ -452,56 +397,3 @@ def test_a_wish_beside_a_large_action_leaves_it_whole() -> None:
     assert got is not None
     assert [bytes(buffer) for buffer in got.buffers] == [action.tobytes()]
     assert link.coder.use_codec is False
-
-
-# -- JPEG --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("shape", [(64, 96, 3), (3, 64, 96, 3), (2, 2, 40, 40, 3), (53, 53, 3)])
-def test_jpeg_gives_nearly_the_picture(shape: tuple[int, ...]) -> None:
-    sent = (np.indices(shape)[-3] * 2 + np.indices(shape)[-2]).astype(np.uint8)  # smooth: little is lost of it
-    link = Link("jpeg:90")
-    (arrived,) = link.cross(sent)
-    off = np.abs(arrived.astype(int) - sent)
-    assert 0 < off.max() < 24
-    assert off.mean() < 3
-    assert arrived.flags.writeable
-    assert link.sent[-1] < sent.nbytes / 3
-
-
-@pytest.mark.parametrize("shape", [(96, 96), (96, 96, 1), (96, 96, 4), (3, 96, 96), (4, 15, 96, 3)])
-def test_what_is_no_colour_picture_stays_exact_under_jpeg(shape: tuple[int, ...]) -> None:
-    sent = picture(shape=shape)
-    assert np.array_equal(Link("jpeg:50").cross(sent)[0], sent)
-
-
-def test_a_better_quality_is_a_larger_file() -> None:
-    sizes = []
-    for quality in (1, 50, 100):
-        link = Link(f"jpeg:{quality}")
-        link.cross(noise())
-        sizes.append(link.sent[-1])
-    assert sizes[0] < sizes[1] < sizes[2]
-
-
-def test_jpeg_takes_no_side_that_a_file_cannot_say() -> None:
-    assert jpeg.takes(np.zeros((16, 65500, 3), np.uint8))
-    assert not jpeg.takes(np.zeros((16, 65501, 3), np.uint8))
-
-
-@pytest.mark.parametrize(
-    "frames", ["", "jpg", "jpeg", "jpeg:0", "jpeg:101", "jpeg:09", "ZLIB", "raw ", None, 3, ["raw"]]
-)
-def test_a_choice_that_is_none_is_refused(frames: Any) -> None:
-    with pytest.raises(BadValue, match="is not one of raw, zlib, auto"):
-        image_codec.encoder_for(frames)
-
-
-def test_only_the_lossy_choice_is_shown_as_that() -> None:
-    assert [image_codec.shown(frames) for frames in ("raw", "zlib", "auto", "jpeg:90")] == [
-        "raw",
-        "zlib",
-        "auto",
-        "jpeg:90 (lossy)",
-    ]
-    assert image_codec.encoder_for("raw") is None

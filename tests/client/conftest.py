@@ -1,0 +1,25 @@
+"""What the tests of the client share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.registered import WriteEnvs
+
+import gym_service
+
+
+@pytest.fixture
+def write_envs(tmp_path: Path) -> Iterator[WriteEnvs]:
+    """Writes an envs.toml and registers it; afterwards no id of ours is registered."""
+
+    def write(content: str) -> Path:
+        path = tmp_path / "envs.toml"
+        path.write_text(content)
+        gym_service.use(path)
+        return path
+
+    yield write
+    empty = tmp_path / "empty.toml"
+    empty.write_text("")
+    gym_service.use(empty)
