@@ -138,7 +138,7 @@ class _EntryCheck:
                 env.close()
         yield self._render(modes)
         yield from self._lock()
-        if self.mark:
+        if self.mark and self.executable:  # elsewhere, its processes carry no mark or cannot be seen
             yield self._left_behind()
 
     # -- before the env is made --------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ class _EntryCheck:
     def _open(self, **kwargs: Any) -> RemoteEnv:
         """The env, in a server of its own, whose processes carry the mark."""
         entry = self.entry
-        if self.mark and not entry.address:
+        if self.mark and self.executable:
             entry = replace(entry, environ={**entry.environ, leaked_processes.NAME: self.mark})
 
         def never() -> RemoteEnv:

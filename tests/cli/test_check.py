@@ -14,6 +14,7 @@ from gym_service_launcher.interpreters import causes
 from gym_service_launcher.interpreters.evidence import Evidence, how_to_install
 from support.opened import TARGET
 from support.paths import ENVS
+from support.serving import running
 from support.targets import TARGETS
 
 
@@ -71,6 +72,18 @@ def test_the_play_is_compared_with_the_lock(lab: Path) -> None:
     ran = check(lab)
     assert ran.returncode == 1
     assert "✗ lock         what the simulator computes has changed since gym-service lock" in ran.stdout
+
+
+@pytest.mark.slow
+def test_nothing_is_claimed_of_a_simulator_whose_processes_are_out_of_reach(lab: Path) -> None:
+    with running() as serving:
+        (lab / "envs.toml").write_text(f'[envs.Pole]\naddress = "{serving.address}"\nid = "CartPole-v1"\n')
+        (pole,) = json.loads(check(lab, "--json").stdout)["entries"]
+    outcomes = {row["check"]: row["outcome"] for row in pole["rows"]}
+    assert outcomes == {
+        **dict.fromkeys(("interpreter", "parity"), "skipped"),
+        **dict.fromkeys(("make", "reset", "steps", "spaces", "render"), "passed"),
+    }
 
 
 # -- the table of causes -----------------------------------------------------------------------------------------------
