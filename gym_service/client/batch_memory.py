@@ -85,7 +85,8 @@ class BatchMemory:
 
     def _tidy(self) -> None:
         """Have the workers forget what cannot be used any more."""
-        close_all(self._fds)
+        if self._fds:  # it was interrupted
+            close_all(self._fds)
         for each in [*self._half_made, *self._slots]:
             numbers = zip(self._arenas, each.numbers, strict=False)
             is_refused = any(arena.is_refused(number) for arena, number in numbers)

@@ -10,6 +10,7 @@ import numpy as np
 
 from gym_service.protocol import enum_classes, library_types, named_tuples
 from gym_service.protocol.class_encoding import ClassEncoder
+from gym_service.protocol.interrupts import is_from_handler
 from gym_service.protocol.library_types import LibraryEncoder
 from gym_service.protocol.values import (
     LARGE_BYTES,
@@ -103,7 +104,9 @@ class Encoder(ClassEncoder, LibraryEncoder, Packed):
             _put_for_subclass(value)(self, value)
         except (CannotEncode, _KeyReplaced):
             raise
-        except Exception as error:  # noqa: BLE001 - foreign code: what it raises is no reason to lose a step's result
+        except Exception as error:
+            if is_from_handler(error):
+                raise
             self._return_to(state)
             self._refuse(value, "a method of its class raised %s" % type_name(error))
 

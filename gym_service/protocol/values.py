@@ -16,6 +16,8 @@ from collections import deque
 
 import numpy as np
 
+from gym_service.protocol.interrupts import is_from_handler
+
 # Arrays of at least one memory page travel as buffers of their own; smaller ones cost less copied than listed.
 LARGE_BYTES = 4096
 # Each level is two Python frames on either side; 100 levels stay clear of the default recursion limit of 1,000.
@@ -23,6 +25,8 @@ MAX_DEPTH = 100
 # numpy's own limit before 2.0; since then it is 64.
 MAX_DIMENSIONS = 32
 REPR_CHARS = 200
+# Their repr never raises.
+_PLAIN_TYPES = frozenset((str, int, bool, float, bytes, type(None)))
 
 # Lengths and multiples are bounded because old numpy does not check them: "<U999999999" has a negative size there,
 # and "<M8[3000000000s]" a negative unit. A unit of no length, "<M8[0s]", is accepted to this day.
@@ -122,11 +126,17 @@ def plain_name(value):
 
 def bounded_repr(value, chars=REPR_CHARS):
     """A repr of at most ``chars`` characters that cannot fail."""
-    try:
-        text = repr(value)
-    except Exception as error:  # noqa: BLE001 - a foreign __repr__ may raise anything, and a debug text must not kill a step
-        text = "<repr failed: %s>" % type(error).__name__
+    text = repr(value) if type(value) in _PLAIN_TYPES else _foreign_repr(value)
     return text if len(text) <= chars else text[: chars - 1] + "…"
+
+
+def _foreign_repr(value):
+    try:
+        return repr(value)
+    except Exception as error:
+        if is_from_handler(error):
+            raise
+        return "<repr failed: %s>" % type(error).__name__
 
 
 def flat_bytes(array):

@@ -23,6 +23,7 @@ calls. Two things follow.
 """
 
 import collections
+import contextlib
 import os
 import select
 import socket
@@ -94,10 +95,8 @@ def close_all(fds):
 
     No interrupt leaves one open, or has one closed twice: the same C code takes it out of the list and closes it.
     """
-    try:
+    with contextlib.suppress(IndexError):  # it is empty
         collections.deque(map(os.close, iter(fds.pop, None)), maxlen=0)
-    except IndexError:
-        pass  # it is empty
 
 
 class PollingStream(Stream):
