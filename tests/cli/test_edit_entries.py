@@ -1,6 +1,7 @@
 """gym-service init, add NAME, add --venv, remove, ids and schema: what is written, and what of the user's stays."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from gym_service_launcher.config import entry as entries
 from gym_service_launcher.config import envs_file
 from gym_service_launcher.config.entry import Entry
+from gym_service_launcher.errors import ConfigError
 from support.targets import REPOSITORY, TARGETS
 
 from gym_service.cli import envs_editor, schema
@@ -172,17 +174,60 @@ def test_the_schema_knows_every_key_and_what_excludes_what() -> None:
     ("keys", "is_valid"),
     [
         ({"python": "3.10", "timeouts": {"step": 1}, "frames": "jpeg:90", "max_episode_steps": -1}, True),
-        ({"command": ["ssh", "host"], "wrappers": ["a.b:C"], "constraints": "limits.txt", "post": [["python"]]}, True),
+        ({"command": ["ssh", "host"], "wrappers": ["a.b:C"], "python": "3", "requires": ["x"], "post": [["a"]]}, True),
         ({"pyton": "3.10"}, False),
         ({"python": 3.1}, False),
         ({"python": "3.10", "timeouts": {"stop": 1}}, False),
         ({"python": "3.10", "restart": "always"}, False),
         ({"id": "X", "entry_point": "a:b"}, False),
         ({"python": "3.10", "frames": "png"}, False),
-        ({"python": "3.10", "post": [[]]}, False),
+        ({"python": "3.10", "requires": [], "post": [[]]}, False),
+        ({"python": "3.10", "prefork": 1}, False),
+        ({"python": "3.10", "workers": 0}, False),
+        ({"python": "3.10", "environ": {"N": 1}}, False),
+        ({"interpreter": "sim", "imports": "gym_pusht"}, False),
+        ({"interpreter": "sim", "kwargs": {"any": [{"thing": None}]}, "arena_mib": 0}, True),
     ],
 )
 def test_the_schema_and_the_checks_agree(keys: dict[str, Any], is_valid: bool) -> None:
-    jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, which no other test does")
-    validator = jsonschema.Draft7Validator(schema.schema())
-    assert validator.is_valid({"envs": {"X": keys}}) == is_valid
+    assert allows(schema.schema(), {"envs": {"X": keys}}) == is_valid
+    interpreters = {"sim": entries.Interpreter(python="3.10")}
+    try:
+        entries.entry("X", keys, file=Path("/x/envs.toml"), interpreters=interpreters)
+    except ConfigError:
+        assert not is_valid
+    else:
+        assert is_valid
+
+
+def allows(part: dict[str, Any], value: Any) -> bool:
+    """Whether a value is valid by a schema that uses only these words of draft 7; jsonschema says the same."""
+    inside = part.get("properties", {})
+    others = {key: one for key, one in value.items() if key not in inside} if isinstance(value, dict) else {}
+    of_others = part.get("additionalProperties", True)
+    checks = {
+        "type": lambda want: isinstance(value, TYPES[want]) and (want == "boolean" or not isinstance(value, bool)),
+        "enum": lambda words: value in words,
+        "const": lambda word: value == word,
+        "pattern": lambda pattern: re.search(pattern, value) is not None,
+        "minLength": lambda length: len(value) >= length,
+        "minItems": lambda length: len(value) >= length,
+        "minimum": lambda bound: value >= bound,
+        "maximum": lambda bound: value <= bound,
+        "exclusiveMinimum": lambda bound: value > bound,
+        "items": lambda each: all(allows(each, item) for item in value),
+        "properties": lambda keys: all(allows(keys[key], value[key]) for key in keys if key in value),
+        "additionalProperties": lambda _: all(
+            allows(of_others, one) if isinstance(of_others, dict) else of_others for one in others.values()
+        ),
+        "propertyNames": lambda each: all(allows(each, key) for key in value),
+        "required": lambda keys: all(key in value for key in keys),
+        "anyOf": lambda parts: any(allows(each, value) for each in parts),
+        "allOf": lambda parts: all(allows(each, value) for each in parts),
+        "not": lambda each: not allows(each, value),
+    }
+    # In this order: a type decides whether the rest can be asked.
+    return all(checks[word](part[word]) for word in checks if word in part)
+
+
+TYPES = {"string": str, "array": list, "object": dict, "number": (int, float), "integer": int, "boolean": bool}
