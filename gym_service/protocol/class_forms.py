@@ -20,6 +20,7 @@ CLASS_COST = 10
 _ORIGINALS = {}  # type: dict  # definition: the class of this process that was sent
 _DEFINITIONS = {}  # type: dict  # class of this process: how many members it had, its definition
 _MADE = {}  # type: dict  # definition: the class made of it, or why there is none
+_kept_cost = [0]  # of all of these
 
 
 class _Refused:
@@ -81,11 +82,13 @@ def class_from(definition, decode, restore):
 
 
 def _keep(definition, made):
-    made = _MADE.setdefault(definition, made)  # another thread may have made it meanwhile
-    cost = sum(map(_cost, list(_MADE.values()))) if len(_MADE) > 1 else 0
-    while len(_MADE) > 1 and (len(_MADE) > MAX_CLASSES or cost > MAX_KEPT_MEMBERS):
-        cost -= _cost(_MADE.pop(list(_MADE)[0], None))  # noqa: RUF015 - another thread may add to it
-    return made
+    kept = _MADE.setdefault(definition, made)  # another thread may have made it meanwhile
+    if kept is made:
+        _kept_cost[0] += _cost(made)
+    while len(_MADE) > 1 and (len(_MADE) > MAX_CLASSES or _kept_cost[0] > MAX_KEPT_MEMBERS):
+        oldest = list(_MADE)[0]  # noqa: RUF015 - another thread may add to it
+        _kept_cost[0] -= _cost(_MADE.pop(oldest, None))
+    return kept
 
 
 def _cost(made):
