@@ -72,7 +72,7 @@ class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, gymnasium.vector.V
         timeouts: Timeouts = MappingProxyType({}),
         recreate: "Callable[[], RemoteVectorEnv] | None" = None,
     ) -> None:
-        """ForkServerRef what servers have made.
+        """Hold what servers have made.
 
         Args:
             connections: one to each worker; the vector env owns them from here on.

@@ -1,9 +1,10 @@
-"""Random faults, random calls, both transports, both restart policies: every outcome must be in the allowed set.
+"""Random faults, calls, interrupts, threads and vector envs: every outcome must be in the allowed set.
 
     python tests/tools/chaos.py --minutes 10 [--seed 7]
 
-Each call ends in its own answer or in an error that is allowed there, in time; what the servers and their children
-were is gone at the end, and so is every fd, thread and record. The seed makes the choices again, not the timing.
+Each call ends in its own answer, in an error that is allowed there, or in the exception of a signal's handler, in time.
+At the end the servers and their children are gone, and so is every fd, thread and record. The seed makes the choices
+again, not the timing.
 Exit code 0, or 1 with a line for each outcome that was not allowed.
 
 Knows tests/fixture_envs/faulty.py and what each fault may lead to. Python 3.10 and up.
@@ -21,25 +22,32 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).absolute().parent.parent))
 
 import numpy as np
 from gym_service_launcher.processes import guardian_client
+from gymnasium.error import ResetNeeded
 from support import polling, procfs
 from support.clock import Clock
 from support.faulty import METHODS, SIDES, TRANSPORTS, action, faulty
+from support.interrupts import Late, is_in_client
+from support.vector_play import remote
 
-from gym_service import RemoteEnv, errors
+from gym_service import RemoteEnv, RemoteVectorEnv, errors
 
 LIMIT_S = 0.5
 START_S = 60.0
 # What a call may take beyond its limit, on a machine where everything is being killed at once.
 LATE_S = 2.5
 CALLS_PER_ENV = 14
+NUM_ENVS = 3
+# How often a call is interrupted, and how often a vector env is used in place of an env.
+INTERRUPTED, VECTOR = 0.2, 0.15
 DEATHS = ("SIGKILL", "SIGSEGV", "SIGABRT", "os._exit", "sys.exit")
 SILENCES = ("SIGSTOP", "asleep in C", "asleep in Python", "spinning in C", "spinning in Python")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGSTOP, signal.SIGCONT)
@@ -65,7 +73,7 @@ class Chaos:
         while time.monotonic() < until_s and len(self.wrong) < 20:
             given = self._choose_entry()
             try:
-                self._live(given)
+                self._live_as_batch(given) if self.random.random() < VECTOR else self._live(given)
             except Wrong as error:
                 self.wrong.append(f"{error} ({given})")
             for thread in self._threads:
@@ -104,7 +112,11 @@ class Chaos:
                 self._disturb(env)
             method = self.random.choice((*METHODS, "step", "step"))
             try:
-                number = self._timed(method, LIMIT_S, lambda m=method, n=number: self._use(env, m, n))  # type: ignore[misc]
+                with self._interrupts():
+                    number = self._timed(method, LIMIT_S, lambda m=method, n=number: self._use(env, m, n))  # type: ignore[misc]
+            except Late:
+                self._count(method, "interrupted")
+                number = None  # the step is carried out, unless nothing of it was sent
             except (*FATAL, errors.ServerStartError) as error:
                 if isinstance(error, errors.ServerStartError) and (method != "reset" or given["restart"] == "never"):
                     raise Wrong(f"{method}: {error}") from error
@@ -131,6 +143,55 @@ class Chaos:
         self._count(method, "answered")
         return number
 
+    @contextlib.contextmanager
+    def _interrupts(self) -> Iterator[None]:
+        """Now and then, a timer whose handler raises Late in the client's code."""
+
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            if is_in_client(frame):  # else it would end this program
+                raise Late
+
+        if self.random.random() >= INTERRUPTED:
+            yield
+            return
+        before = signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, self.random.choice((2e-4, 2e-3, 0.2)) * self.random.uniform(0.1, 1.0))
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+    def _live_as_batch(self, given: dict[str, Any]) -> None:
+        """A vector env: each row is the answer to its own action, and all envs are in the same step."""
+        kwargs = {"side": given["side"]}
+        keys = {"timeouts": given["timeouts"], "transport": given["transport"], "kwargs": kwargs}
+        workers = self.random.randint(1, NUM_ENVS)
+        with remote("Faulty", NUM_ENVS, entry_point="faulty:FaultyEnv", workers=workers, **keys) as envs:
+            for _ in range(self.random.randint(2, CALLS_PER_ENV)):
+                if self.random.random() < 0.1:
+                    os.kill(self.random.choice(envs.targets)["pid"], signal.SIGKILL)
+                method = self.random.choice(("reset", "step", "step"))
+                try:
+                    with self._interrupts():
+                        self._timed(f"batch {method}", LIMIT_S, lambda m=method: self._use_batch(envs, m))  # type: ignore[misc]
+                    self._count(f"batch {method}", "answered")
+                except FATAL as error:
+                    self._count(f"batch {method}", type(error).__name__)
+                    return
+                except (Late, ResetNeeded) as error:
+                    self._count(f"batch {method}", type(error).__name__)
+
+    def _use_batch(self, envs: RemoteVectorEnv, method: str) -> None:
+        if method == "reset":
+            expect(envs.reset()[0]["answers"].tolist(), [[0, 0, 0]] * NUM_ENVS)
+            return
+        named = self.random.randint(1, 10**6)
+        actions = np.array([[named + row, -row] for row in range(NUM_ENVS)], np.int64)
+        answers = envs.step(actions)[0]["answers"]
+        expect(answers[:, 1:].tolist(), actions.tolist())
+        expect(len(set(answers[:, 0].tolist())), 1)
+
     def _disturb(self, env: RemoteEnv) -> None:
         disturbance = self.random.choice(self._disturbances())
         self.counts[f"disturbed: {disturbance.__name__.strip('_')}"] += 1
@@ -141,7 +202,8 @@ class Chaos:
 
     def _disturbances(self) -> list[Callable[[RemoteEnv], None]]:
         often = [self._arm, self._arm, self._arm, self._signal_soon, self._signal_soon]
-        return [*often, self._start_children, self._kill_guardian, self._close_soon, self._send_much, self._fork]
+        others = [self._start_children, self._kill_guardian, self._close_soon, self._send_much, self._fork]
+        return [*often, *others, self._look_soon]
 
     def _arm(self, env: RemoteEnv) -> None:
         faults = (*DEATHS, *SILENCES, "fork")
@@ -179,6 +241,21 @@ class Chaos:
         if self.random.random() < 0.3:
             self._soon(env.close)
 
+    def _look_soon(self, env: RemoteEnv) -> None:
+        """Another thread's call, in the middle of this one's."""
+        value = self.random.randint(0, 10**6)
+
+        def look() -> None:
+            try:
+                if env.call("echo", value) != value:
+                    self.wrong.append("another thread got an answer to something else")
+            except FATAL as error:
+                self._count("call of another thread", type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - each outcome is judged
+                self.wrong.append(f"another thread's call raised {type(error).__name__}: {error}")
+
+        self._soon(look)
+
     def _send_much(self, env: RemoteEnv) -> None:
         expect(env.call("measure", np.zeros(self.random.randint(1, 8) * 2**20, np.uint8)) % 2**20, 0)
 
@@ -204,7 +281,7 @@ class Chaos:
         clock = Clock()
         try:
             return act()
-        except (*FATAL, errors.ServerStartError, Wrong):
+        except (*FATAL, errors.ServerStartError, Wrong, Late, ResetNeeded):
             raise
         except Exception as error:
             raise Wrong(f"{method} raised {type(error).__name__}: {str(error)[:300]}") from error
