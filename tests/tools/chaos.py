@@ -12,6 +12,7 @@ Knows tests/fixture_envs/faulty.py and what each fault may lead to. Python 3.10 
 
 import argparse
 import contextlib
+import logging
 import os
 import random
 import shutil
@@ -330,6 +331,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randint(0, 10**6))
     chosen = parser.parse_args(arguments)
+    logging.getLogger("gym_service").setLevel(logging.WARNING)  # a busy machine waits for each start
     # What is started from here on has this in its environment.
     os.environ["CHAOS"] = f"{os.getpid()}-{time.time_ns()}"
     mark = f"CHAOS={os.environ['CHAOS']}"
