@@ -294,7 +294,10 @@ class OldGeneratedEnv(GeneratedEnv):
 
     def reset(self):
         self.steps = 0
-        return self._observation()
+        observation = self._observation()
+        while isinstance(observation, tuple) and type(self.observation_space).__name__ != "Tuple":
+            observation = self._observation()  # of a pair outside of its space nobody knows what it is
+        return observation
 
     def _form(self, result):
         observation, reward, terminated, _, info = result

@@ -89,10 +89,12 @@ def test_generated_vector_envs(mode: str, target: str, name: str, workers: int, 
     ours = vectors.played(target, task, workers)
     per_case = len(theirs) // count
     for at in range(0, len(theirs), per_case):
-        compare(f"the env of number {first + at // per_case}", ours[at : at + per_case], theirs[at : at + per_case])
+        compare(
+            f"the env of number {first + at // per_case}", ours[at : at + per_case], theirs[at : at + per_case], workers
+        )
 
 
-def compare(what: str, ours: Sequence[str], theirs: Sequence[str]) -> None:
+def compare(what: str, ours: Sequence[str], theirs: Sequence[str], workers: int) -> None:
     for at, (one, other) in enumerate(zip(ours, theirs, strict=True)):
         # What Gymnasium raises while it puts results together it raises here after all envs have made their step, and
         # SyncVectorEnv in the middle: docs/conversions.md. What an env raises is no such error.
@@ -100,3 +102,5 @@ def compare(what: str, ours: Sequence[str], theirs: Sequence[str]) -> None:
             assert one.startswith("raised "), f"{what}, call {at}"
             return
         assert one == other, f"{what}, call {at}"
+        if workers > 1 and one.startswith("raised "):  # the envs of the other workers have made their step
+            return

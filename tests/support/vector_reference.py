@@ -186,7 +186,7 @@ class Synchronous:
                 if key not in infos:
                     infos[key] = column(value, self.count)
                 infos[key][index] = value
-            infos.setdefault("_" + key, np.zeros(self.count, np.bool_))[index] = True
+            infos.setdefault("_%s" % (key,), np.zeros(self.count, np.bool_))[index] = True
         return infos
 
 

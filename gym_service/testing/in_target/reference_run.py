@@ -283,8 +283,10 @@ class OldSide(NewSide):
         """Whether a pair is an observation of an env that gives no info, under a library whose envs give one."""
         space = self.env.observation_space
         parts = list(space.spaces) if type(space).__name__ == "Tuple" else []
-        if len(parts) == 2 and not (isinstance(pair[1], dict) and type(parts[1]).__name__ != "Dict"):
-            return True
+        if len(parts) == 2:
+            keys = set(parts[1].spaces) if type(parts[1]).__name__ == "Dict" else None
+            if not isinstance(pair[1], dict) or (keys is not None and keys <= set(pair[1])):
+                return True
         bare = self.env.unwrapped if hasattr(self.env, "unwrapped") else self.env
         is_of_old = hasattr(type(bare), "seed") or "render.modes" in (getattr(bare, "metadata", None) or {})
         return is_of_old and not lies_in(space, pair[0])
