@@ -14,7 +14,9 @@ that by the errors alone.
 import argparse
 import contextlib
 import ctypes
+import datetime
 import gc
+import inspect
 import math
 import random
 import re
@@ -24,7 +26,9 @@ import sys
 import tempfile
 import time
 import traceback
+import uuid
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,7 +121,7 @@ def calls_of_a_client() -> list[bytes]:
     recipe = {"id": "Fuzzed-v0", "entry_point": None, "imports": [], "kwargs": {}, "api": None}
     recipe |= {"max_episode_steps": None, "wrappers": []}
     action = {"go": np.zeros(2, np.float32), "which": np.zeros(2, np.int64)}
-    packed = np.zeros(2, np.float32).tobytes() + np.zeros(2, np.int64).tobytes()
+    packed = b"\0\0" + np.zeros(2, np.float32).tobytes() + np.zeros(2, np.int64).tobytes()
     plain: list[tuple[int, tuple[Any, ...]]] = [
         (messages.MAKE, (recipe,)),
         (messages.RESET, (3, {"a": [1, 2.5, np.arange(3)]})),
@@ -128,6 +132,9 @@ def calls_of_a_client() -> list[bytes]:
         (messages.HAS, ("goal",)),
         (messages.CALL, ("echo", ([1], {2}, frozenset([3])), {})),
         (messages.CALL, ("echo", (np.zeros(5000, np.uint8), 2**70, 1j, np.float32(1), "\ud800"), {})),
+        (messages.CALL, ("echo", ([re.ASCII, re.ASCII | re.DOTALL], uuid.SafeUUID), {})),
+        (messages.CALL, ("echo", (uuid.SafeUUID.safe, inspect.ArgInfo(1, 2, 3, 4)), {})),
+        (messages.CALL, ("echo", (deque([1], 2), datetime.date(2026, 1, 2), range(3), bytearray(b"a")), {})),
         (messages.CALL_FUNCTION, ("os:getpid", (), {})),
     ]
     encoded = [(kind, encode(*(("$", value) for value in values))) for kind, values in plain]
