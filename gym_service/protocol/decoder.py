@@ -15,7 +15,7 @@ from gym_service.protocol import class_forms, enum_classes, library_types
 from gym_service.protocol.enum_classes import ClassRefused
 from gym_service.protocol.frames import BOUND_BYTES
 from gym_service.protocol.interrupts import is_foreign
-from gym_service.protocol.space_spec import claimed_bytes
+from gym_service.protocol.space_spec import KINDS, claimed_bytes
 from gym_service.protocol.values import (
     GRAPH_FIELDS,
     MAX_DEPTH,
@@ -253,6 +253,8 @@ class ValueDecoder:
             raise ValueError("not a space")
         data = self._read(depth + 1)
         self._space_bytes += claimed_bytes(data)
+        if data["kind"] not in KINDS:
+            raise ValueError("not a kind of space: %r" % (data["kind"],))
         if self._space_bytes > BOUND_BYTES:  # a few bytes claim any shape
             raise ValueError("spaces of %d bytes" % self._space_bytes)
         return self.space_from(data) if self.space_from else data

@@ -172,6 +172,9 @@ _KINDS = {
 }
 
 
+KINDS = frozenset([*_KINDS, "Foreign"])
+
+
 def _as_value(space, path):
     try:
         data = describe(space, path)
