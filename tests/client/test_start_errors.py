@@ -206,8 +206,8 @@ class Interrupting:
 sys.meta_path.insert(0, Interrupting())
 lock = threading.Lock()
 ends = []
-end = child.Child.stop
-child.Child.stop = lambda self, *given: (ends.append(end(self, *given)), ends[-1])[1]
+end = child.Child.stop_in_steps
+child.Child.stop_in_steps = lambda self, *given: (ends.append(1), end(self, *given))[1]
 try:
     gym_service.make("CartPole-v1", python=sys.executable, wrappers=[lambda env, lock=lock: env])
 except (TypeError, KeyboardInterrupt) as error:

@@ -48,6 +48,7 @@ DEATH_S = 3.0
 # How long the remote guardian may take for its diagnosis, and how often this process looks for it (seconds).
 DIAGNOSIS_S, DIAGNOSIS_POLL_S = 3.0, 0.05
 
+NO_TERMINAL = "leave out the option that asks for one: -t of ssh and docker run, --pty of srun"
 # The lines of the remote guardian.
 SAID = re.compile(r"^gym-service: (.*?)\r?$", re.MULTILINE)
 ENDED = re.compile(remote_guardian.ENDED_LINE % ("(exit code|signal)", r"(\d+)"))
@@ -305,9 +306,10 @@ class CommandServer(ServerLink):
         if "now exiting InteractiveConsole" in tail:
             reason = "the interpreter on the remote side was given no standard input"
             return reason, "the option that passes it on: -i of docker run, docker exec and kubectl exec"
+        if source_bundle.BOOTSTRAP[:80] in tail:  # only a terminal sends back what it is sent
+            return source_bundle.IS_A_TERMINAL, NO_TERMINAL
         if refused := [line for line in SAID.findall(tail) if not ENDED.match(line)]:
-            advice = "leave out the option that asks for one: -t of ssh and docker run, --pty of srun"
-            return refused[-1], advice if "is a terminal" in refused[-1] else ""
+            return refused[-1], NO_TERMINAL if "is a terminal" in refused[-1] else ""
         ended = _ended(tail)
         if ended is not None:
             raised = EXCEPTION.findall(tail)

@@ -29,12 +29,12 @@ WORDS = ("-I", "-S", "-m", "code", "-q")
 FOLDERS = {"gym_service": ("protocol", "transport", "server"), "gym_service_launcher": ("standalone",)}
 IMPORTER = "gym_service_launcher/standalone/memory_importer.py"
 
+IS_A_TERMINAL = "standard input is a terminal on the remote side, and a terminal changes the bytes that pass it"
 # One line of less than 4,095 bytes: a terminal drops the rest of a longer one. So a terminal is refused before the
 # order is read.
 BOOTSTRAP = (
     "import os, sys; "
-    "sys.stdin.isatty() and (os.write(2, b'gym-service: standard input is a terminal on the remote side, "
-    "and a terminal changes the bytes that pass it\\n'), os._exit(2)); "
+    f"sys.stdin.isatty() and (os.write(2, b'gym-service: {IS_A_TERMINAL}\\n'), os._exit(2)); "
     "import base64, json, zlib; "
     "order = json.loads(zlib.decompress(base64.b64decode(sys.stdin.readline())).decode()); "
     "end = sys.stdin.readline(); "
