@@ -103,9 +103,8 @@ class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, gymnasium.vector.V
         for connection, layouts in zip(connections, zip(self._layouts, self._action_layouts, strict=True), strict=True):
             connection.bound_bytes += sum(layout.size_bytes for layout in layouts if layout)
             connection.allow_replies_of(connection.bound_bytes)
-        self._batch_memory = BatchMemory([connection.arena for connection in connections])
-        for connection in connections:
             connection.close_s = self._limits_s["close"]
+        self._batch_memory = BatchMemory([connection.arena for connection in connections])
         self._finalizer = weakref.finalize(self, self._workers.close, self._limits_s["close"])
 
     def _hold(self, descriptions: Sequence[Mapping[str, Any]]) -> None:

@@ -82,7 +82,7 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
         "datetime.datetime",
         "pass value.astimezone(datetime.timezone.utc) instead",
     ),
-    "enum of numbers of numpy's": (Half.ONE, f"{__name__}.Half", "its class mixes a float32 into an Enum"),
+    "enum of numbers of numpy's": (Half.ONE, f"{Half.__module__}.Half", "its class mixes a float32 into an Enum"),
     "enum of objects": (Locks.ONE, f"{__name__}.Locks", "Locks[5][0][2] is a _thread.lock"),
     "masked array": (
         np.ma.masked_array([1, 2], [True, False]),

@@ -31,7 +31,9 @@ def adapter_class(env, is_new):
     )
     if takes_return_info or not (is_new or "options" in accepted.names):
         return OldApiAdapter
-    return GymnasiumAdapter if is_new and "options" in accepted else MovedAdapter
+    if "options" in accepted:
+        return GymnasiumAdapter if is_new else EarlyAdapter
+    return MovedAdapter
 
 
 class OldApiAdapter(GymnasiumAdapter):
@@ -109,11 +111,10 @@ class OldApiAdapter(GymnasiumAdapter):
 
 
 class MovedAdapter(OldApiAdapter):
-    """Holds an env whose reset() does not tell which API it speaks: what it returns decides.
+    """Holds an env whose reset() takes no options, under a library of today: an old one, or one that leaves them out.
 
-    Three kinds are common. procgen and gym-sokoban take no options under a library of today, and return the observation
-    alone. Many a small env of today takes nothing, and returns an observation and an info. Some envs of gym 0.22 to
-    0.25 take a seed and options, and return the observation alone.
+    Both are common: procgen and gym-sokoban return the observation alone, and many a small env of today takes nothing
+    and returns an observation and an info.
     """
 
     def _with_info(self, result):
@@ -129,3 +130,21 @@ class MovedAdapter(OldApiAdapter):
         """Whether the env seeds or names its render modes as was done before gym 0.26."""
         bare = attributes.bare(self.env)
         return hasattr(type(bare), "seed") or "render.modes" in (getattr(bare, "metadata", None) or {})
+
+
+class EarlyAdapter(OldApiAdapter):
+    """Holds an env whose reset() takes options, and no return_info, under a library before gym 0.26.
+
+    It speaks today's API early, or it is one of gym 0.22 to 0.25 that returns the observation alone.
+    """
+
+    even_out = GymnasiumAdapter.even_out
+
+    def _with_info(self, result):
+        """What is no observation is passed on: a tuple, unless the space has tuples; a pair in a list; None."""
+        if isinstance(result, tuple):
+            is_observation = resembles(self.env.observation_space, result)
+        else:
+            is_pair = isinstance(result, list) and len(result) == 2 and isinstance(result[1], dict)
+            is_observation = result is not None and not is_pair
+        return (result, {}) if is_observation else result

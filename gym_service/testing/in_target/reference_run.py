@@ -275,9 +275,16 @@ class OldSide(NewSide):
         if "return_info" in self.takes:
             return self.env.reset(return_info=True, **given)
         result = self.env.reset(**given)
-        may_be_pair = is_new(self.library) or "options" in self.takes
-        is_pair = may_be_pair and isinstance(result, tuple) and len(result) == 2
+        if "options" in self.takes:
+            return result if self.is_todays(result) else (result, {})
+        is_pair = is_new(self.library) and isinstance(result, tuple) and len(result) == 2
         return result if is_pair and not self.is_observation(result) else (result, {})
+
+    def is_todays(self, result):
+        """Whether a reset that takes options, under an older library, has returned more than an observation."""
+        if isinstance(result, tuple):
+            return type(self.env.observation_space).__name__ != "Tuple"
+        return result is None or (isinstance(result, list) and len(result) == 2 and isinstance(result[1], dict))
 
     def is_observation(self, pair):
         """Whether a pair is an observation of an env that gives no info, under a library whose envs give one."""
