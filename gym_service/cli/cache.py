@@ -13,6 +13,8 @@ from gym_service_launcher.interpreters.venv_cache import DAY_S, CachedVenv
 from gym_service_launcher.interpreters.venvs import cache_folder
 from gym_service_launcher.processes import pidfiles
 
+from gym_service.cli.tables import print_columns
+
 HEADINGS = ("venv", "state", "Python", "size", "last used", "asked for by")
 HOUR_S = 3600.0
 
@@ -27,10 +29,7 @@ def show(arguments: argparse.Namespace) -> int:
     if not venvs:
         print("there is no venv", file=sys.stderr)
         return 0
-    rows = [HEADINGS, *(_cells(venv) for venv in venvs)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_columns([HEADINGS, *(_cells(venv) for venv in venvs)])
     print(f"{_size(sum(venv.size_bytes for venv in venvs))} in {_venvs(len(venvs))}")
     return 0
 

@@ -22,6 +22,7 @@ from gym_service_launcher.spelling import nearest
 from gym_service_launcher.standalone import env_vars
 
 from gym_service.cli import envs_editor
+from gym_service.cli.tables import print_columns
 
 NAME = re.compile(r"[\w.-]+")
 MOST_OFFERED = 40
@@ -199,9 +200,7 @@ def show_ids(arguments: argparse.Namespace) -> int:
         rows = [{"id": env_id, "import": module or None} for env_id, module in shown.items()]
         print(json.dumps({"interpreter": str(executable), "ids": rows, "packages": dict(found.packages)}, indent=1))
         return 0
-    width = max(map(len, shown), default=0)
-    for env_id, module in shown.items():
-        print(f'{env_id.ljust(width)}  imports = ["{module}"]' if module else env_id)
+    print_columns([(env_id, f'imports = ["{module}"]' if module else "") for env_id, module in shown.items()])
     failed = [one for one in found.imports if one["error"]]
     for one in failed:
         print(f"{one['name']}: {one['error']}", file=sys.stderr)

@@ -15,6 +15,8 @@ from gym_service_launcher.errors import GymServiceError
 from gym_service_launcher.processes import logs, pidfiles
 from gym_service_launcher.processes.pidfiles import ServerInfo
 
+from gym_service.cli.tables import print_columns
+
 HEADINGS = ("env", "pid", "state", "age", "calls", "memory", "client", "interpreter")
 COLORS = {
     **dict.fromkeys(("running", "waiting", pidfiles.LISTENING), "green"),
@@ -36,7 +38,7 @@ def show(*, as_json: bool = False) -> int:
     elif sys.stdout.isatty():
         _draw(running, rows)
     else:
-        _print([HEADINGS, *rows])
+        print_columns([HEADINGS, *rows])
     return 0
 
 
@@ -111,12 +113,6 @@ def _data(server: ServerInfo) -> dict[str, object]:
         "client_pid": client,
         "interpreter": server.executable,
     }
-
-
-def _print(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _draw(running: list[ServerInfo], rows: list[tuple[str, ...]]) -> None:

@@ -27,6 +27,7 @@ from gym_service_launcher.servers import remote_venv
 from gym_service_launcher.standalone.installed_packages import changes
 
 from gym_service.cli.build_progress import progress_of
+from gym_service.cli.tables import print_columns
 
 # Each build is an installer that downloads with several threads of its own.
 MOST_AT_ONCE = 8
@@ -260,11 +261,8 @@ def show(file: EnvsFile, rows: list[Row], builds: list[Build]) -> None:
     for build in builds:
         where = str(build.venv.python.parent.parent) if build.venv else ""
         lines |= dict.fromkeys(build.names, (build.state, where))
-    width = max(map(len, lines), default=0)
-    in_order = [name for name in (*file.entries, *lines) if name in lines]
-    for name in dict.fromkeys(in_order):
-        state, where = lines[name]
-        print(f"{name.ljust(width)}  {state.ljust(10)}  {where}".rstrip())
+    in_order = dict.fromkeys(name for name in (*file.entries, *lines) if name in lines)
+    print_columns([(name, *lines[name]) for name in in_order])
     for build in builds:
         for note in build.notes:
             print(f"{build.title}: {note}")

@@ -75,13 +75,13 @@ def test_each_venv_is_built_once_and_each_name_has_a_line(project: Path, cache: 
     bare, shared = venvs(cache)
     assert first.stdout.splitlines() == [
         str(project / "envs.toml"),
-        f"A                      built       {shared}",
-        f"Z                      as it is    {sys.executable}",
-        f"B                      built       {shared}",
+        f"A                      built     {shared}",
+        f"Z                      as it is  {sys.executable}",
+        f"B                      built     {shared}",
         "Gone                   failed",
-        "Server                 nothing     a server is attached to at unix:///there",
+        "Server                 nothing   a server is attached to at unix:///there",
         "Option                 failed",
-        f"[interpreters.unused]  built       {bare}",
+        f"[interpreters.unused]  built     {bare}",
     ]
     assert first.returncode == 1
     assert first.stderr.count("Building a venv ") == 2

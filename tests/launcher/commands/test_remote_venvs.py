@@ -144,7 +144,7 @@ def test_sync_builds_there_and_leaves_no_server(ssh_host: SshHost, cache: Path, 
     (venv,) = venvs_in(cache)
     assert first.stdout.splitlines() == [
         str(tmp_path / "envs.toml"),
-        f"X  built       {venv}",
+        f"X  built  {venv}",
         "X: system_packages: not installed: no-such-package (try: apt-get install no-such-package)",
     ]
     assert first.returncode == 0
