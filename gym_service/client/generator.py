@@ -2,10 +2,12 @@
 
 Knows numpy's generators, and the call that reads their state and puts it back. Python 3.10 and up.
 
-Each method fetches the state, draws, and puts the moved state back before anything else can happen: two round trips a
-draw, and nothing for who never draws. A copy is a plain generator of numpy's with the state of that moment.
+Each method fetches the state, draws, and puts the moved state back: two round trips a draw, and nothing for who never
+draws. The state that was fetched goes back with it, and the server refuses a state that is out of date: another thread
+may have made a step between the two. A copy is a plain generator of numpy's with the state of that moment.
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -32,19 +34,31 @@ class RemoteGenerator(np.random.Generator):
     def __init__(self, name: str, ask: Ask) -> None:
         super().__init__(_bit_generator(name))
         self._name, self._ask = name, ask
+        self._lock = threading.RLock()
 
-    def _fetch(self) -> None:
-        super().bit_generator.state = _state(self._ask("np_random", None), "Generator", self._name)
+    def _fetch(self) -> Any:
+        fetched = _state(self._ask("np_random", None), "Generator", self._name)
+        super().bit_generator.state = fetched
+        return fetched
 
-    def _put_back(self) -> None:
-        self._ask("np_random", ("Generator", self._name, super().bit_generator.state, False))
+    def _put_back(self, fetched: Any) -> None:
+        self._ask("np_random", ("Generator", self._name, super().bit_generator.state, fetched))
+
+    def spawn(self, n_children: int) -> Any:
+        """Refused: numpy spawns by the seed sequence, which is no part of a state."""
+        raise CannotCross(
+            "spawn() goes by the seed sequence, which only the simulator has"
+            '\n  try: a function that spawns there, env.unwrapped.call("package.module:function")',
+            path="$.np_random",
+            type_name="SeedSequence",
+        )
 
     @property
     def bit_generator(self) -> Any:
         """A copy of the simulator's, with its state of now. What is drawn from it moves nothing there."""
-        self._fetch()
-        copied = _bit_generator(self._name)
-        copied.state = super().bit_generator.state
+        with self._lock:
+            copied = _bit_generator(self._name)
+            copied.state = self._fetch()
         return copied
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -57,12 +71,15 @@ class RemoteRandomState(np.random.RandomState):
     def __init__(self, ask: Ask) -> None:
         super().__init__()
         self._ask = ask
+        self._lock = threading.RLock()
 
-    def _fetch(self) -> None:
-        super().set_state(tuple(_state(self._ask("np_random", None), "RandomState", "MT19937")))
+    def _fetch(self) -> Any:
+        fetched = _state(self._ask("np_random", None), "RandomState", "MT19937")
+        super().set_state(tuple(fetched))
+        return fetched
 
-    def _put_back(self) -> None:
-        self._ask("np_random", ("RandomState", "MT19937", list(super().get_state()), False))
+    def _put_back(self, fetched: Any) -> None:
+        self._ask("np_random", ("RandomState", "MT19937", list(super().get_state()), fetched))
 
     def __reduce__(self) -> tuple[Any, ...]:
         copied = np.random.RandomState()
@@ -74,17 +91,18 @@ def _forward(cls: Any, base: type) -> None:
     """Let each public method of numpy's generator draw with the simulator's state."""
     for name in dir(base):
         method = getattr(base, name)
-        if not name.startswith("_") and callable(method):
+        if not name.startswith("_") and callable(method) and name not in vars(cls):
             setattr(cls, name, _drawing(method))
 
 
 def _drawing(method: Any) -> Any:
     def draw(self: Any, *args: Any, **kwargs: Any) -> Any:
-        self._fetch()
-        try:
-            return method(self, *args, **kwargs)
-        finally:
-            self._put_back()
+        with self._lock:  # two threads would draw from one local copy
+            fetched = self._fetch()
+            try:
+                return method(self, *args, **kwargs)
+            finally:
+                self._put_back(fetched)
 
     draw.__name__, draw.__doc__ = method.__name__, method.__doc__
     return draw
@@ -117,10 +135,10 @@ class GeneratorOfSimulator:
     @np_random.setter
     def np_random(self, value: Any) -> None:
         if isinstance(value, np.random.RandomState):
-            self._ask_generator("np_random", ("RandomState", "MT19937", list(value.get_state()), True))
+            self._ask_generator("np_random", ("RandomState", "MT19937", list(value.get_state()), None))
         else:
             bit_generator = value.bit_generator
-            data = ("Generator", type(bit_generator).__name__, bit_generator.state, True)
+            data = ("Generator", type(bit_generator).__name__, bit_generator.state, None)
             self._ask_generator("np_random", data)
 
     @property

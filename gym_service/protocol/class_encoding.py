@@ -9,7 +9,7 @@ A definition stands in the head once. Where it is needed again, the distance bac
 import enum
 import struct
 
-from gym_service.protocol import class_forms
+from gym_service.protocol import class_forms, enum_classes
 from gym_service.protocol.enum_classes import ClassRefused
 from gym_service.protocol.values import CannotEncode
 
@@ -31,6 +31,9 @@ class ClassEncoder:
         is_named = cls._member_map_.get(name) is value
         if not is_named and not (issubclass(cls, enum.Flag) and type(value._value_) is int):
             self._refuse(value, "it is no member of its class")
+            return
+        if not is_named and value._value_.bit_length() > enum_classes.MAX_FLAG_BITS:
+            self._refuse(value, "it has more than %d bits" % enum_classes.MAX_FLAG_BITS)
             return
         definition = self._definition_of(cls, value)
         if definition is not None:

@@ -16,6 +16,8 @@ MAX_DEFINITION_BYTES = 2**24
 MAX_KEPT_MEMBERS = 10**6
 # A class itself takes the memory of so many members.
 CLASS_COST = 10
+# And so does a member's value of so many bytes.
+MEMBER_BYTES = 256
 
 _ORIGINALS = {}  # type: dict  # definition: the class of this process that was sent
 _DEFINITIONS = {}  # type: dict  # class of this process: how many members it had, its definition
@@ -69,6 +71,8 @@ def class_from(definition, decode, restore):
         if isinstance(cls, _Refused):
             raise ClassRefused(cls.class_name)
         return cls, 0
+    if len(definition) > MAX_DEFINITION_BYTES:
+        raise ValueError("the definition of a class of %d bytes" % len(definition))
     data = decode(definition)
     if type(data) is not tuple or not data or data[0] not in (enum_classes.ENUM, named_tuples.NAMED_TUPLE):
         raise ValueError("not the definition of a class")
@@ -78,18 +82,19 @@ def class_from(definition, decode, restore):
     except ClassRefused:
         refused = _keep(definition, _Refused("%s.%s" % data[1:3]))
         raise ClassRefused(refused.class_name) from None
-    return _keep(definition, made), _cost(made)
+    return _keep(definition, made), _cost(definition, made)
 
 
 def _keep(definition, made):
     kept = _MADE.setdefault(definition, made)  # another thread may have made it meanwhile
     if kept is made:
-        _kept_cost[0] += _cost(made)
+        _kept_cost[0] += _cost(definition, made)
     while len(_MADE) > 1 and (len(_MADE) > MAX_CLASSES or _kept_cost[0] > MAX_KEPT_MEMBERS):
         oldest = list(_MADE)[0]  # noqa: RUF015 - another thread may add to it
-        _kept_cost[0] -= _cost(_MADE.pop(oldest, None))
+        _kept_cost[0] -= _cost(oldest, _MADE.pop(oldest, None))
     return kept
 
 
-def _cost(made):
-    return CLASS_COST + len(getattr(made, "_member_map_", ())) + len(getattr(made, "_fields", ()))
+def _cost(definition, made):
+    members = len(getattr(made, "_member_map_", ())) + len(getattr(made, "_fields", ()))
+    return CLASS_COST + len(definition) // MEMBER_BYTES + members

@@ -207,7 +207,7 @@ class ValueDecoder:
             raise ValueError("an int was due")
         value = self._read(depth)
         if cls is None:
-            return Opaque(class_name, "%s, %d" % (name, value))
+            return Opaque(class_name, "%s, %s" % (name, bounded_repr(value)))
         return enum_classes.combination_of(cls, name, value)
 
     def _text_or_none(self):
@@ -249,15 +249,22 @@ class ValueDecoder:
         return library_types.made_slice(self._items(depth))
 
     def _read_space(self, depth):
-        if self._head[self._at] != ord("d"):
-            raise ValueError("not a space")
+        if self._head[self._at] != ord("d") or self._nesting:
+            raise ValueError("not a space, or one in the definition of a class")
         data = self._read(depth + 1)
         self._space_bytes += claimed_bytes(data)
         if data["kind"] not in KINDS:
             raise ValueError("not a kind of space: %r" % (data["kind"],))
         if self._space_bytes > BOUND_BYTES:  # a few bytes claim any shape
             raise ValueError("spaces of %d bytes" % self._space_bytes)
-        return self.space_from(data) if self.space_from else data
+        if not self.space_from:
+            return data
+        try:
+            return self.space_from(data)
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+            if is_foreign(error):
+                raise
+            raise ValueError("the library makes no space of it: %s" % error) from error
 
     def _read_library_value(self, depth):
         return library_types.made(self._items(depth))

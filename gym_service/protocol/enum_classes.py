@@ -26,6 +26,8 @@ MAX_MEMBERS = 10000
 # since then only where values cannot be hashed.
 _COMPARES_ALL = sys.version_info < (3, 11)
 MAX_UNHASHABLE = 300
+# Flag computes with all the bits of its members, once for each member.
+MAX_FLAG_BITS = 1024
 
 _LIBRARY = {getattr(enum, name, None): name for name in ("IntFlag", "IntEnum", "StrEnum", "Flag")}
 # The data of a member without what its class adds, as each of these types has it of a subclass.
@@ -140,20 +142,33 @@ def _add_members(cls, new, members, values):
 
 
 def _check(module, qualname, sort, members, names):
+    # First of all: a range of a few bytes is a sequence of any length.
+    if type(members) is not list or type(names) is not list or len(names) > len(members):
+        raise ValueError("not an Enum class")
     texts = [module, qualname, sort, *names]
     for name, of, _, _ in members:
         texts += [name, of]
         if name == "mro" or (len(name) > 2 and name[0] == name[-1] == "_"):
             raise ClassRefused("a member has a name that Python keeps for itself")
-    if sort not in _SORTS or type(members) is not list or type(names) is not list:
-        raise ValueError("not an Enum class")
-    if not 0 < len(members) <= MAX_MEMBERS or not all(type(text) is str for text in texts):
+    if not all(type(text) is str for text in texts) or sort not in _SORTS or not 0 < len(members) <= MAX_MEMBERS:
         raise ValueError("not the members of an Enum class")
-    if sum(1 for _, _, value, _ in members if not _is_hashable(value)) > MAX_UNHASHABLE:
-        raise ClassRefused("more than %d of its values cannot be hashed" % MAX_UNHASHABLE)
+    _check_values(sort, [(value, data) for name, of, value, data in members if name == of])
     own = {name for name, of, _, _ in members if name == of}
     if not own.issuperset(of for _, of, _, _ in members) or not own.issuperset(names):
         raise ValueError("an alias of no member")
+
+
+def _check_values(sort, values):
+    """Refuse what would take Python's enum minutes: it looks each value up among all, and computes with all flags."""
+    hashes = [hash(value) for value, _ in values if _is_hashable(value)]
+    if len(values) - len(set(hashes)) > MAX_UNHASHABLE:
+        raise ClassRefused("more than %d of its values have no hash of their own" % MAX_UNHASHABLE)
+    if sort in ("Flag", "IntFlag") and not all(_is_flag(number) for pair in values for number in pair):
+        raise ClassRefused("a flag has more than %d bits" % MAX_FLAG_BITS)
+
+
+def _is_flag(value):
+    return type(value) is not int or value.bit_length() <= MAX_FLAG_BITS
 
 
 def _is_hashable(value):
@@ -226,17 +241,25 @@ def member_of(cls, name):
 
 
 def combination_of(cls, name, value):
-    """The member of a Flag that has a value and no place in its class. Raises ValueError for any other class."""
+    """The member of a Flag that has a value and no place in its class. Raises ValueError for any other class.
+
+    There is one object for a value, since a Flag compares by identity; its name depends on the version of Python. A
+    class of this process makes and judges its own combinations.
+    """
     if not issubclass(cls, enum.Flag) or type(value) is not int or not (name is None or type(name) is str):
         raise ValueError("not a combination of flags")
+    if not _is_flag(value):
+        raise ValueError("a flag of more than %d bits" % MAX_FLAG_BITS)
     known = cls._value2member_map_.get(value)
-    if known is not None and known._name_ == name:
+    if known is not None:
         return known
+    if not issubclass(type(cls), MadeEnumType):
+        return cls(value)
     # As Flag makes it itself, but for the bounds that differ by the version of Python.
     member = int.__new__(cls, value) if issubclass(cls, int) else object.__new__(cls)
     member._name_, member._value_ = name, value
     member.__objclass__ = cls
-    if len(cls._value2member_map_) < 2 * MAX_MEMBERS and (known is None or known._name_ not in cls._member_map_):
+    if len(cls._value2member_map_) < 2 * MAX_MEMBERS:
         cls._value2member_map_[value] = member
     return member
 

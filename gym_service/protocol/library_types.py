@@ -9,6 +9,7 @@ Only the type itself has such a form: a subclass of a date or a Decimal (pandas.
 import datetime
 import decimal
 import fractions
+import operator
 import pathlib
 import struct
 import uuid
@@ -41,7 +42,8 @@ class LibraryEncoder:
             self._put_items(b"q" + _int64.pack(-1 if maxlen is None else maxlen), value)
 
     def _put_range(self, value):
-        self._put_items(b"r", (value.start, value.stop, value.step))
+        # Before Python 3.10 it keeps the bools and Enums that it was made of.
+        self._put_items(b"r", tuple(map(operator.index, (value.start, value.stop, value.step))))
 
     def _put_slice(self, value):
         if not self._is_key(value):  # until Python 3.12 it cannot be hashed
@@ -57,6 +59,11 @@ class LibraryEncoder:
             self._put_items(b"k", (_NAMES[cls], *parts))
 
     def _put_space(self, value):
+        if self._is_key(value):
+            return
+        if self._nesting:
+            self._refuse(value, "a space cannot be the value of an Enum's member")
+            return
         data, reason = self.describe_space(value, self._path_text())
         if data is None:
             self._refuse(value, reason)
@@ -121,8 +128,13 @@ def _of_datetime(value):
 
 
 def _of_fraction(value):
-    larger = max(value.numerator.bit_length(), value.denominator.bit_length())
-    return (value.numerator, value.denominator) if larger <= MAX_FRACTION_BITS else None
+    numbers = numbers_of(value)
+    return numbers if max(number.bit_length() for number in numbers) <= MAX_FRACTION_BITS else None
+
+
+def numbers_of(fraction):
+    """The numerator and the denominator, as Python's ints: a Fraction keeps the numpy ints that it was made of."""
+    return operator.index(fraction.numerator), operator.index(fraction.denominator)
 
 
 _PARTS = {

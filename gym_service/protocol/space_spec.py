@@ -13,7 +13,7 @@ import numpy as np
 
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.frames import BOUND_BYTES
-from gym_service.protocol.values import bounded_repr, dtype_from, element_count, module_name, type_name
+from gym_service.protocol.values import MAX_DIMENSIONS, bounded_repr, dtype_from, element_count, module_name, type_name
 
 
 class CannotDescribe(Exception):
@@ -66,8 +66,42 @@ def _uniform(bound):
     return flat[0:1].reshape(()).copy() if (words == words[0]).all() else bound
 
 
+_ATTRIBUTE_TYPES = {
+    "low": (np.ndarray, np.generic),
+    "high": (np.ndarray, np.generic),
+    "bounded_below": (np.ndarray, np.generic),
+    "bounded_above": (np.ndarray, np.generic),
+    "shape": (tuple, type(None)),
+    "n": (int, tuple),
+    "nvec": (np.ndarray,),
+    "charset": (str,),
+    "spaces": (list,),
+    "feature_space": (dict,),
+    "node_space": (dict,),
+    "edge_space": (dict, type(None)),
+}
+
+
+def _check_form(space):
+    """Raise ValueError where data is no space: anybody may have sent it, and a range is a sequence of any length."""
+    if type(space) is not dict or any(type(value) is range for value in space.values()):
+        raise ValueError("not a space")
+    for name, types in _ATTRIBUTE_TYPES.items():
+        if name in space and not isinstance(space[name], types):
+            raise ValueError("not the %s of a space" % name)
+    for lengths in (space.get("shape"), space.get("n")):
+        if type(lengths) is tuple and len(lengths) > MAX_DIMENSIONS:
+            raise ValueError("%d dimensions" % len(lengths))
+        if type(lengths) is tuple and not all(type(length) is int and length >= 0 for length in lengths):
+            raise ValueError("not the lengths of a space")
+
+
 def largest_value(space, path):
-    """(bytes, path) of the largest array that a value of the space holds, as its plain data says."""
+    """(bytes, path) of the largest array that a value of the space holds, as its plain data says.
+
+    Raises KeyError, TypeError or ValueError where the data is no space.
+    """
+    _check_form(space)
     parts = [(space.get(name), "%s.%s" % (path, name)) for name in ("feature_space", "node_space", "edge_space")]
     for key, part in enumerate(space.get("spaces", ())):
         parts.append((part, "%s[%d]" % (path, key)) if type(part) is dict else (part[1], "%s[%r]" % (path, part[0])))
@@ -83,6 +117,7 @@ def claimed_bytes(space):
 
     Raises KeyError, TypeError or ValueError where the data is no space.
     """
+    _check_form(space)
     parts = [part if type(part) is dict else part[1] for part in space.get("spaces", ())]
     parts += [space.get(name) for name in ("feature_space", "node_space", "edge_space")]
     total = sum(claimed_bytes(part) for part in parts if part is not None)

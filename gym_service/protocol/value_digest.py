@@ -21,6 +21,7 @@ import decimal
 import enum
 import fractions
 import hashlib
+import operator
 import pathlib
 import struct
 import uuid
@@ -151,7 +152,9 @@ def _member(value, inside):
         _CLASSES[cls] = cls._member_type_ in _MIXED and not any(one[:1] == b"x" for one in values)
     if not _CLASSES[cls]:
         return _opaque(value, inside)
-    return b"".join([b"E", _text(type_name(cls)), _text(value._name_ or ""), canonical_bytes(value._value_, inside)])
+    # The name of a combination of flags is another one in each version of Python.
+    name = value._name_ if value._name_ in cls.__members__ else ""
+    return b"".join([b"E", _text(type_name(cls)), _text(name), canonical_bytes(value._value_, inside)])
 
 
 def _enum_class(value, inside):
@@ -196,7 +199,7 @@ def _library_value(value, inside):
     """By a text that says all of it."""
     zone = getattr(value, "tzinfo", None)
     numbers = (value.numerator, value.denominator) if type(value) is fractions.Fraction else ()
-    is_large = any(number.bit_length() > MAX_FRACTION_BITS for number in numbers)
+    is_large = any(operator.index(number).bit_length() > MAX_FRACTION_BITS for number in numbers)
     if not (zone is None or type(zone) is datetime.timezone) or is_large:
         return _opaque(value, inside)
     return b"".join([b"k", _text(type(value).__name__), _text(_TEXTS[type(value)](value)), _zone(zone)])

@@ -120,8 +120,8 @@ def module_name(cls):
 
 
 def plain_name(value):
-    """The name of the type that a container or an array crosses as."""
-    return next(cls.__name__ for cls in type(value).__mro__ if cls in _UNHASHABLE)
+    """The name of the type that a container, an array or a space crosses as."""
+    return next((cls.__name__ for cls in type(value).__mro__ if cls in _UNHASHABLE), "space")
 
 
 def bounded_repr(value, chars=REPR_CHARS):

@@ -23,10 +23,14 @@ class EnvFacts:
         self._spaces = {name: getattr(adapter.env, name, None) for name in SPACES}
         self._contents = {name: content_of(space) for name, space in self._spaces.items()}
         self._others = {name: _encoded(value) for name, value in self._now().items()}
+        self._seen = self._spaces, self._contents, self._others
 
     def changes(self, after_reset):
-        """The facts that have changed, as the description of an env has them; empty where none has."""
-        changed = {}
+        """The facts that have changed, as the description of an env has them; empty where none has.
+
+        They count as told only after ``told()``: to describe them or to send them may fail.
+        """
+        changed, spaces, contents, others = {}, dict(self._spaces), dict(self._contents), dict(self._others)
         for name in SPACES:
             space = getattr(self._adapter.env, name, None)
             if space is self._spaces[name] and not after_reset:
@@ -34,12 +38,17 @@ class EnvFacts:
             content = content_of(space)
             if content != self._contents[name]:
                 changed[name] = None if space is None else describe(space, "$." + name)
-            self._spaces[name], self._contents[name] = space, content
+            spaces[name], contents[name] = space, content
         for name, value in self._now().items():
             encoded = _encoded(value)
             if encoded != self._others[name]:
-                changed[name], self._others[name] = value, encoded
+                changed[name], others[name] = value, encoded
+        self._seen = spaces, contents, others
         return changed
+
+    def told(self):
+        """The client knows the changes that were found last."""
+        self._spaces, self._contents, self._others = self._seen
 
     def _now(self):
         return {"metadata": self._adapter.metadata(), "render_mode": self._adapter.current_render_mode()}

@@ -5,6 +5,7 @@ Knows numpy's generators and the name under which gym and gymnasium keep one. Ne
 
 import numpy as np
 
+from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.values import BadValue
 from gym_service.server import refusals
 from gym_service.server.adapters import attributes
@@ -13,9 +14,9 @@ GENERATOR, RANDOM_STATE, OTHER = "Generator", "RandomState", "other"
 
 
 def exchange(env, name, given):
-    """Put back what is given, (kind, bit generator, state, whether it replaces); or read where that is None.
+    """Put back what is given, (kind, bit generator, state, what was read before); or read where that is None.
 
-    Raises BadValue where it is neither.
+    What was read before is None where the generator is another one. Raises BadValue where it is neither.
     """
     if name not in ("np_random", "_np_random") or not (given is None or len(given) == 4):
         raise BadValue("not a generator's name and state: %r" % (name,))
@@ -38,19 +39,29 @@ def read(env, name):
     return OTHER, "", None
 
 
-def write(env, kind, bit_generator, state, replaces):
-    """Put a state into the env's ``np_random``, or with ``replaces`` another generator in its place."""
+def write(env, kind, bit_generator, state, before):
+    """Put a state into the env's ``np_random``; without ``before``, the state until now, put another generator there.
+
+    Raises Refused where something else has moved the generator since it was read.
+    """
     bare = attributes.bare(env)
     generator = getattr(bare, "np_random", None)
-    if replaces:
+    if before is None:
         generator = _new(kind, bit_generator)
         bare.np_random = generator
+    elif _bytes_of(read(env, "np_random")) != _bytes_of((kind, bit_generator, before)):
+        text = "the simulator has moved np_random while another thread drew from it\n  try: draw and step in one thread"
+        raise refusals.Refused(text, "RuntimeError", ["RuntimeError"])
     if kind == RANDOM_STATE and isinstance(generator, np.random.RandomState):
         generator.set_state(tuple(state))
     elif kind == GENERATOR and type(getattr(generator, "bit_generator", None)).__name__ == bit_generator:
         generator.bit_generator.state = state
     else:
         raise refusals.api_mismatch("np_random is no %s with a %s any more" % (kind, bit_generator))
+
+
+def _bytes_of(state):
+    return bytes(Encoder().add(state).head)
 
 
 def _new(kind, bit_generator):

@@ -191,7 +191,7 @@ class Server:
     def _check_spaces(self, description):
         """Raise CannotEncode for a space whose values no message may hold."""
         for name in ("observation_space", "action_space"):
-            if description[name] is None:  # until the first reset
+            if description.get(name) is None:  # until the first reset, or not among the changes
                 continue
             size, path = largest_value(description[name], "$." + name)
             if size > self._bound_bytes:
@@ -238,10 +238,12 @@ class Server:
     def _send_changes(self, changes):
         """Tell the client before the answer what has changed, so that both sides have the same layouts after it."""
         if changes:
+            self._check_spaces(changes)
             encoder = Encoder().add(changes, "$", opaque=True)
             self._check_bound(encoder)
             self._send(messages.CHANGED, encoder)
             self._compile_layouts(changes)
+        self._facts.told()
 
     def _use_image_codec(self, image_encoder, frames):
         self._image_encoder = image_encoder

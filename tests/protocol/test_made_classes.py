@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from support.crossing import encoded, values_of
 from support.golden import GOLDEN, Point, Side
-from support.hostile import definition, enum_class, listed, member, text
+from support.hostile import definition, enum_class, holding, listed, member, text
 from support.same import same
 
 from gym_service.protocol import class_forms, enum_classes
@@ -50,6 +50,16 @@ class Access(enum.Flag):
 class Bits(enum.IntFlag):
     ONE = 1
     TWO = 2
+
+
+class Loose(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
+class Strict(enum.Flag):
+    READ = 1
+    WRITE = 2
 
 
 class Unit(str, enum.Enum):
@@ -92,6 +102,58 @@ def test_flags_are_combined_as_those_of_the_original() -> None:
     assert not read_ & write
     assert ~read_ == Access.WRITE
     assert arrived(Bits.ONE) | 4 == 5
+
+
+def combined(flag: Any, name: str | None, value: int) -> bytes:
+    """A combination of flags as a process with another version of Python writes it."""
+    head = encoded(flag).head
+    begin = bytes(head).rindex(b"s" if flag._name_ else b"N")
+    return bytes(head[:begin]) + (b"N" if name is None else text(name)) + b"i" + struct.pack("<q", value)
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_a_combination_is_one_object_whatever_it_is_called(is_sent: bool) -> None:
+    """Its name depends on the version of Python, and a Flag compares by identity."""
+    both = Loose.READ | Loose.WRITE
+    if not is_sent:
+        both = arrived(both)
+    heads = [combined(Loose.READ | Loose.WRITE, name, 3) for name in (None, "READ|WRITE", "WRITE|READ")]
+    if not is_sent:
+        class_forms._ORIGINALS.clear()
+    cls = type(both)
+    assert all(read(head) is both for head in heads)
+    assert cls.READ | cls.WRITE is both
+
+
+def test_no_peer_adds_a_member_to_a_class_of_this_process() -> None:
+    head = combined(Strict.READ | Strict.WRITE, "everything", 64)
+    if sys.version_info >= (3, 11):
+        with pytest.raises(BadValue):
+            read(head)
+        with pytest.raises(ValueError, match="64"):
+            Strict(64)
+
+
+def test_a_combination_of_very_many_flags_is_refused() -> None:
+    with pytest.raises(CannotEncode, match="more than 1024 bits"):
+        encoded(Bits(1 << 2000))
+    many = member(text("A"), text("A"), b"I" + struct.pack("<I", 1000) + bytes(999) + b"\x01")
+    assert type(read(b"C" + enum_class(many, sort="Flag"))) is Opaque
+
+
+def test_what_is_kept_counts_the_bytes_of_definitions() -> None:
+    before = class_forms._kept_cost[0]
+    read(holding(text("x" * 256_000)))
+    assert class_forms._kept_cost[0] - before > 1000
+
+
+def test_values_that_share_a_hash_are_refused() -> None:
+    names = [text(f"M{number}") for number in range(500)]
+    members = [
+        member(name, name, b"I\x10\0\0\0" + (number * (2**61 - 1)).to_bytes(16, "little"))
+        for number, name in enumerate(names)
+    ]
+    assert type(read(b"C" + enum_class(*members, names=listed(b"l", *names)))) is Opaque
 
 
 def test_members_equal_no_more_than_the_originals_do() -> None:

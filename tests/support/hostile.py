@@ -47,6 +47,14 @@ NO_TEXTS = [text(part) for part in ("kind", "Box", "dtype", "|u1", "shape")]
 HUGE_BOX = b"d\x03\0\0\0" + b"".join(NO_TEXTS) + listed(b"t", b"i" + struct.pack("<q", 2**40))
 
 
+ENDLESS = listed(b"r", ZERO, b"i" + struct.pack("<q", 10**12), ONE)
+
+
+def space(kind: str, **attributes: bytes) -> bytes:
+    data = {"kind": text(kind), "dtype": text("|u1"), **attributes}
+    return b"Sd" + struct.pack("<I", len(data)) + b"".join(text(name) + value for name, value in data.items())
+
+
 HOSTILE: dict[str, bytes] = {
     "nothing": b"",
     "unknown tag": b"?",
@@ -155,5 +163,18 @@ HOSTILE: dict[str, bytes] = {
     "space without a kind": b"Sd\0\0\0\0",
     "space of 2**40": b"S" + HUGE_BOX,
     "spaces 100,000 deep": b"S" * 100_000,
+    "class whose names are a range": b"C" + enum_class(A, names=ENDLESS),
+    "class whose members are a range": b"C"
+    + definition(*map(text, ("enum", "os", "X", "Enum")), b"N", ENDLESS, ENDLESS),
+    "space in the definition of a class": holding(space("MultiBinary", n=ONE, shape=listed(b"t", ONE))),
+    "space whose shape is a range": space("Box", shape=ENDLESS),
+    "space whose lengths are a range": space("MultiBinary", n=ENDLESS, shape=listed(b"t", ONE)),
+    "space whose numbers are a range": space("MultiDiscrete", nvec=ENDLESS, start=ZERO, shape=listed(b"t", ONE)),
+    "space whose characters are a range": space("Text", min_length=ZERO, max_length=ONE, charset=ENDLESS),
+    "space whose spaces are a range": space("Tuple", spaces=ENDLESS),
+    "space of a negative length": space("Box", shape=listed(b"t", b"i" + struct.pack("<q", -5))),
+    "space of a text for a length": space("Box", shape=listed(b"t", b"i" + struct.pack("<q", 2**28), text("x"))),
+    "space of 1,000 dimensions": space("Box", shape=listed(b"t", *[ONE] * 1000)),
+    "space of a number": space("Sequence", feature_space=ONE),
     "objects that each announce the rest": b"".join(objects(200_000) for _ in range(100)) + b"?" * 200_000,
 }
