@@ -13,6 +13,7 @@ interrupt can falsify, the stack: a call that is under way has a frame that hold
 looks there first.
 """
 
+import gc
 import sys
 import time
 from _thread import allocate_lock as new_ticket
@@ -95,9 +96,10 @@ class CallQueue:
 
     def is_first(self, ticket: Ticket) -> bool:
         """Whether it is this ticket's turn, once tickets that nobody uses are removed."""
-        while self.tickets[0] is not ticket and not _is_in_use(self.tickets[0]):
-            self.leave(self.tickets[0])
-        return self.tickets[0] is ticket
+        # Read once: another thread may leave between the look at its ticket and the removal.
+        while (first := self.tickets[0]) is not ticket and not _is_in_use(first):
+            self.leave(first)
+        return first is ticket
 
     def is_mine(self, ticket: Ticket) -> bool:
         """Whether this thread is in the middle of another call: this one is made by the handler of a signal, say."""
@@ -135,8 +137,12 @@ class CallQueue:
 
 def _is_in_use(sought: Ticket) -> bool:
     """Whether the call with this ticket is under way, in whatever thread."""
+    if any(_holds(frame, sought) for frame in sys._current_frames().values()):
+        return True
     # A greenlet that does not run has its frames in no thread's stack.
-    return "greenlet" in sys.modules or any(_holds(frame, sought) for frame in sys._current_frames().values())
+    kind = getattr(sys.modules.get("greenlet"), "greenlet", None)
+    greenlets = [each for each in gc.get_objects() if isinstance(each, kind)] if kind else []
+    return any(_holds(each.gr_frame, sought) for each in greenlets)
 
 
 def _holds(frame: FrameType | None, sought: Ticket) -> bool:

@@ -20,10 +20,15 @@ from gym_service.protocol import messages
 from gym_service.protocol.encoder import Packed
 from gym_service.protocol.frames import Frame
 from gym_service.transport.channel import Channel
+from gym_service.transport.weak_registry import WeakRegistry
 
-__all__ = ["Connection", "close_all", "fields", "one"]
+__all__ = ["Connection", "SpacesChanged", "close_all", "fields", "one"]
 
 T = TypeVar("T")
+
+
+class SpacesChanged(Exception):
+    """What was to be sent has to be packed again."""
 
 
 class Connection(Exchange):
@@ -53,6 +58,7 @@ class Connection(Exchange):
         read: Callable[[Frame], T],
         tell: Callable[[T], None] | None = None,
         sent: Callable[[], None] | None = None,
+        changes: int | None = None,
     ) -> T:
         """Make one call and read its answer.
 
@@ -68,8 +74,10 @@ class Connection(Exchange):
                 the next call, which drops what it gives.
             tell: is told the result before any other thread's call can begin. It must not raise.
             sent: is called once the call is sent. It must not raise.
+            changes: ``self.changes`` from before the arguments were packed by the spaces of then.
 
         Raises:
+            SpacesChanged: the call that this one waited for has changed the spaces; nothing was sent.
             EnvError: the simulator raised. The connection stays usable, as after CannotCross.
             CannotCross: something in the call or in the result has no form on the wire.
             CallTimeout: with the state ``waiting``, another thread's call took too long; nothing was sent, and nothing
@@ -84,6 +92,8 @@ class Connection(Exchange):
             if self._tickets[0] is not ticket or self._queue.half is not None:
                 self._queue.wait_for_turn(ticket, self, messages.CALL_NAMES[kind], timeout_s)
             self.open_call(kind, timeout_s)
+            if changes is not None and changes != self.changes:
+                raise SpacesChanged
             self.send_call(kind, arguments, read)
             if sent is not None:
                 sent()
@@ -101,11 +111,17 @@ class Connection(Exchange):
         return result
 
     def begin(
-        self, kind: int, arguments: Packed, timeout_s: float, read: Callable[[Frame], Any] = read_nothing
+        self,
+        kind: int,
+        arguments: Packed,
+        timeout_s: float,
+        read: Callable[[Frame], Any] = read_nothing,
+        changes: int | None = None,
     ) -> None:
         """The first half of ``call``: send it. Until ``finish`` has read its answer, other calls are refused.
 
-        Blocks and raises as ``call``. ``read`` is for an answer that nobody waits for, since an interrupt came.
+        Blocks and raises as ``call``. ``read`` is for ``finish``, and for an answer that nobody waits for, since an
+        interrupt came.
         """
         ticket = new_ticket()
         try:
@@ -113,6 +129,8 @@ class Connection(Exchange):
             if self._tickets[0] is not ticket or self._queue.half is not None:
                 self._queue.wait_for_turn(ticket, self, messages.CALL_NAMES[kind], timeout_s)
             self.open_call(kind, timeout_s)
+            if changes is not None and changes != self.changes:
+                raise SpacesChanged
             self.send_call(kind, arguments, read)
             self._queue.half = ticket
             self._queue.leave(ticket)
@@ -122,8 +140,10 @@ class Connection(Exchange):
                 raise
             raise mapped from error
 
-    def finish(self, read: Callable[[Frame], T], tell: Callable[[T], None] | None = None) -> T:
+    def finish(self, read: Callable[[Frame], Any] | None = None, tell: Callable[[Any], None] | None = None) -> Any:
         """The second half of ``call``: read the answer to what ``begin`` has sent. Any thread may do so.
+
+        ``read`` makes the result of the answer; by default what ``begin`` was given does.
 
         Blocks and raises as ``call``, and NoAsyncCallError where nothing has begun.
         """
@@ -137,7 +157,7 @@ class Connection(Exchange):
             if half is None or half is not self._queue.half:
                 raise NoAsyncCallError("nothing has begun whose answer could be waited for", "step_wait")
             self._queue.half = None  # from here on it is a whole call, and an interrupt leaves nothing pending
-            result = self.read_answer(read, tell)
+            result = self.read_answer(read or self._read, tell)
             self._queue.leave(ticket)
         except BaseException as error:
             mapped = self._leave_with(ticket, error, half)
@@ -187,14 +207,19 @@ class Connection(Exchange):
         return error
 
 
-def close_all(connections: Sequence[Connection], ask_s: float, reason: str = "it was closed with close()") -> None:
+def close_all(
+    connections: Sequence[Connection], ask_s: float | None, reason: str = "it was closed with close()"
+) -> None:
     """Close several connections as ``Connection.close`` closes one, all of them within the time of one.
 
     Each server is asked before any answer is waited for. Those that do not end are stopped together, step by step.
+    ``ask_s`` of None: each has its own ``close_s``.
     """
-    ours = [connection for connection in connections if not connection._is_forked]
+    # Who may take longest is waited for last.
+    ours = sorted((each for each in connections if not each._is_forked), key=lambda each: each.close_s)
     queues = {id(connection._queue): connection._queue for connection in ours}.values()
-    deadline, ticket = time.monotonic() + ask_s, new_ticket()
+    begun, ticket = time.monotonic(), new_ticket()
+    deadlines = {connection: begun + (connection.close_s if ask_s is None else ask_s) for connection in ours}
     try:
         for queue in queues:
             queue.tickets.append(ticket)
@@ -204,15 +229,16 @@ def close_all(connections: Sequence[Connection], ask_s: float, reason: str = "it
         for queue in queues:
             queue.wake()
         closings = zip(ours, were_closed, strict=True)
-        asked = [each for each, was_closed in closings if each._can_be_asked(ticket, was_closed, deadline)]
+        asked = [each for each, was_closed in closings if each._can_be_asked(ticket, was_closed, deadlines[each])]
         for connection in asked:
-            connection._send_close(deadline)
+            connection._send_close(deadlines[connection])
         for connection in asked:
-            connection._await_close(deadline)
+            connection._await_close(deadlines[connection])
         for connection in ours:
             connection._channel.close()
-        remaining_s = max(0.0, deadline - time.monotonic())
-        _take_in_turn([each._peer.close_in_steps(remaining_s if each in asked else 0.0) for each in ours])
+        now = time.monotonic()
+        remaining_s = {connection: max(0.0, deadlines[connection] - now) for connection in asked}
+        _take_in_turn([connection._peer.close_in_steps(remaining_s.get(connection, 0.0)) for connection in ours])
         for connection in ours:
             connection._forget_call()
             connection._stop_counting()
@@ -233,8 +259,7 @@ _OVER = object()
 
 
 def _close_what_is_open() -> None:
-    open_ones = [connection for connection in list(_connections) if not connection.is_closed]
-    close_all(open_ones, max((connection.close_s for connection in open_ones), default=0.0), "the program has ended")
+    close_all([each for each in _connections.alive() if not each.is_closed], None, "the program has ended")
 
 
 # At the end of the program, weakref.finalize closes one env after the other. Functions of atexit are called in reverse
@@ -243,15 +268,15 @@ weakref.finalize(CallQueue, int)
 atexit.register(_close_what_is_open)
 
 # Told of every fork: asking for the pid with each call costs more than looking at a flag.
-_connections: weakref.WeakSet[Connection] = weakref.WeakSet()
-_channels: weakref.WeakSet[Channel] = weakref.WeakSet()
+_connections = WeakRegistry()
+_channels = WeakRegistry()
 
 
 def _detach_all() -> None:
     """A forked child has copies of what is its parent's: closed there they are nobody's to warn of, nor to use."""
-    for connection in list(_connections):
+    for connection in _connections.alive():
         connection._is_forked = True
-    for channel in list(_channels):
+    for channel in _channels.alive():
         channel.close_copy()
 
 

@@ -4,6 +4,7 @@ Knows Gymnasium's contract and the calls. Never knows how the server was started
 """
 
 import copy
+import threading
 import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,9 +13,9 @@ from typing import Any, cast
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.spaces import GraphInstance
 
-from gym_service.client.connection import Connection, fields, one
+from gym_service.client.answers import attribute_of, further_fields, result_of, step_result
+from gym_service.client.connection import Connection, SpacesChanged, one
 from gym_service.client.copying import CopiedByRecipe
 from gym_service.client.env_facts import FACTS, apply_facts, fact_data
 from gym_service.client.generator import GeneratorOfSimulator
@@ -23,8 +24,7 @@ from gym_service.client.remote_method import RemoteMethod
 from gym_service.client.requests import Timeouts, encode, limits_of, portable
 from gym_service.client.restart_policy import RestartPolicy
 from gym_service.errors import AttributeCannotCross, AttributeOfClosedError, CannotCross, ClosedError, ProtocolError
-from gym_service.protocol import messages, results
-from gym_service.protocol.decoder import ValueDecoder
+from gym_service.protocol import messages
 from gym_service.protocol.encoder import Encoder, Packed
 from gym_service.protocol.frames import Frame
 from gym_service.protocol.interrupts import is_foreign
@@ -42,6 +42,8 @@ CLIENT_SIDE = {"action_space", "observation_space", "metadata", "render_mode", "
 PRIVATE_FIELDS = {
     "_action_layout",
     "_at_close",
+    "_bound_bytes",
+    "_changed_in",
     "_connection",
     "_finalizer",
     "_layout",
@@ -55,6 +57,7 @@ PRIVATE_FIELDS = {
     "_remote_spec",
     "_restart",
     "_restart_policy",
+    "_restarting",
     "_spec",
     "_target",
     "_tell_step",
@@ -104,6 +107,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         self._restart = restart
         self._at_close = weakref.finalize(self, at_close, self._limits_s["close"]) if at_close else None
         self._restart_policy = RestartPolicy()
+        self._restarting = threading.RLock()
         self._origin = dict(origin)  # and the plain data of the spaces
         self._observer: CallObserver | None = None
         self._tell_step: Callable[[Any], None] | None = None  # the observer's, found quickly by a step
@@ -115,7 +119,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         """Hold the env of a server that has just made it. Raises ProtocolError where it has described none."""
         try:
             self._hold(connection, description)
-        except (ArithmeticError, AttributeError, BadValue, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, AssertionError, AttributeError, BadValue, LookupError, TypeError, ValueError) as error:
             connection.close(0.0)
             if is_foreign(error):
                 raise
@@ -158,36 +162,49 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         """
         self._stand_in_seed = self._stand_in_seed if seed is None else seed
         if self._restart and self._connection.has_failed():
-            self._start_again(self._restart)
-        arguments = encode(("$.seed", seed), ("$.options", options), *_further(args, more))
-        return self._call(messages.RESET, arguments, lambda frame: _result(frame, 2))
+            self._start_again()
+        arguments = encode(("$.seed", seed), ("$.options", options), *further_fields(args, more))
+        return self._call(messages.RESET, arguments, lambda frame: result_of(frame, 2))
 
     def step(self, action: Any, *args: Any, **more: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """(observation, reward, terminated, truncated, info), as the simulator gives them.
 
         Further arguments (``args``, ``more``) go to the simulator's ``step`` as they are.
         """
-        kind, arguments = self._step_call(action, args, more)
-        limit_s, read = self._limits_s["step"], partial(_step_result, self._layout)
-        if self._observer is None:
-            return self._connection.call(kind, arguments, limit_s, read)
-        given = (action, args, more) if args or more else (action,)
-        return observed_step(self._connection, self._observer, kind, arguments, given, limit_s, read)
+        connection, limit_s = self._connection, self._limits_s["step"]
+        while True:
+            changes = connection.changes
+            kind, arguments = self._step_call(action, args, more)
+            read = partial(step_result, self._layout)
+            try:
+                if self._observer is None:
+                    return connection.call(kind, arguments, limit_s, read, changes=changes)
+                given = (action, args, more) if args or more else (action,)
+                return observed_step(connection, self._observer, kind, arguments, given, limit_s, read, changes)
+            except SpacesChanged:
+                pass  # the call that this one waited for has brought them
 
     def step_async(self, action: Any, *args: Any, **more: Any) -> None:
         """Begin a step and come back at once; ``step_wait`` gives its result. The time between is yours.
 
         Raises AlreadyPendingCallError where one has begun already; any other call meanwhile is refused likewise.
         """
-        kind, arguments = self._step_call(action, args, more)
-        self._connection.begin(kind, arguments, self._limits_s["step"], partial(_step_result, self._layout))
+        while True:
+            changes = self._connection.changes
+            kind, arguments = self._step_call(action, args, more)
+            read = partial(step_result, self._layout)
+            try:
+                self._connection.begin(kind, arguments, self._limits_s["step"], read, changes)
+                break
+            except SpacesChanged:
+                pass
         if self._observer is not None:
             self._observer.step_sent((action, args, more) if args or more else (action,))
 
     def step_wait(self) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """The result of the step that ``step_async`` has begun. Raises NoAsyncCallError where none has."""
         try:
-            return self._connection.finish(partial(_step_result, self._layout), self._tell_step)
+            return self._connection.finish(tell=self._tell_step)
         except BaseException as error:
             if self._observer is not None:
                 self._observer.failed(messages.STEP, (), error)
@@ -199,7 +216,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         Returns:
             An array (height, width, 3) of uint8, a list of them, a text, None: whatever the simulator gave.
         """
-        return self._call(messages.RENDER, encode(*_further(args, more)), one)
+        return self._call(messages.RENDER, encode(*further_fields(args, more)), one)
 
     def close(self) -> None:
         """Close the simulator and see its process to its end; any number of times.
@@ -284,7 +301,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
     def _read(self, name: str) -> Any:
         """The simulator's attribute. Raises AttributeError, in one of three forms, where it is not to be had."""
         try:
-            is_callable, value = self._call(messages.GET, encode(("$.name", name)), _attribute)
+            is_callable, value = self._call(messages.GET, encode(("$.name", name)), attribute_of)
         except CannotCross as error:
             raise AttributeCannotCross(str(error), **vars(error)) from error
         except ClosedError as error:
@@ -325,11 +342,18 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
 
     # ------------------------------------------------------------------------------------------------------------
 
-    def _start_again(self, opening: Opening) -> None:
-        self._restart_policy.wait_for_next(self._connection.failure)
-        self._connection.close(0.0)  # it has failed, and its server is gone, unless that was interrupted
-        self._finalizer.detach()
-        self._attach(*opening())
+    def _start_again(self) -> None:
+        with self._restarting:
+            opening = self._restart
+            if not opening or not self._connection.has_failed():
+                return  # another thread has started it, or has closed the env
+            self._restart_policy.wait_for_next(self._connection.failure)
+            self._connection.close(0.0)  # it has failed, and its server is gone, unless that was interrupted
+            self._finalizer.detach()
+            self._attach(*opening())
+            if self._restart is None:  # close() came meanwhile, and has closed the one that had failed
+                self._connection.close(0.0)
+                self._finalizer.detach()
         if self._observer is not None:
             self._observer.restarted()
 
@@ -341,7 +365,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
 
     def _step_call(self, action: Any, args: tuple[Any, ...], more: dict[str, Any]) -> tuple[int, Packed]:
         if args or more:
-            return messages.STEP, encode(("$.action", action), *_further(args, more))
+            return messages.STEP, encode(("$.action", action), *further_fields(args, more))
         packed = Packed()
         layout = self._action_layout
         packed.head += layout.stamp if layout is not None else b""
@@ -364,34 +388,6 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
 
     def _is_own(self, name: str) -> bool:
         return name in CLIENT_SIDE or name in self.__dict__ or hasattr(type(self), name)
-
-
-def _step_result(layout: Layout | None, frame: Frame) -> Any:
-    """What step() returned. No method: the connection holds what reads an answer, and must not hold the env."""
-    if frame.kind == messages.STEPPED and layout:
-        return results.unpack_step(layout, frame.head, frame.buffers, GraphInstance)
-    return _result(frame, 5)
-
-
-def _result(frame: Frame, count: int) -> Any:
-    """What reset() or step() returned: a tuple of so many values, or the one value that it was instead."""
-    values = ValueDecoder(frame.head, frame.buffers, GraphInstance).read_rest()
-    if len(values) not in (1, count):
-        raise BadValue(f"{len(values)} values came where {count} were due, or one")
-    return tuple(values) if len(values) == count else values[0]
-
-
-def _further(args: tuple[Any, ...], more: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """The further arguments of a call as fields, each with its path; none where there are none."""
-    return (("$.args", args), ("$.kwargs", more)) if args or more else ()
-
-
-def _attribute(frame: Frame) -> tuple[bool, Any]:
-    """(whether it is callable, its value): the reply to GET."""
-    is_callable, value = fields(frame, 2)
-    if type(is_callable) is not bool:
-        raise BadValue("an attribute was due")
-    return is_callable, value
 
 
 def _is_forwarded(name: str) -> bool:

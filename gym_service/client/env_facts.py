@@ -11,6 +11,7 @@ from typing import Any
 from gym_service.client.connection import Connection
 from gym_service.client.spaces import refuse_larger, space_from
 from gym_service.errors import CannotCross
+from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.layout import Layout, compile_layout
 from gym_service.protocol.space_spec import CannotDescribe, describe
 from gym_service.protocol.values import BadValue, CannotEncode
@@ -65,29 +66,55 @@ def fact_data(name: str, value: Any) -> Any:
 
 
 def apply_facts(
-    kept: dict[str, Any], connection: Connection, tell: "weakref.WeakMethod[Tell]", facts: Mapping[str, Any]
+    kept: dict[str, Any],
+    connection: Connection,
+    tell: "weakref.WeakMethod[Tell]",
+    facts: Mapping[str, Any],
+    call_id: int = 0,
 ) -> None:
     """Keep facts in a RemoteEnv's attributes, and raise the connection's bound by what its layouts need.
 
-    A space that is equal to the one that is kept stays: wrappers hold it, and somebody may have seeded it.
+    All are kept at once, and once for a call: after an interrupt its frame may come here again. A space that is equal
+    to the one that is kept stays: wrappers hold it, and somebody may have seeded it.
     """
     if not facts.keys() <= {*FACTS}:
         raise BadValue(f"not the facts of an env: {list(facts)}")
+    if not call_id or kept.get("_changed_in") != call_id:
+        kept.update(_new_facts(kept, connection.bound_bytes, tell, facts), _changed_in=call_id)
+    connection.bound_bytes = kept["_bound_bytes"]
+    connection.allow_replies_of(connection.bound_bytes)
+
+
+def _new_facts(
+    kept: Mapping[str, Any], bound_bytes: int, tell: "weakref.WeakMethod[Tell]", facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The attributes that facts change."""
+    new: dict[str, Any] = {"_layout_versions": dict(kept["_layout_versions"]), "_origin": dict(kept["_origin"])}
     for name in facts.keys() & LAYOUTS.keys():
         data = facts[name]
         if data is not None:
-            refuse_larger(data, connection.bound_bytes)
+            refuse_larger(data, bound_bytes)
         old: Layout | None = kept.get(LAYOUTS[name])
-        kept["_layout_versions"][name] = version = kept["_layout_versions"].get(name, -1) + 1
-        new = None if data is None else compile_layout(data, version=version)
-        connection.bound_bytes += (new.size_bytes if new else 0) - (old.size_bytes if old else 0)
-        kept[LAYOUTS[name]] = new
-        space = None if data is None else space_from(data)
+        new["_layout_versions"][name] = version = kept["_layout_versions"].get(name, -1) + 1
+        layout = None if data is None else compile_layout(data, version=version)
+        bound_bytes += (layout.size_bytes if layout else 0) - (old.size_bytes if old else 0)
+        new[LAYOUTS[name]] = layout
+        space = None if data is None else _built(data)
         if name not in kept or kept[name] != space:
-            kept[name] = space
-        kept["_origin"][name] = data
-    connection.allow_replies_of(connection.bound_bytes)
+            new[name] = space
+        new["_origin"][name] = data
     if "metadata" in facts:
-        kept["metadata"] = Metadata(facts["metadata"], tell)
+        new["metadata"] = Metadata(facts["metadata"], tell)
     if "render_mode" in facts:
-        kept["render_mode"] = facts["render_mode"]
+        new["render_mode"] = facts["render_mode"]
+    return {**new, "_bound_bytes": bound_bytes}
+
+
+def _built(data: dict[str, Any]) -> Any:
+    """The space of plain data. Raises BadValue where this side's Gymnasium makes none of it."""
+    try:
+        return space_from(data)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        if is_foreign(error):
+            raise
+        raise BadValue(f"not a space: {type(error).__name__}: {error}") from error

@@ -60,7 +60,9 @@ class Exchange:
     def __init__(self, channel: Channel, peer: Peer) -> None:
         self.bound_bytes = BOUND_BYTES
         self.failure = ""  # what closed it, where that was no close()
-        self.on_changed: Callable[[dict[str, Any]], None] = _unasked  # is told the facts of the env that have changed
+        # Is told the facts of the env that have changed, and the id of the call that brought them.
+        self.on_changed: Callable[[dict[str, Any], int], None] = _unasked
+        self.changes = 0  # how often it was told
         self._channel = channel
         self._peer = peer
         self._answered = 0  # the id of the last call whose answer has been read or dropped
@@ -254,7 +256,8 @@ class Exchange:
                 category, text = fields(frame, 2)
                 self._warned.append((error_mapping.expect_type(str, category), error_mapping.expect_type(str, text)))
             elif frame.kind == messages.CHANGED:
-                self.on_changed(error_mapping.expect_type(dict, one(frame)))
+                self.on_changed(error_mapping.expect_type(dict, one(frame)), call_id)
+                self.changes += 1
             elif frame.kind == messages.PART:
                 parts += error_mapping.expect_type(list, one(frame))
             elif frame.kind == messages.ERROR:
@@ -293,7 +296,9 @@ class Exchange:
         try:
             self.read_answer(self._read)
         except (EnvError, CannotCross):
-            pass  # it is the answer, and nobody asks for it
+            if self._answered != channel.outgoing[0]:
+                raise  # it came out of the reading of the answer
+            # It is the answer, and nobody asks for it.
         self._interrupted = ""
 
     def _go_on_late(self, act: Callable[[float], T]) -> T:
@@ -344,7 +349,7 @@ class Exchange:
         self._calls = memoryview(bytearray(8)).cast("Q")
 
 
-def _unasked(facts: dict[str, Any]) -> None:
+def _unasked(facts: dict[str, Any], call_id: int) -> None:
     raise BadValue("facts of an env came where none is")
 
 

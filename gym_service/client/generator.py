@@ -34,7 +34,7 @@ class RemoteGenerator(np.random.Generator):
     def __init__(self, name: str, ask: Ask) -> None:
         super().__init__(_bit_generator(name))
         self._name, self._ask = name, ask
-        self._lock = threading.RLock()
+        self._lock, self._is_drawing = threading.RLock(), False
 
     def _fetch(self) -> Any:
         fetched = _state(self._ask("np_random", None), "Generator", self._name)
@@ -71,7 +71,7 @@ class RemoteRandomState(np.random.RandomState):
     def __init__(self, ask: Ask) -> None:
         super().__init__()
         self._ask = ask
-        self._lock = threading.RLock()
+        self._lock, self._is_drawing = threading.RLock(), False
 
     def _fetch(self) -> Any:
         fetched = _state(self._ask("np_random", None), "RandomState", "MT19937")
@@ -98,10 +98,14 @@ def _forward(cls: Any, base: type) -> None:
 def _drawing(method: Any) -> Any:
     def draw(self: Any, *args: Any, **kwargs: Any) -> Any:
         with self._lock:  # two threads would draw from one local copy
+            if self._is_drawing:  # permutation() shuffles, for one
+                return method(self, *args, **kwargs)
             fetched = self._fetch()
+            self._is_drawing = True
             try:
                 return method(self, *args, **kwargs)
             finally:
+                self._is_drawing = False
                 self._put_back(fetched)
 
     draw.__name__, draw.__doc__ = method.__name__, method.__doc__

@@ -170,7 +170,7 @@ class _RemoteAgents:
         """Reset: the parts of the result. Starts another server first where ``restart`` says so."""
         remote = self._remote
         if remote._restart and remote._connection.has_failed():
-            remote._start_again(remote._restart)
+            remote._start_again()
             self._learn()
         arguments = encode(("$.seed", seed), ("$.options", options))
         *result, possible_agents, changed = remote._call(

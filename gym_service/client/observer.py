@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from gymnasium.spaces import GraphInstance
 
-from gym_service.client.connection import Connection
+from gym_service.client.connection import Connection, SpacesChanged
 from gym_service.protocol import messages
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder, Packed
@@ -88,11 +88,14 @@ def observed_step(
     given: tuple[Any, ...],
     limit_s: float,
     read: Callable[[Frame], Any],
+    changes: int,
 ) -> Any:
     """Make a step of which an observer is told. Blocks and raises as ``Connection.call``."""
     try:
         sent = partial(observer.step_sent, given)
-        return connection.call(kind, arguments, limit_s, read, observer.step_answered, sent)
+        return connection.call(kind, arguments, limit_s, read, observer.step_answered, sent, changes)
+    except SpacesChanged:
+        raise
     except BaseException as error:
         observer.failed(messages.STEP, (), error)
         raise

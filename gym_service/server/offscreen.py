@@ -17,6 +17,7 @@ A variable that the user has set is never touched, nor is one that the simulator
 import os
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 # Modules whose import asks a question; each library reads its variables when it is imported.
@@ -32,6 +33,8 @@ CHOICES = {
 }
 # For one try. Seconds; a cold disk and a busy machine have taken 9.
 PROBE_TIMEOUT_S = 40
+# How long an answer counts where a probe was too slow: for the servers that wait for it (seconds).
+UNSURE_S = 300
 WORKS = b"gym-service: it works"
 REASON_CHARS = 300
 
@@ -114,11 +117,13 @@ def _answer(question, choices):
         return _probe_all(choices)[:2]
     with _locked(path + ".lock"):
         kept = _read(path)
-        if kept is not None and kept.get("stamps") == stamps:
+        if kept is not None and kept.get("stamps") == stamps and time.time() < kept.get("until", float("inf")):
             return kept["works"], kept["reasons"]
         works, reasons, is_sure = _probe_all(choices)
-        if is_sure:
-            _write(path, json.dumps({"stamps": stamps, "works": works, "reasons": reasons}))
+        answer = {"stamps": stamps, "works": works, "reasons": reasons}
+        if not is_sure:
+            answer["until"] = time.time() + UNSURE_S
+        _write(path, json.dumps(answer))
     return works, reasons
 
 
@@ -227,7 +232,10 @@ def _cache_file(question, variables):
     import stat
 
     cache = os.environ.get("XDG_CACHE_HOME", "")
-    folder = os.path.join(cache if os.path.isabs(cache) else os.path.expanduser("~/.cache"), "gym-service", "offscreen")
+    cache = cache if os.path.isabs(cache) else os.path.expanduser("~/.cache")
+    if not os.path.isabs(cache):  # no HOME, and no passwd entry
+        return None
+    folder = os.path.join(cache, "gym-service", "offscreen")
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         found = os.lstat(folder)
@@ -250,7 +258,10 @@ def _locked(path):
         yield
         return
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a file system without locks: each process asks for itself
         yield
     finally:
         os.close(fd)

@@ -141,7 +141,8 @@ class Arena:
             self._make_slots(wanted, call_id)
         notes = Notes()
         notes.arena, notes.call_id, notes.lent, notes.is_settled = self, call_id, lent, False
-        notes.dead, notes.refused = self._dead[:MOST_RETURNS], self._refused[:MOST_RETURNS]
+        # All that are refused, at once: from its next frame on the other side counts on the others.
+        notes.dead, notes.refused = self._dead[:MOST_RETURNS], list(self._refused)
         notes.given_up, notes.told = self._given_up[:MOST_RETURNS], len(self._handover.sent)
         for lease in notes.dead:  # one whose slot is not known here any more was retired by a fork
             flags = LENT | RETURNED if lease.number in self._theirs else LENT | RETURNED | RETIRED

@@ -10,6 +10,7 @@ import weakref
 import numpy as np
 
 from gym_service.protocol.values import BadValue
+from gym_service.transport.weak_registry import WeakRegistry
 
 try:
     import ctypes
@@ -35,7 +36,7 @@ def capacity_for(size_bytes):
     return -(-size_bytes // step) * step
 
 
-_holders = weakref.WeakSet()  # type: weakref.WeakSet
+_holders = WeakRegistry()
 
 
 class Slot:
@@ -105,7 +106,7 @@ def _lease_class(size_bytes):
 
 
 def _retire_all():
-    for holder in list(_holders):
+    for holder in _holders.alive():
         holder.retire()
 
 

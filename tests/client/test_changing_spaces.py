@@ -1,5 +1,8 @@
 """Spaces, metadata and render mode are the simulator's, also where they change or are assigned."""
 
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -115,3 +118,45 @@ def test_what_another_version_of_a_layout_has_packed_is_refused() -> None:
             assert "raised in the simulator" not in str(caught.value)
             with pytest.raises(errors.GymServiceError):
                 env.step(0)
+
+
+def test_a_step_that_waited_for_another_threads_change_goes_by_the_new_spaces() -> None:
+    with changing() as env, ThreadPoolExecutor(1) as pool:
+        env.reset()
+        changed = pool.submit(env.unwrapped.configure_slowly, 5, 0.5)
+        while env._connection.during != "call":
+            pass
+        observation, *_ = env.step(1)
+        assert observation.tolist() == [1.0] * 5
+        changed.result()
+        changed = pool.submit(env.unwrapped.configure_slowly, 3, 0.5)
+        while env._connection.during != "call":
+            pass
+        env.step_async(1)
+        assert env.step_wait()[0].tolist() == [1.0] * 3
+
+
+def test_a_step_after_an_interrupted_change_goes_by_the_new_spaces() -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise TimeoutError("the user's own")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with changing() as env:
+            env.reset()
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(TimeoutError, match="the user's own"):
+                env.unwrapped.configure_slowly(5, 1.0)
+            assert env.step(1)[0].tolist() == [1.0] * 5
+            assert_spaces(env, 5)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_space_that_this_gymnasium_makes_none_of_closes_the_env_and_says_so() -> None:
+    with changing() as env:
+        env.reset()
+        with pytest.raises(errors.ProtocolError, match="not a space"):
+            env.unwrapped.make_impossible()
+        with pytest.raises(errors.ClosedError):
+            env.step(0)

@@ -1,6 +1,7 @@
 """Threads that share an env: whole calls take turns, half a call refuses all others, and close() frees everybody."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from support.faulty import PROMPT_S, TRANSPORTS, act, action, assert_exact, call
 from support.vector_play import remote
 
 from gym_service import RemoteEnv, errors
+from gym_service.client.call_queue import CallQueue, new_ticket
 
 pytestmark = pytest.mark.slow
 
@@ -212,3 +214,48 @@ def test_a_vector_env_likewise(workers: int) -> None:
         envs.close()
         with pytest.raises(errors.ClosedError):
             envs.step_wait()
+
+
+def test_no_two_threads_ever_have_their_turn_at_once() -> None:
+    """With threads that are switched all the time, so that one leaves while another looks at its ticket."""
+    queue, inside, most, turns = CallQueue(), [0], [0], 3000
+
+    class Calls:
+        during = "step"
+
+        def refuse(self) -> None:
+            pass
+
+    def take_turns() -> None:
+        for _ in range(turns):
+            ticket = new_ticket()
+            queue.tickets.append(ticket)
+            if queue.tickets[0] is not ticket:
+                queue.wait_for_turn(ticket, Calls(), "step", polling.TIMEOUT_S)
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            inside[0] -= 1
+            queue.tickets.remove(ticket)
+            queue.wake(1)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(take_turns) for _ in range(4)]:
+                done.result()
+    finally:
+        sys.setswitchinterval(before)
+    assert most == [1]
+
+
+def test_threads_that_reset_after_a_crash_start_one_server() -> None:
+    with faulty(restart="on-reset") as env:
+        env.reset()
+        env.call("arm", "step", "SIGKILL")
+        with pytest.raises(errors.ServerCrashed):
+            act(env, "step")
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(env.reset) for _ in range(2)]:
+                done.result()
+        assert_exact(env, 5)

@@ -1,5 +1,7 @@
 """Envs whose spaces, metadata and render mode change while they run: entry points, by name. Any gym, Python 3.6."""
 
+import time
+
 import numpy as np
 
 try:
@@ -30,6 +32,15 @@ class ChangingEnv(gym.Env):
         self.size = size
         if at_once:
             self._make_spaces()
+
+    def configure_slowly(self, size, slow_s):
+        self.configure(size, at_once=True)
+        time.sleep(slow_s)
+
+    def make_impossible(self):
+        """A space that no gymnasium makes; old gyms have such."""
+        self.action_space = discrete(2)
+        self.action_space.n = np.int64(0)
 
     def change_in_place(self, low):
         self.observation_space.low[:] = low

@@ -5,11 +5,13 @@ up.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
 import select
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -19,6 +21,7 @@ from gym_service_launcher.standalone import client_watch, guardian, procfs
 
 PROGRAM = Path(guardian.__file__)
 PIDFD_FD = guardian.CONTROL_FD + 1
+START_S = 30
 # What an interpreter is called. A program that embeds Python has another name.
 PYTHON_NAME = re.compile("python|pypy|graalpy", re.IGNORECASE)
 
@@ -40,7 +43,7 @@ class GuardianProcess:
         """
         self._python = guardian_python(server_executable)
         self._child_pid = 0  # of the guardian, where it is a child of this process
-        self._told = b""
+        self._told: list[bytes] = []
         ours, theirs = socket.socketpair()
         with ours, contextlib.ExitStack() as opened:
             files = {guardian.CONTROL_FD: opened.enter_context(theirs).fileno()}
@@ -58,18 +61,27 @@ class GuardianProcess:
             self._child_pid = self._started_pid
 
     def wait_for_start(self) -> None:
-        """Wait until it is no child of this process any more, some 20 ms after its start. Raises OSError."""
+        """Wait until it is no child of this process any more, some 20 ms after its start. Raises OSError.
+
+        Blocks for START_S at most.
+        """
         if not self._must_wait:
             return
         status = 0
+        poll = select.poll()
+        poll.register(self._control_fd, select.POLLIN)
         try:
-            while not self._told.endswith(b"\n") and (data := os.read(self._control_fd, 64)):
-                self._told += data
+            while not b"".join(self._told).endswith(b"\n") and b"" not in self._told:
+                if not poll.poll(START_S * 1000):
+                    os.kill(self._started_pid, signal.SIGKILL)
+                    raise OSError(errno.ETIMEDOUT, f"the guardian did not start within {START_S} s", self._python)
+                # In one step of the interpreter: what was read is kept, also where a handler raises.
+                self._told += map(os.read, (self._control_fd,), (64,))
         finally:  # also after Ctrl-C; then the next call goes on
             with contextlib.suppress(ChildProcessError):  # ignored SIGCHLD, or a wait for any child has reaped it
                 _, status = os.waitpid(self._started_pid, 0)
         self._must_wait = False
-        word, _, number = self._told.decode("ascii", "replace").partition(" ")
+        word, _, number = b"".join(self._told).decode("ascii", "replace").partition(" ")
         if word == "errno":
             raise OSError(int(number), os.strerror(int(number)), self._python)
         if word != "pid":

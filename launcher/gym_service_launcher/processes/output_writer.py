@@ -9,6 +9,7 @@ there is room. The text may be lost, the caller is never held up.
 """
 
 import contextlib
+import fcntl
 import os
 import select
 import threading
@@ -31,7 +32,7 @@ class OutputWriter:
     def __init__(self, stream: TextIO | None) -> None:
         """Write to ``stream``, which is flushed first and must not be used until ``close``; None discards the text."""
         self._stream = stream
-        self._fd = _fd_of(stream)
+        self._fd = _copied_fd_of(stream)
         self._queue: deque[str] = deque()
         self._queued_chars = 0
         self._dropped_lines = 0
@@ -92,6 +93,8 @@ class OutputWriter:
         with self._changed:
             self._closed = True
             self._queue.clear()
+        if self._fd is not None:
+            os.close(self._fd)
 
     def _next(self) -> str | None:
         """Wait for text and take it; None once there is no more."""
@@ -121,12 +124,15 @@ class OutputWriter:
                 select.select([], [self._fd], [])
 
 
-def _fd_of(stream: TextIO | None) -> int | None:
-    """The descriptor of a stream, to write past its buffer: a thread that blocks in there would block the exit too."""
+def _copied_fd_of(stream: TextIO | None) -> int | None:
+    """A descriptor to write past a stream's buffer: a thread that blocks in there would block the exit too.
+
+    A copy: the stream may be closed, and its number become that of another file.
+    """
     if stream is None:
         return None
     try:
         stream.flush()
-        return stream.fileno()
+        return fcntl.fcntl(stream.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
     except (AttributeError, OSError, ValueError):  # not a file: of a notebook, or captured
         return None

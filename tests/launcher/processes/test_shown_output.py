@@ -64,3 +64,19 @@ def test_output_after_the_stream_is_closed_is_still_kept_for_errors(monkeypatch:
         printed.write(b"last words\n")
     output.join(TIMEOUT_S)
     assert output.tail() == "last words\n"
+
+
+def test_nothing_is_written_to_the_next_file_of_that_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    output, child = os.pipe()
+    with stderr_pipe(monkeypatch):
+        tail = OutputTail(output, show=True)
+        number = sys.stderr.fileno()
+        sys.stderr.close()
+        reader, writer = os.pipe()
+        assert number in (reader, writer)  # the lowest that is free
+        os.write(child, b"a line\n")
+        os.close(child)
+        tail.join(TIMEOUT_S)
+        os.close(writer)
+        with open(reader, "rb") as file:
+            assert file.read() == b""

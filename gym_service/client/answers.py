@@ -1,0 +1,44 @@
+"""What the answers to one env's calls hold, and the fields of its calls that are there only sometimes.
+
+Knows the fields of messages. Never knows an env: the connection holds what reads an answer, and must not hold the env.
+Python 3.10 and up.
+"""
+
+from typing import Any
+
+from gymnasium.spaces import GraphInstance
+
+from gym_service.client.connection import fields
+from gym_service.protocol import messages, results
+from gym_service.protocol.decoder import ValueDecoder
+from gym_service.protocol.frames import Frame
+from gym_service.protocol.layout import Layout
+from gym_service.protocol.values import BadValue
+
+
+def step_result(layout: Layout | None, frame: Frame) -> Any:
+    """What step() returned."""
+    if frame.kind == messages.STEPPED and layout:
+        return results.unpack_step(layout, frame.head, frame.buffers, GraphInstance)
+    return result_of(frame, 5)
+
+
+def result_of(frame: Frame, count: int) -> Any:
+    """What reset() or step() returned: a tuple of so many values, or the one value that it was instead."""
+    values = ValueDecoder(frame.head, frame.buffers, GraphInstance).read_rest()
+    if len(values) not in (1, count):
+        raise BadValue(f"{len(values)} values came where {count} were due, or one")
+    return tuple(values) if len(values) == count else values[0]
+
+
+def further_fields(args: tuple[Any, ...], more: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """The further arguments of a call as fields, each with its path; none where there are none."""
+    return (("$.args", args), ("$.kwargs", more)) if args or more else ()
+
+
+def attribute_of(frame: Frame) -> tuple[bool, Any]:
+    """(whether it is callable, its value): the reply to GET."""
+    is_callable, value = fields(frame, 2)
+    if type(is_callable) is not bool:
+        raise BadValue("an attribute was due")
+    return is_callable, value
