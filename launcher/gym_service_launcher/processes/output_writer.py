@@ -71,7 +71,7 @@ class OutputWriter:
         """Do nothing: the text is written as soon as the stream takes it."""
 
     def isatty(self) -> bool:
-        return self._fd is not None and os.isatty(self._fd)
+        return self._fd is not None and not self._closed and os.isatty(self._fd)
 
     def close(self, timeout_s: float = FLUSH_S) -> None:
         """Take no more text, and wait until what is queued is written, for at most ``timeout_s`` seconds."""
@@ -81,20 +81,19 @@ class OutputWriter:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError, ValueError):  # the reader is gone, or the stream is closed
-            while True:
-                text = self._next()
-                if text is None:
-                    return
-                self._write(text)
-                with self._changed:
-                    self._took_at = time.monotonic()
-                    self._changed.notify_all()
-        with self._changed:
-            self._closed = True
-            self._queue.clear()
-        if self._fd is not None:
-            os.close(self._fd)
+        try:
+            with contextlib.suppress(OSError, ValueError):  # the reader is gone, or the stream is closed
+                while (text := self._next()) is not None:
+                    self._write(text)
+                    with self._changed:
+                        self._took_at = time.monotonic()
+                        self._changed.notify_all()
+        finally:
+            with self._changed:
+                self._closed = True
+                self._queue.clear()
+            if self._fd is not None:
+                os.close(self._fd)
 
     def _next(self) -> str | None:
         """Wait for text and take it; None once there is no more."""
