@@ -12,6 +12,8 @@ from functools import partial
 from types import CodeType, FrameType
 from typing import Any
 
+OTHER = 100  # the number that the interrupted step's action has
+
 OURS = ("gym_service", "gym_service_launcher")
 
 

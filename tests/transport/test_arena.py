@@ -4,18 +4,10 @@ Nothing that a living view can see is ever written into again; what nobody can s
 interrupted at any line goes on as if it had not been.
 """
 
-import array
-import contextlib
 import gc
-import itertools
 import os
-import resource
-import socket
-import struct
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,85 +16,21 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 from support import procfs
+from support.arena_ends import (
+    SIZE,
+    Ends,
+    frame,
+    hand_back,
+    is_leased,
+    pass_frame,
+    send,
+    send_leased,
+    two_ends,
+)
 
-from gym_service.protocol.frames import LENT, Frame, Missing
-from gym_service.protocol.values import BadValue
-from gym_service.transport import arena, shared_memory, slots
-from gym_service.transport.arena import LEAST_BYTES, LIMIT_BYTES, MOST_OF_A_SIZE, SWEEP_CALLS, Arena
-from gym_service.transport.slots import ANNOUNCED, NUMBER_SHIFT, OFFERED, RETIRED, RETURNED, capacity_for
-
-SIZE = LEAST_BYTES
-Ends = tuple[Arena, Arena]
-
-
-def two_ends() -> Ends:
-    ours, theirs = (arena.over_socket(sock) for sock in socket.socketpair())
-    assert ours is not None
-    assert theirs is not None
-    return ours, theirs
-
-
-@pytest.fixture
-def ends() -> Iterator[Ends]:
-    lender, borrower = two_ends()
-    yield lender, borrower
-    lender.close()
-    borrower.close()
-
-
-def frame(number: int, size: int = SIZE) -> np.ndarray:
-    return np.full(size, number % 251, np.uint8)
-
-
-CALLS = itertools.count(1)
-
-
-def pass_frame(sender: Arena, receiver: Arena, values: Sequence[np.ndarray] = (), call_id: int = 0) -> list[Any]:
-    """What the two arenas do for one frame, by default of a new call; the buffers of the frame as they arrive."""
-    call_id = call_id or next(CALLS)
-    descriptors, notes = sender.compose(list(values), (), call_id)
-    notes.settle()
-    return receive(receiver, descriptors, call_id)
-
-
-def receive(receiver: Arena, descriptors: Sequence[Any], call_id: int = 1) -> list[Any]:
-    """The buffers of a frame with these descriptors; what is no descriptor travels inline."""
-    buffers, notices = receiver.split([each for each in descriptors if type(each) is int])
-    arrived = Frame(0, call_id, b"", [receiver.lease(descriptor) for descriptor in buffers])
-    receiver.receive(arrived, Missing(buffers, notices, 0))
-    leased = iter(arrived.buffers)
-    are_buffers = [each for each in descriptors if type(each) is not int or not each & ANNOUNCED]
-    return [next(leased) if type(each) is int else np.array(each) for each in are_buffers]
-
-
-def send(lender: Arena, borrower: Arena, value: np.ndarray) -> np.ndarray:
-    """What arrives of an array: over a lease, or itself where there was no slot for it yet."""
-    return np.ndarray(value.shape, value.dtype, pass_frame(lender, borrower, [value])[0])
-
-
-def send_leased(lender: Arena, borrower: Arena, value: np.ndarray) -> np.ndarray:
-    """What arrives of it over a lease: the first time a slot is made for the second time."""
-    received = send(lender, borrower, value)
-    return received if is_leased(received) else send(lender, borrower, value)
-
-
-def out(lender: Arena) -> int:
-    return sum(slot.is_out for slot in lender._slots.values())
-
-
-def hand_back(lender: Arena, borrower: Arena) -> int:
-    """Carry what the borrower has to return; how many slots that were."""
-    before = out(lender)
-    pass_frame(borrower, lender)
-    return before - out(lender)
-
-
-def is_leased(value: np.ndarray) -> bool:
-    while isinstance(value.base, np.ndarray):
-        value = value.base
-    lease = value.base.obj if isinstance(value.base, memoryview) else value.base
-    return type(lease).__name__ == "Lease"
-
+from gym_service.transport import slots
+from gym_service.transport.arena import LEAST_BYTES, LIMIT_BYTES, MOST_OF_A_SIZE, SWEEP_CALLS
+from gym_service.transport.slots import capacity_for
 
 VIEWS: list[Callable[[np.ndarray], Any]] = [
     lambda a: a[1:],
@@ -394,143 +322,6 @@ def test_retired_slots_do_not_count(ends: Ends) -> None:
         del received
         hand_back(lender, borrower)
     assert sum(slot.size_bytes for slot in lender._slots.values()) <= 2 * SIZE
-
-
-LIES = {
-    "leased already": LENT | 0 << NUMBER_SHIFT | SIZE,
-    "never announced": LENT | 1 << NUMBER_SHIFT | SIZE,
-    "the last number": LENT | (2**20 - 1) << NUMBER_SHIFT | SIZE,
-    "nothing": LENT | 0 << NUMBER_SHIFT,
-    "too much": LENT | 0 << NUMBER_SHIFT | SIZE + 1,
-    "much too much": LENT | 5 << NUMBER_SHIFT | 2**40 - 1,
-    "offered while it is leased": LENT | OFFERED | 0 << NUMBER_SHIFT | SIZE,
-    "offered and never announced": LENT | OFFERED | 7 << NUMBER_SHIFT | SIZE,
-    "given up while it is leased": LENT | OFFERED | RETIRED | 0 << NUMBER_SHIFT | SIZE,
-    "announced and not handed over": LENT | ANNOUNCED | 9 << NUMBER_SHIFT,
-    "returned and never lent": LENT | RETURNED | 0 << NUMBER_SHIFT,
-    "retired and never lent": LENT | RETURNED | RETIRED | 0 << NUMBER_SHIFT,
-}
-
-
-@pytest.mark.parametrize("lie", LIES)
-def test_a_lie_about_a_slot_is_a_bad_value(ends: Ends, lie: str) -> None:
-    received = send_leased(*ends, frame(1))
-    with pytest.raises(BadValue):
-        receive(ends[1], [LIES[lie]])
-    assert (received == 1).all()
-
-
-def test_a_slot_that_is_lent_twice_in_one_frame_is_a_bad_value(ends: Ends) -> None:
-    send_leased(*ends, frame(1))
-    hand_back(*ends)
-    with pytest.raises(BadValue):
-        receive(ends[1], [LENT | 0 << NUMBER_SHIFT | SIZE] * 2)
-
-
-@pytest.mark.parametrize("number", [0, 1, 2**20 - 1])
-def test_a_slot_that_is_not_out_cannot_be_returned(ends: Ends, number: int) -> None:
-    lender, borrower = ends
-    send_leased(lender, borrower, frame(1))
-    hand_back(lender, borrower)
-    with pytest.raises(BadValue):
-        receive(lender, [LENT | RETURNED | number << NUMBER_SHIFT])
-
-
-def test_a_slot_cannot_be_returned_twice_in_one_frame(ends: Ends) -> None:
-    lender, borrower = ends
-    received = send_leased(lender, borrower, frame(1))
-    with pytest.raises(BadValue):
-        receive(lender, [LENT | RETURNED | 0 << NUMBER_SHIFT] * 2)
-    assert (received == 1).all()
-
-
-def announce(sock: socket.socket, number: int, size: int, fds: list[int]) -> None:
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    sock.sendmsg([struct.pack("<QQ", number, size)], rights)
-
-
-@pytest.mark.parametrize("lie", ["too small", "not sealed", "no memory", "no descriptor", "two", "number", "size", "0"])
-def test_memory_that_cannot_be_used_is_refused_and_leaves_no_descriptor(lie: str) -> None:
-    ours, theirs = socket.socketpair()
-    borrower = arena.over_socket(theirs)
-    assert borrower is not None
-    fds: list[int] = []
-    if lie == "not sealed":
-        fds.append(os.memfd_create("mine", os.MFD_ALLOW_SEALING))
-        os.ftruncate(fds[0], SIZE)
-    elif lie == "no memory":
-        fds.append(os.open(os.devnull, os.O_RDWR))
-    else:
-        shared_memory.create(SIZE, fds)
-    size = {"too small": 2 * SIZE, "size": LIMIT_BYTES + 1, "0": 0}.get(lie, SIZE)
-    announce(ours, 1 if lie == "number" else 0, size, {"no descriptor": [], "two": fds * 2}.get(lie, fds))
-    os.close(fds[0])
-    before = set(os.listdir("/proc/self/fd"))
-    if lie == "number":
-        with pytest.raises(BadValue):
-            receive(borrower, [LENT | ANNOUNCED | 0 << NUMBER_SHIFT])
-    else:
-        receive(borrower, [LENT | ANNOUNCED | 0 << NUMBER_SHIFT])
-        assert borrower.compose([], (), 1)[0] == [LENT | RETURNED | RETIRED | 0 << NUMBER_SHIFT]
-    with pytest.raises(BadValue):
-        borrower.lease(LENT | 0 << NUMBER_SHIFT | SIZE)
-    borrower.close()
-    assert set(os.listdir("/proc/self/fd")) <= before
-    ours.close()
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="seals are Linux's")
-def test_the_other_side_cannot_cut_memory_off(ends: Ends) -> None:
-    fds: list[int] = []
-    shared_memory.create(SIZE, fds)
-    for size in (0, 2 * SIZE):
-        with pytest.raises(PermissionError):
-            os.ftruncate(fds[0], size)
-    os.close(fds[0])
-
-
-@contextmanager
-def no_descriptor_left() -> Iterator[None]:
-    """This process can open nothing."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(map(int, os.listdir("/proc/self/fd")))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest, before[1]))
-    spare = []
-    try:
-        with contextlib.suppress(OSError):
-            while True:
-                spare.append(os.dup(0))
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
-        for fd in spare:
-            os.close(fd)
-
-
-def test_a_lender_without_descriptors_sends_inline_and_tries_again_later(ends: Ends) -> None:
-    with no_descriptor_left():
-        assert not any(is_leased(send(*ends, frame(number))) for number in range(5))
-    received = [send(*ends, frame(number)) for number in range(SWEEP_CALLS + 5)]
-    assert is_leased(received[-1])
-
-
-def test_a_borrower_without_descriptors_refuses_and_gets_everything_inline(ends: Ends) -> None:
-    lender, borrower = ends
-    descriptors, notes = lender.compose([frame(1)], (), next(CALLS))
-    notes.settle()
-    with no_descriptor_left():
-        assert (receive(borrower, descriptors)[0] == 1).all()
-    assert list(borrower._theirs) == []
-    pass_frame(borrower, lender)
-    assert list(lender._slots) == []
-    for number in range(20):
-        received = send(lender, borrower, frame(number))
-        assert not is_leased(received)
-        assert (received == number).all()
-    for number in range(SWEEP_CALLS):
-        received = send(lender, borrower, frame(number))
-        hand_back(lender, borrower)
-    assert is_leased(received), "after a while it is tried again"
 
 
 def test_what_is_small_is_not_lent(ends: Ends) -> None:
