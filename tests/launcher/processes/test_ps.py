@@ -123,7 +123,8 @@ def test_a_server_that_takes_long_to_start(workers: int, tmp_path: Path, caplog:
         gate.touch()
         thread.join()
     with contextlib.closing(made[0]):
-        assert [server.state for server in pidfiles.list_servers()] == ["waiting"] * max(workers, 1)
+        states = lambda: [server.state for server in pidfiles.list_servers()]  # noqa: E731
+        polling.until(lambda: states() == ["waiting"] * max(workers, 1), "the end of the last call of the start")
         line = caplog.messages[-1]  # on a busy machine there may be one about the start before
         assert line.startswith("waiting for the server of 'CartPole-v1' to import gate and make 'CartPole-v1' (")
         assert f"({python}, process " in line
