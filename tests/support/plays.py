@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +89,16 @@ def task(plan: Job) -> dict[str, Any]:
     return {"recipe": recipe, "plays": [plan], "options": None, "until": None}
 
 
-def run_script(script: str, python: Path, target: Path, tasks: Sequence[Any], *more: str) -> list[Any]:
+def run_script(
+    script: str, python: Path, target: Path, tasks: Sequence[Any], *more: str, environ: Mapping[str, str] | None = None
+) -> list[Any]:
     """Run one of the two players by path, in the environment that a server in the target has."""
     with tempfile.TemporaryDirectory() as folder:
         given, output = Path(folder) / "tasks.json", Path(folder) / "outputs.json"
         given.write_text(json.dumps(list(tasks)), encoding="utf-8")
         argv = [str(python), script, str(given), str(output), *more]
-        environ = env_vars.environment(target, {}, [ENVS])
-        done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=IN_PROCESS_TIMEOUT_S)
+        env = env_vars.environment(target, environ or {}, [ENVS])
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=IN_PROCESS_TIMEOUT_S)
         assert done.returncode == 0, f"{argv} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return json.loads(output.read_text(encoding="utf-8"))
 
