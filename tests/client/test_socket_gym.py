@@ -217,7 +217,8 @@ def test_the_examples_run_as_they_stand(tmp_path: Path) -> None:
         )
         assert serving.end(2) == 0
     assert "[Example Server] Stopped." in serving.lines
-    assert ran.stderr == ""
+    said = [line for line in ran.stderr.splitlines() if not line.startswith("waiting for the server")]
+    assert said == []  # of a start that takes long on a busy machine
     steps = re.findall(r"Step (\d): action=.*obs=\[.*\], reward=1.0, terminated=False", ran.stdout)
     assert steps == ["0", "1", "2", "3", "4"]
     with pytest.importorskip("PIL.Image").open(tmp_path / "outputs/example_client.png") as picture:

@@ -135,11 +135,16 @@ def _handling_signals(listener: "Listener") -> Iterator[None]:
 
     before = {which: signal.getsignal(which) for which in ENDING_SIGNALS}
     handled = {which: handler for which, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    # A signal that comes just before poll() blocks would else be noted only when something else ends poll().
+    own_fd = os.dup(listener.wakeup_fd)  # it outlives the listener's
+    wakeup_fd = signal.set_wakeup_fd(own_fd, warn_on_full_buffer=False)
     try:
         for which in handled:
             signal.signal(which, note)
         yield
     finally:
+        signal.set_wakeup_fd(wakeup_fd)
+        os.close(own_fd)
         for which, handler in handled.items():
             signal.signal(which, handler)
         for number in caught[-1:]:
@@ -172,7 +177,9 @@ class Listener:
         self._reopen_at = self._refresh_at = math.inf
         self._last_state = ""  # the last line of a lasting state, which would else repeat with each retry of a client
         self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
         self._woken.setblocking(False)
+        self.wakeup_fd = self._wake.fileno()  # whatever is written to it wakes ``serve``
         self.address = self._endpoints[0].address
 
     def drain(self) -> None:
@@ -209,7 +216,7 @@ class Listener:
         words = self._woken.recv(64)
         if b"s" in words:
             self._disconnect_all()
-        elif self._endpoints:
+        elif b"d" in words and self._endpoints:  # any other byte only says that a signal's handler has to run
             self._close_endpoints()
             if self._sessions:
                 clients = "1 client" if len(self._sessions) == 1 else f"{len(self._sessions)} clients"
