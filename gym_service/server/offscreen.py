@@ -117,14 +117,19 @@ def _answer(question, choices):
         return _probe_all(choices)[:2]
     with _locked(path + ".lock"):
         kept = _read(path)
-        if kept is not None and kept.get("stamps") == stamps and time.time() < kept.get("until", float("inf")):
+        if kept is not None and kept.get("stamps") == stamps and _still_counts(kept):
             return kept["works"], kept["reasons"]
         works, reasons, is_sure = _probe_all(choices)
         answer = {"stamps": stamps, "works": works, "reasons": reasons}
         if not is_sure:
-            answer["until"] = time.time() + UNSURE_S
+            answer["until"] = time.monotonic() + UNSURE_S
         _write(path, json.dumps(answer))
     return works, reasons
+
+
+def _still_counts(kept):
+    """Whether an answer that is not sure is new enough. After a restart of the machine its clock begins again."""
+    return "until" not in kept or 0 < kept["until"] - time.monotonic() <= UNSURE_S
 
 
 # -- the probe -------------------------------------------------------------------------------------------------------
