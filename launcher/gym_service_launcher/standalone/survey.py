@@ -121,13 +121,13 @@ def imported(name):
 
 def outcome_of_import(name):
     """{"name", "seconds", "error"}: the error as text, or null."""
-    begin = time.time()
+    begin = time.monotonic()
     error = None
     try:
         importlib.import_module(name)
     except BaseException as raised:  # noqa: BLE001 - whatever a simulator raises, SystemExit too, is the outcome
         error = ("%s: %s" % (type(raised).__name__, raised))[:MESSAGE_CHARS]
-    return {"name": name, "seconds": time.time() - begin, "error": error}
+    return {"name": name, "seconds": time.monotonic() - begin, "error": error}
 
 
 def registered_ids(libraries):
