@@ -46,6 +46,7 @@ from gym_service import errors
 from gym_service.client.connection import Connection, one
 from gym_service.client.env import RemoteEnv
 from gym_service.client.requests import encode
+from gym_service.client.spaces import space_from
 from gym_service.protocol import messages
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
@@ -162,6 +163,7 @@ def hearing(said: bytes) -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def client(said: bytes) -> str:
     """What became of a client to whom a server said this: the first line of its error."""
+    ValueDecoder.space_from = staticmethod(space_from)  # the server's, in this process too, has set another
     with hearing(said) as (ours, _):
         connection = Connection(channel.over_socket(ours), Nobody())
         try:
