@@ -108,7 +108,7 @@ def carry(rate_bit_s: float, delay_s: float) -> None:
     ways = [_Way(tuns[0], tuns[1], rate_bit_s, delay_s), _Way(tuns[1], tuns[0], rate_bit_s, delay_s)]
     while True:
         wait_s = min(way.due_s for way in ways) - time.perf_counter()
-        # Not poll(), which counts in milliseconds. The end of fd 0 is the end of whoever started this.
+        # Not poll(), which counts in milliseconds. The end of fd 0 is the end of the process that started this.
         if 0 in select.select([0, *tuns], [], [], min(max(wait_s, 0.0), 1.0))[0]:
             return
         for way in ways:

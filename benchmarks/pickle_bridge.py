@@ -1,7 +1,7 @@
 """The yardstick for the original project: an env over TCP, as one writes it in an hour.
 
 A length, then a pickle, both ways, with Nagle's algorithm off. No deadline, no check, no end but that of the socket.
-Knows sockets and pickle; as a program it is the server. Not for use: whoever can send a pickle can run code.
+Knows sockets and pickle; as a program it is the server. Not for use: a sender of pickles can run code.
 Python 3.10 and up.
 """
 

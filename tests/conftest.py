@@ -55,9 +55,9 @@ def pytest_configure(config: pytest.Config) -> None:
     name, _, value = MARK.partition("=")
     os.environ[name] = value
     os.environ["XDG_STATE_HOME"] = os.environ["XDG_RUNTIME_DIR"] = tempfile.tempdir + "-state"
-    # The envs.toml of whoever runs the tests is none of theirs.
+    # The tests must not see the envs.toml of the user who runs them.
     os.environ.pop("GYM_SERVICE_ENVS", None)
-    # Whoever runs the tests in the background may have these ignored, and what is ignored stays so in every child.
+    # A shell ignores these in what it runs in the background, and what is ignored stays so in every child.
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, handler)

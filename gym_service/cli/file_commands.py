@@ -7,13 +7,11 @@ there at once. Python 3.10 and up.
 import argparse
 import json
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from gym_service_launcher.errors import GymServiceError
 
-from gym_service.cli.help_format import HelpFormatter
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+from gym_service.cli.help_format import Commands, add_command
 
 ENVS_HELP = "an envs.toml (default: the one that gym.make uses)"
 
@@ -27,13 +25,8 @@ def add(commands: Commands) -> None:
     _add_schema(commands)
 
 
-def _add(commands: Commands, name: str, about: str, more: str) -> argparse.ArgumentParser:
-    description = f"{about[0].upper()}{about[1:]}. {more}".strip()
-    return commands.add_parser(name, help=about, description=description, formatter_class=HelpFormatter)
-
-
 def _add_init(commands: Commands) -> None:
-    parser = _add(commands, "init", "write an envs.toml to start from", "A file that exists is not changed.")
+    parser = add_command(commands, "init", "write an envs.toml to start from", "A file that exists is not changed.")
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="the file (default: ./envs.toml)")
     parser.set_defaults(command=_init)
 
@@ -43,7 +36,7 @@ def _add_add(commands: Commands) -> None:
         "NAME is your own name for the env. With --venv the interpreter is asked for its ids, and the import that an "
         "id needs is found. A bundle is shown first, and you are asked. Comments and other entries stay as they are."
     )
-    parser = _add(commands, "add", "add an entry to envs.toml", more)
+    parser = add_command(commands, "add", "add an entry to envs.toml", more)
     parser.add_argument("what", nargs="?", metavar="NAME|BUNDLE", help="a name, or a file of gym-service export")
     parser.add_argument("--venv", metavar="PATH", help="an interpreter to ask for its ids: a venv, or an executable")
     parser.add_argument("--python", metavar="PYTHON", help='a venv, an executable, "3.10" or "conda:NAME"')
@@ -62,7 +55,9 @@ def _add_add(commands: Commands) -> None:
 
 
 def _add_remove(commands: Commands) -> None:
-    parser = _add(commands, "remove", "remove entries from envs.toml", "Comments and other entries stay as they are.")
+    parser = add_command(
+        commands, "remove", "remove entries from envs.toml", "Comments and other entries stay as they are."
+    )
     parser.add_argument("names", nargs="+", metavar="ENV", help="the entries")
     parser.add_argument("--envs", type=Path, metavar="FILE", help=ENVS_HELP)
     parser.set_defaults(command=_remove)
@@ -70,7 +65,7 @@ def _add_remove(commands: Commands) -> None:
 
 def _add_ids(commands: Commands) -> None:
     more = "Imports each installed package that needs gym or gymnasium, in a process of that interpreter."
-    parser = _add(commands, "ids", "list the env ids of an interpreter, and the import that each needs", more)
+    parser = add_command(commands, "ids", "list the env ids of an interpreter, and the import that each needs", more)
     parser.add_argument("interpreter", metavar="INTERPRETER", help='a venv, an executable, "3.10" or "conda:NAME"')
     parser.add_argument("--import", dest="imports", action="append", metavar="MODULE", help="a module to import first")
     parser.add_argument("--pythonpath", action="append", metavar="FOLDER", help="a folder that it can import from")
@@ -81,7 +76,7 @@ def _add_ids(commands: Commands) -> None:
 
 def _add_schema(commands: Commands) -> None:
     more = "Editors that know TOML complete and check the keys by it. The first line of gym-service init names it."
-    _add(commands, "schema", "print the JSON schema of envs.toml", more).set_defaults(command=_schema)
+    add_command(commands, "schema", "print the JSON schema of envs.toml", more).set_defaults(command=_schema)
 
 
 def _table(text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How ``--help`` is laid out: at most 80 columns, no word broken, no line for a metavar that says nothing.
+"""How commands are added, and how ``--help`` is laid out: at most 80 columns, no broken words, no empty metavars.
 
 Knows argparse. Never knows the commands. Python 3.10 and up.
 """
@@ -6,8 +6,9 @@ Knows argparse. Never knows the commands. Python 3.10 and up.
 import argparse
 import shutil
 import textwrap
-from typing import Any
+from typing import Any, TypeAlias
 
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 WIDEST_COLUMNS = 80
 HELP_COLUMN = 26
 
@@ -36,6 +37,12 @@ class HelpFormatter(argparse.HelpFormatter):
         if isinstance(action, argparse._SubParsersAction):
             return "".join(map(self._format_action, action._get_subactions()))
         return super()._format_action(action)
+
+
+def add_command(commands: Commands, name: str, about: str, more: str) -> argparse.ArgumentParser:
+    """Add a command. ``about`` is its line in the list of commands; its own help continues with ``more``."""
+    description = f"{about[0].upper()}{about[1:]}. {more}".strip()
+    return commands.add_parser(name, help=about, description=description, formatter_class=HelpFormatter)
 
 
 def _wrap(text: str, width: int) -> list[str]:

@@ -12,14 +12,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 from gym_service_launcher.errors import GymServiceError
 
 from gym_service.cli import file_commands, record, replay, run, venv_commands
-from gym_service.cli.help_format import HelpFormatter
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+from gym_service.cli.help_format import Commands, HelpFormatter, add_command
 
 ABOUT = "Drive a simulator in another, older Python through an ordinary gymnasium.Env."
 EXAMPLES = """\
@@ -92,15 +89,9 @@ def _parser() -> tuple[argparse.ArgumentParser, Commands]:
     return parser, commands
 
 
-def _add(commands: Commands, name: str, about: str, more: str) -> argparse.ArgumentParser:
-    """Add a command. ``about`` is its line in the list of commands; its own help continues with ``more``."""
-    description = f"{about[0].upper()}{about[1:]}. {more}"
-    return commands.add_parser(name, help=about, description=description, formatter_class=HelpFormatter)
-
-
 def _add_list(commands: Commands) -> None:
     more = "Runs each interpreter but makes no env: whether an env works is the question of gym-service check."
-    parser = _add(commands, "list", "list the entries of envs.toml and find their interpreters", more)
+    parser = add_command(commands, "list", "list the entries of envs.toml and find their interpreters", more)
     parser.add_argument("--envs", type=Path, metavar="FILE", help="an envs.toml (default: the one that gym.make uses)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_list)
@@ -111,7 +102,7 @@ def _add_check(commands: Commands) -> None:
         "Makes each env, plays 100 steps, renders, and compares the play with one in the simulator's own process. "
         "Takes some four starts of the simulator. A cross comes with its cause and what to try."
     )
-    parser = _add(commands, "check", "try out entries of envs.toml, and say what is wrong", more)
+    parser = add_command(commands, "check", "try out entries of envs.toml, and say what is wrong", more)
     parser.add_argument("names", nargs="*", metavar="ENV", help="entries (default: all of them)")
     parser.add_argument("--envs", type=Path, metavar="FILE", help="an envs.toml (default: the one that gym.make uses)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -120,7 +111,7 @@ def _add_check(commands: Commands) -> None:
 
 def _add_token(commands: Commands) -> None:
     more = "Prints the path of the file. A file that exists is not changed."
-    parser = _add(commands, "token", "create the token that authenticates TCP clients", more)
+    parser = add_command(commands, "token", "create the token that authenticates TCP clients", more)
     parser.add_argument(
         "file", nargs="?", type=Path, metavar="FILE", help="the file (default: ~/.config/gym-service/token)"
     )
@@ -128,21 +119,21 @@ def _add_token(commands: Commands) -> None:
 
 
 def _add_ps(commands: Commands) -> None:
-    parser = _add(commands, "ps", "list your running servers", "The oldest comes first.")
+    parser = add_command(commands, "ps", "list your running servers", "The oldest comes first.")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_ps)
 
 
 def _add_logs(commands: Commands) -> None:
     more = "The logs are in ~/.local/state/gym-service/logs, at most 4 MiB for each server."
-    parser = _add(commands, "logs", "print the output of a server", more)
+    parser = add_command(commands, "logs", "print the output of a server", more)
     parser.add_argument("which", metavar="ENV|PID", help="an env id, for its newest server, or a pid")
     parser.add_argument("-f", "--follow", action="store_true", help="continue until the server ends")
     parser.set_defaults(command=_logs)
 
 
 def _add_stop(commands: Commands) -> None:
-    parser = _add(commands, "stop", "stop a server", "The next call of its client raises ServerCrashed.")
+    parser = add_command(commands, "stop", "stop a server", "The next call of its client raises ServerCrashed.")
     parser.add_argument("which", metavar="ENV|PID", help="an env id, for all of its servers, or a pid")
     parser.set_defaults(command=_stop)
 
@@ -151,7 +142,7 @@ def _add_completion(commands: Commands) -> None:
     more = (
         'Needs shtab: pip install "gym-service[completion]". The help of the docs says where each shell looks for it.'
     )
-    parser = _add(commands, "completion", "print what a shell needs to complete this command", more)
+    parser = add_command(commands, "completion", "print what a shell needs to complete this command", more)
     parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
     parser.set_defaults(command=_completion)
 

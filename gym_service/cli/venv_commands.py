@@ -6,11 +6,8 @@ there at once. Python 3.10 and up.
 
 import argparse
 from pathlib import Path
-from typing import TypeAlias
 
-from gym_service.cli.help_format import HelpFormatter
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+from gym_service.cli.help_format import Commands, add_command
 
 ENVS_HELP = "an envs.toml (default: the one that gym.make uses)"
 
@@ -23,17 +20,12 @@ def add(commands: Commands) -> None:
     _add_export(commands)
 
 
-def _add(commands: Commands, name: str, about: str, more: str) -> argparse.ArgumentParser:
-    description = f"{about[0].upper()}{about[1:]}. {more}".strip()
-    return commands.add_parser(name, help=about, description=description, formatter_class=HelpFormatter)
-
-
 def _add_sync(commands: Commands) -> None:
     more = (
         "Builds several at once. A venv that exists is not changed. A build that was interrupted starts again. "
         "If there is an envs.lock beside envs.toml, its versions are installed, unless envs.toml has changed since."
     )
-    parser = _add(commands, "sync", "build the interpreters that envs.toml describes", more)
+    parser = add_command(commands, "sync", "build the interpreters that envs.toml describes", more)
     parser.add_argument("names", nargs="*", metavar="NAME", help="entries or interpreters (default: all of them)")
     parser.add_argument("--envs", type=Path, metavar="FILE", help=ENVS_HELP)
     parser.add_argument(
@@ -52,7 +44,7 @@ def _add_lock(commands: Commands) -> None:
         "short seeded play of each entry, which is the same wherever the simulator gives the same values. Builds what "
         "is missing. Other people install the same with gym-service sync --locked."
     )
-    parser = _add(commands, "lock", "write the exact versions that are installed to envs.lock", more)
+    parser = add_command(commands, "lock", "write the exact versions that are installed to envs.lock", more)
     parser.add_argument("names", nargs="*", metavar="NAME", help="entries or interpreters (default: all of them)")
     parser.add_argument("--envs", type=Path, metavar="FILE", help=ENVS_HELP)
     parser.add_argument("--upgrade", action="store_true", help="build again with the newest versions first")
@@ -68,7 +60,7 @@ def _add_lock(commands: Commands) -> None:
 
 def _add_export(commands: Commands) -> None:
     more = "The file holds the entry, its part of envs.lock, and the modules in its pythonpath."
-    parser = _add(commands, "export", "write an entry to a file for others", more)
+    parser = add_command(commands, "export", "write an entry to a file for others", more)
     parser.add_argument("name", metavar="ENV", help="the entry")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the bundle, such as bundle.toml")
     parser.add_argument("--envs", type=Path, metavar="FILE", help=ENVS_HELP)
@@ -77,20 +69,22 @@ def _add_export(commands: Commands) -> None:
 
 def _add_cache(commands: Commands) -> None:
     more = "Each venv has the name of its Python and of the first package that is installed into it."
-    parser = _add(commands, "cache", "list or remove the venvs that were built", more)
+    parser = add_command(commands, "cache", "list or remove the venvs that were built", more)
     actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    listing = _add(actions, "list", "list the venvs and the entries that ask for them", "Sizes are those of the files.")
+    listing = add_command(
+        actions, "list", "list the venvs and the entries that ask for them", "Sizes are those of the files."
+    )
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.set_defaults(command=_cache_list)
     more = "Removes what a killed build left, and what no envs.toml asks for any more. A venv in use is kept."
-    prune = _add(actions, "prune", "remove the venvs that are not needed", more)
+    prune = add_command(actions, "prune", "remove the venvs that are not needed", more)
     prune.add_argument(
         "--unused-for", type=float, metavar="DAYS", help="also remove venvs that were not used for this long"
     )
     prune.add_argument("--all", action="store_true", help="remove all venvs that are not in use")
     prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     prune.set_defaults(command=_cache_prune)
-    _add(actions, "dir", "print the folder of the venvs", "").set_defaults(command=_cache_dir)
+    add_command(actions, "dir", "print the folder of the venvs", "").set_defaults(command=_cache_dir)
 
 
 def _jobs(text: str) -> int:

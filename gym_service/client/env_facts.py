@@ -11,9 +11,8 @@ from typing import Any
 from gym_service.client.connection import Connection
 from gym_service.client.spaces import refuse_larger, space_from
 from gym_service.errors import CannotCross
-from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.layout import Layout, compile_layout
-from gym_service.protocol.space_spec import CannotDescribe, describe
+from gym_service.protocol.space_spec import CannotDescribe, built, describe
 from gym_service.protocol.values import BadValue, CannotEncode
 
 LAYOUTS = {"observation_space": "_layout", "action_space": "_action_layout"}
@@ -99,7 +98,7 @@ def _new_facts(
         layout = None if data is None else compile_layout(data, version=version)
         bound_bytes += (layout.size_bytes if layout else 0) - (old.size_bytes if old else 0)
         new[LAYOUTS[name]] = layout
-        space = None if data is None else _built(data)
+        space = None if data is None else built(space_from, data)
         if name not in kept or kept[name] != space:
             new[name] = space
         new["_origin"][name] = data
@@ -108,13 +107,3 @@ def _new_facts(
     if "render_mode" in facts:
         new["render_mode"] = facts["render_mode"]
     return {**new, "_bound_bytes": bound_bytes}
-
-
-def _built(data: dict[str, Any]) -> Any:
-    """The space of plain data. Raises BadValue where this side's Gymnasium makes none of it."""
-    try:
-        return space_from(data)
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
-        if is_foreign(error):
-            raise
-        raise BadValue(f"not a space: {type(error).__name__}: {error}") from error

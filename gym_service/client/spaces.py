@@ -12,7 +12,6 @@ from gymnasium import spaces
 
 from gym_service.errors import CannotCross
 from gym_service.protocol.decoder import ValueDecoder
-from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.space_spec import largest_value
 from gym_service.protocol.values import BadValue, dtype_from
 
@@ -175,14 +174,4 @@ _KINDS = {
 }
 
 
-def _space_as_value(data: Data) -> spaces.Space[Any]:
-    """The space of a message. Raises BadValue where the data is none, and CannotCross where this Gymnasium has none."""
-    try:
-        return space_from(data)
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
-        if is_foreign(error):
-            raise
-        raise BadValue(f"not a space: {type(error).__name__}: {error}") from error
-
-
-ValueDecoder.space_from = staticmethod(_space_as_value)
+ValueDecoder.space_from = staticmethod(space_from)

@@ -11,11 +11,10 @@ from collections import deque
 
 import numpy as np
 
-from gym_service.protocol import class_forms, enum_classes, library_types
+from gym_service.protocol import class_forms, enum_classes, library_types, space_spec
 from gym_service.protocol.enum_classes import ClassRefused
 from gym_service.protocol.frames import BOUND_BYTES
 from gym_service.protocol.interrupts import is_foreign
-from gym_service.protocol.space_spec import KINDS, claimed_bytes
 from gym_service.protocol.values import (
     GRAPH_FIELDS,
     MAX_DEPTH,
@@ -252,19 +251,12 @@ class ValueDecoder:
         if self._head[self._at] != ord("d") or self._nesting:
             raise ValueError("not a space, or one in the definition of a class")
         data = self._read(depth + 1)
-        self._space_bytes += claimed_bytes(data)
-        if data["kind"] not in KINDS:
+        self._space_bytes += space_spec.claimed_bytes(data)
+        if data["kind"] not in space_spec.KINDS:
             raise ValueError("not a kind of space: %r" % (data["kind"],))
         if self._space_bytes > BOUND_BYTES:  # a few bytes claim any shape
             raise ValueError("spaces of %d bytes" % self._space_bytes)
-        if not self.space_from:
-            return data
-        try:
-            return self.space_from(data)
-        except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
-            if is_foreign(error):
-                raise
-            raise ValueError("the library makes no space of it: %s" % error) from error
+        return space_spec.built(self.space_from, data) if self.space_from else data
 
     def _read_library_value(self, depth):
         return library_types.made(self._items(depth))

@@ -13,7 +13,16 @@ import numpy as np
 
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.frames import BOUND_BYTES
-from gym_service.protocol.values import MAX_DIMENSIONS, bounded_repr, dtype_from, element_count, module_name, type_name
+from gym_service.protocol.interrupts import is_foreign
+from gym_service.protocol.values import (
+    MAX_DIMENSIONS,
+    BadValue,
+    bounded_repr,
+    dtype_from,
+    element_count,
+    module_name,
+    type_name,
+)
 
 
 class CannotDescribe(Exception):
@@ -125,6 +134,16 @@ def claimed_bytes(space):
         dtype = dtype_from(space["dtype"])
         total += element_count(space["shape"]) * (dtype.itemsize if dtype else 1)
     return total
+
+
+def built(build, data):
+    """The space that a library's ``build`` makes of plain data. Raises BadValue where it makes none of it."""
+    try:
+        return build(data)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        if is_foreign(error):
+            raise
+        raise BadValue("not a space: %s: %s" % (type(error).__name__, error)) from error
 
 
 def _describe_discrete(space, path):

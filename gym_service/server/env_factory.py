@@ -181,7 +181,7 @@ def _renders_by_call(creator, is_new):
 
 
 def _libraries(api):
-    """The libraries that an env may come from, imported only as they are asked for. No other is, whoever names it."""
+    """The libraries that an env may come from, imported only as they are asked for. No client can name another."""
     if api is not None and api not in LIBRARIES:
         known = ", ".join([*LIBRARIES, *other_apis.APIS])
         raise refusals.api_mismatch("api = %r needs an entry_point, and is one of %s" % (api, known))

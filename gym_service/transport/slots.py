@@ -25,11 +25,6 @@ MAX_NUMBER, SIZE_MASK = (1 << NUMBER_BITS) - 1, (1 << SIZE_BITS) - 1
 PAGE_BYTES = 4096
 
 
-def number_in(descriptor):
-    """The number of the slot that a descriptor speaks of."""
-    return descriptor >> NUMBER_SHIFT & MAX_NUMBER
-
-
 def capacity_for(size_bytes):
     """The size of the slot that is made for an array: an eighth of a power of two more than needed, at most."""
     step = max(PAGE_BYTES, 1 << max(0, size_bytes.bit_length() - 4))

@@ -1,4 +1,4 @@
-"""Objects that are found for as long as they live, by whoever has to tell all of them something.
+"""Objects that are found for as long as they live, by code that has to tell all of them something.
 
 Knows weak references. Never knows what it holds. Python 3.6 and up; runs on both sides.
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from gymnasium import spaces
+from support import polling
 from support.opened import TARGET, opened
 
 from gym_service import RemoteEnv, errors
@@ -124,14 +125,12 @@ def test_a_step_that_waited_for_another_threads_change_goes_by_the_new_spaces() 
     with changing() as env, ThreadPoolExecutor(1) as pool:
         env.reset()
         changed = pool.submit(env.unwrapped.configure_slowly, 5, 0.5)
-        while env._connection.during != "call":
-            pass
+        polling.until(lambda: env._connection.during == "call", "the call of the other thread")
         observation, *_ = env.step(1)
         assert observation.tolist() == [1.0] * 5
         changed.result()
         changed = pool.submit(env.unwrapped.configure_slowly, 3, 0.5)
-        while env._connection.during != "call":
-            pass
+        polling.until(lambda: env._connection.during == "call", "the call of the other thread")
         env.step_async(1)
         assert env.step_wait()[0].tolist() == [1.0] * 3
 

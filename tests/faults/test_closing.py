@@ -1,4 +1,4 @@
-"""close(), whoever calls it and whenever, and Ctrl-C: quickly, quietly, once."""
+"""close(), from any thread and at any time, and Ctrl-C: quickly, quietly, once."""
 
 import os
 import pickle

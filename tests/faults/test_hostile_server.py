@@ -47,7 +47,7 @@ ALLOWED = (errors.ProtocolError, errors.VersionMismatch, errors.ServerCrashed, e
 
 
 class Hostile:
-    """A Peer: whoever is at the other end has said all, and is gone."""
+    """A Peer whose other end has said all, and is gone."""
 
     def __init__(self) -> None:
         self.calls = memoryview(bytearray(8)).cast("Q")

@@ -52,7 +52,7 @@ class OutsideEnv(SoundEnv):
 
 
 class RandomEnv(SoundEnv):
-    """It does not heed its seed."""
+    """It ignores its seed."""
 
     def observation(self):
         return dict(super().observation(), half=np.array(np.random.default_rng().random(), np.float16))

@@ -219,7 +219,7 @@ def test_what_is_no_space_is_a_bad_value(name: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["|O", "|V8", "<i4,<i4", "<M8[0s]", "<x9"])
 def test_dtypes_that_cannot_cross_have_no_layout(dtype: str) -> None:
-    """Above all objects: whoever made an array of them from bytes would follow addresses of the peer's choice."""
+    """Above all objects: code that made an array of them from bytes would follow addresses of the peer's choice."""
     assert compile_layout(box(dtype=dtype)) is None
     assert compile_layout({"kind": "Discrete", "n": 1, "start": 0, "dtype": dtype}) is None
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.real
 
 
 class Simulator(NamedTuple):
-    """How a simulator is played; steps stay below the end of an episode, since some heed no seed but the first."""
+    """How a simulator is played; steps stay below the end of an episode, since some ignore every seed but the first."""
 
     target: str
     env_id: str

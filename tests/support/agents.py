@@ -1,6 +1,6 @@
 """Envs of several agents behind a bridge, closed when the test is over. Knows gym_service and the interpreters.
 
-Python 3.10 and up; needs PettingZoo: whoever imports this is skipped where that is missing, and fails on CI.
+Python 3.10 and up; needs PettingZoo: a module that imports this is skipped where that is missing, and fails on CI.
 """
 
 import importlib.util

@@ -5,12 +5,12 @@
     srun [-n1] [--unbuffered] [--pty] WORD…
 
 The last two are links to a script that runs this file (``hosts.py`` writes it); $FAKE_ENGINE names the socket. As with
-the real ones, what they run is the daemon's child and not theirs: whoever kills them kills none of it. They pass on
+the real ones, what they run is the daemon's child and not theirs: to kill them kills none of it. They pass on
 their standard streams, and SIGTERM; the end of their input ends the input over there. They say something on standard
 output before it begins.
 
 docker: a mount, process and network namespace of its own, an environment of its own, unix sockets as standard streams.
-srun: a mount namespace, the environment of whoever called it, pipes. Python 3.10 and up.
+srun: a mount namespace, the environment of its caller, pipes. Python 3.10 and up.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def accept(listening, hidden):
 
 
 def run_one(control, hidden):
-    """Run one request to its end; then the exit code is told, to whoever still wants to know."""
+    """Run one request to its end; then tell the exit code to a caller that still waits."""
     request, fds, _, _ = socket.recv_fds(control, 1 << 20, 3)
     asked = json.loads(request)
     with control:

@@ -1,6 +1,6 @@
 """The wire as bytes: one table of (values, head, buffers) that tests both directions.
 
-The bytes are written out, not computed: whoever changes one of them changes the protocol, and its version.
+The bytes are written out, not computed: a change to one of them changes the protocol, and its version.
 """
 
 import datetime

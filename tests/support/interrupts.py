@@ -46,7 +46,7 @@ def interrupted_at(point: int, kind: type[BaseException], *, bytecodes: bool = F
     """Raise at the ``point``-th line of the client's code, or bytecode, once.
 
     The same as what the handler of a signal does, but where it comes is chosen. Finalizers are left out: what is raised
-    there CPython shows and drops, whoever raises it.
+    there CPython shows and drops, whatever raises it.
     """
     found = Interruption()
     with (_each_bytecode if bytecodes else _each_line)(partial(found.count, point, kind)):

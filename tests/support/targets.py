@@ -4,7 +4,7 @@ Knows which Python, which gym and which simulators the tests need, and how each 
 nothing about gym-service's wire or servers. Python 3.10 and up.
 
 A venv lies in ``$GYM_SERVICE_TEST_CACHE``, else in ``gym-service-tests`` of the user's cache folder,
-as ``<name>-<hash of its recipe>``: change a recipe and it is built anew. A test asks for it with
+as ``<name>-<hash of its recipe>``: change a recipe and it is built again. A test asks for it with
 ``TARGETS["py38-gym021"].python()``. From a shell::
 
     python tests/support/targets.py list

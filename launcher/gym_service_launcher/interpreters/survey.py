@@ -48,7 +48,6 @@ class Survey:
     found_in: Mapping[str, Sequence[str]] = field(default_factory=dict)
     plugins: Mapping[str, str] = field(default_factory=dict)
     parameters: Sequence[str] | None = None
-    takes_any: bool = False
     render_modes: Sequence[str] | None = None
     names: Sequence[str] | None = None
 

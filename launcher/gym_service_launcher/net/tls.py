@@ -21,7 +21,6 @@ from pathlib import Path
 from gym_service_launcher.errors import AuthError, ConfigError
 from gym_service_launcher.net.handshake import ServerFullError
 
-FINGERPRINT_BYTES = 32
 HOW_TO_CREATE = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=gym-service "
     "-keyout key.pem -out cert.pem"

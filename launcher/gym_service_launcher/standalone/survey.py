@@ -35,7 +35,7 @@ def main(task):
     os.dup2(2, 1)  # what a simulator prints is no answer
     sys.argv[:] = [""]
     found = {"packages": {}, "modules": {}, "importable": [], "imports": [], "own": [], "ids": [], "found_in": {}}
-    found.update({"plugins": {}, "parameters": None, "takes_any": False, "render_modes": None, "names": None})
+    found.update({"plugins": {}, "parameters": None, "render_modes": None, "names": None})
 
     def tell():
         answers.write(json.dumps(found) + "\n")
@@ -172,7 +172,6 @@ def describe(found, task, libraries):
     except (TypeError, ValueError):
         return
     found["parameters"] = [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
-    found["takes_any"] = any(one.kind == one.VAR_KEYWORD for one in parameters)
 
 
 def registered_creator(env_id, libraries):

@@ -1,4 +1,4 @@
-"""Whoever comes to gym-service run and means no good, or has come to grief; and that the others notice nothing."""
+"""Hostile and broken clients of gym-service run, and that the other clients notice nothing of them."""
 
 import contextlib
 import re

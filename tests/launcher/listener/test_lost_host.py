@@ -1,4 +1,4 @@
-"""A host that vanishes, as behind a pulled cable: noticed within 35 s by whoever waits, and by whoever sends.
+"""A host that vanishes, as behind a pulled cable: noticed within 35 s by a side that waits, and by one that sends.
 
 And a client that is there and takes nothing: that is a lost one, too.
 """

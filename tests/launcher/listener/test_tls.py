@@ -1,4 +1,4 @@
-"""TCP behind TLS: real clients, real certificates, and whoever is in between."""
+"""TCP behind TLS: real clients, real certificates, and a peer in between."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""The handshake without a socket: its two halves against each other, and against whoever is neither."""
+"""The handshake without a socket: its two halves against each other, and against a peer that is neither."""
 
 import pytest
 from gym_service_launcher.errors import AuthError

@@ -215,7 +215,7 @@ def test_a_log_is_followed_across_its_rotation_until_the_server_ends() -> None:
             for number in range(5):
                 env.call("say", "x" * 10**6)
                 env.call("say", f"part {number}")
-                # Whoever is slower than two rotations misses something: the log is bounded.
+                # A reader that is slower than two rotations misses something: the log is bounded.
                 while following.stdout.readline() != f"part {number}\n":
                     pass
             env.close()
