@@ -10,13 +10,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from support.arena_ends import CALLS, SIZE, Ends, frame, hand_back, is_leased, pass_frame, receive, send, send_leased
 
 from gym_service.protocol.frames import LENT
 from gym_service.protocol.values import BadValue
 from gym_service.transport import arena, shared_memory
-from gym_service.transport.arena import LIMIT_BYTES, SWEEP_CALLS
+from gym_service.transport.arena import LIMIT_BYTES, MOST_RETURNS, SWEEP_CALLS
 from gym_service.transport.slots import ANNOUNCED, NUMBER_SHIFT, OFFERED, RETIRED, RETURNED
 
 LIES = {
@@ -154,3 +155,17 @@ def test_a_borrower_without_descriptors_refuses_and_gets_everything_inline(ends:
         received = send(lender, borrower, frame(number))
         hand_back(lender, borrower)
     assert is_leased(received), "after a while it is tried again"
+
+
+def test_all_that_a_borrower_refuses_is_in_its_next_frame(ends: Ends) -> None:
+    """From that frame on the lender counts on the others, however many they are."""
+    lender, borrower = ends
+    values = [np.full(SIZE * size, size, np.uint8) for size in range(1, 13) for _ in range(30)]
+    descriptors, notes = lender.compose(values, (), next(CALLS))
+    notes.settle()
+    with no_descriptor_left():
+        receive(borrower, descriptors)
+    assert len(borrower._refused) > MOST_RETURNS
+    pass_frame(borrower, lender)
+    assert list(lender._slots) == []
+    assert all((send(lender, borrower, value) == value).all() for value in values)
