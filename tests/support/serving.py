@@ -39,7 +39,7 @@ class Serving:
 
     def __init__(self, argv: Sequence[str], cwd: Path = REPOSITORY, **given: Any) -> None:
         pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        self.process = subprocess.Popen(argv, cwd=cwd, text=True, **pipes, **given)
+        self.process = subprocess.Popen(argv, cwd=cwd, text=True, **{**pipes, **given})
         self.lines: list[str] = []
         self._queue: queue.Queue[str] = queue.Queue()
         assert self.process.stdout

@@ -22,7 +22,7 @@ from gym_service_launcher.net import handshake, tcp, tokens
 from gym_service_launcher.net.handshake import HELLO_BYTES, LIMIT_S, MAGIC, Handshake
 from support import polling, procfs
 from support.paths import ENVS
-from support.serving import AT_ONCE_S, Serving, connected, free_port, read_fifo, rest_of, running, venv_with
+from support.serving import AT_ONCE_S, Serving, connected, free_port, read_fifo, rest_of, running, started, venv_with
 
 import gym_service
 from gym_service.errors import AuthError, ConnectionLost, EnvError, ServerStartError
@@ -137,6 +137,30 @@ def test_nothing_is_left_of_one_that_is_stopped(serving: Serving, number: int, c
         env.step(0)
     with pytest.raises(ServerStartError, match="Connection refused"):
         cart_pole(serving, timeouts={"start": 0.1})
+
+
+IN_ANOTHER_THREAD = """
+import signal, sys, threading
+from gym_service.cli.main import main
+
+def interrupt():
+    sys.stdin.readline()
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+sys.exit(main())
+"""
+
+
+def test_a_signal_that_does_not_end_the_poll_is_noticed(config_home: Path) -> None:
+    """As one that comes just before it begins: Python's handler runs only once the main thread goes on."""
+    argv = [sys.executable, "-c", IN_ANOTHER_THREAD, "run", "--python", sys.executable, "--tcp", "127.0.0.1:0"]
+    with started(argv, stdin=subprocess.PIPE) as serving:
+        polling.until_state(serving.process.pid, "S")
+        assert serving.process.stdin
+        with serving.process.stdin as stdin:
+            stdin.write("\n")
+        assert serving.process.wait(AT_ONCE_S + 5.0) == 128 + signal.SIGINT
 
 
 def test_sigterm_waits_for_the_clients_that_are_there(serving: Serving) -> None:
