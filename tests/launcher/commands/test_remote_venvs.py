@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,7 +88,7 @@ def test_the_uv_of_that_side_is_used_where_it_has_one(
         pytest.skip("needs uv")
     there = tmp_path / "bin"
     there.mkdir()
-    (there / "uv").symlink_to(uv[0])
+    shutil.copy2(uv[0], there)  # no link: it may lie in this repository, which is not there on that side
     more = {"environ": {"PATH": f"{there}:{os.environ['PATH']}"}, "pythonpath": [str(remote_envs)]}
     with gym_service.make("Reporting-v0", **keys(ssh, cache, imports=["reporting"], **more)):
         pass

@@ -132,22 +132,23 @@ def test_a_crowd_that_says_nothing_or_drips_is_gone_at_the_limit_and_disturbs_no
 
 
 def test_without_descriptors_it_costs_nothing_and_ends_by_itself() -> None:
-    def few() -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
-
-    with running(preexec_fn=few) as serving:
-        # Each client holds some, until what is left is not enough for one more. Pending clients take that.
-        held = []
+    with running() as serving:
+        pid = serving.process.pid
+        held = [proven(serving.address)]
+        serving.until("connected: server")
+        # One client more than this leaves no room for its server, and the pending clients take the rest.
+        limit = len(procfs.open_fds(pid)) + PENDING - 1
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
         with contextlib.suppress(Exception):
-            while len(held) < 8:
+            while len(held) < PENDING:
                 held.append(proven(serving.address))
         serving.until("cannot be started")
         waiting = [connected(serving.address) for _ in range(PENDING)]
         serving.until("cannot accept a connection")
-        used_s, begun = procfs.cpu_s(serving.process.pid), time.monotonic()
+        used_s, begun = procfs.cpu_s(pid), time.monotonic()
         while time.monotonic() - begun < 2.0:
             assert serving.process.poll() is None
-        spent = procfs.cpu_s(serving.process.pid) - used_s
+        spent = procfs.cpu_s(pid) - used_s
         assert spent / (time.monotonic() - begun) < 0.05
         for sock in [*held, *waiting]:
             sock.close()
