@@ -64,6 +64,17 @@ def test_sb3_learns_from_workers_what_it_learns_from_one_process(start_method: s
     assert found_by("sb3.py", environ, "play", start_method) == found_by("sb3.py", environ, "play", "none")
 
 
+@pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
+def test_workers_of_a_data_loader_each_have_a_simulator(start_method: str, environ: dict[str, str]) -> None:
+    found = found_by("data_loader.py", environ, start_method)
+    assert found["two rounds"] == found["persistent"] == [found["alone"]] * 2
+    assert found["first rows"] == 8
+    if start_method == "fork":
+        assert found["goes on"] == 1.0
+        (said,) = found["forked"]
+        assert "process" in said
+
+
 def test_sb3_with_hindsight_asks_the_simulator_for_rewards(environ: dict[str, str]) -> None:
     found = found_by("sb3.py", environ, "her")
     assert found["rewards"] == [0.0, -1.0]

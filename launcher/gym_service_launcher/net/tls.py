@@ -21,6 +21,13 @@ from pathlib import Path
 from gym_service_launcher.errors import AuthError, ConfigError
 from gym_service_launcher.net.handshake import ServerFullError
 
+# What to try where OpenSSL does not verify a certificate, by its number in openssl's x509_vfy.h.
+NOT_YET_VALID, EXPIRED, OTHER_HOST, OTHER_IP = 9, 10, 62, 64
+NEW_CERTIFICATE = "a new certificate at that server, if the clocks of both machines are right"
+OTHER_NAME = "address = a name that the certificate is for, or a certificate for the name in address"
+ADVICE = {NOT_YET_VALID: NEW_CERTIFICATE, EXPIRED: NEW_CERTIFICATE, OTHER_HOST: OTHER_NAME, OTHER_IP: OTHER_NAME}
+UNKNOWN_SIGNER = "tls_ca = the file of its signer, or tls_sha256 = the SHA-256 that gym-service run prints there"
+
 HOW_TO_CREATE = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=gym-service "
     "-keyout key.pem -out cert.pem"
@@ -127,10 +134,8 @@ def _context_of_client(ca: Path | None) -> ssl.SSLContext:
 
 def _explanation(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"its certificate cannot be verified: {error.verify_message}\n"
-            "  try: tls_ca = the file of its signer, or tls_sha256 = the SHA-256 that gym-service run prints there"
-        )
+        advice = ADVICE.get(error.verify_code, UNKNOWN_SIGNER)
+        return f"its certificate cannot be verified: {error.verify_message}\n  try: {advice}"
     reason = getattr(error, "reason", None) or error
     return f"the TLS handshake failed ({reason})\n  try: remove tls_sha256 and tls_ca, if that server does not use TLS"
 

@@ -137,10 +137,46 @@ def test_the_client_speaks_to_no_other_certificate(own: Certified, tmp_path: Pat
     ):
         gym_service.make("CartPole-v1", address=address, tls_ca=own.cert)
     # Its own word for itself is enough, but not for another name.
-    with showing(other) as address, pytest.raises(AuthError, match="cannot be verified: Hostname mismatch"):
+    mismatch = r"cannot be verified: Hostname mismatch.*\n  try: address = a name that the certificate is for"
+    with showing(other) as address, pytest.raises(AuthError, match=mismatch):
         gym_service.make("CartPole-v1", address=address, tls_ca=other.cert)
     with showing(other) as address, pytest.raises(ConfigError, match=r"tls_ca: .*[Nn]o such file"):
         gym_service.make("CartPole-v1", address=address, tls_ca=tmp_path / "none")
+
+
+def dated(folder: Path, name: str, first: str, last: str) -> Certified:
+    """A certificate for localhost, signed by itself, that is valid between two dates."""
+    own = certified(folder, name)
+    request, config = folder / f"{name}.csr", folder / f"{name}.cnf"
+    (folder / f"{name}.index").touch()
+    config.write_text(
+        f"[ca]\ndefault_ca=x\n[x]\ndatabase={folder}/{name}.index\nnew_certs_dir={folder}\nrand_serial=yes\n"
+        "default_md=sha256\npolicy=p\nx509_extensions=e\n[p]\ncommonName=supplied\n[e]\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n"
+    )
+    run = partial(subprocess.run, check=True, capture_output=True)
+    run(["openssl", "req", "-new", "-key", str(own.key), "-subj", "/CN=localhost", "-out", str(request)])
+    sign = ["openssl", "ca", "-batch", "-selfsign", "-notext", "-config", str(config), "-keyfile", str(own.key)]
+    run([*sign, "-in", str(request), "-out", str(own.cert), "-startdate", first, "-enddate", last])
+    return own
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "said"),
+    [
+        ("20200101000000Z", "20210101000000Z", "certificate has expired"),
+        ("20600101000000Z", "20610101000000Z", "certificate is not yet valid"),
+        ("20200101000000Z", "20610101000000Z", ""),
+    ],
+)
+def test_a_certificate_counts_between_its_dates(first: str, last: str, said: str, tmp_path: Path) -> None:
+    own = dated(tmp_path, "dated", first, last)
+    if said:
+        advice = "a new certificate at that server, if the clocks of both machines are right"
+        with showing(own) as address, pytest.raises(AuthError, match=rf"verified: {said}\n  try: {advice}"):
+            gym_service.make("CartPole-v1", address=address, tls_ca=own.cert)
+    else:
+        with running(sys.executable, *own.options()) as serving:
+            made(serving, tls_ca=own.cert).close()
 
 
 def test_a_certificate_that_a_ca_answers_for(tmp_path: Path) -> None:
