@@ -300,8 +300,11 @@ def say(text: str) -> None:
 
 
 def arrange_environment() -> None:
-    """Remove variables of an active venv or of a robot's set-up script; make sure that uv is found."""
-    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
+    """Remove variables of an active venv or of a robot's set-up script; make sure that uv is found.
+
+    Byte code is written: the tests start thousands of interpreters, and each would compile gym and numpy again.
+    """
+    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"):
         os.environ.pop(name, None)
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     others = [folder for folder in folders if not Path(folder).is_relative_to(ROOT)]
