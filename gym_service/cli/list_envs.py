@@ -20,6 +20,7 @@ from gym_service_launcher.config.envs_file import EnvsFile
 from gym_service_launcher.errors import ConfigError, GymServiceError
 from gym_service_launcher.interpreters import venvs
 from gym_service_launcher.interpreters.diagnosis import diagnose
+from gym_service_launcher.interpreters.environment import environment_of
 from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.interpreters.venv_spec import spec_of
 from gym_service_launcher.servers import local
@@ -122,7 +123,8 @@ def _probed(name: str, entry: Entry) -> Row:
         spec = spec_of(entry)
         wanted = f"Python {entry.python} with {spec.contents if spec else ''}"
         return Row(name, "not built", wanted, "gym-service sync or gym.make builds it")
-    report = diagnose(executable, local.environment(entry, executable), is_quick=True)
+    environment = environment_of(entry, executable)
+    report = diagnose(executable, environment.variables, is_quick=True, words=environment.words)
     if report.problem:
         return replace(_broken(name, str(executable), report.problem), advice=local.repair_of(entry, report))
     versions = {"Python": report.version, "gymnasium": report.gymnasium, "gym": report.gym, "numpy": report.numpy}

@@ -70,8 +70,12 @@ class EntryOptions(TypedDict, total=False):
     """The simulator's ``sys.argv``, the name of the program first. Default ``[""]``."""
     kwargs: Mapping[str, Any] | None
     """Keyword arguments of the env. They reach the simulator whatever their names are."""
-    environ: Mapping[str, str] | None
-    """Environment variables of the simulator."""
+    setup: Strings | None
+    """Functions to call after the imports, once in each server: ``["package.module:function"]``."""
+    activate: StrPath | Paths | None
+    """Scripts that a shell sources before the simulator's interpreter starts, such as ``"setup.sh"``."""
+    environ: Mapping[str, str | Literal[False]] | None
+    """Environment variables of the simulator. ``$NAME`` and ``~`` are expanded, ``$$`` is a dollar, False unsets."""
     cwd: StrPath | None
     """The simulator's working directory. Default: that of the client."""
     pythonpath: Paths | None

@@ -47,6 +47,7 @@ def recipe_of(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         "entry_point": entry.entry_point,
         "imports": list(entry.imports),
         "argv": list(entry.argv),
+        "setup": list(entry.setup),
         "kwargs": dict(kwargs),
         "api": entry.api,
         "max_episode_steps": entry.max_episode_steps,

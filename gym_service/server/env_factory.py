@@ -3,9 +3,9 @@
 Knows how gymnasium and every gym make an env, and where wrappers and time limits go. Never knows the wire.
 Python 3.6 and up.
 
-A recipe is a dict: ``id`` or ``entry_point``, ``argv``, ``imports``, ``kwargs``, ``api``, ``max_episode_steps``,
-``wrappers``. Importing what it names is the design's exception to "no import by a name that a client sent": what a
-client may name is judged before, in ``allowed.py``.
+A recipe is a dict: ``id`` or ``entry_point``, ``argv``, ``imports``, ``setup``, ``kwargs``, ``api``,
+``max_episode_steps``, ``wrappers``. Importing what it names is the design's exception to "no import by a name that a client sent": what a
+client may name is judged before, in ``permissions.py``.
 """
 
 import copy
@@ -26,6 +26,7 @@ LIBRARIES = ("gymnasium", "gym")
 NO_LIMIT = -1
 
 _has_arguments = []  # type: list  # not empty once this process has its sys.argv
+_set_up = []  # type: list  # the functions of ``setup`` that this process has called
 
 
 def make(recipe):
@@ -56,10 +57,10 @@ def preload(recipe):
 
 
 def _import_modules(recipe):
-    """Import what the recipe names, with the command line that it gives.
+    """Import what the recipe names, with the command line that it gives, then call the functions of ``setup``.
 
     Simulators parse ``sys.argv`` when they are imported (argparse, absl, hydra). The server's own options are none of
-    theirs. Once in a process: what the first import or env has changed stays changed, as it does in-process.
+    theirs. Each once in a process: what the first import or env has changed stays changed, as it does in-process.
     """
     if not _has_arguments:
         offscreen.watch_imports()
@@ -67,6 +68,10 @@ def _import_modules(recipe):
         sys.argv[:] = recipe.get("argv") or [""]
     for name in recipe["imports"]:
         importlib.import_module(name)
+    for name in recipe.get("setup", ()):
+        if name not in _set_up:
+            resolve(name)()
+            _set_up.append(name)
 
 
 def _preload_registered(recipe):

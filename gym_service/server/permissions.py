@@ -56,8 +56,9 @@ class Permissions:
                 raise NotPermitted("id = %r" % recipe["id"])
         if not self._names:
             self._check_names(recipe)
-            if recipe.get("argv", NO_ARGUMENTS) != NO_ARGUMENTS:
-                raise NotPermitted("argv = %r" % (recipe["argv"],), sorted(set(self._ids.values())))
+            for key, usual in (("argv", NO_ARGUMENTS), ("setup", [])):
+                if recipe.get(key, usual) != usual:
+                    raise NotPermitted("%s = %r" % (key, recipe[key]), sorted(set(self._ids.values())))
         return recipe
 
     def _check_names(self, recipe):

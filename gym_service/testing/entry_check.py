@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from gym_service_launcher.config.entry import MULTI_AGENT_APIS, Entry
 from gym_service_launcher.interpreters.diagnosis import diagnose
+from gym_service_launcher.interpreters.environment import environment_of
 from gym_service_launcher.interpreters.survey import survey_of
 from gym_service_launcher.servers import local
 from gym_service_launcher.servers.over_command import route_of
@@ -152,7 +153,8 @@ class _EntryCheck:
             self.executable = local.executable_of(entry, self.progress)
         except GymServiceError as error:
             raise _Stopped(failed_row("interpreter", error)) from error
-        found = diagnose(self.executable, local.environment(entry, self.executable))
+        environment = environment_of(entry, self.executable)
+        found = diagnose(self.executable, environment.variables, words=environment.words)
         if found.problem:
             raise _Stopped(Row("interpreter", "failed", found.problem, "", local.repair_of(entry, found)))
         names = ("Python", "numpy", "gymnasium", "gym")

@@ -14,6 +14,7 @@ from typing import Any
 
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import ConfigError
+from gym_service_launcher.interpreters.environment import environment_of
 from gym_service_launcher.processes.child import Child, ending
 from gym_service_launcher.servers import local
 
@@ -128,13 +129,12 @@ class EnvUnderTest:
         return output
 
     def _outputs_of(self, tasks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        environ = local.environment(self.entry, self.executable)
+        environment = environment_of(self.entry, self.executable)
         with tempfile.TemporaryDirectory(prefix="gym-service-check-") as folder:
             given, answer = Path(folder) / "tasks.json", Path(folder) / "outputs.json"
             given.write_text(json.dumps(tasks), encoding="utf-8")
-            child = Child(
-                [str(self.executable), "-u", reference_run.__file__, str(given), str(answer)], environ, self.entry.cwd
-            )
+            command = [str(self.executable), "-u", reference_run.__file__, str(given), str(answer)]
+            child = Child([*environment.words, *command], environment.variables, self.entry.cwd)
             try:
                 code = child.exit_code(BARE_TIMEOUT_S)
             finally:

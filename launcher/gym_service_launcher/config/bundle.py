@@ -30,7 +30,7 @@ FORMAT = 1
 LARGEST_BYTES, MOST_FILES = 1024 * 1024, 500
 KEYS = ("bundle", "interpreters", "envs", "files", "lock")
 # What leads to another host or to a place of one machine.
-REFUSED = ("command", "address", "token_file", "tls_ca", "tls_sha256", "cwd", "project")
+REFUSED = ("command", "address", "token_file", "tls_ca", "tls_sha256", "activate", "cwd", "project")
 VERSION = re.compile(r"\d+(\.\d+){0,2}")
 # No part begins with a dot: neither ".." nor a hidden file.
 PATH = re.compile(r"[\w][\w.+-]*(/[\w][\w.+-]*)*")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from gym_service_launcher import spelling, user_dirs
 from gym_service_launcher.config import validation
@@ -55,8 +55,8 @@ class Entry(VenvKeys):
     ``name`` is the user's name of the env, ``id`` its id in the target. Exactly one of ``python``, ``command`` and
     ``address`` is set, or ``python`` together with ``command``.
 
-    ``python`` is an absolute path, a version or ``conda:NAME``. ``cwd`` and ``pythonpath`` are absolute. In a remote
-    entry (``is_remote``) all three stay as the user wrote them, because they name files of the remote side.
+    ``python`` is an absolute path, a version or ``conda:NAME``. ``activate``, ``cwd`` and ``pythonpath`` are absolute.
+    In a remote entry (``is_remote``) all four stay as the user wrote them: they name files of the remote side.
 
     ``interpreter`` is the name of the table that ``python`` and the keys of the venv come from, if they come from one.
     ``max_episode_steps`` is None for the limit that the env is registered with, and -1 for no limit. ``api`` is None to
@@ -71,7 +71,9 @@ class Entry(VenvKeys):
     imports: tuple[str, ...] = ()
     argv: tuple[str, ...] = ("",)
     kwargs: dict[str, Any] = field(default_factory=dict)
-    environ: dict[str, str] = field(default_factory=dict)
+    setup: tuple[str, ...] = ()
+    activate: tuple[Path, ...] = ()
+    environ: dict[str, str | Literal[False]] = field(default_factory=dict)
     cwd: Path | None = None
     pythonpath: tuple[Path, ...] = ()
     max_episode_steps: int | None = None
@@ -138,6 +140,8 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
         "imports": validation.string_list,
         "argv": validation.argv,
         "kwargs": validation.table,
+        "setup": validation.list_of(validation.import_path, 'a list of "package.module:function"'),
+        "activate": validation.scripts,
         "environ": validation.environ,
         "cwd": validation.path,
         "pythonpath": validation.paths,
@@ -162,18 +166,21 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
     }
 )
 
-# The keys of a remote entry. These three name files of the remote side, so they are not made absolute here.
+# The keys of a remote entry. These four name files of the remote side, so they are not made absolute here.
 REMOTE_KEYS: Mapping[str, Check] = MappingProxyType(
     {
         **ENTRY_KEYS,
         "python": validation.remote_python,
+        "activate": validation.remote_scripts,
         "cwd": validation.remote_path,
         "pythonpath": validation.remote_paths,
     }
 )
 
 # Keys about starting a server. An entry with an address starts none.
-START_KEYS = ("python", *VENV_KEYS, "command", "transport", "environ", "cwd", "pythonpath", "output", "prefork")
+START_KEYS = (
+    *("python", *VENV_KEYS, "command", "transport", "activate", "environ", "cwd", "pythonpath", "output", "prefork"),
+)
 
 # Keys that authenticate the two ends of an address.
 CREDENTIAL_KEYS = ("token_file", "tls_ca", "tls_sha256")
@@ -203,7 +210,7 @@ OVERRIDES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         # Paths and interpreters of this machine mean nothing on the remote side.
         "command": (
             *("python", "interpreter", *INTERPRETER_VENV_KEYS, "address", *CREDENTIAL_KEYS),
-            *("cwd", "pythonpath", "transport"),
+            *("activate", "cwd", "pythonpath", "transport"),
         ),
         "id": ("entry_point",),
         "entry_point": ("id",),
@@ -292,7 +299,7 @@ def _overridden_keys(given: Mapping[str, Any], base: Entry | None, is_remote: bo
     if is_ssh(given.get("python")):
         overridden.add("command")
     if base and is_remote != base.is_remote:  # the paths of the base entry name files of the other side
-        overridden |= {"python", "command", "cwd", "pythonpath"}
+        overridden |= {"python", "command", "activate", "cwd", "pythonpath"}
     return overridden
 
 

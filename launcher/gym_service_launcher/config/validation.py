@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.spelling import listed, suggestion
@@ -178,6 +178,20 @@ def path(value: object, location: Location) -> Path:
 paths = list_of(path, "a list of folders")
 
 
+def one_or_more(check: Callable[[Any, Location], T], expected: str) -> Callable[[Any, Location], tuple[T, ...]]:
+    """A check of a list that also takes a single item."""
+    several = list_of(check, expected)
+
+    @accepts({"anyOf": [schema_of(check), schema_of(several)]})
+    def items(value: object, location: Location) -> tuple[T, ...]:
+        return several(value, location) if isinstance(value, (list, tuple)) else (check(value, location),)
+
+    return items
+
+
+scripts = one_or_more(path, "a script, or a list of scripts")
+
+
 @accepts(TEXT)
 def python(value: object, location: Location) -> str:
     """A version, ``conda:NAME``, a command or an ssh:// address, unchanged; or a path, made absolute."""
@@ -224,16 +238,21 @@ def remote_path(value: object, location: Location) -> Path:
 
 
 remote_paths = list_of(remote_path, "a list of folders")
+remote_scripts = one_or_more(remote_path, "a script, or a list of scripts")
 
 
-@accepts({"type": "object", "additionalProperties": {"type": "string"}})
-def environ(value: object, location: Location) -> dict[str, str]:
+@accepts({"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, {"const": False}]}})
+def environ(value: object, location: Location) -> dict[str, str | Literal[False]]:
+    """Variables by name: a text, or False to unset one."""
     variables = table(value, location)
     for name, content in variables.items():
         if "=" in text(name, location):
             raise location.at(name).error("the name of an environment variable cannot contain =")
+        if content is False:
+            continue
         if not isinstance(content, str):
-            raise type_error(content, f"a string, such as {json.dumps(shown(content))}", location.at(name))
+            advice = f"a string, such as {json.dumps(shown(content))}, or false to unset it"
+            raise type_error(content, advice, location.at(name))
         if content:
             text(content, location.at(name))
     return variables

@@ -4,12 +4,14 @@ Knows what a target needs: Python 3.6, numpy, and gym or gymnasium. Never knows 
 is started. Python 3.10 and up; the probe itself runs from 2.7 on.
 """
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,18 +40,25 @@ class Diagnosis:
 
 
 def diagnose(
-    executable: str | Path, env: Mapping[str, str], timeout_s: float = 30.0, *, is_quick: bool = False
+    executable: str | Path,
+    env: Mapping[str, str],
+    timeout_s: float = 30.0,
+    *,
+    is_quick: bool = False,
+    words: Sequence[str] = (),
 ) -> Diagnosis:
     """Run the probe in a target and return what it found. Blocks for at most ``timeout_s`` seconds.
 
     ``is_quick``: do not import numpy, which takes most of the time. Whether it can be imported stays unknown.
+    ``env`` and ``words`` are those of a ``TargetEnvironment``.
 
     A fault of the target does not raise: it is the ``problem`` of the result. The process and its children have ended
     when this returns.
     """
     path = Path(executable)
     try:
-        stdout, stderr, exit_code = _run([str(path), str(PROBE), *(["quick"] if is_quick else [])], env, timeout_s)
+        command = [*words, str(path), str(PROBE), *(["quick"] if is_quick else [])]
+        stdout, stderr, exit_code = _run(command, env, timeout_s)
     except subprocess.TimeoutExpired:
         return _broken(path, f"it did not answer within {timeout_s:g} s")
     except OSError as error:
@@ -63,23 +72,31 @@ def diagnose(
 
 
 def _run(command: list[str], env: Mapping[str, str], timeout_s: float) -> tuple[str, str, int]:
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=dict(env),
-        start_new_session=True,
-    ) as process:
+    with (
+        # No pipe: what an activation script leaves running would hold it open.
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=dict(env),
+            start_new_session=True,
+        ) as process,
+    ):
         try:
-            stdout, stderr = process.communicate(timeout=timeout_s)
+            stdout, _ = process.communicate(timeout=timeout_s)
+            # Whatever of its group still runs keeps the id from being another group's.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         except BaseException:
             # The whole group, because the probe imports numpy in a child. The probe is not reaped yet, so the id
             # cannot belong to another group.
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
             raise
-    return os.fsdecode(stdout), os.fsdecode(stderr), process.returncode
+        errors.seek(0)
+        return os.fsdecode(stdout), os.fsdecode(errors.read()), process.returncode
 
 
 def _answer(stdout: str) -> dict[str, Any] | None:

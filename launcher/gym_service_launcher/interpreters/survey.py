@@ -19,8 +19,8 @@ from typing import Any
 
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import GymServiceError
+from gym_service_launcher.interpreters.environment import environment_of
 from gym_service_launcher.interpreters.find import find_interpreter
-from gym_service_launcher.standalone import env_vars
 
 PROGRAM = Path(__file__).parent.parent / "standalone" / "survey.py"
 # Seconds. Imports of large simulators take some ten on a cold disk.
@@ -77,8 +77,11 @@ def survey(
     search: bool = False,
     cwd: Path | None = None,
     timeout_s: float = TIMEOUT_S,
+    words: Sequence[str] = (),
 ) -> Survey | None:
     """Survey a target. Blocks while it imports the modules, at most ``timeout_s`` seconds.
+
+    ``env`` and ``words`` are those of a ``TargetEnvironment``.
 
     Returns None if the interpreter does not run. If an import ends the process or takes too long, what was found before
     is returned. Nothing that was started is left.
@@ -86,7 +89,7 @@ def survey(
     task = {"imports": list(imports), "id": env_id, "entry_point": entry_point, "search": search}
     try:
         process = subprocess.Popen(
-            [str(executable), str(PROGRAM), json.dumps(task)],
+            [*words, str(executable), str(PROGRAM), json.dumps(task)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -99,6 +102,8 @@ def survey(
     with process:
         try:
             output, _ = process.communicate(timeout=timeout_s)
+            with contextlib.suppress(ProcessLookupError):  # what an activation script has left running
+                os.killpg(process.pid, signal.SIGKILL)
         except subprocess.TimeoutExpired:
             _kill_group(process)
             output, _ = process.communicate()
@@ -109,13 +114,18 @@ def survey(
 
 
 def survey_of(entry: Entry, *, search: bool = False) -> Survey | None:
-    """Survey the interpreter of an entry, with its imports. None if it is not on this machine or is not built."""
+    """Survey the interpreter of an entry, with its imports. None if it is not here, is not built or cannot be activated."""
     executable = executable_if_local(entry)
     if executable is None or (entry.cwd and not entry.cwd.is_dir()):
         return None
+    try:
+        environment = environment_of(entry, executable)
+    except GymServiceError:
+        return None
     return survey(
         executable,
-        env_vars.environment(executable, entry.environ, entry.pythonpath),
+        environment.variables,
+        words=environment.words,
         imports=entry.imports,
         env_id=None if entry.entry_point else entry.id,
         entry_point=entry.entry_point,

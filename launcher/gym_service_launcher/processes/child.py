@@ -44,6 +44,7 @@ class Child:
         piped: give it pipes on stdin and stdout (``take_pipes``). Then only stderr is drained.
         show: copy its output to this process's stderr as it comes.
         name: its name in ``gym-service ps`` and ``logs``. Without a name it is in neither.
+        executable: what ``gym-service ps`` shows as its interpreter, where that is not the first word of ``argv``.
         spawner: the process that forks it. None: the guardian executes it.
 
     Raises:
@@ -60,10 +61,12 @@ class Child:
         piped: bool = False,
         show: bool = False,
         name: str = "",
+        executable: Path | None = None,
         spawner: guardian_client.ServerSpawner | None = None,
     ) -> None:
         """Start it."""
         self.argv = tuple(argv)
+        self._executable = executable or Path(argv[0])
         self.rung: Rung | None = None
         self._has_ended = False
         self._spawner = spawner
@@ -115,7 +118,7 @@ class Child:
 
     def _write_record(self, status: str = "") -> None:
         if self._record:
-            self._record.write(self._name, Path(self.argv[0]), self.pid, status)
+            self._record.write(self._name, self._executable, self.pid, status)
 
     def take_pipes(self) -> tuple[int, int]:
         """(read, write): descriptors of its stdout and stdin. They do not block, and the caller closes them."""

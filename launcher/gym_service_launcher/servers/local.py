@@ -15,6 +15,7 @@ from pathlib import Path
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import ConfigError, ServerCrashed, ServerStartError
 from gym_service_launcher.interpreters.diagnosis import Diagnosis, diagnose
+from gym_service_launcher.interpreters.environment import TargetEnvironment, environment_of
 from gym_service_launcher.interpreters.evidence import how_to_install
 from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.processes import forkservers
@@ -31,7 +32,6 @@ from gym_service_launcher.servers.link import (
 )
 from gym_service_launcher.servers.program import server_argv, server_program
 from gym_service_launcher.servers.stream import Opening, PipeEnds, SocketEnd, StreamEnd
-from gym_service_launcher.standalone import env_vars
 
 TERMINATE_S = 2.0
 # How long a server may take to end after its stream has ended: its exit code is part of the error.
@@ -109,7 +109,8 @@ class LocalServer(ServerLink):
         tail = self.tail() if tail is None else tail
         diagnosis = Diagnosis(self._executable)
         if probe:
-            diagnosis = diagnose(self._executable, environment(self._entry, self._executable))
+            environment = environment_of(self._entry, self._executable)
+            diagnosis = diagnose(self._executable, environment.variables, words=environment.words)
         repair = repair_of(self._entry, diagnosis)
         return _start_error(
             self._entry,
@@ -244,11 +245,6 @@ def executable_of(entry: Entry, progress: Callable[[str], None]) -> Path:
     return provision(entry, progress)
 
 
-def environment(entry: Entry, executable: Path) -> dict[str, str]:
-    """The environment variables of the entry's server."""
-    return env_vars.environment(executable, entry.environ, entry.pythonpath)
-
-
 def _executed(entry: Entry, executable: Path) -> LocalServer:
     """A server that the guardian executes. Raises OSError."""
     started_at = time.monotonic()
@@ -285,13 +281,16 @@ def _plan(entry: Entry, executable: Path) -> forkservers.Plan:
         "id": entry.id,
         "imports": entry.imports,
         "argv": entry.argv,
+        "setup": entry.setup,
         "entry_point": entry.entry_point,
         "api": entry.api,
         # A callable is loaded where it is called.
         "wrappers": [wrapper for wrapper in entry.wrappers if isinstance(wrapper, str)],
     }
-    command, variables = [str(executable), "-u"], environment(entry, executable)
-    return forkservers.plan(command, server_program(), recipe, variables, entry.cwd, show=entry.output == "show")
+    environment = environment_of(entry, executable)
+    command = [*environment.words, str(executable), "-u"]
+    is_shown = entry.output == "show"
+    return forkservers.plan(command, server_program(), recipe, environment.variables, entry.cwd, show=is_shown)
 
 
 Started = tuple[Child, StreamEnd, Opening, socket.socket]
@@ -340,13 +339,16 @@ def _child(
     *,
     piped: bool = False,
 ) -> Child:
+    # A forked server has the environment of its fork server.
+    environment = TargetEnvironment({}) if spawner else environment_of(entry, executable)
     return Child(
-        server_argv(executable, *channel),
-        {} if spawner else environment(entry, executable),  # a forked server has the environment of its fork server
+        [*environment.words, *server_argv(executable, *channel)],
+        environment.variables,
         entry.cwd,
         pass_fds=pass_fds,
         piped=piped,
         show=entry.output == "show",
         name=entry.name,
+        executable=executable,
         spawner=spawner,
     )

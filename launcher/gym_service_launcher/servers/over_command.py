@@ -154,6 +154,7 @@ def start(entry: Entry, venv: Mapping[str, Any] | None = None, *, serve: bool = 
     bundle = source_bundle.make_bundle(
         python=route.python,
         environ=entry.environ,
+        activate=[str(script) for script in entry.activate],
         pythonpath=[str(folder) for folder in entry.pythonpath],
         cwd=str(entry.cwd or ""),
         mark=mark,

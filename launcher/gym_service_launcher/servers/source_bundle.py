@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 # -I and -S: nothing is imported from the working directory or from what is installed. -q: no banner.
 WORDS = ("-I", "-S", "-m", "code", "-q")
@@ -48,7 +48,8 @@ GIVE_UP = "import os; os._exit(1)"
 def make_bundle(
     *,
     python: str,
-    environ: Mapping[str, str],
+    environ: Mapping[str, str | Literal[False]],
+    activate: Iterable[str] = (),
     pythonpath: Iterable[str],
     cwd: str,
     mark: bytes,
@@ -60,7 +61,8 @@ def make_bundle(
 
     Args:
         python: the name of its interpreter there.
-        environ: environment variables in addition to those that the command finds there.
+        environ: environment variables in addition to those that the command finds there; False unsets one.
+        activate: scripts there that a shell sources first; relative as ``pythonpath`` is.
         pythonpath: folders to import from in addition; relative to where the command starts there, as ``cwd`` is.
         cwd: its working directory; empty for where the command starts.
         mark: what the server sends first.
@@ -71,6 +73,7 @@ def make_bundle(
     order = {
         "python": python,
         "environ": dict(environ),
+        "activate": list(activate),
         "pythonpath": list(pythonpath),
         "cwd": cwd,
         "mark": mark.hex(),

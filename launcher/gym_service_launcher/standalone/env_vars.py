@@ -5,6 +5,7 @@ runs on both sides, so that an entry means the same on either.
 """
 
 import os
+import re
 import sys
 
 # Variables that would lead the target's Python, or uv, to the client's interpreter.
@@ -16,30 +17,87 @@ TOKEN = "GYM_SERVICE_TOKEN"
 # The renderers that need no display.
 OFFSCREEN = ("egl", "osmesa")
 
+# What a dollar may begin in a value of ``environ``: a dollar, a variable, or a variable with a default.
+DOLLAR = re.compile(
+    r"\$(?:(?P<dollar>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?::-(?P<default>[^{}]*))?\}|)"
+)
+
+
+class BadVariable(ValueError):
+    """A value of ``environ`` that cannot be expanded. The text says which, why, and what to write."""
+
 
 def without_python_vars(variables):
     """The variables without those that tie a Python to the client's interpreter."""
     return {name: value for name, value in variables.items() if name not in PYTHON_VARS_TO_DROP}
 
 
-def environment(executable, environ, pythonpath, base=os.environ):
-    """The variables of a target: ``base`` without those that lead to the client's interpreter.
-
-    PATH begins with the target's own bin folder. Where there is no display, SDL draws without one, and of MuJoCo's two
-    variables the one that is not set follows the one that is. Where neither is, the server chooses: see
-    ``gym_service/server/offscreen.py``. ``environ`` overrides everything.
-    """
+def inherited(base=os.environ):
+    """What a target, or the script that activates it, gets of ``base``: nothing that leads to another Python."""
     variables = without_python_vars(base)
     variables.pop(TOKEN, None)
-    variables["PATH"] = os.pathsep.join([os.path.dirname(str(executable)), base.get("PATH", os.defpath)])
-    importable = os.pathsep.join(str(path) for path in pythonpath)
-    if importable:
-        variables["PYTHONPATH"] = importable
-    variables.update(environ)
-    # macOS renders without DISPLAY, and has no EGL.
-    if sys.platform == "linux" and not (variables.get("DISPLAY") or variables.get("WAYLAND_DISPLAY")):
-        _draw_offscreen(variables)
     return variables
+
+
+def environment(executable, environ, pythonpath, base=os.environ):
+    """The variables of a target that nothing activates; arguments and errors as ``complete``."""
+    return complete(executable, environ, pythonpath, inherited(base))
+
+
+def complete(executable, environ, pythonpath, inherited):
+    """The variables of a target: those that it has inherited, perhaps from an activation, and its own.
+
+    PATH begins with the target's own bin folder, PYTHONPATH with ``pythonpath``. Where there is no display, SDL draws
+    without one, and of MuJoCo's two variables the one that is not set follows the one that is. Where neither is, the
+    server chooses: see ``gym_service/server/offscreen.py``. ``environ`` overrides everything: False unsets a variable,
+    and a text may name variables as they are before it (``expand``).
+
+    Raises:
+        BadVariable: a text of ``environ`` names a variable that is not set, or has a dollar that names none.
+    """
+    variables = dict(inherited)
+    variables["PATH"] = os.pathsep.join([os.path.dirname(str(executable)), inherited.get("PATH", os.defpath)])
+    importable = [str(path) for path in pythonpath]
+    if importable:
+        variables["PYTHONPATH"] = os.pathsep.join(importable + list(filter(None, [inherited.get("PYTHONPATH")])))
+    own = {name: value if value is False else expand(name, value, variables) for name, value in environ.items()}
+    variables.update((name, value) for name, value in own.items() if value is not False)
+    # macOS renders without DISPLAY, and has no EGL.
+    if sys.platform == "linux" and not any(_value(name, own, variables) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
+        _draw_offscreen(variables)
+    for name, value in own.items():
+        if value is False:
+            variables.pop(name, None)
+    return variables
+
+
+def expand(name, text, variables):
+    """A value of ``environ`` as the target gets it.
+
+    ``$NAME`` and ``${NAME}`` are variables, ``${NAME:-text}`` is one with a default, ``$$`` is a dollar. A ``~`` that
+    begins the text, or a part of it after a colon, is the home folder, as in an assignment of a shell.
+    """
+    home = variables.get("HOME") or os.path.expanduser("~")
+    text = ":".join(home + part[1:] if part == "~" or part.startswith("~/") else part for part in text.split(":"))
+    return DOLLAR.sub(lambda found: _expanded(name, found, variables), text)
+
+
+def _expanded(name, found, variables):
+    if found.group("dollar"):
+        return "$"
+    wanted = found.group("name") or found.group("braced")
+    if not wanted:
+        raise BadVariable("environ.%s: a $ that names no variable; expected $NAME, ${NAME}, or $$ for a dollar" % name)
+    if found.group("default") is not None:
+        return variables.get(wanted) or found.group("default")
+    if wanted not in variables:
+        advice = "${%s:-} for an empty text where it is not set, or $$%s for a dollar" % (wanted, wanted)
+        raise BadVariable("environ.%s: the variable %s is not set; expected %s" % (name, wanted, advice))
+    return variables[wanted]
+
+
+def _value(name, own, variables):
+    return None if own.get(name) is False else variables.get(name)
 
 
 def _draw_offscreen(variables):

@@ -108,7 +108,8 @@ def carry_out(order):
     for name in spawning.IGNORED:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     executable = _executable(_text(order["python"]))
-    environ = {_text(name): _text(value) for name, value in order["environ"].items()}
+    base = dict(os.environ)  # a venv is built with the variables of the entry, which are expanded once
+    environ = {_text(name): value and _text(value) for name, value in order["environ"].items()}
     if order["venv"]:
         from gym_service_launcher.standalone import remote_venv_builder  # only where there is one to build
 
@@ -116,17 +117,37 @@ def carry_out(order):
         if executable is None or not order["serve"]:
             return 0 if executable else EXIT_FAILED
     pythonpath = [os.path.abspath(os.path.expanduser(_text(folder))) for folder in order["pythonpath"]]
-    env = env_vars.environment(executable, environ, pythonpath, os.environ)
     cwd = os.path.abspath(os.path.expanduser(_text(order["cwd"])))
     if not os.path.isdir(cwd):
         raise CannotStart("the working directory is no folder on the remote side: %s" % cwd)
     remote = RemoteGuardian((0, 1), min(order["close_s"], LONGEST_S))
     try:
+        words, env = _activated(order, executable, environ, pythonpath, base)
         options = ["--stdio", order["mark"], "--dump-signal", str(int(guardian.DUMP_SIGNAL))]
-        remote.start([executable, "-u", "-c", PROGRAM, *options], cwd, env, order["sources"])
+        remote.start(words + [executable, "-u", "-c", PROGRAM, *options], cwd, env, order["sources"])
+    except env_vars.BadVariable as error:
+        raise CannotStart("on the remote side, %s" % error) from error
     except OSError as error:
         raise CannotStart("%s cannot be executed on the remote side: %s" % (executable, error.strerror)) from error
     return remote.wait_for_end()
+
+
+def _activated(order, executable, environ, pythonpath, base):
+    """(what to put before the command, its variables): what sources the scripts of the order, if it has any."""
+    if not order["activate"]:
+        return [], env_vars.environment(executable, environ, pythonpath, base)
+    from gym_service_launcher.standalone import activation  # only where there are scripts
+
+    steps = []
+    for given in order["activate"]:
+        script = os.path.abspath(os.path.expanduser(_text(given)))
+        if not (os.path.isfile(script) and os.access(script, os.R_OK)):
+            raise CannotStart("activate: there is no such script on the remote side: %s" % script)
+        steps.append(activation.source(script))
+    cwd = order["cwd"] and os.path.abspath(os.path.expanduser(_text(order["cwd"])))
+    inherited = env_vars.inherited(base)
+    env = activation.variables(executable, steps, environ, pythonpath, cwd, inherited)
+    return activation.words(executable), env
 
 
 def _text(given):

@@ -16,7 +16,7 @@ import shutil
 import signal
 import sys
 
-from gym_service_launcher.standalone import build_commands, venv_builder
+from gym_service_launcher.standalone import build_commands, env_vars, venv_builder
 
 WORD = "gym-service-venv"
 LINK_FDS = (0, 1)
@@ -30,28 +30,34 @@ def answer(order, python, environ):
     ``environ``, the variables of the entry, count here too: there is no other way to say where the cache is on this
     side, or which proxy to use.
     """
-    os.environ.update(environ)
     venv = dict(order["venv"], python=python, uv=_find_uv(python))
     mark = order["mark"]
     signal.signal(signal.SIGTERM, _end)
     try:
+        _apply(environ)
         found = venv_builder.provide(venv, lambda line: _tell(mark, {"say": line}), LINK_FDS)
     except build_commands.BuildFailed as error:
         facts = {"text": str(error), "argv": error.argv, "exit_code": error.exit_code, "tail": error.tail}
     except build_commands.GivenUp:
         return None
-    except OSError as error:
-        facts = {
-            "text": "the folder of the venvs cannot be used: %s" % error,
-            "argv": [],
-            "exit_code": None,
-            "tail": "",
-        }
+    except (OSError, env_vars.BadVariable) as error:
+        is_variable = isinstance(error, env_vars.BadVariable)
+        text = str(error) if is_variable else "the folder of the venvs cannot be used: %s" % error
+        facts = {"text": text, "argv": [], "exit_code": None, "tail": ""}
     else:
         _tell(mark, {"venv": found})
         return found["python"] if found["state"] != "missing" else None
     _tell(mark, {"failed": facts})
     return None
+
+
+def _apply(environ):
+    """Give this process the variables of the entry. Raises BadVariable."""
+    own = {name: value and env_vars.expand(name, value, os.environ) for name, value in environ.items()}
+    for name, value in own.items():
+        os.environ.pop(name, None)
+        if value is not False:
+            os.environ[name] = value
 
 
 def _tell(mark, data):

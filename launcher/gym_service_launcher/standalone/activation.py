@@ -1,0 +1,91 @@
+"""Starts a program in an environment that scripts set up: a shell runs them, then becomes the program.
+
+Knows shells, scripts and the variables between them. Never knows what the scripts are for, nor envs.toml. Standard
+library only, Python 3.6 and up: it runs on both sides of a command.
+
+Theory of operation. The guardian starts ``words(…)`` followed by the command of the target, with ``variables(…)``. So
+the process is first a shell, which sources the scripts, then the target's Python, which works out the variables
+(STAGE), then the command itself. It is one process all the time. Its descriptors, its time limit, its output and the
+processes that the scripts leave behind are those of the server. ``ulimit`` and ``umask`` stay in effect.
+
+What the scripts read and what follows them travels in two variables, since every user of the machine can read command
+lines. The target sees neither.
+
+Rejected: to run the scripts first and to copy the variables. That loses limits, and ends what they leave running.
+"""
+
+import errno
+import json
+import shlex
+import shutil
+
+from gym_service_launcher.standalone import env_vars
+
+STEPS, ORDER = "GYM_SERVICE_ACTIVATION", "GYM_SERVICE_ACTIVATED"
+
+# The scripts see no arguments, as when somebody types the command that sources them. $0 stays "bash": to some scripts
+# their own name there means that they are executed.
+BASH = 'gym_service_command=("$@"); set --; eval "$%s"; exec "${gym_service_command[@]}"' % STEPS
+# A POSIX shell has no arrays. A function has arguments of its own.
+SH = 'gym_service_activate() { eval "$%s"; }; gym_service_activate; exec "$@"' % STEPS
+
+# Runs in the target. The names of env_vars come as text: on a remote side there is no file of ours.
+STAGE = """\
+import json, os, sys
+order = json.loads(os.environ.pop("%s"))
+os.environ.pop("%s", None)
+names = {"__name__": "env_vars"}
+exec(order["env_vars"], names)
+text = lambda value: os.fsencode(value).decode("utf-8", "surrogateescape")
+base = {text(name): text(value) for name, value in os.environ.items()}
+try:
+    variables = names["complete"](order["executable"], order["environ"], order["pythonpath"], base)
+except names["BadVariable"] as error:
+    sys.exit("gym-service: %%s" %% error)
+if order["cwd"]:
+    os.chdir(order["cwd"].encode("utf-8", "surrogateescape"))
+data = lambda value: value.encode("utf-8", "surrogateescape")
+os.execve(sys.argv[1], sys.argv[1:], {data(name): data(value) for name, value in variables.items()})
+""" % (ORDER, STEPS)
+
+
+def source(script):
+    """The step that sources a script. What it prints is output of the server; it finds nothing to read."""
+    return ". %s </dev/null >&2" % shlex.quote(script)
+
+
+def export(name, value):
+    """The step that sets a variable, for the scripts after it and for the target."""
+    return "export %s=%s" % (name, shlex.quote(value))
+
+
+def unset(name):
+    """The step that unsets a variable."""
+    return "unset %s" % name
+
+
+def words(executable):
+    """What to put before a command of the target, whose interpreter is ``executable``. Raises OSError without a shell.
+
+    Bash where there is one: most activation scripts are written for it.
+    """
+    bash = shutil.which("bash")
+    shell = bash or shutil.which("sh")
+    if shell is None:
+        raise FileNotFoundError(errno.ENOENT, "there is no shell to activate it: neither bash nor sh is on PATH")
+    return [shell, "-c", BASH if bash else SH, "bash" if bash else "sh", str(executable), "-I", "-S", "-c", STAGE]
+
+
+def variables(executable, steps, environ, pythonpath, cwd, inherited):
+    """The variables for ``words``: those that the scripts start with, the steps, and what follows them.
+
+    ``cwd`` is the folder to return to after the scripts; empty to stay where they lead.
+    """
+    order = {
+        "env_vars": env_vars.__loader__.get_source(env_vars.__name__),
+        "executable": str(executable),
+        "environ": environ,
+        "pythonpath": [str(folder) for folder in pythonpath],
+        "cwd": cwd,
+    }
+    return dict(inherited, **{STEPS: "\n".join(steps), ORDER: json.dumps(order)})

@@ -1,0 +1,184 @@
+"""How an entry sets its simulator up: activate, conda:NAME, setup and environ, over each way. Python 3.10."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.opened import opened
+from support.serving import running
+from support.targets import TARGETS
+
+import gym_service
+from gym_service.errors import ConfigError, EnvError, ServerStartError
+
+WAYS: dict[str, dict[str, Any]] = {
+    "unix": {},
+    "stdio": {"transport": "stdio"},
+    "prefork": {"prefork": True},
+    "command": {"command": ["env"]},
+}
+OLD, NEW = "py36-gym021", "py312-gymnasium14"
+SCRIPT = """\
+echo printed by the script
+export SIM_ROOT=/opt/sim ARGUMENTS=$# SECRET=shh
+declare -x DECLARED=yes
+export PYTHONPATH=/from/the/script LD_LIBRARY_PATH=/opt/sim/lib
+read line; export LINE="<$line>"
+ulimit -n 333
+cd /
+"""
+ENVIRON = {
+    "LD_LIBRARY_PATH": "/mine:$LD_LIBRARY_PATH",
+    "HOMES": "~:/x:~/y",
+    "PRICE": "$$5 ${NOT_SET_ANYWHERE:-none}",
+    "TILDES": "a~ ~b",
+    "SECRET": False,
+    "SDL_VIDEODRIVER": False,
+}
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    """An activation script in a folder whose name needs quotes."""
+    folder = tmp_path / "it's a folder"
+    folder.mkdir()
+    path = folder / "setup.sh"
+    path.write_text(SCRIPT)
+    return path
+
+
+def made(target: str = NEW, **given: Any) -> Any:
+    return opened("SetUp", target=target, entry_point="set_up:SetUpEnv", **given)
+
+
+@pytest.mark.parametrize(("way", "target"), [*((way, NEW) for way in WAYS), ("unix", OLD), ("command", OLD)])
+def test_over_each_way_a_script_is_sourced_and_environ_follows_it(way: str, target: str, script: Path) -> None:
+    keys = {"activate": script, "environ": ENVIRON, "setup": ["set_up:prepare"], **WAYS[way]}
+    with made(target, **keys) as env:
+        assert env.call("variables", "SIM_ROOT", "DECLARED", "ARGUMENTS", "LINE") == ["/opt/sim", "yes", "0", "<>"]
+        home = os.environ["HOME"]
+        assert env.call("variables", *ENVIRON) == [
+            "/mine:/opt/sim/lib",
+            f"{home}:/x:{home}/y",
+            "$5 none",
+            "a~ ~b",
+            None,
+            None,
+        ]
+        ((python_path, path),) = [env.call("variables", "PYTHONPATH", "PATH")]
+        assert python_path.endswith("fixture_envs:/from/the/script")
+        assert path.startswith(f"{TARGETS[target].python().parent}:")
+        assert not [name for name in env.call("all_variables") if name.startswith("GYM_SERVICE_ACTIVAT")]
+        assert env.call("facts") == ["/", 333, [""]]
+        assert env.get_wrapper_attr("calls_before") == ["prepare"]
+
+
+def test_the_folder_that_the_entry_names_follows_the_scripts(script: Path, tmp_path: Path) -> None:
+    with made(activate=[script, script], cwd=tmp_path) as env:
+        assert env.call("facts")[0] == str(tmp_path)
+
+
+def test_what_a_script_leaves_running_ends_with_the_server(tmp_path: Path) -> None:
+    (tmp_path / "setup.sh").write_text(f"sleep 1000 & echo $! > {tmp_path}/pid\n")
+    with made(activate=tmp_path / "setup.sh") as env:
+        pid = int((tmp_path / "pid").read_text())
+        os.kill(pid, 0)
+        env.reset()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_script_that_exits_is_a_failed_start_that_shows_what_it_said(tmp_path: Path) -> None:
+    (tmp_path / "setup.sh").write_text("echo no licence here >&2\nexit 3\n")
+    for way in WAYS.values():
+        with (
+            pytest.raises(ServerStartError, match="no licence here") as failed,
+            made(activate=tmp_path / "setup.sh", **{**way, "prefork": False}),
+        ):
+            pass
+        assert failed.value.exit_code == 3
+
+
+def test_a_missing_script_and_a_variable_that_is_not_set_say_so(tmp_path: Path) -> None:
+    gone = tmp_path / "gone.sh"
+    for way in WAYS.values():
+        error: type[Exception] = ServerStartError if "command" in way else ConfigError
+        with pytest.raises(error, match=str(gone)), made(activate=gone, **way):
+            pass
+        for text, reason in (("$NOT_SET_ANYWHERE", "NOT_SET_ANYWHERE is not set"), ("a$", r"\$\$ for a dollar")):
+            with pytest.raises(error, match=rf"X: .*{reason}"), made(environ={"X": text}, **way):
+                pass
+
+
+def test_a_variable_that_no_script_has_set_says_so_too(script: Path) -> None:
+    with (
+        pytest.raises(ServerStartError, match=r"environ\.X: the variable NOT_SET_ANYWHERE is not set"),
+        made(activate=script, environ={"X": "$NOT_SET_ANYWHERE"}),
+    ):
+        pass
+
+
+def test_what_setup_raises_is_the_simulators_error() -> None:
+    with pytest.raises(EnvError, match="this machine has no licence"), made(setup=["set_up:fail"]):
+        pass
+
+
+def conda_shaped(root: Path, name: str) -> Path:
+    """A folder that is to conda an env of that name, with variables and scripts of its packages."""
+    prefix = root / "envs" / name
+    for folder in ("bin", "conda-meta", "etc/conda/activate.d", "etc/conda/deactivate.d", "etc/conda/env_vars.d"):
+        (prefix / folder).mkdir(parents=True)
+    (prefix / "bin/python").write_text(f'#!/bin/sh\nexec {TARGETS[NEW].python()} "$@"\n')
+    (prefix / "bin/python").chmod(0o755)
+    state = {"version": 1, "env_vars": {"FROM_STATE": f"state of {name}", "GONE": "***unset***"}}
+    (prefix / "conda-meta/state").write_text(json.dumps(state))
+    variables = {"FROM_PACKAGE": "a package's", "FROM_STATE": "overridden"}
+    (prefix / "etc/conda/env_vars.d/package.json").write_text(json.dumps(variables))
+    (prefix / "etc/conda/activate.d/a.sh").write_text('export SEEN="$FROM_STATE in $CONDA_PREFIX"\n')
+    (prefix / "etc/conda/activate.d/b.sh").write_text('export SEEN="$SEEN, twice"\n')
+    (prefix / "etc/conda/deactivate.d/a.sh").write_text(f"export LEFT={name} SEEN=\n")
+    return prefix
+
+
+@pytest.mark.parametrize("way", ["unix", "prefork"])
+def test_a_conda_env_is_activated_as_conda_does(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prefix, other = conda_shaped(tmp_path, "sim"), conda_shaped(tmp_path, "trainer")
+    monkeypatch.setenv("CONDA_ENVS_PATH", str(tmp_path / "envs"))
+    monkeypatch.setenv("GONE", "set by the client")
+    names = ("CONDA_PREFIX", "CONDA_DEFAULT_ENV", "CONDA_SHLVL", "CONDA_PREFIX_1", "FROM_STATE", "FROM_PACKAGE", "GONE")
+    common = ["state of sim", "a package's", None]
+    with made(python="conda:sim", environ={"OWN": "$SEEN"}, **WAYS[way]) as env:
+        assert env.call("variables", *names) == [str(prefix), "sim", "1", None, *common]
+        assert env.call("variables", "SEEN", "LEFT") == [f"state of sim in {prefix}, twice", None]
+        assert env.call("variables", "OWN")[0].endswith("twice")
+        assert env.call("variables", "PATH")[0].split(":")[0] == str(prefix / "bin")
+    monkeypatch.setenv("CONDA_PREFIX", str(other))
+    monkeypatch.setenv("CONDA_SHLVL", "1")
+    monkeypatch.setenv("PATH", f"{other}/bin:{os.environ['PATH']}")
+    with made(python="conda:sim", **WAYS[way]) as env:
+        assert env.call("variables", *names) == [str(prefix), "sim", "2", str(other), *common]
+        assert env.call("variables", "SEEN", "LEFT") == [f"state of sim in {prefix}, twice", "trainer"]
+        assert f"{other}/bin" not in env.call("variables", "PATH")[0].split(":")
+
+
+def test_a_damaged_file_of_a_conda_env_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = conda_shaped(tmp_path, "sim") / "conda-meta/state"
+    state.write_text("{")
+    monkeypatch.setenv("CONDA_ENVS_PATH", str(tmp_path / "envs"))
+    with pytest.raises(ConfigError, match=str(state)), made(python="conda:sim"):
+        pass
+
+
+def test_a_server_of_somebody_else_calls_no_setup_unless_it_allows_imports() -> None:
+    python = str(TARGETS[NEW].python())
+    keys = {"setup": ["json:dumps"]}
+    with running(python) as serving, pytest.raises(EnvError, match=r"setup = .*not the client's own"):
+        gym_service.make("CartPole-v1", address=serving.address, **keys)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="activate: cannot be combined with address"):
+        gym_service.make("CartPole-v1", address="unix:///x", activate="setup.sh")
+    with running(python, "--allow-import") as serving:
+        keys = {"setup": ["os:getpid"]}
+        gym_service.make("CartPole-v1", address=serving.address, **keys).close()  # type: ignore[arg-type]
