@@ -4,8 +4,8 @@ Knows how gymnasium and every gym make an env, and where wrappers and time limit
 Python 3.6 and up.
 
 A recipe is a dict: ``id`` or ``entry_point``, ``argv``, ``imports``, ``setup``, ``kwargs``, ``api``,
-``max_episode_steps``, ``wrappers``. Importing what it names is the design's exception to "no import by a name that a client sent": what a
-client may name is judged before, in ``permissions.py``.
+``max_episode_steps``, ``wrappers``. Importing what it names is the design's exception to "no import by a name that a
+client sent": what a client may name is judged before, in ``permissions.py``.
 """
 
 import copy

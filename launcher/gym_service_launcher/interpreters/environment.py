@@ -56,10 +56,8 @@ def _steps(entry: Entry) -> list[str]:
     steps = _conda_steps(entry) if is_conda else []
     for script in entry.activate:
         if not script.is_file() or not os.access(script, os.R_OK):
-            what = "cannot be read" if script.is_file() else "does not exist" if not script.exists() else "is no file"
-            raise _error(
-                entry, "activate", f"{script} {what}\n  try: the path of a script for a shell, such as setup.sh"
-            )
+            what = "cannot be read" if script.is_file() else "is no file" if script.exists() else "does not exist"
+            raise _error(entry, "activate", f"{script} {what}\n  try: the path of a script, such as setup.sh")
         steps.append(activation.source(str(script)))
     return steps
 
@@ -77,7 +75,8 @@ def _conda_steps(entry: Entry) -> list[str]:
 
 
 def _error(entry: Entry, key: str, what: str) -> ConfigError:
-    where = f'{entry.file}: envs."{entry.name}".{key}' if entry.file else f'given in Python for "{entry.name}": {key}'
-    return ConfigError(
-        f"{where}: {what.removeprefix('environ.')}", file=str(entry.file) if entry.file else None, key=key
-    )
+    key = what.partition(": ")[0] if what.startswith(f"{key}.") else key
+    path = f'envs."{entry.name}".{key}' if entry.file else key
+    where = f"{entry.file}: {path}" if entry.file else f'given in Python for "{entry.name}": {key}'
+    text = f"{where}: {what.removeprefix(f'{key}: ')}"
+    return ConfigError(text, file=str(entry.file) if entry.file else None, key=path)

@@ -114,7 +114,10 @@ def survey(
 
 
 def survey_of(entry: Entry, *, search: bool = False) -> Survey | None:
-    """Survey the interpreter of an entry, with its imports. None if it is not here, is not built or cannot be activated."""
+    """Survey the interpreter of an entry, with its imports.
+
+    None if it is not on this machine, is not built or cannot be activated.
+    """
     executable = executable_if_local(entry)
     if executable is None or (entry.cwd and not entry.cwd.is_dir()):
         return None

@@ -19,7 +19,7 @@ OFFSCREEN = ("egl", "osmesa")
 
 # What a dollar may begin in a value of ``environ``: a dollar, a variable, or a variable with a default.
 DOLLAR = re.compile(
-    r"\$(?:(?P<dollar>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?::-(?P<default>[^{}]*))?\}|)"
+    r"\$(?:(?P<dollar>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?::-(?P<default>[^{}]*))?\}|)", re.ASCII
 )
 
 

@@ -124,7 +124,7 @@ def carry_out(order):
     try:
         words, env = _activated(order, executable, environ, pythonpath, base)
         options = ["--stdio", order["mark"], "--dump-signal", str(int(guardian.DUMP_SIGNAL))]
-        remote.start(words + [executable, "-u", "-c", PROGRAM, *options], cwd, env, order["sources"])
+        remote.start([*words, executable, "-u", "-c", PROGRAM, *options], cwd, env, order["sources"])
     except env_vars.BadVariable as error:
         raise CannotStart("on the remote side, %s" % error) from error
     except OSError as error:

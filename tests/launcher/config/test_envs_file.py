@@ -34,6 +34,8 @@ def test_an_entry_that_says_only_its_interpreter_has_every_default(tmp_path: Pat
         "imports": (),
         "argv": ("",),
         "kwargs": {},
+        "setup": (),
+        "activate": (),
         "environ": {},
         "cwd": None,
         "pythonpath": (),

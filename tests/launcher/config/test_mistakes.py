@@ -33,12 +33,27 @@ MISTAKES = [
     (
         "environ = { THREADS = 1 }",
         'envs."X-v0".environ.THREADS',
-        '1 is an integer; expected a string, such as "1"',
+        '1 is an integer; expected a string, such as "1", or false to unset it',
     ),
     (
         "environ = { ON = true }",
         'envs."X-v0".environ.ON',
-        'true is a boolean; expected a string, such as "true"',
+        'true is a boolean; expected a string, such as "true", or false to unset it',
+    ),
+    (
+        "activate = 3",
+        'envs."X-v0".activate',
+        "3 is an integer; expected a string",
+    ),
+    (
+        'activate = ["setup.sh", ""]',
+        'envs."X-v0".activate[1]',
+        '"" is empty',
+    ),
+    (
+        'setup = ["package.function"]',
+        'envs."X-v0".setup[0]',
+        '"package.function" is not an import path; expected "package.module:name"',
     ),
     (
         'environ = { "A=B" = "c" }',
