@@ -31,7 +31,7 @@ from gym_service.cli import sync
 from gym_service.cli.sync import Build
 
 # What decides a play, beside the venv. Not where the entry is reached, and not how long a call may take.
-PLAY_KEYS = ("id", "entry_point", "imports", "kwargs", "api", "max_episode_steps", "wrappers")
+PLAY_KEYS = ("id", "entry_point", "imports", "setup", "kwargs", "api", "max_episode_steps", "wrappers")
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,9 @@ def _add_permissions(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("permissions")
     group.add_argument("ids", nargs="*", metavar="ENV_ID", help="allow these envs only (default: all registered ones)")
     group.add_argument(
-        "--allow-import", action="store_true", help="also allow what clients name: module:Env, imports, wrappers"
+        "--allow-import",
+        action="store_true",
+        help="also allow names by which clients import or reach further",
     )
     group.add_argument(
         "--pythonpath", action="append", default=[], metavar="DIR", help="a folder to import from; may be repeated"

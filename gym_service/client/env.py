@@ -20,7 +20,7 @@ from gym_service.client.copying import CopiedByRecipe
 from gym_service.client.env_facts import FACTS, apply_facts, fact_data
 from gym_service.client.generator import GeneratorOfSimulator
 from gym_service.client.observer import OBSERVED, CallObserver, observed_call, observed_step
-from gym_service.client.remote_method import RemoteMethod
+from gym_service.client.remote_method import RemoteMethod, public_names
 from gym_service.client.requests import Timeouts, encode, limits_of, portable
 from gym_service.client.restart_policy import RestartPolicy
 from gym_service.errors import AttributeCannotCross, AttributeOfClosedError, CannotCross, ClosedError, ProtocolError
@@ -256,9 +256,9 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         """Run something in the simulator's process and return what it returns.
 
         Args:
-            method: the name of a method of the env or of a wrapper around it; or ``"package.module:function"``, which
-                is called with the env first; or a callable, which travels by cloudpickle, is called likewise, and
-                needs the same minor version of Python on both sides and a server that this env started.
+            method: the name of a method of the env or of a wrapper, also one further inside (``"sim.get_state"``); or
+                ``"package.module:function"``, which is called with the env first; or a callable, which is called
+                likewise, travels by cloudpickle, and needs the same minor version of Python and a server of this env.
             args: for the method; they must have a form on the wire.
             kwargs: likewise.
 
@@ -276,14 +276,16 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
 
         Of a closed env, whether this object has it.
         """
-        return self._is_own(name) or (_is_forwarded(name) and self._has(name))
+        return self._is_own(name) or (name not in NEVER_FORWARDED and self._has(name))
 
     def get_wrapper_attr(self, name: str) -> Any:
         """The attribute of this object, or of the simulator's env or a wrapper there. Raises AttributeError.
 
-        Of the names that this class has beyond Gymnasium's, such as ``target``, the simulator's, where it has one.
+        Names with dots between them lead further: ``"sim.data.qpos"``. A name with an underscore is the simulator's,
+        and so is one of those that this class has beyond Gymnasium's, such as ``target``, where it has one.
         """
-        return self._read(name) if self._is_shadowed(name) else getattr(self, name)
+        is_local = name in NEVER_FORWARDED or (self._is_own(name) and not self._is_shadowed(name))
+        return getattr(self, name) if is_local else self._read(name)
 
     def set_wrapper_attr(self, name: str, value: Any, *, force: bool = True) -> bool:
         """Set an attribute in the simulator where it is; with ``force`` on the bare env where it is nowhere."""
@@ -295,8 +297,14 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
     def __getattr__(self, name: str) -> Any:
         """An attribute that only the simulator has. Raises AttributeError (as EnvAttributeError) where it has none."""
         if not _is_forwarded(name):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            advice = f'\n  try: env.unwrapped.call("{name}", …), where the simulator has it' if name == "seed" else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{advice}")
         return self._read(name)
+
+    def __dir__(self) -> list[str]:
+        """The names of this object, and of an open env the public ones of the simulator: for completion."""
+        theirs = public_names(partial(self._call, messages.NAMES, Encoder(), one))
+        return sorted({*super().__dir__(), *theirs} - NEVER_FORWARDED)
 
     def _read(self, name: str) -> Any:
         """The simulator's attribute. Raises AttributeError, in one of three forms, where it is not to be had."""

@@ -1,9 +1,14 @@
-"""A method of the simulator, as an attribute of the env on this side.
+"""A method of the simulator, as an attribute of the env on this side, and the names of all attributes there.
 
 Knows ``RemoteEnv.call``, and nothing else of an env. Python 3.10 and up.
 """
 
+from collections.abc import Callable
 from typing import Any
+
+import gymnasium.error
+
+from gym_service.errors import GymServiceError
 
 
 class RemoteMethod:
@@ -19,3 +24,11 @@ class RemoteMethod:
 
     def __repr__(self) -> str:
         return f"<remote method {self.__name__} of {self._env!r}>"
+
+
+def public_names(ask: Callable[[], Any]) -> set[str]:
+    """The names that the simulator answers; none where it cannot be asked now, as dir() must not raise."""
+    try:
+        return {name for name in ask() if type(name) is str}
+    except (GymServiceError, gymnasium.error.Error, TypeError):
+        return set()

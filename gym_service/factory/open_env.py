@@ -5,7 +5,7 @@ server is started first, and this module imports nothing slow before that. Never
 Python 3.10 and up.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -15,6 +15,7 @@ from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.servers import kinds
 from gym_service_launcher.servers.link import ServerLink
 
+from gym_service.factory import per_env
 from gym_service.factory.progress import log
 
 if TYPE_CHECKING:
@@ -91,18 +92,16 @@ def open_vector_env(
 
     mode = AutoresetMode(autoreset_mode)
     shares = shares_of(num_envs, entry.workers)
+    if len(shares) < num_envs:
+        per_env.refuse_shared(entry)
     recipe = recipe_of(entry, kwargs)
     with ExitStack() as undo:
         pending_servers: list[PendingServer] = []
-        for share in shares:
-            batch = {
-                "count": share.stop - share.start,
-                "first_index": share.start,
-                "num_envs": num_envs,
-                "autoreset_mode": mode.value,
-            }
-            with started_server(entry) as take:
-                worker = PendingServer(entry, take(), {**recipe, "batch": batch}, announces=not pending_servers)
+        for number, share in enumerate(shares):
+            places = [per_env.Place(index, number, num_envs) for index in range(share.start, share.stop)]
+            own = _recipe_of_share(recipe, places, mode.value)
+            with started_server(per_env.entry_at(entry, places[0])) as take:
+                worker = PendingServer(entry, take(), own, announces=not pending_servers)
                 pending_servers.append(worker)
             undo.callback(worker.close)
         for pending in pending_servers:
@@ -119,6 +118,20 @@ def open_vector_env(
     return env
 
 
+def _recipe_of_share(recipe: Mapping[str, Any], places: "Sequence[per_env.Place]", mode: str) -> dict[str, Any]:
+    """The recipe of a worker's envs; ``each`` says in what they differ, if they do."""
+    batch = {
+        "count": len(places),
+        "first_index": places[0].index,
+        "num_envs": places[0].num_envs,
+        "autoreset_mode": mode,
+    }
+    recipes = [per_env.recipe_at(recipe, place) for place in places]
+    if any(per_env.differs(recipe[key]) for key in ("kwargs", "wrappers")):
+        batch["each"] = [{key: one[key] for key in ("kwargs", "wrappers")} for one in recipes]
+    return {**recipes[0], "batch": batch}
+
+
 def connect(entry: Entry, kwargs: Mapping[str, Any]) -> tuple["Connection", dict[str, Any]]:
     """The connection to a server that has made the env, and the env's description.
 
@@ -130,10 +143,13 @@ def connect(entry: Entry, kwargs: Mapping[str, Any]) -> tuple["Connection", dict
 
 
 def _pending_server(entry: Entry, kwargs: Mapping[str, Any]) -> "PendingServer":
+    entry = per_env.entry_at(entry, per_env.Place())
     with started_server(entry) as take:
         from gym_service.factory.server_startup import PendingServer, recipe_of
 
-        recipe = recipe_of(entry, kwargs)  # before the server is taken: a wrapper that does not pickle raises here
+        recipe = per_env.recipe_at(
+            recipe_of(entry, kwargs), per_env.Place()
+        )  # before the server is taken: a wrapper that does not pickle raises here
         return PendingServer(entry, take(), recipe)
 
 

@@ -14,7 +14,7 @@ StrPath: TypeAlias = str | os.PathLike[str]
 # Not Sequence[str]: a string is one too, and is refused.
 Strings: TypeAlias = list[str] | tuple[str, ...]
 Paths: TypeAlias = list[str] | list[os.PathLike[str]] | list[StrPath] | tuple[StrPath, ...]
-Wrapper: TypeAlias = str | Callable[..., Any]
+Wrapper: TypeAlias = str | Callable[..., Any] | Mapping[str, Any]
 Wrappers: TypeAlias = list[str] | list[Callable[..., Any]] | list[Wrapper] | tuple[Wrapper, ...]
 
 
@@ -69,7 +69,8 @@ class EntryOptions(TypedDict, total=False):
     argv: Strings | None
     """The simulator's ``sys.argv``, the name of the program first. Default ``[""]``."""
     kwargs: Mapping[str, Any] | None
-    """Keyword arguments of the env. They reach the simulator whatever their names are."""
+    """Keyword arguments of the env. They reach the simulator whatever their names are. ``{"object":
+    "package.module:attribute"}`` is an object of the simulator, ``"{index}"`` the number of the env."""
     setup: Strings | None
     """Functions to call after the imports, once in each server: ``["package.module:function"]``."""
     activate: StrPath | Paths | None
@@ -83,7 +84,8 @@ class EntryOptions(TypedDict, total=False):
     max_episode_steps: int | None
     """The time limit in steps, applied in the simulator; -1 for none. Default: the registered one."""
     wrappers: Wrappers | None
-    """Wrappers to apply in the simulator, the innermost first: ``"package.module:Wrapper"`` or a callable."""
+    """Wrappers to apply in the simulator, the innermost first: ``"package.module:Wrapper"``, a callable, or
+    ``{"wrapper": …, "kwargs": {…}}``."""
     entry_point: str | None
     """``"package.module:callable"`` that makes the env, instead of ``id``."""
     api: Literal["gymnasium", "gym", "dm_env", "robosuite", "parallel", "aec"] | None

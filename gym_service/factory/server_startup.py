@@ -18,6 +18,7 @@ from gymnasium.error import UnregisteredEnv
 
 from gym_service.client.codec_selection import CodecSelector
 from gym_service.client.connection import Connection, one
+from gym_service.client.plain_data import plain_data
 from gym_service.client.requests import encode, portable
 from gym_service.errors import (
     CallTimeout,
@@ -48,14 +49,21 @@ def recipe_of(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         "imports": list(entry.imports),
         "argv": list(entry.argv),
         "setup": list(entry.setup),
-        "kwargs": dict(kwargs),
+        "kwargs": {name: plain_data(value, f"$.kwargs.{name}") for name, value in kwargs.items()},
         "api": entry.api,
         "max_episode_steps": entry.max_episode_steps,
-        "wrappers": [portable(wrapper) for wrapper in entry.wrappers],
+        "wrappers": [_portable_wrapper(wrapper) for wrapper in entry.wrappers],
         "frames": entry.frames,
         "max_message_mib": entry.max_message_mib,
         "arena_mib": entry.arena_mib,
     }
+
+
+def _portable_wrapper(wrapper: Any) -> Any:
+    if not isinstance(wrapper, Mapping):
+        return portable(wrapper)
+    kwargs = {name: plain_data(value, f"$.wrappers.{name}") for name, value in wrapper["kwargs"].items()}
+    return {"wrapper": portable(wrapper["wrapper"]), "kwargs": kwargs}
 
 
 class PendingServer:

@@ -19,6 +19,7 @@ RENDER          [args, kwargs]                                         whatever 
 GET             name                                                   True, None for a callable; False, value
 SET             name, value, force                                     whether it was set
 HAS             name                                                   whether some wrapper or the env has it
+NAMES                                                                  the public names of the env and its wrappers
 CALL            name, args, kwargs                                     what it returned
 CALL_FUNCTION   "module:function" or (Python, cloudpickle), args, kwargs  what it returned
 CLOSE                                                                  None
@@ -37,6 +38,8 @@ AGENT_STEP_PACKED  the actions' layouts (``agent_results``)            the same
 AGENT_TURN                                                             the same, of an AEC env alone, without a step
 ==============  =====================================================  ==============================================
 
+The name of an attribute may be several with dots between them, ``sim.data.qpos``.
+
 ``[args, kwargs]`` are what a simulator takes beyond Gymnasium's own arguments; both are there, or neither.
 
 A recipe with a ``batch`` makes several envs in one server. There RENDER, SET, CALL and CLOSE mean all of them:
@@ -54,6 +57,7 @@ since the last answer; after reset, set and calls of a single env). Each carries
 MAKE, RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, CLOSE = range(1, 12)
 VEC_RESET, VEC_STEP, VEC_STEP_PACKED = range(12, 15)
 AGENT_FACTS, AGENT_SPACES, AGENT_RESET, AGENT_STEP, AGENT_STEP_PACKED, AGENT_TURN, REQUIRE_RESET, RANDOM = range(15, 23)
+NAMES = 23
 RESULT, STEPPED, ERROR, WARNING, PART, PLACED, CHANGED = range(65, 72)
 
 CALL_NAMES = {
@@ -79,13 +83,14 @@ CALL_NAMES = {
     AGENT_TURN: "get",
     REQUIRE_RESET: "make",
     RANDOM: "get",
+    NAMES: "get",
 }
 
 # The server's states, and the calls that each allows.
 NEW, MADE, BATCHED, MULTI_AGENT, CLOSED = "new", "made", "batched", "made for several agents", "closed"
 LEGAL = {
     NEW: {MAKE, CLOSE},
-    MADE: {RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, RANDOM, REQUIRE_RESET, CLOSE},
+    MADE: {RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, RANDOM, REQUIRE_RESET, NAMES, CLOSE},
     BATCHED: {VEC_RESET, VEC_STEP, VEC_STEP_PACKED, RENDER, SET, CALL, RANDOM, REQUIRE_RESET, CLOSE},
     MULTI_AGENT: {
         AGENT_FACTS,
@@ -100,6 +105,7 @@ LEGAL = {
         HAS,
         CALL,
         CALL_FUNCTION,
+        NAMES,
         CLOSE,
     },
     CLOSED: set(),

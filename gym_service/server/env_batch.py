@@ -20,6 +20,8 @@ NEXT_STEP, SAME_STEP, DISABLED = MODES = "NextStep", "SameStep", "Disabled"
 def make(recipe):
     """The Batch of a recipe whose ``batch`` says ``count``, ``first_index`` and ``autoreset_mode``.
 
+    It may say ``each``: for each env the keys of the recipe in which it differs.
+
     Raises whatever the simulator raises; the envs that were made before are closed then.
     """
     plan = recipe["batch"]
@@ -29,10 +31,13 @@ def make(recipe):
         or plan["autoreset_mode"] not in (NEXT_STEP, SAME_STEP, DISABLED)
     ):
         raise BadValue("not a batch: %r" % (plan,))
+    each = plan.get("each") or [{}] * plan["count"]
+    if len(each) != plan["count"]:
+        raise BadValue("recipes of %d envs for %d" % (len(each), plan["count"]))
     with ExitStack() as undo:
         adapters = []
-        for _ in range(plan["count"]):
-            adapters.append(env_factory.make(recipe))
+        for own in each:
+            adapters.append(env_factory.make(dict(recipe, **own)))
             undo.callback(adapters[-1].close)
         batch = Batch(adapters, plan["first_index"], plan["autoreset_mode"])
         undo.pop_all()

@@ -15,7 +15,7 @@ import sys
 from functools import partial
 
 from gym_service.protocol.values import CannotEncode, module_name
-from gym_service.server import offscreen, other_apis, refusals
+from gym_service.server import named_objects, offscreen, other_apis, refusals
 from gym_service.server.adapters import attributes, detection
 from gym_service.server.adapters.old_api import adapter_class
 from gym_service.server.adapters.signatures import accepted_by_creator, accepted_by_render
@@ -32,9 +32,11 @@ _set_up = []  # type: list  # the functions of ``setup`` that this process has c
 def make(recipe):
     """The adapter of a new env. Raises whatever the simulator raises."""
     _import_modules(recipe)
+    recipe = dict(recipe, kwargs=named_objects.resolved(recipe["kwargs"], resolve))
     env, renders_by_call, is_new = _from_entry_point(recipe) if recipe["entry_point"] else _from_registry(recipe)
     for wrapper in recipe["wrappers"]:
-        env = resolve(wrapper)(env)
+        reference, kwargs = parts_of(wrapper)
+        env = resolve(reference)(env, **named_objects.resolved(kwargs, resolve))
     # Only now: a wrapper may have turned it into an env of another API.
     other = other_apis.adapter_of(env, recipe, resolve(recipe["entry_point"]) if recipe["entry_point"] else None)
     if other is not None:
@@ -54,6 +56,11 @@ def preload(recipe):
         _preload_registered(recipe)
     for wrapper in recipe["wrappers"]:
         resolve(wrapper)
+
+
+def parts_of(wrapper):
+    """(what ``resolve`` takes, keyword arguments) of a wrapper of a recipe."""
+    return (wrapper["wrapper"], wrapper["kwargs"]) if type(wrapper) is dict else (wrapper, {})
 
 
 def _import_modules(recipe):

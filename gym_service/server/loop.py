@@ -21,7 +21,7 @@ from gym_service.server.adapters.pettingzoo import MultiAgentAdapter
 from gym_service.server.counters import Counters
 from gym_service.server.env_facts import EnvFacts
 from gym_service.server.multi_agent import MultiAgentCalls
-from gym_service.server.permissions import Permissions
+from gym_service.server.permissions import NotPermitted, Permissions
 from gym_service.transport import image_codec
 from gym_service.transport.arena import LIMIT_BYTES
 from gym_service.transport.streams import ChannelClosed
@@ -87,9 +87,10 @@ class Server:
             messages.STEP_PACKED: self._step_packed,
             messages.RENDER: self._render,
             messages.GET: self._get,
-            messages.SET: lambda frame: self._result(self._adapter.set(*self._read(frame, 3))),
-            messages.HAS: lambda frame: self._result(self._adapter.has(*self._read(frame, 1))),
-            messages.CALL: lambda frame: self._result(self._adapter.call(*self._read(frame, 3))),
+            messages.SET: lambda frame: self._result(self._adapter.set(*self._read_named(frame, 3))),
+            messages.HAS: self._has,
+            messages.CALL: lambda frame: self._result(self._adapter.call(*self._read_named(frame, 3))),
+            messages.NAMES: lambda frame: self._result(self._adapter.names()),
             messages.CALL_FUNCTION: self._call_function,
             messages.RANDOM: self._random,
             messages.REQUIRE_RESET: self._require_reset,
@@ -166,6 +167,18 @@ class Server:
     def _read(self, frame, count):
         decoder = self._decoder(frame)
         return [decoder.read() for _ in range(count)]
+
+    def _read_named(self, frame, count):
+        """So many fields, of which the first names an attribute. Raises NotPermitted."""
+        fields = self._read(frame, count)
+        self._permissions.check_attribute(fields[0])
+        return fields
+
+    def _has(self, frame):
+        try:
+            return self._result(self._adapter.has(*self._read_named(frame, 1)))
+        except NotPermitted:
+            return self._result(False)
 
     def _take_warnings(self, encoder):
         for path, type_name in encoder.replaced:
@@ -322,7 +335,7 @@ class Server:
         return results.encode_batch(self._layout, stacked, result, self._adapter.first_index, bool(offers))
 
     def _get(self, frame):
-        name = self._decoder(frame).read()
+        (name,) = self._read_named(frame, 1)
         is_callable, value = self._adapter.get(name)
         return messages.RESULT, Encoder().add(is_callable).add(value, "$.%s" % name)
 

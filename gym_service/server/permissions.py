@@ -9,6 +9,9 @@ unless its operator allows that. It never unpickles what a client sent.
 
 import re
 
+from gym_service.server import named_objects
+from gym_service.server.adapters import attributes
+
 # By this name simulators ship what registers their ids (gym_pusht, gym_xarm), and a user who installs one wants it
 # made: the names of a family, at the top level, where installed packages alone lie. Anything else may run what it
 # likes.
@@ -21,6 +24,11 @@ INNER_ID = "env_id"
 
 # The command line of a simulator that is given none. What another one leads a simulator to import is not known.
 NO_ARGUMENTS = [""]
+
+
+def _recipes(recipe):
+    """The recipe, and what each env of a batch has in place of parts of it."""
+    return [recipe] + [dict(recipe, **own) for own in recipe.get("batch", {}).get("each", ())]
 
 
 class NotPermitted(Exception):
@@ -45,8 +53,8 @@ class Permissions:
 
     def check(self, recipe):
         """The recipe to follow. Raises NotPermitted where it asks for more than it may."""
-        for wrapper in recipe["wrappers"]:
-            self.check_function(wrapper, "wrappers")
+        for own in _recipes(recipe):
+            self._check_values(own)
         if self._ids:
             recipe = self._checked_id(recipe)
         elif not self._names:
@@ -55,11 +63,28 @@ class Permissions:
             if ":" in recipe["id"]:
                 raise NotPermitted("id = %r" % recipe["id"])
         if not self._names:
-            self._check_names(recipe)
+            for own in _recipes(recipe):
+                self._check_names(own)
             for key, usual in (("argv", NO_ARGUMENTS), ("setup", [])):
                 if recipe.get(key, usual) != usual:
                     raise NotPermitted("%s = %r" % (key, recipe[key]), sorted(set(self._ids.values())))
         return recipe
+
+    def _check_values(self, recipe):
+        """Raise NotPermitted for a wrapper, or for an object that an argument names, at any depth."""
+        given = [recipe["kwargs"]]
+        for wrapper in recipe["wrappers"]:
+            is_table = type(wrapper) is dict
+            self.check_function(wrapper["wrapper"] if is_table else wrapper, "wrappers")
+            given.append(wrapper["kwargs"] if is_table else {})
+        names = named_objects.names_in(given)
+        if names and not self._names:
+            raise NotPermitted("{ object = %r }" % names[0], sorted(set(self._ids.values())))
+
+    def check_attribute(self, path):
+        """Raise NotPermitted where a client must not name this attribute."""
+        if not self._names and attributes.needs_permission(path):
+            raise NotPermitted("the attribute %r" % path, sorted(set(self._ids.values())))
 
     def _check_names(self, recipe):
         """Raise NotPermitted where what a client names would be imported."""

@@ -28,7 +28,7 @@ from gym_service.errors import EnvError, GymServiceError, ImportFailed, ServerCr
 from gym_service.factory import make
 from gym_service.factory.server_startup import explain
 from gym_service.testing import checks, leaked_processes, trajectory_diff
-from gym_service.testing.env_under_test import EnvUnderTest, Failed
+from gym_service.testing.env_under_test import EnvUnderTest, Failed, is_portable
 from gym_service.testing.in_target import trajectory
 from gym_service.testing.space_containment import containment_error
 
@@ -199,8 +199,7 @@ class _EntryCheck:
 
     def _take_reference(self) -> None:
         """Play the env with the same actions in a bare process, if it can be."""
-        is_portable = all(isinstance(wrapper, str) for wrapper in self.entry.wrappers)
-        if self.executable is None or not is_portable:
+        if self.executable is None or not is_portable(self.entry):
             return
         kwargs = self.kwargs
         mode = kwargs.pop("render_mode", None)

@@ -19,7 +19,7 @@ from gym_service_launcher.processes.child import Child, ending
 from gym_service_launcher.servers import local
 
 from gym_service.client.env import RemoteEnv
-from gym_service.factory import make
+from gym_service.factory import make, per_env
 from gym_service.testing import leaked_processes
 from gym_service.testing.in_target import reference_run, trajectory
 
@@ -118,7 +118,7 @@ class EnvUnderTest:
 
     def _recipe(self) -> dict[str, Any]:
         recipe = {name: getattr(self.entry, name) for name in ("id", "entry_point", "api", "max_episode_steps")}
-        recipe |= {"imports": list(self.entry.imports), "wrappers": list(self.entry.wrappers)}
+        recipe |= {key: list(getattr(self.entry, key)) for key in ("imports", "setup", "wrappers")}
         return recipe | {"kwargs": trajectory.to_data(self.kwargs), "render_mode": self.render_mode}
 
     def _run(self, task: dict[str, Any]) -> dict[str, Any]:
@@ -178,13 +178,20 @@ def env_under_test(
             file=None,
             key="address" if entry.address else "command",
         )
-    if any(not isinstance(wrapper, str) for wrapper in entry.wrappers):
+    if not is_portable(entry):
         text = f"{env_id!r}: a bare process cannot be handed a callable\n  try: wrappers = ['package.module:Wrapper']"
         raise ConfigError(text, file=None, key="wrappers")
-    kwargs = {**entry.kwargs, **more}
+    entry = per_env.entry_at(entry, per_env.Place())
+    kwargs = per_env.filled({**entry.kwargs, **more}, per_env.Place(), "kwargs")
     mode = kwargs.pop("render_mode", None)
     chosen |= {"render_mode": mode, "render_every": 10 if mode else 0}
     return EnvUnderTest(env_id, given, entry, local.executable_of(entry, progress), kwargs, **chosen)
+
+
+def is_portable(entry: Entry) -> bool:
+    """Whether a bare process can apply the wrappers of an entry: it is handed no callable."""
+    given = [wrapper["wrapper"] if isinstance(wrapper, Mapping) else wrapper for wrapper in entry.wrappers]
+    return all(isinstance(wrapper, str) for wrapper in given)
 
 
 def indented(lines: Sequence[str]) -> str:

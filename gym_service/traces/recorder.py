@@ -207,7 +207,8 @@ class Recorder:
 def header_of(env: RemoteEnv, *, full: bool) -> dict[str, Any]:
     """What the first row of a trace says: which env it was, and where it ran. No path and no name of a machine."""
     origin = dict(env._origin)
-    wrappers = [name if isinstance(name, str) else "(a callable)" for name in origin.get("wrappers", ())]
+    given = [one["wrapper"] if isinstance(one, dict) else one for one in origin.get("wrappers", ())]
+    wrappers = [name if isinstance(name, str) else "(a callable)" for name in given]
     target = {name: env.target.get(name) for name in ("python", "numpy", "api", "env", "frames", "takes_options")}
     names = ("entry", "id", "entry_point", "api", "max_episode_steps", "kwargs")
     return {

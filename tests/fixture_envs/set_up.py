@@ -44,3 +44,47 @@ class SetUpEnv(gym.Env):
     def facts(self):
         """The working directory, the limit of open files, and how sys.path begins after the standard library."""
         return [os.getcwd(), resource.getrlimit(resource.RLIMIT_NOFILE)[0], sys.argv]
+
+
+CONFIG = {"size": 3}
+
+
+class Nested:
+    """What an env holds, and what that holds."""
+
+    limit = 7
+    module = os
+
+    def __init__(self):
+        self.data = [1, 2]
+
+    def double(self, number):
+        return 2 * number
+
+
+class NestedEnv(SetUpEnv):
+    """An env with objects inside."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.sim = Nested()
+        self._private = "private"
+
+    def is_the_config(self):
+        return self.given["cfg"] is CONFIG, self.given.get("more")
+
+    def _secret(self, number):
+        return number + 1
+
+    def seed(self, seed):
+        self.sim.data = [seed]
+        return [seed]
+
+
+class Scaled(gym.Wrapper):
+    def __init__(self, env, by=1, cfg=None):
+        super().__init__(env)
+        self.by, self.cfg = by, cfg
+
+    def scale(self):
+        return self.by, self.cfg is CONFIG

@@ -8,7 +8,7 @@ so with a warning in 0.29 and not at all since 1.0.
 
 from gym_service.protocol.values import module_name
 
-# Names with a leading underscore stay the simulator's own, but for the one that Gymnasium's users read.
+# With a leading underscore, what Gymnasium's users read all the same.
 READABLE_PRIVATE = {"_max_episode_steps"}
 # What wrappers show of the env inside, some of it as properties that cannot be set.
 OF_THE_BARE_ENV = {"observation_space", "action_space", "metadata", "render_mode"}
@@ -16,8 +16,6 @@ OF_THE_BARE_ENV = {"observation_space", "action_space", "metadata", "render_mode
 
 def owner(env, name):
     """The outermost wrapper, or else the bare env, that has the attribute itself; None where nobody has."""
-    if _is_private(name):
-        return None
     while _is_wrapper(env):
         if _has_itself(env, name):
             return env
@@ -25,24 +23,62 @@ def owner(env, name):
     return env if hasattr(env, name) else None
 
 
-def get(env, name):
+def has(env, path):
+    """Whether the attribute is there. ``path`` is a name, or names with dots between them, as in Python."""
+    name, _, rest = path.partition(".")
+    holder = owner(env, name)
+    if holder is None or not rest:
+        return holder is not None
+    try:
+        get(env, path)
+    except AttributeError:
+        return False
+    return True
+
+
+def get(env, path):
     """The attribute's value. Raises AttributeError, as a read in this process would."""
-    if _is_private(name):
-        raise AttributeError("%r is private to the simulator" % name)
+    name, *rest = path.split(".")
     while _is_wrapper(env) and not _has_itself(env, name):
         env = env.env
-    return getattr(env, name)  # without a hasattr() before it, which would compute a property twice
+    value = getattr(env, name)  # without a hasattr() before it, which would compute a property twice
+    for name in rest:
+        value = getattr(value, name)
+    return value
 
 
-def set_(env, name, value, force):
-    """Set the attribute where it is; with ``force`` on the bare env where it is nowhere. Returns whether it was set."""
+def set_(env, path, value, force):
+    """Set the attribute where it is; with ``force`` on the bare env where it is nowhere. Returns whether it was set.
+
+    Of names with dots between them the last one is set, on the object that the others lead to.
+    """
+    if any(name.startswith("_") for name in path.split(".")):
+        raise AttributeError("%r is private to the simulator" % path)
+    inner, _, name = path.rpartition(".")
+    if inner:
+        holder = get(env, inner)
+        if not (force or hasattr(holder, name)):
+            return False
+        setattr(holder, name, value)
+        return True
     holder = owner(env, name)
     if holder is None and not force:
         return False
-    if name.startswith("_"):
-        raise AttributeError("%r is private to the simulator" % name)
     setattr(bare(env) if holder is None else holder, name, value)
     return True
+
+
+def names(env):
+    """The public names of the env and of the wrappers around it, sorted."""
+    return sorted({name for layer in layers(env) for name in dir(layer) if not name.startswith("_")})
+
+
+def needs_permission(path):
+    """Whether a read of it leads further than to a public attribute of the env.
+
+    A name with dots walks through any module that an object holds, and a private one may be such an object.
+    """
+    return "." in path or (path.startswith("_") and path not in READABLE_PRIVATE)
 
 
 def bare(env):
@@ -56,10 +92,6 @@ def layers(env):
         yield env
         env = env.env
     yield env
-
-
-def _is_private(name):
-    return name.startswith("_") and name not in READABLE_PRIVATE
 
 
 def _has_itself(wrapper, name):

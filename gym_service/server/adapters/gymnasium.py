@@ -106,7 +106,11 @@ class GymnasiumAdapter:
 
     def has(self, name):
         """Whether the env or one of its wrappers has the attribute."""
-        return attributes.owner(self.env, name) is not None
+        return attributes.has(self.env, name)
+
+    def names(self):
+        """The public names of the env and its wrappers."""
+        return attributes.names(self.env)
 
     def call(self, name, args, kwargs):
         """Call a method of the env or of one of its wrappers."""

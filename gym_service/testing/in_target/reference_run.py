@@ -67,7 +67,10 @@ def done(trajectory, task):
     output = {"facts": {}, "unready": [], "actions": [], "records": [], "optioned": [], "full": "", "failure": ""}
     output.update({"answers": [], "items": [], "digest": ""})
     try:
-        side = made(dict(task["recipe"], kwargs=trajectory.from_data(task["recipe"]["kwargs"])))
+        recipe = dict(task["recipe"], kwargs=trajectory.from_data(task["recipe"]["kwargs"]))
+        side = made(
+            dict(recipe, **{key: trajectory.with_objects(recipe[key], named) for key in ("kwargs", "wrappers")})
+        )
     except Exception:  # noqa: BLE001 - whatever an env raises while it is made is the outcome
         output["failure"] = traceback.format_exc()
     else:
@@ -128,9 +131,11 @@ def made(recipe):
     """The env, with the API that it speaks."""
     for name in recipe["imports"]:
         importlib.import_module(name)
+    for name in recipe.get("setup", ()):
+        named(name)()
     library, env = from_entry_point(recipe) if recipe["entry_point"] else from_registry(recipe)
     for name in recipe["wrappers"]:
-        env = named(name)(env)
+        env = named(name["wrapper"])(env, **name["kwargs"]) if isinstance(name, dict) else named(name)(env)
     return (NewSide if speaks_today(env, library) else OldSide)(env, library, recipe["render_mode"])
 
 

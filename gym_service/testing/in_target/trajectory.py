@@ -281,3 +281,13 @@ _SCALAR_TEXTS = {
     "str": lambda value: ascii(str.__str__(value)),
     "bytes": lambda value: _bytes_text(bytes(value)),
 }
+
+
+def with_objects(value, named):
+    """The value with the object in the place of each ``{"object": "module:attribute"}``."""
+    if isinstance(value, dict):
+        name = value.get("object") if len(value) == 1 else None
+        if isinstance(name, str) and ":" in name:
+            return named(name)
+        return {key: with_objects(item, named) for key, item in value.items()}
+    return type(value)(with_objects(item, named) for item in value) if type(value) in (list, tuple) else value

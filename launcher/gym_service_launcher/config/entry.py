@@ -77,7 +77,7 @@ class Entry(VenvKeys):
     cwd: Path | None = None
     pythonpath: tuple[Path, ...] = ()
     max_episode_steps: int | None = None
-    wrappers: tuple[str | Callable[..., Any], ...] = ()
+    wrappers: tuple[str | Callable[..., Any] | dict[str, Any], ...] = ()
     entry_point: str | None = None
     api: str | None = None
     address: str | None = None

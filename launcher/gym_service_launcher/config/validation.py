@@ -356,9 +356,30 @@ def import_path(value: object, location: Location) -> str:
     return str(value)
 
 
-@accepts({"type": "string", "pattern": r"^[^:\s]+:[^:\s]+$"})
-def wrapper(value: object, location: Location) -> str | Callable[..., Any]:
-    """``package.module:Wrapper``, or (from Python only) a callable."""
+@accepts(
+    {
+        "anyOf": [
+            schema_of(import_path),
+            {
+                "type": "object",
+                "properties": {"wrapper": schema_of(import_path), "kwargs": {"type": "object"}},
+                "required": ["wrapper"],
+                "additionalProperties": False,
+            },
+        ]
+    }
+)
+def wrapper(value: object, location: Location) -> str | Callable[..., Any] | dict[str, Any]:
+    """``package.module:Wrapper``, or (from Python only) a callable; or a table of one and its keyword arguments."""
+    if isinstance(value, Mapping):
+        given = read(value, {"wrapper": _callable, "kwargs": table}, location)
+        if "wrapper" not in given:
+            raise location.error('wrapper is missing; set it to "package.module:Wrapper"')
+        return {"kwargs": {}, **given}
+    return _callable(value, location)
+
+
+def _callable(value: object, location: Location) -> str | Callable[..., Any]:
     return value if callable(value) else import_path(value, location)
 
 

@@ -9,8 +9,9 @@ import secrets
 import shlex
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import ConfigError, ServerCrashed, ServerStartError
@@ -285,12 +286,17 @@ def _plan(entry: Entry, executable: Path) -> forkservers.Plan:
         "entry_point": entry.entry_point,
         "api": entry.api,
         # A callable is loaded where it is called.
-        "wrappers": [wrapper for wrapper in entry.wrappers if isinstance(wrapper, str)],
+        "wrappers": [name for name in map(_name_of_wrapper, entry.wrappers) if name],
     }
     environment = environment_of(entry, executable)
     command = [*environment.words, str(executable), "-u"]
     is_shown = entry.output == "show"
     return forkservers.plan(command, server_program(), recipe, environment.variables, entry.cwd, show=is_shown)
+
+
+def _name_of_wrapper(wrapper: Any) -> str:
+    wrapper = wrapper["wrapper"] if isinstance(wrapper, Mapping) else wrapper
+    return wrapper if isinstance(wrapper, str) else ""
 
 
 Started = tuple[Child, StreamEnd, Opening, socket.socket]

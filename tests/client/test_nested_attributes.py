@@ -1,0 +1,137 @@
+"""Reads, calls and assignments that lead into the simulator's objects, by name; completion; and who may."""
+
+from typing import Any
+
+import gymnasium
+import pytest
+from support.opened import opened
+from support.paths import ENVS
+from support.serving import running
+from support.targets import TARGETS
+
+import gym_service
+from gym_service.errors import EnvError
+
+TARGET = "py312-gymnasium14"
+NESTED = {"entry_point": "set_up:NestedEnv"}
+
+
+@pytest.mark.parametrize("target", ["py36-gym021", TARGET])
+def test_names_with_dots_lead_into_the_simulators_objects(target: str) -> None:
+    with opened("x", target=target, wrappers=["set_up:Scaled"], **NESTED) as env:
+        assert env.call("sim.double", 4) == 8
+        assert env.get_wrapper_attr("sim.limit") == 7
+        assert env.get_wrapper_attr("sim.data") == [1, 2]
+        assert env.get_wrapper_attr("sim.double")(3) == 6
+        assert env.set_wrapper_attr("sim.limit", 9) is True
+        assert env.get_wrapper_attr("sim.limit") == 9
+        assert env.set_wrapper_attr("sim.nothing", 9, force=False) is False
+        assert [env.has_wrapper_attr(name) for name in ("sim.limit", "sim.nothing", "nothing.at.all")] == [1, 0, 0]
+        with pytest.raises(AttributeError, match="nothing"):
+            env.get_wrapper_attr("sim.nothing")
+        with pytest.raises(AttributeError, match="private"):
+            env.set_wrapper_attr("sim._limit", 9)
+
+
+def test_a_private_name_is_the_simulators_where_it_is_asked_for() -> None:
+    with opened("x", **NESTED) as env:
+        assert env.call("_secret", 4) == 5
+        assert env.get_wrapper_attr("_private") == "private"
+        assert env.has_wrapper_attr("_private")
+        assert not hasattr(env, "_private")
+
+
+def test_completion_knows_the_simulators_names() -> None:
+    with opened("x", **NESTED) as env:
+        names = dir(env)
+        assert {"sim", "is_the_config", "reset", "get_wrapper_attr", "target"} <= set(names)
+        assert not {"_private", "seed"} & set(names)
+    assert "sim" not in dir(env)
+    assert "reset" in dir(env)
+
+
+def test_seed_says_how_the_simulators_is_reached() -> None:
+    with opened("x", **NESTED) as env:
+        assert not hasattr(env, "seed")
+        with pytest.raises(AttributeError, match=r'try: env\.unwrapped\.call\("seed", …\)'):
+            _ = env.seed
+        assert env.call("seed", 5) == [5]
+        assert env.get_wrapper_attr("sim.data") == [5]
+
+
+@pytest.mark.skipif(int(gymnasium.__version__[0]) < 1, reason="vector envs need gymnasium 1.0")
+def test_a_vector_env_reads_and_sets_nested_names_too() -> None:
+    python = str(TARGETS[TARGET].python())
+    envs = gym_service.make_vec("x", 2, workers=2, python=python, pythonpath=[ENVS], **NESTED)
+    try:
+        envs.set_attr("sim.limit", [1, 2])
+        assert envs.get_attr("sim.limit") == (1, 2)
+        assert envs.call("sim.double", 4) == (8, 8)
+        assert envs.call("_secret", 1) == (2, 2)
+    finally:
+        envs.close()
+
+
+# What a client may have a server do only if it is the client's own, or --allow-import was given.
+OBJECT = {"object": "os:environ"}
+GIVEN: dict[str, tuple[dict[str, Any], str]] = {
+    "setup": ({"setup": ["os:getpid"]}, r"setup = \['os:getpid'\]"),
+    "argv": ({"argv": ["x"]}, r"argv = \['x'\]"),
+    "object": ({"kwargs": {"cfg": OBJECT}}, r"\{ object = 'os:environ' \}"),
+    "object, deep": ({"kwargs": {"cfg": [({"a": OBJECT},)]}}, r"\{ object = 'os:environ' \}"),
+    "wrapper": ({"wrappers": [{"wrapper": "set_up:Scaled", "kwargs": {}}]}, "wrappers"),
+    "wrapper with an object": ({"wrappers": [{"wrapper": "set_up:Scaled", "kwargs": {"cfg": OBJECT}}]}, "wrappers"),
+}
+
+
+@pytest.fixture(scope="module")
+def closed() -> Any:
+    with running(str(TARGETS[TARGET].python()), "--pythonpath", str(ENVS), "set_up_ids:SetUp-v0") as serving:
+        yield serving.address
+
+
+@pytest.fixture(scope="module")
+def allowing() -> Any:
+    with running(str(TARGETS[TARGET].python()), "--pythonpath", str(ENVS), "--allow-import") as serving:
+        yield serving.address
+
+
+@pytest.mark.parametrize("what", GIVEN)
+def test_a_server_of_somebody_else_refuses_what_leads_further(what: str, closed: str) -> None:
+    keys, said = GIVEN[what]
+    with pytest.raises(EnvError, match=rf"{said}: this server is not the client's own(.|\n)*--allow-import"):
+        gym_service.make("SetUp-v0", address=closed, **keys)
+
+
+@pytest.mark.parametrize("what", GIVEN)
+def test_and_a_server_that_allows_imports_does_it(what: str, allowing: str) -> None:
+    gym_service.make("x", address=allowing, **NESTED, **GIVEN[what][0]).close()
+
+
+NAMES = ["sim.limit", "sim.module.getpid", "_private", "__class__", "sim.__init__.__globals__"]
+
+
+def test_names_that_lead_further_are_refused_and_allowed_likewise(closed: str, allowing: str) -> None:
+    with gym_service.make("SetUp-v0", address=closed) as env:
+        for name in NAMES:
+            for ask in (env.get_wrapper_attr, env.call, lambda name: env.set_wrapper_attr(name, 1)):
+                with pytest.raises(EnvError, match=r"attribute '.*not the client's own(.|\n)*--allow-import"):
+                    ask(name)
+            assert env.has_wrapper_attr(name) is False
+        assert env.get_wrapper_attr("given") == {}
+    with gym_service.make("x", address=allowing, **NESTED) as env:  # type: ignore[arg-type]
+        assert env.get_wrapper_attr("sim.limit") == 7
+        assert env.get_wrapper_attr("_private") == "private"
+        assert env.call("sim.module.getpid") == env.target["pid"]
+
+
+@pytest.mark.skipif(int(gymnasium.__version__[0]) < 1, reason="vector envs need gymnasium 1.0")
+def test_values_per_env_are_judged_for_each_env(closed: str) -> None:
+    given = {"kwargs": {"index": "{index}", "cfg": OBJECT}}
+    with pytest.raises(EnvError, match="not the client's own"):
+        gym_service.make_vec("SetUp-v0", 2, address=closed, **given)
+    envs = gym_service.make_vec("SetUp-v0", 2, address=closed, kwargs={"index": "{index}"})
+    assert [one["index"] for one in envs.call("given")] == [0, 1]
+    with pytest.raises(EnvError, match="not the client's own"):
+        envs.call("sim.limit")
+    envs.close()
