@@ -147,9 +147,8 @@ def _pending_server(entry: Entry, kwargs: Mapping[str, Any]) -> "PendingServer":
     with started_server(entry) as take:
         from gym_service.factory.server_startup import PendingServer, recipe_of
 
-        recipe = per_env.recipe_at(
-            recipe_of(entry, kwargs), per_env.Place()
-        )  # before the server is taken: a wrapper that does not pickle raises here
+        # Before the server is taken: a wrapper that does not pickle raises here.
+        recipe = per_env.recipe_at(recipe_of(entry, kwargs), per_env.Place())
         return PendingServer(entry, take(), recipe)
 
 

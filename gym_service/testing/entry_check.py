@@ -25,7 +25,7 @@ from gymnasium.spaces import GraphInstance
 
 from gym_service.client.env import RemoteEnv
 from gym_service.errors import EnvError, GymServiceError, ImportFailed, ServerCrashed
-from gym_service.factory import make
+from gym_service.factory import make, per_env
 from gym_service.factory.server_startup import explain
 from gym_service.testing import checks, leaked_processes, trajectory_diff
 from gym_service.testing.env_under_test import EnvUnderTest, Failed, is_portable
@@ -201,7 +201,8 @@ class _EntryCheck:
         """Play the env with the same actions in a bare process, if it can be."""
         if self.executable is None or not is_portable(self.entry):
             return
-        kwargs = self.kwargs
+        entry = per_env.entry_at(self.entry, per_env.Place())
+        kwargs = per_env.filled(self.kwargs, per_env.Place(), "kwargs")
         mode = kwargs.pop("render_mode", None)
         if mode == "human":
             return
@@ -211,7 +212,7 @@ class _EntryCheck:
             "render_mode": mode,
             "render_every": RENDER_EVERY if mode else 0,
         }
-        subject = EnvUnderTest(self.entry.name, {}, self.entry, self.executable, kwargs, **given)
+        subject = EnvUnderTest(entry.name, {}, entry, self.executable, kwargs, **given)
         subject.actions = [trajectory.from_data(action, GraphInstance) for action in self.actions]
         with suppress(Failed):
             subject.played = subject.reference_run()

@@ -1,5 +1,7 @@
 """Reads, calls and assignments that lead into the simulator's objects, by name; completion; and who may."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
@@ -84,53 +86,64 @@ GIVEN: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def closed() -> Any:
+@contextmanager
+def closed() -> Iterator[str]:
     with running(str(TARGETS[TARGET].python()), "--pythonpath", str(ENVS), "set_up_ids:SetUp-v0") as serving:
         yield serving.address
 
 
-@pytest.fixture(scope="module")
-def allowing() -> Any:
+@contextmanager
+def allowing() -> Iterator[str]:
     with running(str(TARGETS[TARGET].python()), "--pythonpath", str(ENVS), "--allow-import") as serving:
         yield serving.address
 
 
-@pytest.mark.parametrize("what", GIVEN)
-def test_a_server_of_somebody_else_refuses_what_leads_further(what: str, closed: str) -> None:
-    keys, said = GIVEN[what]
-    with pytest.raises(EnvError, match=rf"{said}: this server is not the client's own(.|\n)*--allow-import"):
-        gym_service.make("SetUp-v0", address=closed, **keys)
+def test_a_server_of_somebody_else_refuses_what_leads_further() -> None:
+    with closed() as address:
+        for keys, said in GIVEN.values():
+            with pytest.raises(EnvError, match=rf"{said}: this server is not the client's own(.|\n)*--allow-import"):
+                gym_service.make("SetUp-v0", address=address, **keys)
 
 
-@pytest.mark.parametrize("what", GIVEN)
-def test_and_a_server_that_allows_imports_does_it(what: str, allowing: str) -> None:
-    gym_service.make("x", address=allowing, **NESTED, **GIVEN[what][0]).close()
+def test_and_a_server_that_allows_imports_does_it() -> None:
+    with allowing() as address:
+        for keys, _ in GIVEN.values():
+            gym_service.make("x", address=address, **NESTED, **keys).close()
 
 
-NAMES = ["sim.limit", "sim.module.getpid", "_private", "__class__", "sim.__init__.__globals__"]
+NAMES = ["sim.limit", "sim.module.getpid", "_private", "_secret", "sim.__init__.__globals__"]
 
 
-def test_names_that_lead_further_are_refused_and_allowed_likewise(closed: str, allowing: str) -> None:
-    with gym_service.make("SetUp-v0", address=closed) as env:
+def test_names_that_lead_further_are_refused() -> None:
+    with closed() as address, gym_service.make("SetUp-v0", address=address) as env:
         for name in NAMES:
             for ask in (env.get_wrapper_attr, env.call, lambda name: env.set_wrapper_attr(name, 1)):
                 with pytest.raises(EnvError, match=r"attribute '.*not the client's own(.|\n)*--allow-import"):
                     ask(name)
             assert env.has_wrapper_attr(name) is False
+        with pytest.raises(EnvError, match="not the client's own"):
+            env.call("__class__")
         assert env.get_wrapper_attr("given") == {}
-    with gym_service.make("x", address=allowing, **NESTED) as env:  # type: ignore[arg-type]
+
+
+def test_names_that_lead_further_are_allowed_with_imports() -> None:
+    with allowing() as address, gym_service.make("x", address=address, **NESTED) as env:  # type: ignore[arg-type]
         assert env.get_wrapper_attr("sim.limit") == 7
         assert env.get_wrapper_attr("_private") == "private"
         assert env.call("sim.module.getpid") == env.target["pid"]
 
 
 @pytest.mark.skipif(int(gymnasium.__version__[0]) < 1, reason="vector envs need gymnasium 1.0")
-def test_values_per_env_are_judged_for_each_env(closed: str) -> None:
+def test_values_per_env_are_judged_for_each_env() -> None:
+    with closed() as address:
+        _judge_each(address)
+
+
+def _judge_each(address: str) -> None:
     given = {"kwargs": {"index": "{index}", "cfg": OBJECT}}
     with pytest.raises(EnvError, match="not the client's own"):
-        gym_service.make_vec("SetUp-v0", 2, address=closed, **given)
-    envs = gym_service.make_vec("SetUp-v0", 2, address=closed, kwargs={"index": "{index}"})
+        gym_service.make_vec("SetUp-v0", 2, address=address, **given)
+    envs = gym_service.make_vec("SetUp-v0", 2, address=address, kwargs={"index": "{index}"})
     assert [one["index"] for one in envs.call("given")] == [0, 1]
     with pytest.raises(EnvError, match="not the client's own"):
         envs.call("sim.limit")

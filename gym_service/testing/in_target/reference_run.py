@@ -68,9 +68,7 @@ def done(trajectory, task):
     output.update({"answers": [], "items": [], "digest": ""})
     try:
         recipe = dict(task["recipe"], kwargs=trajectory.from_data(task["recipe"]["kwargs"]))
-        side = made(
-            dict(recipe, **{key: trajectory.with_objects(recipe[key], named) for key in ("kwargs", "wrappers")})
-        )
+        side = made(trajectory.with_objects(recipe, named))
     except Exception:  # noqa: BLE001 - whatever an env raises while it is made is the outcome
         output["failure"] = traceback.format_exc()
     else:
