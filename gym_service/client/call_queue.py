@@ -76,7 +76,9 @@ class CallQueue:
         while True:
             calls.refuse()
             if self.half is not None and not is_second_half:
-                text = f"{during} was called while {calls.during} waits for its answer\n  try: step_wait() first"
+                text = (
+                    f"{during} was called while {calls.during} waits for its answer\n  try: {calls.during}_wait() first"
+                )
                 raise AlreadyPendingCallError(text, calls.during)
             if self.is_first(ticket):
                 return

@@ -22,6 +22,7 @@ from gym_service.client.copying import CopiedByRecipe
 from gym_service.client.generator import GeneratorsOfSimulators
 from gym_service.client.requests import Timeouts, encode, limits_of
 from gym_service.client.spaces import refuse_larger, space_from
+from gym_service.client.vector_halves import HalvesOfCalls, flattened
 from gym_service.client.workers import Workers
 from gym_service.errors import ProtocolError
 from gym_service.protocol import messages, results
@@ -50,7 +51,7 @@ class WorkerResult(NamedTuple):
 Read = Callable[..., WorkerResult]  # makes it of a frame
 
 
-class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, gymnasium.vector.VectorEnv[Any, Any, Any]):
+class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, HalvesOfCalls, gymnasium.vector.VectorEnv[Any, Any, Any]):
     """Several envs in other interpreters, in one or more server processes ("workers").
 
     Each worker holds a contiguous share of the envs and steps them one after another; a step is one round trip per
@@ -132,31 +133,22 @@ class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, gymnasium.vector.V
 
     # -- Gymnasium's contract ------------------------------------------------------------------------------------
 
-    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode in every env, or in those that a mask names: (observations, infos).
 
         Args:
             seed: an int, Python's or numpy's, is the seed of the first env; the next env has one more, and so on. A
                 sequence has one seed for each env, of any type that the simulator takes, or None. None seeds no env.
-            options: for every env. ``options["reset_mask"]``, bool of shape (num_envs,), names the envs that are
-                reset; the others keep their observation.
+            options: for every env; or a list or tuple with those of each. In the former ``options["reset_mask"]``, bool
+                of shape (num_envs,), names the envs that are reset; the others keep their observation.
 
         Raises:
-            TypeError, ValueError: a list of seeds of another length, a numpy int that has no room to count up, or a
-                mask that is none. Nothing was reset.
+            TypeError, ValueError: seeds or options of another length, a numpy int that has no room to count up, or a mask
+                that is none. Nothing was reset.
             EnvError: an env raised.
         """
-        seeds = self._seeds(seed)
-        mask = None
-        if options is not None and "reset_mask" in options:
-            mask = self._mask(options["reset_mask"])
-            options = {key: value for key, value in options.items() if key != "reset_mask"}
-        given = ("$.options", options)
-        calls = []
-        for share in self._shares:
-            chosen = None if mask is None else mask[share]
-            calls.append((messages.VEC_RESET, encode(("$.seeds", seeds[share]), given, ("$.mask", chosen))))
-        observations, _, _, _, infos = self._made(calls, resets_all=mask is None)
+        calls, resets_all = self._reset_calls(seed, options)
+        observations, _, _, _, infos = self._made(calls, resets_all=resets_all)
         return observations, infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -167,22 +159,6 @@ class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, gymnasium.vector.V
         """
         return self._made(self._packed(actions) or self._listed(actions))
 
-    def step_async(self, actions: Any) -> None:
-        """Begin a step everywhere and come back at once; ``step_wait`` gives its result.
-
-        Raises AlreadyPendingCallError where one has begun already; any other call meanwhile is refused likewise.
-        """
-        calls = self._packed(actions) or self._listed(actions)
-        offers: list[Offer] = []
-        self._workers.begin(calls, partial(self._offer_memory, calls, offers))
-        self._half_offers = offers
-
-    def step_wait(self) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """The result of the step that ``step_async`` has begun. Raises NoAsyncCallError where none has."""
-        # Without the offers a batch is copied once more, so it does no harm if an interrupt loses them here.
-        offers, self._half_offers = self._half_offers, []
-        return self._result(self._workers.finish(), offers)
-
     def render(self) -> tuple[Any, ...]:
         """What each env renders in the mode it was made with."""
         return self._gathered([(messages.RENDER, Encoder())] * len(self._shares))
@@ -191,8 +167,7 @@ class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, gymnasium.vector.V
         """Call a method of every env, or of a wrapper around it; of what is no method, the value."""
         if name == "np_random" and not args and not kwargs:
             return self._generators()
-        arguments = ("$.name", name), ("$.args", args), ("$.kwargs", kwargs)
-        return self._gathered([(messages.CALL, encode(*arguments)) for _ in self._shares])
+        return self._gathered(self._method_calls(name, args, kwargs))
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
         """An attribute of every env. As in SyncVectorEnv, a method is called."""
@@ -234,6 +209,28 @@ class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, gymnasium.vector.V
     def _require_reset(self) -> None:
         calls = [(messages.REQUIRE_RESET, Encoder())] * len(self._shares)
         self._workers.call(calls, lambda: [one] * len(calls))
+
+    def _method_calls(self, name: str, args: Any, kwargs: Any) -> list[tuple[int, Packed]]:
+        given = ("$.name", name), ("$.args", args), ("$.kwargs", kwargs)
+        return [(messages.CALL, encode(*given)) for _ in self._shares]
+
+    def _reset_calls(self, seed: Any, options: Any) -> tuple[list[tuple[int, Packed]], bool]:
+        """The calls of a reset, and whether it is one of all envs."""
+        seeds = self._seeds(seed)
+        mask = None
+        if isinstance(options, (list, tuple)):
+            if len(options) != self.num_envs:
+                raise ValueError(f"options for {len(options)} of {self.num_envs} sub-environments")
+        elif options is not None and "reset_mask" in options:
+            mask = self._mask(options["reset_mask"])
+            options = {key: value for key, value in options.items() if key != "reset_mask"}
+        calls = []
+        for share in self._shares:
+            own = list(options[share]) if isinstance(options, (list, tuple)) else options
+            chosen = None if mask is None else mask[share]
+            given = ("$.seeds", seeds[share]), ("$.options", own), ("$.mask", chosen)
+            calls.append((messages.VEC_RESET, encode(*given)))
+        return calls, mask is None
 
     def _seeds(self, seed: Any) -> list[Any]:
         if seed is None:
@@ -345,8 +342,7 @@ class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, gymnasium.vector.V
         return dict(zip(indices, results, strict=True))
 
     def _gathered(self, calls: Sequence[tuple[int, Packed]]) -> tuple[Any, ...]:
-        found = self._workers.call(calls, lambda: [one] * len(calls))
-        return tuple(value for part in found for value in part)
+        return flattened(self._workers.call(calls, lambda: [one] * len(calls)))
 
 
 def shares_of(num_envs: int, workers: int) -> list[slice]:

@@ -74,12 +74,18 @@ class Workers:
         self._warn()
         return answers
 
-    def begin(self, calls: Sequence[Call], prepare: Prepare[Any]) -> None:
+    @property
+    def has_begun(self) -> bool:
+        """Whether half a call is pending."""
+        return self._queue.half is not None
+
+    def begin(self, calls: Sequence[Call], prepare: Prepare[Any], *, resets_all: bool = False) -> None:
         """The first half of ``call``. Until ``finish`` has read the answers, other calls are refused."""
         ticket = new_ticket()
         try:
-            self._enter(ticket, calls, resets_all=False)
+            self._enter(ticket, calls, resets_all)
             self._half_reads = self._send(calls, prepare)
+            self._are_in_step = self._are_in_step or resets_all
             self._queue.half = ticket
             self._queue.leave(ticket)
         except BaseException as error:

@@ -23,7 +23,8 @@ NAMES                                                                  the publi
 CALL            name, args, kwargs                                     what it returned
 CALL_FUNCTION   "module:function" or (Python, cloudpickle), args, kwargs  what it returned
 CLOSE                                                                  None
-VEC_RESET       seeds, options, mask (a list, or None for all)         a batch (``results.encode_batch``)
+VEC_RESET       seeds, options (of all; a list: of each), mask (a      a batch (``results.encode_batch``)
+                list, or None for all)
 VEC_STEP        actions (a list)                                       the same
 RANDOM          np_random or _np_random; None, or (kind, bit           None, or (kind, bit generator, state) of it
                 generator, state, whether it replaces the generator)

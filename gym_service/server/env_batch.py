@@ -91,7 +91,13 @@ class Batch:
         return self._stack.value if self._stack.write_rows(observations) else None
 
     def reset(self, seeds, options, mask):
-        """Begin an episode in each env, or in those that ``mask`` names; gives what ``step`` gives."""
+        """Begin an episode in each env, or in those that ``mask`` names; gives what ``step`` gives.
+
+        ``options`` are for all envs, or a list of those of each.
+        """
+        each = options if type(options) is list else [options] * self.count
+        if len(each) != self.count:
+            raise BadValue("options of %d envs for %d" % (len(each), self.count))
         chosen = [index for index in range(self.count) if mask is None or mask[index]]
         if self._infos.count:
             self._infos = BatchInfos(self.first_index)
@@ -99,7 +105,7 @@ class Batch:
             self._terminations[index] = self._truncations[index] = self._ended[index] = False
         for index in chosen:
             self._at = index
-            self._reset_one(index, seeds[index], options)
+            self._reset_one(index, seeds[index], each[index])
         return self._result()
 
     def step(self, actions):

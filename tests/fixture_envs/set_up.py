@@ -88,3 +88,10 @@ class Scaled(gym.Wrapper):
 
     def scale(self):
         return self.by, self.cfg is CONFIG
+
+
+class ToldEnv(SetUpEnv):
+    """Tells with each reset what it was told."""
+
+    def reset(self, seed=None, options=None):
+        return 0, {"told": [seed, options]}

@@ -1,0 +1,94 @@
+"""The halves of a vector env's calls: ``…_async`` begins one everywhere, ``…_wait`` gives its result.
+
+Knows which half belongs to which. Never knows how a call is encoded. Python 3.10 and up. The names are those of
+Gymnasium's AsyncVectorEnv. Its ``timeout`` is missing: the limits are those of the entry.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from gymnasium.error import NoAsyncCallError
+
+from gym_service.client.connection import one
+from gym_service.protocol.encoder import Packed
+
+if TYPE_CHECKING:
+    from gym_service.client.batch_memory import Offer
+    from gym_service.client.workers import Workers
+
+Calls = list[tuple[int, Packed]]
+
+
+class HalvesOfCalls:
+    """For RemoteVectorEnv. One call can be begun at a time; until its second half, any other call is refused."""
+
+    _workers: "Workers"
+    _half_offers: "list[Offer]"
+    _half_kind = ""  # what has begun: step, reset or call
+
+    def step_async(self, actions: Any) -> None:
+        """Begin a step everywhere and come back at once; ``step_wait`` gives its result.
+
+        Raises AlreadyPendingCallError where a call has begun already; any other call meanwhile is refused likewise.
+        """
+        self._begin_batch("step", self._packed(actions) or self._listed(actions))
+
+    def step_wait(self) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """The result of the step that ``step_async`` has begun. Raises NoAsyncCallError where none has."""
+        return self._finish_batch("step")
+
+    def reset_async(self, seed: Any = None, options: Any = None) -> None:
+        """Begin a reset everywhere; ``reset_wait`` gives its result. Arguments as ``reset``, errors as its own.
+
+        Raises AlreadyPendingCallError as ``step_async``.
+        """
+        calls, resets_all = self._reset_calls(seed, options)
+        self._begin_batch("reset", calls, resets_all=resets_all)
+
+    def reset_wait(self) -> tuple[Any, dict[str, Any]]:
+        """The result of the reset that ``reset_async`` has begun. Raises NoAsyncCallError where none has."""
+        observations, _, _, _, infos = self._finish_batch("reset")
+        return observations, infos
+
+    def call_async(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """Begin a call of a method of every env; ``call_wait`` gives its results. Errors as ``step_async``."""
+        calls = self._method_calls(name, args, kwargs)
+        self._workers.begin(calls, lambda: [one] * len(calls))
+        self._half_kind = "call"
+
+    def call_wait(self) -> tuple[Any, ...]:
+        """What the method that ``call_async`` has begun returned. Raises NoAsyncCallError where none has begun."""
+        self._refuse_other("call")
+        return flattened(self._workers.finish())
+
+    def _begin_batch(self, kind: str, calls: Calls, *, resets_all: bool = False) -> None:
+        offers: list[Offer] = []
+        self._workers.begin(calls, partial(self._offer_memory, calls, offers), resets_all=resets_all)
+        self._half_offers, self._half_kind = offers, kind
+
+    def _finish_batch(self, kind: str) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        self._refuse_other(kind)
+        # Without the offers a batch is copied once more, so it does no harm if an interrupt loses them here.
+        offers, self._half_offers = self._half_offers, []
+        return self._result(self._workers.finish(), offers)
+
+    def _refuse_other(self, kind: str) -> None:
+        """Raise where another call than one of this kind has begun. Where none has, ``finish`` raises."""
+        if self._workers.has_begun and self._half_kind != kind:
+            text = f"a {self._half_kind} has begun, and no {kind}\n  try: {self._half_kind}_wait()"
+            raise NoAsyncCallError(text, f"{kind}_wait")
+
+    if TYPE_CHECKING:
+
+        def _packed(self, actions: Any) -> Calls | None: ...
+        def _listed(self, actions: Any) -> Calls: ...
+        def _reset_calls(self, seed: Any, options: Any) -> tuple[Calls, bool]: ...
+        def _method_calls(self, name: str, args: Any, kwargs: Mapping[str, Any]) -> Calls: ...
+        def _offer_memory(self, calls: Any, offers: Any) -> Any: ...
+        def _result(self, found: Any, offers: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]: ...
+
+
+def flattened(parts: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
+    """The results of all envs, of those of each worker."""
+    return tuple(value for part in parts for value in part)
