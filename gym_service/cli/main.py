@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gym_service_launcher.errors import GymServiceError
 
-from gym_service.cli import file_commands, record, replay, run, venv_commands
+from gym_service.cli import file_commands, foreground, record, replay, run, venv_commands
 from gym_service.cli.help_format import Commands, HelpFormatter, add_command
 
 ABOUT = "Drive a simulator in another, older Python through an ordinary gymnasium.Env."
@@ -32,6 +32,8 @@ examples:
   gym-service ps                                         your servers
   gym-service logs PushT-v0 -f                           the output of one
   gym-service stop PushT-v0                              stop it
+  gym-service shell PushT-v0                             a Python prompt in it
+  gym-service debug PushT-v0                             pdb in the simulator
   gym-service record PushT-v0 -o pusht.mp4               a video of an entry
   gym-service replay run.trace                           play a trace again
 """
@@ -83,6 +85,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Commands]:
     _add_ps(commands)
     _add_logs(commands)
     _add_stop(commands)
+    foreground.add(commands)
     record.add(commands)
     replay.add(commands)
     _add_completion(commands)

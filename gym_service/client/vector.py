@@ -143,7 +143,7 @@ class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, HalvesOfCalls, gym
                 of shape (num_envs,), names the envs that are reset; the others keep their observation.
 
         Raises:
-            TypeError, ValueError: seeds or options of another length, a numpy int that has no room to count up, or a mask
+            TypeError, ValueError: seeds or options of another length, a numpy int without room to count up, or a mask
                 that is none. Nothing was reset.
             EnvError: an env raised.
         """

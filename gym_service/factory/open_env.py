@@ -60,7 +60,7 @@ def open_env(
         return env_class(
             pending.connection,
             description,
-            timeouts=asdict(entry.timeouts),
+            timeouts=_timeouts(entry, description),
             recreate=recreate,
             restart=partial(connect, entry, kwargs) if restarts else None,
             at_close=release,
@@ -112,10 +112,17 @@ def open_vector_env(
             pending.wait_for_env(selector, measures=pending is pending_servers[0]) for pending in pending_servers
         ]
         connections = [pending.connection for pending in pending_servers]
-        given = {"autoreset_mode": mode, "timeouts": asdict(entry.timeouts), "recreate": recreate}
+        given = {"autoreset_mode": mode, "timeouts": _timeouts(entry, descriptions[0]), "recreate": recreate}
         env = RemoteVectorEnv(connections, descriptions, shares, **given)
         undo.pop_all()
     return env
+
+
+def _timeouts(entry: Entry, description: Mapping[str, Any]) -> dict[str, float]:
+    """The limits of the calls: those of the entry, but for a simulator that stops at breakpoints only that of close."""
+    target = description.get("target") if type(description) is dict else None
+    is_debugged = type(target) is dict and target.get("is_debugged") is True
+    return {"close": entry.timeouts.close} if is_debugged else asdict(entry.timeouts)
 
 
 def _recipe_of_share(recipe: Mapping[str, Any], places: "Sequence[per_env.Place]", mode: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ Contract::
                             beside them, or at an abstract socket whose name is NAME and those bytes (endpoints.py)
     ... --counters FD:BEGUN:ANSWERED:STEPS:READY:ID   count calls and steps in the inherited memory FD, at those places
                             (counters.py)
+    ... --debugged          tell the client that somebody debugs this server, so that it waits without a limit
     ... --dump-signal N     signal N writes the Python stack to stderr
 
 It serves until the client closes the channel, then closes the env and exits with 0. What the simulator prints goes
@@ -51,7 +52,8 @@ def serve(argv, preloaded=None):
     if not options:
         sys.stderr.write(
             "gym-service: usage: server --fd N | --stdio MARK [--arena N | --negotiate-arena BYTES:NAME] "
-            "[--counters FD:...] [--dump-signal N] [--no-import | --no-pickle] [--allow ID]\n"
+            "[--counters FD:...] [--dump-signal N] [--no-import | --no-pickle] [--allow ID] "
+            "[--debugged]\n"
         )
         return EXIT_USAGE
     if "--dump-signal" in options:
@@ -77,7 +79,8 @@ def serve(argv, preloaded=None):
 
     names = "--no-import" not in options
     rules = permissions.Permissions(names, names and "--no-pickle" not in options, options["--allow"])
-    loop.serve(channel, rules, counts, preloaded.after_fork() if preloaded else ())
+    warned = preloaded.after_fork() if preloaded else ()
+    loop.serve(channel, rules, counts, warned, is_debugged="--debugged" in options)
     return 0
 
 
@@ -93,7 +96,7 @@ def _options(argv):
     options = {"--allow": []}
     words = iter(argv)
     for word in words:
-        if word in ("--no-import", "--no-pickle"):
+        if word in ("--no-import", "--no-pickle", "--debugged"):
             options[word] = True
             continue
         value = next(words, "")

@@ -35,14 +35,15 @@ MIB = 2**20
 EXIT_FORKED = 4
 
 
-def serve(channel, permissions=None, counters=None, warned=()):
+def serve(channel, permissions=None, counters=None, warned=(), is_debugged=False):
     """Answer the calls that come over the channel until it ends. Then the env is closed.
 
     ``permissions`` says what the client may have this server do; ``counters`` are read by the process that started it.
     ``warned``: what the user is to be warned of with the first answer, as ``warnings.showwarning`` takes it.
+    ``is_debugged``: the client is told not to limit its calls.
     """
     faulthandler.enable()  # a native crash leaves its stack on stderr, which the client keeps
-    server = Server(channel, permissions or Permissions(), counters or Counters())
+    server = Server(channel, permissions or Permissions(), counters or Counters(), is_debugged)
     warnings.showwarning = server.note_warning
     for warning in warned:
         server.note_warning(*warning)
@@ -64,8 +65,9 @@ def serve(channel, permissions=None, counters=None, warned=()):
 class Server:
     """Holds the adapter, answers one frame at a time."""
 
-    def __init__(self, channel, permissions, counters):
+    def __init__(self, channel, permissions, counters, is_debugged=False):
         self.state = messages.NEW
+        self._is_debugged = is_debugged
         self._process_id = os.getpid()
         self._channel = channel
         self._permissions = permissions
@@ -222,6 +224,8 @@ class Server:
         self._bound_bytes = recipe.get("max_message_mib", BOUND_BYTES // MIB) * MIB
         self._check_spaces(description)
         description["target"]["frames"] = image_codec.shown(frames)
+        if self._is_debugged:
+            description["target"]["is_debugged"] = True
         self._adapter = adapter
         ValueDecoder.space_from = adapter.space_from
         self._compile_layouts(description)

@@ -118,7 +118,7 @@ class PendingClient:
     def _advance(self) -> None:
         if not self._started:
             if self.sock.family == socket.AF_UNIX:
-                _refuse_other_users(self.sock)
+                unix.refuse_other_users(self.sock)
             if self._certificate:
                 self.sock.do_handshake()  # type: ignore[attr-defined]
             self.sock.send(self.handshake.hello)  # a few bytes: they fit into the buffer of a new connection
@@ -156,9 +156,3 @@ def _name_of_client(sock: socket.socket, sockaddr: object) -> str:
         return name_of(sockaddr)
     pid, _ = unix.peer(sock)
     return f"process {pid}" if pid else "a client on this machine"
-
-
-def _refuse_other_users(sock: socket.socket) -> None:
-    _, uid = unix.peer(sock)
-    if uid != os.geteuid():
-        raise AuthError(f"it belongs to user {uid}, and this server to user {os.geteuid()}")

@@ -53,6 +53,13 @@ def peer(sock: socket.socket) -> tuple[int, int]:
     return 0, XUCRED.unpack(sock.getsockopt(SOL_LOCAL, LOCAL_PEERCRED, XUCRED_BYTES)[: XUCRED.size])[1]
 
 
+def refuse_other_users(sock: socket.socket) -> None:
+    """Raise AuthError if the client at the other end belongs to another user."""
+    _, uid = peer(sock)
+    if uid != os.geteuid():
+        raise AuthError(f"it belongs to user {uid}, and this server to user {os.geteuid()}")
+
+
 def connect(path: str, timeout_s: float) -> socket.socket:
     """A connection to a server of this user. Blocks for at most ``timeout_s`` seconds.
 

@@ -26,7 +26,7 @@ from gym_service_launcher.net.handshake import (
 from gym_service_launcher.net.same_host import SameHost, same_host_over
 from gym_service_launcher.net.tokens import Token
 from gym_service_launcher.servers.link import ServerLink
-from gym_service_launcher.servers.stream import Opening, SocketEnd, StreamEnd, TlsEnd
+from gym_service_launcher.servers.stream import LONGEST_WAIT_S, Opening, SocketEnd, StreamEnd, TlsEnd
 from gym_service_launcher.standalone.env_vars import TOKEN
 
 # Where the output of such a server is.
@@ -151,7 +151,7 @@ class _RetryBackoff:
         self._pause_s = FIRST_PAUSE_S
 
     def remaining_s(self) -> float:
-        return max(self._deadline - time.monotonic(), FIRST_PAUSE_S)
+        return min(max(self._deadline - time.monotonic(), FIRST_PAUSE_S), LONGEST_WAIT_S)  # a socket takes no inf
 
     def failed(self, reason: str, error: Exception, advice: str) -> None:
         """Wait until the next attempt. Raises ServerStartError where there is no time for one."""
