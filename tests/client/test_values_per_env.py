@@ -1,6 +1,8 @@
 """Values per env, objects of the target, and configurations as plain data, in kwargs, wrappers and environ."""
 
 import dataclasses
+import re
+import sys
 from typing import Any
 
 import gymnasium
@@ -8,7 +10,7 @@ import pytest
 from gym_service_launcher.errors import ConfigError
 from support.opened import opened
 from support.paths import ENVS
-from support.targets import TARGETS
+from support.targets import REPOSITORY, TARGETS
 
 import gym_service
 from gym_service.client.plain_data import plain_data
@@ -143,3 +145,31 @@ def test_a_context_of_rllib_says_what_to_pass() -> None:
     context = type("EnvContext", (dict,), {"__module__": "ray.rllib.env.env_context"})
     with pytest.raises(CannotCross, match=r"worker_index.*\n  try: dict\(config\)"):
         plain_data({"config": context(a=1)}, "$")
+
+
+if sys.version_info >= (3, 11):
+    import tomllib
+
+
+def documented(name: str) -> dict[str, Any]:
+    """The keys of an entry in an example of docs/set-ups.md, with a simulator of the tests in place of theirs."""
+    text = (REPOSITORY / "docs/set-ups.md").read_text(encoding="utf-8")
+    blocks = [block for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL) if "workers" in block]
+    ((keys),) = [tomllib.loads(block)["envs"][name] for block in blocks if name in block]
+    return {**keys, "python": str(TARGETS[TARGET].python()), "entry_point": "set_up:NestedEnv", "workers": 2}
+
+
+@modern
+@pytest.mark.slow
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib is new in Python 3.11")
+def test_the_examples_of_the_docs_run() -> None:
+    envs = vector(3, **documented("Arm-v0"))
+    assert [(one["port"], one["name"]) for one in envs.call("given")] == [
+        (5000, "arm 0 of 3"),
+        (5001, "arm 1 of 3"),
+        (5002, "arm 2 of 3"),
+    ]
+    envs.close()
+    envs = vector(4, **documented("Camera-v0"))
+    assert envs.call("variables", "CUDA_VISIBLE_DEVICES") == (["0"], ["0"], ["1"], ["1"])
+    envs.close()
