@@ -224,7 +224,7 @@ class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, HalvesOfCalls, gym
         elif options is not None and "reset_mask" in options:
             mask = self._mask(options["reset_mask"])
             options = {key: value for key, value in options.items() if key != "reset_mask"}
-        calls = []
+        calls: list[tuple[int, Packed]] = []
         for share in self._shares:
             own = list(options[share]) if isinstance(options, (list, tuple)) else options
             chosen = None if mask is None else mask[share]

@@ -2,11 +2,13 @@
 
 import dataclasses
 import re
-import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import pytest
+from gym_service_launcher.config.envs_file import parse
+from gym_service_launcher.config.validation import Location
 from gym_service_launcher.errors import ConfigError
 from support.opened import opened
 from support.paths import ENVS
@@ -147,21 +149,19 @@ def test_a_context_of_rllib_says_what_to_pass() -> None:
         plain_data({"config": context(a=1)}, "$")
 
 
-if sys.version_info >= (3, 11):
-    import tomllib
+DOCS = Location(None, Path(), "docs/set-ups.md")
 
 
 def documented(name: str) -> dict[str, Any]:
     """The keys of an entry in an example of docs/set-ups.md, with a simulator of the tests in place of theirs."""
     text = (REPOSITORY / "docs/set-ups.md").read_text(encoding="utf-8")
     blocks = [block for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL) if "workers" in block]
-    ((keys),) = [tomllib.loads(block)["envs"][name] for block in blocks if name in block]
+    ((keys),) = [parse(block.encode(), DOCS)["envs"][name] for block in blocks if name in block]
     return {**keys, "python": str(TARGETS[TARGET].python()), "entry_point": "set_up:NestedEnv", "workers": 2}
 
 
 @modern
 @pytest.mark.slow
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib is new in Python 3.11")
 def test_the_examples_of_the_docs_run() -> None:
     envs = vector(3, **documented("Arm-v0"))
     assert [(one["port"], one["name"]) for one in envs.call("given")] == [
