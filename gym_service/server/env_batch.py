@@ -31,13 +31,10 @@ def make(recipe):
         or plan["autoreset_mode"] not in (NEXT_STEP, SAME_STEP, DISABLED)
     ):
         raise BadValue("not a batch: %r" % (plan,))
-    each = plan.get("each") or [{}] * plan["count"]
-    if len(each) != plan["count"]:
-        raise BadValue("recipes of %d envs for %d" % (len(each), plan["count"]))
     with ExitStack() as undo:
         adapters = []
-        for own in each:
-            adapters.append(env_factory.make(dict(recipe, **own)))
+        for own in env_factory.recipes_of(recipe):
+            adapters.append(env_factory.make(own))
             undo.callback(adapters[-1].close)
         batch = Batch(adapters, plan["first_index"], plan["autoreset_mode"])
         undo.pop_all()

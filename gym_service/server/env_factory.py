@@ -11,16 +11,20 @@ client sent": what a client may name is judged before, in ``permissions.py``.
 import copy
 import importlib
 import inspect
+import itertools
 import sys
 from functools import partial
 
-from gym_service.protocol.values import CannotEncode, module_name
+from gym_service.protocol.values import BadValue, CannotEncode, module_name
 from gym_service.server import named_objects, offscreen, other_apis, refusals
 from gym_service.server.adapters import attributes, detection
 from gym_service.server.adapters.old_api import adapter_class
 from gym_service.server.adapters.signatures import accepted_by_creator, accepted_by_render
 
 LIBRARIES = ("gymnasium", "gym")
+
+# In what the envs of a batch may differ. Anything else of a recipe is judged once for all of them.
+DIFFERING = {"kwargs", "wrappers"}
 
 # As max_episode_steps: take the registered limit off and put none on.
 NO_LIMIT = -1
@@ -56,6 +60,17 @@ def preload(recipe):
         _preload_registered(recipe)
     for wrapper in recipe["wrappers"]:
         resolve(wrapper)
+
+
+def recipes_of(recipe):
+    """The recipe of each env of a batch: they may differ in DIFFERING, and in nothing else. Raises BadValue."""
+    plan = recipe["batch"]
+    each = plan.get("each")
+    if not each:
+        return itertools.repeat(recipe, plan["count"])
+    if len(each) != plan["count"] or any(set(own) - DIFFERING for own in each):
+        raise BadValue("not the recipes of %d envs: %r" % (plan["count"], each))
+    return [dict(recipe, **own) for own in each]
 
 
 def parts_of(wrapper):

@@ -9,7 +9,7 @@ unless its operator allows that. It never unpickles what a client sent.
 
 import re
 
-from gym_service.server import named_objects
+from gym_service.server import env_factory, named_objects
 from gym_service.server.adapters import attributes
 
 # By this name simulators ship what registers their ids (gym_pusht, gym_xarm), and a user who installs one wants it
@@ -24,11 +24,6 @@ INNER_ID = "env_id"
 
 # The command line of a simulator that is given none. What another one leads a simulator to import is not known.
 NO_ARGUMENTS = [""]
-
-
-def _recipes(recipe):
-    """The recipe, and what each env of a batch has in place of parts of it."""
-    return [recipe] + [dict(recipe, **own) for own in recipe.get("batch", {}).get("each", ())]
 
 
 class NotPermitted(Exception):
@@ -53,7 +48,8 @@ class Permissions:
 
     def check(self, recipe):
         """The recipe to follow. Raises NotPermitted where it asks for more than it may."""
-        for own in _recipes(recipe):
+        recipes = [recipe] + (env_factory.recipes_of(recipe) if recipe.get("batch", {}).get("each") else [])
+        for own in recipes:
             self._check_values(own)
         if self._ids:
             recipe = self._checked_id(recipe)
@@ -63,7 +59,7 @@ class Permissions:
             if ":" in recipe["id"]:
                 raise NotPermitted("id = %r" % recipe["id"])
         if not self._names:
-            for own in _recipes(recipe):
+            for own in recipes:
                 self._check_names(own)
             for key, usual in (("argv", NO_ARGUMENTS), ("setup", [])):
                 if recipe.get(key, usual) != usual:

@@ -13,6 +13,8 @@ from support.targets import TARGETS
 
 import gym_service
 from gym_service.errors import EnvError
+from gym_service.protocol.values import BadValue
+from gym_service.server.permissions import NotPermitted, Permissions
 
 TARGET = "py312-gymnasium14"
 NESTED = {"entry_point": "set_up:NestedEnv"}
@@ -148,3 +150,15 @@ def _judge_each(address: str) -> None:
     with pytest.raises(EnvError, match="not the client's own"):
         envs.call("sim.limit")
     envs.close()
+
+
+def test_the_recipes_of_a_batch_differ_in_nothing_that_is_judged_once() -> None:
+    recipe = {"id": "CartPole-v1", "entry_point": None, "imports": [], "kwargs": {}, "wrappers": []}
+    for own in ({"entry_point": "os:system"}, {"id": "os:x"}, {"setup": ["os:abort"]}, {"imports": ["x"]}):
+        batch = {"count": 2, "each": [{}, own]}
+        for rules in (Permissions(False, False), Permissions(False, False, ["CartPole-v1"])):
+            with pytest.raises(BadValue, match="not the recipes of 2 envs"):
+                rules.check({**recipe, "batch": batch})
+    for values in ({"kwargs": {"x": OBJECT}}, {"wrappers": ["os:abort"]}, {"kwargs": {"env_id": "os:x"}}):
+        with pytest.raises(NotPermitted):
+            Permissions(False, False).check({**recipe, "batch": {"count": 2, "each": [{}, values]}})

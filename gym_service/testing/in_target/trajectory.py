@@ -287,7 +287,8 @@ def with_objects(value, named):
     """The value with the object in the place of each ``{"object": "module:attribute"}``."""
     if isinstance(value, dict):
         name = value.get("object") if len(value) == 1 else None
-        if isinstance(name, str) and ":" in name:
+        parts = name.split(":") if isinstance(name, str) else ()
+        if len(parts) == 2 and all(part.isidentifier() for text in parts for part in text.split(".")):
             return named(name)
         return {key: with_objects(item, named) for key, item in value.items()}
     return type(value)(with_objects(item, named) for item in value) if type(value) in (list, tuple) else value
