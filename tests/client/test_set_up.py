@@ -100,6 +100,22 @@ def test_a_script_that_exits_is_a_failed_start_that_shows_what_it_said(tmp_path:
         ):
             pass
         assert failed.value.exit_code == 3
+        if "command" not in way:
+            assert f"command: . {tmp_path}/setup.sh && {TARGETS[NEW].python()} -u " in str(failed.value)
+
+
+def test_without_bash_another_shell_sources_the_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "sh").symlink_to(os.path.realpath("/bin/sh"))
+    monkeypatch.setenv("PATH", str(folder))
+    (tmp_path / "setup.sh").write_text("export SIM_ROOT=/opt/sim ARGUMENTS=$#\nulimit -n 333\n")
+    with made(activate=tmp_path / "setup.sh", environ={"OWN": "$SIM_ROOT"}) as env:
+        assert env.call("variables", "OWN", "ARGUMENTS") == ["/opt/sim", "0"]
+        assert env.call("facts")[1] == 333
+    (folder / "sh").unlink()
+    with pytest.raises(ConfigError, match="activate: there is no shell"), made(activate=tmp_path / "setup.sh"):
+        pass
 
 
 def test_a_missing_script_and_a_variable_that_is_not_set_say_so(tmp_path: Path) -> None:

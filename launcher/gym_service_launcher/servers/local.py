@@ -33,6 +33,7 @@ from gym_service_launcher.servers.link import (
 )
 from gym_service_launcher.servers.program import server_argv, server_program
 from gym_service_launcher.servers.stream import Opening, PipeEnds, SocketEnd, StreamEnd
+from gym_service_launcher.standalone import activation
 
 TERMINATE_S = 2.0
 # How long a server may take to end after its stream has ended: its exit code is part of the error.
@@ -134,7 +135,7 @@ class LocalServer(ServerLink):
     def import_command(self) -> str:
         importable = os.pathsep.join(map(str, self._entry.pythonpath))
         command = shlex.join([str(self._executable), "-c", import_statement(self._entry)])
-        return f"PYTHONPATH={shlex.quote(importable)} {command}" if importable else command
+        return _by_hand(self._entry, f"PYTHONPATH={shlex.quote(importable)} {command}" if importable else command)
 
     def died(self, during: str) -> ServerCrashed:
         """Blocks for DEATH_S at most, and for the last output."""
@@ -189,6 +190,13 @@ def repair_of(entry: Entry, diagnosis: Diagnosis) -> str:
     return diagnosis.advice
 
 
+def _by_hand(entry: Entry, command: str) -> str:
+    """A command for people, after what they would do first to activate the interpreter."""
+    name = entry.python.partition("conda:")[2] if entry.python else ""
+    first = [shlex.join(["conda", "activate", name])] if name else []
+    return " && ".join([*first, *(f". {shlex.quote(str(script))}" for script in entry.activate), command])
+
+
 def _diagnose(child: Child) -> tuple[str, str]:
     state = child.classify_main_thread()
     return state, "" if state == "stopped" else child.python_stack()
@@ -196,7 +204,10 @@ def _diagnose(child: Child) -> tuple[str, str]:
 
 def _start_error(entry: Entry, executable: Path, child: Child, reason: str, advice: str, tail: str) -> ServerStartError:
     text = f"the server of {entry.name!r} did not start: {reason}"
-    text += f"\n  interpreter: {executable}\n  command: {shlex.join(child.argv)}{output_block(tail)}"
+    argv = list(child.argv)
+    argv = argv[argv.index(activation.STAGE) + 1 :] if activation.STAGE in argv else argv
+    command = _by_hand(entry, shlex.join(argv))
+    text += f"\n  interpreter: {executable}\n  command: {command}{output_block(tail)}"
     text += f"\n  try: {advice}"
     return ServerStartError(text, argv=child.argv, interpreter=str(executable), exit_code=child.exit_code(), tail=tail)
 
