@@ -66,14 +66,12 @@ class Server:
     """Holds the adapter, answers one frame at a time."""
 
     def __init__(self, channel, permissions, counters, is_debugged=False):
-        self.state = messages.NEW
-        self._is_debugged = is_debugged
+        self.state, self._is_debugged = messages.NEW, is_debugged
         self._process_id = os.getpid()
         self._channel = channel
         self._permissions = permissions
         self.counters = counters
-        self._adapter = None
-        self._agents = None
+        self._adapter = self._agents = None
         self._needs_reset = False  # whether the client's env is a copy that was not reset yet
         self._facts = self._layout = self._action_layout = None
         self._layout_versions = {"observation_space": -1, "action_space": -1}

@@ -79,9 +79,7 @@ def survey(
     timeout_s: float = TIMEOUT_S,
     words: Sequence[str] = (),
 ) -> Survey | None:
-    """Survey a target. Blocks while it imports the modules, at most ``timeout_s`` seconds.
-
-    ``env`` and ``words`` are those of a ``TargetEnvironment``.
+    """Survey a target, with ``env`` and ``words`` of its ``TargetEnvironment``. Blocks for ``timeout_s`` at most.
 
     Returns None if the interpreter does not run. If an import ends the process or takes too long, what was found before
     is returned. Nothing that was started is left.
@@ -102,8 +100,7 @@ def survey(
     with process:
         try:
             output, _ = process.communicate(timeout=timeout_s)
-            with contextlib.suppress(ProcessLookupError):  # what an activation script has left running
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill_left(process)
         except subprocess.TimeoutExpired:
             _kill_group(process)
             output, _ = process.communicate()
@@ -149,6 +146,12 @@ def executable_if_local(entry: Entry) -> Path | None:
         return venvs.find_built(entry)
     except GymServiceError:
         return None
+
+
+def _kill_left(process: "subprocess.Popen[bytes]") -> None:
+    """Kill what an activation script has left running. As long as it runs, the id is that of no other group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:
