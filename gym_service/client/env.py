@@ -272,10 +272,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         return self._call(messages.CALL_FUNCTION, encode(("$.function", portable(method)), *given), one)
 
     def has_wrapper_attr(self, name: str) -> bool:
-        """Whether this object, the env in the simulator, or a wrapper there has the attribute.
-
-        Of a closed env, whether this object has it.
-        """
+        """Whether this object, or (while it is open) the simulator's env or a wrapper there, has the attribute."""
         return self._is_own(name) or (name not in NEVER_FORWARDED and self._has(name))
 
     def get_wrapper_attr(self, name: str) -> Any:
@@ -297,7 +294,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
     def __getattr__(self, name: str) -> Any:
         """An attribute that only the simulator has. Raises AttributeError (as EnvAttributeError) where it has none."""
         if not _is_forwarded(name):
-            advice = f'\n  try: env.unwrapped.call("{name}", …), where the simulator has it' if name == "seed" else ""
+            advice = '\n  try: env.unwrapped.call("seed", …), where the simulator has it' if name == "seed" else ""
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{advice}")
         return self._read(name)
 
