@@ -100,6 +100,7 @@ def allowing() -> Iterator[str]:
         yield serving.address
 
 
+@pytest.mark.slow
 def test_a_server_of_somebody_else_refuses_what_leads_further() -> None:
     with closed() as address:
         for keys, said in GIVEN.values():
@@ -107,6 +108,7 @@ def test_a_server_of_somebody_else_refuses_what_leads_further() -> None:
                 gym_service.make("SetUp-v0", address=address, **keys)
 
 
+@pytest.mark.slow
 def test_and_a_server_that_allows_imports_does_it() -> None:
     with allowing() as address:
         for keys, _ in GIVEN.values():
@@ -116,6 +118,7 @@ def test_and_a_server_that_allows_imports_does_it() -> None:
 NAMES = ["sim.limit", "sim.module.getpid", "_private", "_secret", "sim.__init__.__globals__"]
 
 
+@pytest.mark.slow
 def test_names_that_lead_further_are_refused() -> None:
     with closed() as address, gym_service.make("SetUp-v0", address=address) as env:
         for name in NAMES:
@@ -128,6 +131,7 @@ def test_names_that_lead_further_are_refused() -> None:
         assert env.get_wrapper_attr("given") == {}
 
 
+@pytest.mark.slow
 def test_names_that_lead_further_are_allowed_with_imports() -> None:
     with allowing() as address, gym_service.make("x", address=address, **NESTED) as env:  # type: ignore[arg-type]
         assert env.get_wrapper_attr("sim.limit") == 7
@@ -135,6 +139,7 @@ def test_names_that_lead_further_are_allowed_with_imports() -> None:
         assert env.call("sim.module.getpid") == env.target["pid"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(int(gymnasium.__version__[0]) < 1, reason="vector envs need gymnasium 1.0")
 def test_values_per_env_are_judged_for_each_env() -> None:
     with closed() as address:

@@ -14,6 +14,9 @@ from support.targets import TARGETS
 import gym_service
 from gym_service.errors import ConfigError, EnvError, ServerStartError
 
+# About processes and not about the client's versions: once is enough.
+pytestmark = pytest.mark.slow
+
 WAYS: dict[str, dict[str, Any]] = {
     "unix": {},
     "stdio": {"transport": "stdio"},

@@ -62,6 +62,7 @@ def test_what_a_placeholder_becomes() -> None:
 
 
 @modern
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_each_env_gets_its_own_values_over_each_way(way: str) -> None:
     wrappers = [{"wrapper": "set_up:Scaled", "kwargs": {"by": "{index}"}}]
@@ -96,6 +97,7 @@ def test_a_single_env_is_the_first_of_one() -> None:
         assert env.call("variables", "D") == ["00"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_an_object_of_the_target_arrives_as_itself(way: str) -> None:
     config = {"object": "set_up:CONFIG"}
