@@ -18,12 +18,19 @@ def plain_data(value: Any, path: str) -> Any:
 
     Raises CannotCross where a configuration holds what plain data does not. The text says what to pass instead.
     """
+    try:
+        return _plain(value, path)
+    except RecursionError:
+        return value  # it contains itself: the encoder refuses it, and says where
+
+
+def _plain(value: Any, path: str) -> Any:
     cls = type(value)
     if cls is dict:
-        items = {key: plain_data(item, f"{path}.{key}") for key, item in value.items()}
+        items = {key: _plain(item, f"{path}.{key}") for key, item in value.items()}
         return value if all(items[key] is value[key] for key in value) else items
     if cls in (list, tuple):
-        parts = [plain_data(item, f"{path}[{at}]") for at, item in enumerate(value)]
+        parts = [_plain(item, f"{path}[{at}]") for at, item in enumerate(value)]
         return value if all(part is item for part, item in zip(parts, value, strict=True)) else cls(parts)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _of_dataclass(value, path)
@@ -40,7 +47,7 @@ def _of_dataclass(value: Any, path: str) -> Any:
     more = sorted(set(getattr(value, "__dict__", ())) - set(names))
     if more:
         raise _refused(value, path, f"{', '.join(more)} is no field of it", "a dict of what the simulator needs")
-    return {name: plain_data(getattr(value, name), f"{path}.{name}") for name in names}
+    return {name: _plain(getattr(value, name), f"{path}.{name}") for name in names}
 
 
 def _of_omegaconf(value: Any, path: str) -> Any:
@@ -49,7 +56,7 @@ def _of_omegaconf(value: Any, path: str) -> Any:
     if not omegaconf.is_config(value):
         return value
     try:
-        return plain_data(omegaconf.to_container(value, resolve=True, throw_on_missing=True), path)
+        return _plain(omegaconf.to_container(value, resolve=True, throw_on_missing=True), path)
     except library.errors.OmegaConfBaseException as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         advice = "a value for what is missing, or OmegaConf.to_container(config) of a part"

@@ -76,11 +76,18 @@ def refuse_shared(entry: Entry) -> None:
 
 
 def _texts(value: Any) -> list[str]:
-    """The texts in a value that hold a placeholder."""
+    """The texts in a value that hold a placeholder. None in one that contains itself: the encoder refuses it."""
+    try:
+        return _texts_in(value)
+    except RecursionError:
+        return []
+
+
+def _texts_in(value: Any) -> list[str]:
     if type(value) is str:
         return [value] if PLACEHOLDER.search(value) else []
     items = value.values() if type(value) is dict else value if type(value) in (list, tuple) else ()
-    return [text for item in items for text in _texts(item)]
+    return [text for item in items for text in _texts_in(item)]
 
 
 def _filled_text(text: str, place: Place, key: str) -> str | int:

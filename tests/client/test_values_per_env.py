@@ -134,6 +134,13 @@ def test_configurations_cross_as_plain_data_where_that_loses_nothing() -> None:
         assert env.get_wrapper_attr("given") == {"cfg": {"name": "reach", "inner": {"sizes": (1, 2)}}}
 
 
+def test_a_value_that_contains_itself_is_refused_as_ever() -> None:
+    endless: list[Any] = ["{index}"]
+    endless.append({"again": endless})
+    with pytest.raises(CannotCross), opened("x", entry_point="set_up:SetUpEnv", kwargs={"cfg": endless}):
+        pass
+
+
 def test_omegaconf_crosses_where_everything_in_it_has_a_value() -> None:
     omegaconf = pytest.importorskip("omegaconf")
     config = omegaconf.OmegaConf.create({"a": 1, "b": "${a}", "c": [{"d": None}]})
