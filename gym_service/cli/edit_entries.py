@@ -16,10 +16,10 @@ from gym_service_launcher.config import entry as entries
 from gym_service_launcher.config import envs_file
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import ConfigError, GymServiceError
+from gym_service_launcher.interpreters.environment import environment_at
 from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.interpreters.survey import Survey, survey
 from gym_service_launcher.spelling import nearest
-from gym_service_launcher.standalone import env_vars
 
 from gym_service.cli import envs_editor
 from gym_service.cli.tables import print_columns
@@ -144,7 +144,9 @@ def _completed(keys: dict[str, Any], name: str | None, file: Path, *, may_ask: b
     wanted = keys.get("id") or (name if not may_ask else None)
     if wanted and keys.get("imports"):
         return keys
-    found = survey(executable, env_vars.environment(executable, {}, ()), imports=keys.get("imports", ()), search=True)
+    target = environment_at(keys["python"], executable)
+    imports = keys.get("imports", ())
+    found = survey(executable, target.variables, imports=imports, search=True, words=target.words)
     if found is None:
         raise GymServiceError(f"{executable} does not run\n  try: gym-service ids {executable}")
     ids = found.all_ids()
@@ -190,8 +192,9 @@ def _choice(found: Survey, offered: Mapping[str, str]) -> str | None:
 def show_ids(arguments: argparse.Namespace) -> int:
     """Print the ids that an interpreter can make, and the import that each needs. Returns the exit code."""
     executable = find_interpreter(arguments.interpreter, Path.cwd())
-    env = env_vars.environment(executable, {}, arguments.pythonpath or ())
-    found = survey(executable, env, imports=arguments.imports or (), search=True)
+    target = environment_at(arguments.interpreter, executable, arguments.pythonpath or ())
+    imports = arguments.imports or ()
+    found = survey(executable, target.variables, imports=imports, search=True, words=target.words)
     if found is None:
         raise GymServiceError(f"{executable} does not run, or took too long\n  try: {executable} --version")
     ids = found.all_ids()

@@ -18,6 +18,7 @@ from gym_service_launcher.standalone.env_vars import TOKEN
 from gym_service.cli.help_format import HelpFormatter
 
 if TYPE_CHECKING:
+    from gym_service_launcher.interpreters.environment import TargetEnvironment
     from gym_service_launcher.listener.pending import Endpoint
     from gym_service_launcher.net.tls import Certificate
 
@@ -128,27 +129,28 @@ def run(arguments: argparse.Namespace) -> int:
         ServerStartError: the interpreter cannot run a server, or the address is in use.
         AuthError: the token cannot be used.
     """
+    from gym_service_launcher.interpreters.environment import environment_at
     from gym_service_launcher.interpreters.find import find_interpreter
     from gym_service_launcher.servers import program
-    from gym_service_launcher.standalone import env_vars
 
     program.refuse_windows()
     _refuse_conflicts(arguments)
     named = os.path.abspath(os.path.expanduser(arguments.venv)) if arguments.venv else arguments.python
     executable = find_interpreter(named, Path.cwd())
-    variables = env_vars.environment(executable, {}, [os.path.abspath(folder) for folder in arguments.pythonpath])
+    environment = environment_at(named, executable, [Path(folder).absolute() for folder in arguments.pythonpath])
     if arguments.stdio:
-        return _become_server(executable, variables, arguments)
-    return _listen(executable, variables, arguments)
+        return _become_server(executable, environment, arguments)
+    return _listen(executable, environment, arguments)
 
 
-def _listen(executable: Path, variables: dict[str, str], arguments: argparse.Namespace) -> int:
+def _listen(executable: Path, environment: "TargetEnvironment", arguments: argparse.Namespace) -> int:
     from gym_service_launcher.listener import listener, pending, session
     from gym_service_launcher.net import tokens, unix
 
     from gym_service.cli import live_view
 
-    servers = session.ServerOptions(executable, variables, tuple(arguments.ids), arguments.allow_import)
+    given = environment.variables, tuple(arguments.ids), arguments.allow_import, environment.words
+    servers = session.ServerOptions(executable, *given)
     limits = listener.Limits(arguments.max_clients, arguments.idle_timeout)
     certificate = _certificate(arguments)
 
@@ -218,14 +220,15 @@ def _flag(option: str) -> str:
     return f"--{option.replace('_', '-')}"
 
 
-def _become_server(executable: Path, variables: dict[str, str], arguments: argparse.Namespace) -> int:
+def _become_server(executable: Path, environment: "TargetEnvironment", arguments: argparse.Namespace) -> int:
     """Replace this process by the server, so that no process is between it and the pipes."""
     from gym_service_launcher.servers import program
 
     allowed = [word for env_id in arguments.ids for word in ("--allow", env_id)]
     argv = program.server_argv(executable, "--stdio", arguments.mark or DEFAULT_MARK, *allowed)
     try:
-        os.execve(executable, argv, variables)
+        command = [*environment.words, *argv]
+        os.execve(command[0], command, environment.variables)
     except OSError as error:
         text = f"{executable} cannot be executed: {error.strerror}\n  command: {shlex.join(argv)}"
         raise ServerStartError(text, argv=tuple(argv), interpreter=str(executable), exit_code=None, tail="") from error

@@ -1,16 +1,21 @@
 """Keyword arguments of an env that are configurations of a library: as plain data where that loses nothing.
 
-Knows dataclasses, OmegaConf and RLlib's EnvContext, by name: it imports none of them. Never knows the wire. Python 3.10
-and up. docs/values.md lists what is converted.
+Knows dataclasses, OmegaConf's configs, and RLlib's EnvContext by its shape. Imports neither library. Never knows the
+wire. Python 3.10 and up. docs/conversions.md lists what is converted.
 """
 
 import dataclasses
+import enum
 import sys
 from typing import Any
 
 from gym_service.errors import CannotCross
 
-ENV_CONTEXT = "ray.rllib.env.env_context.EnvContext"
+# What RLlib's EnvContext says beside its items. A class of this shape is one, whatever module it comes from.
+CONTEXT_SHAPE = ("worker_index", "vector_index")
+CONTEXT = (*CONTEXT_SHAPE, "remote", "num_workers", "recreated_worker")
+# A dataclass may be one of these at the same time. Then it holds more than its fields.
+CONTAINERS = (dict, list, tuple, set, frozenset, str, bytes, int, float, complex)
 
 
 def plain_data(value: Any, path: str) -> Any:
@@ -26,37 +31,55 @@ def plain_data(value: Any, path: str) -> Any:
 
 def _plain(value: Any, path: str) -> Any:
     cls = type(value)
-    if cls is dict:
-        items = {key: _plain(item, f"{path}.{key}") for key, item in value.items()}
-        return value if all(items[key] is value[key] for key in value) else items
     if cls in (list, tuple):
         parts = [_plain(item, f"{path}[{at}]") for at, item in enumerate(value)]
         return value if all(part is item for part, item in zip(parts, value, strict=True)) else cls(parts)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if dataclasses.is_dataclass(value) and not isinstance(value, (type, enum.Enum)):
         return _of_dataclass(value, path)
-    if cls.__module__.partition(".")[0] == "omegaconf":
-        return _of_omegaconf(value, path)
-    if f"{cls.__module__}.{cls.__qualname__}" == ENV_CONTEXT:
-        advice = "dict(config), and config.worker_index and the like as keywords of their own where they are needed"
-        raise _refused(value, path, "its worker_index and vector_index are no items", advice)
+    if isinstance(value, dict):
+        return _of_dict(value, path)
+    library = sys.modules.get("omegaconf")  # whoever has a config has imported it
+    if library is not None and library.OmegaConf.is_config(value):
+        return _of_omegaconf(library, value, path)
     return value
+
+
+def _of_dict(value: dict[Any, Any], path: str) -> Any:
+    is_context = type(value) is not dict and all(hasattr(value, name) for name in CONTEXT_SHAPE)
+    if is_context and any(getattr(value, name, None) for name in CONTEXT):
+        # With workers, it is refused in each of them, also in the first: what works there must work everywhere.
+        said = ", ".join(f"{name}={getattr(value, name)!r}" for name in CONTEXT if getattr(value, name, None))
+        advice = 'dict(config), or {**config, "worker_index": config.worker_index} where the simulator needs that'
+        raise _refused(value, path, f"{said} would be lost", advice)
+    items = {key: _plain(item, f"{path}.{key}") for key, item in value.items()}
+    return value if not is_context and all(items[key] is value[key] for key in items) else items
 
 
 def _of_dataclass(value: Any, path: str) -> Any:
     names = [field.name for field in dataclasses.fields(value)]
-    more = sorted(set(getattr(value, "__dict__", ())) - set(names))
+    advice = "a dict of what the simulator needs"
+    also = next((cls for cls in CONTAINERS if isinstance(value, cls)), None)
+    if also:
+        raise _refused(value, path, f"it is a {also.__name__} too", advice)
+    slots = (name for cls in type(value).__mro__ for name in _slots(cls) if hasattr(value, name))
+    more = sorted({*getattr(value, "__dict__", ()), *slots} - set(names))
     if more:
-        raise _refused(value, path, f"{', '.join(more)} is no field of it", "a dict of what the simulator needs")
+        raise _refused(value, path, f"{', '.join(more)} is no field of it", advice)
+    missing = [name for name in names if not hasattr(value, name)]
+    if missing:
+        raise _refused(value, path, f"{', '.join(missing)} has no value", advice)
     return {name: _plain(getattr(value, name), f"{path}.{name}") for name in names}
 
 
-def _of_omegaconf(value: Any, path: str) -> Any:
-    library = sys.modules["omegaconf"]
-    omegaconf = library.OmegaConf
-    if not omegaconf.is_config(value):
-        return value
+def _slots(cls: type) -> tuple[str, ...]:
+    slots = vars(cls).get("__slots__", ())
+    names = (slots,) if isinstance(slots, str) else tuple(slots)
+    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
+
+
+def _of_omegaconf(library: Any, value: Any, path: str) -> Any:
     try:
-        return _plain(omegaconf.to_container(value, resolve=True, throw_on_missing=True), path)
+        return _plain(library.OmegaConf.to_container(value, resolve=True, throw_on_missing=True), path)
     except library.errors.OmegaConfBaseException as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         advice = "a value for what is missing, or OmegaConf.to_container(config) of a part"

@@ -21,7 +21,7 @@ from gym_service.server.adapters.pettingzoo import MultiAgentAdapter
 from gym_service.server.counters import Counters
 from gym_service.server.env_facts import EnvFacts
 from gym_service.server.multi_agent import MultiAgentCalls
-from gym_service.server.permissions import NotPermitted, Permissions
+from gym_service.server.permissions import Permissions
 from gym_service.transport import image_codec
 from gym_service.transport.arena import LIMIT_BYTES
 from gym_service.transport.streams import ChannelClosed
@@ -88,8 +88,8 @@ class Server:
             messages.RENDER: self._render,
             messages.GET: self._get,
             messages.SET: lambda frame: self._result(self._adapter.set(*self._read_named(frame, 3))),
-            messages.HAS: self._has,
-            messages.CALL: lambda frame: self._result(self._adapter.call(*self._read_named(frame, 3))),
+            messages.HAS: lambda frame: self._result(self._adapter.has(*self._read_named(frame, 1))),
+            messages.CALL: self._call,
             messages.NAMES: lambda frame: self._result(self._adapter.names()),
             messages.CALL_FUNCTION: self._call_function,
             messages.RANDOM: self._random,
@@ -174,11 +174,10 @@ class Server:
         self._permissions.check_attribute(fields[0])
         return fields
 
-    def _has(self, frame):
-        try:
-            return self._result(self._adapter.has(*self._read_named(frame, 1)))
-        except NotPermitted:
-            return self._result(False)
+    def _call(self, frame):
+        name, args, kwargs = self._read(frame, 3)
+        self._permissions.check_call(name, args, kwargs)
+        return self._result(self._adapter.call(name, args, kwargs))
 
     def _take_warnings(self, encoder):
         for path, type_name in encoder.replaced:

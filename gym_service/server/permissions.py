@@ -82,6 +82,14 @@ class Permissions:
         if not self._names and attributes.needs_permission(path):
             raise NotPermitted("the attribute %r" % path, sorted(set(self._ids.values())))
 
+    def check_call(self, path, args, kwargs):
+        """Raise NotPermitted where a client must not call this, or hand it the name of an attribute that it reads."""
+        self.check_attribute(path)
+        if path in attributes.READERS:
+            for name in [*list(args)[:1], dict(kwargs).get("name")]:
+                if isinstance(name, str):
+                    self.check_attribute(name)
+
     def _check_names(self, recipe):
         """Raise NotPermitted where what a client names would be imported."""
         ids = sorted(set(self._ids.values()))

@@ -3,15 +3,19 @@
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.opened import opened
-from support.serving import running
+from support.paths import ENVS
+from support.serving import COMMAND, running
 from support.targets import TARGETS
 
 import gym_service
+from gym_service.cli import main
+from gym_service.cli.run import DEFAULT_MARK
 from gym_service.errors import ConfigError, EnvError, ServerStartError
 
 # About processes and not about the client's versions: once is enough.
@@ -38,6 +42,7 @@ ENVIRON = {
     "HOMES": "~:/x:~/y",
     "PRICE": "$$5 ${NOT_SET_ANYWHERE:-none}",
     "TILDES": "a~ ~b",
+    "DEFAULT": "${NOT_SET_ANYWHERE:-$SIM_ROOT/lib $$}",
     "SECRET": False,
     "SDL_VIDEODRIVER": False,
 }
@@ -68,6 +73,7 @@ def test_over_each_way_a_script_is_sourced_and_environ_follows_it(way: str, targ
             f"{home}:/x:{home}/y",
             "$5 none",
             "a~ ~b",
+            "/opt/sim/lib $",
             None,
             None,
         ]
@@ -141,8 +147,9 @@ def test_a_variable_that_no_script_has_set_says_so_too(script: Path) -> None:
 
 
 def test_what_setup_raises_is_the_simulators_error() -> None:
-    with pytest.raises(EnvError, match="this machine has no licence"), made(setup=["set_up:fail"]):
-        pass
+    for way in WAYS.values():
+        with pytest.raises(EnvError, match="this machine has no licence"), made(setup=["set_up:fail"], **way):
+            pass
 
 
 def conda_shaped(root: Path, name: str) -> Path:
@@ -162,7 +169,7 @@ def conda_shaped(root: Path, name: str) -> Path:
     return prefix
 
 
-@pytest.mark.parametrize("way", ["unix", "prefork"])
+@pytest.mark.parametrize("way", ["unix", "stdio", "prefork"])
 def test_a_conda_env_is_activated_as_conda_does(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prefix, other = conda_shaped(tmp_path, "sim"), conda_shaped(tmp_path, "trainer")
     monkeypatch.setenv("CONDA_ENVS_PATH", str(tmp_path / "envs"))
@@ -181,6 +188,26 @@ def test_a_conda_env_is_activated_as_conda_does(way: str, tmp_path: Path, monkey
         assert env.call("variables", *names) == [str(prefix), "sim", "2", str(other), *common]
         assert env.call("variables", "SEEN", "LEFT") == [f"state of sim in {prefix}, twice", "trainer"]
         assert f"{other}/bin" not in env.call("variables", "PATH")[0].split(":")
+
+
+def test_gym_service_run_and_ids_activate_a_conda_env_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    prefix = conda_shaped(tmp_path, "sim")
+    (prefix / "etc/conda/activate.d/c.sh").write_text(f"export PYTHONPATH={ENVS}\n")
+    monkeypatch.setenv("CONDA_ENVS_PATH", str(tmp_path / "envs"))
+    with (
+        running("conda:sim", "set_up_ids:SetUp-v0") as serving,
+        gym_service.make("SetUp-v0", address=serving.address) as env,
+    ):
+        assert env.call("variables", "CONDA_PREFIX", "SEEN") == [str(prefix), f"state of sim in {prefix}, twice"]
+    assert main.main(["ids", "conda:sim", "--import", "set_up_ids"]) == 0
+    assert "SetUp-v0" in capfd.readouterr().out
+    (prefix / "etc/conda/activate.d/d.sh").write_text("echo $SEEN\n")
+    run = [*COMMAND, "run", "--python", "conda:sim", "--stdio"]
+    ran = subprocess.run(run, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    assert ran.stderr.decode() == f"state of sim in {prefix}, twice\n"  # nothing of it is on the protocol's stream
+    assert ran.stdout == bytes.fromhex(DEFAULT_MARK)
 
 
 def test_a_damaged_file_of_a_conda_env_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

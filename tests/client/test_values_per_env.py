@@ -1,7 +1,9 @@
 """Values per env, objects of the target, and configurations as plain data, in kwargs, wrappers and environ."""
 
 import dataclasses
+import enum
 import re
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -122,14 +124,43 @@ class Config:
     inner: Inner = dataclasses.field(default_factory=Inner)
 
 
+class Level(Inner, enum.Enum):
+    LOW = ((1,),)
+
+
+class Hiding:
+    __slots__ = ("hidden",)
+
+
+@dataclasses.dataclass
+class Slotted(Hiding):
+    shown: int
+
+    def __post_init__(self) -> None:
+        self.hidden = 3
+
+
+@dataclasses.dataclass
+class Output(OrderedDict[str, float]):
+    loss: float
+
+
 def test_configurations_cross_as_plain_data_where_that_loses_nothing() -> None:
     assert plain_data({"a": [Config()]}, "$") == {"a": [{"name": "reach", "inner": {"sizes": (1, 2)}}]}
-    untouched = {"a": [1, (2,)]}
+    assert plain_data(OrderedDict(a=Config()), "$") == {"a": {"name": "reach", "inner": {"sizes": (1, 2)}}}
+    untouched = {"a": [1, (2,)], "b": OrderedDict(c=Level.LOW), "d": Config}
     assert plain_data(untouched, "$") is untouched
-    more = Config()
+    more, gone = Config(), Config()
     more.other = 1  # type: ignore[attr-defined]
-    with pytest.raises(CannotCross, match=r"^\$\.a is a .*Config, .*other is no field"):
-        plain_data({"a": more}, "$")
+    del gone.inner
+    for value, reason in {
+        "more": (more, "other is no field"),
+        "gone": (gone, "inner has no value"),
+        "slots": (Slotted(1), "hidden is no field"),
+        "a dict too": (Output(loss=1.0), "it is a dict too"),
+    }.values():
+        with pytest.raises(CannotCross, match=rf"^\$\.a is a .*, .*{reason}.*\n  try: "):
+            plain_data({"a": value}, "$")
     with opened("x", entry_point="set_up:SetUpEnv", kwargs={"cfg": Config()}) as env:
         assert env.get_wrapper_attr("given") == {"cfg": {"name": "reach", "inner": {"sizes": (1, 2)}}}
 
@@ -142,20 +173,45 @@ def test_a_value_that_contains_itself_is_refused_as_ever() -> None:
 
 
 def test_omegaconf_crosses_where_everything_in_it_has_a_value() -> None:
-    omegaconf = pytest.importorskip("omegaconf")
+    omegaconf = pytest.importorskip("omegaconf", reason="omegaconf is missing (python3 project.py venv)")
     config = omegaconf.OmegaConf.create({"a": 1, "b": "${a}", "c": [{"d": None}]})
     found = plain_data({"x": config}, "$")
     assert found == {"x": {"a": 1, "b": 1, "c": [{"d": None}]}}
     assert type(found["x"]) is dict
+    typed = omegaconf.OmegaConf.structured(Inner(sizes=(3,)))
+    assert list(plain_data([Config(name=typed)], "$")[0]["name"]["sizes"]) == [3]  # type: ignore[arg-type]
     for text in ("???", "${nowhere}"):
         with pytest.raises(CannotCross, match=r"\$\.x is a omegaconf.*\n  try: "):
             plain_data({"x": omegaconf.OmegaConf.create({"a": text})}, "$")
 
 
-def test_a_context_of_rllib_says_what_to_pass() -> None:
-    context = type("EnvContext", (dict,), {"__module__": "ray.rllib.env.env_context"})
-    with pytest.raises(CannotCross, match=r"worker_index.*\n  try: dict\(config\)"):
-        plain_data({"config": context(a=1)}, "$")
+class EnvContext(dict[str, Any]):
+    """As RLlib's: the config of an env, and which of its envs it is for."""
+
+    def __init__(self, config: dict[str, Any], worker_index: int, vector_index: int = 0, **more: Any) -> None:
+        super().__init__(config)
+        self.worker_index, self.vector_index = worker_index, vector_index
+        self.remote, self.num_workers, self.recreated_worker = False, None, False
+        vars(self).update(more)
+
+
+def test_a_context_of_rllib_crosses_where_it_says_nothing_beside_its_items() -> None:
+    for context in (EnvContext({"a": [Inner()]}, 0), EnvContext({"a": [Inner()]}, 0, num_workers=0)):
+        found = plain_data({"config": context}, "$")
+        assert found == {"config": {"a": [{"sizes": (1, 2)}]}}
+        assert type(found["config"]) is dict
+    for given in (
+        {"worker_index": 1},
+        {"worker_index": 0, "vector_index": 2},
+        {"worker_index": 0, "num_workers": 2},  # what works in the first worker must work in the others
+        {"worker_index": 0, "remote": True},
+        {"worker_index": 0, "recreated_worker": True},
+    ):
+        name, value = list(given.items())[-1]
+        with pytest.raises(CannotCross, match=rf"{name}={value} would be lost\n  try: dict\(config\)"):
+            plain_data({"config": EnvContext({"a": 1}, **given)}, "$")
+    with opened("x", entry_point="set_up:SetUpEnv", kwargs={"config": EnvContext({"a": 1}, 0)}) as env:
+        assert env.get_wrapper_attr("given") == {"config": {"a": 1}}
 
 
 DOCS = Location(None, Path(), "docs/set-ups.md")

@@ -63,6 +63,15 @@ def test_it_is_a_parallel_env_of_pettingzoo() -> None:
         assert env.render().shape == (8, 8, 3)
 
 
+def test_names_with_dots_lead_into_the_simulators_objects() -> None:
+    with opened("parallel", TEAM) as env:
+        assert env.call("possible_agents.index", "blue") == 2
+        assert env.call("_observation_spaces.get", "nobody") is None
+        with pytest.raises(AttributeError, match="nothing"):
+            env.call("possible_agents.nothing")
+        assert not hasattr(env, "_observation_spaces")
+
+
 def test_a_step_is_one_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     send_call = Connection.send_call

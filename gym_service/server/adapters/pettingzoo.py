@@ -6,6 +6,7 @@ Before PettingZoo 1.22 there was one ``done`` in the place of two flags, and bef
 that is converted as docs/other-apis.md says. Anything else is passed on or refused, never rearranged.
 """
 
+import functools
 import importlib
 import sys
 import warnings
@@ -120,14 +121,16 @@ class MultiAgentAdapter(GymnasiumAdapter):
         given = dict(more, seed=seed, options=options)
         return self.env.reset(**{name: value for name, value in given.items() if value is not None})
 
-    def _attribute(self, name):
-        """The env's attribute. A conversion that does not pass the name on is passed by."""
-        _refuse_private(name)
+    def _attribute(self, path):
+        """The env's attribute, or one further inside. A conversion that does not pass the name on is passed by."""
+        name, *rest = path.split(".")
         *outer, last = detection.layers(self.env)
+        found = last
         for layer in outer:
             if hasattr(type(layer), "__getattr__") or name in vars(layer) or hasattr(type(layer), name):
-                return getattr(layer, name)
-        return getattr(last, name)
+                found = layer
+                break
+        return functools.reduce(getattr, rest, getattr(found, name))
 
     def _spaces(self, agent):
         """The agent's two spaces as the env has them now; None where it knows none."""

@@ -4,6 +4,7 @@ Knows entries, conda envs and activation. Never knows which process it is for. P
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,12 @@ def environment_of(entry: Entry, executable: Path) -> TargetEnvironment:
         return TargetEnvironment(activation.variables(*given), tuple(activation.words(executable)))
     except OSError as error:
         raise _error(entry, "activate", error.strerror or str(error)) from error
+
+
+def environment_at(python: str | None, executable: Path, pythonpath: Sequence[Path] = ()) -> TargetEnvironment:
+    """The environment of an interpreter that a command line names, not an entry. Errors as ``environment_of``."""
+    entry = Entry(name=python or str(executable), python=python, pythonpath=tuple(pythonpath))
+    return environment_of(entry, executable)
 
 
 def _steps(entry: Entry) -> list[str]:

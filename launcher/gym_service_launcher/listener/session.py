@@ -42,6 +42,7 @@ class ServerOptions:
     variables: Mapping[str, str] = field(repr=False)
     ids: tuple[str, ...] = ()
     allow_import: bool = False
+    words: tuple[str, ...] = ()  # what comes before the command of a server, as in TargetEnvironment
 
     def argv(self) -> list[str]:
         """The command of a server. Its first passed descriptor is the client's socket, its second the counters."""
@@ -50,7 +51,7 @@ class ServerOptions:
         options += ["--no-pickle" if self.allow_import else "--no-import"]
         for env_id in self.ids:
             options += ["--allow", env_id]
-        return program.server_argv(self.executable, *options)
+        return [*self.words, *program.server_argv(self.executable, *options)]
 
 
 class Session:
@@ -75,7 +76,8 @@ class Session:
                 self.sock = ours.enter_context(socket.socket(fileno=os.dup(sock.fileno())))
             given.setblocking(True)  # the server's copy shares this property
             fds = (given.fileno(), self._counters.fd)
-            self.child = Child(servers.argv(), servers.variables, pass_fds=fds, name=UNMADE)
+            command, variables = servers.argv(), servers.variables
+            self.child = Child(command, variables, pass_fds=fds, name=UNMADE, executable=servers.executable)
             ours.pop_all()
         self._relay = _relay(sock, plain) if secured else None
 

@@ -89,7 +89,8 @@ def _expanded(name, found, variables):
     if not wanted:
         raise BadVariable("environ.%s: a $ that names no variable; expected $NAME, ${NAME}, or $$ for a dollar" % name)
     if found.group("default") is not None:
-        return variables.get(wanted) or found.group("default")
+        default = found.group("default")
+        return variables.get(wanted) or DOLLAR.sub(lambda inner: _expanded(name, inner, variables), default)
     if wanted not in variables:
         advice = "${%s:-} for an empty text where it is not set, or $$%s for a dollar" % (wanted, wanted)
         raise BadVariable("environ.%s: the variable %s is not set; expected %s" % (name, wanted, advice))
