@@ -96,7 +96,7 @@ def _panel(canvas: ImageDraw.ImageDraw, found: Found, left: int, top: int) -> No
 
 
 def _promises(canvas: ImageDraw.ImageDraw, results: Sequence[Judged], top: int) -> None:
-    canvas.text((MARGIN, top), "What was to be shown", INK, _font(21))
+    canvas.text((MARGIN, top), "Targets", INK, _font(21))
     places = [MARGIN + column for column in PROMISE_COLUMNS]
     for place, heading in zip(places[1:], ("ratio", "must", "aim"), strict=False):
         canvas.text((place, top + 6), heading, FAINT, _font(16))

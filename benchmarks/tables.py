@@ -71,7 +71,7 @@ def memory_table(memories: list[Memory]) -> Table:
 
 def criteria_table(results: list[Judged]) -> Group:
     """One line for each promise, and below them the reasons of those that are neither kept nor broken."""
-    table = _table("What was to be shown (medians of the ratios, round by round)")
+    table = _table("Targets (medians of the ratios, block by block)")
     table.add_column("")
     for heading in ("ratio", "quartiles", "must", "aim", "control:\nslowest ÷\nfastest"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -2,10 +2,10 @@
 
     python tests/tools/fuzz.py --minutes 5 [--seed 7] [--side client|server]
 
-Each round takes a conversation that has reached something new, spoils it, and hands it to a client as the words of a
-server, or to a server as those of a client. The client must end in an error that a user may see; the server in
-answers that are frames, or in BadFrame. Either soon, and neither may grow. Exit code 0, or 1 with what was found and
-the file of the bytes that do it again.
+Each round mutates a conversation that has reached something new. A client gets it as what a server says, or a server
+as what a client says. The client must end in an error that a user may see, the server in answers that are frames, or
+in BadFrame. Both must end soon, and neither may grow. The exit code is 0, or 1 with what was found and the file of the
+bytes that repeat it.
 
 Knows the frames of a conversation. Python 3.10 and up; from 3.12 on it sees what is new by the lines that run, before
 that by the errors alone.
@@ -21,7 +21,6 @@ import math
 import random
 import re
 import socket
-import struct
 import sys
 import tempfile
 import time
@@ -40,7 +39,7 @@ import numpy as np
 from gym_service_launcher.errors import GymServiceError
 from support import procfs
 from support.clock import Clock
-from support.hostile import HOSTILE
+from support.mutations import LineCoverage, Mutator
 
 from gym_service import errors
 from gym_service.client.connection import Connection, one
@@ -50,7 +49,7 @@ from gym_service.client.spaces import space_from
 from gym_service.protocol import messages
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
-from gym_service.protocol.frames import HEADER, BadFrame, FrameDecoder, frame_bytes
+from gym_service.protocol.frames import BadFrame, FrameDecoder, frame_bytes
 from gym_service.server import loop
 from gym_service.server.counters import Counters
 from gym_service.server.permissions import Permissions
@@ -63,8 +62,6 @@ WARM_UP_ROUNDS = 800  # then numpy, Gymnasium and malloc have what they keep
 SENT_BYTES = 2**22  # a conversation fits into the socket at once: nobody else is there to take it
 # What a user may meet where the other side is no server of ours.
 ALLOWED = (errors.ProtocolError, errors.VersionMismatch, errors.ServerCrashed, errors.CannotCross, errors.EnvError)
-NUMBERS = (0, 1, 2, 7, 64, 127, 128, 255, 4095, 4096, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63, 2**64 - 1)
-RUBBISH = [head for head in HOSTILE.values() if len(head) < 4096]
 
 
 class FuzzedEnv(gymnasium.Env[Any, Any]):
@@ -241,29 +238,29 @@ SIDES: dict[str, tuple[Callable[[bytes], str], Callable[[], list[bytes]]]] = {
 
 
 class Fuzz:
-    """Spoils what has reached something new, for as long as it is told."""
+    """Mutates conversations that have reached something new, for as long as it is told."""
 
     def __init__(self, side: str, seed: int) -> None:
         self._judge, frames = SIDES[side]
-        self.random = random.Random(seed)
-        self._frames = frames()
-        self._corpus = [b"".join(self._frames)]
+        self._mutator = Mutator(random.Random(seed), frames(), SENT_BYTES // 4)
         self._endings: set[str] = set()
         self.rounds = 0
         self.wrong: list[str] = []
         self.slowest_s = 0.0
-        self._lines = PlainView()
+        self._lines = LineCoverage()
 
     @property
     def reached(self) -> str:
-        return f"{self._lines.count} lines, {len(self._endings)} endings, {len(self._corpus)} conversations kept"
+        return (
+            f"{self._lines.count} lines, {len(self._endings)} endings, {len(self._mutator.corpus)} conversations kept"
+        )
 
     def run(self, seconds: float = math.inf, rounds: float = math.inf) -> None:
         """Until the time is over, or so many rounds have been played."""
         until, last = time.monotonic() + seconds, self.rounds + rounds
         with self._lines:
             while time.monotonic() < until and self.rounds < last and len(self.wrong) < 5:
-                self._try(self._spoilt())
+                self._try(self._mutator.conversation())
                 self.rounds += 1
 
     def _try(self, said: bytes) -> None:
@@ -283,100 +280,12 @@ class Fuzz:
             self._find(f"it took {took_s:.2f} s", said)
         if self._lines.count > before or ending not in self._endings:
             self._endings.add(ending)
-            self._corpus.append(said)
+            self._mutator.corpus.append(said)
 
     def _find(self, what: str, said: bytes) -> None:
         with tempfile.NamedTemporaryFile(prefix="fuzz-", suffix=".bin", delete=False) as file:
             file.write(said)
         self.wrong.append(f"{what}\n  for the {len(said)} bytes in {file.name}")
-
-    def _spoilt(self) -> bytes:
-        said = bytearray(self.random.choice(self._corpus[-50:] if self.random.random() < 0.5 else self._corpus))
-        for _ in range(self.random.choice((1, 1, 1, 2, 4, 8))):
-            if said:
-                self.random.choice(SPOILING)(self, said)
-        return bytes(said[: SENT_BYTES // 4])
-
-    def _place(self, said: bytearray) -> int:
-        """Mostly where there is structure: in the first bytes, or just behind the beginning of a frame."""
-        start = self.random.choice([match.start() for match in re.finditer(b"gS\x02", said)] or [0])
-        near = start + self.random.randrange(64) if self.random.random() < 0.7 else self.random.randrange(len(said))
-        return min(near, len(said) - 1)
-
-    def flip(self, said: bytearray) -> None:
-        said[self._place(said)] ^= 1 << self.random.randrange(8)
-
-    def number(self, said: bytearray) -> None:
-        at, form = self._place(said), self.random.choice(("<B", "<I", "<Q"))
-        mask = 2 ** (8 * struct.calcsize(form)) - 1
-        number = struct.pack(form, self.random.choice(NUMBERS) & mask)
-        said[at : at + len(number)] = number
-
-    def cut(self, said: bytearray) -> None:
-        at = self._place(said)
-        del said[at : at + self.random.choice((1, 4, 8, 40, len(said)))]
-
-    def repeat(self, said: bytearray) -> None:
-        at, size = self._place(said), self.random.choice((1, 4, 16, 200))
-        said[at:at] = said[at : at + size] * self.random.choice((1, 2, 50))
-
-    def splice(self, said: bytearray) -> None:
-        other = self.random.choice(self._corpus)
-        at, start = self._place(said), self.random.randrange(len(other) or 1)
-        said[at : at + self.random.randrange(64)] = other[start : start + self.random.randrange(1, 300)]
-
-    def rubbish_value(self, said: bytearray) -> None:
-        """A frame whole but for its value, so that the reader sees it."""
-        frames = list(self._frames)
-        at = self.random.randrange(len(frames))
-        kind, call_id = frames[at][3], int.from_bytes(frames[at][4:8], "little")
-        head = bytearray(self.random.choice(RUBBISH))
-        if head and self.random.random() < 0.5:
-            head[self.random.randrange(len(head))] ^= 1 << self.random.randrange(8)
-        frames[at] = b"".join(frame_bytes(kind, call_id, bytes(head)))
-        said[:] = b"".join(frames)
-
-    def respell(self, said: bytearray) -> None:
-        """Spoil the head of one frame and say its new size, so that it is read to the end."""
-        frames = list(self._frames)
-        at = self.random.randrange(len(frames))
-        magic, version, kind, call_id, head_bytes, count = HEADER.unpack_from(frames[at])
-        begin = HEADER.size + 8 * count
-        head = bytearray(frames[at][begin : begin + head_bytes])
-        for _ in range(self.random.choice((1, 2, 4))):
-            if head:
-                self.random.choice((Fuzz.flip, Fuzz.number, Fuzz.cut, Fuzz.repeat, Fuzz.splice))(self, head)
-        header = HEADER.pack(magic, version, kind, call_id, len(head), count)
-        rest = frames[at][begin + head_bytes :]
-        frames[at] = header + frames[at][HEADER.size : begin] + bytes(head) + rest
-        said[:] = b"".join(frames)
-
-
-SPOILING = (Fuzz.flip, Fuzz.number, Fuzz.cut, Fuzz.repeat, Fuzz.splice, Fuzz.rubbish_value, Fuzz.respell, Fuzz.respell)
-
-
-class PlainView:
-    """How many lines of the package have run so far. Each is told of once, and costs nothing from then on."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._monitoring: Any = getattr(sys, "monitoring", None)  # new in Python 3.12
-
-    def __enter__(self) -> None:
-        if self._monitoring:
-            monitoring = self._monitoring
-            monitoring.use_tool_id(monitoring.COVERAGE_ID, "fuzz")
-            monitoring.register_callback(monitoring.COVERAGE_ID, monitoring.events.LINE, self._see)
-            monitoring.set_events(monitoring.COVERAGE_ID, monitoring.events.LINE)
-
-    def __exit__(self, *raised: object) -> None:
-        if self._monitoring:
-            self._monitoring.set_events(self._monitoring.COVERAGE_ID, 0)
-            self._monitoring.free_tool_id(self._monitoring.COVERAGE_ID)
-
-    def _see(self, code: Any, line: int) -> Any:
-        self.count += "/gym_service/" in code.co_filename
-        return self._monitoring.DISABLE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
