@@ -75,7 +75,7 @@ class Chaos:
             given = self._choose_entry()
             try:
                 self._live_as_batch(given) if self.random.random() < VECTOR else self._live(given)
-            except Wrong as error:
+            except (Wrong, errors.ServerStartError) as error:
                 self.wrong.append(f"{error} ({given})")
             for thread in self._threads:
                 thread.join()
@@ -168,7 +168,9 @@ class Chaos:
         kwargs = {"side": given["side"]}
         keys = {"timeouts": given["timeouts"], "transport": given["transport"], "kwargs": kwargs}
         workers = self.random.randint(1, NUM_ENVS)
-        with remote("Faulty", NUM_ENVS, entry_point="faulty:FaultyEnv", workers=workers, **keys) as envs:
+        with contextlib.ExitStack() as stack:
+            made = remote("Faulty", NUM_ENVS, entry_point="faulty:FaultyEnv", workers=workers, **keys)
+            envs = self._timed("make batch", START_S, lambda: stack.enter_context(made))
             for _ in range(self.random.randint(2, CALLS_PER_ENV)):
                 if self.random.random() < 0.1:
                     os.kill(self.random.choice(envs.targets)["pid"], signal.SIGKILL)
