@@ -1,13 +1,9 @@
 """``gym-service shell`` and ``gym-service debug`` in a real terminal (tmux). Python 3.10."""
 
 import os
-import re
 import shlex
-import shutil
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +12,7 @@ import gymnasium
 import pytest
 from support.paths import ENVS
 from support.targets import TARGETS
+from support.terminal import Terminal, tmux
 
 import gym_service
 from gym_service import RemoteEnv
@@ -24,43 +21,10 @@ from gym_service.cli import main
 LIMIT_S = 40.0
 
 
-class Terminal:
-    """One tmux session with a shell in it."""
-
-    def __init__(self, socket: Path) -> None:
-        self._tmux = ["tmux", "-S", str(socket), "-f", os.devnull]
-        self._run("new-session", "-d", "-x", "200", "-y", "50", "sh")
-
-    def _run(self, *words: str) -> str:
-        return subprocess.run([*self._tmux, *words], check=True, capture_output=True, text=True).stdout
-
-    def type(self, text: str) -> None:
-        self._run("send-keys", "-l", text)
-        self._run("send-keys", "Enter")
-
-    def until(self, pattern: str) -> re.Match[str]:
-        """What a pattern finds on the screen, once it does."""
-        deadline = time.monotonic() + LIMIT_S
-        while True:
-            screen = self._run("capture-pane", "-p", "-J")
-            found = re.search(pattern, screen, re.MULTILINE)
-            if found:
-                return found
-            assert time.monotonic() < deadline, f"no {pattern!r} on the screen:\n{screen}"
-            time.sleep(0.05)
-
-    def end(self) -> None:
-        self._run("kill-server")
-
-
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    if shutil.which("tmux") is None:
-        missing = "tmux is missing (apt-get install tmux)"
-        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
-    made = Terminal(tmp_path / "tmux")
-    yield made
-    made.end()
+    with tmux(tmp_path / "tmux") as made:
+        yield made
 
 
 @pytest.fixture

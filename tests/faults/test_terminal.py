@@ -2,11 +2,16 @@
 
 import os
 import pty
+import shlex
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support import polling, procfs
 from support.clients import assert_nothing_outlives, client
+from support.faulty import TRANSPORTS
+from support.terminal import tmux
 
 # About processes and not about versions: once is enough.
 pytestmark = pytest.mark.slow
@@ -58,3 +63,55 @@ def test_ctrl_c_and_the_hang_up_reach_the_client_alone(terminal: tuple[int, str]
         os.close(main)  # the kernel sends SIGHUP to the client, which leads the session
         assert running.end() < 0
         assert_nothing_outlives(running, [])
+
+
+STEPPING = """
+import os, sys
+sys.path[:0] = os.environ["PATHS"].split(os.pathsep)
+from support.faulty import act, faulty
+with faulty(transport=sys.argv[1]) as env:
+    env.reset()
+    print("pids", os.getpid(), env.target["pid"], flush=True)
+    number = 0
+    while not os.path.exists(sys.argv[2]):
+        number += 1
+        assert act(env, "step", number)[0]["answers"].tolist() == [number, number, -7 * number]
+print("every step was right", flush=True)
+"""
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_ctrl_z_and_fg_in_a_real_terminal(transport: str, tmp_path: Path) -> None:
+    (tmp_path / "stepping.py").write_text(STEPPING)
+    end = tmp_path / "end"
+    paths = os.pathsep.join(filter(None, sys.path))
+    command = shlex.join(["env", f"PATHS={paths}", sys.executable, str(tmp_path / "stepping.py"), transport, str(end)])
+    with tmux(tmp_path / "tmux", "bash --norc") as terminal:
+        terminal.type(command)
+        found = terminal.until(r"^pids (\d+) (\d+)$")
+        ours, theirs = int(found[1]), int(found[2])
+        for _ in range(3):
+            terminal.press("C-z")
+            polling.until_state(ours, "T")
+            assert procfs.state(theirs) != "T"
+            terminal.type("clear; fg")
+            polling.until(lambda: procfs.state(ours) != "T", "the client to go on")
+        end.touch()
+        terminal.until("^every step was right$")
+        polling.until_dead([ours, theirs])
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_terminal_that_is_closed_ends_the_client_and_its_server(is_stopped: bool, tmp_path: Path) -> None:
+    (tmp_path / "stepping.py").write_text(STEPPING)
+    paths = os.pathsep.join(filter(None, sys.path))
+    words = ["env", f"PATHS={paths}", sys.executable, str(tmp_path / "stepping.py"), "unix", str(tmp_path / "end")]
+    with tmux(tmp_path / "tmux", "bash --norc") as terminal:
+        terminal.type(shlex.join(words))
+        found = terminal.until(r"^pids (\d+) (\d+)$")
+        pids = [int(found[1]), int(found[2])]
+        if is_stopped:
+            terminal.press("C-z")
+            polling.until_state(pids[0], "T")
+        terminal.end()
+        polling.until_dead(pids)
