@@ -1,33 +1,34 @@
-"""The server: one env, driven over one channel. Run by path, in the target's interpreter, with nothing of ours there.
+"""The server program: it drives one env over one channel. The target's interpreter runs it by path.
 
 Contract::
 
     PYTHON -u .../gym_service/server --fd N         the channel is the inherited socket N
     PYTHON -u .../gym_service/server --stdio MARK   the channel is fd 0 and fd 1; it begins after MARK (hex) on fd 1
     ... --no-import         refuse imports, entry points and callables that a client names
-    ... --no-pickle         refuse callables that a client sends; those that it names are imported
-    ... --allow ID          make these ids alone (any number), "module:Env" for one that a module must be imported for
-    ... --arena N           large arrays lie in memory that is passed over the inherited socket N
-    ... --negotiate-arena BYTES:NAME   the client first sends BYTES bytes, which tell where that socket is, if anywhere:
-                            beside them, or at an abstract socket whose name is NAME and those bytes (endpoints.py)
-    ... --counters FD:BEGUN:ANSWERED:STEPS:READY:ID   count calls and steps in the inherited memory FD, at those places
+    ... --no-pickle         refuse callables that a client sends pickled; callables that it names are imported
+    ... --allow ID          make only this id (repeatable); "module:Env" for an id whose module must be imported first
+    ... --arena N           pass large arrays through shared memory, whose descriptors arrive on the inherited socket N
+    ... --negotiate-arena BYTES:NAME   the client first sends BYTES bytes. They say where the arena's socket is, if
+                            there is one: passed beside them, or at the abstract socket NAME + BYTES (endpoints.py)
+    ... --counters FD:BEGUN:ANSWERED:STEPS:READY:ID   count calls and steps in the inherited memory FD, at these offsets
                             (counters.py)
-    ... --debugged          tell the client that somebody debugs this server, so that it waits without a limit
+    ... --debugged          tell the client that this server runs under a debugger, so that it waits without a limit
     ... --dump-signal N     signal N writes the Python stack to stderr
 
-It serves until the client closes the channel, then closes the env and exits with 0. What the simulator prints goes
-to stdout and stderr (under --stdio: to stderr alone). Exit codes of its own: 2 for a wrong command line, 3 for an
-interpreter that is too old. The launcher's forkserver.py, which forks servers, calls what has no underscore here.
+The server runs until the client closes the channel. Then it closes the env and exits with 0. The simulator's output
+goes to stdout and stderr (under --stdio: to stderr alone). Exit codes of the server itself: 2 for a wrong command line,
+3 for an interpreter that is too old. The launcher's forkserver.py calls the public functions of this file in the
+servers that it forks.
 
-Knows where it lies. This file must be readable by every Python, so that an old one gets a sentence and no
-SyntaxError; the rest of the server needs Python 3.6 and numpy.
+Knows its own path. Every Python must be able to parse this file, so that an old one prints a sentence and not a
+SyntaxError. The rest of the server needs Python 3.6 and numpy.
 """
 
 import os
 import sys
 
 EXIT_USAGE, EXIT_TOO_OLD = 2, 3
-# The options that a value follows.
+# The options that take a value.
 VALUED = ("--fd", "--stdio", "--arena", "--negotiate-arena", "--counters", "--dump-signal", "--allow")
 
 
@@ -43,9 +44,9 @@ def main(argv):
 
 
 def serve(argv, preloaded=None):
-    """Be the server of such a command line, until its client is done; returns the exit code.
+    """Run the server that this command line describes until its client disconnects. Returns the exit code.
 
-    It can be called wherever ``gym_service`` can be imported: at the other end of a command that is from memory.
+    It works wherever ``gym_service`` can be imported, also from memory (a server that a command starts).
     ``preloaded``: what ``preload`` returned in the process that this one was forked from.
     """
     options = _options(argv)
@@ -60,7 +61,7 @@ def serve(argv, preloaded=None):
         import faulthandler
 
         faulthandler.register(int(options["--dump-signal"]))
-    # Before anything else is imported: a simulator may print from C the moment it loads.
+    # Redirect the descriptors before any other import: a simulator may print from C as soon as it loads.
     from gym_service.server import counters, endpoints
 
     counts = counters.Counters(options["--counters"]) if "--counters" in options else None
@@ -70,7 +71,7 @@ def serve(argv, preloaded=None):
         channel = endpoints.open_stdio(options["--stdio"], arena)
     else:
         if counts:
-            counts.mark_ready()  # a client that says nothing at all has been idle from here on
+            counts.mark_ready()  # the idle time of a client that sends nothing starts here
         channel = endpoints.open_socket(options["--fd"], arena, options.get("--negotiate-arena", ""))
     if channel is None:
         return EXIT_USAGE
@@ -85,14 +86,14 @@ def serve(argv, preloaded=None):
 
 
 def preload(recipe):
-    """Import the server, and all that the recipe of an env names: for processes that will be forked from this one."""
+    """Import the server and everything that an env's recipe names, in a process that forks servers later."""
     from gym_service.server.preload import Preloaded
 
     return Preloaded(recipe)
 
 
 def _options(argv):
-    """The options by name; empty where the command line is wrong. Not argparse: it loads slowly, and says too much."""
+    """The options by name; empty if the command line is wrong. Not argparse: it loads slowly and prints too much."""
     options = {"--allow": []}
     words = iter(argv)
     for word in words:
@@ -110,10 +111,10 @@ def _options(argv):
 
 
 def become_importable():
-    """Make ``gym_service`` a package that is found where this file lies, without running its ``__init__``.
+    """Make ``gym_service`` an importable package at this file's location, without running its ``__init__``.
 
-    Running that would register ids and import Gymnasium: the client's business. The folder that Python put first on
-    sys.path, this file's own, goes: its module names would shadow the simulator's.
+    That ``__init__`` registers ids and imports Gymnasium, which only the client needs. This also removes the folder
+    that Python put first on sys.path, this file's own: its module names would shadow the simulator's.
     """
     import types
 

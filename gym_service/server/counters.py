@@ -1,7 +1,7 @@
-"""Counts what this server does, in memory that the process which started it can read. A count costs a write to memory.
+"""Counts what this server does in memory that its parent process can read. Each count costs one write to memory.
 
-Knows an inherited file and the places in it. Never knows who reads them. Python 3.6 and up, standard library only. The
-launcher's ``listener/counters.py`` creates the file and decides on the places.
+Knows an inherited file and the offsets in it. Never knows which process reads them. Python 3.6 and up, standard library
+only. The launcher's ``listener/counters.py`` creates the file and assigns the offsets.
 """
 
 import mmap
@@ -11,13 +11,13 @@ DEFAULT_BYTES = 4096
 
 
 class Counters:
-    """Four numbers of 64 bits, and the env id. Without an inherited file, nobody reads them."""
+    """Four 64-bit numbers and the env id. Without an inherited file, no process reads them."""
 
     def __init__(self, places=None):
         """``places``: the value of ``--counters``.
 
-        That is FD:BEGUN:ANSWERED:STEPS:READY:ID. FD is the file; the next four are the indices of the numbers; the id
-        begins at byte ID and may reach to the end of the file but one.
+        The form is FD:BEGUN:ANSWERED:STEPS:READY:ID. FD is the file; the next four are the indices of the numbers; the
+        env id begins at byte ID and may fill the file except for its last byte.
         """
         if places is None:
             self._memory = bytearray(DEFAULT_BYTES)
@@ -29,22 +29,22 @@ class Counters:
         self._counts = memoryview(self._memory).cast("Q")
 
     def mark_ready(self):
-        """From here on the server reads what its client asks."""
+        """The server can read calls from now on."""
         self._counts[self._ready] = 1
 
     def call_started(self):
-        """A call has come."""
+        """A call has arrived."""
         self._counts[self._begun] += 1
 
     def call_finished(self):
-        """Its answer is known, and about to be sent."""
+        """The answer to the call is known and is sent next."""
         self._counts[self._answered] += 1
 
     def step(self, count):
-        """``count`` envs have made a step."""
+        """``count`` envs have stepped."""
         self._counts[self._steps] += count
 
     def set_env_id(self, env_id):
-        """The env that is stepped here."""
+        """The id of the env that this server holds."""
         text = env_id.encode("utf-8", "backslashreplace")[: len(self._memory) - self._id_at - 1]
         self._memory[self._id_at : self._id_at + len(text)] = text

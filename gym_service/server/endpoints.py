@@ -1,4 +1,4 @@
-"""The server's end of its channel, kept apart from what the simulator prints and reads.
+"""The server's end of its channel, separate from what the simulator prints and reads.
 
 Knows file descriptors 0, 1 and 2. Never knows what travels over the channel. Python 3.6 and up.
 """
@@ -18,9 +18,9 @@ CONNECT_BACK_S = 1.0  # a client on this machine accepts at once
 
 
 def open_socket(fd, shared=None, preamble_form=""):
-    """The channel over an inherited, connected stream socket, with the arena that goes with it.
+    """The channel over an inherited, connected stream socket, with its arena.
 
-    ``preamble_form``: the value of ``--negotiate-arena``. The client sends its preamble first; this blocks until then.
+    ``preamble_form``: the value of ``--negotiate-arena``. With it, this blocks until the client has sent its preamble.
     """
     sock = _inherited(int(fd))
     if preamble_form:
@@ -30,26 +30,26 @@ def open_socket(fd, shared=None, preamble_form=""):
 
 
 def open_arena(fd):
-    """The arena whose memory is handed over by an inherited socket; None where this Python can map none."""
+    """The arena whose memory arrives on an inherited socket; None where this Python cannot map memory."""
     return arena.over_socket(_inherited(fd))
 
 
 def _inherited(fd):
-    """A socket that was inherited. Children of the simulator do not inherit it."""
+    """A socket object for an inherited descriptor, with close-on-exec, so that the simulator's children lack it."""
     os.set_inheritable(fd, False)
     if sys.version_info >= (3, 7):
         return socket.socket(fileno=fd)
-    # Before 3.7 a socket made from a descriptor does not ask it for its family and takes AF_INET.
+    # Before Python 3.7 a socket made from a descriptor does not ask the kernel for its family and assumes AF_INET.
     sock = socket.fromfd(fd, socket.AF_UNIX, socket.SOCK_STREAM)
     os.close(fd)
     return sock
 
 
 def _negotiate_arena(sock, size_bytes, name):
-    """Receive the client's preamble, and send it back. Returns the arena that it offers, or None.
+    """Receive the client's preamble and send it back. Returns the arena that the client offers, or None.
 
-    The launcher's ``same_host.py`` says why. A preamble of ``size_bytes`` offers memory in one of two ways: a socket
-    comes beside it; or the client listens at the abstract socket ``name``, followed by the preamble itself.
+    The launcher's ``same_host.py`` explains why. A preamble of ``size_bytes`` offers memory in one of two ways: a
+    socket is passed beside it, or the client listens at the abstract socket ``name`` + the preamble itself.
     """
     sock.settimeout(PREAMBLE_S)
     preamble, fds = b"", []
@@ -59,14 +59,14 @@ def _negotiate_arena(sock, size_bytes, name):
         except socket.timeout:
             raise BadFrame("a client said nothing for %g s" % PREAMBLE_S) from None
         except OSError:
-            return None  # it has gone, as the loop will see
+            return None  # the client has disconnected; the loop notices that next
         fds += more
         if not data:
             return None
         preamble += data
         if not re.fullmatch(b"[0-9a-f-]+", preamble):
             raise BadFrame("bytes that start with %r are not the beginning of a client's" % preamble)
-    for fd in fds[1:]:  # a client of ours sends one
+    for fd in fds[1:]:  # a gym-service client sends only one
         os.close(fd)
     shared = open_arena(fds[0]) if fds else _connect_back(name.encode("ascii"), preamble)
     try:
@@ -77,7 +77,7 @@ def _negotiate_arena(sock, size_bytes, name):
 
 
 def _connect_back(name, preamble):
-    """The arena over a connection to the client's abstract socket; None where no process of this user listens there."""
+    """The arena over a connection to the client's abstract socket; None if no process of this user listens there."""
     if b"-" in preamble:
         return None
     sock = socket.socket(socket.AF_UNIX)
@@ -96,9 +96,9 @@ def _connect_back(name, preamble):
 def open_stdio(mark, shared=None):
     """The channel over fd 0 and fd 1, or None where fd 0 is a terminal.
 
-    Both are moved away at once. Then fd 1 is fd 2, so that prints, C's printf and chatty children cannot reach the
-    channel, and fd 0 is /dev/null, so that input() cannot eat from it. The mark tells the client where the channel
-    begins, after whatever a shell, ssh or a container said before.
+    Both descriptors are moved away at once. Afterwards fd 1 is fd 2, so that prints, C's printf and child processes
+    cannot write into the channel, and fd 0 is /dev/null, so that input() cannot read from it. The mark tells the client
+    where the channel begins: a shell, ssh or a container may print something before it.
     """
     if os.isatty(0):
         # A terminal turns a 0x03 in an observation into SIGINT, and a newline into two bytes.

@@ -1,22 +1,22 @@
-"""What the client was told of an env, and what has changed since: spaces, metadata and render mode.
+"""The facts of an env that the client has, and which have changed since: spaces, metadata and render mode.
 
 Knows adapters, and spaces by their attributes. Never knows the wire. Python 3.6 and up.
 
-Simulators change their spaces while they run: highway-env's ``configure()``, an env whose space is known only after its
-first reset. They are looked at again after reset, call and set, and never after a step. An object that is the same is
-taken to be unchanged, except after a reset, where its content counts.
+Simulators change their spaces while they run: highway-env's ``configure()`` does, and so do envs whose space is known
+only after the first reset. The server checks them after reset, call and set, and never after a step. An identical
+object counts as unchanged, except after a reset: then its content is compared.
 """
 
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.space_spec import describe
 
 SPACES = ("observation_space", "action_space")
-# The bounds of larger arrays count as unchanged while the arrays are the same objects: comparing them takes too long.
+# Larger arrays of bounds are compared by identity: comparing their content takes too long.
 LARGEST_COMPARED_BYTES = 2**20
 
 
 class EnvFacts:
-    """Remembers the facts of an adapter's env, from when it is made on."""
+    """Remembers the facts of an adapter's env as the client has them, starting from its description."""
 
     def __init__(self, adapter):
         self._adapter = adapter
@@ -26,9 +26,9 @@ class EnvFacts:
         self._seen = self._spaces, self._contents, self._others
 
     def changes(self, after_reset):
-        """The facts that have changed, as the description of an env has them; empty where none has.
+        """The facts that have changed, in the form of the env's description; empty if none has.
 
-        They count as told only after ``told()``: to describe them or to send them may fail.
+        They count as sent only after ``told()``, since describing or sending them may fail.
         """
         changed, spaces, contents, others = {}, dict(self._spaces), dict(self._contents), dict(self._others)
         for name in SPACES:
@@ -47,7 +47,7 @@ class EnvFacts:
         return changed
 
     def told(self):
-        """The client knows the changes that were found last."""
+        """The client now has the changes that the last ``changes()`` found."""
         self._spaces, self._contents, self._others = self._seen
 
     def _now(self):
@@ -59,7 +59,7 @@ def content_of(space):
     for cls in type(space).__mro__:
         if cls.__module__.split(".")[0] in ("gym", "gymnasium") and cls.__name__ in _CONTENTS:
             return (cls.__name__, *_CONTENTS[cls.__name__](space))
-    return (type(space).__name__, id(space))  # held by EnvFacts, so that no other gets its number
+    return (type(space).__name__, id(space))  # EnvFacts keeps the space alive, so no other object can get this id
 
 
 def _array(array):

@@ -1,7 +1,7 @@
-"""What went wrong, as data: type, message, traceback, and which known errors it is a kind of.
+"""An exception as plain data: type, message, traceback, and the known error classes that it derives from.
 
-Knows exceptions. Never knows which call raised one. Python 3.6 and up. The client never rebuilds a remote class: it
-raises its own error that is *also* the nearest of Python's or Gymnasium's, so the names of those are sent along.
+Knows exceptions. Never knows which call raised one. Python 3.6 and up. The client never rebuilds a remote class. It
+raises its own error that *also* derives from the nearest of Python's or Gymnasium's classes, so their names are sent.
 """
 
 import traceback
@@ -19,10 +19,10 @@ _KNOWN_MODULES = ("builtins", "gymnasium.error", "gym.error")
 
 
 def describe_error(error, context="", notes=""):
-    """An ERROR's fields: origin, type name, message, traceback, names of known bases (nearest first).
+    """The fields of an ERROR: origin, type name, message, traceback, names of known bases (nearest first).
 
-    ``context`` says which of several envs it was. It stands before the traceback: the message stays the simulator's.
-    ``notes`` stand after it: what was set here that may have to do with it.
+    ``context`` says which of several envs raised it. It stands before the traceback, so the message stays the
+    simulator's. ``notes`` stand after the traceback: settings of the server that may be related to the error.
     """
     if isinstance(error, (CannotEncode, CannotDescribe)):
         fields = messages.CANNOT_CROSS, error.type_name, str(error), error.path, []
@@ -40,7 +40,7 @@ def describe_error(error, context="", notes=""):
 
 
 def builtin_name(cls):
-    """The name of the nearest of Python's own classes among a class and its bases."""
+    """The name of the nearest built-in class among a class and its bases."""
     return next(base.__name__ for base in cls.__mro__ if module_name(base) == "builtins")
 
 
@@ -57,7 +57,7 @@ def _message(error):
 
 
 def _traceback(error):
-    """From the first frame on that is not the server's own, nor the import's; all of them where there is no other."""
+    """The traceback without the leading frames of the server and the import system; all frames if no other is left."""
     step = error.__traceback__
     while step is not None and step.tb_frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_SHOWN:
         step = step.tb_next
@@ -70,7 +70,7 @@ def _traceback(error):
 
 
 def _bounded(text):
-    """At most TEXT_CHARS characters: the beginning and the end, where it is cut in the middle."""
+    """At most TEXT_CHARS characters: of a longer text the beginning and the end, with a note between them."""
     if len(text) <= TEXT_CHARS:
         return text
     half = TEXT_CHARS // 2

@@ -1,4 +1,4 @@
-"""The random generator of a simulator as plain data: read for the client, and put back after the client has drawn.
+"""A simulator's random generator as plain data: read for the client, and written back after the client has drawn.
 
 Knows numpy's generators and the name under which gym and gymnasium keep one. Never knows the wire. Python 3.6 and up.
 """
@@ -14,9 +14,9 @@ GENERATOR, RANDOM_STATE, OTHER = "Generator", "RandomState", "other"
 
 
 def exchange(env, name, given):
-    """Put back what is given, (kind, bit generator, state, what was read before); or read where that is None.
+    """Write the generator if ``given`` is (kind, bit generator, state, state read before), read it if it is None.
 
-    What was read before is None where the generator is another one. Raises BadValue where it is neither.
+    The state read before is None if the client replaces the generator. Raises BadValue for any other ``given``.
     """
     if name not in ("np_random", "_np_random") or not (given is None or len(given) == 4):
         raise BadValue("not a generator's name and state: %r" % (name,))
@@ -24,9 +24,9 @@ def exchange(env, name, given):
 
 
 def read(env, name):
-    """(kind, name of the bit generator, state) of ``np_random`` or ``_np_random``; None where that is None.
+    """(kind, name of the bit generator, state) of ``np_random`` or ``_np_random``; None where the attribute is None.
 
-    Raises AttributeError where there is no ``np_random``. What is no generator of numpy's is ``("other", "", None)``.
+    Raises AttributeError if there is no ``np_random``. A generator that is not numpy's is ``("other", "", None)``.
     """
     bare = attributes.bare(env)
     generator = getattr(bare, name) if name == "np_random" else getattr(bare, name, OTHER)
@@ -40,9 +40,9 @@ def read(env, name):
 
 
 def write(env, kind, bit_generator, state, before):
-    """Put a state into the env's ``np_random``; without ``before``, the state until now, put another generator there.
+    """Write a state into the env's ``np_random``; without ``before``, the previous state, replace the generator.
 
-    Raises Refused where something else has moved the generator since it was read.
+    Raises Refused if the simulator has drawn from the generator since it was read.
     """
     bare = attributes.bare(env)
     generator = getattr(bare, "np_random", None)

@@ -1,7 +1,7 @@
-"""The calls of an env of several agents: one call in, one answer out.
+"""The calls of a multi-agent env: one call in, one answer out.
 
-Knows the adapters of PettingZoo's two APIs and the forms of their results. Never knows how the bytes travel. Python 3.6
-and up.
+Knows the adapters of PettingZoo's two APIs and the forms of their results. Never knows how bytes travel. Python 3.6 and
+up.
 """
 
 from gym_service.protocol import agent_results, messages
@@ -12,7 +12,7 @@ from gym_service.server.adapters.pettingzoo import AecAdapter
 
 
 class MultiAgentCalls:
-    """Answers each call with its kind and its Encoder, as the loop sends them."""
+    """Answers each call with the kind of the reply and its Encoder, which the loop sends."""
 
     def __init__(self, adapter, counters, description):
         self._adapter = adapter
@@ -26,19 +26,19 @@ class MultiAgentCalls:
         self._compile()
 
     def facts(self):
-        """The possible agents, and the space of states."""
+        """The possible agents, and the state space."""
         return messages.RESULT, Encoder().add(self._adapter.possible_agents()).add(self._adapter.state_space())
 
     def spaces(self, agent):
-        """The two spaces of an agent that the description does not have."""
+        """The observation and action space of an agent that the description omits."""
         observation_space, action_space = self._adapter.describe_spaces(agent, ask=True)
         return messages.RESULT, Encoder().add(observation_space).add(action_space)
 
     def reset(self, seed, options):
-        """Begin an episode."""
+        """Start an episode."""
         result = self._adapter.reset(seed, options)
         changed = self._adapter.changed_spaces()
-        # Of agents that were described at the beginning: the others have no layout on either side.
+        # Only agents that the description lists: the others have no layout on either side.
         known = {agent: spaces for agent, *spaces in changed if agent in self._spaces}
         if known:
             self._spaces.update(known)
@@ -56,7 +56,7 @@ class MultiAgentCalls:
         return self._stepped(self._adapter.step(self._layouts.unpack_actions(head, buffers)))
 
     def turn(self):
-        """The turn of an AEC env once more. Raises BadValue for the other API, which has none."""
+        """The current turn of an AEC env, again. Raises BadValue for the parallel API, which has no turns."""
         if not self._is_aec:
             raise BadValue("a parallel env has no turns")
         return messages.RESULT, agent_results.encode(agent_results.TURN, self._adapter.turn())

@@ -1,7 +1,7 @@
 """``{"object": "package.module:attribute"}`` in the keyword arguments of an env: an object of the simulator's process.
 
-Knows the form, and where in a value it may stand: in dicts, lists and tuples, at any depth. Never knows how a name is
-resolved, nor who may use one. Python 3.6 and up.
+Knows this form and where in a value it may stand: in dicts, lists and tuples, at any depth. Never knows how a name is
+resolved or which clients may use one. Python 3.6 and up.
 """
 
 import re
@@ -11,7 +11,7 @@ NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def name_of(value):
-    """The name, if the value stands for an object; else None. Any other dict is a dict."""
+    """The name if the value has this form, else None. Any other dict is an ordinary value."""
     if type(value) is dict and len(value) == 1:
         name = value.get(OBJECT)
         if type(name) is str and NAME.fullmatch(name):
@@ -20,7 +20,7 @@ def name_of(value):
 
 
 def names_in(value):
-    """Every name of an object in a value."""
+    """All names of objects in a value."""
     name = name_of(value)
     if name is not None:
         return [name]
@@ -29,7 +29,7 @@ def names_in(value):
 
 
 def resolved(value, resolve):
-    """The value with the objects in the place of their names. The very value where it has none."""
+    """The value with each name replaced by its object; the same object if it contains no name."""
     if not names_in(value):
         return value
     name = name_of(value)

@@ -1,8 +1,7 @@
-"""The observations of several envs as one: each leaf of the space an array (count, …).
+"""Stacks the observations of several envs: each leaf of the space becomes an array (count, …).
 
-Knows spaces as plain data, and numpy. Never knows an env or the wire. Python 3.6 and up. As a layout, a stack fits
-only the exact type, dtype, shape and key order; what does not fit is stacked by the client, with Gymnasium's own
-rules of what may be cast to what.
+Knows spaces as plain data, and numpy. Never knows an env or the wire. Python 3.6 and up. Like a layout, a stack accepts
+only the exact type, dtype, shape and key order. The client stacks everything else, by Gymnasium's rules for casting.
 """
 
 from collections import OrderedDict
@@ -14,13 +13,13 @@ from gym_service.protocol.values import LARGE_BYTES, BadValue
 
 
 def make_stack(space, count):
-    """The stack of a space that has a layout; None for any other."""
+    """The stack for a space that has a layout; None for any other space."""
     make = _STACKS.get(space["kind"])
     return make(space, count) if make else None
 
 
 class _Leaf:
-    """An array (count, …): memory of its own, or for one call rows in memory that was offered."""
+    """An array (count, …) in its own memory or, for one call, in rows of memory that the client offers."""
 
     def __init__(self, space, count):
         space = batched(space, count)
@@ -28,7 +27,7 @@ class _Leaf:
         self._own = self.value = np.zeros(self.shape, self.dtype)
 
     def attach_memory(self, offers, first):
-        """Take the next offer from row ``first`` on, if there are offers and the leaf is one that they are for."""
+        """Use the next offer, from row ``first`` on, if there are offers and the leaf is large enough to get one."""
         self.value = self._own
         if offers is None or self._own.nbytes < LARGE_BYTES:
             return
@@ -41,7 +40,7 @@ class _Leaf:
 
 class _Arrays(_Leaf):
     def write_rows(self, values):
-        """Put each value into its row; returns whether all fitted."""
+        """Write each value into its row. Returns whether all fitted."""
         dtype, shape, rows = self.dtype, self.shape[1:], self.value
         for value in values:
             if type(value) is not np.ndarray or value.dtype != dtype or value.shape != shape:
@@ -101,7 +100,7 @@ class _Dicts:
             part.attach_memory(offers, first)
 
     def write_rows(self, values):
-        # In any order: a batched Dict has the order of its space.
+        # Any order is accepted: a batched Dict has the order of its space.
         keys = self.parts.keys()
         if not all(type(value) in (dict, OrderedDict) and value.keys() == keys for value in values):
             return False

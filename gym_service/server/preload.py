@@ -1,7 +1,7 @@
-"""What servers that are forked from one process have in common, and what they must not.
+"""What servers forked from one process share, and what they must not share.
 
-Knows what an env's recipe makes this interpreter import, warnings, and the two random generators that any code may
-draw from. Never knows who forks. Python 3.6 and up.
+Knows the imports that an env's recipe needs, warnings, and the two global random generators that any code may draw
+from. Never knows the fork server. Python 3.6 and up.
 """
 
 import random
@@ -11,15 +11,15 @@ import numpy as np
 
 from gym_service.server import endpoints, env_factory, loop  # noqa: F401 - for those that are forked
 
-# Blocks of 624 numbers, as the Mersenne Twister makes them: how many an import may draw and still count as unseeded.
+# How far an import may draw and still count as unseeded, in blocks of 624 numbers (as the Mersenne Twister makes them).
 MAX_BLOCKS = 2000
 
 
 class Preloaded:
-    """All that can be done for an env before it is made, done once for all the processes that are forked then."""
+    """Does everything that is possible before an env is made, once for all processes that are forked later."""
 
     def __init__(self, recipe):
-        """Import what the recipe names. Raises whatever that raises."""
+        """Import what the recipe names. Raises whatever the imports raise."""
         self._generators = [
             Generator(random.seed, random.getstate, random.setstate, lambda: random.getrandbits(32 * 624)),
             Generator(np.random.seed, np.random.get_state, np.random.set_state, lambda: np.random.bytes(4 * 624)),
@@ -36,22 +36,22 @@ class Preloaded:
             generator.detect_seeding()
 
     def after_fork(self):
-        """In a forked process: be one of its own. Returns the warnings that the imports gave, for its own user."""
+        """Call this in a forked process. Returns the warnings of the imports, for the user of this server."""
         for generator in self._generators:
             generator.after_fork()
         return self._warned
 
     def _note_warning(self, message, category, filename, lineno, file=None, line=None):
-        """Each server's user is to get it; to stderr it goes here as well."""
+        """Keep the warning for the user of each server, and also write it to stderr here."""
         self._show_warning(message, category, filename, lineno, file, line)
         self._warned.append((message, category, filename, lineno))
 
 
 class Generator:
-    """One random generator that belongs to nobody: of Python's ``random``, or of ``numpy.random``.
+    """One global random generator: that of Python's ``random``, or that of ``numpy.random``.
 
-    Forked processes would all draw the same numbers from it. So each seeds it again; but where the imports have seeded
-    it, each has it as they left it, as it would have without a fork.
+    All forked processes would draw the same numbers from it, so each one seeds it again. If the imports have seeded it,
+    each process keeps the state that the imports left, as it would without a fork.
     """
 
     def __init__(self, seed, get, put, draw_block):
@@ -61,7 +61,7 @@ class Generator:
         self._seeded = None
 
     def detect_seeding(self):
-        """Find out whether somebody has seeded it since: no number of draws leads to where it is now."""
+        """Find out whether code has seeded it since: then no number of draws leads to its present state."""
         now = self._get()
         self._put(self._before)
         for _ in range(MAX_BLOCKS):
@@ -80,5 +80,5 @@ class Generator:
 
 
 def _words(state):
-    """The 624 numbers of a state; how many of them were drawn stands elsewhere in it."""
+    """The 624 words of a state. The position within them is stored elsewhere in the state."""
     return state[1][:624]

@@ -1,14 +1,14 @@
-"""What the server refuses by itself: the env cannot do what a call asks, or what it returned has no such form.
+"""Errors of the server itself: the env cannot do what a call asks, or returned a value of an unknown form.
 
-Knows which of Python's and Gymnasium's errors a refusal stands for. Never knows the wire, nor an env. Python 3.6 and
-up.
+Knows which of Python's and Gymnasium's errors a refusal stands for. Never knows the wire or an env. Python 3.6 and up.
 
-A refusal is an answer like any error of the simulator's, but it is not reported as one: nothing was raised there.
+The client receives a refusal like an error of the simulator. The server does not log it as one, since the simulator
+raised nothing.
 """
 
 from gym_service.protocol.values import type_name
 
-# The client's own class for an env that cannot do what is asked of it: see ``gym_service.errors``.
+# The client's own class for an env that cannot do what a call asks: see ``gym_service.errors``.
 API_MISMATCH = "gym_service.ApiMismatch"
 
 
@@ -22,25 +22,25 @@ class Refused(Exception):
 
 
 def api_mismatch(message):
-    """The env does not speak the API that the call needs, or returned what no API of gym describes."""
+    """The env lacks the API that the call needs, or returned a value that no gym API describes."""
     return Refused(message, API_MISMATCH, [API_MISMATCH])
 
 
 def reset_needed(call):
-    """A copy of an env that somebody else has reset and stepped."""
+    """The call needs a reset first: the env is a copy, and its simulator is new."""
     text = "Cannot call env.%s() before calling env.reset(): this env is a copy, and its simulator is a new one"
     return Refused(text % call, "gymnasium.error.ResetNeeded", ["gymnasium.error.ResetNeeded"])
 
 
 def cannot_unpack(error, where, result):
-    """What Python or numpy said of a result that a vector env takes apart, as a SyncVectorEnv takes it apart."""
+    """The error of Python or numpy for a result that a vector env unpacks as SyncVectorEnv does."""
     name = type(error).__name__
     bases = [API_MISMATCH] if isinstance(error, (TypeError, ValueError)) else [name]
     return Refused("%s\n  %s returned %s" % (error, where, form_of(result)), name, bases)
 
 
 def form_of(value):
-    """The form of a result in a few words: its type, and of a tuple or a list the types inside."""
+    """The form of a result in a few words: its type and, for a tuple or list, the types of its items."""
     name = type_name(value)
     if not isinstance(value, (tuple, list)):
         return "a value of type %s" % name

@@ -1,4 +1,4 @@
-"""Plain data -> a space of the simulator's own library: for a client that assigns one.
+"""Builds a space of the simulator's own library from plain data, for a client that assigns a space.
 
 Knows the data that ``gym_service/protocol/space_spec.py`` makes, and the spaces of any gym or gymnasium. Python 3.6 and
 up. ``gym_service/client/spaces.py`` is its counterpart.
@@ -10,7 +10,7 @@ from gym_service.server import refusals
 
 
 def build(spaces, data):
-    """The space. ``spaces`` is the module of the library that has their classes. Raises Refused where it has none."""
+    """The space. ``spaces`` is the library's module of space classes. Raises Refused if it lacks the class."""
     make = _MAKERS.get(data["kind"])
     cls = getattr(spaces, data["kind"], None)
     if make is None or cls is None:

@@ -1,56 +1,56 @@
-"""How to wait for the other side: poll the stream again and again (spin), or sleep on it.
+"""Chooses how to wait for the peer: poll the stream in a loop (spin), or sleep until it is readable.
 
-Knows how long waits took, one way and the other. Never knows a stream. Python 3.6 and up; runs on both sides.
+Knows how long waits took in either way. Never knows a stream. Python 3.6 and up; runs on both sides.
 
-Where processors are idle, waking a process that sleeps costs 10 to 60 us, several times a light step, and spinning
-saves that. Where every processor is busy, both sides take turns on one of them: waking is cheap then, and a side that
-spins only keeps the other one from running. Two measurements tell which it is. Between two polls the processor is
-offered to others; if somebody takes it, most polls take longer than a poll can. And now and then a few waits are done
-the other way, as a trial; the way that took less time is kept.
+On idle processors, waking a sleeping process costs 10 to 60 us, several times in a light step. Spinning saves that. On
+busy processors, both sides take turns on one of them: waking is cheap there, and a spinning side only delays the other
+one. Two measurements tell the two cases apart. First, a spinning side offers the processor to other processes between
+polls; if another process takes it, most polls take longer than a poll alone can. Second, from time to time a few waits
+use the other way, as a trial, and the faster way is kept.
 
-An interrupt may end ``record_wait`` at any line. Then one wait is counted in part, which changes nothing that matters:
-every count is compared with "at most", never with "exactly".
+An interrupt may end ``record_wait`` at any line. Then one wait is counted only in part. That is harmless: every count
+is compared with "at most", never with "exactly".
 """
 
-# A spin lasts at least so long. The other side can wake up once in that time, and then both are awake.
+# The shortest spin. The peer can wake up once in that time; then both sides are awake.
 SPIN_S = 200e-6
-# Of a wait that usually takes longer than this the waking is a small part, and others may want the processor.
+# In waits that usually take longer than this, waking up is a small part, and other processes may need the processor.
 WORTH_SPINNING_S = 1000e-6
-# What a single wait counts at most, as a multiple of the usual one, and what it counts for in the running mean.
+# The most that one wait counts, as a multiple of the usual wait, and its weight in the running mean.
 COUNTED, WEIGHT = 4.0, 1 / 16
-# A poll, with the offer that nobody takes, costs 1 to 2 us. Where the average is more, somebody else has run.
+# A poll costs 1 to 2 us if no other process takes the processor. If the average is higher, another process has run.
 POLL_COSTS_S = 5e-6
 MAX_CONTENTION = 0.5
-# What counts as the usual wait before anything is known.
+# The usual wait before the first measurement.
 FIRST_S = 50e-6
-# So many waits between two trials, and so many in a trial. A trial of the wrong way costs 1 or 2 per cent.
+# The number of waits between two trials, and in one trial. A trial of the slower way costs 1 or 2 per cent.
 USUAL_WAITS, TRIAL_WAITS = 1000, 8
-# Fewer after a change: others may have disturbed the trial, and then it was a change for the worse.
+# Fewer waits after a change: other processes may have disturbed the trial, and the change may be a mistake.
 WAITS_AFTER_CHANGE = 100
-# The other way must have taken less than this part of the usual wait. Sleeping must have been much better, as it is
-# where both sides share a processor: that much does not happen by accident on a machine that others slow down.
+# The other way must take less than this fraction of the usual wait. Sleeping must be much faster, as it is where both
+# sides share a processor: so large a difference does not arise by accident on a busy machine.
 SPIN_BETTER, SLEEP_BETTER = 0.95, 0.75
 
 
 class AdaptiveSpin:
-    """Says whether to spin, and learns from how long the waits took.
+    """Decides whether to spin, from how long past waits took.
 
-    ``yields_cpu``: whether this side sleeps where others run between its polls. It is enough if one of the two sides
-    does. Where both sleep, each step takes two wakings; where neither does, each keeps the other from running.
+    ``yields_cpu``: whether this side sleeps if other processes run between its polls. One of the two sides should. If
+    both sleep, each step needs two wake-ups; if neither does, each side keeps the other from running.
     """
 
     def __init__(self, yields_cpu=False):
         self._yields_cpu = yields_cpu
         self.spinning = True  # whether to spin during the next wait
-        self.spin_s = SPIN_S  # for how long
+        self.spin_s = SPIN_S  # how long to spin
         self._usual_s = FIRST_S
-        self._contention = 0.0  # the share of late waits in which somebody else ran between the polls
+        self._contention = 0.0  # the share of late waits in which another process ran between the polls
         self._trial_s = 0.0
         self._is_trial = False
         self._left = WAITS_AFTER_CHANGE
 
     def record_wait(self, wait_s, polls=0):
-        """Note how long a wait took, and how many polls it consisted of; 0 if it ended in sleep."""
+        """Record how long a wait took and how many polls it needed; 0 polls if it ended in sleep."""
         self._left -= 1
         if polls:
             self._contention += ((wait_s > polls * POLL_COSTS_S) - self._contention) * WEIGHT

@@ -1,8 +1,8 @@
-"""Passes file descriptors over Unix sockets: the only place of the two halves that does.
+"""Passes file descriptors over Unix sockets. No other module of ``gym_service`` does.
 
-Knows SCM_RIGHTS, and messages that hand over memory: its descriptor, its size and its number. Never knows what the
-memory is for. Python 3.6 and up; runs on both sides. The launcher has one of its own, ``standalone/fd_passing.py``:
-neither package can import the other where it runs alone.
+Knows SCM_RIGHTS, and messages that hand over memory: its descriptor, size and number. Never knows what the memory is
+for. Python 3.6 and up; runs on both sides. The launcher has its own copy, ``standalone/fd_passing.py``, because either
+package also runs where it cannot import the other.
 """
 
 import os
@@ -15,21 +15,21 @@ from gym_service.transport.streams import close_all
 IS_SUPPORTED = hasattr(socket, "SCM_RIGHTS")
 FD_BYTES = struct.calcsize("i")
 SPACE_BYTES = socket.CMSG_SPACE(FD_BYTES) if IS_SUPPORTED else 0
-# What hands memory over: its number, its size in bytes; beside it the descriptor.
+# A message that hands memory over: its number and its size in bytes. The descriptor travels beside it.
 _MESSAGE = struct.Struct("<QQ")
 
 
 def receive(sock, size_bytes):
-    """(data, descriptors): what one message holds, of ``size_bytes`` at most. Raises OSError."""
+    """(data, descriptors) of one message, of ``size_bytes`` at most. Raises OSError."""
     data, ancillary, _, _ = sock.recvmsg(size_bytes, SPACE_BYTES)
     return data, _descriptors_in(ancillary)
 
 
 def _descriptors_in(ancillary):
-    """The descriptors that have come with a message, as ``recvmsg`` gave them with room for SPACE_BYTES.
+    """The descriptors of a message, from the ancillary data that ``recvmsg`` returned with room for SPACE_BYTES.
 
-    The caller closes them. There may be none where one was sent: with too many files open the kernel drops it. There
-    may be two where the sender sent more than one: the space for one has room for two.
+    The caller closes them. The list can be empty although one was sent: with too many files open the kernel drops it.
+    It can hold two if the sender sent more than one: the room for one descriptor also fits two.
     """
     fds = []
     for level, kind, content in ancillary:
@@ -42,7 +42,7 @@ def _descriptors_in(ancillary):
 
 
 class Handover:
-    """One end of a Unix socket through which memory is handed over. It owns the socket.
+    """One end of a Unix socket that hands memory over. It owns the socket.
 
     The messages are numbered from 0. Nothing here blocks: a message is sent before the frame that announces it. Every
     method can be repeated after an interrupt. No descriptor is lost, and none is closed twice.
@@ -51,24 +51,24 @@ class Handover:
     def __init__(self, sock):
         sock.setblocking(False)
         self._socket = sock
-        self.sent = []  # one item for each message: what the kernel took of it
-        self.received = 0  # how many messages of the other side have been dealt with
-        self._messages = []  # all that have come; None once it has been dealt with
-        self._fds = []  # of the one that is being dealt with
+        self.sent = []  # one item per message: the number of bytes that the kernel accepted
+        self.received = 0  # how many messages of the other side are processed
+        self._messages = []  # all messages so far; None for each that is processed
+        self._fds = []  # the descriptors of the message that is being processed
 
     def send(self, fd, size_bytes):
         """Hand memory over, with the number ``len(sent)``. Raises OSError."""
         message = [_MESSAGE.pack(len(self.sent), size_bytes)]
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fd))]
-        # As in streams.py: whatever interrupts this, what was sent is counted.
+        # As in streams.py: a message that was sent is counted, also if an interrupt comes right after it.
         self.sent += map(self._socket.sendmsg, (message,), (rights,))
 
     def receive(self, take):
-        """Deal with the next message: ``take(number, size_bytes, fds)``; then the descriptors are closed.
+        """Process the next message: call ``take(number, size_bytes, fds)``, then close the descriptors.
 
         With too many files open the kernel drops the descriptor, and ``fds`` is empty.
 
-        Raises BadValue where there is no message, or it is none.
+        Raises BadValue if there is no message or it is malformed.
         """
         number, messages = self.received, self._messages
         if len(messages) == number:
@@ -76,10 +76,10 @@ class Handover:
                 messages += map(self._socket.recvmsg, (_MESSAGE.size,), (SPACE_BYTES,))
             except BlockingIOError as error:
                 if error.__traceback__.tb_next is not None:
-                    raise  # by a handler: see streams.py
+                    raise  # raised by a signal handler: see streams.py
                 raise BadValue("memory %d was announced and was not handed over" % number) from error
         if messages[number] is not None:
-            if len(messages[number]) == 4:  # as it came; from here on the descriptors are in the list alone
+            if len(messages[number]) == 4:  # as recvmsg returned it; from here on only self._fds holds the descriptors
                 self._fds[:] = _descriptors_in(messages[number][1])
                 messages[number] = messages[number][:1]
             (data,) = messages[number]
@@ -91,6 +91,6 @@ class Handover:
         self.received = number + 1
 
     def close(self):
-        """Close the socket, and what has come and was not dealt with."""
+        """Close the socket, and the descriptors of unprocessed messages."""
         self._socket.close()
         close_all(self._fds)

@@ -1,9 +1,9 @@
-"""Pictures as JPEG: the one lossy way, and the only place that knows Pillow.
+"""Images as JPEG: the only lossy codec, and the only module that knows Pillow.
 
-Knows colour pictures and Pillow, where it is installed; it is asked for only by ``frames = "jpeg:…"``. Never knows the
-wire. Python 3.6 and up; runs on both sides.
+Knows colour images, and Pillow where it is installed. Only ``frames = "jpeg:…"`` uses it. Never knows the wire. Python
+3.6 and up; runs on both sides.
 
-Data: for each picture its length, then a JPEG file. A batch is so many pictures: blocks do not reach over their edges.
+Data: for each image its length, then a JPEG file. A batch is several files, so JPEG blocks do not cross image edges.
 """
 
 import io
@@ -14,16 +14,16 @@ import numpy as np
 
 from gym_service.protocol.values import BadValue
 
-# A JPEG file holds no side longer than this.
+# The longest side that a JPEG file can have.
 LONGEST_SIDE = 65500
-# The side of a block, with its colours halved. What is smaller is no picture for anybody to look at.
+# The side of a block with subsampled colours. A smaller array is not an image that people look at.
 LEAST_SIDE = 16
 CHANNELS = 3
 _length = struct.Struct("<I")
 
 
 def require(frames):
-    """Raise ImportError, with a sentence, where this interpreter has no Pillow."""
+    """Raise ImportError with an explanation if this interpreter has no Pillow."""
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
@@ -32,14 +32,14 @@ def require(frames):
 
 
 def takes(array):
-    """Whether an array is one colour picture or several: uint8 (…, height, width, 3)."""
+    """Whether an array is one colour image or several: uint8 (…, height, width, 3)."""
     sides = array.shape[-3:-1]
     is_coloured = array.ndim >= 3 and array.shape[-1] == CHANNELS
     return is_coloured and min(sides) >= LEAST_SIDE and max(sides) <= LONGEST_SIDE
 
 
 def encode(array, quality):
-    """The data of an array that ``takes`` takes."""
+    """The data of an array that ``takes`` accepts."""
     from PIL import Image
 
     pieces = []
@@ -51,7 +51,7 @@ def encode(array, quality):
 
 
 def decode(data, size_bytes):
-    """The pictures in a row, as flat bytes: ``size_bytes`` of them. Raises BadValue where the data is none."""
+    """The images in a row, as ``size_bytes`` flat bytes. Raises BadValue if the data is malformed."""
     data = memoryview(data)
     flat = np.empty(size_bytes, np.uint8)
     at, filled = 0, 0
@@ -69,18 +69,18 @@ def decode(data, size_bytes):
 
 
 def _decode_one(data, room):
-    """Fill the room's beginning with one picture; how many bytes it has."""
+    """Decode one image to the beginning of ``room``. Returns its size in bytes."""
     from PIL import Image
 
     try:
         picture = Image.open(io.BytesIO(data), formats=["JPEG"])
         width, height = picture.size
         size_bytes = width * height * CHANNELS
-        # Before its pixels are: until here only its header has been read.
+        # This check comes before the pixels are decoded: so far Pillow has read only the header.
         if picture.mode != "RGB" or size_bytes > len(room):
             raise BadValue("a JPEG picture of %d x %d, %s, in %d bytes" % (width, height, picture.mode, len(room)))
         room[:size_bytes] = np.asarray(picture).reshape(-1)
-    # TypeError: what numpy before 2 makes of a picture that Pillow cannot read to its end.
+    # TypeError: numpy before 2 raises it for an image that Pillow cannot read to its end.
     except (Image.DecompressionBombError, OSError, SyntaxError, TypeError, ValueError, struct.error) as error:
         raise BadValue("a JPEG picture that is none: %s" % error) from error
     return size_bytes

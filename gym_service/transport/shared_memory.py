@@ -1,11 +1,11 @@
-"""Memory that two processes share: without a name, handed over as a descriptor, mapped; then the descriptor is closed.
+"""Anonymous memory that two processes share: handed over as a descriptor and mapped; then the descriptor is closed.
 
 Knows memfd_create, mmap and seals. Never knows slots or arrays. Python 3.6 and up; runs on both sides.
 
-Without a name nothing can be left behind, even where both sides are killed at once. All of its pages are taken up
-front, so that a full machine refuses here, once, and never answers a write with SIGBUS. Seals keep the other side from
-cutting the pages off again. Rejected: multiprocessing.shared_memory, whose tracker destroys memory that is in use and
-leaks what is not; the mmap module, which before Python 3.13 holds a descriptor for as long as the memory lives.
+Memory without a name leaves nothing behind, even if both sides are killed at once. All of its pages are allocated when
+it is made, so that a machine without free memory refuses here, once, and never answers a write with SIGBUS. Seals keep
+the other side from truncating it. Rejected: multiprocessing.shared_memory, whose tracker destroys memory that is in use
+and leaks memory that is not; the mmap module, which before Python 3.13 holds a descriptor as long as the memory lives.
 """
 
 import collections
@@ -19,20 +19,20 @@ import weakref
 
 try:
     import ctypes
-except ImportError:  # a Python that was built without libffi
+except ImportError:  # a Python built without libffi
     ctypes = None  # type: ignore[assignment]
 
-# From the kernel's headers; Python 3.6 to 3.8 has no names for all of them.
+# From the kernel's headers; Python 3.6 to 3.8 lack names for some of them.
 F_ADD_SEALS, F_GET_SEALS = 1033, 1034
 SEALS = 0x1 | 0x2 | 0x4  # no more seals, no shrinking, no growing
 MFD_CLOEXEC, MFD_ALLOW_SEALING = 0x1, 0x2
 PROT_READ_WRITE, MAP_SHARED = 0x1 | 0x2, 0x1
-# Linux: map all pages now, rather than at 0.25 us for each when it is first touched.
+# Linux: map all pages now. Otherwise each costs 0.25 us when it is first touched.
 MAP_POPULATE = 0x8000 if sys.platform.startswith("linux") else 0
 
 
 def _functions():
-    """(mmap, munmap, memfd_create) of the C library, the last one None where there is none; None without ctypes."""
+    """(mmap, munmap, memfd_create) of the C library; None without ctypes. memfd_create is None if it is missing."""
     if ctypes is None:
         return None
     library = ctypes.CDLL(None, use_errno=True)
@@ -44,23 +44,23 @@ def _functions():
 
 
 _C = _functions()
-# What mmap returns where it fails: MAP_FAILED.
+# The value that mmap returns when it fails: MAP_FAILED.
 _FAILED = None if ctypes is None else ctypes.c_void_p(-1).value
 
 
 class Memory:
-    """So many bytes at ``address``, readable and writeable, for as long as this object lives.
+    """``size_bytes`` of readable and writable memory at ``address``, for as long as this object lives.
 
-    C code alone maps it, notes where it lies, and unmaps it. Python code could be interrupted in between; and what a
-    signal's handler raises in a ``__del__`` is shown and dropped, so that a user would never get it.
+    Only C code maps it, stores its address and unmaps it. Python code could be interrupted in between. Besides, Python
+    prints and drops an exception that a signal handler raises inside ``__del__``, so the user would never get it.
     """
 
     def __init__(self, fd, size_bytes):
-        """Map a descriptor's memory, which stays the caller's to close. Raises OSError."""
+        """Map the memory of a descriptor, which the caller keeps and closes. Raises OSError."""
         if _C is None:
             raise OSError("this Python has no ctypes")
         self.size_bytes = size_bytes
-        place = ctypes.c_void_p(_FAILED)  # where it lies; munmap refuses this value
+        place = ctypes.c_void_p(_FAILED)  # the address, once it is mapped; munmap refuses the value _FAILED
         _unmap_at_death(self, functools.partial(_C[1], place, size_bytes))
         arguments = None, size_bytes, PROT_READ_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0
         mapped = itertools.starmap(_C[0], (arguments,))
@@ -71,7 +71,7 @@ class Memory:
 
 
 class _Reference(weakref.ref):
-    """Calls munmap when its Memory dies, with itself as one more argument, which ctypes passes on as a zero."""
+    """Calls munmap when its Memory dies. The callback gets this reference as one more argument; ctypes passes a 0."""
 
     _as_parameter_ = 0
 
@@ -88,9 +88,9 @@ def _unmap_at_death(memory, unmap):
 
 
 def create(size_bytes, fds):
-    """Make new memory, all of its pages taken, and append its descriptor to a list. Raises OSError where it cannot be.
+    """Make new memory with all pages allocated, and append its descriptor to ``fds``. Raises OSError if that fails.
 
-    The descriptor is the caller's to close, also where this fails or is interrupted.
+    The caller closes the descriptor, also if this fails or is interrupted.
     """
     if not sys.platform.startswith("linux"):  # macOS: a file that is unlinked at once
         with tempfile.TemporaryFile() as file:
@@ -108,7 +108,7 @@ def create(size_bytes, fds):
 
 
 def check(fd, size_bytes):
-    """Raise OSError unless a descriptor of the other side is memory of this size that stays so."""
+    """Raise OSError unless the other side's descriptor is memory of at least this size that cannot shrink."""
     if os.fstat(fd).st_size < size_bytes:
         raise OSError("memory of %d bytes where %d were announced" % (os.fstat(fd).st_size, size_bytes))
     if sys.platform.startswith("linux") and fcntl.fcntl(fd, F_GET_SEALS) & SEALS != SEALS:
@@ -116,7 +116,7 @@ def check(fd, size_bytes):
 
 
 def _memfd():
-    """memfd_create, called through the C library: for Python 3.6 and 3.7."""
+    """memfd_create through the C library, for Python 3.6 and 3.7."""
     if _C is None or _C[2] is None:
         raise OSError("this system has no memfd_create")
     fd = _C[2](b"gym-service", MFD_CLOEXEC | MFD_ALLOW_SEALING)

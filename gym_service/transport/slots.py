@@ -1,7 +1,7 @@
 """A slot: shared memory for one array at a time, the leases by which arrays own it, and the descriptors that name it.
 
-Knows memory and weak references. Never knows which side may write into a slot, nor when: that is ``arena.py``. Python
-3.6 and up; runs on both sides.
+Knows memory and weak references. Never knows which side may write into a slot, or when: ``arena.py`` does. Python 3.6
+and up; runs on both sides.
 """
 
 import os
@@ -17,7 +17,7 @@ try:
 except ImportError:
     ctypes = None  # type: ignore[assignment]
 
-# A frame's descriptor: LENT, flags, the slot's number, a size. Without a flag: the receiver's to lease.
+# A frame's descriptor: LENT, flags, the slot's number, a size. Without a flag: the receiver leases the slot.
 RETURNED, RETIRED, OFFERED = 1 << 62, 1 << 61, 1 << 60
 ANNOUNCED = RETURNED | OFFERED
 NUMBER_SHIFT, NUMBER_BITS, SIZE_BITS = 40, 20, 40
@@ -26,7 +26,7 @@ PAGE_BYTES = 4096
 
 
 def capacity_for(size_bytes):
-    """The size of the slot that is made for an array: an eighth of a power of two more than needed, at most."""
+    """The size of the slot for an array: the array's, rounded up to whole pages and by at most an eighth."""
     step = max(PAGE_BYTES, 1 << max(0, size_bytes.bit_length() - 4))
     return -(-size_bytes // step) * step
 
@@ -35,26 +35,26 @@ _holders = WeakRegistry()
 
 
 class Slot:
-    """One place: memory of its own, mapped here, and its state."""
+    """One slot: its own memory, mapped here, and its state."""
 
     def __init__(self, memory, number):
         self._memory = memory
         self._address = memory.address
-        self._lease_class = None  # of the size that is leased first, and mostly
+        self._lease_class = None  # for the size that was leased first, which is nearly always the size
         self._lease = None  # a weak reference
         self.size_bytes = memory.size_bytes
         self.number = number
-        self.is_out = False  # whether an array of the other side, or of this one if the slot is theirs, is in it
-        self.told_in = None  # the call whose frame has told the other side of it; None: not yet, or to be forgotten
-        self.used_in = 0  # the last call whose frame has lent it
+        self.is_out = False  # whether the slot holds a lent array (lent by whichever side owns the slot)
+        self.told_in = None  # the call whose frame announced it; None: not announced yet, or given up
+        self.used_in = 0  # the last call whose frame lent it
         self.bytes = (ctypes.c_ubyte * self.size_bytes).from_address(self._address)
 
     def write(self, value):
-        """Copy an array into it, in C order, whatever order it lies in."""
+        """Copy an array into the slot in C order, whatever its own memory order."""
         np.copyto(np.ndarray(value.shape, value.dtype, self.bytes), value)
 
     def lease(self, size_bytes):
-        """Its first bytes, for an array to own them; ``lend_to`` makes the slot know it."""
+        """The slot's first bytes, as memory for an array; ``lend_to`` then records the lease in the slot."""
         if self._lease_class is None:
             self._lease_class = _lease_class(size_bytes)
         if self._lease_class._length_ == size_bytes:
@@ -62,11 +62,11 @@ class Slot:
         else:
             lease = _lease_class(self.size_bytes).from_address(self._address)
             buffer = memoryview(lease)[:size_bytes]
-        lease.slot = self  # and with it its memory
+        lease.slot = self  # keeps the slot and its memory alive
         return buffer
 
     def lend_to(self, lease, note_death):
-        """Be leased until the lease dies; ``note_death`` is called then. Raises BadValue where another one has it."""
+        """Record a lease; call ``note_death`` when it dies. Raises BadValue if the slot is leased already."""
         if self._lease is None or self._lease() is not lease:
             if self.is_out:
                 raise BadValue("slot %d was lent twice" % self.number)
@@ -77,12 +77,12 @@ class Slot:
 
     @property
     def is_leased(self):
-        """Whether a lease of it lives."""
+        """Whether a lease of the slot is alive."""
         return self._lease is not None and self._lease() is not None
 
 
 class _LeaseReference(weakref.ref):
-    """Known by the number of the slot once the lease is dead."""
+    """A weak reference that still knows the slot's number when the lease is dead."""
 
     __slots__ = ("number",)
 
@@ -91,11 +91,11 @@ _lease_classes = {}  # type: dict
 
 
 def _lease_class(size_bytes):
-    """The class of leases of a size. An array over one keeps it alive, and so does every view of that array."""
+    """The class of leases of a size. An array over a lease keeps it alive, and so does every view of that array."""
     cls = _lease_classes.get(size_bytes)
     if cls is None:
         cls = type("Lease", (ctypes.c_ubyte * size_bytes,), {})
-        if len(_lease_classes) < 1000:  # sizes are few, unless somebody makes them up
+        if len(_lease_classes) < 1000:  # real envs use few sizes; a hostile peer could send any number
             _lease_classes[size_bytes] = cls
     return cls
 
@@ -106,11 +106,11 @@ def _retire_all():
 
 
 def retire_at_forks(holder):
-    """Have ``holder.retire()`` called before every fork of this process, for as long as it lives."""
+    """Call ``holder.retire()`` before every fork of this process, as long as the holder lives."""
     _holders.add(holder)
 
 
-# New in Python 3.7. Without it arrays are copied out of their slots.
+# New in Python 3.7. Without it, arrays are copied out of their slots.
 CAN_RETIRE = hasattr(os, "register_at_fork")
 if CAN_RETIRE:
     os.register_at_fork(before=_retire_all)  # novermin

@@ -1,9 +1,9 @@
-"""Objects that are found for as long as they live, by code that has to tell all of them something.
+"""A registry of live objects, for code that must notify all of them.
 
 Knows weak references. Never knows what it holds. Python 3.6 and up; runs on both sides.
 
-A WeakSet is no such thing where threads add to it: to list one is a loop in Python, which fails when another thread
-adds in the middle.
+A WeakSet does not work where threads add to it: listing it is a loop in Python, which fails when another thread adds an
+object during the loop.
 """
 
 import weakref
@@ -13,15 +13,15 @@ class WeakRegistry:
     """Holds objects weakly. Any thread may add one at any time."""
 
     def __init__(self):
-        self._references = {}  # by their ids
+        self._references = {}  # by the ids of the references
 
     def add(self, one):
-        """Find it from now on."""
+        """Include the object in ``alive()`` for as long as it lives."""
         reference = weakref.ref(one, self._forget)
         self._references[id(reference)] = reference
 
     def alive(self):
-        """A list of those that live."""
+        """A list of the objects that are alive."""
         found = [reference() for reference in list(self._references.values())]
         return [one for one in found if one is not None]
 
