@@ -3,40 +3,40 @@
 Rules of this module.
 
 - It knows slots, which side may write into which of them, and when. It never knows frames, spaces or envs.
-- It runs on both sides, from Python 3.6 up. Each side lends to the other; what one calls a slot of its own, the other
-  calls theirs.
-- Everything that one frame changes is changed by ``Notes.settle`` (sending) and ``Arena.receive`` (receiving). Both can
-  be repeated after an interrupt, at whatever line it came; ``channel.py`` says when that is done.
+- It runs on both sides, from Python 3.6 up. Each side lends to the other. "Ours" are the slots that this side made,
+  "theirs" those of the other side.
+- Only ``Notes.settle`` (sending) and ``Arena.receive`` (receiving) make the changes of a frame. Both can be repeated
+  after an interrupt at any line; ``channel.py`` says when.
 
 Theory of operation.
 
-*Slots.* A slot is a memory file of its own, mapped on both sides and then closed: it needs no descriptor and no name,
-and what is leased outlives the connection, and the other process too. Its size is that of the array that it was made
-for, rounded up by an eighth at most. An array goes into any free slot that holds it and is not twice as large, and of
-several into the one that was used last. So arrays whose size changes from step to step share a few slots.
+*Slots.* A slot is its own memory file, mapped on both sides. Its descriptor is then closed, so it needs neither a
+descriptor nor a name, and a leased slot outlives the connection and the other process. Its size is that of the array
+that it was made for, rounded up by an eighth at most. An array goes into a free slot that holds it and is at most twice
+as large; of several, into the one that was used last. So arrays whose size changes from step to step share a few slots.
 
-*Announcing.* The lender makes a slot and passes its descriptor through a socket beside the stream. The next frame says
-that there is one (ANNOUNCED). The other side maps it, or refuses it with its next frame (RETURNED and RETIRED): it may
-have no descriptor left, or no memory. Both sides send in turn, so from the lender's next turn on a slot that was not
-refused may be used. Until then, and wherever no slot can be had, arrays travel inline.
+*Announcing.* The lender makes a slot and passes its descriptor through a socket beside the stream. The next frame
+announces it (ANNOUNCED). The other side maps the slot or refuses it in its next frame (RETURNED and RETIRED): it may
+have no descriptor or memory left. Both sides send in turn, so the lender may use a slot from its next turn on, unless
+it was refused. Until then, and wherever no slot can be made, arrays travel inline.
 
 *Leases.* The lender copies an array into a free slot of its own and names the slot in the frame (LENT). The receiver
-makes a lease of it: memory for an array that lies where it was written. When the last view of that array dies, so does
-the lease; C code notes that (a weak reference calls ``list.append``), since Python code in a finalizer can neither be
-repeated nor pass on what a signal's handler raises. The slot's number goes back with the next frame (RETURNED). Until
-then nobody writes into the slot, so what a user keeps does not change.
+makes a lease of it: the memory of an array, in place. The lease dies with the last view of that array. C code records
+that (a weak reference calls ``list.append``), since Python code in a finalizer can neither be repeated nor pass on an
+exception of a signal handler. The slot's number goes back with the next frame (RETURNED). Until then neither side
+writes into the slot, so an array that a user keeps does not change.
 
-*Offers.* Memory that a client has announced may also be offered with a call (OFFERED), for the answer to be written
-there. ``client/batch_memory.py`` does so.
+*Offers.* A client may offer announced memory with a call (OFFERED), so that the server writes its answer there:
+``client/batch_memory.py`` does.
 
-*Bounds.* ``limit_bytes`` bounds what both sides lend together. What has not been used for SWEEP_CALLS calls is given
-up (OFFERED and RETIRED: forget this slot), and so is what has been unused for longest where a new slot needs the room.
+*Bounds.* ``limit_bytes`` bounds what both sides lend together. A slot that is unused for SWEEP_CALLS calls is given up
+(OFFERED and RETIRED: forget this slot), and so is the slot unused for longest if a new one needs the room.
 
-*Order.* The frame that names a slot is sent after the slot was written, and read before the slot is: a system call on
-each side orders the two. Nothing here waits for memory to change.
+*Order.* A frame that names a slot is sent after the slot is written, and received before the slot is read. A system
+call on each side orders the two. No code here waits for memory to change.
 
-*Forks.* A child of fork() sees the same memory as its parent, who would go on writing into slots once it has given them
-back. So at a fork every slot that is leased is forgotten, and returned with the word never to write into it again.
+*Forks.* A child of fork() sees the same memory as its parent, who would reuse a slot once the parent has returned it.
+So at a fork the parent forgets every leased slot. It later returns the slot as retired: never to be written again.
 
 What must change together: the flags below and VERSION in ``protocol/frames.py``.
 """
@@ -65,21 +65,21 @@ try:
 except ImportError:
     ctypes = None  # type: ignore[assignment]
 
-# Below this an array costs about as much through the stream as by the slot. An estimate: the edge was not measured.
+# Below this size the stream costs about as much as a slot. An estimate: the threshold was not measured.
 LEAST_BYTES = 16384
-# What both sides of a channel lend at most, unless ``arena_mib`` says otherwise.
+# The most that both sides of a channel lend, unless ``arena_mib`` says otherwise.
 LIMIT_BYTES = 256 * 2**20
-# How many slots of one size there are at most. A new one costs as much as ten copies of a small frame, so slots are for
-# users who drop frames again, be it after a stack of sixteen; those who keep all of them are better off with copies.
+# The most slots of one size. A new slot costs as much as ten copies of a small frame, so slots are for users who drop
+# frames again, perhaps after a stack of sixteen. Copies are better for users who keep all frames.
 MOST_OF_A_SIZE = 32
-# How many slots go back in one frame at most; the rest go with the next.
+# The most slots that one frame returns; the others follow in the next frame.
 MOST_RETURNS = 256
-# A slot that was not used during so many calls is given up. A power of two.
+# A slot that is unused for this many calls is given up. A power of two.
 SWEEP_CALLS = 1024
 
 
 def over_socket(sock, limit_bytes=LIMIT_BYTES):
-    """An Arena whose memory is handed over through a connected Unix socket, which it owns; None where it cannot be."""
+    """An Arena that hands memory over through a connected Unix socket, which it owns; None where that is impossible."""
     if ctypes is None or not fd_passing.IS_SUPPORTED:
         sock.close()
         return None
@@ -87,28 +87,28 @@ def over_socket(sock, limit_bytes=LIMIT_BYTES):
 
 
 class Arena:
-    """One side's end: it lends to the other, and leases from it."""
+    """One side's end of the shared memory: it lends to the other side and leases from it."""
 
     def __init__(self, sock, limit_bytes):
         self.limit_bytes = limit_bytes
         self._handover = fd_passing.Handover(sock)
-        # What is lent.
+        # The slots that this side lends.
         self._slots = {}  # ours, by number
-        self._pool = []  # those of them that arrays are copied into
-        self._told = 0  # how many a frame has announced
+        self._pool = []  # those of ours that arrays are copied into
+        self._told = 0  # how many of ours a frame has announced
         self._given_up = []
-        self._refused_in = -SWEEP_CALLS  # the last call in which no slot could be had; for a while none is tried then
-        self._making_fds = []  # not empty only while a slot is being made, or after that was interrupted
-        # What is leased.
-        self._theirs = {}  # their slots, by number
-        self._dead = []  # weak references to leases that have died
-        self._refused = []  # numbers of slots of theirs that cannot be mapped here
+        self._refused_in = -SWEEP_CALLS  # the last call in which no slot could be made; no attempt for some calls then
+        self._making_fds = []  # not empty only while a slot is being made, or after an interrupt of that
+        # The slots that this side leases.
+        self._theirs = {}  # by number
+        self._dead = []  # weak references to dead leases
+        self._refused = []  # numbers of those that cannot be mapped here
         retire_at_forks(self)
 
     # -- what is sent ----------------------------------------------------------------------------------------------
 
     def is_due(self, call_id):
-        """Whether the next frame has something to say of slots, even if it has no array."""
+        """Whether the next frame must carry slot notices, even if it has no array."""
         return (
             self._dead
             or self._refused
@@ -118,10 +118,10 @@ class Arena:
         )
 
     def compose(self, buffers, offers, call_id):
-        """(The buffers of a frame, with descriptors in place of those that lie in a slot; Notes to be settled).
+        """(The buffers of a frame, with a descriptor in place of each that lies in a slot; Notes to settle).
 
-        Blocks for a copy of each large array, and for the system calls of a new slot where none is free. Until the
-        notes are settled nothing has changed but memory that is free, and slots that nobody has been told of.
+        Blocks for a copy of each large array, and for the system calls of a new slot if none is free. Until the notes
+        are settled, only free memory has changed, and slots that no frame has announced.
         """
         if self._making_fds or not call_id % SWEEP_CALLS:
             self._tidy(call_id)
@@ -141,10 +141,10 @@ class Arena:
             self._make_slots(wanted, call_id)
         notes = Notes()
         notes.arena, notes.call_id, notes.lent, notes.is_settled = self, call_id, lent, False
-        # All that are refused, at once: from its next frame on the other side counts on the others.
+        # All refused slots at once: from its next frame on, the other side uses every slot that was not refused.
         notes.dead, notes.refused = self._dead[:MOST_RETURNS], list(self._refused)
         notes.given_up, notes.told = self._given_up[:MOST_RETURNS], len(self._handover.sent)
-        for lease in notes.dead:  # one whose slot is not known here any more was retired by a fork
+        for lease in notes.dead:  # a fork has retired each slot that is no longer known here
             flags = LENT | RETURNED if lease.number in self._theirs else LENT | RETURNED | RETIRED
             descriptors.append(flags | lease.number << NUMBER_SHIFT)
         if notes.told != self._told:
@@ -157,9 +157,9 @@ class Arena:
         return descriptors, notes
 
     def _free_slot(self, size_bytes, taken, call_id):
-        """A free slot that holds so many bytes, and not twice as many; None where there is none.
+        """A free slot that holds so many bytes but not twice as many; None if there is none.
 
-        Of several, the one that was used last: so where sizes change, a few slots hold everything, and others are idle.
+        Of several, the one used last: then a few slots hold arrays of changing sizes, and the other slots stay idle.
         """
         found = None
         for slot in self._pool:
@@ -170,7 +170,7 @@ class Arena:
         return found
 
     def _make_slots(self, wanted, call_id):
-        """Make slots for what found no free one in this frame. They can be used from the next call on."""
+        """Make slots for the arrays of this frame that found none. They can be used from the next call on."""
         if (call_id - self._refused_in) % 2**32 < SWEEP_CALLS:
             return
         for capacity in set(wanted):
@@ -180,7 +180,7 @@ class Arena:
                 for _ in range(min(wanted.count(capacity) - on_the_way, MOST_OF_A_SIZE - len(same))):
                     if self.has_room(capacity, call_id):
                         self._make_slot(capacity)
-            except OSError as error:  # no memory, no descriptor, or nobody there: arrays travel inline
+            except OSError as error:  # no memory, no descriptor or no peer: arrays travel inline
                 if is_foreign(error):
                     raise
                 self._undo_making()
@@ -193,7 +193,7 @@ class Arena:
         close_all(fds)
 
     def _tidy(self, call_id):
-        """Undo what an interrupt has left half done, and now and then give up what is not used any more."""
+        """Undo what an interrupt left half done, and give up unused slots from time to time."""
         if self._making_fds:
             self._undo_making()
         for slot in [] if call_id % SWEEP_CALLS else self._idle_slots(call_id):
@@ -201,7 +201,7 @@ class Arena:
                 self.give_up(slot.number)
 
     def _undo_making(self):
-        """Forget the slot whose making has failed or was interrupted; if it was announced, have it forgotten there."""
+        """Forget a slot whose making failed or was interrupted; if it was announced, the other side forgets it too."""
         close_all(self._making_fds)
         self._slots.pop(len(self._handover.sent), None)
         last = self._slots.get(len(self._handover.sent) - 1)
@@ -214,7 +214,7 @@ class Arena:
     # -- memory of ours, for batch_memory.py too -------------------------------------------------------------------
 
     def has_room(self, size_bytes, call_id=None):
-        """Whether so much more may be lent. If not, what has been idle for longest is given up, to make room later."""
+        """Whether so many more bytes may be lent. If not, gives up the longest idle slots, to make room later."""
         held = [slot.size_bytes for slots in (self._slots, self._theirs) for slot in slots.values()]
         lacking_bytes = sum(held) + size_bytes - self.limit_bytes
         if lacking_bytes <= 0:
@@ -228,11 +228,11 @@ class Arena:
 
     @property
     def next_number(self):
-        """The number of what is announced next."""
+        """The number of the next announcement."""
         return len(self._handover.sent)
 
     def announce(self, fd, memory):
-        """Hand memory over to the other side; its number. It may be used once ``is_known``. Raises OSError."""
+        """Hand memory over to the other side. Returns its number; usable once ``is_known``. Raises OSError."""
         number = self.next_number
         if number > MAX_NUMBER:
             raise OSError("all %d numbers of slots are used up" % number)
@@ -241,24 +241,24 @@ class Arena:
         return number
 
     def is_known(self, number):
-        """Whether the other side has memory that was announced: it was told of it in a call that has been answered."""
+        """Whether the other side knows announced memory: the call whose frame announced it has been answered."""
         return number in self._slots and self._slots[number].told_in is not None
 
     def is_refused(self, number):
-        """Whether the other side could not take memory that was announced, or has been told to forget it."""
+        """Whether the other side could not map announced memory, or has been told to forget it."""
         return number not in self._slots
 
     def offer(self, number):
-        """A descriptor that lets the other side write its answer into memory that it has."""
+        """A descriptor that lets the other side write its answer into memory that it knows."""
         return LENT | OFFERED | number << NUMBER_SHIFT | self._slots[number].size_bytes
 
     def give_up(self, number):
-        """Have the other side forget memory that was announced, with the next frame. Any number of times."""
+        """Make the other side forget announced memory, with the next frame. May be called repeatedly."""
         if number >= self.next_number:  # it was never announced
             self._slots.pop(number, None)
         slot = self._slots.get(number)
         if slot is not None:
-            slot.told_in = None  # it is used no more
+            slot.told_in = None  # no longer used
             if slot not in self._given_up:
                 self._given_up.append(slot)
             self._pool = [other for other in self._pool if other is not slot]
@@ -266,16 +266,16 @@ class Arena:
     # -- what is received ------------------------------------------------------------------------------------------
 
     def split(self, descriptors):
-        """(those of a frame that stand for its buffers, those that say something else)."""
+        """(A frame's descriptors that stand for buffers, its other descriptors: the notices)."""
         buffers = [each for each in descriptors if each < LENT or not each & ANNOUNCED]
         if len(buffers) == len(descriptors):
             return buffers, ()
         return buffers, [each for each in descriptors if each >= LENT and each & ANNOUNCED]
 
     def lease(self, descriptor):
-        """The memory of a slot that a frame names: a buffer of as many bytes. ``receive`` makes it own the slot.
+        """A buffer of ``size_bytes`` in the slot that a frame names. ``receive`` makes it the slot's lease.
 
-        Raises BadValue where the other side has announced no such slot, or has lent it already.
+        Raises BadValue if the other side has not announced that slot, or has lent it already.
         """
         number, size_bytes = descriptor >> NUMBER_SHIFT & MAX_NUMBER, descriptor & SIZE_MASK
         slot = self._theirs.get(number)
@@ -288,7 +288,7 @@ class Arena:
         return bytearray(buffer)
 
     def receive(self, frame, missing):
-        """Make the frame's leases own their slots, and do what else it says. Raises BadValue where that is a lie."""
+        """Record the frame's leases in their slots, and follow its notices. Raises BadValue if a notice is invalid."""
         if missing.notices and not missing.is_verified:
             self._verify(missing.notices)
             missing.is_verified = True
@@ -311,7 +311,7 @@ class Arena:
         frame.offers = tuple(offers)
 
     def _verify(self, notices):
-        """Raise BadValue where a frame says what cannot be; nothing has been changed by then."""
+        """Raise BadValue if a notice is impossible, before anything changes."""
         returned = set()
         for descriptor in notices:
             number, flags = descriptor >> NUMBER_SHIFT & MAX_NUMBER, descriptor & ANNOUNCED
@@ -326,7 +326,7 @@ class Arena:
                 raise BadValue("slot %d is not to be had, or is not out" % number)
 
     def _forget(self, number, flags, call_id):
-        """Forget a slot of theirs that is given up, or one of ours that has been refused, or retired by a fork."""
+        """Forget a slot of theirs that is given up, or one of ours that is refused or that a fork has retired."""
         if flags == OFFERED:
             self._theirs.pop(number, None)
             if number in self._refused:
@@ -339,7 +339,7 @@ class Arena:
             self._slots.pop(number, None)
 
     def _map(self, number, size_bytes, fds):
-        """Map memory that was handed over, or refuse it: no descriptor, no memory, or more than the limit."""
+        """Map memory that was handed over, or refuse it: no descriptor, no memory, or above the limit."""
         try:
             held_bytes = sum([slot.size_bytes for slot in self._theirs.values()])
             if len(fds) == 1 and 0 < size_bytes <= self.limit_bytes - held_bytes:
@@ -354,25 +354,25 @@ class Arena:
     # -- ends ------------------------------------------------------------------------------------------------------
 
     def retire(self):
-        """Forget every slot that is leased: a fork is about to copy the leases, and they must see no other frame."""
+        """Forget every leased slot: a fork is about to copy the leases, and their content must never change."""
         for number, slot in list(self._theirs.items()):
             if slot.is_out:
                 del self._theirs[number]
 
     def close(self):
-        """Lend and lease no more. What is leased stays, for as long as anything can see it."""
+        """Stop lending and leasing. Leased memory stays for as long as any view of it."""
         self._handover.close()
         close_all(self._making_fds)
         self._theirs, self._slots, self._pool, self._given_up = {}, {}, [], []
 
 
 class Notes:
-    """What a frame changes here once it is sent: nothing, until ``settle`` is called."""
+    """The changes that a frame makes on this side once it is sent. Nothing changes before ``settle``."""
 
     __slots__ = ("arena", "call_id", "dead", "given_up", "is_settled", "lent", "refused", "told")
 
     def settle(self):
-        """Note that the frame is sent, or will be. It can be repeated: an interrupt may have come in the middle."""
+        """Apply the changes: the frame is sent, or will be. Can be repeated after an interrupt."""
         arena, dead = self.arena, self.dead
         for slot in self.lent:
             slot.is_out = True
@@ -387,7 +387,7 @@ class Notes:
         self.is_settled = True
 
     def _settle_changes(self, arena):
-        """Likewise of what seldom changes: which slots there are."""
+        """The same for changes that are rare: which slots exist."""
         for number in range(arena._told, self.told):
             slot = arena._slots.get(number)
             if slot is not None and slot not in arena._given_up:

@@ -1,24 +1,24 @@
-"""Images over a network: coded by the server, decoded by the client.
+"""Images over a network: the server encodes them, the client decodes them.
 
-Knows arrays that look like images, and the descriptors by which a frame says how they are coded. Never knows an env, a
-socket or how fast the network is. Python 3.6 and up; both sides load it. Where both sides share memory (``arena.py``)
-nothing is coded, since it would save nothing.
+Knows arrays that look like images, and the descriptors that say how a frame encodes them. Never knows an env, a socket
+or the speed of the network. Python 3.6 and up; both sides load it. Where both sides share memory (``arena.py``) images
+are not encoded, since that would save nothing.
 
-Before an image's buffer stands a descriptor that is no size: LENT, the kind, how long coding took (us), the size of the
-decoded image. So every size is checked against the bound before the first byte of a buffer is read.
+The descriptor before an image's buffer is not a size: it holds LENT, the kind, the time of encoding (us) and the size
+of the decoded image. So every size is checked against the bound before the first byte of a buffer is read.
 
-DEFLATED. Both sides keep the last few images as references. The sender takes the reference of the same size that
-resembles an image most, deflates the difference, and says which reference that was and in whose place the new image is
-kept. The receiver only follows. So nothing needs to be known of cameras, resets or lists of rendered frames. Most
-cameras of simulators do not move: then a difference deflates to a fraction of what the image itself does, costs no
-more, and is undone with one addition. Rejected: differences between rows, which gain a little with some simulators,
-lose it with others, and are undone row by row; deflating without a checksum, since a wrong bit would be a wrong image.
+DEFLATED. Both sides keep the last few images as references. The sender finds the reference of the same size that
+resembles an image most, deflates the difference, and names that reference and the place where the new image is stored.
+The receiver only follows. So neither side needs to know about cameras, resets or lists of rendered frames. Most cameras
+of simulators do not move: then a difference deflates to a fraction of the size of the deflated image, costs no more,
+and needs one addition to undo. Rejected: differences between rows, which gain a little with some simulators and lose it
+with others, and need an addition for each row; deflating without a checksum, since a wrong bit would be a wrong image.
 
-Only answers to calls that show what the env shows are coded (``messages.SHOWING``). Attributes, results of other calls
-and all that the client sends go as they are.
+Only answers to calls that show the env's state are encoded (``messages.SHOWING``). Attributes, results of other calls
+and everything that the client sends are not.
 
-Interrupts. An exception from elsewhere may end ``decode_buffers`` at any line, and it is called again with the same
-frame. A difference must not be added twice, so each image is decoded first and becomes a reference only then.
+Interrupts. An exception of a signal handler may end ``decode_buffers`` at any line; then it is called again with the
+same frame. A difference must not be added twice, so each image is decoded first and becomes a reference afterwards.
 """
 
 import struct
@@ -34,32 +34,32 @@ from gym_service.transport import jpeg
 
 RAW, ZLIB, AUTO = "raw", "zlib", "auto"
 QUALITIES = frozenset(map(str, range(1, 101)))  # of a JPEG
-# Smaller ones are sent while one thinks about it. At least two pages: each buffer pays for its two descriptors.
+# Smaller images are sent in less time than encoding takes. At least two pages: each buffer needs two descriptors.
 LEAST_BYTES = 2 * LARGE_BYTES
-# Kept on either side, at most. A batch of 32 renders of 680 x 680 has 44 MB.
+# The most references on either side. A batch of 32 renders of 680 x 680 has 44 MB.
 MAX_REFERENCES, MAX_REFERENCE_BYTES = 8, 64 * 2**20
-# Of so many bytes of a picture, half must be those of a kept one, for a difference to be worth while; and three
-# quarters for it to take that one's place. Another camera of the same size may share half of them.
+# The number of bytes to compare; the fraction that must be equal for a difference to pay; and the fraction for the new
+# image to replace its reference. Images of another camera of the same size may share half of their bytes.
 SAMPLES, RESEMBLING, SAME = 1024, 0.5, 0.75
 STORED, DEFLATED, JPEG = range(3)
 _KIND_SHIFT, _TIME_SHIFT = 56, 32
 _KIND_MASK, _TIME_MASK, _SIZE_MASK = 0x7F, 2**24 - 1, 2**32 - 1
-# Of a DEFLATED buffer: the kept picture to which it is a difference, the place where it is to be kept; or NONE.
+# Before the data of a DEFLATED buffer: the place of its reference, and the place to store the image; or NONE.
 _PLACES = struct.Struct("<BB")
 NONE = 255
 LEVEL = 1
 
 
 def shown(frames):
-    """How a choice of ``frames`` is said to users: a lossy one is called that."""
+    """The name of a ``frames`` setting for users: it marks lossy ones."""
     return "%s (lossy)" % frames if frames.startswith("jpeg") else frames
 
 
 def encoder_for(frames):
-    """The ImageEncoder of a choice; None for "raw".
+    """The ImageEncoder for a ``frames`` setting; None for "raw".
 
     Raises:
-        BadValue: there is no such choice.
+        BadValue: the setting is unknown.
         ImportError: Pillow is missing.
     """
     codec, colon, quality = frames.partition(":") if type(frames) is str else ("", "", "")
@@ -72,19 +72,19 @@ def encoder_for(frames):
 
 
 def is_image(array):
-    """Whether an array is coded without loss: bytes in two dimensions or more. Floats and state vectors are not."""
+    """Whether an array is encoded without loss: uint8 with two or more dimensions, not floats or state vectors."""
     return array.dtype == np.uint8 and array.ndim >= 2 and LEAST_BYTES <= array.nbytes <= _SIZE_MASK
 
 
 class ReferenceImages:
-    """The last few pictures, flat, by their places. Both sides hold the same ones, since frames come in order."""
+    """The last few images, flat, by place. Both sides hold the same ones, since frames arrive in order."""
 
     def __init__(self):
         self._images = {}
-        self._order = []  # of places, the longest unused first
+        self._order = []  # the places, the longest unused first
 
     def get(self, place, size_bytes):
-        """The picture in a place. Raises BadValue where there is none of that size."""
+        """The image in a place. Raises BadValue if it holds no image of that size."""
         kept = self._images.get(place)
         if kept is None or kept.size != size_bytes:
             raise BadValue(
@@ -93,7 +93,7 @@ class ReferenceImages:
         return kept
 
     def put(self, place, flat):
-        """Keep a copy in a place. Raises BadValue beyond the limits."""
+        """Store a copy in a place. Raises BadValue beyond the limits."""
         old = self._images.get(place)
         if place >= MAX_REFERENCES or self._bytes_beside(place) + flat.size > MAX_REFERENCE_BYTES:
             raise BadValue("a picture of %d bytes to be kept in place %d" % (flat.size, place))
@@ -104,8 +104,8 @@ class ReferenceImages:
         self._order = [other for other in self._order if other != place] + [place]
 
     def nearest(self, flat):
-        """The place of the picture of the same size that shares most with this one, and how much."""
-        step = flat.size // SAMPLES | 1  # odd, so that every channel is looked at
+        """The place of the image of the same size that equals this one in most samples, and the fraction of those."""
+        step = flat.size // SAMPLES | 1  # odd, so that the samples include every channel
         sample = flat[::step]
         place, most = NONE, 0
         for other, kept in self._images.items():
@@ -116,7 +116,7 @@ class ReferenceImages:
         return place, most / sample.size
 
     def room_for(self, size_bytes):
-        """Where to keep one that is new; NONE where it would be too much. The longest unused one goes."""
+        """The place for a new image, perhaps that of the longest unused one; NONE if the image is too large."""
         place = len(self._order) if len(self._order) < MAX_REFERENCES else self._order[0]
         is_too_much = self._bytes_beside(place) + size_bytes > MAX_REFERENCE_BYTES
         if is_too_much and self._order:
@@ -125,23 +125,23 @@ class ReferenceImages:
         return NONE if is_too_much else place
 
     def _bytes_beside(self, place):
-        """What the pictures in the other places hold together."""
+        """The total size of the images in the other places."""
         return sum([image.size for other, image in self._images.items() if other != place])
 
 
 class ImageEncoder:
-    """The server's end: codes the pictures of what it sends."""
+    """The server's end: encodes the images that it sends."""
 
     def __init__(self, is_auto, quality=0):
-        self.is_on = False  # whether the answer under way may be coded: the server says so with each call
-        self.use_codec = True  # of "auto": what the client has last wished
+        self.is_on = False  # whether the current answer may be encoded: the server sets it for each call
+        self.use_codec = True  # for "auto": what the client has asked for last
         self.is_lossy = quality > 0
         self._is_auto = is_auto
         self._quality = quality  # of JPEG; 0 for none
         self._references = ReferenceImages()
 
     def descriptors(self, buffers):
-        """The buffers of a frame, with a descriptor before each picture, coded or not. Blocks for the coding."""
+        """The buffers of a frame, with a descriptor before each image, encoded or not. Blocks while it encodes."""
         if not self.is_on or not buffers:
             return buffers
         found = []
@@ -153,11 +153,11 @@ class ImageEncoder:
         return found
 
     def compose(self, buffers):
-        """(what ``descriptors`` gives, what is to be settled once the frame is sent: nothing)."""
+        """(The result of ``descriptors``, None: there is nothing to settle once the frame is sent)."""
         return self.descriptors(buffers), None
 
     def parse_descriptors(self, descriptors):
-        """Of a call: the sizes of its buffers, and their sum. Follows what the client wishes."""
+        """The sizes of a call's buffers, and their sum. Also takes note whether the client asks for encoding."""
         sizes = [descriptor for descriptor in descriptors if descriptor < LENT]
         for descriptor in descriptors:
             if descriptor >= LENT:
@@ -168,7 +168,7 @@ class ImageEncoder:
         return sizes, sum(sizes)
 
     def decode_buffers(self, frame):
-        """Nothing: calls hold no coded buffers."""
+        """Do nothing: calls hold no encoded buffers."""
 
     def _coded(self, array):
         if not self.use_codec:
@@ -185,7 +185,7 @@ class ImageEncoder:
         return _descriptor(kind, perf_counter() - begun, array.nbytes), coded
 
     def _deflated(self, flat):
-        """The bytes of a DEFLATED buffer, None where they would be no fewer. Only then is the picture not kept."""
+        """The bytes of a DEFLATED buffer; None, and the image is not stored, if they would not be fewer."""
         kept = self._references
         nearest, alike = kept.nearest(flat)
         place = nearest if alike >= SAME else kept.room_for(flat.size)
@@ -202,7 +202,7 @@ class ImageEncoder:
 
 
 class PlannedImage(NamedTuple):
-    """A coded buffer of a frame that is being received."""
+    """One encoded buffer of a frame that is being received."""
 
     buffer_index: int
     kind: int
@@ -212,7 +212,7 @@ class PlannedImage(NamedTuple):
 
 
 class Wish:
-    """Whether the server is to code from now on, in a call that is being sent."""
+    """A client's request, in a call that is being sent, that the server encode images from now on or stop doing so."""
 
     __slots__ = ("_decoder", "_use_codec", "is_settled")
 
@@ -220,28 +220,28 @@ class Wish:
         self._decoder, self._use_codec, self.is_settled = decoder, use_codec, False
 
     def settle(self):
-        """The call is sent, or will be: the server knows. It can be repeated."""
+        """Record that the server knows the request: the call is sent, or will be. Can be repeated."""
         self._decoder.told = self._use_codec
         self.is_settled = True
 
 
 class ImageDecoder:
-    """The client's end: decodes what the server has coded, and passes on what ``auto`` wishes.
+    """The client's end: decodes images, and with ``auto`` tells the server whether to encode.
 
-    ``selector`` learns from this and perhaps other connections whether coding pays; None where that is settled.
+    ``selector`` learns from this and perhaps other connections whether encoding pays; None if the setting is fixed.
     """
 
     def __init__(self, selector=None, measures=True):
-        self.told = True  # what the server was last told to do
+        self.told = True  # what the server was last asked to do
         self._selector = selector
         self._measures = measures
-        self._plan = (), 0  # of the frame that is being received: PlannedImages, and how many have been decoded
-        self._decoded = None  # (a PlannedImage, the image, its place): of the one that was decoded last
+        self._plan = (), 0  # of the frame that is being received: PlannedImages, and how many are decoded
+        self._decoded = None  # (PlannedImage, image, place) of the image decoded last
         self._begun = 0.0
         self._references = ReferenceImages()
 
     def compose(self, buffers):
-        """(The buffers of a call, with a wish beside them where the server does not know it yet; what is to settle)."""
+        """(The buffers of a call, with a request if the server does not know it yet; what to settle)."""
         selector = self._selector
         if selector is None or selector.use_codec == self.told:
             return buffers, None
@@ -249,7 +249,7 @@ class ImageDecoder:
         return [*buffers, LENT | wish], Wish(self, wish)
 
     def parse_descriptors(self, descriptors):
-        """Of an answer: the sizes of its buffers as they come, and the sum of what they will be when decoded."""
+        """The sizes of an answer's buffers as received, and the total size of what they decode to."""
         self._begun = perf_counter()
         sizes, total, plan, descriptor_before = [], 0, [], 0
         for descriptor in descriptors:
@@ -272,7 +272,7 @@ class ImageDecoder:
         return sizes, total
 
     def decode_buffers(self, frame):
-        """Put the image in place of each coded buffer. Raises BadValue where the bytes are none."""
+        """Replace each encoded buffer by its image. Raises BadValue if the bytes are malformed."""
         plan, done = self._plan
         if not plan:
             return
@@ -291,7 +291,7 @@ class ImageDecoder:
             self._measure(plan, arrived)
 
     def _decode(self, image, buffer):
-        """(the image, the place where it is to be kept or NONE)."""
+        """(The image, the place to store it in, or NONE)."""
         if image.kind == DEFLATED:
             return self._inflate(buffer, image.size_bytes)
         return (jpeg.decode(buffer, image.size_bytes) if image.kind == JPEG else buffer), NONE
@@ -307,14 +307,14 @@ class ImageDecoder:
         )
 
     def _inflate(self, buffer, size_bytes):
-        """(the image, its place) of a DEFLATED buffer."""
+        """(Image, place) of a DEFLATED buffer."""
         data = memoryview(buffer)
         if len(data) < _PLACES.size:
             raise BadValue("a coded picture of %d bytes" % len(data))
         nearest, place = _PLACES.unpack_from(data)
         inflater = zlib.decompressobj()
         try:
-            # Never more than one byte beyond what was announced and allowed, whatever the data would grow to.
+            # At most one byte more than announced and allowed, whatever size the data would decompress to.
             flat = np.frombuffer(inflater.decompress(data[_PLACES.size :], size_bytes + 1), np.uint8)
         except zlib.error as error:
             raise BadValue("a coded picture that is none: %s" % error) from error
@@ -325,13 +325,13 @@ class ImageDecoder:
 
 
 def _descriptor(kind, seconds, size_bytes):
-    """``seconds`` of 0 say that coding was not tried; any other are a microsecond at least."""
+    """0 ``seconds`` mean that encoding was not tried; any other time is at least one microsecond."""
     time_us = min(max(int(seconds * 1e6), 1), _TIME_MASK) if seconds else 0
     return LENT | kind << _KIND_SHIFT | time_us << _TIME_SHIFT | size_bytes
 
 
 def _planned(index, descriptor, coded_bytes):
-    """What a buffer and the descriptor before it announce. Raises BadFrame where that cannot be."""
+    """The PlannedImage that a buffer and the descriptor before it announce. Raises BadFrame if they are invalid."""
     kind, size = descriptor >> _KIND_SHIFT & _KIND_MASK, descriptor & _SIZE_MASK
     fits = coded_bytes == size if kind == STORED else 0 < coded_bytes < size
     if kind > JPEG or size < LEAST_BYTES or not fits:
