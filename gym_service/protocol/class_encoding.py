@@ -1,9 +1,9 @@
-"""How an Encoder writes what crosses with its class: members of Enums, Enum classes, named tuples.
+"""Encodes values that cross with their class: members of Enums, Enum classes, named tuples.
 
-Knows the tags of these and the head that they are written to. Never knows a space, an env or a socket. Python 3.6 and
-up; runs on both sides.
+Knows the tags of these values and the head that they are written to. Never knows a space, an env or a socket. Python
+3.6 and up; runs on both sides.
 
-A definition stands in the head once. Where it is needed again, the distance back to it stands in its place.
+The head holds each definition once. Later uses of it hold the distance back to it.
 """
 
 import enum
@@ -15,16 +15,16 @@ from gym_service.protocol.values import CannotEncode
 
 _count = struct.Struct("<I")
 _place = struct.Struct("<Q")
-# A member's value may be the member of another class, whose values are plain: each level nests all of a decoder.
+# A member's value may be a member of another class, whose values must be plain: each level nests a whole decoder.
 MAX_NESTING = 2
 
 
 class ClassEncoder:
     """The part of an Encoder that knows classes."""
 
-    _nesting = 0  # in how many definitions this one writes
-    _definitions = None  # definition: where it stands in the head
-    _references = ()  # (begin, end, where the definition stands): of each that the key under way has
+    _nesting = 0  # the number of definitions around this one
+    _definitions = None  # definition: its position in the head
+    _references = ()  # (begin, end, position of the definition), for each definition in the key that is being written
 
     def _put_member(self, value):
         cls, name = type(value), value._name_
@@ -55,7 +55,7 @@ class ClassEncoder:
             self._put_items(b"p", tuple.__getitem__(value, slice(None)), definition)
 
     def _definition_of(self, cls, value):
-        """The definition of a class; None where it has none, and the value was refused."""
+        """The definition of a class; None if it has none, after the value was refused."""
         try:
             return class_forms.definition_of(cls, self._encoded)
         except ClassRefused as error:
@@ -87,14 +87,14 @@ class ClassEncoder:
             self._references = [*self._references, (here, len(self.head), at)]
 
     def _cut(self, length):
-        """Take back what the head has beyond this length."""
+        """Remove everything beyond this length from the head."""
         del self.head[length:]
         if self._definitions:
             self._definitions = {known: at for known, at in self._definitions.items() if at < length}
             self._references = [one for one in self._references if one[0] < length]
 
     def _form_from(self, start):
-        """What stands in the head from here on, equal for equal values: with places of definitions, not distances."""
+        """The head's bytes from ``start`` on, equal for equal values: with positions of definitions, not distances."""
         parts, at = [], start
         for begin, end, place in self._references:
             if begin >= start:

@@ -1,10 +1,10 @@
-"""Classes that cross by their definition: those of Enum members and of named tuples.
+"""Classes that cross as a definition: those of Enum members and of named tuples.
 
-Knows the definitions as bytes, and which class each of them means in this process. Never knows a message, and never
-imports what a definition names. Python 3.6 and up; runs on both sides.
+Knows definitions as bytes, and the class that each means in this process. Never knows a message, and never imports what
+a definition names. Python 3.6 and up; runs on both sides.
 
-A class of this process that was sent comes back as itself. Any other is made once and kept: the newest 1,000, with
-at most a million members. One that was let go is made again, and its members equal those of before.
+A class that this process has sent comes back as itself. Any other class is made once and kept: the newest 1,000, with
+at most a million members in all. A class that is no longer kept is made again; its members equal those of the first.
 """
 
 from gym_service.protocol import enum_classes, named_tuples
@@ -14,9 +14,9 @@ from gym_service.protocol.named_tuples import MadeTupleType
 MAX_CLASSES = 1000
 MAX_DEFINITION_BYTES = 2**24
 MAX_KEPT_MEMBERS = 10**6
-# A class itself takes the memory of so many members.
+# The memory of a class itself, in members.
 CLASS_COST = 10
-# And so does a member's value of so many bytes.
+# A member's value counts as one more member for each of so many bytes.
 MEMBER_BYTES = 256
 
 _ORIGINALS = {}  # type: dict  # definition: the class of this process that was sent
@@ -33,7 +33,7 @@ class _Refused:
 
 
 def definition_of(cls, encode):
-    """The definition of a class; ``encode`` gives the bytes of plain data. Raises ClassRefused and what it raises."""
+    """The definition of a class; ``encode`` turns plain data into bytes and may raise. Raises ClassRefused."""
     if issubclass(type(cls), MadeEnumType):
         return cls._definition_
     if type(cls) is MadeTupleType:
@@ -59,10 +59,10 @@ def _remembered(cls, definition):
 
 
 def class_from(definition, decode, restore):
-    """(the class of a definition, what it has cost to make).
+    """(The class of a definition, the cost of making it).
 
     ``decode`` reads plain data from bytes; ``restore`` is a function for pickle, see ``enum_classes.make``. Raises
-    ClassRefused where Python refuses to make the class; its text is the name of that.
+    ClassRefused if Python refuses to make the class; the exception's text is the class's name.
     """
     cls = _ORIGINALS.get(definition)
     if cls is None:
@@ -86,7 +86,7 @@ def class_from(definition, decode, restore):
 
 
 def _keep(definition, made):
-    kept = _MADE.setdefault(definition, made)  # another thread may have made it meanwhile
+    kept = _MADE.setdefault(definition, made)  # another thread may have made it in the meantime
     if kept is made:
         _kept_cost[0] += _cost(definition, made)
     while len(_MADE) > 1 and (len(_MADE) > MAX_CLASSES or _kept_cost[0] > MAX_KEPT_MEMBERS):

@@ -1,13 +1,13 @@
-"""Enum classes as plain data, and Enum classes made of plain data.
+"""Converts Enum classes to plain data, and plain data to Enum classes.
 
 Knows Python's ``enum`` in every version from 3.6. Never knows the wire, and never imports what the data names: a class
-made here has the module and the name of the original, and no code of it. Python 3.6 and up; runs on both sides.
+made here has the module and the name of the original, but none of its code. Python 3.6 and up; runs on both sides.
 
 The data of a class is a tuple: ``ENUM``, module, qualified name, sort, boundary, members, names. The sort is the class
-of ``enum`` that it derives from, or the type of Python that it mixes in. A member is (name, name of the member that it
-means, value, data): for an alias the last two are None; ``data`` is the member's own value as a text or number, None
-where it is the value. ``names`` are those in the order of iteration, which leaves aliases out: what counts as an alias
-of a Flag depends on the version of Python.
+of ``enum`` that it derives from, or the Python type that it mixes in. A member is (name, name of the member that it
+means, value, data): for an alias the last two are None; ``data`` is the member's own value as a text or number, None if
+it equals the value. ``names`` are the names in iteration order. Iteration leaves out aliases, and which members of a
+Flag are aliases depends on the version of Python.
 """
 
 import copyreg
@@ -23,14 +23,14 @@ from gym_service.protocol.values import module_name
 ENUM = "enum"
 MAX_MEMBERS = 10000
 # Before Python 3.11 the value of each new member is compared with all before it, which takes 10 s for 10,000 members;
-# since then only where values cannot be hashed.
+# since then only if values cannot be hashed.
 _COMPARES_ALL = sys.version_info < (3, 11)
 MAX_UNHASHABLE = 300
-# Flag computes with all the bits of its members, once for each member.
+# Flag computes with all bits of its members, once for each member.
 MAX_FLAG_BITS = 1024
 
 _LIBRARY = {getattr(enum, name, None): name for name in ("IntFlag", "IntEnum", "StrEnum", "Flag")}
-# The data of a member without what its class adds, as each of these types has it of a subclass.
+# Functions that return a member's plain value, without what its class adds, for each type that a class may mix in.
 _DATA = {  # type: dict
     int: int.__pos__,
     float: float.__pos__,
@@ -42,16 +42,16 @@ _DATA = {  # type: dict
 _DATA_NAMES = {cls.__name__: cls for cls in _DATA}
 _SORTS = {"Enum": object, "Flag": object, "IntFlag": int, "IntEnum": int, "StrEnum": str}
 _SORTS.update(_DATA_NAMES)
-# What the making of a class was seen to raise for names and values that Python refuses.
+# The exceptions that making a class was seen to raise for names and values that Python refuses.
 _REFUSALS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class ClassRefused(Exception):
-    """A class has no form as data, or Python refuses to make one of the data. The text says why."""
+    """A class has no form as data, or Python refuses to make a class from the data. The text says why."""
 
 
 def is_member(value):
-    """Whether a value is a member of an Enum class. Asks the types alone."""
+    """Whether a value is a member of an Enum class. Looks only at types, so no code of the value runs."""
     return issubclass(type(type(value)), enum.EnumMeta)
 
 
@@ -84,7 +84,7 @@ def _sort_of(cls):
     name = next((_LIBRARY[base] for base in cls.__mro__ if base in _LIBRARY), "Enum")
     if data_type is _SORTS[name]:
         return name
-    # numpy's numbers and named tuples are such types too, and more than that.
+    # numpy's numbers and named tuples also derive from these types, but hold more than they do.
     mixed = next((base for base in data_type.__mro__ if base in _DATA), None)
     if name == "Enum" and mixed and not issubclass(data_type, np.generic) and not hasattr(data_type, "_fields"):
         return mixed.__name__
@@ -92,9 +92,9 @@ def _sort_of(cls):
 
 
 def make(data, definition, restore):
-    """The class that ``describe`` has described. Raises ClassRefused, and ValueError where the data is none.
+    """The class that ``describe`` described. Raises ClassRefused, and ValueError if the data is malformed.
 
-    ``restore`` is a function of a module, for pickle: ``restore(definition)`` gives the class, ``restore(definition,
+    ``restore`` is a module-level function for pickle: ``restore(definition)`` returns the class, ``restore(definition,
     name, value)`` a member.
     """
     _, module, qualname, sort, boundary, members, names = data
@@ -131,7 +131,7 @@ def make(data, definition, restore):
 
 
 def _add_members(cls, new, members, values):
-    """What EnumMeta does with the members of its namespace, without comparing their values."""
+    """What EnumMeta does with the members of its namespace, but without comparing their values."""
     for name, of, _, _ in members:
         if name == of:
             member = new(cls, *values[of])
@@ -142,7 +142,7 @@ def _add_members(cls, new, members, values):
 
 
 def _check(module, qualname, sort, members, names):
-    # First of all: a range of a few bytes is a sequence of any length.
+    # This check comes first: a range of a few bytes is a sequence of any length.
     if type(members) is not list or type(names) is not list or len(names) > len(members):
         raise ValueError("not an Enum class")
     texts = [module, qualname, sort, *names]
@@ -159,7 +159,7 @@ def _check(module, qualname, sort, members, names):
 
 
 def _check_values(sort, values):
-    """Refuse what would take Python's enum minutes: it looks each value up among all, and computes with all flags."""
+    """Refuse what would take Python's enum minutes: it searches all values for each one and combines all flags."""
     hashes = [hash(value) for value, _ in values if _is_hashable(value)]
     if len(values) - len(set(hashes)) > MAX_UNHASHABLE:
         raise ClassRefused("more than %d of its values have no hash of their own" % MAX_UNHASHABLE)
@@ -191,7 +191,7 @@ def _methods(sort, definition, restore):
     data_type = _SORTS[sort]
 
     def new(cls, *args):
-        # In a class that mixes in a tuple, both come as one.
+        # A class that mixes in a tuple gets both as one argument.
         data, value = args if len(args) == 2 else args[0]
         member = object.__new__(cls) if data_type is object else data_type.__new__(cls, data)
         member._value_ = value
@@ -205,7 +205,7 @@ def _methods(sort, definition, restore):
     }
     if data_type is object:
         methods.update({"__eq__": _equal, "__ne__": _differs, "__hash__": lambda self: hash(self._name_)})
-    if data_type is not object and not issubclass(data_type, int):  # Python's own takes the value for the data
+    if data_type is not object and not issubclass(data_type, int):  # Python's own __repr__ shows the value as the data
         methods["__repr__"] = lambda self: "<%s.%s: %r>" % (type(self).__name__, self._name_, self._value_)
     if sort == "StrEnum":
         methods.update({"__str__": str.__str__, "__format__": str.__format__})
@@ -213,7 +213,7 @@ def _methods(sort, definition, restore):
 
 
 def _equal(self, other):
-    """Whether the other one is this member, or that of the user's own class of the same name."""
+    """Whether the other object is this member, or the member of the user's own class of the same name."""
     if self is other:
         return True
     own, cls = type(self), type(other)
@@ -233,7 +233,7 @@ def _differs(self, other):
 
 
 def member_of(cls, name):
-    """The member of that name. Raises ValueError where there is none."""
+    """The member of that name. Raises ValueError if there is none."""
     member = cls._member_map_.get(name) if is_class(cls) else None
     if member is None:
         raise ValueError("%s has no member %r" % (cls.__name__, name))
@@ -241,10 +241,10 @@ def member_of(cls, name):
 
 
 def combination_of(cls, name, value):
-    """The member of a Flag that has a value and no place in its class. Raises ValueError for any other class.
+    """The member of a Flag for a value that its class does not name. Raises ValueError for any other class.
 
-    There is one object for a value, since a Flag compares by identity; its name depends on the version of Python. A
-    class of this process makes and judges its own combinations.
+    Each value has one object, since a Flag compares by identity; its name depends on the version of Python. A class of
+    this process makes and judges its own combinations.
     """
     if not issubclass(cls, enum.Flag) or type(value) is not int or not (name is None or type(name) is str):
         raise ValueError("not a combination of flags")
@@ -255,7 +255,7 @@ def combination_of(cls, name, value):
         return known
     if not issubclass(type(cls), MadeEnumType):
         return cls(value)
-    # As Flag makes it itself, but for the bounds that differ by the version of Python.
+    # As Flag makes it itself, except for the bounds, which depend on the version of Python.
     member = int.__new__(cls, value) if issubclass(cls, int) else object.__new__(cls)
     member._name_, member._value_ = name, value
     member.__objclass__ = cls
@@ -265,9 +265,9 @@ def combination_of(cls, name, value):
 
 
 class MadeEnumType(enum.EnumMeta):
-    """The metaclass of the classes made here: so that pickle finds a class by its definition, and not by its name."""
+    """The metaclass of the classes made here: with it, pickle finds a class by its definition, not by its name."""
 
 
 def use_restore(restore):
-    """Let pickle write a class as ``restore(definition)``."""
+    """Make pickle write a class as ``restore(definition)``."""
     copyreg.pickle(MadeEnumType, lambda cls: (restore, (cls._definition_,)))

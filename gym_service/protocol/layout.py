@@ -1,11 +1,11 @@
-"""The byte plan of a space: which leaf lies where, compiled once on each side from the same plain data.
+"""The byte plan of a space: the position of each leaf, compiled once on each side from the same plain data.
 
 Knows spaces as plain data (``space_spec.py``) and numpy. Never knows Gymnasium, an env or a socket. Python 3.6 and up;
 runs on both sides.
 
-A layout fits only the exact type, dtype, shape and key order: what it carries comes back as it was. Whatever does
-not fit is no error here: ``pack`` says False and the value takes the general path, so that a user sees exactly what
-the env returned. Spaces whose values have no fixed size (Text, Sequence, Graph, OneOf, unknown ones) have no layout.
+A layout fits only the exact type, dtype, shape and key order, so a value comes back as it was. Anything else is not an
+error: ``pack`` returns False and the value takes the general path, so that a user sees exactly what the env returned.
+Spaces whose values have no fixed size (Text, Sequence, Graph, OneOf, unknown ones) have no layout.
 """
 
 import struct
@@ -16,18 +16,18 @@ import numpy as np
 from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.values import LARGE_BYTES, MAX_DIMENSIONS, BadValue, dtype_from, element_count
 
-# No simulator observes more. The decoder's bound grows with the layouts, and a space that an unknown peer describes
-# must not talk it into any size at all.
+# No simulator has larger observations. The decoder's bound grows with the layouts, and a space that an unknown peer
+# describes must not raise it without a limit.
 MAX_LAYOUT_BYTES = 2**31
 STAMP = struct.Struct("<H")
 
 
 def compile_layout(space, count=None, version=0):
-    """The Layout of a space given as plain data, or None where its values have no fixed size.
+    """The Layout of a space given as plain data, or None if its values have no fixed size.
 
-    With ``count``, of so many of its values in one, as Gymnasium batches them: each leaf an array (count, …).
-    ``version`` counts how often the space has changed since the env was made.
-    Raises BadValue where the data is no space.
+    With ``count``, the Layout of so many values batched as Gymnasium does: each leaf is an array (count, …).
+    ``version`` counts how often the space has changed since the env was made. Raises BadValue if the data is not a
+    space.
     """
     plan = _Plan()
     try:
@@ -42,7 +42,7 @@ def compile_layout(space, count=None, version=0):
 
 
 def batched(space, count):
-    """The space of ``count`` values in one. A space whose values have no fixed size stays as it is."""
+    """The space of ``count`` batched values. A space whose values have no fixed size stays as it is."""
     kind = space["kind"]
     if kind == "Tuple":
         return dict(space, spaces=[batched(part, count) for part in space["spaces"]])
@@ -56,7 +56,7 @@ def batched(space, count):
 
 
 def rows(value, count):
-    """The ``count`` values of which a batched one is made, as Gymnasium's ``iterate`` gives them."""
+    """The ``count`` values in a batched one, as Gymnasium's ``iterate`` returns them."""
     if type(value) is dict:
         columns = [rows(part, count) for part in value.values()]
         return [dict(zip(value, [column[index] for column in columns])) for index in range(count)]
@@ -69,15 +69,15 @@ def rows(value, count):
 class Layout:
     """Packs and unpacks the values of one space.
 
-    ``head_bytes`` lie in the head, ``buffer_count`` arrays beside it, of ``buffer_bytes`` each. Every message that it
-    packs names its ``version``, which ``stamp`` has as bytes.
+    ``head_bytes`` are in the head, and ``buffer_count`` arrays of ``buffer_bytes`` each beside it. Every packed message
+    names the layout's ``version``; ``stamp`` is the version as bytes.
     """
 
     def __init__(self, node, plan, version):
         self._node = node
         self.version = version & 0xFFFF
         self.stamp = STAMP.pack(self.version)
-        # Append a value to head and buffers; whether it fitted. Where it did not, head and buffers are spoilt.
+        # Appends a value to head and buffers and returns whether it fitted. If not, both hold incomplete data.
         self.pack = node.pack
         self.head_bytes = plan.head_bytes
         self.buffer_bytes = tuple(plan.buffer_bytes)
@@ -85,14 +85,14 @@ class Layout:
         self.size_bytes = plan.head_bytes + sum(plan.buffer_bytes)
 
     def unpack(self, head, start, buffers):
-        """The value whose bytes begin at ``start`` of the head. Its arrays are new, or are the buffers themselves."""
+        """The value whose bytes begin at ``start`` in the head. Its arrays are new, or are the buffers themselves."""
         if len(head) - start < self.head_bytes or len(buffers) < self.buffer_count:
             raise BadValue("%d bytes and %d buffers are too few for this space" % (len(head) - start, len(buffers)))
         return self._node.unpack(head, start, buffers)
 
 
 class _Plan:
-    """Where the next leaf goes, while a layout is being compiled."""
+    """The position of the next leaf, while a layout is being compiled."""
 
     def __init__(self):
         self.head_bytes = 0
@@ -107,7 +107,7 @@ class _Plan:
         if len(shape) > MAX_DIMENSIONS or not all(type(length) is int and length >= 0 for length in shape):
             raise BadValue("not a shape: %r" % (shape,))
         if dtype is None:
-            return None  # objects above all: their "bytes" are addresses
+            return None  # above all object arrays: their "bytes" are addresses
         size = element_count(shape) * dtype.itemsize
         if size < LARGE_BYTES:
             self.head_bytes += size
@@ -177,7 +177,7 @@ class _LargeArray:
 
 
 class _Integer:
-    """A Discrete's value: simulators give Python's int (FrozenLake) or the space's numpy type, and each comes back."""
+    """A Discrete's value: simulators return Python's int (FrozenLake) or the space's numpy type, and both are kept."""
 
     form = struct.Struct("<Bq")
 
@@ -216,7 +216,7 @@ class _Tuple:
         return tuple(node.unpack(head, start, buffers) for node in self.nodes)
 
 
-# Gymnasium's Dict.sample() gave an OrderedDict before 1.0, which crosses as a dict on the general path too.
+# Before Gymnasium 1.0, Dict.sample() returned an OrderedDict, which crosses as a dict on the general path too.
 _DICTS = (dict, OrderedDict)
 
 
@@ -227,7 +227,7 @@ class _Dict:
         self.key_types = [type(key) for key in nodes]
 
     def pack(self, value, head, buffers):
-        # The types too: numpy.str_("a") equals "a" and would come back as that.
+        # Types count too: numpy.str_("a") equals "a" and would come back as a str.
         if type(value) not in _DICTS or list(value) != self.keys or [type(key) for key in value] != self.key_types:
             return False
         return all(node.pack(value[key], head, buffers) for key, node in self.nodes.items())

@@ -1,9 +1,9 @@
 """Values of the standard library's own types: dates, deques, ranges, paths and the like; and spaces.
 
-Knows how each is written to a message and made again, and what to advise for those that have no form. Never knows an
-env or a socket. Python 3.6 and up; runs on both sides.
+Knows how to write and restore each of them, and what to advise for types that have no form. Never knows an env or a
+socket. Python 3.6 and up; runs on both sides.
 
-Only the type itself has such a form: a subclass of a date or a Decimal (pandas.Timestamp) holds more than its base.
+Only the exact type has a form: a subclass of a date or a Decimal (pandas.Timestamp) holds more than its base.
 """
 
 import datetime
@@ -19,7 +19,7 @@ from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.values import class_name
 
 _int64 = struct.Struct("<q")
-# The Fraction of larger numbers takes seconds to make: it looks for their greatest common divisor.
+# A Fraction of larger numbers takes seconds to make, since Python computes their greatest common divisor.
 MAX_FRACTION_BITS = 2**16
 
 
@@ -29,7 +29,7 @@ FIELDS_INSTEAD = "; pass {name: value[name] for name in value.dtype.names} inste
 class LibraryEncoder:
     """The part of an Encoder that knows the standard library's types."""
 
-    # (plain data of a space, why it has none): space_spec.py sets it, which needs the Encoder for the keys of a Dict.
+    # (plain data of a space, why it has none). space_spec.py sets this function; it needs the Encoder for Dict keys.
     describe_space = None  # type: object
 
     def _put_bytearray(self, value):
@@ -42,11 +42,11 @@ class LibraryEncoder:
             self._put_items(b"q" + _int64.pack(-1 if maxlen is None else maxlen), value)
 
     def _put_range(self, value):
-        # Before Python 3.10 it keeps the bools and Enums that it was made of.
+        # Before Python 3.10 a range keeps the bools and Enums that it was made of.
         self._put_items(b"r", tuple(map(operator.index, (value.start, value.stop, value.step))))
 
     def _put_slice(self, value):
-        if not self._is_key(value):  # until Python 3.12 it cannot be hashed
+        if not self._is_key(value):  # a slice has no hash before Python 3.12
             self._put_items(b"w", (value.start, value.stop, value.step))
 
     def _put_library_value(self, value):
@@ -133,7 +133,7 @@ def _of_fraction(value):
 
 
 def numbers_of(fraction):
-    """The numerator and the denominator, as Python's ints: a Fraction keeps the numpy ints that it was made of."""
+    """Numerator and denominator as Python's ints: a Fraction keeps the numpy ints that it was made of."""
     return operator.index(fraction.numerator), operator.index(fraction.denominator)
 
 
@@ -158,7 +158,7 @@ _ADVICE_FOR_PARTS = {
 }
 _NAMES = {cls: cls.__name__ for cls in _PARTS}
 
-# How an Encoder writes each of these types: the name of a method.
+# The name of the Encoder method that writes each of these types.
 PUT = dict.fromkeys(_PARTS, "_put_library_value")
 PUT.update({bytearray: "_put_bytearray", deque: "_put_deque", range: "_put_range", slice: "_put_slice"})
 
@@ -177,7 +177,7 @@ def _fraction(numerator, denominator):
     return fractions.Fraction(numerator, denominator)
 
 
-# The function, and the types that its arguments must have.
+# For each type: its function, and the types of that function's arguments.
 _MAKERS = {
     "date": (datetime.date, (int, int, int)),
     "time": (_time, (int, int, int, int, (type(None), datetime.timezone), int)),
@@ -194,14 +194,14 @@ _MAKERS = {
 
 
 def made(items):
-    """The value of a name and parts. Raises ValueError, TypeError or OverflowError where they mean none."""
+    """The value for a name and its parts. Raises ValueError, TypeError or OverflowError if they are invalid."""
     maker, types = _MAKERS.get(items[0], (None, ())) if items and type(items[0]) is str else (None, ())
     parts = items[1:]
     if maker is None or len(parts) > len(types) or not all(map(isinstance, parts, types)):
         raise ValueError("not a value of the standard library's types")
     try:
         return maker(*parts)
-    except ArithmeticError as error:  # decimal.InvalidOperation above all
+    except ArithmeticError as error:  # above all decimal.InvalidOperation
         if is_foreign(error):
             raise
         raise ValueError(str(error)) from error

@@ -1,7 +1,7 @@
-"""Classes of named tuples as plain data, and such classes made of plain data.
+"""Converts classes of named tuples to plain data, and plain data to such classes.
 
-Knows what ``collections.namedtuple`` gives. Never knows the wire, and never uses ``namedtuple`` itself, which evaluates
-code that it writes from the names. Python 3.6 and up; runs on both sides.
+Knows the classes of ``collections.namedtuple``. Never knows the wire, and never calls ``namedtuple``, which evaluates
+code that contains the names. Python 3.6 and up; runs on both sides.
 
 The data of a class is a tuple: ``NAMED_TUPLE``, module, qualified name, the names of its fields.
 """
@@ -16,7 +16,7 @@ from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.values import module_name
 
 NAMED_TUPLE = "namedtuple"
-# With rename=True, namedtuple() gives a field the number of its place.
+# With rename=True, namedtuple() replaces an invalid name by the field's position.
 _NUMBERED = re.compile(r"_\d+")
 
 
@@ -35,9 +35,9 @@ def describe(cls):
 
 
 def make(data, definition, restore):
-    """The class that ``describe`` has described. Raises ClassRefused, and ValueError where the data is none.
+    """The class that ``describe`` described. Raises ClassRefused, and ValueError if the data is malformed.
 
-    ``restore`` is a function of a module, for pickle: ``restore(definition)`` gives the class.
+    ``restore`` is a module-level function for pickle: ``restore(definition)`` returns the class.
     """
     _, module, qualname, fields = data
     if type(fields) is not list or len(fields) > MAX_MEMBERS:
@@ -64,7 +64,7 @@ def _is_field(name):
 
 
 class MadeTupleType(type):
-    """The metaclass of the classes made here: so that pickle finds a class by its definition, and not by its name."""
+    """The metaclass of the classes made here: with it, pickle finds a class by its definition, not by its name."""
 
     _definition = ()  # type: tuple  # of each class: (definition, restore)
 
@@ -73,7 +73,7 @@ copyreg.pickle(MadeTupleType, lambda cls: (cls._definition[1], (cls._definition[
 
 
 class MadeNamedTuple(tuple):
-    """What every class made here can do: all that a named tuple can."""
+    """The base of every class made here, with all methods of a named tuple."""
 
     __slots__ = ()
     _fields = ()

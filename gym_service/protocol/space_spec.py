@@ -1,12 +1,12 @@
-"""A space as plain data: what the server says of its spaces, and what both sides compile their layouts from.
+"""A space as plain data: the server describes its spaces in this form, and both sides compile their layouts from it.
 
-Knows the attributes of gym's and Gymnasium's spaces, by name. Never imports either: in the target any version of
-them may stand, with attributes missing that came later (Discrete.start, MultiDiscrete.start, Sequence.stack).
-Python 3.6 and up. ``client/spaces.py`` turns the data into Gymnasium's spaces again.
+Knows the attributes of gym's and Gymnasium's spaces by name. Never imports either: the target may have any version of
+them, without attributes that came later (Discrete.start, MultiDiscrete.start, Sequence.stack). Python 3.6 and up.
+``client/spaces.py`` turns the data back into Gymnasium's spaces.
 
-Every space is a dict with its ``kind``; the other keys are the attributes of that kind. The spaces inside a Dict are
-a list of (key, space), so that their order is data and not an accident. A bound of a Box that is the same everywhere is
-an array without dimensions: the bounds of a camera would else be four times as large as its image.
+Every space is a dict with its ``kind``; the other keys are the attributes of that kind. The spaces inside a Dict are a
+list of (key, space), so that their order is part of the data. A Box's bound that is the same everywhere is an array
+without dimensions: otherwise the bounds of a camera would be four times as large as its image.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ from gym_service.protocol.values import (
 
 
 class CannotDescribe(Exception):
-    """A space has no form on the wire. ``path`` says where it stood, ``type_name`` its class."""
+    """A space has no form on the wire. ``path`` is its place, ``type_name`` its class."""
 
     def __init__(self, path, cls):
         super().__init__(
@@ -56,17 +56,17 @@ def _describe_box(space, path):
         "high": _uniform(space.high),
         "shape": _lengths(space.shape),
         "dtype": np.dtype(space.dtype).str,
-        # An int Box made with an infinite side keeps the dtype's limit as its bound and says only here that it
-        # has none; so these are facts of their own, not to be derived from low and high.
+        # An int Box made with an infinite side stores the dtype's limit as its bound. Only these attributes say that it
+        # has no bound, so they cannot be derived from low and high.
         "bounded_below": _uniform(getattr(space, "bounded_below", -np.inf < space.low)),
         "bounded_above": _uniform(getattr(space, "bounded_above", space.high < np.inf)),
     }
 
 
 def _uniform(bound):
-    """The one number that an array holds everywhere, as an array without dimensions; else the array itself.
+    """The number that an array holds everywhere, as an array without dimensions; else the array itself.
 
-    By its bytes: NaN and the two zeros are numbers, too.
+    The comparison is by bytes, so that it also holds for NaN and tells the two zeros apart.
     """
     if type(bound) is not np.ndarray or bound.size < 2 or bound.dtype.hasobject:
         return bound
@@ -92,7 +92,7 @@ _ATTRIBUTE_TYPES = {
 
 
 def _check_form(space):
-    """Raise ValueError where data is no space: anybody may have sent it, and a range is a sequence of any length."""
+    """Raise ValueError if data is not a space: any peer may have sent it, and a range is a sequence of any length."""
     if type(space) is not dict or any(type(value) is range for value in space.values()):
         raise ValueError("not a space")
     for name, types in _ATTRIBUTE_TYPES.items():
@@ -106,7 +106,7 @@ def _check_form(space):
 
 
 def largest_value(space, path):
-    """(bytes, path) of the largest array that a value of the space holds, as its plain data says.
+    """(bytes, path) of the largest array in a value of the space, according to its plain data.
 
     Raises KeyError, TypeError or ValueError where the data is no space.
     """
@@ -122,7 +122,7 @@ def largest_value(space, path):
 
 
 def claimed_bytes(space):
-    """How many bytes the values of all Boxes in a space hold together, as its plain data says.
+    """The total size of the values of all Boxes in a space, according to its plain data.
 
     Raises KeyError, TypeError or ValueError where the data is no space.
     """
@@ -137,7 +137,7 @@ def claimed_bytes(space):
 
 
 def built(build, data):
-    """The space that a library's ``build`` makes of plain data. Raises BadValue where it makes none of it."""
+    """The space that a library's ``build`` makes from plain data. Raises BadValue if it cannot."""
     try:
         return build(data)
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -164,8 +164,8 @@ def _describe_multi_binary(space, path):
 
 
 def _describe_text(space, path):
-    # The order of the characters decides what a seeded sample() gives, so the list is taken and not the set.
-    # gym 0.25 has it under a name of its own.
+    # The order of the characters decides what a seeded sample() returns, so this reads the list and not the set. gym
+    # 0.25 has it under another name.
     characters = space._charlist if hasattr(space, "_charlist") else space._char_list
     return {"min_length": int(space.min_length), "max_length": int(space.max_length), "charset": "".join(characters)}
 
@@ -176,7 +176,7 @@ def _describe_tuple(space, path):
 
 def _describe_dict(space, path):
     for key in space.spaces:
-        Encoder().add(key, path)  # an Opaque for a key would be another space
+        Encoder().add(key, path)  # raises CannotEncode: with an Opaque as key it would be another space
     return {"spaces": [(key, describe(part, "%s[%r]" % (path, key))) for key, part in space.spaces.items()]}
 
 
@@ -194,7 +194,7 @@ def _describe_graph(space, path):
 
 
 def _describe_unknown(space, path):
-    """What a space of a class of its own says of itself (minigrid's MissionSpace says that its values are str)."""
+    """What a space of a custom class says of itself (minigrid's MissionSpace says that its values are str)."""
     dtype, shape = getattr(space, "dtype", None), getattr(space, "shape", None)
     if dtype is None and shape is None:
         raise CannotDescribe(path, type_name(space))
@@ -208,7 +208,7 @@ def _describe_unknown(space, path):
 
 
 def _lengths(shape):
-    """A shape in Python's integers: old gym keeps what it is given, numpy's too."""
+    """A shape in Python's integers: old gym keeps the integers it is given, also numpy's."""
     return tuple(int(length) for length in shape)
 
 

@@ -1,19 +1,19 @@
-"""The digest of what an env gives: equal on both sides of a comparison exactly where the values are the same.
+"""The digest of what an env returns: equal on both sides of a comparison exactly if the values are the same.
 
 Runs on both sides of a comparison: where a trace is recorded, and by path beside a reference run in a target. So it
-imports nothing of gym-service. Knows values; never knows an env, a file or a socket. Python 3.6 and up.
+imports nothing from gym-service. Knows values; never knows an env, a file or a socket. Python 3.6 and up.
 
-A value becomes *canonical bytes*: a tag, then what the tag needs, with every length stated, so that two different
-values never share their bytes. Two values count as the same exactly where the wire gives the same for both: strides do
-not count, an OrderedDict counts as the type below it, a member of an Enum by the names of its class and its own and its
-value, and an object without a form on the wire counts as its type's name, as an ``Opaque`` does that stands for it.
-docs/traces.md has the table of the tags.
+A value becomes *canonical bytes*: a tag, then what the tag needs, with every length included, so that different values
+never have the same bytes. Two values are the same exactly if both arrive equal over the wire: strides do not count, an
+OrderedDict counts as the type below it, a member of an Enum by the names of its class and itself and by its value, and
+an object without a form on the wire by its type's name, like the ``Opaque`` that replaces it. docs/traces.md has the
+table of the tags.
 
 An array of FOLDED_BYTES or more enters as its dtype, its shape and a *fold*: its bytes as rows of FOLD_COLUMNS 64-bit
 words, row i times an odd constant, summed column by column modulo 2**64; then the bytes that fill no row. A change
 within one row always changes the fold; any other change misses it with a chance of 2**-64 for each column it touches.
-Why not SHA-256 over all of it: for 640x480x3 that takes 580 us, the fold 55 us (one core of a 2.4 GHz EPYC). The fold
-finds accidents. It does not resist somebody who looks for two arrays with the same fold, and need not.
+SHA-256 over all bytes was rejected: for 640x480x3 it takes 580 us, the fold 55 us (one core of a 2.4 GHz EPYC). The
+fold detects accidents. It does not resist an attacker who searches for two arrays with the same fold; it need not.
 """
 
 import datetime
@@ -30,20 +30,20 @@ from collections import deque
 
 import numpy as np
 
-# Part of every digest: two digests made by different rules are never equal.
+# Part of every digest, so that digests made by different rules are never equal.
 RULES = b"gym-service digest 2"
-# From here on the fold is quicker than SHA-256 of the bytes, which takes 5 us for 8 KiB.
+# From this size on the fold is quicker than SHA-256 of the bytes, which takes 5 us for 8 KiB.
 FOLDED_BYTES = 8192
 FOLD_COLUMNS = 256
 ROW_BYTES = 8 * FOLD_COLUMNS
-# As on the wire (protocol/values.py): what is nested deeper, or has more dimensions, has no form there.
+# As on the wire (protocol/values.py), deeper nesting or more dimensions have no form.
 MAX_DEPTH = 100
 MAX_DIMENSIONS = 32
 OPAQUE = "gym_service.protocol.values.Opaque"
-# Of the rolling digest, beside each call: enough to say at which call two plays part.
+# The bytes of the rolling digest in each call's summary: enough to find the call at which two runs diverge.
 MARK_BYTES = 8
-# A result whose canonical bytes are no longer than this stands in the summary itself, in place of its check: every
-# number does, so a replay can say which reward was recorded.
+# A result whose canonical bytes are no longer than this is in the summary itself, in place of its checksum. Every
+# number is, so a replay can say which reward was recorded.
 KEPT_BYTES = 32
 
 _count = struct.Struct("<I")
@@ -53,21 +53,21 @@ _complex = struct.Struct("<dd")
 
 
 class RollingDigest:
-    """A digest of all that came back so far, call by call, in their order. ``value`` is its 32 bytes."""
+    """A digest of all results so far, call by call, in order. ``value`` is its 32 bytes."""
 
     def __init__(self):
         self.value = hashlib.sha256(RULES).digest()
 
     def add(self, call, results):
-        """Take in what a call gave, and return its summary.
+        """Add the results of a call, and return their summary.
 
         Args:
             call: the name of the call, or of how it failed; ASCII bytes.
-            results: its values, in their order.
+            results: its values, in order.
 
         Returns:
-            The first MARK_BYTES of the digest, then an entry for each result: a byte with the length of its canonical
-            bytes, and these; or, where they are longer than KEPT_BYTES, a zero and the CRC-32 of them.
+            The first MARK_BYTES of the digest, then an entry for each result: one byte with the length of its canonical
+            bytes, and these bytes. If they are longer than KEPT_BYTES, a zero and their CRC-32.
         """
         parts = [canonical_bytes(value) for value in results]
         self.value = hashlib.sha256(b"".join([self.value, call, *parts])).digest()
@@ -76,7 +76,7 @@ class RollingDigest:
 
 
 def canonical_bytes(value, inside=()):
-    """The bytes that stand for a value in digests. ``inside``: the ids of the containers that it lies in."""
+    """The bytes that represent a value in digests. ``inside``: the ids of the containers around it."""
     write = _WRITE.get(type(value))
     if write is None:
         write = _write_for(type(value))
@@ -84,7 +84,7 @@ def canonical_bytes(value, inside=()):
 
 
 def _write_for(cls):
-    """How a value of a class that the table lacks is written. The type alone is asked: a proxy may lie or raise."""
+    """The function that writes values of a class missing in the table. Uses only the type: a proxy may lie or raise."""
     if issubclass(type(cls), enum.EnumMeta):
         return _member
     if issubclass(cls, enum.EnumMeta):
@@ -143,7 +143,7 @@ def _counted(tag, data):
 
 
 def _member(value, inside):
-    """A member by its class, its name and its value; an object without a form where one of its class has none."""
+    """A member by its class, its name and its value; an object without a form if one of these has none."""
     cls = type(value)
     if cls not in _CLASSES:
         if len(_CLASSES) >= MAX_HEADS:
@@ -152,7 +152,7 @@ def _member(value, inside):
         _CLASSES[cls] = cls._member_type_ in _MIXED and not any(one[:1] == b"x" for one in values)
     if not _CLASSES[cls]:
         return _opaque(value, inside)
-    # The name of a combination of flags is another one in each version of Python.
+    # The name of a combination of flags depends on the version of Python.
     name = value._name_ if value._name_ in cls.__members__ else ""
     return b"".join([b"E", _text(type_name(cls)), _text(name), canonical_bytes(value._value_, inside)])
 
@@ -174,7 +174,7 @@ def _named_tuple(value, inside):
 
 
 def _space(value, inside):
-    """The class of the library's that it derives from, whichever library: both sides have no more in common."""
+    """The gym or Gymnasium class that it derives from, whichever library: both sides share no more than that."""
     return b"S" + _text(next(base.__name__ for base in type(value).__mro__ if _is_of_a_library(base)))
 
 
@@ -196,7 +196,7 @@ def _three(value, inside):
 
 
 def _library_value(value, inside):
-    """By a text that says all of it."""
+    """A text that contains the whole value."""
     zone = getattr(value, "tzinfo", None)
     numbers = (value.numerator, value.denominator) if type(value) is fractions.Fraction else ()
     is_large = any(operator.index(number).bit_length() > MAX_FRACTION_BITS for number in numbers)
@@ -214,7 +214,7 @@ def _text_of_zone(zone):
 
 
 def _opaque(value, inside):
-    """What has no form on the wire: its type is all that both sides know of it."""
+    """A value without a form on the wire: both sides know only its type."""
     name = type_name(type(value))
     return _counted(b"x", (value.type_name if name == OPAQUE else name).encode("utf-8", "surrogatepass"))
 
@@ -236,7 +236,7 @@ def _items(tag, value, inside):
 
 
 def _set(value, inside):
-    """Its items in the order of their bytes: a set has no order of its own."""
+    """Its items in the order of their bytes, since a set has no order."""
     parts = sorted(canonical_bytes(item) for item in value)
     return b"".join([b"e" if isinstance(value, set) else b"z", _count.pack(len(parts)), *parts])
 
@@ -252,7 +252,7 @@ def _dict(value, inside):
 
 
 def _has_no_form(value, inside):
-    """A container that holds itself, or is nested too deep, ends there, as on the wire."""
+    """A container that holds itself or is nested too deep ends here, as on the wire."""
     return id(value) in inside or len(inside) >= MAX_DEPTH
 
 
@@ -293,7 +293,7 @@ def _shape(shape):
 
 
 def _bits(value):
-    """The bytes of an array or a numpy scalar, without what fills a long double up: a copy may leave that as it is."""
+    """The bytes of an array or numpy scalar, without the padding of a long double, which a copy may not preserve."""
     if value.dtype not in _PADDED:
         return value.tobytes()
     raw = np.frombuffer(value.tobytes(), np.uint8).reshape(-1, np.longdouble().itemsize).copy()
@@ -309,13 +309,13 @@ def _fold(array):
     count = len(flat) // ROW_BYTES
     end = count * ROW_BYTES
     rows = flat[:end].view("<u8").reshape(count, FOLD_COLUMNS)
-    # einsum multiplies and adds modulo 2**64 without a copy of the rows, in every numpy; dot takes five times as long.
+    # einsum multiplies and adds modulo 2**64 without copying the rows, in every numpy; dot takes five times as long.
     sums = np.einsum("i,ij->j", _weights(count), rows)
     return sums.astype("<u8").tobytes() + flat[end:].tobytes()
 
 
 def _weights(count):
-    """The first odd constants: splitmix64 of 1, 2, 3, …, which any language computes alike."""
+    """The first odd constants: splitmix64 of 1, 2, 3, …, which any language computes in the same way."""
     global _known_weights
     if count > len(_known_weights):
         _known_weights = _make_weights(max(count, 2 * len(_known_weights)))
@@ -333,17 +333,17 @@ _known_weights = np.zeros(0, np.uint64)
 _CONSTANTS = {None: b"N", True: b"T", False: b"F"}
 _EMPTY_DICT = b"d" + _count.pack(0)
 _LENGTHS = [bytes([length]) for length in range(KEPT_BYTES + 1)]
-# The 80-bit float of x86 lies in 12 or 16 bytes; a complex one is two of them.
+# The 80-bit float of x86 occupies 12 or 16 bytes; a complex one is two of them.
 _PADDED = {np.dtype(code) for code in "gG" if np.finfo(np.longdouble).nmant == 63}
 _PADDED |= {dtype.newbyteorder() for dtype in _PADDED}
 
-# What stands before an array's bytes, by dtype and shape: simulators give the same few, thousands of times.
+# The bytes before an array's own, by dtype and shape: simulators return the same few, thousands of times.
 MAX_HEADS = 1000
 _HEADS = {}  # type: dict
 
-# Whether the members of a class have a form, by the class.
+# Whether the members of a class have a form, by class.
 _CLASSES = {}  # type: dict
-# What a member may be besides.
+# The types that an Enum class may mix in.
 _MIXED = (object, int, float, complex, str, bytes, tuple)
 MAX_FRACTION_BITS = 2**16
 _TEXTS = {
@@ -380,7 +380,7 @@ _WRITE = {
     slice: _three,
     np.ndarray: _array,
     np.generic: _scalar,
-    # These two come after str and bytes among their own bases.
+    # These two need their own entries: str and bytes come before np.generic in their MROs.
     np.str_: _scalar,
     np.bytes_: _scalar,
 }

@@ -1,14 +1,13 @@
-"""What may cross: the limits, the dtypes, and the one type of our own.
+"""The values that may cross: the limits, the dtypes, and the one type of gym-service's own.
 
 Knows Python's plain types and numpy's arrays. Never knows a space, an env or a socket. Python 3.6 and up, numpy
 1.13 and up; runs on both sides. ``encoder.py`` writes such values, ``decoder.py`` reads them.
 
-Strategy. A message is a run of values in one *head*. Small arrays lie in the head and are copied out of it. Large
-ones stay where they are and are listed as *buffers* beside the head, so that a frame is neither copied into a
-message nor out of one. Types are taken exactly: ``numpy.float64`` is not ``float``, a tuple is not a list.
-Subclasses (OrderedDict, a list of one's own) cross as the type below them, Enums and named tuples with their class.
-Rejected: pickle (executes what it reads), JSON (no tuples, NaN or bytes), msgpack (no big integers, sets or complex; a
-dependency in the target).
+Strategy. A message is a sequence of values in one *head*. Small arrays are copied into the head and out of it. Large
+ones are not copied: they travel as *buffers* beside the head. Types are exact: ``numpy.float64`` is not ``float``, a
+tuple is not a list. Subclasses (OrderedDict, a user's own list class) cross as the type below them, Enums and named
+tuples with their class. Rejected: pickle (executes what it reads), JSON (no tuples, NaN or bytes), msgpack (no big
+integers, sets or complex; a dependency in the target).
 """
 
 import re
@@ -18,18 +17,18 @@ import numpy as np
 
 from gym_service.protocol.interrupts import is_from_handler
 
-# Arrays of at least one memory page travel as buffers of their own; smaller ones cost less copied than listed.
+# Arrays of at least one memory page travel as separate buffers; for smaller ones a copy costs less than a descriptor.
 LARGE_BYTES = 4096
 # Each level is two Python frames on either side; 100 levels stay clear of the default recursion limit of 1,000.
 MAX_DEPTH = 100
-# numpy's own limit before 2.0; since then it is 64.
+# numpy's own limit before 2.0; later it is 64.
 MAX_DIMENSIONS = 32
 REPR_CHARS = 200
-# Their repr never raises.
+# The types whose repr never raises.
 _PLAIN_TYPES = frozenset((str, int, bool, float, bytes, type(None)))
 
-# Lengths and multiples are bounded because old numpy does not check them: "<U999999999" has a negative size there,
-# and "<M8[3000000000s]" a negative unit. A unit of no length, "<M8[0s]", is accepted to this day.
+# Lengths and multiples are bounded because old numpy does not check them: "<U999999999" has a negative size there, and
+# "<M8[3000000000s]" a negative unit. Even today numpy accepts a unit of length zero, "<M8[0s]".
 ALLOWED_DTYPE = re.compile(
     r"[<>|](?:b1|[iu][1248]|f(?:2|4|8|12|16)|c(?:8|16|24|32)|[SU][1-9]\d{0,7}"
     r"|[mM]8(?:\[(?:[1-9]\d{0,8})?(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?)"
@@ -41,7 +40,7 @@ GRAPH_FIELDS = ("nodes", "edges", "edge_links")
 
 
 class CannotEncode(Exception):
-    """A value has no form on the wire. ``path`` says where it stood, ``type_name`` what it was."""
+    """A value has no form on the wire. ``path`` is its place, ``type_name`` its type."""
 
     def __init__(self, path, type_name, reason):
         super().__init__("%s is a %s: %s" % (path, type_name, reason))
@@ -51,14 +50,14 @@ class CannotEncode(Exception):
 
 
 class BadValue(Exception):
-    """The bytes are not a value: the other side broke the rules, or is not what it seems."""
+    """The bytes are not a value: the peer broke the rules, or is not a gym-service peer."""
 
 
 class Opaque:
-    """What stands in an info for an object that could not cross: its type's name and its (bounded) repr.
+    """Stands in an info for an object that could not cross. It holds the object's type name and its (bounded) repr.
 
-    It answers nothing in place of that object: whether it is true, how long it is, what it equals. Each of these is a
-    TypeError. It can be shown and hashed, and compared with another Opaque.
+    It refuses to answer for that object: truth value, length, equality and the like raise a TypeError. It can be shown
+    and hashed, and compared with another Opaque.
     """
 
     __slots__ = ("repr", "type_name")
@@ -100,18 +99,18 @@ for _name in _REFUSED_BY_OPAQUE.split():
 
 
 def type_name(value):
-    """The full name of a value's class, as people write it: ``builtins`` left out."""
+    """The full name of a value's class, as people write it: without ``builtins``."""
     return class_name(type(value))
 
 
 def class_name(cls):
-    """The same of a class. Asks ``type`` itself: a metaclass may answer otherwise, and a class may lack a module."""
+    """The same for a class. Uses ``type`` itself: a metaclass may answer differently, and a class may lack a module."""
     name, module = type.__dict__["__qualname__"].__get__(cls), module_name(cls)
     return name if module == "builtins" else "%s.%s" % (module, name)
 
 
 def module_name(cls):
-    """The module of a class; "?" for a class that names none."""
+    """The module of a class; "?" for a class without one."""
     try:
         module = type.__dict__["__module__"].__get__(cls)
     except AttributeError:
@@ -120,7 +119,7 @@ def module_name(cls):
 
 
 def plain_name(value):
-    """The name of the type that a container, an array or a space crosses as."""
+    """The name of the type as which a container, an array or a space crosses."""
     return next((cls.__name__ for cls in type(value).__mro__ if cls in _UNHASHABLE), "space")
 
 
@@ -140,36 +139,36 @@ def _foreign_repr(value):
 
 
 def flat_bytes(array):
-    """A C-ordered array's bytes as a flat uint8 view; a copy where the array lies in another order."""
+    """A C-ordered array's bytes as a flat uint8 view; a copy for any other memory order."""
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 def dtype_from(text):
-    """The dtype that such a name means, or None where it is not allowed on the wire.
+    """The dtype of this name, or None if it is not allowed on the wire.
 
-    The name is judged before numpy sees it: merely comparing a dtype "<M8[0s]" ends the process with SIGFPE.
+    The name is checked before numpy sees it: even comparing a dtype "<M8[0s]" ends the process with SIGFPE.
     """
     return np.dtype(text) if ALLOWED_DTYPE.fullmatch(text) else None
 
 
 def dtype_text(dtype):
-    """A dtype's name on the wire (ASCII bytes), or None where it is not allowed there."""
+    """A dtype's name on the wire (ASCII bytes), or None if it is not allowed there."""
     known = _DTYPE_TEXTS.get(dtype)
     if known is None and ALLOWED_DTYPE.fullmatch(dtype.str):
         known = dtype.str.encode("ascii")
-        if dtype.kind not in "SU":  # lengths are endless; the rest is a short list
+        if dtype.kind not in "SU":  # there is no end of lengths; the rest is a short list
             _DTYPE_TEXTS[dtype] = known
     return known
 
 
 def is_space(value):
-    """Whether a value is a space of gym or Gymnasium, or of a class of its own that derives from theirs."""
+    """Whether a value is a space of gym or Gymnasium, or of a class that derives from theirs."""
     libraries = [module_name(cls).split(".")[0] for cls in type(value).__mro__ if cls.__name__ == "Space"]
     return "gym" in libraries or "gymnasium" in libraries
 
 
 def is_graph(value):
-    """Whether a value is gym's or Gymnasium's GraphInstance, whichever of the two is installed here."""
+    """Whether a value is a GraphInstance of gym or Gymnasium, whichever is installed here."""
     return type(value).__name__ == "GraphInstance" and getattr(type(value), "_fields", ()) == GRAPH_FIELDS
 
 
