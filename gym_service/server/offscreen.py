@@ -1,17 +1,17 @@
-"""The renderer of a simulator where there is no display: EGL, else OSMesa, else what its library chooses by itself.
+"""Chooses a simulator's renderer where there is no display: EGL, else OSMesa, else its library's own choice.
 
-Knows Python's imports, the variables of the renderers, and where drivers lie. Never knows an env or the wire. Imports
-nothing of ours, since the reference run of ``gym_service.testing`` loads this file by path. Standard library only,
-Python 3.6 and up.
+Knows Python's imports, the variables of the renderers, and where drivers are. Never knows an env or the wire. Imports
+nothing from gym-service, since the reference run of ``gym_service.testing`` loads this file by path. Standard library
+only, Python 3.6 and up.
 
-Theory of operation. A variable such as MUJOCO_GL is set only where that renderer was seen to work: MuJoCo cannot even
-be imported with MUJOCO_GL=egl where there is no EGL, though an env that renders nothing needs none. To see it takes a
-process that draws (``offscreen_probe.py``), some hundred milliseconds. So nothing is asked before a simulator imports a
-library that draws: an env without one pays a look at the name of each module that it imports. The answer is kept in
-the user's cache folder with the times of the driver files, and holds for as long as they and the packages stay.
-Decided here, in the target's process, the answer is also right in containers and on other hosts.
+Theory of operation. A variable such as MUJOCO_GL is set only if a test showed that this renderer works: with
+MUJOCO_GL=egl on a machine without EGL even the import of MuJoCo fails, though an env that renders nothing needs no EGL.
+The test is a process that draws (``offscreen_probe.py``), some hundred milliseconds. So it runs only when a simulator
+imports a library that draws: any other env only pays a look at the name of each module that it imports. The answer is
+cached in the user's cache folder with the times of the driver files, and is valid as long as they and the packages do
+not change. The choice is made in the target's process, so it is also right in containers and on other hosts.
 
-A variable that the user has set is never touched, nor is one that the simulator sets before it imports the library.
+This never changes a variable that the user has set, or that the simulator sets before it imports the library.
 """
 
 import os
@@ -20,10 +20,10 @@ import threading
 import time
 from contextlib import contextmanager
 
-# Modules whose import asks a question; each library reads its variables when it is imported.
+# The question that each of these modules raises when it is imported; each library reads its variables then.
 RENDERER, WINDOW = "renderer", "window"
 QUESTIONS = {"mujoco": RENDERER, "dm_control": RENDERER, "OpenGL": RENDERER, "robosuite": RENDERER, "pyglet": WINDOW}
-# What is tried, best first, and the variables that choose it. MuJoCo refuses to start where its two differ.
+# The renderers to try, best first, and the variables that choose each. MuJoCo does not start if its two differ.
 CHOICES = {
     RENDERER: [
         ("egl", {"MUJOCO_GL": "egl", "PYOPENGL_PLATFORM": "egl"}),
@@ -31,9 +31,9 @@ CHOICES = {
     ],
     WINDOW: [("headless", {"PYGLET_HEADLESS": "1"})],
 }
-# For one try. Seconds; a cold disk and a busy machine have taken 9.
+# The limit for one try, in seconds; a cold disk and a busy machine have taken 9.
 PROBE_TIMEOUT_S = 40
-# How long an answer counts where a probe was too slow: for the servers that wait for it (seconds).
+# How long an answer is valid if a probe was too slow (seconds): long enough for the servers that wait for it.
 UNSURE_S = 300
 WORKS = b"gym-service: it works"
 REASON_CHARS = 300
@@ -52,7 +52,7 @@ LIBRARIES = (
 )
 FOLDERS = ("/usr/lib64", "/usr/lib", "/usr/local/lib", "/usr/lib/wsl/lib", "/usr/local/nvidia/lib64")
 VENDORS = ("/usr/share/glvnd/egl_vendor.d", "/etc/glvnd/egl_vendor.d", "/usr/share/egl/egl_external_platform.d")
-# What begins so changes which driver is found, or how it draws.
+# Variables with these prefixes change which driver is found, or how it draws.
 VARIABLES = (
     *("EGL", "LIBGL", "MESA", "GALLIUM", "GALLIVM", "OSMESA", "DRI", "CUDA_VISIBLE", "NVIDIA", "MUJOCO", "PYOPENGL"),
     *("PYGLET", "LD_", "__EGL", "__GLX", "__NV", "PYTHONPATH"),
@@ -63,7 +63,7 @@ _told = []  # type: list  # a sentence for each question that was answered
 
 
 class _ImportWatch:
-    """Stands first on sys.meta_path, finds nothing, and sees the name of each module before it is imported."""
+    """An entry at the front of sys.meta_path that finds no modules. It sees each module's name before the import."""
 
     def find_spec(self, fullname, path=None, target=None):
         question = QUESTIONS.get(fullname)
@@ -75,7 +75,7 @@ _watch = _ImportWatch()
 
 
 def watch_imports():
-    """Choose a renderer once a library that draws is imported, unless there is a display. Only on Linux."""
+    """Choose a renderer when a library that draws is imported, unless there is a display. Only on Linux."""
     if sys.platform == "linux" and not has_display() and _watch not in sys.meta_path:
         sys.meta_path.insert(0, _watch)
 
@@ -85,7 +85,7 @@ def has_display():
 
 
 def notes():
-    """What was set, or why nothing was, for errors: lines that end in a newline, or an empty text."""
+    """What was set, or why nothing was, for error reports: lines that end in a newline, or an empty text."""
     return "".join("gym-service: %s\n" % sentence for sentence in _told)
 
 
@@ -93,7 +93,7 @@ def _ask(question):
     with _lock:
         if question not in CHOICES or has_display():
             return
-        choices = CHOICES.pop(question)  # each question is asked once in a process
+        choices = CHOICES.pop(question)  # each process asks each question once
         if any(name in os.environ for _, variables in choices for name in variables):
             return
         works, reasons = _answer(question, choices)
@@ -108,7 +108,7 @@ def _ask(question):
 
 
 def _answer(question, choices):
-    """(the first that works or "", why those before it do not): from the cache, else from the probe."""
+    """(The first choice that works or "", why those before it do not): from the cache, else from the probe."""
     import json
 
     stamps = _stamps()
@@ -128,7 +128,7 @@ def _answer(question, choices):
 
 
 def _still_counts(kept):
-    """Whether an answer that is not sure is new enough. After a restart of the machine its clock begins again."""
+    """Whether an uncertain answer is recent enough. The clock starts again when the machine restarts."""
     return "until" not in kept or 0 < kept["until"] - time.monotonic() <= UNSURE_S
 
 
@@ -136,7 +136,7 @@ def _still_counts(kept):
 
 
 def _probe_all(choices):
-    """As ``_answer``, and whether the answer is worth keeping: a probe that was too slow says nothing of the next."""
+    """As ``_answer``, and whether to keep the answer: a probe that was too slow proves nothing for the next one."""
     reasons, is_sure = {}, True
     for name, variables in choices:
         reason = _probe(name, variables)
@@ -148,7 +148,7 @@ def _probe_all(choices):
 
 
 def _probe(name, variables):
-    """Why this cannot draw here; empty where it can. Blocks for at most PROBE_TIMEOUT_S."""
+    """Why this renderer cannot draw here; empty if it can. Blocks for at most PROBE_TIMEOUT_S."""
     import subprocess
 
     command = [sys.executable, "-c", _source(), name]
@@ -173,7 +173,7 @@ def _probe(name, variables):
 
 
 def _source():
-    """The text of the probe: a file beside this one, or in the memory of a server that came over a command."""
+    """The text of the probe: a file beside this one, or in memory if the server's source came over a command."""
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "offscreen_probe.py")
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
@@ -185,7 +185,7 @@ def _source():
 
 
 def _stamps():
-    """What the answer depends on: drivers, devices and packages with their times; "variables" apart."""
+    """The conditions of the answer: drivers, devices and packages with their times; "variables" separately."""
     stamps = {}
     folders = [*os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep), os.path.join(sys.prefix, "lib")]
     folders += ["/usr/lib/" + name for name in _listed("/usr/lib") if name.endswith(("-linux-gnu", "-linux-musl"))]
@@ -214,7 +214,7 @@ def _stamp(stamps, path):
 
 
 def _package(name):
-    """The file of a package that could be imported. Not its folder, which changes when it is first compiled."""
+    """A package's main file, if the package is installed. Not its folder: the first compilation changes that."""
     from importlib.machinery import PathFinder
 
     try:
@@ -232,7 +232,7 @@ def _listed(folder):
 
 
 def _cache_file(question, variables):
-    """Where the answer is kept; None where this user has no folder of its own for it."""
+    """The file that caches the answer; None if this user has no private folder for it."""
     import hashlib
     import stat
 
@@ -254,7 +254,7 @@ def _cache_file(question, variables):
 
 @contextmanager
 def _locked(path):
-    """One process asks, the others wait for its answer: a vector env starts many at once."""
+    """Hold a lock while one process finds the answer and the others wait: a vector env starts many at once."""
     import fcntl
 
     try:
@@ -266,7 +266,7 @@ def _locked(path):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
         except OSError:
-            pass  # a file system without locks: each process asks for itself
+            pass  # a file system without locks: each process finds the answer by itself
         yield
     finally:
         os.close(fd)
@@ -284,7 +284,7 @@ def _read(path):
 
 
 def _write(path, text):
-    """Replace the file. A full or read-only disk costs the next process a probe, and nothing else."""
+    """Replace the file. If the disk is full or read-only, the next process only has to probe again."""
     temporary = "%s.%d" % (path, os.getpid())
     try:
         with open(temporary, "w", encoding="utf-8") as file:

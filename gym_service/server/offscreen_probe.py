@@ -1,6 +1,6 @@
-"""Draws with one renderer, in a process of its own; says so where that works, and ends with a traceback elsewhere.
+"""Draws with one renderer, in a separate process. Reports success, or ends with a traceback.
 
-Knows how MuJoCo, PyOpenGL and pyglet are asked for a context. Never knows why: ``offscreen.py`` sets the variables and
+Knows how to create a context with MuJoCo, PyOpenGL and pyglet. Never knows why: ``offscreen.py`` sets the variables and
 runs this text with ``python -c``. Standard library and those three packages, Python 3.6 and up.
 """
 
@@ -23,7 +23,7 @@ def main(name):
     else:
         draw_with_osmesa()
     os.write(1, WORKS)
-    os._exit(0)  # some drivers crash at the end of a process
+    os._exit(0)  # some drivers crash when the process exits normally
 
 
 def draw_with_mujoco():
@@ -31,7 +31,7 @@ def draw_with_mujoco():
 
     context = mujoco.GLContext(SIZE, SIZE)
     context.make_current()
-    # It looks for the extensions that MuJoCo draws with.
+    # This looks for the OpenGL extensions that MuJoCo draws with.
     mujoco.MjrContext(mujoco.MjModel.from_xml_string("<mujoco/>"), mujoco.mjtFontScale.mjFONTSCALE_50)
 
 

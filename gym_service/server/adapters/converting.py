@@ -1,7 +1,7 @@
-"""What the adapters of dm_env and robosuite share: spaces as plain data, a step limit, and seeds that cannot be given.
+"""Shared by the adapters of dm_env and robosuite: spaces as plain data, a step limit, and seeds that a reset lacks.
 
-Knows that such an object is no gym env and that its interpreter may hold no gym. Never knows the wire. Python 3.6 and
-up.
+Knows that such an object is not a gym env and that its interpreter may have no gym. Never knows the wire. Python 3.6
+and up.
 """
 
 import inspect
@@ -18,17 +18,17 @@ NO_LIMIT = -1
 
 
 class ConvertingAdapter(GymnasiumAdapter):
-    """Holds the simulator's object, and gives what gymnasium's API would give.
+    """Holds the simulator's object, and returns results in gymnasium's API.
 
-    Subclasses set ``observation_data`` and ``action_data``, the spaces as plain data, and have ``convert_step``.
+    Subclasses set ``observation_data`` and ``action_data``, the spaces as plain data, and define ``convert_step``.
     """
 
-    library = ""  # its module, for the version in ``target``
+    library = ""  # the name of its module, for the version in ``target``
     render_modes = ()
-    own_limit = ""  # where the simulator's own time limit is given
+    own_limit = ""  # where the user sets the simulator's own time limit
 
     def __init__(self, env, recipe, creator):
-        """``recipe`` is what the env was made by, ``creator`` the callable that made it, if there was one."""
+        """``recipe`` is what the env was made from; ``creator`` is the callable that made it, or None."""
         super().__init__(env, recipe["kwargs"].get("render_mode"), True)
         self._creator = creator
         self._render_kwargs = dict(recipe["kwargs"].get("render_kwargs") or {})
@@ -43,12 +43,12 @@ class ConvertingAdapter(GymnasiumAdapter):
             raise refusals.api_mismatch(text % (self.render_mode, detection.described(env), modes))
 
     def space(self, name):
-        """The space as plain data, which can be compared."""
+        """The space as plain data, in a comparable form."""
         return ComparableSpace(self.observation_data if name == "observation_space" else self.action_data)
 
     @property
     def stepper(self):
-        """Itself: each result is converted."""
+        """This adapter: it converts each result."""
         return self
 
     def step(self, action, *args, **more):
@@ -63,7 +63,7 @@ class ConvertingAdapter(GymnasiumAdapter):
         raise NotImplementedError
 
     def describe(self):
-        """All that the client must know before the first reset."""
+        """Everything that the client must know before the first reset."""
         return {
             "observation_space": self.observation_data,
             "action_space": self.action_data,
@@ -74,7 +74,7 @@ class ConvertingAdapter(GymnasiumAdapter):
         }
 
     def metadata(self):
-        """The modes in which it renders. The frames per second where the simulator says them."""
+        """Its render modes, and the frames per second if the simulator states them."""
         frames_per_s = self.frames_per_s()
         fps = {} if frames_per_s is None else {"render_fps": frames_per_s}
         return dict({"render_modes": list(self.render_modes)}, **fps)
@@ -83,17 +83,17 @@ class ConvertingAdapter(GymnasiumAdapter):
         return None
 
     def takes_options(self):
-        """Never: there are none in this API."""
+        """Always False: this API has no options."""
         return False
 
     def close(self):
-        """Close the env, if it knows how."""
+        """Close the env if it has such a method."""
         close = getattr(self.env, "close", None)
         if close is not None:
             close()
 
     def begin_episode(self, seed, options):
-        """What comes before a reset: refuse options, seed where that can be done, count steps from zero."""
+        """Prepare a reset: refuse options, seed if possible, count steps from zero."""
         if options:
             text = "reset(options=%r): %s takes no options when it is reset"
             raise refusals.api_mismatch(text % (options, detection.described(self.env)))
@@ -102,14 +102,14 @@ class ConvertingAdapter(GymnasiumAdapter):
         self._elapsed = 0
 
     def seed(self, seed):
-        """Seed the simulator, or raise ValueError with the name of the argument that seeds it when it is made."""
+        """Seed the simulator, or raise Refused with the name of the constructor argument that seeds it."""
         method = next((layer.seed for layer in detection.layers(self.env) if callable(getattr(layer, "seed", None))), 0)
         if not method:
             raise refusals.api_mismatch(self.no_seed(seed))
         method(seed)
 
     def no_seed(self, seed):
-        """The sentence for a seed that cannot be given."""
+        """The message for a seed that the simulator cannot take."""
         arguments = [*_arguments(self._creator)]
         for layer in detection.layers(self.env):
             arguments += _arguments(type(layer))
@@ -125,7 +125,7 @@ class ConvertingAdapter(GymnasiumAdapter):
         return {"id": None, "reward_threshold": None, "nondeterministic": False, "max_episode_steps": self.step_limit()}
 
     def step_limit(self):
-        """After how many steps an episode is truncated; None where that is not known."""
+        """The number of steps after which an episode is truncated; None if unknown."""
         return self._limit
 
     def _target(self):
@@ -133,7 +133,7 @@ class ConvertingAdapter(GymnasiumAdapter):
 
 
 class ComparableSpace:
-    """A space as plain data: equal to another one where both would cross as the same bytes."""
+    """A space as plain data. Two are equal if both would cross as the same bytes."""
 
     def __init__(self, data):
         self._data = data
@@ -152,7 +152,7 @@ class ComparableSpace:
 
 
 def box(shape, dtype, low=None, high=None):
-    """A Box as plain data. Without bounds its values may be all that the dtype can hold. None for any other dtype."""
+    """A Box as plain data. Without bounds it has the dtype's limits. None for a dtype that is not a number or bool."""
     dtype = np.dtype(dtype)
     if dtype.kind not in "biuf":
         return None
@@ -161,14 +161,14 @@ def box(shape, dtype, low=None, high=None):
     low, high = (np.array(np.broadcast_to(bound, shape)) for bound in (low, high))
     data = {"kind": "Box", "shape": tuple(shape), "dtype": dtype.str}
     data["bounded_below"], data["bounded_above"] = low > -np.inf, high < np.inf
-    # As arrays also where there are no dimensions: numpy makes scalars of comparisons.
+    # As arrays, also without dimensions: numpy returns scalars from such comparisons.
     data["bounded_below"], data["bounded_above"] = map(np.asarray, (data["bounded_below"], data["bounded_above"]))
     data["low"], data["high"] = low.astype(dtype), high.astype(dtype)
     return data
 
 
 def foreign(value, shape, dtype):
-    """A space of any other values, as plain data: the client tells the sort of a value, and cannot sample."""
+    """A space of any other values, as plain data: the client can describe it, but not sample from it."""
     cls = type(value)
     name = "%s.%s" % (cls.__module__, cls.__qualname__)
     return {"kind": "Foreign", "class_name": name, "text": repr(value)[:1000], "dtype": dtype, "shape": shape}
@@ -191,7 +191,7 @@ def _bytes(data):
 def _arguments(creator):
     try:
         return list(inspect.signature(creator).parameters)
-    except (TypeError, ValueError):  # written in C, or nothing that can be called
+    except (TypeError, ValueError):  # written in C, or not callable
         return []
 
 
@@ -200,7 +200,7 @@ def _is_seed(name):
 
 
 def _with_version(name):
-    """The library's name, with its version where it says one."""
+    """The library's name, with its version if it states one."""
     for module in (name, name + "._metadata"):
         version = getattr(sys.modules.get(module), "__version__", None)
         if isinstance(version, str):

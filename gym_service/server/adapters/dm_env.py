@@ -1,12 +1,12 @@
 """The adapter for dm_env: specs become spaces, time steps become gymnasium's results.
 
-Knows what an object of that API has. Never imports dm_env, which need not be the version that the client knows, nor
-any gym. Python 3.6 and up.
+Knows the attributes of such an object. Never imports dm_env, whose version may differ from the client's, or any gym.
+Python 3.6 and up.
 
-Values are those of Shimmy, bit for bit: each array of an observation as ``numpy.asarray`` gives it, dicts as plain
-dicts in the simulator's order, the discount and the type of the time step in the info under Shimmy's names. A reward
-crosses as the simulator gives it; the first time step of an episode has none, and ``step`` gives 0 there, as Shimmy
-does.
+The values equal Shimmy's, bit for bit: each array of an observation passes through ``numpy.asarray``, dicts are plain
+dicts in the simulator's order, and the info has the discount and the type of the time step under Shimmy's names. A
+reward crosses as the simulator returns it; the first time step of an episode has none, and ``step`` returns 0 for it,
+as Shimmy does.
 """
 
 import numpy as np
@@ -41,7 +41,7 @@ class DmEnvAdapter(converting.ConvertingAdapter):
         """Gymnasium's five values of a time step."""
         observation = _observation(result.observation, self.observation_data)
         info = {"timestep.discount": result.discount, "timestep.step_type": result.step_type}
-        if result.first():  # a step after the last one begins the next episode, as this API has it
+        if result.first():  # in this API a step after the last one starts the next episode
             self._elapsed = -1
         is_over = result.last()
         terminated = bool(is_over) and _is_zero(result.discount)
@@ -49,35 +49,35 @@ class DmEnvAdapter(converting.ConvertingAdapter):
         return observation, reward, terminated, bool(is_over) and not terminated, info
 
     def seed(self, seed):
-        """Seed it by its own ``seed()``, else give it another generator where Shimmy does. Raises Refused elsewhere."""
+        """Seed it with its own ``seed()``, else replace its generators like Shimmy. Raises Refused if it has none."""
         layers = detection.layers(self.env)
         holders = [place for layer in layers for place in _generators(layer)]
         if not holders or any(callable(getattr(layer, "seed", None)) for layer in layers):
             super().seed(seed)
             return
-        generator = np.random.RandomState(seed)  # one for all: so has Shimmy a noisy env and the one inside it
+        generator = np.random.RandomState(seed)  # one for all: Shimmy also shares one with the env inside a noisy one
         for holder, name in holders:
             setattr(holder, name, generator)
 
     def render(self, *args, **more):
-        """The frame of the physics' camera; None with no render_mode. Further arguments are the physics' own."""
+        """The frame of the physics' camera; None without a render_mode. Passes further arguments to the physics."""
         if self.render_mode is None:
             return None
-        # The physics may be another one after each reset.
+        # Each reset may replace the physics.
         depth = {"depth": True} if self.render_mode == "depth_array" else {}
         return self.env.physics.render(*args, **dict(self._render_kwargs, **depth, **more))
 
     def frames_per_s(self):
-        """One frame for each step in the simulator's own time."""
+        """One frame per step, in the simulator's own time."""
         step_s = getattr(self.env, "control_timestep", None)
         return 1 / step_s() if callable(step_s) else None
 
 
 def _generators(layer):
-    """The places where an object keeps the generator that its numbers come from: (holder, name)."""
+    """(holder, name) of each attribute in which an object keeps its generator."""
     task = getattr(layer, "task", None)
     places = ((task, "_random"), (layer, "_random_state"), (layer, "_rng"))
-    raw = getattr(layer, "raw_env", None)  # of bsuite's wrappers
+    raw = getattr(layer, "raw_env", None)  # in bsuite's wrappers
     return [
         (holder, name)
         for holder, name in (*places, (raw, "_rng"))
@@ -86,7 +86,7 @@ def _generators(layer):
 
 
 def _space(spec):
-    """A spec as the plain data of a space. The order of a dict is kept."""
+    """A spec as the plain data of a space, with dicts in their order."""
     if isinstance(spec, dict):
         return {"kind": "Dict", "spaces": [(key, _space(part)) for key, part in spec.items()]}
     if isinstance(spec, (list, tuple)):
@@ -101,7 +101,7 @@ def _space(spec):
 
 
 def _observation(value, space):
-    """An observation as Shimmy gives it. What is no array by its spec crosses as it is."""
+    """An observation as Shimmy returns it. A value whose spec is not an array's crosses as it is."""
     kind = None if space is None else space["kind"]
     if isinstance(value, dict):
         parts = dict(space["spaces"]) if kind == "Dict" else {}
@@ -112,7 +112,7 @@ def _observation(value, space):
 
 
 def _is_zero(discount):
-    """Whether the last time step's discount is zero. Raises ValueError where it is not one number."""
+    """Whether the last time step's discount is zero. Raises Refused if it is not one number."""
     if np.ndim(discount) == 0 or np.size(discount) == 1:
         number = np.asarray(discount).reshape(())[()]
         if isinstance(number, (bool, np.bool_, int, float, np.number)):

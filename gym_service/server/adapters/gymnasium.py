@@ -1,7 +1,7 @@
 """The adapter for today's API: gymnasium, gym 0.26, and any env whose reset() takes options.
 
-Knows the calls of an env. Never knows the wire. Python 3.6 and up. The adapter of the older APIs inherits from this
-one. What an env of today's API returns is passed on as it is, whatever its form.
+Knows the calls of an env. Never knows the wire. Python 3.6 and up. The adapters of the older APIs inherit from this
+one. It passes on whatever an env of today's API returns, in any form.
 """
 
 import os
@@ -21,16 +21,16 @@ from gym_service.server.adapters.signatures import Accepted, accepted_by_creator
 class GymnasiumAdapter:
     """Holds the env as its library made it, registered wrappers included.
 
-    ``render_mode`` is the client's; ``by_call`` says that the env was made without it, and takes it in each render().
+    ``render_mode`` is the client's. With ``by_call`` the env was made without it and takes it in each render().
     """
 
-    count = None  # it holds one env, and no batch
+    count = None  # this adapter holds one env, not a batch
     error_context = ""
 
     def __init__(self, env, render_mode, by_call):
         self.env = env
         self._accepts = accepted_by_reset(env)
-        self._outer_reset, self._required = None, []  # to look at a signature takes longer than many a reset
+        self._outer_reset, self._required = None, []  # cached: inspecting a signature takes longer than many a reset
         self._renders_by_call = by_call
         self.render_mode = render_mode if by_call else getattr(env, "render_mode", None)
 
@@ -41,22 +41,22 @@ class GymnasiumAdapter:
 
     @property
     def stepper(self):
-        """Whose ``step`` a batch calls: the env's own, since a batch evens its result out only where it must."""
+        """The object whose ``step`` a batch calls: the env itself, since a batch converts results only if needed."""
         return self.env
 
     def space_from(self, data):
-        """A space of the env's own library, of its plain data. Raises Refused where the library has no such space."""
+        """A space of the env's own library, from its plain data. Raises Refused if the library has no such space."""
         library = self._library_module("spaces")
         return space_building.build(library or sys.modules.get("gymnasium.spaces", sys.modules.get("gym.spaces")), data)
 
     def space(self, name):
-        """The space of that name, as something that can be compared with another env's."""
+        """The space of that name, in a form that can be compared with another env's."""
         return getattr(self.env, name)
 
     def reset(self, seed, options, *args, **more):
-        """What the env's reset returns. What is None is left out: many simulators' reset takes no options.
+        """The result of the env's reset. Omits seed and options if they are None: many resets take no options.
 
-        Unless it cannot do without: some demand both, and Gymnasium's wrappers and vector envs give them both.
+        If the outermost reset requires them, it gets them as None, as from Gymnasium's wrappers and vector envs.
         """
         given = {"seed": seed, "options": options}
         if seed is not None and "seed" not in self._accepts:
@@ -68,21 +68,21 @@ class GymnasiumAdapter:
         return reset(*args, **more)
 
     def step(self, action, *args, **more):
-        """Five values: observation, reward, terminated, truncated, info. What is neither four nor five as it is."""
+        """Five values: observation, reward, terminated, truncated, info. A result of another length is unchanged."""
         result = self.env.step(action, *args, **more)
         if type(result) is tuple and len(result) == 5:
             return result
         return self.even_out(result)
 
     def even_out(self, result):
-        """The result of a step that is no tuple of five. The tuple decides, not a version of the library."""
+        """Convert a step's result that is not a tuple of five. Its form decides, not a version of the library."""
         if isinstance(result, (tuple, list)) and len(result) == 4:
             return done.split(result)
         return result
 
     def render(self, *args, **more):
-        """Whatever the env renders, in the mode it was made with or in the one that it is told with each call."""
-        if self._renders_by_call and not args:  # the first argument of an old env's render() is the mode
+        """The env's rendering, in the mode that it was made with or that each call passes."""
+        if self._renders_by_call and not args:  # the first argument of an old render() is the mode
             more.setdefault("mode", self.render_mode)
         return self._render(*args, **more)
 
@@ -91,12 +91,12 @@ class GymnasiumAdapter:
         self.env.close()
 
     def get(self, name):
-        """(True, None) for an attribute that can be called, else (False, its value): of an Enum class, the class."""
+        """(True, None) for an attribute that is callable, else (False, value); an Enum class counts as a value."""
         value = attributes.get(self.env, name)
         return (True, None) if callable(value) and not is_class(value) else (False, value)
 
     def set(self, name, value, force):
-        """Set an attribute where it is; with ``force`` on the bare env where it is nowhere. Returns whether it was."""
+        """Set an attribute where it exists; with ``force`` else on the bare env. Returns whether it was set."""
         if name in attributes.OF_THE_BARE_ENV:
             is_space = name in ("observation_space", "action_space") and value is not None
             value = self.space_from(value) if is_space else value
@@ -117,7 +117,7 @@ class GymnasiumAdapter:
         return attributes.get(self.env, name)(*args, **kwargs)
 
     def describe(self):
-        """All that the client must know before the first reset."""
+        """Everything that the client must know before the first reset."""
         return {
             "observation_space": self._described("observation_space"),
             "action_space": self._described("action_space"),
@@ -128,12 +128,12 @@ class GymnasiumAdapter:
         }
 
     def current_render_mode(self):
-        """The mode that the env renders in: its own attribute, unless each render() is told the mode."""
+        """The mode in which the env renders: its own attribute, unless each render() takes the mode."""
         return self.render_mode if self._renders_by_call else getattr(self.env, "render_mode", self.render_mode)
 
     def _described(self, name):
         space = getattr(self.env, name)
-        return None if space is None else describe(space, "$." + name)  # known only after the first reset, in some
+        return None if space is None else describe(space, "$." + name)  # some envs know it only after the first reset
 
     def metadata(self):
         """The env's metadata."""
@@ -141,7 +141,7 @@ class GymnasiumAdapter:
 
     def _spec(self):
         spec = getattr(self.env, "spec", None)
-        # Not what a spec claims: a limit is what a TimeLimit applies, or what the env itself says of itself.
+        # Not the limit in a spec: a limit is what a TimeLimit applies, or what the env itself states.
         has_limit = attributes.owner(self.env, "_max_episode_steps") is not None
         return {
             "id": getattr(spec, "id", None),
@@ -158,13 +158,13 @@ class GymnasiumAdapter:
             "python": platform.python_version(),
             "numpy": np.__version__,
             "api": "%s %s" % (library.__name__, library.__version__) if library else "none",
-            # Not its repr: that is code of the simulator, and some fails before the first reset.
+            # Not its repr: that runs code of the simulator, which can fail before the first reset.
             "env": type(attributes.bare(self.env)).__name__,
             "takes_options": self.takes_options(),
         }
 
     def takes_options(self):
-        """Whether reset() takes options, all the way through the wrappers to the bare env."""
+        """Whether reset() takes options, in every wrapper and in the bare env."""
         return all("options" in Accepted(layer.reset) for layer in attributes.layers(self.env))
 
     def _render(self, *args, **more):
@@ -173,7 +173,7 @@ class GymnasiumAdapter:
         return (attributes.bare(self.env) if is_wrapped else self.env).render(*args, **more)
 
     def _seed(self, seed):
-        """Seed an env whose reset() takes no seed. Raises Refused where no seed() takes one either."""
+        """Seed an env whose reset() takes no seed. Raises Refused if it has no seed() that takes one either."""
         has_seed = self.has("seed")
         if has_seed and takes_one(attributes.get(self.env, "seed")):
             attributes.get(self.env, "seed")(seed)

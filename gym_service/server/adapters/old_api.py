@@ -2,10 +2,10 @@
 
 Knows the two older ways to reset and to render. Never knows the wire. Python 3.6 and up.
 
-Which API an env speaks is decided per env, by what its reset() takes, since old envs live on under gym 0.26 and under
+The API is decided for each env, by the parameters of its reset(), since old envs also run under gym 0.26 and under
 gymnasium. Up to gym 0.21 reset() takes nothing and returns the observation, env.seed() seeds, and render() takes the
-mode. From 0.22 to 0.25 reset() takes a seed, and returns an info where it is asked to. The one conversion of each is
-documented in docs/conversions.md; what has another form is refused.
+mode. From 0.22 to 0.25 reset() takes a seed, and returns an info on request. docs/conversions.md documents the one
+conversion of each. A result of any other form is refused.
 """
 
 import warnings
@@ -18,12 +18,12 @@ from gym_service.server.adapters.signatures import Accepted, accepted_by_render,
 
 
 def adapter_class(env, is_new):
-    """The adapter of an env; ``is_new`` says whether its library speaks today's API: gymnasium, gym from 0.26 on.
+    """The adapter class for an env; ``is_new``: whether its library has today's API (gymnasium, gym from 0.26 on).
 
-    An env speaks today's API where its reset() takes options and no return_info, and its library speaks it too. Under
-    an older library, what such a reset() returns decides. One that takes any keyword says nothing of itself: then the
-    library decides. One that takes both, for either API, speaks today's where the wrappers around it pass no
-    return_info on, as Gymnasium's do not.
+    An env has today's API if its reset() takes options but no return_info, and its library has that API too. Under an
+    older library, the result of such a reset() decides. If reset() takes any keyword, the library decides. If reset()
+    takes both options and return_info, it has today's API if its wrappers do not pass return_info on, as Gymnasium's do
+    not.
     """
     accepted = accepted_by_reset(env)
     takes_return_info = "return_info" in accepted.names and all(
@@ -48,7 +48,7 @@ class OldApiAdapter(GymnasiumAdapter):
         self._needs_mode = takes_mode and self.render_mode is None
 
     def reset(self, seed, options, *args, **more):
-        """(observation, info). Without a seed, the env is not seeded. Raises Refused where it returns another form."""
+        """(observation, info). Without a seed, the env is not seeded. Raises Refused for a result of another form."""
         given = more
         if options and not self.takes_options():
             text = "reset(options=%r): this env is of %s, and its reset() takes no options"
@@ -79,11 +79,11 @@ class OldApiAdapter(GymnasiumAdapter):
         raise refusals.api_mismatch(text % refusals.form_of(result))
 
     def takes_options(self):
-        """Whether the bare env's reset takes options; the wrappers of these versions pass on what they are given."""
+        """Whether the bare env's reset takes options; the wrappers of these versions pass their arguments on."""
         return "options" in self._accepts
 
     def render(self, *args, **more):
-        """What the env renders in the client's mode; None with a warning where it named none, as Gymnasium does."""
+        """The env's rendering in the client's mode; without a mode None and a warning, as Gymnasium does."""
         if not self._needs_mode or args or "mode" in more:
             return super().render(*args, **more)
         text = "render() was called on an env that was made without a render_mode; it returns None"
@@ -91,7 +91,7 @@ class OldApiAdapter(GymnasiumAdapter):
         return None
 
     def set(self, name, value, force):
-        """As ever; a render mode is kept here where each render() is told it."""
+        """As in the base class, but keeps a render mode here if each render() takes it."""
         if name != "render_mode" or not (self._renders_by_call or self._needs_mode):
             return super().set(name, value, force)
         self.render_mode, self._renders_by_call, self._needs_mode = value, value is not None, value is None
@@ -111,14 +111,14 @@ class OldApiAdapter(GymnasiumAdapter):
 
 
 class MovedAdapter(OldApiAdapter):
-    """Holds an env whose reset() takes no options, under a library of today: an old one, or one that leaves them out.
+    """Holds an env whose reset() takes no options, under a library of today: an old env, or a new one that omits them.
 
-    Both are common: procgen and gym-sokoban return the observation alone, and many a small env of today takes nothing
-    and returns an observation and an info.
+    Both are common: procgen and gym-sokoban return the observation alone, and many small envs of today take nothing and
+    return an observation and an info.
     """
 
     def _with_info(self, result):
-        """A pair is passed on as it is, unless it is the observation; the space tells which. All else is one."""
+        """Pass a pair on unless the space says that it is the observation. Any other result is the observation."""
         if not (isinstance(result, tuple) and len(result) == 2):
             return result, {}
         space = self.env.observation_space
@@ -127,21 +127,21 @@ class MovedAdapter(OldApiAdapter):
         return (result, {}) if self._is_of_old() and not resembles(space, result[0]) else result
 
     def _is_of_old(self):
-        """Whether the env seeds or names its render modes as was done before gym 0.26."""
+        """Whether the env has seed() or old names of render modes, as before gym 0.26."""
         bare = attributes.bare(self.env)
         return hasattr(type(bare), "seed") or "render.modes" in (getattr(bare, "metadata", None) or {})
 
 
 class EarlyAdapter(OldApiAdapter):
-    """Holds an env whose reset() takes options, and no return_info, under a library before gym 0.26.
+    """Holds an env whose reset() takes options, but no return_info, under a library before gym 0.26.
 
-    It speaks today's API early, or it is one of gym 0.22 to 0.25 that returns the observation alone.
+    It is ahead of its library and has today's API, or it is one of gym 0.22 to 0.25 that returns only the observation.
     """
 
     even_out = GymnasiumAdapter.even_out
 
     def _with_info(self, result):
-        """What is no observation is passed on: a tuple, unless the space has tuples; a pair in a list; None."""
+        """Pass on what is not an observation: a tuple (unless the space has tuples), a list as a pair, None."""
         if isinstance(result, tuple):
             is_observation = resembles(self.env.observation_space, result)
         else:

@@ -1,9 +1,10 @@
-"""The adapters for PettingZoo's two APIs, every version: what they give crosses as it is.
+"""The adapters for PettingZoo's two APIs, in every version: their values cross unchanged.
 
-Knows what such an object has. Imports PettingZoo only for its registry of ids. Never knows the wire. Python 3.6 and up.
+Knows the attributes of such an object. Imports PettingZoo only for its registry. Never knows the wire. Python 3.6 and
+up.
 
-Before PettingZoo 1.22 there was one ``done`` in the place of two flags, and before 1.23 a parallel reset gave no infos:
-that is converted as docs/other-apis.md says. Anything else is passed on or refused, never rearranged.
+Before PettingZoo 1.22 there was one ``done`` instead of two flags, and before 1.23 a parallel reset returned no infos:
+these are converted as docs/other-apis.md says. Anything else is passed on or refused, never rearranged.
 """
 
 import functools
@@ -19,16 +20,16 @@ from gym_service.server.adapters.gymnasium import GymnasiumAdapter
 
 
 class MultiAgentAdapter(GymnasiumAdapter):
-    """What the two adapters share: spaces by agent, attributes, render and close."""
+    """The part that the two adapters share: spaces by agent, attributes, render and close."""
 
     def __init__(self, env):
         super().__init__(env, None, False)
         self.spaces = {}  # agent: its observation space and action space, as the client knows them
 
     def describe(self):
-        """All that the client must know before the first reset; the spaces of all agents as two Dicts.
+        """Everything that the client must know before the first reset; the spaces of all agents as two Dicts.
 
-        An agent whose spaces are known only after a reset is left out: the client asks for it then.
+        It omits an agent whose spaces are known only after a reset: the client asks for them then.
         """
         for agent in self.possible_agents() or ():
             spaces = self._spaces(agent)
@@ -48,17 +49,17 @@ class MultiAgentAdapter(GymnasiumAdapter):
         }
 
     def possible_agents(self):
-        """All agents that there may ever be; None where the env does not say."""
+        """All agents that can ever exist; None if the env does not say."""
         agents = getattr(self.env, "possible_agents", None)
         return None if agents is None else list(agents)
 
     def state_space(self):
-        """The space of what ``state()`` returns, as plain data; None where the env does not say."""
+        """The space of ``state()``'s results, as plain data; None if the env does not say."""
         space = getattr(self.env, "state_space", None)
         return None if space is None else describe(space, "$.state_space")
 
     def describe_spaces(self, agent, ask=False):
-        """The agent's observation space and action space as plain data; ``ask`` the env for them first."""
+        """The agent's observation and action space as plain data; ``ask`` the env for them first."""
         if ask:
             self.spaces[agent] = self.env.observation_space(agent), self.env.action_space(agent)
         observation_space, action_space = self.spaces[agent]
@@ -68,7 +69,7 @@ class MultiAgentAdapter(GymnasiumAdapter):
         )
 
     def changed_spaces(self):
-        """(agent, observation space, action space) where they are not what the client knows."""
+        """(agent, observation space, action space) for each agent whose spaces the client does not know yet."""
         changed = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the env's author was warned when the client asked
@@ -80,12 +81,12 @@ class MultiAgentAdapter(GymnasiumAdapter):
         return [(agent, *self.describe_spaces(agent)) for agent, _ in changed]
 
     def get(self, name):
-        """(True, None) for an attribute that can be called, else (False, its value): of an Enum class, the class."""
+        """(True, None) for an attribute that is callable, else (False, value); an Enum class counts as a value."""
         value = self._attribute(name)
         return (True, None) if callable(value) and not is_class(value) else (False, value)
 
     def set(self, name, value, force):
-        """Set an attribute where it is; with ``force`` on the bare env where it is nowhere. Returns whether it was."""
+        """Set an attribute where it exists; with ``force`` else on the bare env. Returns whether it was set."""
         _refuse_private(name)
         layers = detection.layers(self.env)
         holder = next((layer for layer in layers if name in vars(layer) or hasattr(type(layer), name)), None)
@@ -95,7 +96,7 @@ class MultiAgentAdapter(GymnasiumAdapter):
         return True
 
     def has(self, name):
-        """Whether the env has the attribute, as ``hasattr`` in its own process says."""
+        """Whether the env has the attribute, as ``hasattr`` says in the simulator's process."""
         try:
             self._attribute(name)
         except AttributeError:
@@ -111,7 +112,7 @@ class MultiAgentAdapter(GymnasiumAdapter):
         return "options" in self._accepts
 
     def reset_env(self, seed, options, **more):
-        """What the env's reset returns. A seed goes to ``seed()`` where reset takes none."""
+        """The result of the env's reset. A seed goes to ``seed()`` if reset takes none."""
         if seed is not None and "seed" not in self._accepts:
             self._seed(seed)
             seed = None
@@ -122,7 +123,7 @@ class MultiAgentAdapter(GymnasiumAdapter):
         return self.env.reset(**{name: value for name, value in given.items() if value is not None})
 
     def _attribute(self, path):
-        """The env's attribute, or one further inside. A conversion that does not pass the name on is passed by."""
+        """The env's attribute, or a nested one. Skips a conversion wrapper that does not pass the name on."""
         name, *rest = path.split(".")
         *outer, last = detection.layers(self.env)
         found = last
@@ -133,7 +134,7 @@ class MultiAgentAdapter(GymnasiumAdapter):
         return functools.reduce(getattr, rest, getattr(found, name))
 
     def _spaces(self, agent):
-        """The agent's two spaces as the env has them now; None where it knows none."""
+        """The agent's two spaces as the env has them now; None if it has none."""
         try:
             return self.env.observation_space(agent), self.env.action_space(agent)
         except Exception:  # noqa: BLE001 - the border: nobody has asked yet; who does is told what the env raises
@@ -184,10 +185,10 @@ class AecAdapter(MultiAgentAdapter):
         return self.turn()
 
     def turn(self):
-        """All that an agent may ask for before it acts, in the order of ``agent_results.TURN``.
+        """Everything that an agent may read before it acts, in the order of ``agent_results.TURN``.
 
-        The last item is what ``last()`` gives, or its observation alone where the rest is in the dicts already. It is
-        None where no agent is left, or where ``last()`` raises: then the client asks for it, and is told why.
+        The last item is the result of ``last()``, or only its observation if the rest is in the dicts already. It is
+        None if no agent is left or ``last()`` raises: then the client calls ``last()`` itself and gets the error.
         """
         env = self.env
         has_two = hasattr(env, "terminations")
@@ -199,7 +200,7 @@ class AecAdapter(MultiAgentAdapter):
         return (env.agents, env.agent_selection, env.rewards, *dicts, last)
 
     def call(self, name, args, kwargs):
-        """Call a method of the env. ``last`` gives five values in every version."""
+        """Call a method of the env. ``last`` returns five values in every version."""
         result = super().call(name, args, kwargs)
         return self._five_values(result) if name == "last" else result
 
@@ -218,7 +219,7 @@ class AecAdapter(MultiAgentAdapter):
 
 
 def make_registered(env_id, api, kwargs):
-    """An env of PettingZoo's registry. Raises ValueError where that PettingZoo has none."""
+    """An env of PettingZoo's registry. Raises Refused if that PettingZoo has no registry."""
     module, _, env_id = env_id.rpartition(":")
     if module:
         importlib.import_module(module)
@@ -232,9 +233,9 @@ def make_registered(env_id, api, kwargs):
 
 
 def _flags(dones, infos):
-    """Terminations and truncations from the one flag of before PettingZoo 1.22.
+    """Terminations and truncations from the one flag before PettingZoo 1.22.
 
-    An agent is truncated where its info says that a time limit has ended its episode.
+    An agent is truncated if its info says that a time limit has ended its episode.
     """
     truncations = {agent: _is_truncated(infos.get(agent)) for agent in dones}
     return {agent: False if truncations[agent] else done for agent, done in dones.items()}, truncations
@@ -245,7 +246,7 @@ def _is_truncated(info):
 
 
 def _are_items(values, dicts, agent):
-    """Whether each value is the very object that the agent has in its dict."""
+    """Whether each value is the same object as the agent's item in the corresponding dict."""
     return all(isinstance(each, dict) and each.get(agent) is value for value, each in zip(values, dicts))
 
 

@@ -1,4 +1,4 @@
-"""Whether a value has the form of a space's values: its structure alone, since simulators do not keep to the rest.
+"""Whether a value has the structure of a space's values. Only the structure: simulators break the other rules.
 
 Knows the attributes of gym's and Gymnasium's spaces, by name. Never knows an env. Python 3.6 and up.
 """
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def resembles(space, value):
-    """Whether a value is built as the space's values are; dtypes and bounds are not looked at."""
+    """Whether a value has the structure of the space's values; ignores dtypes and bounds."""
     for cls in type(space).__mro__:
         test = _TESTS.get(cls.__name__) if cls.__module__.split(".")[0] in ("gym", "gymnasium") else None
         if test is not None:

@@ -1,10 +1,10 @@
 """The adapter for robosuite's own env classes and LIBERO's: dict observations, four values, bounds for a space.
 
-Knows what such an object has. Never imports robosuite. Python 3.6 and up.
+Knows the attributes of such an object. Never imports robosuite. Python 3.6 and up.
 
-Observations, rewards and infos cross as the simulator gives them; ``success`` comes to the info of a step where the
-env says it. In this API ``done`` at the horizon is a time limit, and the step after it is an error: so it is
-``truncated``. LIBERO says ``done`` for success and stays silent at the horizon; there both are told.
+Observations, rewards and infos cross as the simulator returns them; the info of a step gets ``success`` if the env
+states it. In this API ``done`` at the horizon is a time limit, and a further step is an error, so ``done`` becomes
+``truncated``. LIBERO sets ``done`` for success and does not report the horizon; for it both flags are set separately.
 """
 
 import random
@@ -31,7 +31,7 @@ class RobosuiteAdapter(converting.ConvertingAdapter):
         low, high = (np.asarray(bound) for bound in self._inner.action_spec)
         self.action_data = converting.box(low.shape, np.result_type(low, high), low, high)
         self.observation_data = _space(_observed(self._inner))
-        # LIBERO's env ends with success; robosuite's goes on until its horizon.
+        # LIBERO's env ends at success; robosuite's goes on until its horizon.
         self._ends_with_success = callable(getattr(env, "check_success", None))
         self._says_success = callable(getattr(self._inner, "_check_success", None))
         super().__init__(env, recipe, creator)
@@ -44,7 +44,7 @@ class RobosuiteAdapter(converting.ConvertingAdapter):
         return self.env.reset(*args, **more), {}
 
     def convert_step(self, result):
-        """Five values of four. Raises ValueError where there are not four."""
+        """Five values from four. Raises Refused if there are not four."""
         if not isinstance(result, (tuple, list)) or len(result) != 4:
             raise refusals.api_mismatch("step() of an env of robosuite returns four values, not %r" % (result,))
         observation, reward, done, info = result
@@ -53,18 +53,18 @@ class RobosuiteAdapter(converting.ConvertingAdapter):
         return observation, reward, terminated, at_horizon, self._with_success(info)
 
     def render(self, *args, **more):
-        """The frame of a camera, the right way up; None with no render_mode. Further arguments are ``sim.render``'s."""
+        """A camera's frame, upright; None without a render_mode. Passes further arguments to ``sim.render``."""
         if self.render_mode is None:
             return None
-        # OpenGL's first line is the lowest. Observations keep the order that robosuite's macros say.
+        # OpenGL's first line is the bottom one. Observations keep the orientation that robosuite's macros set.
         return self._inner.sim.render(*args, **dict(dict(self._size(), **self._camera()), **more))[::-1]
 
     def frames_per_s(self):
-        """One frame for each step in the simulator's own time."""
+        """One frame per step, in the simulator's own time."""
         return getattr(self._inner, "control_freq", None)
 
     def step_limit(self):
-        """The limit of the entry, or the env's own horizon, whichever comes first."""
+        """The entry's limit or the env's own horizon, whichever is shorter."""
         own = None if getattr(self._inner, "ignore_done", False) else getattr(self._inner, "horizon", None)
         limits = [limit for limit in (self._limit, own) if limit is not None]
         return int(min(limits)) if limits else None
@@ -86,7 +86,7 @@ class RobosuiteAdapter(converting.ConvertingAdapter):
             return info
 
     def _size(self):
-        """The width and height of a frame: as asked for, else as the first camera of the observations has them."""
+        """The width and height of a frame: from ``render_kwargs``, else those of the first camera in observations."""
         size = {"width": "camera_widths", "height": "camera_heights"}
         return {
             name: self._render_kwargs.get(name, _first(getattr(self._inner, attribute, None), DEFAULT_PIXELS))
@@ -94,7 +94,7 @@ class RobosuiteAdapter(converting.ConvertingAdapter):
         }
 
     def _camera(self):
-        """What else ``sim.render`` is told; the camera is the one asked for, else the env's own for a viewer."""
+        """Other arguments of ``sim.render``. The camera is the requested one, else the env's own viewer camera."""
         others = {name: value for name, value in self._render_kwargs.items() if name not in ("width", "height")}
         if "camera_name" not in others:
             others["camera_name"] = _first(getattr(self._inner, "render_camera", None), None)
@@ -106,9 +106,9 @@ class RobosuiteAdapter(converting.ConvertingAdapter):
 
 
 def _observed(env):
-    """An observation before the first reset, which draws no number that the first reset would have drawn.
+    """An observation before the first reset. It leaves the global random generators as they were.
 
-    ``observation_spec`` alone gives zeros there, of the wrong dtype for a camera. Noise that a user has put onto the
+    ``observation_spec`` alone would return zeros, with the wrong dtype for a camera. Noise that a user has added to the
     observations draws from numpy's global generator.
     """
     observe = getattr(env, "_get_observations", None)
@@ -123,7 +123,7 @@ def _observed(env):
 
 
 def _space(observation):
-    """The space of an observation: all values of the shape and dtype that each of its parts has."""
+    """The space of an observation: all values with the shape and dtype of each of its parts."""
     if isinstance(observation, dict):
         return {"kind": "Dict", "spaces": [(key, _space(part)) for key, part in observation.items()]}
     array = np.asarray(observation)
@@ -132,7 +132,7 @@ def _space(observation):
 
 
 def _first(value, otherwise):
-    """The value, or the first one of several."""
+    """The value, or the first of several values; ``otherwise`` if there is none."""
     if isinstance(value, (list, tuple)):
         value = value[0] if value else None
     return otherwise if value is None else value

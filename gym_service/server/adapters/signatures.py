@@ -1,6 +1,6 @@
-"""What an env's methods and its constructor take, as far as their signatures say.
+"""The parameters of an env's methods and constructor, as far as their signatures state them.
 
-Knows signatures. Never knows an env's state, nor calls any of it. Python 3.6 and up.
+Knows signatures. Never knows an env's state, and calls none of its methods. Python 3.6 and up.
 """
 
 import inspect
@@ -14,7 +14,7 @@ class Accepted:
     def __init__(self, function):
         try:
             parameters = inspect.signature(function).parameters.values()
-        except (TypeError, ValueError):  # written in C, or decorated by something that hides the signature
+        except (TypeError, ValueError):  # written in C, or a decorator hides the signature
             self.names, self.anything, self.required = frozenset(), True, []
             return
         by_name = [one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
@@ -38,10 +38,11 @@ def takes_one(method):
 
 
 def accepted_by_creator(creator):
-    """What makes an env takes this.
+    """The parameters of the callable that makes an env.
 
-    Of a class, its ``__init__``: the ``__new__`` of gym 0.25's Env, which takes everything, would be asked first. A
-    class without an ``__init__`` of its own takes nothing, though the signature of object's says that it takes all.
+    For a class, those of its ``__init__``: inspect would read the ``__new__`` of gym 0.25's Env first, which takes
+    anything. A class without its own ``__init__`` takes nothing, although object's signature says that it takes
+    anything.
     """
     if not inspect.isclass(creator):
         return Accepted(creator)
@@ -49,9 +50,9 @@ def accepted_by_creator(creator):
 
 
 def accepted_by_reset(env):
-    """What the ``reset()`` takes that decides: the outermost that a library did not write and that names it.
+    """The parameters of the decisive ``reset()``: that of the outermost layer that names its own parameters.
 
-    The wrappers of the libraries, and those that take anything, pass on what they are given.
+    The libraries' wrappers, and layers that take anything, pass their arguments on.
     """
     for layer in attributes.layers(env):
         accepted = Accepted(layer.reset)
@@ -62,7 +63,7 @@ def accepted_by_reset(env):
 
 
 def accepted_by_render(env):
-    """What an env's ``render()`` takes. gym 0.25 puts each into a function that takes anything, and keeps it there."""
+    """The parameters of an env's ``render()``. gym 0.25 wraps it in a function that takes anything; unwraps it."""
     render = getattr(type(env) if not inspect.isclass(env) else env, "render", None)
     for cell in getattr(render, "__closure__", None) or ():
         if render.__module__ == "gym.core" and inspect.isfunction(cell.cell_contents):
