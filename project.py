@@ -4,6 +4,7 @@
     python3 project.py demo                   a simulator in its own interpreter, driven through gym.make
     python3 project.py test [pytest words]    every check there is, the same that CI runs
     python3 project.py lint | venv | bench    the checks without the tests; only prepare; what a step costs
+    python3 project.py docs [serve]           build the site of the documentation and check its words; show it
     python3 project.py release-check          build the wheel, install it into a clean venv, use and type-check it there
 
 Knows uv, the venvs of the clone and the commands of the checks. Never knows gym-service itself. Standard library only.
@@ -63,17 +64,19 @@ class Failed(Exception):
 
 
 class Client(NamedTuple):
-    """A venv for the client: its folder, the Python versions that it can have, best first, and its constraints."""
+    """A venv with gym-service and a dependency group: its folder, its Pythons, best first, and its constraints."""
 
     folder: Path
     pythons: tuple[str, ...]
     constraints: Path
+    group: str = "dev"
 
 
 CLIENTS = {
     "newest": Client(ROOT / ".venv", ("3.13", "3.12", "3.11", "3.10"), ROOT / "constraints.txt"),
     "oldest": Client(ROOT / ".venv-3.10", ("3.10",), ROOT / "constraints-oldest.txt"),
 }
+DOCS = CLIENTS["newest"]._replace(folder=ROOT / ".venv-docs", group="docs")
 
 
 def demo(words: Sequence[str]) -> int:
@@ -89,6 +92,7 @@ def test(words: Sequence[str]) -> int:
     if not pytest_words:
         say("the interpreters that the tests drive")
         failed += ["targets"] if call(pythons[-1], ROOT / "tests/support/targets.py", "build", "--all") else []
+        failed += ["docs"] if docs([]) else []
     return verdict(failed + run_pytest(pythons, pytest_words))
 
 
@@ -132,6 +136,15 @@ def venv(words: Sequence[str]) -> int:
 
 def bench(words: Sequence[str]) -> int:
     return call(prepared(CLIENTS["newest"]), "-m", "benchmarks", *words)
+
+
+def docs(words: Sequence[str]) -> int:
+    python = prepared(DOCS)
+    os.environ["NO_MKDOCS_2_WARNING"] = "1"  # a paragraph of advertisement in each build
+    if words:
+        return call(python, "-m", "mkdocs", *words)
+    say("the site of the documentation")
+    return call(python, "-m", "mkdocs", "build", "--quiet") or call(python, ROOT / "docs/scripts/style.py")
 
 
 def release_check(words: Sequence[str]) -> int:
@@ -222,7 +235,7 @@ def prepared(client: Client) -> Path:
     base = found_python(*client.pythons) or running_python(client)
     say(f"preparing {client.folder.name} with {base}")
     shutil.rmtree(client.folder, ignore_errors=True)
-    packages: list[str | Path] = ["-e", ".", "--group", "dev", "-c", client.constraints]
+    packages: list[str | Path] = ["-e", ".", "--group", client.group, "-c", client.constraints]
     if call(uv(), "venv", "--quiet", "--no-project", "--python", base, client.folder) or call(
         uv(), "pip", "install", "--python", python, *packages
     ):
@@ -317,6 +330,7 @@ COMMANDS = {
     "lint": lint,
     "venv": venv,
     "bench": bench,
+    "docs": docs,
     "types": types,
     "release-check": release_check,
 }
