@@ -28,7 +28,7 @@ class LargeEnv(gym.Env):
         return self.observe(), 0.0, False, False, {}
 
     def give(self, size_bytes):
-        return np.zeros(size_bytes, np.uint8)
+        return np.ones(size_bytes, np.uint8)  # zeros would take no memory
 
     def take(self, array):
         return array.nbytes

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from gym_service_launcher.listener.counters import Counters
 from gym_service_launcher.net import same_host
-from gym_service_launcher.processes.child import FIRST_PASSED_FD, Child, Rung, ending
+from gym_service_launcher.processes.child import FIRST_PASSED_FD, Child, Rung
 from gym_service_launcher.servers import program
 from gym_service_launcher.standalone import procfs
 
@@ -170,4 +170,4 @@ def _ending(child: Child, rung: Rung, late: str) -> str:
         return f"{rung} because {late}"
     exit_code = child.exit_code()
     lines = child.tail().splitlines()[-SHOWN_LINES:] if exit_code != 0 else []
-    return "\n    ".join([ending(exit_code), *lines])
+    return "\n    ".join([child.describe_exit(exit_code), *lines])

@@ -70,6 +70,7 @@ class Child:
         self.rung: Rung | None = None
         self._has_ended = False
         self._spawner = spawner
+        self._oom_kills = procfs.oom_kills()
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             null = os.open(os.devnull, os.O_RDONLY)
             theirs.callback(os.close, null)
@@ -156,6 +157,16 @@ class Child:
         """The exit code where it has ended, but its spawner is stopped and does not reap it; else None."""
         code = procfs.zombie_exit_code(self.pid)
         return code if code is not None and self._spawner and self._spawner.is_stopped() else None
+
+    def describe_exit(self, exit_code: int | None) -> str:
+        """How it ended, in words; after a SIGKILL also whether the kernel has run out of memory meanwhile."""
+        if exit_code != -signal.SIGKILL:
+            return ending(exit_code)
+        before, now = self._oom_kills, procfs.oom_kills()
+        if before is None or now is None or now <= before:
+            return ending(exit_code)
+        killed = "a process" if now == before + 1 else f"{now - before} processes"
+        return f"{ending(exit_code)}; since its start the kernel killed {killed} for lack of memory"
 
     def classify_main_thread(self) -> ProcessState:
         """What its main thread does: ``stopped``, ``blocked``, ``busy`` or ``unknown``. Blocks for some 100 ms."""

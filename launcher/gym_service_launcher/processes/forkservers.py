@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gym_service_launcher.processes import guardian_client
-from gym_service_launcher.processes.child import Child, ending
+from gym_service_launcher.processes.child import Child
 from gym_service_launcher.standalone import guardian
 
 PROGRAM = Path(guardian.__file__).with_name("forkserver.py")
@@ -108,7 +108,7 @@ class ForkServer:
             if data:
                 return
         if ready and (code := self.child.exit_code(guardian_client.ANSWER_S)) is not None:
-            self.problem = f"the process that imported it ended: {ending(code)}"
+            self.problem = f"the process that imported it ended: {self.child.describe_exit(code)}"
 
     def request(self, fds: Sequence[int], texts: bytes) -> None:
         with self._lock:

@@ -20,7 +20,7 @@ from gym_service_launcher.interpreters.environment import TargetEnvironment, env
 from gym_service_launcher.interpreters.evidence import how_to_install
 from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.processes import forkservers
-from gym_service_launcher.processes.child import FIRST_PASSED_FD, Child, ending
+from gym_service_launcher.processes.child import FIRST_PASSED_FD, Child
 from gym_service_launcher.processes.forkservers import ForkServer, ForkServerRef
 from gym_service_launcher.processes.guardian_client import SpawnerStopped
 from gym_service_launcher.servers.link import (
@@ -118,7 +118,7 @@ class LocalServer(ServerLink):
             self._entry,
             self._executable,
             self._child,
-            reason or diagnosis.problem or ending(exit_code),
+            reason or diagnosis.problem or self._child.describe_exit(exit_code),
             repair or advice or self.import_command(),
             tail,
         )
@@ -141,7 +141,7 @@ class LocalServer(ServerLink):
         """Blocks for DEATH_S at most, and for the last output."""
         exit_code = self._child.exit_code(DEATH_S)
         tail = self.tail()
-        text = f"the server of {self._entry.name!r} died during {during}: {ending(exit_code)}"
+        text = f"the server of {self._entry.name!r} died during {during}: {self._child.describe_exit(exit_code)}"
         text += f"\n  interpreter: {self._executable}{self._fork_server_ending()}{output_block(tail)}"
         restarts = self._entry.restart == "on-reset"
         text += f"\n  try: {'reset(), which starts another' if restarts else 'make the env again; this one is closed'}"
@@ -153,7 +153,7 @@ class LocalServer(ServerLink):
         fork_server = self._fork_server.fork_server
         where = f"\n  its fork server, process {fork_server.child.pid}, from which it was forked: "
         if fork_server.has_died():
-            return where + ending(fork_server.child.exit_code(DEATH_S))
+            return where + fork_server.child.describe_exit(fork_server.child.exit_code(DEATH_S))
         return where + "stopped" if fork_server.is_stopped() else ""
 
     def diagnose(self, end_sending: Callable[[], None] = lambda: None) -> tuple[str, str]:

@@ -61,6 +61,18 @@ def uptime_s():
         return float(file.read().split()[0])
 
 
+def oom_kills():
+    """How many processes the kernel has killed for lack of memory since boot, on the whole machine; None if unknown.
+
+    Also those at the limit of a control group, such as a container's. Linux 4.13 and newer count them.
+    """
+    try:
+        with open("/proc/vmstat") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), None)
+    except (OSError, ValueError):
+        return None
+
+
 def pid_namespace():
     """A name for the PID namespace of this process; empty where there is none."""
     try:
