@@ -1,5 +1,6 @@
 """Venvs at the other end of a command: built there by what travels, and nothing of ours left but the venv."""
 
+import json
 import logging
 import os
 import shutil
@@ -55,6 +56,17 @@ def build_lines() -> Iterator[list[str]]:
     logger.setLevel(logging.NOTSET)
 
 
+def uv_beside(folder: Path) -> Path:
+    """A folder with uv in it, for the PATH of the other side."""
+    uv = discovery.find_uv()
+    if uv is None or len(uv) > 1:
+        pytest.skip("needs uv")
+    there = folder / "bin"
+    there.mkdir()
+    shutil.copy2(uv[0], there)  # no link: it may lie in this repository, which is not there on that side
+    return there
+
+
 def venvs_in(cache: Path) -> list[Path]:
     folder = cache / "gym-service/venvs"
     return sorted(folder.iterdir()) if folder.exists() else []
@@ -83,12 +95,7 @@ def test_a_venv_is_built_there_once_and_nothing_else_is_left(
 def test_the_uv_of_that_side_is_used_where_it_has_one(
     ssh: list[str], cache: Path, build_lines: list[str], remote_envs: Path, tmp_path: Path
 ) -> None:
-    uv = discovery.find_uv()
-    if uv is None or len(uv) > 1:
-        pytest.skip("needs uv")
-    there = tmp_path / "bin"
-    there.mkdir()
-    shutil.copy2(uv[0], there)  # no link: it may lie in this repository, which is not there on that side
+    there = uv_beside(tmp_path)
     more = {"environ": {"PATH": f"{there}:{os.environ['PATH']}"}, "pythonpath": [str(remote_envs)]}
     with gym_service.make("Reporting-v0", **keys(ssh, cache, imports=["reporting"], **more)):
         pass
@@ -151,6 +158,46 @@ def test_sync_builds_there_and_leaves_no_server(ssh_host: SshHost, cache: Path, 
     assert first.returncode == 0
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert again.stdout.splitlines()[1] == f"X  up to date  {venv}"
+
+
+@pytest.mark.long
+def test_a_lock_pins_what_is_installed_there_and_is_obeyed_there(
+    ssh_host: SshHost, cache: Path, tmp_path: Path
+) -> None:
+    """Half a minute: two builds, and four plays over ssh."""
+    path = f"{uv_beside(tmp_path)}:{os.environ['PATH']}"
+    entry = keys(ssh_host.command("bash"), cache)
+    lines = [f"{key} = {json.dumps(entry[key])}" for key in ("command", "python", "requires")]
+    lines += [f'environ = {{ XDG_CACHE_HOME = "{cache}", PATH = "{path}" }}']
+    far = ["[envs.Far]", 'id = "CartPole-v1"', *lines]
+    (tmp_path / "envs.toml").write_text("\n".join(far))
+
+    def run(*words: str) -> str:
+        command = [sys.executable, "-m", "gym_service", *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run("lock")
+    text = (tmp_path / "envs.lock").read_text()
+    locked = json.loads(text)
+    ((name, venv),) = locked["venvs"].items()
+    installed = {key: one["version"] for key, one in venv["packages"].items()}
+    assert installed.items() >= {("gymnasium", "1.4.0"), ("numpy", "2.5.5")}
+    assert all(one["hashes"] for one in venv["packages"].values())
+    assert locked["envs"]["Far"]["venv"] == name
+    assert locked["envs"]["Far"]["hash"].startswith("play1:")
+    assert str(tmp_path) not in text
+
+    shutil.rmtree(cache)  # another host
+    assert "built" in run("sync", "--locked")
+    assert "everything is as it is locked" in run("lock", "--check")
+    (there,) = venvs_in(cache)
+    near = f'\n[envs.Near]\nid = "CartPole-v1"\npython = "{there}"\n'
+    (tmp_path / "envs.toml").write_text("\n".join(far) + near)
+    run("lock", "Near")
+    envs = json.loads((tmp_path / "envs.lock").read_text())["envs"]
+    assert envs["Near"]["hash"] == envs["Far"]["hash"]  # the same play without ssh
 
 
 @pytest.mark.long
