@@ -1,11 +1,11 @@
-"""Shared memory into which all workers of a vector env write one batch, so that it is whole where it lies.
+"""Shared memory into which all workers of a vector env write one batch, so that the client need not assemble it.
 
 Knows arenas, one for each worker, and sizes. Never knows spaces or calls. Python 3.10 and up.
 
-The client makes the memory and announces it to every worker; from the next call on it is offered for the answer. One
-weak reference decides whether it may be offered again: to the lease, which the user's batch owns. A call that is under
-way holds the lease too (``Packed.leases``). So the memory of an interrupted call is not offered before its answer has
-come.
+The client makes the memory and announces it to every worker; from the next call on, calls offer it for the answer. It
+may be offered again when nothing holds its lease. The user's batch holds the lease, and so does a call in progress
+(``Packed.leases``): the memory of an interrupted call is not offered before its answer has arrived. A weak reference to
+the lease is the only record.
 """
 
 import weakref
@@ -18,7 +18,7 @@ from gym_service.transport.arena import MOST_OF_A_SIZE, SWEEP_CALLS, Arena
 from gym_service.transport.slots import Slot, retire_at_forks
 from gym_service.transport.streams import close_all
 
-Offer = tuple[Any, list[int]]  # the memory, for an array to own it; the descriptor for each worker
+Offer = tuple[Any, list[int]]  # the memory, as the buffer of an array; its descriptor for each worker
 
 
 class BatchSlot:
@@ -26,38 +26,38 @@ class BatchSlot:
 
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
-        self.numbers: list[int] = []  # by which each arena knows it
+        self.numbers: list[int] = []  # its number in each arena
         self.is_retired = False  # the child of a fork may see it
         self._lease: weakref.ref[Any] | None = None
 
     @property
     def is_free(self) -> bool:
-        """Whether nobody can see what is in it."""
+        """Whether nothing can see its content."""
         return self._lease is None or self._lease() is None
 
     def lease(self) -> Any:
-        """Its memory, for an array to own it."""
+        """Its memory, as the buffer of an array."""
         lease = self.slot.lease(self.slot.size_bytes)
         self._lease = weakref.ref(lease)
         return lease
 
 
 class BatchMemory:
-    """A pool of such memory. Where workers share none with this process it has nothing to offer."""
+    """A pool of batch slots. It offers nothing if a worker shares no memory with this process."""
 
     def __init__(self, arenas: Sequence[Arena | None]) -> None:
         self._arenas = [arena for arena in arenas if arena is not None]
         self._can_share = len(self._arenas) == len(arenas)
         self._slots: list[BatchSlot] = []
-        self._half_made: list[BatchSlot] = []  # empty unless one is being made, or that was interrupted
-        self._fds: list[int] = []  # likewise
-        self._pause = 0  # so many offers pass before memory is made again
+        self._half_made: list[BatchSlot] = []  # empty unless one is being made, or making one was interrupted
+        self._fds: list[int] = []  # the same for its descriptors
+        self._pause = 0  # how many offers to skip before making memory again
         retire_at_forks(self)
 
     def offer(self, sizes_bytes: Sequence[int]) -> list[Offer]:
-        """Memory of each size; nothing where there is not enough of it, and then some is made for the next call.
+        """Memory of each size. Nothing if there is not enough of it; then it makes some for the next call.
 
-        No call may be under way. Blocks for the system calls of new memory.
+        No call may be in progress. Blocks for the system calls of new memory.
         """
         if not self._can_share or not sizes_bytes:
             return []
@@ -79,13 +79,13 @@ class BatchMemory:
         ]
 
     def retire(self) -> None:
-        """Before a fork: what the child will see is never written into again."""
+        """Before a fork: the memory that the child will see is never written again."""
         for each in self._slots:
             each.is_retired = each.is_retired or not each.is_free
 
     def _tidy(self) -> None:
-        """Have the workers forget what cannot be used any more."""
-        if self._fds:  # it was interrupted
+        """Make the workers forget memory that can no longer be used."""
+        if self._fds:  # making one was interrupted
             close_all(self._fds)
         for each in [*self._half_made, *self._slots]:
             numbers = zip(self._arenas, each.numbers, strict=False)
@@ -130,11 +130,11 @@ class BatchMemory:
             made = BatchSlot(Slot(memory, 0))
             self._half_made.append(made)
             for arena in self._arenas:
-                made.numbers.append(arena.next_number)  # first, so that it is known whatever interrupts the next line
+                made.numbers.append(arena.next_number)  # before the next line, which an interrupt may follow
                 arena.announce(self._fds[0], memory)
             self._slots.append(made)
             self._half_made.remove(made)
-        except OSError as error:  # no memory, or no descriptor: each worker sends its share then
+        except OSError as error:  # no memory or no descriptor: then each worker sends its own part
             if is_foreign(error):
                 raise
             self._pause = SWEEP_CALLS

@@ -1,37 +1,38 @@
-"""Whether it pays to code pictures before they cross: what ``frames = "auto"`` has learnt.
+"""Decides whether encoding images pays, for ``frames = "auto"``.
 
-Knows how long pictures took, one way and the other. Never knows a picture or a network. Python 3.10 and up.
+Knows how long images took with and without encoding. Never knows an image or a network. Python 3.10 and up.
 
-What counts is the time from the first byte of an answer's pictures to the last, which the client sees; with coding, the
-server's time for it, which it tells, and the client's own for restoring. The simulator's time and the network's latency
-are in neither. Nobody measures a bandwidth: what a sender sees are buffers of the kernel, which hold several frames.
+The measure is the time from the first byte of an answer's images to the last, as the client sees it; with encoding also
+the server's time for it, which the server reports, and the client's time for decoding. It contains neither the
+simulator's time nor the network's latency. Bandwidth is not measured: a sender sees only the kernel's buffers, which
+hold several frames.
 
-As in ``adaptive_spin.py``, the better way is found out by trying. A trial may cost much here, a second for a batch of
-frames over a slow link, so: coding begins, for it never costs much; sending raw is not tried where the time of the
-coded bytes says that it would be far slower; and after a trial comes a pause in proportion to what it has cost.
+As in ``adaptive_spin.py``, trials show which way is faster. A trial can be expensive here, a second for a batch of
+frames over a slow link. So encoding is the first choice, since it never costs much. There is no trial of raw images if
+the time of the encoded bytes shows that it would be far slower. After a trial comes a pause in proportion to its cost.
 """
 
-# What a single answer counts for in the running mean, and at most, as a multiple of it.
+# The weight of one answer in the running mean, and the most that it counts, as a multiple of the mean.
 WEIGHT, COUNTED = 1 / 8, 2.0
-# So many answers in a trial. The first does not count: the network, and the kept pictures, have yet to settle.
+# The number of answers in a trial. The first does not count: the network and the reference images have yet to settle.
 TRIAL_ANSWERS = 4
-# So many answers before the first trial. Of the first ones none has a picture to be the difference to.
+# The number of answers before the first trial. The first answers have no reference image to differ from.
 FIRST_ANSWERS = 4
-# The other way must have taken less than this part of the usual time.
+# The other way must take less than this fraction of the usual time.
 BETTER = 0.9
-# A trial is not begun, or is broken off, where the other way takes more than so many times the usual time.
+# A trial is not started, or is stopped, if the other way takes more than this multiple of the usual time.
 HOPELESS = 4.0
-# The pause after a trial, as a multiple of what it has cost, and at least (s): trials cost at most one per cent.
+# The pause after a trial, as a multiple of its cost, and at least (s): trials cost at most one per cent.
 PAUSE, LEAST_PAUSE_S = 100.0, 1.0
 
 
 class CodecSelector:
-    """Says whether to code, and learns from how long that took."""
+    """Decides whether to encode, from how long transfers took."""
 
     def __init__(self) -> None:
-        self.use_codec = True  # what the server is to do from now on
-        self._usual: float | None = None  # seconds per byte of a picture, the way it goes usually
-        self._raw_guess = 0.0  # while coding: what sending raw would take at least, per byte
+        self.use_codec = True  # whether the server should encode from now on
+        self._usual: float | None = None  # seconds per byte of an image, in the present way
+        self._raw_guess = 0.0  # while encoding: the least time per byte that sending raw would take
         self._answers = 0
         self._trial: list[float] | None = None
         self._trial_cost_s = 0.0
@@ -40,18 +41,18 @@ class CodecSelector:
     def record_transfer(
         self, coded: bool, raw_bytes: int, coded_bytes: int, transfer_s: float, coding_s: float, now_s: float
     ) -> None:
-        """Take note of an answer.
+        """Record an answer.
 
         Args:
-            coded: whether coding was tried.
-            raw_bytes: of its pictures.
-            coded_bytes: that have travelled in their place.
-            transfer_s: from their first byte to the last.
-            coding_s: for coding and restoring.
-            now_s: on a clock that goes forward only.
+            coded: whether encoding was tried.
+            raw_bytes: the size of its images.
+            coded_bytes: the size of their encoded form.
+            transfer_s: the time from their first byte to the last.
+            coding_s: the time for encoding and decoding.
+            now_s: on a monotonic clock.
         """
         if coded != self.use_codec:
-            return  # the answer to a call that did not carry the wish yet
+            return  # the answer to a call that did not carry the latest request yet
         took = (transfer_s + coding_s) / raw_bytes
         if self._trial is not None and self._usual is not None:
             self._record_trial(took, raw_bytes, now_s)
@@ -75,7 +76,7 @@ class CodecSelector:
         is_over = len(self._trial) == TRIAL_ANSWERS
         if not is_over and took <= HOPELESS * self._usual:
             return
-        # One that was disturbed must not decide.
+        # The median, so that one disturbed answer does not decide.
         middle = sorted(self._trial[1:])[len(self._trial) // 2 - 1] if is_over else took
         if is_over and middle < BETTER * self._usual:
             self._usual = middle

@@ -1,6 +1,6 @@
-"""The facts of an env that its server states, and states again when they change: spaces, metadata, render mode.
+"""The facts of an env that its server states, and restates when they change: spaces, metadata, render mode.
 
-Knows the data of a description, and what a RemoteEnv keeps of it. Never knows calls. Python 3.10 and up.
+Knows the data of a description, and which of it a RemoteEnv keeps. Never knows calls. Python 3.10 and up.
 """
 
 import functools
@@ -16,7 +16,7 @@ from gym_service.protocol.space_spec import CannotDescribe, built, describe
 from gym_service.protocol.values import BadValue, CannotEncode
 
 LAYOUTS = {"observation_space": "_layout", "action_space": "_action_layout"}
-# What a RemoteEnv shows of its simulator, and tells it of where it is assigned.
+# The attributes of a RemoteEnv that show the simulator's, and that set them there when they are assigned.
 FACTS = (*LAYOUTS, "metadata", "render_mode")
 
 
@@ -24,7 +24,7 @@ Tell = Callable[[str, Any], None]
 
 
 class Metadata(dict[str, Any]):
-    """A simulator's metadata: what is changed here is changed there. Copied or pickled it is a plain dict."""
+    """A simulator's metadata: changes are made in the simulator too. A copy or a pickle is a plain dict."""
 
     def __init__(self, data: Mapping[str, Any], tell: "weakref.WeakMethod[Tell]") -> None:
         super().__init__(data)
@@ -55,7 +55,7 @@ class Metadata(dict[str, Any]):
 
 
 def fact_data(name: str, value: Any) -> Any:
-    """What is sent where one of these attributes is assigned: of a space its plain data. Raises CannotCross."""
+    """The data to send when one of these attributes is assigned: for a space plain data. Raises CannotCross."""
     if name not in LAYOUTS or value is None:
         return value
     try:
@@ -71,10 +71,10 @@ def apply_facts(
     facts: Mapping[str, Any],
     call_id: int = 0,
 ) -> None:
-    """Keep facts in a RemoteEnv's attributes, and raise the connection's bound by what its layouts need.
+    """Store facts in a RemoteEnv's attributes, and raise the connection's bound to fit its layouts.
 
-    All are kept at once, and once for a call: after an interrupt its frame may come here again. A space that is equal
-    to the one that is kept stays: wrappers hold it, and somebody may have seeded it.
+    All are stored at once, and once per call: after an interrupt the same frame may arrive here again. If a new space
+    equals the present one, the present one stays: wrappers hold it, and user code may have seeded it.
     """
     if not facts.keys() <= {*FACTS}:
         raise BadValue(f"not the facts of an env: {list(facts)}")
@@ -87,7 +87,7 @@ def apply_facts(
 def _new_facts(
     kept: Mapping[str, Any], bound_bytes: int, tell: "weakref.WeakMethod[Tell]", facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The attributes that facts change."""
+    """The attributes that the facts change."""
     new: dict[str, Any] = {"_layout_versions": dict(kept["_layout_versions"]), "_origin": dict(kept["_origin"])}
     for name in facts.keys() & LAYOUTS.keys():
         data = facts[name]

@@ -1,10 +1,10 @@
-"""``np_random`` of a remote env: one generator, the simulator's, that draws here with the simulator's state.
+"""``np_random`` of a remote env: a local generator that draws with the state of the simulator's generator.
 
-Knows numpy's generators, and the call that reads their state and puts it back. Python 3.10 and up.
+Knows numpy's generators, and the call that reads their state and writes it back. Python 3.10 and up.
 
-Each method fetches the state, draws, and puts the moved state back: two round trips a draw, and nothing for who never
-draws. The state that was fetched goes back with it, and the server refuses a state that is out of date: another thread
-may have made a step between the two. A copy is a plain generator of numpy's with the state of that moment.
+Each method fetches the state, draws, and sends the new state back: two round trips per draw, and no cost for users who
+never draw. The fetched state is sent along, and the server refuses it if it is out of date: another thread may have
+made a step in between. A copy is a plain numpy generator with the state at that moment.
 """
 
 import threading
@@ -23,7 +23,7 @@ from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.frames import Frame
 from gym_service.protocol.values import BadValue
 
-# (name, what is to be put back or None): what the server says of the generator by that name.
+# (name, what to write back or None) -> the server's answer about the generator of that name.
 Ask = Callable[[str, "tuple[Any, ...] | None"], Any]
 BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 
@@ -45,7 +45,7 @@ class RemoteGenerator(np.random.Generator):
         self._ask("np_random", ("Generator", self._name, super().bit_generator.state, fetched))
 
     def spawn(self, n_children: int) -> Any:
-        """Refused: numpy spawns by the seed sequence, which is no part of a state."""
+        """Refused: numpy spawns from the seed sequence, which is not part of the state."""
         raise CannotCross(
             "spawn() goes by the seed sequence, which only the simulator has"
             '\n  try: a function that spawns there, env.unwrapped.call("package.module:function")',
@@ -55,7 +55,7 @@ class RemoteGenerator(np.random.Generator):
 
     @property
     def bit_generator(self) -> Any:
-        """A copy of the simulator's, with its state of now. What is drawn from it moves nothing there."""
+        """A copy of the simulator's, with its present state. Drawing from the copy does not change the simulator's."""
         with self._lock:
             copied = _bit_generator(self._name)
             copied.state = self._fetch()
@@ -88,7 +88,7 @@ class RemoteRandomState(np.random.RandomState):
 
 
 def _forward(cls: Any, base: type) -> None:
-    """Let each public method of numpy's generator draw with the simulator's state."""
+    """Make each public method of numpy's generator draw with the simulator's state."""
     for name in dir(base):
         method = getattr(base, name)
         if not name.startswith("_") and callable(method) and name not in vars(cls):
@@ -98,7 +98,7 @@ def _forward(cls: Any, base: type) -> None:
 def _drawing(method: Any) -> Any:
     def draw(self: Any, *args: Any, **kwargs: Any) -> Any:
         with self._lock:  # two threads would draw from one local copy
-            if self._is_drawing:  # permutation() shuffles, for one
+            if self._is_drawing:  # a nested call: permutation() calls shuffle(), for example
                 return method(self, *args, **kwargs)
             fetched = self._fetch()
             self._is_drawing = True
@@ -117,7 +117,7 @@ _forward(RemoteRandomState, np.random.RandomState)
 
 
 class GeneratorOfSimulator:
-    """The generator of a remote env. Subclasses have ``_call`` and ``_read``."""
+    """The generator of a remote env. Subclasses define ``_call`` and ``_read``."""
 
     _stand_in_seed: int | None
     _own_generator: Any
@@ -130,9 +130,9 @@ class GeneratorOfSimulator:
 
     @property
     def np_random(self) -> Any:
-        """The simulator's generator, always the same object. Drawing from it draws there.
+        """The simulator's generator, always the same object. Drawing from it draws from the simulator's.
 
-        Raises AttributeError where the simulator has none, and CannotCross where it is no generator of numpy's.
+        Raises AttributeError if the simulator has none, and CannotCross if it is not a numpy generator.
         """
         return self._generator("np_random")
 
@@ -147,7 +147,7 @@ class GeneratorOfSimulator:
 
     @property
     def _np_random(self) -> Any:  # type: ignore[override, unused-ignore]
-        """What checkers read: the simulator's, None before it has one; a stand-in where it has none of today's kind."""
+        """The simulator's generator as checkers read it: None before it exists, a stand-in for one of an old kind."""
         found = self._ask_generator("_np_random", None)
         if found is None:
             return None
@@ -158,7 +158,7 @@ class GeneratorOfSimulator:
 
     @property
     def np_random_seed(self) -> Any:
-        """The simulator's. Raises AttributeError where it has none."""
+        """The simulator's. Raises AttributeError if it has none."""
         return self._read("np_random_seed")
 
     def _read(self, name: str) -> Any:
@@ -171,13 +171,13 @@ class GeneratorOfSimulator:
 
 
 class GeneratorsOfSimulators:
-    """The generators of a remote vector env. Subclasses have ``_ask_workers``."""
+    """The generators of a remote vector env. Subclasses define ``_ask_workers``."""
 
     num_envs: int
     _own_generators: tuple[Any, ...]
 
     def _ask_workers(self, name: str, asked: "Mapping[int, tuple[Any, ...] | None]") -> "Mapping[int, Any]":
-        """What ``Ask`` gives of each env among ``asked``, where each has what is to be put back."""
+        """The result of ``Ask`` for each env in ``asked``, which maps its index to what is written back."""
         raise NotImplementedError
 
     def _generators(self) -> tuple[Any, ...]:
@@ -193,7 +193,7 @@ class GeneratorsOfSimulators:
 
 
 def _generator_for(found: Any, kept: Any, ask: Ask) -> Any:
-    """The object that stands for a generator; the one that is kept, where it stands for such a generator."""
+    """The object that stands for a generator: the existing one if it fits, else a new one."""
     if not isinstance(found, tuple) or len(found) != 3:
         raise BadValue(f"not a generator: {found!r}")
     kind, bit_generator, _ = found

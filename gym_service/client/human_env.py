@@ -1,6 +1,6 @@
-"""An env in another interpreter whose frames are shown in a window here: ``render_mode="human"``.
+"""An env in another interpreter whose frames appear in a window of this process: ``render_mode="human"``.
 
-Knows RemoteEnv and the window. Never knows why the window is here (``factory/human.py``). Python 3.10 and up.
+Knows RemoteEnv and the window. Never knows why the window is here: ``factory/human.py`` does. Python 3.10 and up.
 """
 
 from typing import Any
@@ -15,36 +15,36 @@ RENDERED_CHANNELS = 3
 
 
 class WindowedEnv(RemoteEnv):
-    """A RemoteEnv that was made with ``rgb_array`` and shows each frame, as Gymnasium's HumanRendering does."""
+    """A RemoteEnv made with ``rgb_array`` that shows each frame, as Gymnasium's HumanRendering does."""
 
     def open_window(self) -> None:
-        """From here on show the env. Raises ConfigError where no window can be opened."""
+        """Show the env from now on. Raises ConfigError if no window can be opened."""
         fps = self.metadata.get("render_fps")
         shown = Window(f"{self._target['env']} (gym-service)", float(fps) if isinstance(fps, int | float) else None)
-        # Past RemoteEnv, whose assignments are the simulator's: that renders arrays, whatever the mode is here.
+        # RemoteEnv sets assigned attributes in the simulator. This bypasses it, since the simulator keeps rgb_array.
         object.__setattr__(self, "_window", shown)
         object.__setattr__(self, "render_mode", "human")
 
     def reset(self, *args: Any, **more: Any) -> tuple[Any, dict[str, Any]]:
-        """As RemoteEnv, and the frame is shown."""
+        """As RemoteEnv. Also shows the frame."""
         result = super().reset(*args, **more)
         self._show()
         return result
 
     def step(self, action: Any, *args: Any, **more: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """As RemoteEnv, and the frame is shown: blocks until it is due."""
+        """As RemoteEnv. Also shows the frame, and blocks until it is due."""
         result = super().step(action, *args, **more)
         self._show()
         return result
 
     def step_wait(self) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """As RemoteEnv, and the frame is shown."""
+        """As RemoteEnv. Also shows the frame."""
         result = super().step_wait()
         self._show()
         return result
 
     def render(self, *args: Any, **more: Any) -> None:
-        """Nothing to do: each frame is shown as it comes."""
+        """Do nothing: each frame is already shown when it arrives."""
 
     def close(self) -> None:
         """Close the window and the simulator."""

@@ -1,6 +1,6 @@
-"""An observer of the calls of one env, at the bridge: below every wrapper of the client's side.
+"""Observes the calls of one env where they leave the client: below every wrapper.
 
-Knows calls and their results. Never knows what an observer does with them (``gym_service/traces`` writes them down).
+Knows calls and their results. Never knows what an observer does with them (``gym_service/traces`` records them).
 Python 3.10 and up.
 """
 
@@ -17,7 +17,7 @@ from gym_service.protocol.encoder import Encoder, Packed
 from gym_service.protocol.frames import Frame
 from gym_service.protocol.values import flat_bytes
 
-# What changes the simulator, or shows it. GET and HAS only look.
+# The calls that change the simulator or show its state. GET and HAS only read.
 OBSERVED = frozenset(
     {messages.RESET, messages.STEP, messages.RENDER, messages.SET, messages.CALL, messages.CALL_FUNCTION}
 )
@@ -45,11 +45,11 @@ class CallObserver(Protocol):
         """Another server has made the env again, because the last one failed."""
 
     def closed(self) -> None:
-        """The env is closed. Any number of times."""
+        """The env is closed. May come more than once."""
 
 
 class Observable(Protocol):
-    """A RemoteEnv, as far as it is observed."""
+    """The part of a RemoteEnv that observers need."""
 
     _observer: CallObserver | None
     _tell_step: Callable[[Any], None] | None
@@ -71,7 +71,7 @@ def observed_call(
     limit_s: float,
     read: Callable[[Frame], Any],
 ) -> Any:
-    """Make a call of which an observer is told. Blocks and raises as ``Connection.call``."""
+    """Make a call and report it to the observer. Blocks and raises as ``Connection.call``."""
     values = arguments_of(arguments)
     try:
         return connection.call(kind, arguments, limit_s, read, partial(observer.answered, kind, values))
@@ -90,7 +90,7 @@ def observed_step(
     read: Callable[[Frame], Any],
     changes: int,
 ) -> Any:
-    """Make a step of which an observer is told. Blocks and raises as ``Connection.call``."""
+    """Make a step and report it to the observer. Blocks and raises as ``Connection.call``."""
     try:
         sent = partial(observer.step_sent, given)
         return connection.call(kind, arguments, limit_s, read, observer.step_answered, sent, changes)

@@ -1,7 +1,7 @@
-"""Keyword arguments of an env that are configurations of a library: as plain data where that loses nothing.
+"""Converts configuration objects in an env's keyword arguments to plain data, if that loses nothing.
 
-Knows dataclasses, OmegaConf's configs, and RLlib's EnvContext by its shape. Imports neither library. Never knows the
-wire. Python 3.10 and up. docs/conversions.md lists what is converted.
+Knows dataclasses, OmegaConf's configs, and RLlib's EnvContext by its attributes. Imports neither library. Never knows
+the wire. Python 3.10 and up. docs/conversions.md lists the conversions.
 """
 
 import dataclasses
@@ -11,22 +11,22 @@ from typing import Any
 
 from gym_service.errors import CannotCross
 
-# What RLlib's EnvContext says beside its items. A class of this shape is one, whatever module it comes from.
+# The attributes of RLlib's EnvContext beside its items. A class with these counts as one, from whatever module.
 CONTEXT_SHAPE = ("worker_index", "vector_index")
 CONTEXT = (*CONTEXT_SHAPE, "remote", "num_workers", "recreated_worker")
-# A dataclass may be one of these at the same time. Then it holds more than its fields.
+# A dataclass that also derives from one of these holds more than its fields.
 CONTAINERS = (dict, list, tuple, set, frozenset, str, bytes, int, float, complex)
 
 
 def plain_data(value: Any, path: str) -> Any:
-    """The value with dicts and lists in the place of configurations, at any depth; anything else is left as it is.
+    """The value with dicts and lists in place of configurations, at any depth; anything else stays as it is.
 
-    Raises CannotCross where a configuration holds what plain data does not. The text says what to pass instead.
+    Raises CannotCross if plain data cannot hold a configuration's content. The message says what to pass instead.
     """
     try:
         return _plain(value, path)
     except RecursionError:
-        return value  # it contains itself: the encoder refuses it, and says where
+        return value  # it contains itself; the encoder refuses it with its path
 
 
 def _plain(value: Any, path: str) -> Any:
@@ -38,7 +38,7 @@ def _plain(value: Any, path: str) -> Any:
         return _of_dataclass(value, path)
     if isinstance(value, dict):
         return _of_dict(value, path)
-    library = sys.modules.get("omegaconf")  # whoever has a config has imported it
+    library = sys.modules.get("omegaconf")  # imported already if the value is such a config
     if library is not None and library.OmegaConf.is_config(value):
         return _of_omegaconf(library, value, path)
     return value
@@ -47,7 +47,7 @@ def _plain(value: Any, path: str) -> Any:
 def _of_dict(value: dict[Any, Any], path: str) -> Any:
     is_context = type(value) is not dict and all(hasattr(value, name) for name in CONTEXT_SHAPE)
     if is_context and any(getattr(value, name, None) for name in CONTEXT):
-        # With workers, it is refused in each of them, also in the first: what works there must work everywhere.
+        # With workers, every worker refuses it, also the first: what works in one must work in all.
         said = ", ".join(f"{name}={getattr(value, name)!r}" for name in CONTEXT if getattr(value, name, None))
         advice = 'dict(config), or {**config, "worker_index": config.worker_index} where the simulator needs that'
         raise _refused(value, path, f"{said} would be lost", advice)

@@ -1,6 +1,6 @@
-"""A method of the simulator, as an attribute of the env on this side, and the names of all attributes there.
+"""A method of the simulator as an attribute of the env on this side, and the names of all attributes there.
 
-Knows ``RemoteEnv.call``, and nothing else of an env. Python 3.10 and up.
+Knows ``RemoteEnv.call`` and nothing else of an env. Python 3.10 and up.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class RemoteMethod:
 
 
 def public_names(ask: Callable[[], Any]) -> set[str]:
-    """The names that the simulator answers; none where it cannot be asked now, as dir() must not raise."""
+    """The simulator's public names; empty if it cannot answer now, since dir() must not raise."""
     try:
         return {name for name in ask() if type(name) is str}
     except (GymServiceError, gymnasium.error.Error, TypeError):

@@ -1,4 +1,4 @@
-"""The arguments of a call, encoded, and how long each call may take.
+"""Encodes the arguments of calls, and knows the time limit of each call.
 
 Knows encoders and the names of calls. Never knows an env or a connection. Python 3.10 and up.
 """
@@ -17,14 +17,14 @@ Timeouts = Mapping[str, float]  # seconds, by the name of the call; math.inf for
 
 
 def limits_of(timeouts: Timeouts) -> dict[str, float]:
-    """The limit of every call, in seconds, by its name; what is missing has none."""
+    """The limit of every call in seconds, by its name; a call without an entry has none."""
     limits_s = {name: timeouts.get(name, math.inf) for name in messages.CALL_NAMES.values()}
-    # What asks for attributes is a call like any other.
+    # The limit of "call" also applies to calls that read or set attributes.
     return limits_s | dict.fromkeys(("get", "set", "has"), limits_s["call"])
 
 
 def encode(*named_values: tuple[str, Any]) -> Encoder:
-    """The fields of a call, each with the path that names it in errors. Raises CannotCross."""
+    """The encoded fields of a call, each with the path that names it in errors. Raises CannotCross."""
     encoder = Encoder()
     try:
         for path, value in named_values:
@@ -35,12 +35,12 @@ def encode(*named_values: tuple[str, Any]) -> Encoder:
 
 
 def portable(function: str | Callable[..., Any]) -> str | tuple[str, bytes]:
-    """A callable in the form in which it travels: its name as it is, anything else pickled, with Python's version.
+    """A callable in the form in which it travels: a name as it is, anything else pickled, with Python's version.
 
-    Byte code means nothing to another minor version, so the server compares; it answers with CannotCross.
+    Byte code is valid for one minor version only, so the server compares versions and may answer with CannotCross.
     """
     if isinstance(function, str):
         return function
-    import cloudpickle  # only who hands a callable over pays for it
+    import cloudpickle  # imported here because most users never pass a callable
 
     return f"{sys.version_info[0]}.{sys.version_info[1]}", cloudpickle.dumps(function)

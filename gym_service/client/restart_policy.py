@@ -1,4 +1,4 @@
-"""How often a server that failed may be started again.
+"""Limits how often a failed server is restarted.
 
 Knows a clock and a limit. Python 3.10 and up.
 """
@@ -10,22 +10,22 @@ from gym_service.errors import ServerCrashed
 
 MAX_RESTARTS = 3
 WITHIN_S = 60.0
-# Before the second and the third: a simulator that cannot start now may be able to in a moment.
+# The pauses before the restarts: a simulator that cannot start now may be able to a moment later.
 BACKOFFS_S = (0.0, 0.5, 2.0)
 
 
 class RestartPolicy:
-    """At most MAX_RESTARTS within WITHIN_S seconds, each after a longer pause; then none any more."""
+    """At most MAX_RESTARTS within WITHIN_S seconds, each after a longer pause. After that no restart is allowed."""
 
     def __init__(self) -> None:
         self._at: deque[float] = deque()
         self._given_up = False
 
     def wait_for_next(self, reason: str) -> None:
-        """Wait until the next restart may be. Blocks for at most the longest of BACKOFFS_S.
+        """Wait until the next restart is allowed. Blocks for at most the longest of BACKOFFS_S.
 
         Raises:
-            ServerCrashed: there were too many; there will be none any more.
+            ServerCrashed: there were too many. Every later call raises this too.
         """
         now = time.monotonic()
         while self._at and now - self._at[0] > WITHIN_S:

@@ -1,4 +1,4 @@
-"""Plain data -> Gymnasium's spaces, with every attribute as it is in the simulator.
+"""Builds Gymnasium's spaces from plain data, with every attribute as in the simulator.
 
 Knows the data that ``gym_service/protocol/space_spec.py`` makes, and Gymnasium 0.29 and newer. Python 3.10 and up.
 """
@@ -16,14 +16,14 @@ from gym_service.protocol.space_spec import largest_value
 from gym_service.protocol.values import BadValue, dtype_from
 
 Data = dict[str, Any]
-# What a space may state beyond the dtypes that arrays cross with: values of any length, or of any sort.
+# Dtypes that a space may have although no array crosses with them: values of any length or type.
 _OPEN_DTYPE = re.compile(r"\|O|[<>]U0|\|S0|\|V\d{1,8}")
 
 
 class ForeignSpace(spaces.Space[Any]):
     """Stands for a space of a class that only the simulator has (minigrid's MissionSpace).
 
-    It knows what that space says of its values, and can tell a value of the right sort. It cannot sample.
+    It knows what that space states about its values, and can tell whether a value has the right type. It cannot sample.
     Attributes: ``class_name`` (of the simulator's class), ``text`` (its repr), ``shape``, ``dtype``.
     """
 
@@ -35,7 +35,7 @@ class ForeignSpace(spaces.Space[Any]):
         self.text = text
 
     def contains(self, x: Any) -> bool:
-        """Whether the value is of the sort that the space states: its dtype, and its shape if it is an array."""
+        """Whether the value has the dtype that the space states, and for an array its shape."""
         if self.dtype is not None and self.dtype.kind == "U" and not self.shape:
             return isinstance(x, str)
         array = np.asarray(x)
@@ -43,12 +43,12 @@ class ForeignSpace(spaces.Space[Any]):
         return of_dtype and (self.shape is None or array.shape == self.shape)
 
     def sample(self, *args: Any, **kwargs: Any) -> Any:
-        """Refused: how to sample is code of the simulator's class."""
+        """Refused: sampling needs the code of the simulator's class."""
         raise NotImplementedError(f"only the simulator has the class {self.class_name}, so it cannot be sampled here")
 
     @property
     def is_np_flattenable(self) -> bool:
-        """False: what its values look like is known only in part."""
+        """False: the form of its values is only partly known."""
         return False
 
     def __repr__(self) -> str:
@@ -62,15 +62,15 @@ class ForeignSpace(spaces.Space[Any]):
 
 
 def space_from(data: Data) -> spaces.Space[Any]:
-    """The Gymnasium space that the data describes. Raises KeyError where the kind is unknown.
+    """The Gymnasium space that the data describes. Raises KeyError if the kind is unknown.
 
-    Its bounds take as much memory as it claims: ``refuse_larger`` first.
+    Its bounds take as much memory as the data claims: call ``refuse_larger`` first.
     """
     return _KINDS[data["kind"]](data)
 
 
 def refuse_larger(data: Data, bound_bytes: int) -> None:
-    """Raise BadValue for a space whose values no message may hold: a server claims any shape in a few bytes."""
+    """Raise BadValue for a space whose values fit no message: a server can claim any shape in a few bytes."""
     size_bytes, path = largest_value(data, "$")
     if size_bytes > bound_bytes:
         raise BadValue(f"{path} is a space of {size_bytes} bytes, and a message holds {bound_bytes}")
@@ -82,7 +82,7 @@ def _box(data: Data) -> spaces.Box:
     try:
         box = spaces.Box(low, high, shape, dtype.type)
     except ValueError:
-        # Bounds that this Gymnasium refuses and the simulator's allowed (low above high, NaN): theirs all the same.
+        # The simulator's library allowed bounds that this Gymnasium refuses (low above high, NaN); they are kept.
         box = spaces.Box(0, 0, shape, dtype.type)
     box.low, box.high, box.bounded_below, box.bounded_above = low, high, below, above
     box.dtype = dtype
@@ -90,7 +90,7 @@ def _box(data: Data) -> spaces.Box:
 
 
 def _full(bound: "np.ndarray[Any, Any]", shape: tuple[int, ...]) -> "np.ndarray[Any, Any]":
-    """A bound in the shape of its Box, in memory of its own: as it came it may lie in reused shared memory."""
+    """A bound in the shape of its Box, in its own memory: the received array may be in reused shared memory."""
     if bound.shape == shape:
         return bound.copy()
     if bound.shape:
@@ -125,8 +125,8 @@ def _tuple(data: Data) -> spaces.Space[Any]:
 
 
 def _dict(data: Data) -> spaces.Dict:
-    # Pairs keep their order. Mappings are sorted, by Gymnasium 1.0 even an OrderedDict, and the simulator's order is
-    # part of its numbers.
+    # Pairs keep their order, which affects the simulator's random numbers. Gymnasium sorts mappings; Gymnasium 1.0
+    # sorts even an OrderedDict.
     return spaces.Dict([(key, space_from(part)) for key, part in data["spaces"]])
 
 
@@ -152,7 +152,7 @@ def _foreign(data: Data) -> ForeignSpace:
 
 
 def _dtype(text: str) -> "np.dtype[Any]":
-    """The dtype of a space; BadValue where it can be none: numpy would parse, and partly evaluate, any text at all."""
+    """The dtype of a space. Raises BadValue if it is not allowed: numpy would parse and partly evaluate any text."""
     dtype = np.dtype(text) if _OPEN_DTYPE.fullmatch(text) else dtype_from(text)
     if dtype is None:
         raise BadValue(f"not the dtype of a space: {text!r}")

@@ -1,6 +1,6 @@
-"""A window on this machine that shows the frames of an env elsewhere, for ``render_mode="human"``.
+"""A window on this machine for the frames of an env elsewhere, for ``render_mode="human"``.
 
-Knows pygame, which is imported when a window is asked for. Never knows an env. Python 3.10 and up.
+Knows pygame, which it imports when a window is opened. Never knows an env. Python 3.10 and up.
 """
 
 import os
@@ -16,9 +16,9 @@ INSTEAD = '  try: gym-service record ENV -o FILE.mp4, or render_mode="rgb_array"
 
 
 def require() -> Any:
-    """pygame with a display. Raises ConfigError where this machine has none of either, and says what to do instead."""
+    """pygame with a display. Raises ConfigError with advice if this machine lacks either."""
     has_display = any(os.environ.get(name) for name in (*DISPLAY_VARIABLES, "SDL_VIDEODRIVER"))
-    if sys.platform == "linux" and not has_display:  # SDL would draw on the console, or nowhere
+    if sys.platform == "linux" and not has_display:  # SDL would draw on the console or nowhere
         text = 'render_mode = "human": neither the simulator nor this process has a display'
         raise ConfigError(f"{text}\n{INSTEAD}", file=None, key="render_mode")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
@@ -39,7 +39,7 @@ class Window:
     """The one window of this process. pygame has one; a later env takes it over."""
 
     def __init__(self, title: str, fps: float | None) -> None:
-        """Opens nothing yet. Raises ConfigError as ``require``."""
+        """Does not open the window yet. Raises ConfigError as ``require``."""
         self._pygame = require()
         self._title = title
         self._fps = fps
@@ -48,7 +48,7 @@ class Window:
         self._is_closed = False
 
     def show(self, frame: np.ndarray) -> None:
-        """Show a frame, (height, width, 3) of uint8. Blocks until it is due at the frame rate of the env.
+        """Show a frame, (height, width, 3) of uint8. Blocks until it is due at the env's frame rate.
 
         If the user closes the window, the env continues without it.
         """
@@ -67,7 +67,7 @@ class Window:
             self._clock.tick(self._fps)
 
     def close(self) -> None:
-        """Close the window. Any number of times."""
+        """Close the window. May be called repeatedly."""
         if not self._is_closed:
             self._is_closed = True
             self._pygame.display.quit()

@@ -1,17 +1,18 @@
 """Starts a program in an environment that scripts set up: a shell runs them, then becomes the program.
 
-Knows shells, scripts and the variables between them. Never knows what the scripts are for, nor envs.toml. Standard
+Knows shells, scripts and the variables between them. Never knows the purpose of the scripts, or envs.toml. Standard
 library only, Python 3.6 and up: it runs on both sides of a command.
 
 Theory of operation. The guardian starts ``words(…)`` followed by the command of the target, with ``variables(…)``. So
-the process is first a shell, which sources the scripts, then the target's Python, which works out the variables
-(STAGE), then the command itself. It is one process all the time. Its descriptors, its time limit, its output and the
-processes that the scripts leave behind are those of the server. ``ulimit`` and ``umask`` stay in effect.
+the process first is a shell, which sources the scripts, then the target's Python, which computes the variables (STAGE),
+then the command itself. It stays one process. Its descriptors, its time limit, its output and the processes that the
+scripts leave behind are those of the server. ``ulimit`` and ``umask`` stay in effect.
 
-What the scripts read and what follows them travels in two variables, since every user of the machine can read command
-lines. The target sees neither.
+The scripts, and what follows them, travel in two variables, since every user of the machine can read command lines. The
+target sees neither variable.
 
-Rejected: to run the scripts first and to copy the variables. That loses limits, and ends what they leave running.
+Rejected: running the scripts first and copying the variables. That loses limits, and ends what the scripts leave
+running.
 """
 
 import errno
@@ -23,13 +24,13 @@ from gym_service_launcher.standalone import env_vars
 
 STEPS, ORDER = "GYM_SERVICE_ACTIVATION", "GYM_SERVICE_ACTIVATED"
 
-# The scripts see no arguments, as when somebody types the command that sources them. $0 stays "bash": to some scripts
-# their own name there means that they are executed.
+# The scripts get no arguments, as if a user sourced them in a shell. $0 stays "bash": some scripts take their own name
+# there to mean that they are executed.
 BASH = 'gym_service_command=("$@"); set --; eval "$%s"; exec "${gym_service_command[@]}"' % STEPS
-# A POSIX shell has no arrays. A function has arguments of its own.
+# A POSIX shell has no arrays, but a function has its own arguments.
 SH = 'gym_service_activate() { eval "$%s"; }; gym_service_activate; exec "$@"' % STEPS
 
-# Runs in the target. The names of env_vars come as text: on a remote side there is no file of ours.
+# Runs in the target. The text of env_vars.py is part of the order: on a remote side there is no file of ours.
 STAGE = """\
 import json, os, sys
 order = json.loads(os.environ.pop("%s"))
@@ -50,7 +51,7 @@ os.execve(sys.argv[1], sys.argv[1:], {data(name): data(value) for name, value in
 
 
 def source(script):
-    """The step that sources a script. What it prints is output of the server; it finds nothing to read."""
+    """The step that sources a script. Its output joins the server's output; its input is empty."""
     return ". %s </dev/null >&2" % shlex.quote(script)
 
 
@@ -65,9 +66,9 @@ def unset(name):
 
 
 def words(executable):
-    """What to put before a command of the target, whose interpreter is ``executable``. Raises OSError without a shell.
+    """The words to put before a command of the target with interpreter ``executable``. Raises OSError without a shell.
 
-    Bash where there is one: most activation scripts are written for it.
+    Uses bash if there is one: most activation scripts are written for it.
     """
     bash = shutil.which("bash")
     shell = bash or shutil.which("sh")
@@ -79,7 +80,7 @@ def words(executable):
 def variables(executable, steps, environ, pythonpath, cwd, inherited):
     """The variables for ``words``: those that the scripts start with, the steps, and what follows them.
 
-    ``cwd`` is the folder to return to after the scripts; empty to stay where they lead.
+    ``cwd`` is the folder to change to after the scripts; empty to stay where the scripts lead.
     """
     order = {
         "env_vars": env_vars.__loader__.get_source(env_vars.__name__),

@@ -1,9 +1,9 @@
-"""Runs the commands of a build one after another: passes their lines on, keeps what a failure says, gives up on demand.
+"""Runs the commands of a build: passes their lines on, keeps the words of a failure, and stops on demand.
 
 Never knows what the commands install. Standard library only, Python 3.6 and up: it runs on both sides of a command.
 
-Each command is a process group of its own, so that all of it can be ended at once: an installer starts compilers. It
-inherits the lock of the venv, so that what outlives a killed builder is waited for.
+Each command is its own process group, so that all of its processes can be ended at once: an installer starts compilers.
+It inherits the venv's lock, so that another builder waits for commands that outlive a killed builder.
 """
 
 import os
@@ -15,24 +15,24 @@ import subprocess
 
 from gym_service_launcher.standalone import env_vars, installers
 
-# How often it is looked whether a command has ended that has left its output open to others (seconds).
+# How often to check whether a command has ended whose output other processes hold open (seconds).
 LOOK_S = 0.2
-# How many lines of a failure are kept: the first ones say what failed, the last ones why.
+# How many lines of a failure to keep: the first lines say what failed, the last ones why.
 FIRST_LINES, LAST_LINES = 10, 30
 MOST_HELD, MOST_CHARS = 400, 500
 READ_BYTES = 65536
-# From such a line on, what an installer prints is part of its error, and stands there instead of in the progress.
+# From a line like this on, an installer's output belongs to its error, so it is kept for the error, not passed on.
 ERROR_BEGINS = re.compile(r"\s*(error|ERROR|×|Traceback \(most recent)\b|\s*×")
-# The name and the password of an index.
+# The user name and password in an index URL.
 CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
-# Of these, poll() tells without being asked; of the other direction of a socket it is asked.
+# poll() always reports the first three. POLLRDHUP, the other direction of a socket, has to be requested.
 LOST = select.POLLHUP | select.POLLERR | select.POLLNVAL | getattr(select, "POLLRDHUP", 0)
 
 
 class BuildFailed(Exception):
-    """A command of a build failed, or could not be run. The text is the reason in one line.
+    """A command of a build failed or could not be run. The text is the reason in one line.
 
-    Attributes: ``argv``, ``exit_code`` (None where it did not start), ``tail`` (its own words).
+    Attributes: ``argv``, ``exit_code`` (None if it did not start), ``tail`` (the end of its output).
     """
 
     def __init__(self, text, argv=(), exit_code=None, tail=""):
@@ -41,21 +41,21 @@ class BuildFailed(Exception):
 
 
 class GivenUp(Exception):
-    """The process that waited for the venv has gone."""
+    """The process that waits for the venv has ended."""
 
 
 class Commands:
-    """Runs commands in a folder; see the module. ``lock`` is None where no venv is built."""
+    """Runs commands in a folder; see the module. ``lock`` is None if no venv is being built."""
 
     def __init__(self, folder, say, watched=(), lock=None):
         self._folder, self._say, self._watched, self.lock = folder, say, list(watched), lock
         self._trusts_system = False
 
     def run(self, argv, env=None):
-        """Run a command to its end, its lines going to ``say``; of the lines of an error, none.
+        """Run a command to its end, and pass its lines to ``say``, except for those of an error.
 
         Raises:
-            BuildFailed: it could not be started, or its exit code is not 0.
+            BuildFailed: the command could not be started, or its exit code is not 0.
             GivenUp: the other end of a watched descriptor was closed.
         """
         base = env_vars.without_python_vars(os.environ) if env is None else env
@@ -103,7 +103,7 @@ class Commands:
         )
 
     def _follow(self, process, lines):
-        """Read what the process prints until it has ended. It may leave its output open to a daemon."""
+        """Read the output of the process until it ends. A daemon that it leaves may hold the output open."""
         output = process.stdout.fileno()
         os.set_blocking(output, False)
         has_ended = False
@@ -123,7 +123,7 @@ class Commands:
 
 
 class Lines:
-    """The lines of one command: told as they come up to where an error begins, and kept for the error from there on."""
+    """The lines of one command: passed on as they arrive until an error begins, and kept for the error after that."""
 
     def __init__(self, say):
         self._say = say
@@ -131,20 +131,20 @@ class Lines:
         self._told, self._held = [], []
 
     def take(self, data):
-        """The next bytes of its output."""
+        """Process the next bytes of its output."""
         *whole, self._unfinished = (self._unfinished + data).split(b"\n")
         for line in whole:
             self._take_line(line)
 
     def flush(self):
-        """Tell what was held: the command went well, and it was no error."""
+        """Pass on the lines that were kept: the command succeeded, so they were no error."""
         self._end()
         for line in self._held:
             self._say(line)
         self._held = []
 
     def tail(self):
-        """The words of the error; of a command that says nothing of an error, its last ones."""
+        """The lines of the error; if no error was recognised, the last lines of the output."""
         self._end()
         lines = self._held or self._told
         if len(lines) > FIRST_LINES + LAST_LINES:
@@ -168,13 +168,13 @@ class Lines:
 
 
 def rest(time_s, watched):
-    """Wait for a moment; raise GivenUp where the other end of a watched descriptor is closed."""
+    """Wait for ``time_s``. Raises GivenUp if the other end of a watched descriptor closes."""
     if wait(watched, (), time_s):
         raise GivenUp("the process that waited for the venv has gone")
 
 
 def wait(watched, readable, timeout_s):
-    """Whether a watched descriptor has lost its other end, once one of ``readable`` can be read or the time is over."""
+    """Wait for one of ``readable``, or until the time is over. Whether a watched descriptor lost its other end."""
     poll = select.poll()
     for fd in watched:
         poll.register(fd, getattr(select, "POLLRDHUP", 0))
@@ -184,7 +184,7 @@ def wait(watched, readable, timeout_s):
 
 
 def name(argv):
-    """What people call a command: uv, pip, or its program."""
+    """The usual name of a command: uv, pip, or its program."""
     words = list(argv)
     for program in ("uv", "pip"):
         if (
@@ -197,5 +197,5 @@ def name(argv):
 
 
 def shown(argv):
-    """A command without the passwords in its words."""
+    """A command as text, without the passwords in it."""
     return [CREDENTIALS.sub("***@", word) for word in argv]

@@ -1,4 +1,4 @@
-"""The client of a guardian: the process without which no server may run.
+"""Watches the client of a guardian. No server may run without its client.
 
 Knows pids and pidfds. Never knows servers. Standard library only, Python 3.6 and up: the guardian loads it by path.
 """
@@ -9,10 +9,10 @@ import time
 
 
 class Client:
-    """The process whose servers a guardian guards.
+    """The client: the process whose servers a guardian guards.
 
-    ``pidfd`` becomes readable when it ends; -1 where the system has no such thing. ``is_parent``: this process is its
-    child, so a change of the parent's pid tells of its end too.
+    ``pidfd`` becomes readable when the client ends; -1 if the system has no pidfds. ``is_parent``: the client is the
+    parent of this process, so a change of the parent's pid also shows that it has ended.
     """
 
     def __init__(self, pid, pidfd, is_parent):
@@ -22,11 +22,11 @@ class Client:
 
     @property
     def must_be_polled(self):
-        """Whether nothing wakes poll() when it ends."""
+        """Whether the end of the client wakes no poll(), so that it must be checked repeatedly."""
         return self._is_parent and self.pidfd < 0
 
     def has_ended(self):
-        """Whether it is known to have ended. Does not block."""
+        """Whether the client is known to have ended. Does not block."""
         if self._is_parent and os.getppid() != self._pid:
             return True
         if self.pidfd < 0:
@@ -37,7 +37,7 @@ class Client:
 
 
 def open_pidfd(pid):
-    """A pidfd of a process; -1 where the system or this Python has none."""
+    """A pidfd of a process; -1 if the system or this Python has none."""
     try:
         return getattr(os, "pidfd_open")(pid)  # noqa: B009 - new in Python 3.9
     except (AttributeError, OSError):
@@ -45,9 +45,9 @@ def open_pidfd(pid):
 
 
 def leave_parent(tell_fd):
-    """Go on in a forked child. The parent writes a line to ``tell_fd``, ``pid N`` or ``errno N``, and ends.
+    """Continue in a forked child. The parent writes a line to ``tell_fd``, ``pid N`` or ``errno N``, and exits.
 
-    So this process is no child of the one that started it, which does not have to wait for it.
+    So this process is not a child of the process that started it, which need not wait for it.
     """
     parent = os.getpid()
     try:

@@ -1,7 +1,7 @@
 """The environment variables of a target, on this machine or on the remote side of a command.
 
-Knows variables. Never knows how an interpreter is found, nor envs.toml. Standard library only, Python 3.6 and up: it
-runs on both sides, so that an entry means the same on either.
+Knows variables. Never knows how an interpreter is found, or envs.toml. Standard library only, Python 3.6 and up: it
+runs on both sides, so that an entry means the same on both.
 """
 
 import os
@@ -11,49 +11,49 @@ import sys
 # Variables that would lead the target's Python, or uv, to the client's interpreter.
 PYTHON_VARS_TO_DROP = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
 
-# May hold the token of a server. A simulator does not get it.
+# May hold a server's token, which a simulator must not get.
 TOKEN = "GYM_SERVICE_TOKEN"
 
-# The renderers that need no display.
+# The renderers that work without a display.
 OFFSCREEN = ("egl", "osmesa")
 
-# What a dollar may begin in a value of ``environ``: a dollar, a variable, or a variable with a default.
+# What may follow a dollar in a value of ``environ``: a dollar, a variable, or a variable with a default.
 DOLLAR = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?::-(?P<default>[^{}]*))?\}|)", re.ASCII
 )
 
 
 class BadVariable(ValueError):
-    """A value of ``environ`` that cannot be expanded. The text says which, why, and what to write."""
+    """A value of ``environ`` that cannot be expanded. The text says which one, why, and what to write."""
 
 
 def without_python_vars(variables):
-    """The variables without those that tie a Python to the client's interpreter."""
+    """The variables without those that would lead a Python to the client's interpreter."""
     return {name: value for name, value in variables.items() if name not in PYTHON_VARS_TO_DROP}
 
 
 def inherited(base=os.environ):
-    """What a target, or the script that activates it, gets of ``base``: nothing that leads to another Python."""
+    """The part of ``base`` that a target or its activation script inherits: nothing that leads to another Python."""
     variables = without_python_vars(base)
     variables.pop(TOKEN, None)
     return variables
 
 
 def environment(executable, environ, pythonpath, base=os.environ):
-    """The variables of a target that nothing activates; arguments and errors as ``complete``."""
+    """The variables of a target without an activation script; arguments and errors as for ``complete``."""
     return complete(executable, environ, pythonpath, inherited(base))
 
 
 def complete(executable, environ, pythonpath, inherited):
-    """The variables of a target: those that it has inherited, perhaps from an activation, and its own.
+    """The variables of a target: those that it inherits, perhaps from an activation script, and its own.
 
-    PATH begins with the target's own bin folder, PYTHONPATH with ``pythonpath``. Where there is no display, SDL draws
-    without one, and of MuJoCo's two variables the one that is not set follows the one that is. Where neither is, the
-    server chooses: see ``gym_service/server/offscreen.py``. ``environ`` overrides everything: False unsets a variable,
-    and a text may name variables as they are before it (``expand``).
+    PATH begins with the target's bin folder, PYTHONPATH with ``pythonpath``. Without a display, SDL gets its dummy
+    driver, and if one of MuJoCo's two variables is set, the other is set to match. If neither is set, the server
+    chooses: see ``gym_service/server/offscreen.py``. ``environ`` overrides everything: False unsets a variable, and a
+    text may refer to the variables as they are before it (``expand``).
 
     Raises:
-        BadVariable: a text of ``environ`` names a variable that is not set, or has a dollar that names none.
+        BadVariable: a text of ``environ`` refers to a variable that is not set, or has a dollar without a name.
     """
     variables = dict(inherited)
     variables["PATH"] = os.pathsep.join([os.path.dirname(str(executable)), inherited.get("PATH", os.defpath)])
@@ -74,8 +74,8 @@ def complete(executable, environ, pythonpath, inherited):
 def expand(name, text, variables):
     """A value of ``environ`` as the target gets it.
 
-    ``$NAME`` and ``${NAME}`` are variables, ``${NAME:-text}`` is one with a default, ``$$`` is a dollar. A ``~`` that
-    begins the text, or a part of it after a colon, is the home folder, as in an assignment of a shell.
+    ``$NAME`` and ``${NAME}`` are variables, ``${NAME:-text}`` is a variable with a default, ``$$`` is a dollar. A ``~``
+    at the beginning of the text, or of a part of it after a colon, is the home folder, as in a shell's assignment.
     """
     home = variables.get("HOME") or os.path.expanduser("~")
     text = ":".join(home + part[1:] if part == "~" or part.startswith("~/") else part for part in text.split(":"))
@@ -102,7 +102,7 @@ def _value(name, own, variables):
 
 
 def _draw_offscreen(variables):
-    """MuJoCo refuses to start where its two variables differ."""
+    """Set MuJoCo's two variables to match: MuJoCo does not start if they differ."""
     for given, other in (("MUJOCO_GL", "PYOPENGL_PLATFORM"), ("PYOPENGL_PLATFORM", "MUJOCO_GL")):
         if variables.get(given) in OFFSCREEN:
             variables.setdefault(other, variables[given])

@@ -1,7 +1,8 @@
-"""Passes file descriptors over Unix sockets. Nothing else in the launcher does.
+"""Passes file descriptors over Unix sockets. No other module of the launcher does.
 
-Knows SCM_RIGHTS. Never knows what a descriptor is for. Standard library only, Python 3.6 and up: the guardian loads
-it by path. The server half has its own, ``gym_service/transport/fd_passing.py``: neither package can import the other.
+Knows SCM_RIGHTS. Never knows what a descriptor is for. Standard library only, Python 3.6 and up: the guardian loads it
+by path. The server half has its own copy, ``gym_service/transport/fd_passing.py``: neither package can import the
+other.
 """
 
 import os
@@ -13,9 +14,9 @@ FD_BYTES = struct.calcsize("i")
 
 
 def send(sock, data, fds):
-    """Send ``data``, at least a byte, and the descriptors beside its first byte. Blocks until the kernel has taken it.
+    """Send ``data``, at least one byte, with the descriptors. Blocks until the kernel has taken the data.
 
-    Raises OSError where the peer has gone. The descriptors stay open here.
+    Raises OSError if the peer has closed the socket. The descriptors stay open here.
     """
     rights = struct.pack("%di" % len(fds), *fds)
     sent = sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
@@ -24,10 +25,9 @@ def send(sock, data, fds):
 
 
 def receive(sock, size_bytes, max_fds):
-    """(data, descriptors, whether descriptors were lost): what one message holds, of ``size_bytes`` at most.
+    """(data, descriptors, whether descriptors were lost) of one message, of ``size_bytes`` at most.
 
-    Children of this process do not inherit the descriptors. Some are lost where they would go beyond the limit of
-    this process.
+    Children of this process do not inherit the descriptors. Descriptors beyond the limit of this process are lost.
     """
     data, ancillary, flags, _ = sock.recvmsg(size_bytes, socket.CMSG_SPACE(max_fds * FD_BYTES), CLOSE_ON_EXEC)
     fds = []

@@ -2,11 +2,11 @@
 
 Rules of this file:
 
-1. Standard library only, Python 3.6 and up. It is run by path in the target's interpreter, and the guardian starts it
-   as it starts any server.
+1. Standard library only, Python 3.6 and up. The target's interpreter runs it by path, and the guardian starts it as it
+   starts any server.
 2. It knows processes and descriptors, and three functions of the server's program: ``become_importable()``,
    ``preload(recipe)`` and ``serve(argv, preloaded)``. It never knows what a recipe says.
-3. What it forks unwinds to the end of this file before it serves, so that it ends as any Python program does.
+3. A forked process unwinds to the end of this file before it serves, so that it ends as any Python program does.
 
 Command line::
 
@@ -14,13 +14,13 @@ Command line::
 
 Contract. After its imports it sends one line on the control socket:
 
-- ``ready``: it forks servers from now on.
-- ``failed`` and what an import raised, or ``unforkable`` and what the imports have left behind that a fork would lose.
+- ``ready``: from now on it forks servers.
+- ``failed`` and the exception of an import, or ``unforkable`` and what the imports have started that a fork would lose.
   Then it ends, and its client starts servers in the ordinary way.
 
-After ``ready``, the control socket and the lifelines are those of guardian.py, with one difference: a server is forked
-and not executed. So of the command only what follows SERVER_PROGRAM counts, and the directory and the environment are
-the fork server's own. It ends when the control socket ends, and all of its servers with it.
+After ``ready``, the control socket and the lifelines are those of guardian.py, with one difference: a server is forked,
+not executed. So only the part of the command after SERVER_PROGRAM counts, and the directory and the environment are the
+fork server's own. When the control socket ends, the fork server and all of its servers end.
 
 What must change together: this contract with ``processes/forkservers.py``; the requests with guardian.py.
 """
@@ -37,13 +37,13 @@ import traceback
 import warnings
 
 CONTROL_FD = 3
-# A thread that was joined may be in /proc for a moment longer. One that is still there after this long stays.
+# /proc may list a joined thread for a moment longer. A thread that is listed after this time still runs.
 THREADS_END_S = 0.2
 GPU_DEVICES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd")
 
 
 class BecomeServer(BaseException):
-    """Takes a forked process out of the fork server's loop: it is a server from here on."""
+    """Leaves the fork server's loop in a forked process, which is a server from now on."""
 
     def __init__(self, argv):
         BaseException.__init__(self)
@@ -64,7 +64,7 @@ def main(program, recipe):
     if preloaded is None:
         return 0
     _share_memory()
-    # Its client is the guardian, and its parent.
+    # The fork server's client is the guardian, which is also its parent.
     watch = guardian.client_watch
     client = watch.Client(os.getppid(), watch.open_pidfd(os.getppid()), is_parent=True)
     fork_server = guardian.Guardian(control, client, _spawner(guardian))
@@ -79,7 +79,7 @@ def main(program, recipe):
 
 
 def _load(name, path):
-    """A module by its path. It is not in sys.modules, so no import of a simulator finds it."""
+    """A module, by path. It is not in sys.modules, so a simulator's import never finds it."""
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -87,9 +87,9 @@ def _load(name, path):
 
 
 def _reserve(count):
-    """Move the control socket away, and keep the first ``count`` numbers for the descriptors of servers.
+    """Move the control socket away, and reserve the first ``count`` descriptor numbers for servers.
 
-    A simulator opens descriptors while it is imported. Those get other numbers, and stay open when a server's
+    A simulator opens descriptors while it is imported. They get other numbers, and stay open when a server's
     descriptors are put in place. Returns the control socket's new number.
     """
     control_fd = fcntl.fcntl(CONTROL_FD, fcntl.F_DUPFD_CLOEXEC, count)
@@ -102,7 +102,7 @@ def _reserve(count):
 
 
 def _preload(server, recipe, procfs):
-    """(what the server's program has preloaded, or None; the line to send)."""
+    """(the result of the server program's ``preload``, or None; the line to send)."""
     try:
         preloaded = server.preload(recipe)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the border: an import may raise anything
@@ -113,7 +113,7 @@ def _preload(server, recipe, procfs):
 
 
 def _left_behind(procfs):
-    """What the imports have left that a forked process would not have, or not whole, in words; empty if nothing."""
+    """What the imports have started that a fork would lose or break, in words; empty if nothing."""
     if not procfs.is_ours():
         return "this system does not tell what is left running: it has no /proc, or that of another PID namespace"
     found = []
@@ -128,10 +128,10 @@ def _left_behind(procfs):
 
 
 def _remaining_threads(procfs):
-    """The names of the other threads that are still there after a fork.
+    """The names of the other threads that still run after a fork's preparations.
 
-    The threads of OpenBLAS, which numpy brings, end before each fork and start again when they are needed. A thread
-    that stays belongs to code that is not prepared for a fork.
+    The threads of OpenBLAS, which numpy loads, end before each fork and start again on demand. A thread that remains
+    belongs to code that is not prepared for a fork.
     """
     pid = _fork()
     if pid == 0:
@@ -146,7 +146,7 @@ def _remaining_threads(procfs):
 
 
 def _share_memory():
-    """Prepare the memory of what was imported so that servers share it, as long as none of them writes there."""
+    """Prepare the memory of the imports so that servers share it until one of them writes to it."""
     _flush()
     gc.collect()
     if hasattr(gc, "freeze"):  # new in Python 3.7; without it the next collection writes into every object
@@ -154,7 +154,7 @@ def _share_memory():
 
 
 def _flush():
-    """Write what C code has printed and keeps in its buffers. Otherwise each server would write it once more."""
+    """Write C code's buffered output. Otherwise each server would write it again."""
     import ctypes
 
     for stream in (sys.stdout, sys.stderr):
@@ -165,12 +165,12 @@ def _flush():
 
 def _fork():
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about threads: _left_behind examines them more closely
+        warnings.simplefilter("ignore")  # about threads: _left_behind checks them more closely
         return os.fork()
 
 
 def _spawner(guardian):
-    """What the guardian's class calls instead of fork and exec: a fork that serves."""
+    """The function that the guardian's class calls instead of fork and exec: it forks a server."""
 
     def spawn(argv, cwd, env, fds, prctl):
         fork_server = os.getpid()

@@ -5,10 +5,10 @@ Rules of this file:
 1. Standard library only, Python 3.6 and up, one thread. It is run by path, alone, under ``-I -S``.
 2. It loads its siblings in this folder by path and leaves nothing on sys.path or in sys.modules: forkserver.py loads
    it inside a simulator's interpreter.
-3. It knows processes, signals and descriptors. It never knows what a server is for, nor envs.toml.
-4. It never blocks on anything that a client, a server or a user holds. It waits in poll() and nowhere else, but for
-   the rest of a request, and that wait ends when the client does.
-5. A pid is signalled only while it is a child that was not reaped: until then nothing else has that pid.
+3. It knows processes, signals and descriptors. It never knows what a server is for, or envs.toml.
+4. It never waits for a client, a server or a user, except in poll() and for the rest of a request; that wait ends when
+   the client ends.
+5. It signals a pid only while that is its own child and not reaped: until then no other process can have that pid.
 
 Command line::
 
@@ -16,33 +16,33 @@ Command line::
     PYTHON -I -S .../guardian.py CLIENT_PID       there is none, so the client must be the parent
 
 In the first form it forks, writes a line to fd 3, ``pid N`` or ``errno N``, and exits; the child is the guardian. So
-the guardian is no child of the client, whose os.wait() does not wait for it.
+the guardian is not a child of the client, and the client's os.wait() does not wait for it.
 
-Contract. fd 3 is the *control socket*, a stream, on which requests to start a server arrive. A request is a header
-with the size of the rest, with descriptors beside its first byte: the server's *lifeline*, then what becomes its fds
-0, 1, 2, …. The rest is texts, each ended by NUL: the number of arguments, the arguments, the working directory, a file
-to create and to remove once all has ended (or nothing), and the environment as NAME=VALUE.
+Contract. fd 3 is the *control socket*, a stream, on which requests to start a server arrive. A request is a header with
+the size of the rest, and descriptors: the server's *lifeline*, then those that become its fds 0, 1, 2, …. The rest is
+texts, each ended by NUL: the number of arguments, the arguments, the working directory, a file to create now and to
+remove after the server's end (or nothing), and the environment as NAME=VALUE.
 
-On a lifeline the guardian sends lines: ``pid N`` or ``errno N`` first; ``state WORD`` for each DIAGNOSE; ``ended CODE``
-last (negative: a signal), once nothing of the server is left. It receives orders, a byte each, as ``Order`` lists them.
-The end of a lifeline is an order to kill.
+On a lifeline the guardian sends lines: first ``pid N`` or ``errno N``; ``state WORD`` for each DIAGNOSE; last ``ended
+CODE`` (negative: a signal), when nothing of the server is left. It receives orders of one byte each; ``Order`` lists
+them. The end of a lifeline is an order to kill.
 
 Theory of operation. A server cannot guard itself. It does not notice the end of a stream while C code holds the GIL,
-while it is stopped, or while a forked sibling holds the other end; and PR_SET_PDEATHSIG would kill a healthy server
-when the *thread* that started it ends. The guardian has one thread and watches the client by a pidfd. It is a
-subreaper: what a dead server has left running becomes its child. So every child that it did not start belongs to a
-dead server and is killed. Each server is a subreaper too, so the daemons of a live server stay below that server.
+while it is stopped, or while a forked sibling holds the other end. PR_SET_PDEATHSIG would kill a healthy server when
+the *thread* that started it ends. The guardian has one thread and watches the client with a pidfd. It is a subreaper:
+processes that a dead server leaves running become its children. So every child that it did not start belongs to a dead
+server and is killed. Each server is a subreaper too, so the daemons of a live server stay below that server.
 
 The life of a server here: ``_start`` receives the request and ``begin`` starts the program. The server is in
-``_servers`` until its process is reaped, and in ``_lifelines`` until nothing that it started is left either
-(``_sweep``). Only then is its end told. When the client is gone, all servers are killed, and the guardian ends once
-both tables are empty.
+``_servers`` until its process is reaped, and in ``_lifelines`` until all processes that it started have ended too
+(``_sweep``). Only then does the guardian report its end. When the client ends, all servers are killed, and the guardian
+ends when both tables are empty.
 
 A client that is itself a subreaper, or process 1 of a container, gets the guardian back as a child (``is_adopted``).
 Such a guardian ends with its last server, and the client's next server gets another one.
 
-Where a system lacks these calls (macOS, old kernels), or with the word ``portable``, which is for trying that out,
-three things remain: the end of the stream, a look at the parent's pid now and then, and the kill of a process group.
+Without these system calls (macOS, old kernels), or with the word ``portable``, which exists for trying that out, three
+means remain: the end of the stream, a regular look at the parent's pid, and the kill of a process group.
 
 What must change together: the contract above with guardian_client.py and forkserver.py (a fork server keeps the same
 contract for servers that it forks); the class below with remote_guardian.py (which derives from it).
@@ -75,18 +75,18 @@ else:
 
 CONTROL_FD = 3
 HEADER = struct.Struct("<I")
-LEAST_FDS, MAX_FDS = 4, 16  # a lifeline, stdin, stdout and stderr at least
-# For how long the main thread of a silent server is observed, and how much of that it must run to be called busy.
+LEAST_FDS, MAX_FDS = 4, 16  # at least a lifeline, stdin, stdout and stderr
+# How long to observe the main thread of a silent server, and how much of that it must run to be called busy.
 OBSERVE_S, BUSY_S = 0.1, 0.01
-# Between two looks at the parent's pid, where nothing tells of the client's end.
+# The time between two looks at the parent's pid, where nothing reports the client's end.
 PARENT_POLL_S = 0.25
-# What makes a server print its Python stack. Simulators do not use this one for themselves. Servers are told it on
-# their command line.
+# Makes a server print its Python stack. Simulators do not use this signal themselves. Servers get its number on their
+# command line.
 DUMP_SIGNAL = signal.SIGRTMAX - 2 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
 
 
 class Order(enum.Enum):
-    """What a client can have done to one server, by the byte that says so on the lifeline."""
+    """The orders that a client can give about one server, by their byte on the lifeline."""
 
     TERMINATE = b"t"  # SIGTERM to the server
     KILL = b"k"  # SIGKILL to the server and its process group
@@ -99,7 +99,7 @@ def main(client_pid, how=""):
     spawning.give_up_terminal()
     if pidfd >= 0:
         client_watch.leave_parent(CONTROL_FD)
-    os.closerange(max(CONTROL_FD, pidfd) + 1, os.sysconf("SC_OPEN_MAX"))  # a C library of the client may leave some
+    os.closerange(max(CONTROL_FD, pidfd) + 1, os.sysconf("SC_OPEN_MAX"))  # the client's C libraries may leave some
     os.chdir("/")
     for fd in (CONTROL_FD, pidfd):
         if fd >= 0:
@@ -112,10 +112,10 @@ def main(client_pid, how=""):
 
 
 class Guardian:
-    """Waits for everything at once in poll(), and does one small thing at a time."""
+    """Waits for everything in one poll(), and never does more than a little at a time."""
 
     def __init__(self, control, client, spawn=None, portable=False):
-        """Take the signals over. ``spawn`` is another way to start a server than to execute a program."""
+        """Take over the signals. ``spawn`` replaces the usual way to start a server, which executes a program."""
         control.settimeout(PARENT_POLL_S)
         self._control = control
         self._client = client
@@ -142,7 +142,7 @@ class Guardian:
         self._check_client()
 
     def run(self):
-        """Work until the client is gone, or is idle where that is enough, and nothing of its servers is left."""
+        """Work until the client has ended, or is idle if that is enough, and nothing of its servers is left."""
         while self._servers or self._lifelines or not (self._client_gone or (self.ends_when_idle and self._has_begun)):
             for fd, _ in self._poll.poll(self._wait_ms()):
                 self._handle(fd)
@@ -155,7 +155,7 @@ class Guardian:
             self._sweep()
 
     def detach(self):
-        """Stop being a guardian, in a forked child. Nothing of the parent's changes."""
+        """Stop being a guardian, in a forked child. Does not affect the parent."""
         signal.set_wakeup_fd(-1)
         for number, handler in self._handlers.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
@@ -177,7 +177,7 @@ class Guardian:
             self._receive_orders(self._lifelines[fd])
 
     def _wait_ms(self):
-        """How long poll() may wait; None for until something happens."""
+        """How long poll() may wait; None for no limit."""
         dues = [server.diagnosis_due for server in self._servers.values() if server.diagnosis_due is not None]
         if self._client.must_be_polled and not self._client_gone:
             dues.append(time.monotonic() + PARENT_POLL_S)
@@ -197,14 +197,14 @@ class Guardian:
     def _start(self):
         try:
             request = _receive_request(self._control, self._client)
-        except OSError:  # the client has ended in the middle of it
+        except OSError:  # the client ended before the request was complete
             request = None
         if request is None:
             self._lose_client()
             return
         all_fds, is_cut, (argv, cwd, record, env) = request
         if not all_fds:
-            return  # there is no lifeline to answer on: its end is the answer
+            return  # there is no lifeline to answer on; the client sees the end of its own
         lifeline_fd, *fds = all_fds
         server = Server(unix_socket(lifeline_fd), record)
         try:
@@ -238,7 +238,7 @@ class Guardian:
             server.obey(bytes([byte]))
 
     def _reap(self):
-        """Take note of each child that has ended, and kill what is left of its process group."""
+        """Record each child that has ended, and kill the rest of its process group."""
         while True:
             pid, status = self._reap_one()
             if not pid:
@@ -248,26 +248,26 @@ class Guardian:
                 server.exit_code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
     def _reap_one(self):
-        """The pid and status of a child that has ended; (0, 0) where none has."""
+        """The pid and status of a child that has ended; (0, 0) if there is none."""
         try:
             if not hasattr(os, "waitid"):  # macOS before Python 3.13 cannot look before it reaps
                 return os.waitpid(-1, os.WNOHANG)
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if ended is None:
                 return 0, 0
-            if ended.si_pid in self._servers:  # before it is reaped: until then nothing else has its pid
+            if ended.si_pid in self._servers:  # before it is reaped: until then no other process can have its pid
                 self._servers[ended.si_pid].kill_group()
             return os.waitpid(ended.si_pid, 0)
         except ChildProcessError:
             return 0, 0
 
     def _sweep(self):
-        """Kill what dead servers have left to this process. Once nothing is left, tell of their ends."""
+        """Kill the processes that dead servers have left to this one. When none is left, report the servers' ends."""
         strays = [pid for pid in procfs.children() if pid not in self._servers] if self._prctl else []
         for pid in strays:
             _quietly(os.kill, pid, signal.SIGKILL)
         if strays:
-            return  # their ends wake this process, and what they leave is swept then
+            return  # their ends wake this process, which then sweeps what they leave
         for fd, server in list(self._lifelines.items()):
             if server.exit_code is not None:
                 if not server.lifeline_ended:
@@ -283,13 +283,13 @@ class Server:
         self.lifeline = lifeline
         self.lifeline_ended = False
         self.pid = 0
-        self.exit_code = None  # until its process has been reaped
-        self.diagnosis_due = None  # when its main thread is looked at again
+        self.exit_code = None  # None until its process is reaped
+        self.diagnosis_due = None  # the time of the second look at its main thread
         self._first_look = None
         self._record = record
 
     def obey(self, order):
-        """Do what a byte of the lifeline says; nothing where no order has that byte, or the process has ended."""
+        """Carry out a byte of the lifeline; do nothing for an unknown byte or if the process has ended."""
         if self.exit_code is not None:
             return
         if order == Order.TERMINATE.value:
@@ -302,7 +302,7 @@ class Server:
             _quietly(os.kill, self.pid, DUMP_SIGNAL)
 
     def finish_diagnosis_if_due(self):
-        """Tell the state of the main thread, once it has been observed for long enough."""
+        """Report the state of the main thread once it has been observed for long enough."""
         if self.diagnosis_due is not None and self.diagnosis_due <= time.monotonic():
             self.diagnosis_due = None
             self.say("state %s" % classify_main_thread(self._first_look, procfs.main_thread(self.pid)))
@@ -310,13 +310,13 @@ class Server:
     def kill(self):
         if self.exit_code is None:
             self.kill_group()
-            _quietly(os.kill, self.pid, signal.SIGKILL)  # also where it has left its group
+            _quietly(os.kill, self.pid, signal.SIGKILL)  # it may have left its group
 
     def kill_group(self):
         _quietly(os.kill, -self.pid, signal.SIGKILL)
 
     def make_record(self):
-        """Create the empty file that the client writes into. The guardian removes it, so the guardian creates it."""
+        """Create the empty file for the client to write. The guardian creates it because the guardian removes it."""
         fd = _quietly(os.open, self._record, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         if fd is not None:
             os.close(fd)
@@ -324,7 +324,7 @@ class Server:
     def part(self, line):
         """Remove the record, then send the last line.
 
-        Records whose names begin like this one are of servers that this one has forked: where it was killed, it could
+        Records whose names begin with this one's belong to servers that this one has forked. If it was killed, it could
         not remove them.
         """
         folder, name = os.path.split(self._record)
@@ -340,7 +340,7 @@ class Server:
 
 
 def classify_main_thread(first, second):
-    """What a process does, from two looks at its main thread (``procfs.main_thread``), OBSERVE_S apart."""
+    """The state of a process, from two looks at its main thread (``procfs.main_thread``), OBSERVE_S apart."""
     if first is None or second is None:
         return "unknown"
     if second[0] in "Tt":
@@ -350,7 +350,7 @@ def classify_main_thread(first, second):
 
 
 def _receive_request(control, client):
-    """(descriptors, whether some are missing, (argv, cwd, record, env)); None where the client is gone."""
+    """(descriptors, whether some are missing, (argv, cwd, record, env)); None if the client has ended."""
     data, fds, is_cut = fd_passing.receive(control, HEADER.size, MAX_FDS)
     data += _receive_all(control, HEADER.size - len(data), client) if data else b""
     rest = _receive_all(control, HEADER.unpack(data)[0], client) if len(data) == HEADER.size else b""
@@ -362,12 +362,12 @@ def _receive_request(control, client):
 
 
 def _receive_all(control, size, client):
-    """So many bytes; none where the client has ended, though a forked child of it holds its end open."""
+    """``size`` bytes; empty if the client has ended, even if a forked child of it holds its end open."""
     data = b""
     while len(data) < size:
         try:
             piece = control.recv(size - len(data))
-        except socket.timeout:  # which is TimeoutError only since Python 3.10
+        except socket.timeout:  # an alias of TimeoutError only since Python 3.10
             if client.has_ended():
                 return b""
             continue
@@ -378,12 +378,12 @@ def _receive_all(control, size, client):
 
 
 def unix_socket(fd):
-    """A socket from a descriptor. Before Python 3.7 it would be taken for one of AF_INET."""
+    """A socket from a descriptor. Names the family, since Python before 3.7 would assume AF_INET."""
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=fd)
 
 
 def _quietly(call, *arguments):
-    """What it returns; None where it fails: the process, the file or the peer is gone already."""
+    """The call's result; None if it fails because the process, the file or the peer no longer exists."""
     try:
         return call(*arguments)
     except OSError:

@@ -1,4 +1,4 @@
-"""What is installed in a venv: names, versions, and the source of what came from no index.
+"""Lists what is installed in a venv: names, versions, and the source of packages that came from no index.
 
 Reads the metadata beside the packages and starts no interpreter, so it takes some milliseconds. Never knows what the
 packages are for. Standard library only, Python 3.6 and up: it runs on both sides of a command.
@@ -9,13 +9,13 @@ import json
 import os
 import re
 
-# The name and the version stand in the first lines of a package's metadata.
+# The name and the version are in the first lines of a package's metadata.
 HEAD_BYTES = 4096
 FIELD = re.compile(r"^(Name|Version):[ \t]*(\S+)", re.MULTILINE)
 
 
 def canonical(name):
-    """The name as an index compares it: ``Gym_PushT`` and ``gym-pusht`` are one."""
+    """The name as an index compares it: ``Gym_PushT`` and ``gym-pusht`` are the same."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -25,9 +25,9 @@ def versions(venv):
 
 
 def sources(venv):
-    """Where those packages came from that came from no index: their ``direct_url.json`` (PEP 610), by canonical name.
+    """The sources of packages that came from no index: their ``direct_url.json`` (PEP 610), by canonical name.
 
-    What an old pip installed with ``-e`` has no such file. Its source is ``{"dir_info": {"editable": true}}``.
+    Packages that an old pip installed with ``-e`` lack that file. Their source is ``{"dir_info": {"editable": true}}``.
     """
     found = {}
     for name, _, folder in _distributions(venv):
@@ -43,13 +43,13 @@ def sources(venv):
 
 
 def changes(before, now):
-    """The packages whose version differs: {name: [before, now]}; None stands for not installed."""
+    """The packages whose version differs: {name: [before, now]}; None means not installed."""
     names = sorted(set(before) | set(now))
     return {name: [before.get(name), now.get(name)] for name in names if before.get(name) != now.get(name)}
 
 
 def _distributions(venv):
-    """(canonical name, version, where its metadata lies) of each package."""
+    """(canonical name, version, path of the metadata) of each package."""
     for folder in glob.glob(os.path.join(glob.escape(venv), "lib", "python*", "site-packages")):
         for entry in sorted(os.listdir(folder)):
             path = os.path.join(folder, entry)
@@ -77,7 +77,7 @@ def _name_and_version(info):
 
 
 def _linked(link):
-    """What an ``.egg-link`` leads to: the first line names the folder with the egg-info."""
+    """The path in an ``.egg-link``: its first line names the folder with the egg-info."""
     try:
         with open(link, encoding="utf-8", errors="surrogateescape") as file:
             folder = file.readline().strip()

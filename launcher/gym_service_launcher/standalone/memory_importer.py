@@ -1,16 +1,16 @@
-"""Imports modules from memory, so that no file of ours is ever on the disk of a remote side.
+"""Imports modules from memory, so that no file of ours is ever on a remote side's disk.
 
-It is executed as a text, before anything else of ours can be imported. Knows Python's import system. Never knows what
+It is executed as text, before any other module of ours can be imported. Knows Python's import system. Never knows what
 the modules do. Standard library only, Python 3.6 and up.
 
-Rejected: a temporary folder, which a process killed by SIGKILL does not remove.
+Rejected: a temporary folder, since a process killed by SIGKILL does not remove it.
 """
 
 import importlib.abc
 import importlib.machinery
 import sys
 
-# The beginning of the file names in tracebacks. No such file is on any disk.
+# The prefix of the file names in tracebacks. No disk has such a file.
 SENT = "(sent)/"
 
 
@@ -46,5 +46,5 @@ class MemoryImporter(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader
 
 
 def install(sources):
-    """Make the modules importable. They come before installed modules of the same name."""
+    """Make the modules importable. They take precedence over installed modules of the same name."""
     sys.meta_path.insert(0, MemoryImporter(sources))

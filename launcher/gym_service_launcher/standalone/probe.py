@@ -1,13 +1,13 @@
 """Run by path inside a target: prints one JSON line that says what is there.
 
-Knows where Pythons keep what they installed. Never imports gym or gymnasium, which can take seconds, and
-nothing of ours; numpy is imported in a process of its own, since a numpy for another processor kills the
-process that imports it. Standard library only, Python 3.6 and up; 2.7 still says which Python it is.
+Knows where Pythons keep their installed packages. Never imports gym or gymnasium, which can take seconds, and nothing
+of ours. numpy is imported in a separate process, since a numpy for another processor kills the process that imports it.
+Standard library only, Python 3.6 and up; 2.7 still prints its version.
 
 With the argument ``quick``, numpy is not imported: its numpy_error is null.
 
-The line: version, executable, prefix; of each of MODULES the version, "unknown" for one that is there
-without its metadata, or null; numpy_error: why it does not import, or null.
+The line: version, executable, prefix; for each of MODULES the version, "unknown" if it has no metadata, or null if it
+is missing; numpy_error: why it does not import, or null.
 """
 
 import json
@@ -20,7 +20,7 @@ FACT = re.compile(r"^Version:\s*(\S+)", re.MULTILINE)
 
 
 def main():
-    # The first entry is the folder of this file, whose config.py and errors.py are not the target's.
+    # The first entry is this file's folder. Its config.py and errors.py are not the target's.
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here]
     if sys.argv[1:] == ["numpy"]:
@@ -37,23 +37,23 @@ def main():
         found.update((module, installed(module)) for module in MODULES)
         is_quick = sys.argv[1:] == ["quick"]
         found["numpy_error"] = failure_of_numpy() if found["numpy"] and not is_quick else None
-    # On a line of its own, whatever was printed before.
+    # On a separate line, whatever was printed before.
     print("\n" + json.dumps(found))
 
 
 def installed(module):
-    """The version of a module that could be imported, read beside it and not from it."""
+    """The version of an installed module, from its metadata, without an import."""
     import importlib.util
 
     spec = importlib.util.find_spec(module)
-    # Without an origin it is some folder of that name, not a package.
+    # Without an origin it is a folder of that name, not a package.
     if spec is None or spec.origin is None:
         return None
     return metadata_version(module) or "unknown"
 
 
 def metadata_version(module):
-    """What importlib.metadata would say; that one exists from 3.8 on."""
+    """The same as importlib.metadata, which exists from Python 3.8 on."""
     name = re.compile(re.escape(module) + r"(-[^-]+(-py[\d.]+)?)?\.(dist|egg)-info$", re.IGNORECASE)
     for folder in filter(os.path.isdir, sys.path):
         for entry in sorted(os.listdir(folder)):
@@ -75,8 +75,8 @@ def version_in(info):
 
 
 def failure_of_numpy():
-    """The reason in one line why numpy does not import, or None if it does."""
-    import subprocess  # a quick probe does without it
+    """Why numpy does not import, in one line, or None if it does."""
+    import subprocess  # a quick probe does not need it
 
     process = subprocess.Popen(
         [sys.executable, os.path.abspath(__file__), "numpy"],
@@ -88,7 +88,7 @@ def failure_of_numpy():
         return None
     if process.returncode < 0:
         return "it was killed by signal %d" % -process.returncode
-    # numpy wraps the first error into a page of advice: the first one is the reason.
+    # numpy wraps the first error in a page of advice, so the first one is the reason.
     reasons = re.findall(r"^\w*(?:Error|Exception)\b.*", stderr, re.MULTILINE)
     return reasons[0].strip() if reasons else "exit code %d" % process.returncode
 

@@ -1,25 +1,25 @@
-"""The remote end of a command: starts the server there, and makes sure that nothing of it outlives the link.
+"""The remote end of a command: starts the server there, and makes sure that no process of it outlives the link.
 
 Rules of this file:
 
-1. Standard library only, Python 3.6 and up. It arrives over the link itself (memory_importer.py) and runs in the
+1. Standard library only, Python 3.6 and up. Its text arrives over the link (memory_importer.py) and runs in the
    target's interpreter: no file of ours is on that machine.
 2. It knows the order that came with it, fds 0, 1 and 2, and the guardian, whose class it extends. It never knows what
    travels over the link.
-3. It neither reads fd 0 nor writes to fd 1: those are the link, and the server has them.
+3. It neither reads fd 0 nor writes to fd 1: those are the link, and belong to the server.
 
 Theory of operation. The *link* is fds 0 and 1 of this process. Both may be pipes, sockets or one of each. poll()
-reports that their other end is closed (POLLHUP, POLLERR, POLLRDHUP) although nobody reads or writes. So the end of the
-link is noticed while the server is busy in C, is stopped, or has not read what was sent.
+reports that their other end is closed (POLLHUP, POLLERR, POLLRDHUP) without any read or write. So this process notices
+the end of the link also while the server is busy in C, is stopped, or has not read what was sent.
 
-When the link has ended, the server notices it too, if it can. It then has HANGUP_S to close its env: it closes fd 3
-once that is done. From then on it has the seconds that the client gives to ``close``. A server that has not closed its
-env after STATE_AFTER_S is observed, and its state and its Python stack go to fd 2.
+When the link ends, the server notices it too, if it can. It then has HANGUP_S to close its env: it closes fd 3 when
+that is done. After that it has the client's time limit for ``close``. A server that has not closed its env after
+STATE_AFTER_S is observed, and its state and its Python stack go to fd 2.
 
-On fd 2 it tells, a line each, what the client cannot see: why the server did not start, what the server was doing when
-the link ended, and how it ended. Its exit code is the server's, or 128 plus the number of the signal.
+On fd 2 it writes, one line each, what the client cannot see: why the server did not start, what the server was doing
+when the link ended, and how it ended. Its exit code is the server's, or 128 plus the number of the signal.
 
-What must change together: ENDED_LINE and STATE_LINE with ``servers/over_command.py``, which takes their form from
+What must change together: ENDED_LINE and STATE_LINE with ``servers/over_command.py``, which imports their form from
 here; the keys of the order with ``servers/source_bundle.py``.
 """
 
@@ -39,13 +39,13 @@ from gym_service_launcher.standalone import client_watch, env_vars, guardian, sp
 
 EXIT_FAILED, EXIT_TOO_OLD = 1, 3
 ENDED_LINE, STATE_LINE = "the server ended: %s %s", "the server was %s when its link ended"
-# After the end of the link: when a server that has not closed its env is observed, and when it is killed.
+# After the end of the link: when to observe a server that has not closed its env, and when to kill it.
 STATE_AFTER_S, HANGUP_S = 0.3, 0.6
-# For a server to take its modules, where the kernel's buffers are too small to keep all of them.
+# The time for a server to take its modules, if the kernel's buffers are too small for all of them.
 HAND_OVER_S = 10.0
-LONGEST_S = 1e6  # stands for no limit
-# The server's program. Its modules arrive on fd 3, which it closes once it has closed its env. The first entry of
-# sys.path would be the working directory, whose modules must not shadow any other.
+LONGEST_S = 1e6  # means no limit
+# The server's program. Its modules arrive on fd 3. It closes fd 3 after it has closed its env. The first entry of
+# sys.path would be the working directory, whose modules must not shadow others.
 PROGRAM = """\
 import sys
 if sys.path[:1] == [""]:
@@ -70,7 +70,7 @@ sys.exit(code)
 
 
 def main(order):
-    """Carry out an order and exit. Never returns: the interpreter would read the link as its program."""
+    """Carry out an order and exit. Never returns: otherwise the interpreter would read the link as its program."""
     code = EXIT_FAILED
     try:
         code = carry_out(order)
@@ -85,7 +85,7 @@ def main(order):
 
 
 class CannotStart(Exception):
-    """The text says what is wrong on this side."""
+    """The server cannot start. The text says what is wrong on this side."""
 
     def __init__(self, text, exit_code=EXIT_FAILED):
         super().__init__(text)
@@ -93,7 +93,7 @@ class CannotStart(Exception):
 
 
 def say(line):
-    """Send the client a line, in one write: the server may write to fd 2 too."""
+    """Send the client a line, in one write, since the server may write to fd 2 too."""
     try:
         os.write(2, ("gym-service: %s\n" % line).encode("utf-8", "backslashreplace"))
     except OSError:
@@ -108,10 +108,10 @@ def carry_out(order):
     for name in spawning.IGNORED:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     executable = _executable(_text(order["python"]))
-    base = dict(os.environ)  # a venv is built with the variables of the entry, which are expanded once
+    base = dict(os.environ)  # a venv is built with the entry's variables, which are expanded only once
     environ = {_text(name): value and _text(value) for name, value in order["environ"].items()}
     if order["venv"]:
-        from gym_service_launcher.standalone import remote_venv_builder  # only where there is one to build
+        from gym_service_launcher.standalone import remote_venv_builder  # loaded only to build a venv
 
         executable = remote_venv_builder.answer(order, executable, environ)
         if executable is None or not order["serve"]:
@@ -133,10 +133,10 @@ def carry_out(order):
 
 
 def _activated(order, executable, environ, pythonpath, base):
-    """(what to put before the command, its variables): what sources the scripts of the order, if it has any."""
+    """(The words before the command, its variables): they source the scripts of the order, if it has any."""
     if not order["activate"]:
         return [], env_vars.environment(executable, environ, pythonpath, base)
-    from gym_service_launcher.standalone import activation  # only where there are scripts
+    from gym_service_launcher.standalone import activation  # loaded only for scripts
 
     steps = []
     for given in order["activate"]:
@@ -151,12 +151,12 @@ def _activated(order, executable, environ, pythonpath, base):
 
 
 def _text(given):
-    """A text of the order in the encoding of this Python's locale, which may be ASCII in an old Python."""
+    """A text of the order in the encoding of this Python's locale, which can be ASCII in an old Python."""
     return os.fsdecode(given.encode("utf-8", "surrogateescape"))
 
 
 def _executable(python):
-    """The path of the interpreter that the client names; of this one where only a shell understands the name."""
+    """The path of the interpreter that the client names; this interpreter's if only a shell understands the name."""
     found = shutil.which(os.path.expanduser(python))
     return os.path.abspath(found or sys.executable)
 
@@ -167,26 +167,26 @@ class RemoteGuardian(guardian.Guardian):
     def __init__(self, link_fds, close_s):
         self._link_fds = link_fds
         self._close_s = close_s
-        self._dues = deque()  # (when, what is due then), once the link has ended
+        self._dues = deque()  # (time, action) to do at that time, after the link has ended
         self._is_linked, self._env_is_closed = True, False
         self._server = None
-        # The server's lifeline. What the guardian sends on one end, this class receives at the other.
+        # The server's lifeline. This class receives on one end what the guardian's code sends on the other.
         self._client_end, self._guardian_end = socket.socketpair()
-        control, self._unused = socket.socketpair()  # no request for another server ever comes
+        control, self._unused = socket.socketpair()  # no request for another server ever arrives
         super().__init__(control, client_watch.Client(os.getpid(), -1, is_parent=False))
         self._poll.register(self._client_end, select.POLLIN)
-        for fd in link_fds:  # POLLHUP and POLLERR need no asking for; a half-closed socket does
+        for fd in link_fds:  # POLLHUP and POLLERR are always reported; a half-closed socket only on request
             self._poll.register(fd, getattr(select, "POLLRDHUP", 0))
-        # What stops containers and jobs. If this process just ended, the server's children would stay.
+        # Containers and jobs are stopped with SIGTERM. If this process simply ended, the server's children would stay.
         signal.signal(signal.SIGTERM, lambda number, frame: self._lose_link())
 
     def start(self, argv, cwd, env, sources):
-        """Start the server and hand it its modules. Raises OSError."""
+        """Start the server and send it its modules. Raises OSError."""
         self._server = guardian.Server(self._guardian_end, b"")
         bundle = zlib.compress(json.dumps(sources).encode(), 1)
         self._bundle, theirs = socket.socketpair()
         with theirs:
-            # So that the kernel takes all of it at once, also where the server is stopped and reads nothing.
+            # The kernel then takes all of it at once, also if the server is stopped and reads nothing.
             self._bundle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(bundle))
             self.begin(self._server, argv, cwd, env, [0, 1, 2, theirs.fileno()])
         self._bundle.settimeout(HAND_OVER_S)
@@ -194,11 +194,11 @@ class RemoteGuardian(guardian.Guardian):
             self._bundle.sendall(bundle)
             self._bundle.shutdown(socket.SHUT_WR)
         except (BrokenPipeError, ConnectionResetError):
-            return  # it has ended at once, and its end will be told
+            return  # the server has ended already; wait_for_end reports it
         self._poll.register(self._bundle, 0)
 
     def wait_for_end(self):
-        """Wait until nothing of the server is left; tell how it ended, and return the exit code."""
+        """Wait until nothing of the server is left. Reports how it ended, and returns the exit code."""
         self.run()
         code = self._server.exit_code
         if self._is_linked or code:
@@ -225,7 +225,7 @@ class RemoteGuardian(guardian.Guardian):
             self._set_deadlines()
 
     def _set_deadlines(self):
-        """Decide what the server still has time for, once the link has ended."""
+        """Set the server's time limits, when the link has ended."""
         now = time.monotonic()
         if self._is_linked:
             return
@@ -244,7 +244,7 @@ class RemoteGuardian(guardian.Guardian):
                     self._server.obey(guardian.Order.DUMP_STACK.value)
 
     def _check_client(self):
-        """This process counts as its own client, until its server is gone or has used up its time."""
+        """Count this process as its own client, until its server has ended or has used up its time."""
         while self._dues and self._dues[0][0] <= time.monotonic():
             self._dues.popleft()[1]()
         if self._server and not (self._servers or self._lifelines) and not self._client_gone:

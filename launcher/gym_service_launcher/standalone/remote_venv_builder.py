@@ -1,11 +1,11 @@
-"""The remote side of a build: carries out an order for a venv, and tells the client over fd 1.
+"""The remote side of a build: carries out an order for a venv, and reports to the client over fd 1.
 
-Has travelled with the server, and runs in the interpreter that the venv is made from. Knows the link and
+It travels with the server, and runs in the interpreter that the venv is made from. Knows the link and
 ``venv_builder.py``. Never knows the client. Standard library only, Python 3.6 and up.
 
-What it says are lines of their own: ``gym-service-venv MARK`` and JSON. The mark is the one with which the server
-begins later, as hex, so that nothing that a shell prints is taken for one of them. ``{"say": text}`` any number of
-times, then ``{"venv": what the builder returned}`` or ``{"failed": {"text", "argv", "exit_code", "tail"}}``.
+It reports in separate lines: ``gym-service-venv MARK`` and JSON. The mark is the one that later precedes the server's
+protocol, in hex, so that the client does not take a shell's output for a report. ``{"say": text}`` comes any number of
+times, then ``{"venv": the builder's result}`` or ``{"failed": {"text", "argv", "exit_code", "tail"}}``.
 
 If the link ends, the build stops and its folder is removed.
 """
@@ -20,15 +20,15 @@ from gym_service_launcher.standalone import build_commands, env_vars, venv_build
 
 WORD = "gym-service-venv"
 LINK_FDS = (0, 1)
-# Where uv puts itself, beside the folders of PATH that a shell without a login has.
+# Where uv's installer puts uv, beside the folders in the PATH of a non-login shell.
 UV_FOLDERS = ("~/.local/bin", "~/.cargo/bin", "~/bin", "/usr/local/bin")
 
 
 def answer(order, python, environ):
-    """Carry out the order; the path of the venv's Python, None where there is none. The client has been told either.
+    """Carry out the order. Returns the path of the venv's Python, or None; the client knows the result either way.
 
-    ``environ``, the variables of the entry, count here too: there is no other way to say where the cache is on this
-    side, or which proxy to use.
+    ``environ``, the entry's variables, also applies here: it is the only way to say where the cache is on this side, or
+    which proxy to use.
     """
     venv = dict(order["venv"], python=python, uv=_find_uv(python))
     mark = order["mark"]
@@ -52,7 +52,7 @@ def answer(order, python, environ):
 
 
 def _apply(environ):
-    """Give this process the variables of the entry. Raises BadVariable."""
+    """Set the entry's variables in this process. Raises BadVariable."""
     own = {name: value and env_vars.expand(name, value, os.environ) for name, value in environ.items()}
     for name, value in own.items():
         os.environ.pop(name, None)
@@ -61,7 +61,7 @@ def _apply(environ):
 
 
 def _tell(mark, data):
-    """A line to the client, on a line of its own whatever was printed before."""
+    """Report a line to the client, separate from whatever was printed before."""
     line = ("\n%s %s %s\n" % (WORD, mark, json.dumps(data))).encode("ascii")
     try:
         while line:
@@ -75,7 +75,7 @@ def _end(number, frame):
 
 
 def _find_uv(python):
-    """How uv is called on this side; empty where there is none."""
+    """The command for uv on this side; empty if there is none."""
     folders = [os.path.dirname(python), os.path.dirname(sys.executable)]
     folders += [os.path.expanduser(folder) for folder in UV_FOLDERS]
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *folders])

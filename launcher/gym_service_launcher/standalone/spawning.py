@@ -1,4 +1,4 @@
-"""Starts a program as a server of this process: in a process group of its own, and dead as soon as this process is.
+"""Starts a program as a server of this process: in its own process group, and killed when this process ends.
 
 Knows fork, exec and prctl. Never knows what the program does. Standard library only, Python 3.6 and up: the guardian
 loads it by path.
@@ -12,20 +12,20 @@ import sys
 import termios
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-# Signals that a guardian ignores, since they may reach every process of a terminal or of a job. A server gets the
-# default actions back.
+# Signals that a guardian ignores, since they may reach every process of a terminal or a job. A server gets the default
+# actions back.
 IGNORED = ("SIGINT", "SIGHUP", "SIGPIPE", "SIGTTOU", "SIGTTIN")
 
 
 def find_prctl():
-    """Linux's prctl, called with two numbers; None elsewhere."""
+    """Linux's prctl, as a function of two numbers; None elsewhere."""
     import ctypes
 
     return ctypes.CDLL(None, use_errno=True).prctl if sys.platform.startswith("linux") else None
 
 
 def spawn(argv, cwd, env, fds, prctl):
-    """Start a program with the descriptors as its 0, 1, 2, …, and return its pid. Raises OSError where exec fails."""
+    """Start a program with the descriptors as its 0, 1, 2, …, and return its pid. Raises OSError if exec fails."""
     parent = os.getpid()
     failed, told = os.pipe()  # a successful exec closes ``told``
     with open(failed, "rb") as file:
@@ -58,7 +58,7 @@ def _become(argv, cwd, env, fds, prctl, parent):
 
 
 def settle(prctl, parent):
-    """In a process that was just forked: be a server of ``parent``.
+    """Make a process that was just forked a server of ``parent``.
 
     It has no terminal, its orphaned descendants become its children, and it is killed when ``parent`` ends.
     """
@@ -66,24 +66,24 @@ def settle(prctl, parent):
     if prctl:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
-        if os.getppid() != parent:  # it ended before the line above, so no signal will come
+        if os.getppid() != parent:  # it ended before prctl took effect, so no signal will come
             raise OSError(errno.ESRCH, "the guardian has ended")
 
 
 def leave_terminal():
-    """Lead a process group of one's own, and give up the terminal: no Ctrl-C, Ctrl-Z or hang-up comes from there.
+    """Lead a new process group, and give up the terminal: no Ctrl-C, Ctrl-Z or hang-up arrives from it.
 
-    It is not a session of one's own. Where the kernel schedules each session as a group (``sched_autogroup_enabled``),
-    a wake-up between two sessions can take some milliseconds on a busy machine, and each step needs two.
+    This starts no new session. If the kernel schedules each session as a group (``sched_autogroup_enabled``), a wake-up
+    between two sessions can take some milliseconds on a busy machine, and each step needs two.
     """
     if give_up_terminal():
         os.setpgid(0, 0)
     else:
-        os.setsid()  # a system that lets go of a terminal in no other way
+        os.setsid()  # on this system nothing else gives up a terminal
 
 
 def give_up_terminal():
-    """Whether this process, which leads no session, has no terminal from now on."""
+    """Give up the terminal of this process, which leads no session. Returns whether it has none now."""
     try:
         fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
     except OSError as error:
@@ -98,8 +98,8 @@ def give_up_terminal():
 
 
 def place(fds):
-    """Give the descriptors the numbers 0, 1, 2, …."""
-    # First to numbers above all of those, so that none overwrites another.
+    """Move the descriptors to the numbers 0, 1, 2, …."""
+    # First to numbers above all of these, so that none overwrites another.
     apart = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, len(fds)) for fd in fds]
     for number, fd in enumerate(apart):
         os.dup2(fd, number)

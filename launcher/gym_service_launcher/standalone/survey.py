@@ -1,13 +1,13 @@
-"""Run by path inside a target: prints what is installed there and which env ids its modules register, as JSON.
+"""Run by path inside a target: prints what is installed there and the env ids that its modules register, as JSON.
 
-Knows the metadata of packages, and the registries of gym and gymnasium. It imports the simulators that it is asked
-about, so it runs in a process of its own. Never knows gym-service. Standard library only, Python 3.6 and up.
+Knows the metadata of packages, and the registries of gym and gymnasium. It imports the simulators in question, so it
+runs in a separate process. Never knows gym-service. Standard library only, Python 3.6 and up.
 
 The argument is JSON: ``imports`` (modules to import first), ``id`` and ``entry_point`` (the env to describe; may be
-null), ``search`` (whether to import each package that needs gym or gymnasium, to see which ids it registers).
+null), ``search`` (whether to import each package that needs gym or gymnasium, to find the ids that it registers).
 
-Each stage prints one line with all that is known so far. An import may end the process or take too long: the last line
-then still holds what came before. The keys are those of ``interpreters/survey.py``.
+Each stage prints one line with everything known so far. An import may end the process or take too long: the last line
+then still holds the results of the earlier stages. The keys are those of ``interpreters/survey.py``.
 """
 
 import glob
@@ -32,7 +32,7 @@ def main(task):
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [path for path in sys.path if os.path.abspath(path or os.curdir) != here]
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a simulator prints is no answer
+    os.dup2(2, 1)  # a simulator's output must not mix with the answer
     sys.argv[:] = [""]
     found = {"packages": {}, "modules": {}, "importable": [], "imports": [], "own": [], "ids": [], "found_in": {}}
     found.update({"plugins": {}, "parameters": None, "render_modes": None, "names": None})
@@ -99,7 +99,7 @@ def modules_of(info):
 
 
 def plugins_of(info):
-    """The entry points by which older versions of Gymnasium found ids: {"module:function": package}."""
+    """The entry points that older versions of Gymnasium load for ids: {"module:function": package}."""
     found, group = {}, ""
     for line in read(info, "entry_points.txt").splitlines():
         if line.startswith("["):
@@ -139,7 +139,7 @@ def registered_ids(libraries):
 
 
 def search(found, module, libraries):
-    """Note the ids that the import of a module registers."""
+    """Record the ids that the import of a module registers."""
     before = set(registered_ids(libraries))
     try:
         importlib.import_module(module)
@@ -154,7 +154,7 @@ def search(found, module, libraries):
 
 
 def describe(found, task, libraries):
-    """Fill in what the env's creator takes, and what is in the module of an entry point."""
+    """Fill in the parameters of the env's creator, and the content of an entry point's module."""
     module, _, name = (task["entry_point"] or "").partition(":")
     creator = None
     if module:

@@ -1,38 +1,38 @@
-"""Builds a venv from an order: under a lock, in the place where it stays, its marker last.
+"""Builds a venv from an order: under a lock, at its final path, its marker last.
 
 Runs on the user's machine in the client's process, and at the other end of a command, where it travels with the server
-(``remote_guardian.py``). Knows the cache folder of its side, that two processes may want the same venv, and that a
-third may have been killed while it built one. Never knows envs.toml. Standard library only, Python 3.6 and up.
+(``remote_guardian.py``). Knows its side's cache folder, that two processes may want the same venv, and that a killed
+process may have left an unfinished one. Never knows envs.toml. Standard library only, Python 3.6 and up.
 
-The order is plain data, and ``interpreters/venvs.py`` makes it. Its keys:
+The order is plain data, made by ``interpreters/venvs.py``. Its keys:
 
-    cache           the folder of the venvs; "" for the one of this side's user
-    name            the venv's folder in it; whatever decides what is installed decides the name
-    instead         None, or a venv that does as well if it is there: {"name": …, "packages": what it must have}
+    cache           the folder of the venvs; "" for the default of this side's user
+    name            the venv's folder in it; everything that decides what is installed is part of the name
+    instead         None, or a venv that also fits if it exists: {"name": …, "packages": what it must contain}
     python          the Python that the venv is made from: a path, or a version that uv may fetch
-    folder          the working directory of every command, and where relative paths begin
-    uv              how uv is called; [] where there is none
+    folder          the working directory of every command, and the base of relative paths
+    uv              the command for uv; [] if there is none
     words           what to install: requirements, and ``-e`` before a folder
     lines           the same as lines of a requirements file
     options         options of the installer, each with its values: [["--index-url", "https://…"], ["--pre"]]
     constraints     lines of a constraints file
-    build_requires  installed before the rest, which is then built with what is installed
+    build_requires  installed first; the rest is then built with it
     locked          None, or exact versions: {"first": lines, "lines": lines, "local": words, "installer": "uv" | "pip"}
-    post            commands that are run in the venv at last
-    system_packages packages of Debian or Ubuntu that are to be there
-    may_build       False: only look whether it is there
-    rebuild         True: build it although it is there
-    inspect         True: say also what is installed, and what is missing
-    record          what the marker keeps for people to read
-    asked_by        who wants it: pairs of a file and an entry
+    post            commands to run in the venv at the end
+    system_packages packages of Debian or Ubuntu that must be installed
+    may_build       False: only check whether the venv exists
+    rebuild         True: build it although it exists
+    inspect         True: also report what is installed, and what is missing
+    record          what the marker stores for users to read
+    asked_by        who uses it: pairs of a file and an entry
 
 Rules of a build:
 
-1. The marker is written last. A folder without one is half-built: it is removed and built from the beginning.
-2. A process that builds or removes holds the lock, a file beside the folder. Every command inherits it. If the builder
-   is killed, the next one waits for its commands to end, so two of them never write into one venv.
+1. The marker is written last. A folder without one is incomplete: it is removed and built from the beginning.
+2. A process that builds or removes a venv holds the lock, a file beside the folder. Every command inherits it. If the
+   builder is killed, the next one waits for its commands to end, so two of them never write into one venv.
 3. A build that fails or is given up removes its folder.
-4. The lock is removed while it is held. A process that gets the lock of a removed file tries again with a new one.
+4. The lock file is removed while the lock is held. A process that gets the lock of a removed file tries a new file.
 """
 
 import contextlib
@@ -48,28 +48,28 @@ from gym_service_launcher.standalone import build_commands, env_vars, installed_
 from gym_service_launcher.standalone.build_commands import BuildFailed
 
 MARKER = "gym-service.json"
-# How often it is looked whether a lock is free (seconds).
+# How often to check whether a lock is free (seconds).
 LOOK_S = 0.1
-# An interpreter on a cold network file system takes seconds to start (seconds).
+# How long an interpreter on a cold network file system may take to start (seconds).
 ANSWER_S = 20.0
 ASK = "import sys; sys.stdout.write('%d.%d.%d' % sys.version_info[:3])"
 
 
-# Above 40 lines: half of them are signature and docstring, which users read in one place.
+# Above 40 lines: half of them are the signature and the docstring, which users read in one place.
 def provide(order, say, watched=()):
-    """The venv of an order, built if it is not there, as plain data.
+    """The venv of an order as plain data, built if it does not exist.
 
-    Blocks while it builds, which may take minutes, or while another process does; a venv that is there costs one start
-    of its Python, some 20 ms.
+    Blocks while this or another process builds it, which may take minutes. An existing venv costs one start of its
+    Python, some 20 ms.
 
     Args:
         order: see above.
-        say: called with each line about what goes on.
+        say: called with each line of progress.
         watched: descriptors that this function does not read. If the other end of one closes, the build stops.
 
     Returns:
-        ``state`` ("found", "built" or "missing"), ``python``, ``version``, ``marker`` (what the marker says), and with
-        ``inspect`` ``platform``, ``packages``, ``sources`` and ``missing_packages`` (of the system; None where that is
+        ``state`` ("found", "built" or "missing"), ``python``, ``version``, ``marker`` (its content), and with
+        ``inspect`` ``platform``, ``packages``, ``sources`` and ``missing_packages`` (of the system; None if that is
         unknown).
 
     Raises:
@@ -100,24 +100,24 @@ def provide(order, say, watched=()):
 
 
 def cache_folder(variables=os.environ):
-    """The folder of the venvs of this user: ``$XDG_CACHE_HOME`` or ``~/.cache``, then ``gym-service/venvs``."""
+    """The folder of this user's venvs: ``$XDG_CACHE_HOME`` or ``~/.cache``, then ``gym-service/venvs``."""
     configured = variables.get("XDG_CACHE_HOME", "")
-    # The XDG specification: a relative one is to be ignored.
+    # The XDG specification says to ignore a relative path.
     home = configured if os.path.isabs(configured) else os.path.expanduser("~/.cache")
-    if not os.path.isabs(home):  # there is no home, and "~" would be a folder of that name: no folder can be made here
+    if not os.path.isabs(home):  # there is no home, so "~" would be a folder of that name
         home = "/dev/null"
     return os.path.join(home, "gym-service", "venvs")
 
 
 def whole(venv):
-    """The version of the venv's Python, if the venv was built to its end and still runs; else None."""
+    """The version of the venv's Python if the venv is complete and still runs; else None."""
     minor = read_marker(venv).get("minor")
     version = minor and query_version(_executable(venv))
     return version if version and (version + ".").startswith(minor + ".") else None
 
 
 def read_marker(venv):
-    """What the marker of a venv says; empty where there is none."""
+    """The content of a venv's marker; empty if there is none."""
     try:
         with open(os.path.join(venv, MARKER), encoding="utf-8") as file:
             marker = json.load(file)
@@ -127,7 +127,7 @@ def read_marker(venv):
 
 
 def query_version(python):
-    """The version of an interpreter, by running it; None where it does not run."""
+    """The version of an interpreter, found by running it; None if it does not run."""
     variables = env_vars.without_python_vars(os.environ)
     try:
         answer = subprocess.check_output(
@@ -144,7 +144,7 @@ def query_version(python):
 
 
 def missing_system_packages(names):
-    """Those of these packages of Debian or Ubuntu that are not installed; None where dpkg cannot be asked."""
+    """The Debian or Ubuntu packages among these that are not installed; None if dpkg cannot be used."""
     if not names:
         return []
     try:
@@ -160,9 +160,9 @@ def missing_system_packages(names):
 
 @contextlib.contextmanager
 def locked(venv, say, watched=()):
-    """Hold the lock of a venv; the descriptor of the lock. Blocks while another process holds it.
+    """Hold the lock of a venv; yields the lock's descriptor. Blocks while another process holds it.
 
-    Raises GivenUp where that takes longer than somebody wants to wait.
+    Raises GivenUp if the waiting process ends first (see ``rest``).
     """
     path = lock_file(venv)
     os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
@@ -185,14 +185,14 @@ def locked(venv, say, watched=()):
     try:
         yield lock
     finally:
-        # While it is held: a process that waits for it gets the lock of a removed file, and tries again.
+        # Removed while it is held: a process that waits for it gets the lock of a removed file, and tries again.
         with contextlib.suppress(OSError):
             os.unlink(path)
         os.close(lock)
 
 
 def lock_file(venv):
-    """The lock of a venv: a file beside it, which is there only while somebody builds or removes it."""
+    """The lock file of a venv: beside it, and present only while a process builds or removes the venv."""
     return venv + ".lock"
 
 
@@ -208,10 +208,10 @@ def _executable(venv):
 
 
 def _use(venv, asked_by):
-    """Add ``asked_by`` to the marker, or set its time, which is when the venv was last used. Returns the marker."""
+    """Add ``asked_by`` to the marker, or set its time, which means when the venv was last used. Returns the marker."""
     marker = read_marker(venv)
     path = os.path.join(venv, MARKER)
-    with contextlib.suppress(OSError):  # somebody else's venv may be used, too
+    with contextlib.suppress(OSError):  # the venv may belong to another user
         known = marker.get("asked_by", [])
         new = [list(pair) for pair in asked_by if list(pair) not in known]
         if new:
@@ -223,7 +223,7 @@ def _use(venv, asked_by):
 
 
 def _write(path, text):
-    """Write a file so that it is whole or not there."""
+    """Write a file atomically."""
     unfinished = "%s.%d" % (path, os.getpid())
     try:
         with open(unfinished, "w", encoding="utf-8") as file:
@@ -236,7 +236,7 @@ def _write(path, text):
 
 
 def _built(order, venv, say, watched):
-    """Build the venv, unless another process has while this one waited; (state, version)."""
+    """Build the venv, unless another process has built it while this one waited; (state, version)."""
     with locked(venv, say, watched) as lock:
         version = None if order["rebuild"] else whole(venv)
         if version is not None:
@@ -250,7 +250,7 @@ def _built(order, venv, say, watched):
 
 
 class Build:
-    """One build of a venv, whose lock is held."""
+    """One build of a venv. The caller holds the venv's lock."""
 
     def __init__(self, order, venv, say, commands):
         self.order, self.venv, self.say = order, venv, say
@@ -259,7 +259,7 @@ class Build:
         self.uv = installers.Uv(order["uv"]) if order["uv"] else None
 
     def run(self):
-        """Build it; its Python's version. Raises BuildFailed, GivenUp and OSError."""
+        """Build it. Returns its Python's version. Raises BuildFailed, GivenUp and OSError."""
         record = self.order["record"]
         self.say("Building a venv of Python %s with %s in %s" % (record["python"], record["with"], self.venv))
         if not self.uv:
@@ -302,8 +302,8 @@ class Build:
         return "uv" if self.uv else "Today's pip"
 
     def _create(self):
-        """Create the empty venv, in place of what lies there; the version of its Python."""
-        # The marker goes first: without it the rest counts as incomplete.
+        """Create the empty venv in place of any old one. Returns the version of its Python."""
+        # The marker is removed first: without it the rest counts as incomplete.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self.venv, MARKER))
         if os.path.lexists(self.venv):
@@ -320,14 +320,14 @@ class Build:
         return version
 
     def _installer(self):
-        """What installs packages of today: uv, else a pip that is not too old for today's wheels."""
+        """The installer for packages of today: uv, else a pip that is new enough for today's wheels."""
         if self.uv:
             return self.uv
         self._install_words(installers.Pip(), list(installers.NEW_TOOLS), self.order["options"])
         return installers.Pip()
 
     def _old_pip(self, version, exact=()):
-        """A pip that takes the metadata of gym 0.21, installed; ``exact`` are the lines that pin it."""
+        """Install a pip that accepts the metadata of gym 0.21; ``exact`` are the lines that pin it."""
         first = self.uv or installers.Pip()
         if exact:
             self._install_lines(first, exact)
@@ -337,7 +337,7 @@ class Build:
         return installers.Pip()
 
     def _install_asked(self, installer, constraints=()):
-        """Install what the order asks for, as the installer resolves it."""
+        """Install what the order requests; the installer resolves it."""
         order = self.order
         words, isolated = list(order["words"]), []
         if order["build_requires"]:
@@ -350,7 +350,7 @@ class Build:
                 self._install_words(installer, isolated + limits + words, order["options"])
 
     def _install_exact(self, installer):
-        """Install the locked versions, and nothing that they ask for besides."""
+        """Install the locked versions, and none of their further dependencies."""
         exact = self.order["locked"]
         isolated = ["--no-build-isolation"] if self.order["build_requires"] else []
         if exact["installer"] != "pip" and exact["first"]:
@@ -371,7 +371,7 @@ class Build:
 
     @contextlib.contextmanager
     def _file(self, name, lines):
-        """The words that name a file with these lines, which lies in the venv for as long; none for no lines."""
+        """The words that name a temporary file in the venv with these lines; none if there are no lines."""
         if not lines:
             yield []
             return
