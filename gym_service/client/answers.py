@@ -19,13 +19,13 @@ from gym_service.protocol.values import BadValue
 def step_result(layout: Layout | None, frame: Frame) -> Any:
     """What step() returned."""
     if frame.kind == messages.STEPPED and layout:
-        return results.unpack_step(layout, frame.head, frame.buffers, GraphInstance)
+        return results.unpack_step(layout, frame.head, frame.buffers, GraphInstance, frame.arrays)
     return result_of(frame, 5)
 
 
 def result_of(frame: Frame, count: int) -> Any:
     """What reset() or step() returned: a tuple of so many values, or the one value that it was instead."""
-    values = ValueDecoder(frame.head, frame.buffers, GraphInstance).read_rest()
+    values = ValueDecoder(frame.head, frame.buffers, GraphInstance, arrays=frame.arrays).read_rest()
     if len(values) not in (1, count):
         raise BadValue(f"{len(values)} values came where {count} were due, or one")
     return tuple(values) if len(values) == count else values[0]

@@ -145,9 +145,10 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
 
         ``executable``, ``python``, ``numpy``, ``api``, ``pid``, ``env`` (the name of its class), ``takes_options``
         (whether ``reset(options=…)`` is anything that the simulator can take), and ``frames``: how pictures travel,
-        ``"raw"`` where memory is shared, ``"jpeg:90 (lossy)"`` where they change.
+        ``"raw"`` where memory is shared, ``"jpeg:90 (lossy)"`` where they change. ``arrays``: which arrays of other
+        libraries have come, such as ``"torch cuda:0"``; None while none has.
         """
-        return dict(self._target)
+        return {**self._target, "arrays": self._connection.arrays.seen}
 
     # -- Gymnasium's contract ------------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ from typing import Any, TypeVar
 from gymnasium.spaces import GraphInstance
 
 from gym_service.client import error_mapping
+from gym_service.client.arrays import ArrayMaker
 from gym_service.client.error_mapping import Peer
 from gym_service.errors import CannotCross, ClosedError, EnvError, ForkedError, GymServiceError
 from gym_service.protocol import messages
@@ -60,6 +61,7 @@ class Exchange:
     def __init__(self, channel: Channel, peer: Peer) -> None:
         self.bound_bytes = BOUND_BYTES
         self.failure = ""  # what closed it, where that was no close()
+        self.arrays = ArrayMaker()
         # Is told the facts of the env that have changed, and the id of the call that brought them.
         self.on_changed: Callable[[dict[str, Any], int], None] = _unasked
         self.changes = 0  # how often it was told
@@ -140,6 +142,7 @@ class Exchange:
             frame = channel.await_frame(self._deadline)
         except ChannelTimeout:
             frame = self._go_on_late(channel.await_frame)
+        frame.arrays = self.arrays
         call_id = channel.outgoing[0]
         is_result = frame.kind == messages.STEPPED and frame.call_id == call_id
         result = read(frame) if is_result else self._answer(read, frame, call_id)
@@ -265,6 +268,7 @@ class Exchange:
             else:
                 raise BadFrame(f"an answer of unknown kind {frame.kind}")
             frame = self._next_frame()
+            frame.arrays = self.arrays
 
     def _next_frame(self) -> Frame:
         self._channel.decoder.take()
@@ -360,7 +364,7 @@ def read_nothing(frame: Frame) -> list[Any]:
 
 def fields(frame: Frame, count: int) -> list[Any]:
     """The fields of a reply, which must be just so many. Raises BadValue."""
-    decoder = ValueDecoder(frame.head, frame.buffers, GraphInstance)
+    decoder = ValueDecoder(frame.head, frame.buffers, GraphInstance, arrays=frame.arrays)
     values = [decoder.read() for _ in range(count)]
     decoder.expect_end()
     return values

@@ -246,7 +246,7 @@ class RemoteParallelEnv(_RemoteAgents, ParallelEnv):
 def _step_result(layouts: AgentLayouts, frame: Frame) -> list[Any]:
     """What a step gives. No method: the connection holds what reads an answer, and must not hold the env."""
     if frame.kind == messages.STEPPED:
-        return layouts.unpack_step(frame.head, frame.buffers, GraphInstance)
+        return layouts.unpack_step(frame.head, frame.buffers, GraphInstance, frame.arrays)
     return agent_results.decode(agent_results.PARALLEL_STEP, frame, GraphInstance)
 
 

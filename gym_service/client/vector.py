@@ -129,7 +129,7 @@ class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, HalvesOfCalls, gym
     @property
     def targets(self) -> tuple[dict[str, Any], ...]:
         """Facts of each worker, as ``RemoteEnv.target`` has them; ``env`` is that of its first env."""
-        return self._targets
+        return tuple({**target, "arrays": self._workers.arrays_seen} for target in self._targets)
 
     # -- Gymnasium's contract ------------------------------------------------------------------------------------
 

@@ -46,6 +46,11 @@ class Workers:
         self._are_in_step = True
         self._half_reads: Sequence[Callable[[Frame], Any]] = ()
 
+    @property
+    def arrays_seen(self) -> str | None:
+        """Which arrays of other libraries have come, as ``ArrayMaker.seen``: the first worker's; all are alike."""
+        return self._connections[0].arrays.seen
+
     def call(self, calls: Sequence[Call], prepare: Prepare[T], *, resets_all: bool = False) -> list[T]:
         """Make a call of each worker; their answers, in order.
 

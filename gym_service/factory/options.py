@@ -117,5 +117,10 @@ class EntryOptions(TypedDict, total=False):
     """How large one answer or one call may be, in MiB, beside the declared spaces. Default 64."""
     arena_mib: int | None
     """How much memory each server may share with this process, in MiB. 0: none. Default 256."""
+    arrays: Literal["numpy", "torch", "jax"] | None
+    """What arrays of torch, jax and other frameworks become here. Default ``"numpy"``."""
+    actions: str | None
+    """What the simulator gets as actions: ``"numpy"``, ``"torch"``, ``"torch:cuda:0"`` or ``"jax"``. Default: arrays of
+    the framework and on the device of its observations."""
     output: Literal["tail", "show"] | None
     """``"tail"`` (default): keep the end of the simulator's output for errors. ``"show"``: also print it."""

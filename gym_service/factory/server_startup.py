@@ -16,6 +16,7 @@ from gym_service_launcher.servers.link import LATE_ADVICE, ServerLink, late_star
 from gym_service_launcher.servers.stream import LONGEST_WAIT_S, PipeEnds, SocketEnd, StreamEnd, TlsEnd
 from gymnasium.error import UnregisteredEnv
 
+from gym_service.client.arrays import ArrayMaker
 from gym_service.client.codec_selection import CodecSelector
 from gym_service.client.connection import Connection, one
 from gym_service.client.plain_data import plain_data
@@ -56,6 +57,7 @@ def recipe_of(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         "frames": entry.frames,
         "max_message_mib": entry.max_message_mib,
         "arena_mib": entry.arena_mib,
+        "actions": entry.actions,
     }
 
 
@@ -111,6 +113,7 @@ class PendingServer:
             self._readable.register(end.fileno(), select.POLLIN)
             self._connection = Connection(_channel_over(end), self._link)
             self._connection.bound_bytes = self._entry.max_message_mib * 2**20
+            self._connection.arrays = ArrayMaker(self._entry.arrays)
             self._connection.allow_replies_of(self._connection.bound_bytes)
             memory = self._link.accept_memory()
             if memory:

@@ -57,7 +57,7 @@ def encode(names, result, *more):
 
 def decode(names, frame, graph, more=0):
     """What ``encode`` encoded, as a list: the parts, then ``more`` values. Raises BadValue where the bytes are none."""
-    decoder = ValueDecoder(frame.head, frame.buffers, graph)
+    decoder = ValueDecoder(frame.head, frame.buffers, graph, arrays=frame.arrays)
     values = []
     for name in names:
         values.append(_decode_last(decoder) if name == "last" else decoder.read())
@@ -139,7 +139,7 @@ class AgentLayouts:
             return None
         return encoder.add(infos, "$.infos", opaque=True) if has_infos else encoder
 
-    def unpack_step(self, head, buffers, graph):
+    def unpack_step(self, head, buffers, graph, arrays=None):
         """The result that ``pack_step`` packed, as a list. Raises BadValue where the bytes are none."""
         version, count, living_count, has_infos = _unpack(_COUNTS.format, head, 0)
         self._check_version(version)
@@ -150,7 +150,7 @@ class AgentLayouts:
         rewards, terminations, truncations = _read_flags(agents, numbers[:count], numbers[count:])
         at += 9 * count
         observations, at, rest = self._unpack(self._observations, places, head, at, buffers)
-        decoder = ValueDecoder(head, rest, graph, at)
+        decoder = ValueDecoder(head, rest, graph, at, arrays)
         infos = decoder.read() if has_infos else {agent: {} for agent in agents}
         decoder.expect_end()
         return [observations, rewards, terminations, truncations, infos, [self._agents[place] for place in living]]

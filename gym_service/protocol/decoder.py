@@ -12,6 +12,7 @@ from collections import deque
 import numpy as np
 
 from gym_service.protocol import class_forms, enum_classes, library_types, space_spec
+from gym_service.protocol.array_likes import BFLOAT16, FRAMEWORK, float32_of
 from gym_service.protocol.enum_classes import ClassRefused
 from gym_service.protocol.frames import BOUND_BYTES
 from gym_service.protocol.interrupts import is_foreign
@@ -40,7 +41,8 @@ class ValueDecoder:
     """Gives a message's values back, in order.
 
     Every array is new memory of its own, writeable, C-ordered: a small one is copied out of the head, a large one
-    *is* its buffer. ``graph`` builds a GraphInstance from its three parts; without it a graph is a tuple.
+    *is* its buffer. ``graph`` builds a GraphInstance from its three parts; without it a graph is a tuple. ``arrays`` is
+    given each array of another library (``array_likes.py``) with its label and flags; without it they are numpy's.
     """
 
     # Makes a space of its plain data, with the one library of spaces that this process has; without it a space is its
@@ -50,11 +52,12 @@ class ValueDecoder:
     _nesting = 0  # in how many definitions this one reads
     _class_cost = 0
 
-    def __init__(self, head, buffers=(), graph=None, at=0):
+    def __init__(self, head, buffers=(), graph=None, at=0, arrays=None):
         self._head = head
         self._at = at
         self._buffers = list(reversed(buffers))
         self._graph = graph
+        self._arrays = arrays
 
     def read(self):
         """The next value. Raises BadValue where the bytes are none."""
@@ -313,6 +316,17 @@ class ValueDecoder:
             raise ValueError("an array of %s %s in a buffer of %d bytes" % (shape, dtype, len(buffer)))
         return _readable(np.ndarray(shape, dtype, buffer))
 
+    def _read_array_like(self, depth):
+        flags, label = self._bytes(1)[0], self._text()
+        if self._head[self._at] not in b"aA" or flags > FRAMEWORK | BFLOAT16:
+            raise ValueError("an array of another library was due")
+        array = self._read(depth)
+        if flags & BFLOAT16 and array.dtype != np.uint16:
+            raise ValueError("bfloat16 of dtype %s" % array.dtype)
+        if self._arrays is not None:
+            return self._arrays(array, label, flags)
+        return float32_of(array) if flags & BFLOAT16 else array
+
     def _read_object_array(self, depth):
         shape = self._shape()
         count = element_count(shape)
@@ -368,6 +382,7 @@ _READ = {
     ord("n"): ValueDecoder._read_scalar,
     ord("a"): ValueDecoder._read_array,
     ord("A"): ValueDecoder._read_large_array,
+    ord("D"): ValueDecoder._read_array_like,
     ord("o"): ValueDecoder._read_object_array,
     ord("E"): ValueDecoder._read_member,
     ord("U"): ValueDecoder._read_combination,

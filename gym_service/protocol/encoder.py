@@ -8,7 +8,7 @@ import struct
 
 import numpy as np
 
-from gym_service.protocol import enum_classes, library_types, named_tuples
+from gym_service.protocol import array_likes, enum_classes, library_types, named_tuples
 from gym_service.protocol.class_encoding import ClassEncoder
 from gym_service.protocol.interrupts import is_from_handler
 from gym_service.protocol.library_types import LibraryEncoder
@@ -42,7 +42,7 @@ class Packed:
     The arrays are not copied: send them before they change.
     """
 
-    replaced = ()  # see Encoder
+    replaced = by_array_alone = ()  # see Encoder
     largest = (0, "$")
 
     def __init__(self):
@@ -57,13 +57,14 @@ class Packed:
         return len(self.head) + sum([array.nbytes for array in self.buffers]) if self.buffers else len(self.head)
 
 
-class Encoder(ClassEncoder, LibraryEncoder, Packed):
+class Encoder(ClassEncoder, LibraryEncoder, array_likes.ArrayEncoder, Packed):
     """Collects one message's values. With ``copies``, large arrays are copied when they are added."""
 
     def __init__(self, copies=False):
         super().__init__()
         self._copies = copies
         self.replaced = []  # (path, type name) of each value that became an Opaque
+        self.by_array_alone = []  # the names of classes that crossed by nothing but their __array__
         self.largest = (0, "$")  # (size, path) of the largest array, text or run of small values: for the bound's error
         self._path = []
         self._inside = []  # the ids of the containers on the path
@@ -88,14 +89,17 @@ class Encoder(ClassEncoder, LibraryEncoder, Packed):
         self.head += other.head
         self.buffers += other.buffers
         self.replaced += other.replaced
+        self.by_array_alone += other.by_array_alone
         self.largest = max(self.largest, other.largest)
 
     def _put(self, value):
         put = _PUT.get(type(value))
-        if put is None:
-            self._put_foreign(value)
-        else:
+        if put is not None:
             put(self, value)
+        elif array_likes.is_known_array_like(type(value)):
+            self._put_array_like(value)
+        else:
+            self._put_foreign(value)
 
     def _put_foreign(self, value):
         """Append a value of a class that is not ours to know: any of its methods may raise."""
@@ -319,8 +323,7 @@ class Encoder(ClassEncoder, LibraryEncoder, Packed):
             return
         dtype = dtype_text(value.dtype)
         if dtype is None:
-            advice = library_types.FIELDS_INSTEAD if value.dtype.names else ""
-            self._refuse(given, "arrays of dtype %s have no form on the wire%s" % (value.dtype, advice))
+            self._put_array_of_other_dtype(value, given)
             return
         large = value.nbytes >= LARGE_BYTES
         self._put_bytes_as(b"A" if large else b"a", dtype)
@@ -389,4 +392,6 @@ def _put_for_subclass(value):
     for cls in type(value).__mro__:
         if cls in _PUT:
             return _PUT[cls]
-    return Encoder._put_space if is_space(value) else Encoder._put_unknown
+    if is_space(value):
+        return Encoder._put_space
+    return Encoder._put_array_like if array_likes.is_array_like(type(value)) else Encoder._put_unknown

@@ -50,10 +50,11 @@ class Frame:
     """One message: kind, call id, head (valid until the decoder's next read), buffers (memory of their own).
 
     ``offers``: shared memory into which the answer may be written. ``missing``: what is still to be read or done until
-    the frame is complete; None when it is.
+    the frame is complete; None when it is. ``arrays``: what its receiver makes of arrays of other libraries, as
+    ``ValueDecoder`` takes it.
     """
 
-    __slots__ = ("buffers", "call_id", "head", "kind", "missing", "offers")
+    __slots__ = ("arrays", "buffers", "call_id", "head", "kind", "missing", "offers")
 
     def __init__(self, kind, call_id, head, buffers):
         self.kind = kind
@@ -61,7 +62,7 @@ class Frame:
         self.head = head
         self.buffers = buffers
         self.offers = ()
-        self.missing = None
+        self.missing = self.arrays = None
 
 
 class Missing:

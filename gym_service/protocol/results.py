@@ -87,7 +87,7 @@ def pack_step(layout, result):
     return encoder
 
 
-def unpack_step(layout, head, buffers, graph):
+def unpack_step(layout, head, buffers, graph, arrays=None):
     """The result that ``pack_step`` packed. Raises BadValue where the bytes are none, BadFrame for another layout's."""
     if len(head) < _BESIDE_BYTES:
         raise BadValue("a step's result of %d bytes" % len(head))
@@ -107,7 +107,7 @@ def unpack_step(layout, head, buffers, graph):
         reward = np.float64(reward) if flags & _NUMPY_REWARD else reward
     if not flags & _INFO:
         return observation, reward, terminated, truncated, {}
-    rest = ValueDecoder(head, buffers[layout.buffer_count :], graph, end)
+    rest = ValueDecoder(head, buffers[layout.buffer_count :], graph, end, arrays)
     info = rest.read()
     rest.expect_end()
     return observation, reward, terminated, truncated, info
@@ -164,9 +164,9 @@ def decode_batch(layout, count, frame, graph, placed=()):
             raise _other_version(head, at, layout)
         at += STAMP.size
         observations = layout.unpack(head, at, buffers)
-        rest = ValueDecoder(head, buffers[layout.buffer_count :], graph, at + layout.head_bytes)
+        rest = ValueDecoder(head, buffers[layout.buffer_count :], graph, at + layout.head_bytes, frame.arrays)
     else:
-        rest = ValueDecoder(head, buffers, graph, at)
+        rest = ValueDecoder(head, buffers, graph, at, frame.arrays)
         observations = [rest.read() for _ in range(count)]
     infos = _read_infos(rest, count)
     return observations, rewards, terminations, truncations, infos

@@ -18,6 +18,7 @@ from gym_service.protocol.space_spec import largest_value
 from gym_service.protocol.values import BadValue, CannotEncode
 from gym_service.server import env_batch, env_factory, error_report, generators, offscreen, refusals
 from gym_service.server.adapters.pettingzoo import MultiAgentAdapter
+from gym_service.server.arrays import ActionArrays, received
 from gym_service.server.counters import Counters
 from gym_service.server.env_facts import EnvFacts
 from gym_service.server.multi_agent import MultiAgentCalls
@@ -77,9 +78,11 @@ class Server:
         self._layout_versions = {"observation_space": -1, "action_space": -1}
         self._image_encoder = None
         self._bound_bytes = BOUND_BYTES
+        self._actions = ActionArrays()
         self._warnings = []
         self._show_warning = warnings.showwarning
         self._opaque_paths = set()
+        self._by_array_alone = set()
         self._calls = {
             messages.MAKE: self._make,
             messages.RESET: self._reset,
@@ -96,7 +99,7 @@ class Server:
             messages.REQUIRE_RESET: self._require_reset,
             messages.CLOSE: self._close,
             messages.VEC_RESET: self._vec_reset,
-            messages.VEC_STEP: lambda frame: self._stepped_all(frame, self._adapter.step(*self._read(frame, 1))),
+            messages.VEC_STEP: lambda frame: self._vec_step(frame, *self._read(frame, 1)),
             messages.VEC_STEP_PACKED: self._vec_step_packed,
             messages.AGENT_FACTS: lambda frame: self._agents.facts(),
             messages.AGENT_SPACES: lambda frame: self._agents.spaces(*self._read(frame, 1)),
@@ -132,7 +135,7 @@ class Server:
             if isinstance(error, (BadFrame, BadValue)):  # who breaks the rules gets its answer and no second call
                 self.state = messages.CLOSED
         self.counters.call_finished()
-        if self._warnings or encoder.replaced:
+        if self._warnings or encoder.replaced or encoder.by_array_alone:
             for category, text in self._take_warnings(encoder):
                 self._send(messages.WARNING, Encoder().add(category).add(text))
         self._send(kind, encoder)
@@ -162,7 +165,8 @@ class Server:
         self._channel.send_frame(kind, self._call_id, encoder.head, encoder.buffers)
 
     def _decoder(self, frame):
-        return ValueDecoder(frame.head, frame.buffers, self._adapter.graph_class if self._adapter else None)
+        graph = self._adapter.graph_class if self._adapter else None
+        return ValueDecoder(frame.head, frame.buffers, graph, arrays=received)
 
     def _read(self, frame, count):
         decoder = self._decoder(frame)
@@ -188,6 +192,11 @@ class Server:
                 if len(self._opaque_paths) == MAX_OPAQUE_WARNINGS:
                     text += "; this was the last warning of this kind, after %d" % MAX_OPAQUE_WARNINGS
                 self._warnings.append(("UserWarning", text))
+        for name in encoder.by_array_alone:
+            if name not in self._by_array_alone and len(self._by_array_alone) < MAX_OPAQUE_WARNINGS:
+                self._by_array_alone.add(name)
+                text = "a %s has nothing but __array__: wherever it stands, it arrives as an array of numpy's"
+                self._warnings.append(("UserWarning", text % name))
         taken, self._warnings = self._warnings, []
         return taken
 
@@ -224,6 +233,7 @@ class Server:
         if self._is_debugged:
             description["target"]["is_debugged"] = True
         self._adapter = adapter
+        self._actions = ActionArrays(recipe.get("actions"))
         ValueDecoder.space_from = adapter.space_from
         self._compile_layouts(description)
         self.counters.set_env_id(str(recipe["entry_point"] or recipe["id"]))
@@ -274,6 +284,7 @@ class Server:
         (seed, options), args, kwargs = self._read_with_more(frame, 2)
         result = self._adapter.reset(seed, options, *args, **kwargs)
         self._needs_reset = False
+        self._actions.learn(result[0] if type(result) is tuple and len(result) == 2 else result)
         return messages.RESULT, results.encode_reset(result)
 
     def _vec_reset(self, frame):
@@ -281,11 +292,12 @@ class Server:
         result = self._adapter.reset(seeds, options, mask)
         if mask is None or all(mask):
             self._needs_reset = False
+        self._actions.learn(result[0])
         return self._batch(frame, result)
 
     def _step(self, frame):
         (action,), args, kwargs = self._read_with_more(frame, 1)
-        return self._stepped(self._adapter.step(action, *args, **kwargs))
+        return self._stepped(self._adapter.step(self._actions.convert(action), *args, **kwargs))
 
     def _read_with_more(self, frame, count):
         """So many fields, and the further arguments of the call: none, or a tuple and a dict of texts."""
@@ -311,7 +323,8 @@ class Server:
             raise refusals.reset_needed(messages.CALL_NAMES[kind])
 
     def _step_packed(self, frame):
-        return self._stepped(self._adapter.step(results.unpack_action(self._action_layout, frame.head, frame.buffers)))
+        action = results.unpack_action(self._action_layout, frame.head, frame.buffers)
+        return self._stepped(self._adapter.step(self._actions.convert(action)))
 
     def _stepped(self, result):
         self.counters.step(1)
@@ -324,9 +337,10 @@ class Server:
 
     def _vec_step_packed(self, frame):
         actions = results.unpack_action(self._action_layout, frame.head, frame.buffers)
-        return self._stepped_all(frame, self._adapter.step(rows(actions, self._adapter.count)))
+        return self._vec_step(frame, rows(actions, self._adapter.count))
 
-    def _stepped_all(self, frame, result):
+    def _vec_step(self, frame, actions):
+        result = self._adapter.step(self._actions.convert(actions))
         self.counters.step(self._adapter.count)
         return self._batch(frame, result)
 

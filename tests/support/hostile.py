@@ -57,6 +57,11 @@ def space(kind: str, **attributes: bytes) -> bytes:
 
 HOSTILE: dict[str, bytes] = {
     "nothing": b"",
+    "array of another library that is none": b"D\x01" + text("torch cpu") + ONE,
+    "array of another library in one": b"D\x01" + text("torch cpu") + b"D\x01" + text("torch cpu") + array(b"|u1", 0),
+    "array of another library with a label that is none": b"D\x01" + ONE + array(b"|u1", 0),
+    "array of another library of unknown flags": b"D\x04" + text("torch cpu") + array(b"|u1", 0),
+    "bfloat16 of another dtype": b"D\x03" + text("torch cpu") + array(b"|u1", 0),
     "unknown tag": b"?",
     "dtype of objects": array(b"|O", 1) + bytes(8),
     "dtype of objects with a size": array(b"|O8", 1) + bytes(8),

@@ -94,6 +94,8 @@ class Entry(VenvKeys):
     max_message_mib: int = 64
     arena_mib: int = 256
     output: str = "tail"
+    arrays: str = "numpy"
+    actions: str | None = None
     created_in: Path = field(default_factory=lambda: user_dirs.working() or Path("/"), repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -162,6 +164,8 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
         "frames": validation.frames,
         "max_message_mib": validation.message_size,
         "arena_mib": validation.shared_memory_size,
+        "arrays": validation.one_of("numpy", "torch", "jax"),
+        "actions": validation.array_framework,
         "output": validation.one_of("tail", "show"),
     }
 )

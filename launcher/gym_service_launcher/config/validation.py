@@ -34,6 +34,7 @@ SSH_URL = re.compile(
     r"ssh://(?P<destination>(?:[^\s@:/-][^\s@:/]*@)?(?:[^\s@:/\[\]-][^\s@:/\[\]]*|\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%\w+)?)\]))"
     r"(?::(?P<port>\d{1,5}))?/(?P<path>.+)"
 )
+ACTIONS = re.compile(r"numpy|(torch|jax)(:[a-z]+(:[0-9]+)?)?")
 FRAMES = re.compile("raw|zlib|auto|jpeg:([1-9][0-9]?|100)")
 IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 FINGERPRINT = re.compile("[0-9a-f]{64}")
@@ -328,6 +329,14 @@ def frames(value: object, location: Location) -> str:
     """How rendered frames and other images are coded. Whether the server can do it is known once it has started."""
     if not FRAMES.fullmatch(text(value, location)):
         raise location.error(f'{shown(value)} is not known; expected "raw", "zlib", "auto", or "jpeg:1" to "jpeg:100"')
+    return str(value)
+
+
+@accepts({"type": "string", "pattern": f"^({ACTIONS.pattern})$"})
+def array_framework(value: object, location: Location) -> str:
+    """What actions become in the simulator. Whether it has the framework is known with the first step."""
+    if not ACTIONS.fullmatch(text(value, location)):
+        raise location.error(f'{shown(value)} is not known; expected "numpy", "torch", "torch:cuda:0" or "jax"')
     return str(value)
 
 

@@ -1,0 +1,186 @@
+"""Arrays of other libraries: what becomes a numpy array on the wire, and how such a value says what it was.
+
+Knows DLPack, ``__array__`` and torch's ``.detach().cpu()`` by name. Never imports a framework: what a value needs, the
+process that holds it has loaded. Never knows a space, an env or a socket. Python 3.6 and up; runs on both sides.
+
+Only the type of a value is asked what it has, since an object of a simulator may answer to any name. A value of a
+framework (torch, jax, tensorflow, cupy, or any type with ``__dlpack__``) crosses with a label, such as
+``torch cuda:0``, so that the other side can make one of it again. Where its device is not the CPU it is copied there.
+"""
+
+import sys
+import weakref
+
+import numpy as np
+
+from gym_service.protocol.interrupts import is_from_handler
+from gym_service.protocol.library_types import FIELDS_INSTEAD
+from gym_service.protocol.values import MAX_DIMENSIONS, class_name, dtype_text, module_name, type_name
+
+# The flags of an array on the wire.
+FRAMEWORK, BFLOAT16 = 1, 2
+# What DLPack calls them: (device type, is it numbered). Host memory that a GPU can read is the CPU's.
+_DEVICES = {1: "cpu", 2: "cuda:%d", 3: "cpu", 8: "metal:%d", 10: "rocm:%d", 11: "cpu", 13: "cuda:%d", 14: "oneapi:%d"}
+_CPU_DEVICES = (1, 3, 11)
+# Frameworks whose arrays did not always have DLPack, and the name of each by the package of its classes.
+FRAMEWORKS = {"torch": "torch", "jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow", "cupy": "cupy"}
+# Their frame stacks have nothing but ``__array__``, and are meant to be read by it.
+_MEANT_AS_ARRAYS = ("gym", "gymnasium")
+
+
+class _Facts:
+    """What a class of array-likes has."""
+
+    def __init__(self, cls):
+        root = module_name(cls).split(".")[0]
+        self.is_tensor = _has(cls, "detach") and _has(cls, "cpu") and _has(cls, "numpy")
+        self.has_array, has_dlpack = _has(cls, "__array__"), _has(cls, "__dlpack__")
+        # Not numpy's own: those that have no form on the wire are refused.
+        is_numpy = any(base in cls.__mro__ for base in (np.ndarray, np.generic))
+        self.is_array_like = not is_numpy and (has_dlpack or self.has_array or self.is_tensor)
+        self.framework = FRAMEWORKS.get(root, root if self.is_tensor or has_dlpack else None)
+        self.is_meant = self.framework is not None or root in _MEANT_AS_ARRAYS
+        self.has_device = _has(cls, "__dlpack_device__")
+        self.has_get = self.has_device and _has(cls, "get")
+
+
+_facts_by_class = weakref.WeakKeyDictionary()  # type: weakref.WeakKeyDictionary
+
+
+def _facts(cls):
+    found = _facts_by_class.get(cls)
+    if found is None:
+        found = _facts_by_class[cls] = _Facts(cls)
+    return found
+
+
+def is_known_array_like(cls):
+    """Whether a value of this class became an array before. Quicker than to look at the class."""
+    return cls in _facts_by_class and _facts_by_class[cls].is_array_like
+
+
+def is_array_like(cls):
+    """Whether values of this class become arrays."""
+    return _facts(cls).is_array_like
+
+
+def framework_of(cls):
+    """The name of the framework that a class of array-likes belongs to; None where it is of none."""
+    return _facts(cls).framework
+
+
+def label_of(value):
+    """Where an array-like comes from: its framework and its device, or else its class."""
+    facts = _facts(type(value))
+    framework = facts.framework
+    if framework is None:
+        return type_name(value)
+    if facts.is_tensor:
+        return "%s %s" % (framework, value.device)
+    kind, number = _device(value)
+    shown = _DEVICES.get(kind, "")
+    return " ".join(filter(None, (framework, shown % number if "%" in shown else shown)))
+
+
+def to_numpy(value):
+    """The array of numpy's that an array-like becomes, and its flags. Raises whatever the value's methods raise.
+
+    It shares memory with the value where that lies in the memory of the CPU. One of bfloat16 is of uint16, its bits.
+    """
+    facts = _facts(type(value))
+    flags = FRAMEWORK if facts.framework else 0
+    if facts.is_tensor:
+        found = _from_tensor(value)
+    elif facts.has_get and _device(value)[0] not in _CPU_DEVICES:
+        found = value.get()  # cupy refuses to be made an array without being told so
+    elif facts.has_array:
+        found = np.asarray(value)
+    else:
+        if not hasattr(np, "from_dlpack"):
+            raise TypeError("numpy %s cannot read DLPack (1.22 and newer can)" % np.__version__)
+        found = np.from_dlpack(value)
+    if not isinstance(found, np.ndarray):
+        raise TypeError("it became a %s, and no array of numpy's" % type_name(found))
+    if is_bfloat16(found.dtype):
+        return found.view(np.uint16), flags | BFLOAT16
+    if facts.is_tensor and found.dtype == np.uint16 and str(value.dtype).endswith("bfloat16"):
+        flags |= BFLOAT16
+    return found, flags
+
+
+def is_bfloat16(dtype):
+    """Whether it is the bfloat16 of ml_dtypes. numpy takes that for a void of two bytes."""
+    return dtype.kind == "V" and dtype.itemsize == 2 and dtype.names is None and dtype.name == "bfloat16"
+
+
+def float32_of(bits):
+    """The float32 of the bits of a bfloat16, which are its upper half. Exact."""
+    return (bits.astype(np.uint32) << 16).view(np.float32) if bits.ndim else _float32_of_one(bits)
+
+
+def _float32_of_one(bits):
+    return float32_of(bits.reshape(1)).reshape(())
+
+
+def _from_tensor(value):
+    plain = value.detach().cpu()
+    for name in ("resolve_conj", "resolve_neg"):  # what torch's views leave to be done
+        if hasattr(plain, name):
+            plain = getattr(plain, name)()
+    torch = sys.modules.get("torch")
+    if torch is None or str(plain.dtype) != "torch.bfloat16":
+        return plain.numpy()
+    try:
+        return plain.contiguous().view(torch.int16).numpy().view(np.uint16)
+    except (TypeError, RuntimeError):  # torch before 1.7 cannot look at the bits
+        return plain.float().numpy()
+
+
+def _device(value):
+    """(device type, its number) as DLPack has it; (None, 0) where it is not said."""
+    return value.__dlpack_device__() if _facts(type(value)).has_device else (None, 0)
+
+
+def _has(cls, name):
+    return any(name in base.__dict__ for base in cls.__mro__)
+
+
+class ArrayEncoder:
+    """The part of an Encoder that knows array-likes."""
+
+    by_array_alone = ()  # the names of classes whose values crossed by ``__array__`` alone; see Encoder
+
+    def _put_array_like(self, value):
+        if self._key_depth:
+            self._refuse(value, "it would arrive as an array, which cannot be a key or an item of a set")
+            return
+        try:
+            array, flags = to_numpy(value)
+            label = label_of(value)
+        except Exception as error:
+            if is_from_handler(error):
+                raise
+            self._refuse(value, "it could not be made an array of numpy's: %s: %s" % (type_name(error), error))
+            return
+        if not self._enter(value):  # an array of objects may hold the very value that has become it
+            return
+        self._path.pop()  # it stands where the value stands
+        if dtype_text(array.dtype) is not None and array.ndim <= MAX_DIMENSIONS:
+            self._put_array_mark(flags, label)
+        self._put_array(array)
+        self._inside.pop()
+        if not _facts(type(value)).is_meant and class_name(type(value)) not in self.by_array_alone:
+            self.by_array_alone.append(class_name(type(value)))
+
+    def _put_array_of_other_dtype(self, array, given):
+        """Append an array of ml_dtypes' bfloat16; refuse any other, in the name of what was given."""
+        if is_bfloat16(array.dtype):
+            self._put_array_mark(BFLOAT16, "numpy")
+            self._put_array(array.view(np.uint16))
+        else:
+            advice = FIELDS_INSTEAD if array.dtype.names else ""
+            self._refuse(given, "arrays of dtype %s have no form on the wire%s" % (array.dtype, advice))
+
+    def _put_array_mark(self, flags, label):
+        self.head += b"D%c" % flags
+        self._put_str(label)
