@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gym_service.client.multi_agent import RemoteAECEnv as RemoteAECEnv
     from gym_service.client.multi_agent import RemoteParallelEnv as RemoteParallelEnv
     from gym_service.client.vector import RemoteVectorEnv as RemoteVectorEnv
+    from gym_service.client.vectorized import RemoteVectorizedEnv as RemoteVectorizedEnv
     from gym_service.envs import SocketGymClient as SocketGymClient
     from gym_service.envs import SocketGymServer as SocketGymServer
     from gym_service.factory.multi_agent import make_aec as make_aec
@@ -42,6 +43,7 @@ __all__ = [
     "RemoteEnv",
     "RemoteParallelEnv",
     "RemoteVectorEnv",
+    "RemoteVectorizedEnv",
     "SocketGymClient",
     "SocketGymServer",
     "TimeoutOptions",
@@ -61,6 +63,7 @@ _LAZY = {
     "RemoteEnv": "gym_service.client.env",
     "RemoteParallelEnv": "gym_service.client.multi_agent",
     "RemoteVectorEnv": "gym_service.client.vector",
+    "RemoteVectorizedEnv": "gym_service.client.vectorized",
     "SocketGymClient": "gym_service.envs",
     "SocketGymServer": "gym_service.envs",
     "record_trace": "gym_service.traces.recorder",

@@ -124,10 +124,17 @@ def make_registered(
         EnvError: the simulator raised while the env was made.
         CannotCross: a keyword argument or a space has no form on the wire.
     """
+    from gymnasium import Env
+
     found = _registered_entry(entry, config, _overlay(service, host, port))
     copied = cast("EntryOptions", dict(service or {}))
     recreate = partial(make_registered, entry=entry, config=config, service=copied, host=host, port=port, **kwargs)
-    return open_entry(_single(found), kwargs, recreate)
+    if not found.vectorized:
+        env = open_entry(_single(found), kwargs, recreate)
+        if isinstance(env, Env):
+            return env
+        env.close()
+    raise _no_single_env(found)
 
 
 def make_registered_vector(
@@ -164,6 +171,16 @@ def _overlay(service: "EntryOptions | None", host: str | None, port: int | None)
     return table
 
 
+def _no_single_env(entry: entries.Entry) -> ConfigError:
+    """What gym.make raises for a simulator that makes a vector env."""
+    full_id = f"{NAMESPACE}/{entry.name}"
+    advice = f'gym.make_vec("{full_id}", num_envs=…), or gym_service.make("{entry.name}")'
+    if not entry.vectorized:
+        advice = f"vectorized = true in its entry, and then {advice}"
+    text = f"{entry.name!r} makes a vector env, which gym.make cannot return"
+    return ConfigError(f"{text}\n  try: {advice}", file=str(entry.file) if entry.file else None, key="vectorized")
+
+
 def _registered_entry(key: str, config: str, table: Mapping[str, Any]) -> entries.Entry:
     """The entry of an envs.toml, with the keys of a table in place of its own."""
     file = envs_file.load(config)
@@ -179,7 +196,8 @@ def make(env_id: str, *, render_mode: str | None = NOT_GIVEN, **options: "Unpack
     """Make an env in another interpreter, with or without an envs.toml.
 
     Blocks until the env is made: at most ``timeouts.start`` seconds (120 by default) once the venv of ``requires`` is
-    built, which may take minutes.
+    built, which may take minutes. Where the simulator makes a vector env, this returns a RemoteVectorizedEnv, which is
+    a ``gymnasium.vector.VectorEnv``.
 
     Args:
         env_id: with ``python``, ``address`` or ``command``, the id of the env in that interpreter; envs.toml is not
@@ -336,13 +354,26 @@ def _open_vector(
     autoreset_mode: Any,
     recreate: Callable[[], "RemoteVectorEnv"],
 ) -> "RemoteVectorEnv":
-    import gymnasium
+    from gym_service.factory.open_env import open_env, open_vector_env, require_vector_envs
 
-    if int(gymnasium.__version__.partition(".")[0]) < 1:
-        raise NotImplementedError(
-            f"vector envs need gymnasium 1.0 or newer in the client's interpreter, which has {gymnasium.__version__}"
-        )
-    from gym_service.factory.open_env import open_vector_env
+    require_vector_envs()
+    merged = {**entry.kwargs, **kwargs}
+    if not entry.vectorized:
+        given = {"num_envs": num_envs, "autoreset_mode": autoreset_mode, "recreate": recreate}
+        return open_vector_env(entry, merged, **given)
+    _refuse_beside_vectorized(entry, autoreset_mode)
+    return cast("RemoteVectorEnv", open_env(entry, {**merged, entry.num_envs_key: num_envs}, recreate))
 
-    given = {"num_envs": num_envs, "autoreset_mode": autoreset_mode, "recreate": recreate}
-    return open_vector_env(entry, {**entry.kwargs, **kwargs}, **given)
+
+def _refuse_beside_vectorized(entry: entries.Entry, autoreset_mode: Any) -> None:
+    """Raise for what is the simulator's own to decide where it makes the vector env itself."""
+    mode = getattr(autoreset_mode, "value", autoreset_mode)
+    if mode != "NextStep":
+        raise _mistake(entry, "autoreset_mode", f"{mode!r} cannot be asked of a simulator that is vectorized itself")
+    if entry.workers != 1:
+        raise _mistake(entry, "workers", "a simulator that is vectorized itself is one process")
+
+
+def _mistake(entry: entries.Entry, key: str, text: str) -> ConfigError:
+    advice = f"\n  try: kwargs of {entry.name!r} for what its own constructor takes"
+    return ConfigError(f"{entry.name!r}: {key}: {text}{advice}", file=str(entry.file) if entry.file else None, key=key)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.servers import kinds
@@ -22,14 +22,17 @@ if TYPE_CHECKING:
     from gym_service.client.connection import Connection
     from gym_service.client.env import RemoteEnv
     from gym_service.client.vector import RemoteVectorEnv
+    from gym_service.client.vectorized import RemoteVectorizedEnv
     from gym_service.factory.server_startup import PendingServer
 
 
 # Above 40 lines: half of them are signature and docstring, which users read in one place.
 def open_env(
-    entry: Entry, kwargs: Mapping[str, Any], recreate: "Callable[[], RemoteEnv]", *, windowed: bool = False
+    entry: Entry, kwargs: Mapping[str, Any], recreate: Callable[[], Any], *, windowed: bool = False
 ) -> "RemoteEnv":
     """Start the entry's server, or attach to the one at its address, and have it make the env.
+
+    What the simulator makes decides: where that is a vector env, this is a RemoteVectorizedEnv.
 
     Blocks while a venv of ``requires`` is built, then until the env is made, at most ``entry.timeouts.start`` seconds.
 
@@ -54,6 +57,8 @@ def open_env(
         env_class = WindowedEnv
     pending.request_env()
     description = pending.wait_for_env()
+    if "vector" in description:
+        return cast("RemoteEnv", _vectorized(entry, pending, description, recreate))
     restarts = entry.restart == "on-reset"
     release = pending.keep_for_restart() if restarts else None
     try:
@@ -137,6 +142,30 @@ def _recipe_of_share(recipe: Mapping[str, Any], places: "Sequence[per_env.Place]
     if any(per_env.differs(recipe[key]) for key in ("kwargs", "wrappers")):
         batch["each"] = [{key: one[key] for key in ("kwargs", "wrappers")} for one in recipes]
     return {**recipes[0], "batch": batch}
+
+
+def _vectorized(
+    entry: Entry, pending: "PendingServer", description: dict[str, Any], recreate: Callable[[], Any]
+) -> "RemoteVectorizedEnv":
+    """The vector env that a simulator has made. Raises NotImplementedError with a Gymnasium older than 1.0."""
+    try:
+        require_vector_envs()
+        from gym_service.client.vectorized import RemoteVectorizedEnv
+
+        return RemoteVectorizedEnv(pending.connection, description, timeouts=asdict(entry.timeouts), recreate=recreate)
+    except BaseException:
+        pending.connection.close(entry.timeouts.close)
+        raise
+
+
+def require_vector_envs() -> None:
+    """Raise NotImplementedError where the Gymnasium of this interpreter has no vector envs of today."""
+    import gymnasium
+
+    if int(gymnasium.__version__.partition(".")[0]) < 1:
+        raise NotImplementedError(
+            f"vector envs need gymnasium 1.0 or newer in the client's interpreter, which has {gymnasium.__version__}"
+        )
 
 
 def connect(entry: Entry, kwargs: Mapping[str, Any]) -> tuple["Connection", dict[str, Any]]:

@@ -122,5 +122,9 @@ class EntryOptions(TypedDict, total=False):
     actions: str | None
     """What the simulator gets as actions: ``"numpy"``, ``"torch"``, ``"torch:cuda:0"`` or ``"jax"``. Default: arrays of
     the framework and on the device of its observations."""
+    vectorized: bool | None
+    """True: the simulator makes a vector env itself, and ``gym.make_vec`` tells it how many envs. Default False."""
+    num_envs_key: str | None
+    """With ``vectorized``: the simulator's keyword for the number of envs. Default ``"num_envs"``."""
     output: Literal["tail", "show"] | None
     """``"tail"`` (default): keep the end of the simulator's output for errors. ``"show"``: also print it."""

@@ -58,6 +58,7 @@ def recipe_of(entry: Entry, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         "max_message_mib": entry.max_message_mib,
         "arena_mib": entry.arena_mib,
         "actions": entry.actions,
+        "vectorized": entry.vectorized,
     }
 
 

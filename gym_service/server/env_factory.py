@@ -157,6 +157,8 @@ def _from_registry(recipe):
     """Gymnasium's registry is asked first, then gym's."""
     if recipe["api"] in detection.MULTI_AGENT:
         return other_apis.make_registered(recipe), False, True
+    if recipe.get("vectorized"):
+        return _vector_from_registry(recipe), False, True
     module, _, env_id = recipe["id"].rpartition(":")
     if module:
         importlib.import_module(module)
@@ -167,6 +169,22 @@ def _from_registry(recipe):
         make = _maker_of_registered(library, env_id, recipe["max_episode_steps"])
         try:
             return (*_made(creator, make, recipe["kwargs"], is_new), is_new)
+        except library.error.UnregisteredEnv as error:
+            first_error = first_error or error
+    raise first_error
+
+
+def _vector_from_registry(recipe):
+    """The vector env that the library itself makes of an id."""
+    module, _, env_id = recipe["id"].rpartition(":")
+    if module:
+        importlib.import_module(module)
+    first_error = None
+    for library in _libraries(recipe["api"]):
+        # gymnasium's make_vec; gym's and the first gymnasium's vector.make.
+        make = getattr(library, "make_vec", None) or importlib.import_module(library.__name__ + ".vector").make
+        try:
+            return make(env_id, **recipe["kwargs"])
         except library.error.UnregisteredEnv as error:
             first_error = first_error or error
     raise first_error
@@ -247,7 +265,7 @@ def _from_entry_point(recipe):
     # A function says nothing of the env that it makes, before that is there.
     make = partial(other_apis.create, creator, recipe["api"])
     env, renders_by_call = _made(creator, make, recipe["kwargs"], _is_new(recipe["api"] or _library_of(creator)))
-    if recipe["api"] in other_apis.APIS or not other_apis.is_gym(env):
+    if recipe["api"] in other_apis.APIS or not other_apis.is_gym(env, recipe["wrappers"]):
         return env, False, True
     api = recipe["api"] or _library_of(type(env))
     if recipe["max_episode_steps"] is not None:

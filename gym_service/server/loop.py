@@ -74,7 +74,7 @@ class Server:
         self.counters = counters
         self._adapter = self._agents = None
         self._needs_reset = False  # whether the client's env is a copy that was not reset yet
-        self._facts = self._layout = self._action_layout = None
+        self._facts = self._layout = self._action_layout = self._layout_count = None
         self._layout_versions = {"observation_space": -1, "action_space": -1}
         self._image_encoder = None
         self._bound_bytes = BOUND_BYTES
@@ -228,20 +228,27 @@ class Server:
         adapter = env_batch.make(recipe) if "batch" in recipe else env_factory.make(recipe)
         description = adapter.describe()
         self._bound_bytes = recipe.get("max_message_mib", BOUND_BYTES // MIB) * MIB
-        self._check_spaces(description)
+        vector = description.get("vector")
+        spaces = description
+        if vector is not None:
+            spaces = {name: vector["single_" + name] for name in ("observation_space", "action_space")}
+        self._layout_count = adapter.count if vector is None else vector["num_envs"]
+        self._check_spaces(spaces)
         description["target"]["frames"] = image_codec.shown(frames)
         if self._is_debugged:
             description["target"]["is_debugged"] = True
         self._adapter = adapter
         self._actions = ActionArrays(recipe.get("actions"))
         ValueDecoder.space_from = adapter.space_from
-        self._compile_layouts(description)
+        self._compile_layouts(spaces)
         self.counters.set_env_id(str(recipe["entry_point"] or recipe["id"]))
         self.state = messages.MADE if adapter.count is None else messages.BATCHED
         if isinstance(adapter, MultiAgentAdapter):
             self.state = messages.MULTI_AGENT
             self._agents = MultiAgentCalls(adapter, self.counters, description)
-        if self.state == messages.MADE:  # a vector env keeps its spaces, and several agents have theirs
+        if (
+            self.state == messages.MADE and vector is None
+        ):  # a vector env keeps its spaces, and several agents have theirs
             self._facts = EnvFacts(adapter)
         if image_encoder is not None:
             self._use_image_codec(image_encoder, frames)
@@ -254,7 +261,7 @@ class Server:
                 old, space = getattr(self, kept), facts[name]
                 self._layout_versions[name] += 1
                 version = self._layout_versions[name]
-                new = None if space is None else compile_layout(space, self._adapter.count, version)
+                new = None if space is None else compile_layout(space, self._layout_count, version)
                 self._bound_bytes += (new.size_bytes if new else 0) - (old.size_bytes if old else 0)
                 setattr(self, kept, new)
         self._channel.decoder.bound_bytes = self._bound_bytes
@@ -327,10 +334,10 @@ class Server:
         return self._stepped(self._adapter.step(self._actions.convert(action)))
 
     def _stepped(self, result):
-        self.counters.step(1)
+        self.counters.step(self._layout_count or 1)
         if type(result) is not tuple or len(result) != 5:
             return messages.RESULT, Encoder().add(result, "$.result")
-        encoder = results.pack_step(self._layout, result) if self._layout else None
+        encoder = results.pack_step(self._layout, result) if self._layout and self._layout_count is None else None
         if encoder is not None:
             return messages.STEPPED, encoder
         return messages.RESULT, results.encode_step(result)

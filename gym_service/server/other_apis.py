@@ -8,6 +8,7 @@ from gym_service.server import refusals
 from gym_service.server.adapters import detection, pettingzoo
 from gym_service.server.adapters.dm_env import DmEnvAdapter
 from gym_service.server.adapters.robosuite import RobosuiteAdapter
+from gym_service.server.adapters.vectorized import VectorizedAdapter
 
 _SINGLE = {detection.DM_ENV: DmEnvAdapter, detection.ROBOSUITE: RobosuiteAdapter}
 _MULTI_AGENT = {detection.PARALLEL: pettingzoo.ParallelAdapter, detection.AEC: pettingzoo.AecAdapter}
@@ -17,9 +18,14 @@ APIS = (*_SINGLE, *_MULTI_AGENT)
 _RENDER_KEYS = ("render_mode", "render_kwargs")
 
 
-def is_gym(env):
-    """Whether it is an env of gymnasium or gym. Raises Refused where no adapter can hold it."""
-    return detection.api_of(env) == detection.GYM
+def is_gym(env, wrappers=()):
+    """Whether it is an env of gymnasium or gym. Raises Refused where no adapter can hold it, and it has no wrappers."""
+    try:
+        return detection.api_of(env) == detection.GYM
+    except refusals.Refused:
+        if not wrappers:  # they may make of it what it is not yet: gym3's of its own envs
+            raise
+        return False
 
 
 def create(creator, api, **kwargs):
@@ -48,9 +54,13 @@ def adapter_of(env, recipe, creator):
     api = recipe["api"]
     found = detection.api_of(env, api)
     if found == detection.VECTOR:
-        text = (
-            "%s is a vector env, and not a single env\n  try: gym_service.make_vec, with an id or an entry_point of one"
-        )
+        if "batch" not in recipe:
+            return VectorizedAdapter(env, recipe)
+        text = "%s is a vector env itself, and make_vec makes one of single envs"
+        advice = "\n  try: vectorized = true in its entry, or gym_service.make with the number of envs in kwargs"
+        raise refusals.api_mismatch(text % detection.described(env) + advice)
+    if recipe.get("vectorized"):
+        text = "vectorized = true: %s is no vector env\n  try: leave vectorized out, and gym_service.make_vec"
         raise refusals.api_mismatch(text % detection.described(env))
     if found in _MULTI_AGENT:
         return _multi_agent_adapter(env, found, api)

@@ -56,15 +56,15 @@ def test_specs_that_are_no_dm_envs() -> None:
     assert "is of OpenSpiel, whose API is not supported" in message(errors.EnvError, "OpenSpielLike")
 
 
-def test_a_vector_env_in_make_names_make_vec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "Vectorized is a vector env" in message(errors.EnvError, "Vectorized")
+def test_a_vector_env_in_gym_make_names_make_vec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Vectorized is a vector env without an observation_space" in message(errors.EnvError, "Vectorized")
     file = tmp_path / "envs.toml"
     python = json.dumps(str(TARGETS[TARGET].python()))
     entry = 'entry_point = "gymnasium:make_vec"\nkwargs = { id = "CartPole-v1", num_envs = 2 }'
     file.write_text(f'[envs."Poles-v0"]\npython = {python}\n{entry}\n')
     try:
         gym_service.use(file)
-        with pytest.raises(errors.EnvError, match=r"CartPoleVectorEnv is a vector env.*\n  try: gym_service.make_vec"):
+        with pytest.raises(errors.ConfigError, match=r"makes a vector env.*\n  try: vectorized = true .*make_vec"):
             gym.make("gym_service/Poles-v0")
     finally:
         monkeypatch.chdir(tmp_path.parent)

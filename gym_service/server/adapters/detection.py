@@ -50,7 +50,7 @@ def api_of(env, asked=None):
     if names_agents and _has_methods(env, "observation_space", "action_space"):
         return AEC if _has_methods(env, "last", "observe") else PARALLEL
     if _has_values(env, "observation_space", "action_space"):
-        return VECTOR if hasattr(env, "num_envs") and hasattr(env, "single_observation_space") else GYM
+        return VECTOR if hasattr(env, "num_envs") else GYM  # no Env of gym's: that may be batched, and stays one
     if _is_dm_env(env):
         return DM_ENV
     if bounds_owner(env) is not None:

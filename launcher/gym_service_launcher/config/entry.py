@@ -96,6 +96,8 @@ class Entry(VenvKeys):
     output: str = "tail"
     arrays: str = "numpy"
     actions: str | None = None
+    vectorized: bool = False
+    num_envs_key: str = "num_envs"
     created_in: Path = field(default_factory=lambda: user_dirs.working() or Path("/"), repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -166,6 +168,8 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
         "arena_mib": validation.shared_memory_size,
         "arrays": validation.one_of("numpy", "torch", "jax"),
         "actions": validation.array_framework,
+        "vectorized": validation.boolean,
+        "num_envs_key": validation.text,
         "output": validation.one_of("tail", "show"),
     }
 )

@@ -1,0 +1,209 @@
+"""The vector env that a user holds where the simulator is one itself: EnvPool, Isaac Gym, gymnasium's make_vec.
+
+Knows Gymnasium's contract for vector envs, and the calls. Never knows how the server was started. Python 3.10 and up,
+Gymnasium 1.0 and up. Unlike ``vector.py`` it puts nothing together: the simulator does.
+"""
+
+import weakref
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import gymnasium.vector
+
+from gym_service.client.answers import attribute_of, further_fields, result_of
+from gym_service.client.connection import Connection, one
+from gym_service.client.copying import CopiedByRecipe
+from gym_service.client.generator import GeneratorOfSimulator
+from gym_service.client.remote_method import RemoteMethod
+from gym_service.client.requests import Timeouts, encode, limits_of
+from gym_service.client.spaces import refuse_larger, space_from
+from gym_service.client.vector import AutoresetMode
+from gym_service.errors import AttributeCannotCross, AttributeOfClosedError, CannotCross, ClosedError, ProtocolError
+from gym_service.protocol import messages
+from gym_service.protocol.encoder import Encoder, Packed
+from gym_service.protocol.frames import Frame
+from gym_service.protocol.interrupts import is_foreign
+from gym_service.protocol.layout import MAX_LAYOUT_BYTES, compile_layout
+from gym_service.protocol.values import BadValue
+
+# What this class keeps on itself under a name that Gymnasium's VectorEnv has; anything else is the simulator's.
+CLIENT_SIDE = {"spec", "metadata", "render_mode", "closed", "num_envs", "observation_space", "action_space"}
+CLIENT_SIDE |= {"single_observation_space", "single_action_space"}
+
+
+class _Method(RemoteMethod):
+    """A method of the vector env itself: ``call`` would be one of its envs'."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._env._call_method(self.__name__, args, kwargs)
+
+
+class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.vector.VectorEnv[Any, Any, Any]):  # type: ignore[override]
+    """A vector env in another interpreter, in one server process. Everything it gives is what the simulator gave.
+
+    A step is one round trip for the whole batch. Observations, rewards, flags and infos have the types and dtypes that
+    the simulator gives them; arrays are new memory in each call, writeable and the caller's to keep. Further arguments
+    of ``reset`` and ``step``, such as EnvPool's ``env_id``, reach the simulator as they are, and so do seeds, lists of
+    seeds and ``options={"reset_mask": …}``.
+
+    ``metadata["autoreset_mode"]`` is an AutoresetMode; it is missing where the simulator does not say, as in-process,
+    and ``target["autoreset_mode"]`` is ``"unknown"`` then. The spaces are those that the simulator had when it was
+    made. Public attributes that this class does not define are the simulator's, as those of a RemoteEnv.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        description: Mapping[str, Any],
+        *,
+        timeouts: Timeouts = MappingProxyType({}),
+        recreate: "Callable[[], RemoteVectorizedEnv] | None" = None,
+    ) -> None:
+        """Hold a vector env that a server has made: see ``RemoteEnv``. Raises ProtocolError where it is none."""
+        self._limits_s = limits_of(timeouts)
+        self._recreate = recreate
+        self._connection = connection
+        self._stand_in_seed = self._own_generator = None
+        connection.close_s = self._limits_s["close"]
+        self._finalizer = weakref.finalize(self, connection.close, connection.close_s)
+        try:
+            self._hold(description)
+        except (ArithmeticError, AttributeError, BadValue, LookupError, TypeError, ValueError) as error:
+            connection.close(0.0)
+            if is_foreign(error):
+                raise
+            text = f"during make the other side described no vector env: {type(error).__name__}: {error}"
+            raise ProtocolError(text, during="make") from error
+        connection.allow_replies_of(connection.bound_bytes)
+
+    def _hold(self, description: Mapping[str, Any]) -> None:
+        vector, connection = description["vector"], self._connection
+        self.num_envs = vector["num_envs"]
+        if type(self.num_envs) is not int or self.num_envs < 0:
+            raise BadValue(f"not a number of envs: {self.num_envs!r}")
+        for name in ("observation_space", "action_space"):
+            single = vector["single_" + name]
+            refuse_larger(single, connection.bound_bytes)
+            refuse_larger(description[name], MAX_LAYOUT_BYTES)
+            setattr(self, "single_" + name, space_from(single))
+            setattr(self, name, space_from(description[name]))
+        layouts = [
+            compile_layout(vector["single_" + name], self.num_envs) for name in ("observation_space", "action_space")
+        ]
+        self._action_layout = layouts[1]
+        connection.bound_bytes += sum(layout.size_bytes for layout in layouts if layout)
+        self.metadata = dict(description["metadata"])
+        self.render_mode = description["render_mode"]
+        mode = vector["autoreset_mode"]
+        if mode is not None:
+            self.metadata["autoreset_mode"] = AutoresetMode(mode)
+        self._target = {**description["target"], "autoreset_mode": mode or "unknown"}
+
+    @property
+    def target(self) -> dict[str, Any]:
+        """Facts of the simulator's side, as ``RemoteEnv.target``; and ``autoreset_mode``, ``"unknown"`` if not said."""
+        return {**self._target, "arrays": self._connection.arrays.seen}
+
+    # -- Gymnasium's contract ------------------------------------------------------------------------------------
+
+    def reset(self, *args: Any, seed: Any = None, options: dict[str, Any] | None = None, **more: Any) -> Any:
+        """Begin episodes: (observations, infos), as the simulator gives them. All arguments go to it as they are."""
+        self._stand_in_seed = self._stand_in_seed if seed is None else seed
+        arguments = encode(("$.seed", seed), ("$.options", options), *further_fields(args, more))
+        return self._call(messages.RESET, arguments, lambda frame: result_of(frame, 2))
+
+    def step(self, actions: Any, *args: Any, **more: Any) -> Any:
+        """(observations, rewards, terminations, truncations, infos), as the simulator gives them."""
+        kind, arguments = self._step_call(actions, args, more)
+        return self._connection.call(kind, arguments, self._limits_s["step"], lambda frame: result_of(frame, 5))
+
+    def step_async(self, actions: Any, *args: Any, **more: Any) -> None:
+        """Begin a step and come back at once; ``step_wait`` gives its result. See ``RemoteEnv.step_async``."""
+        kind, arguments = self._step_call(actions, args, more)
+        self._connection.begin(kind, arguments, self._limits_s["step"], lambda frame: result_of(frame, 5))
+
+    def step_wait(self) -> Any:
+        """The result of the step that ``step_async`` has begun. Raises NoAsyncCallError where none has."""
+        return self._connection.finish(lambda frame: result_of(frame, 5))
+
+    def render(self, *args: Any, **more: Any) -> Any:
+        """What the simulator renders."""
+        return self._call(messages.RENDER, encode(*further_fields(args, more)), one)
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """What the simulator's own ``call`` gives: a tuple with the result of each env, in Gymnasium's vector envs.
+
+        ``"package.module:function"`` is called in the simulator's process with the vector env first, as by
+        ``RemoteEnv.call``.
+        """
+        if ":" in name:
+            return self._call(
+                messages.CALL_FUNCTION, encode(("$.function", name), ("$.args", args), ("$.kwargs", kwargs)), one
+            )
+        return self._call_method("call", (name, *args), kwargs)
+
+    def get_attr(self, name: str) -> Any:
+        """What the simulator's own ``get_attr`` gives."""
+        return self._call_method("get_attr", (name,), {})
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Set an attribute by the simulator's own ``set_attr``."""
+        self._call_method("set_attr", (name, values), {})
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """What ``close`` calls: close the simulator and see its process to its end. Blocks as ``RemoteEnv.close``."""
+        self._connection.close(self._limits_s["close"])
+        self._finalizer.detach()  # not before: an interrupted close() can be called again
+
+    # -- attributes of the simulator -----------------------------------------------------------------------------
+
+    def __getattr__(self, name: str) -> Any:
+        """An attribute that only the simulator has. Raises AttributeError (as EnvAttributeError) where it has none."""
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self._read(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute of this object where it is one, else in the simulator."""
+        if name.startswith("_") or name in CLIENT_SIDE or hasattr(type(self), name):
+            super().__setattr__(name, value)
+        else:
+            self._call(messages.SET, encode(("$.name", name), (f"$.{name}", value), ("$.force", True)), one)
+
+    def __repr__(self) -> str:
+        """The class of the vector env, the number of its envs, and its interpreter."""
+        target = self._target
+        return f"<RemoteVectorizedEnv {target['env']} of {self.num_envs} in Python {target['python']}, {target['api']}>"
+
+    # ------------------------------------------------------------------------------------------------------------
+
+    def _read(self, name: str) -> Any:
+        try:
+            is_callable, value = self._call(messages.GET, encode(("$.name", name)), attribute_of)
+        except CannotCross as error:
+            raise AttributeCannotCross(str(error), **vars(error)) from error
+        except ClosedError as error:
+            raise AttributeOfClosedError(str(error)) from error
+        return _Method(self, name) if is_callable else value
+
+    def _call_method(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return self._call(messages.CALL, encode(("$.method", name), ("$.args", args), ("$.kwargs", kwargs)), one)
+
+    def _call(self, kind: int, arguments: Encoder, read: Callable[[Frame], Any]) -> Any:
+        return self._connection.call(kind, arguments, self._limits_s[messages.CALL_NAMES[kind]], read)
+
+    def _step_call(self, actions: Any, args: tuple[Any, ...], more: dict[str, Any]) -> tuple[int, Packed]:
+        layout = self._action_layout
+        if layout is not None and not args and not more:
+            packed = Packed()
+            packed.head += layout.stamp
+            if layout.pack(actions, packed.head, packed.buffers):
+                return messages.STEP_PACKED, packed
+        return messages.STEP, encode(("$.action", actions), *further_fields(args, more))
+
+    def _carried(self) -> dict[str, Any]:
+        return {"spec": self.spec}
+
+    def _require_reset(self) -> None:
+        self._call(messages.REQUIRE_RESET, Encoder(), one)
