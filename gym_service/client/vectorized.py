@@ -6,10 +6,12 @@ Gymnasium 1.0 and up. Unlike ``vector.py`` it puts nothing together: the simulat
 
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import gymnasium.vector
+from gymnasium.spaces import GraphInstance
 
 from gym_service.client.answers import attribute_of, further_fields, result_of
 from gym_service.client.connection import Connection, one
@@ -25,11 +27,17 @@ from gym_service.protocol.encoder import Encoder, Packed
 from gym_service.protocol.frames import Frame
 from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.layout import MAX_LAYOUT_BYTES, compile_layout
+from gym_service.protocol.result_forms import FormReader
 from gym_service.protocol.values import BadValue
 
 # What this class keeps on itself under a name that Gymnasium's VectorEnv has; anything else is the simulator's.
 CLIENT_SIDE = {"spec", "metadata", "render_mode", "closed", "num_envs", "observation_space", "action_space"}
 CLIENT_SIDE |= {"single_observation_space", "single_action_space"}
+
+
+def _step_result(forms: FormReader, frame: Frame) -> Any:
+    """What step() returned. No method: the connection holds what reads an answer, and must not hold the env."""
+    return forms.unpack(frame) if frame.kind == messages.STEPPED else forms.read(frame, 5, GraphInstance)
 
 
 class _Method(RemoteMethod):
@@ -65,6 +73,7 @@ class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.vector
         self._recreate = recreate
         self._connection = connection
         self._stand_in_seed = self._own_generator = None
+        self._read_step = partial(_step_result, FormReader())
         connection.close_s = self._limits_s["close"]
         self._finalizer = weakref.finalize(self, connection.close, connection.close_s)
         try:
@@ -116,16 +125,16 @@ class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.vector
     def step(self, actions: Any, *args: Any, **more: Any) -> Any:
         """(observations, rewards, terminations, truncations, infos), as the simulator gives them."""
         kind, arguments = self._step_call(actions, args, more)
-        return self._connection.call(kind, arguments, self._limits_s["step"], lambda frame: result_of(frame, 5))
+        return self._connection.call(kind, arguments, self._limits_s["step"], self._read_step)
 
     def step_async(self, actions: Any, *args: Any, **more: Any) -> None:
         """Begin a step and come back at once; ``step_wait`` gives its result. See ``RemoteEnv.step_async``."""
         kind, arguments = self._step_call(actions, args, more)
-        self._connection.begin(kind, arguments, self._limits_s["step"], lambda frame: result_of(frame, 5))
+        self._connection.begin(kind, arguments, self._limits_s["step"], self._read_step)
 
     def step_wait(self) -> Any:
         """The result of the step that ``step_async`` has begun. Raises NoAsyncCallError where none has."""
-        return self._connection.finish(lambda frame: result_of(frame, 5))
+        return self._connection.finish(self._read_step)
 
     def render(self, *args: Any, **more: Any) -> Any:
         """What the simulator renders."""

@@ -14,6 +14,7 @@ from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.frames import BOUND_BYTES, BadFrame
 from gym_service.protocol.layout import compile_layout, rows
+from gym_service.protocol.result_forms import FormWriter
 from gym_service.protocol.space_spec import largest_value
 from gym_service.protocol.values import BadValue, CannotEncode
 from gym_service.server import env_batch, env_factory, error_report, generators, offscreen, refusals
@@ -74,7 +75,7 @@ class Server:
         self.counters = counters
         self._adapter = self._agents = None
         self._needs_reset = False  # whether the client's env is a copy that was not reset yet
-        self._facts = self._layout = self._action_layout = self._layout_count = None
+        self._facts = self._layout = self._action_layout = self._layout_count = self._forms = None
         self._layout_versions = {"observation_space": -1, "action_space": -1}
         self._image_encoder = None
         self._bound_bytes = BOUND_BYTES
@@ -229,10 +230,9 @@ class Server:
         description = adapter.describe()
         self._bound_bytes = recipe.get("max_message_mib", BOUND_BYTES // MIB) * MIB
         vector = description.get("vector")
-        spaces = description
-        if vector is not None:
-            spaces = {name: vector["single_" + name] for name in ("observation_space", "action_space")}
+        spaces = description if vector is None else {name: vector["single_" + name] for name in self._layout_versions}
         self._layout_count = adapter.count if vector is None else vector["num_envs"]
+        self._forms = None if vector is None else FormWriter()
         self._check_spaces(spaces)
         description["target"]["frames"] = image_codec.shown(frames)
         if self._is_debugged:
@@ -337,10 +337,22 @@ class Server:
         self.counters.step(self._layout_count or 1)
         if type(result) is not tuple or len(result) != 5:
             return messages.RESULT, Encoder().add(result, "$.result")
-        encoder = results.pack_step(self._layout, result) if self._layout and self._layout_count is None else None
-        if encoder is not None:
-            return messages.STEPPED, encoder
-        return messages.RESULT, results.encode_step(result)
+        if self._forms is not None:
+            return self._stepped_vectorized(result)
+        encoder = results.pack_step(self._layout, result) if self._layout else None
+        return (messages.RESULT, results.encode_step(result)) if encoder is None else (messages.STEPPED, encoder)
+
+    def _stepped_vectorized(self, result):
+        packed = self._forms.pack(result)
+        if packed is not None:
+            return messages.STEPPED, packed
+        encoder = results.encode_step(result)
+        form = self._forms.new_form(result)
+        if form is not None:
+            encoder.add(form.version)
+            self._check_bound(encoder)  # before the form is kept: an answer that is not sent tells nobody of it
+            self._forms.keep(form)
+        return messages.RESULT, encoder
 
     def _vec_step_packed(self, frame):
         actions = results.unpack_action(self._action_layout, frame.head, frame.buffers)

@@ -1,0 +1,103 @@
+"""Forms of results: what several steps of a vector env return alike is written once, and then as bytes alone.
+
+Knows values of arrays in dicts and tuples, and layouts. Never knows an env or a socket. Python 3.6 and up; runs on both
+sides.
+
+A vectorised simulator returns the same keys, dtypes and shapes step after step, and its infos have no space. So a
+result of nothing but arrays becomes a layout, its *form*. The server makes it when it sends such a result in the
+general form, and adds a version as one more value. The client makes the same of what it has read. From then on a result
+that fits exactly is packed behind the version. Any other takes the general path again, and may become another form.
+"""
+
+import numpy as np
+
+from gym_service.protocol.decoder import ValueDecoder
+from gym_service.protocol.encoder import Packed
+from gym_service.protocol.frames import BadFrame
+from gym_service.protocol.layout import STAMP, compile_layout
+from gym_service.protocol.values import BadValue, dtype_text
+
+# So many are kept on either side; the oldest goes first.
+KEPT_FORMS = 4
+# An env whose results never repeat would spend more time on forms than they save.
+MAX_FORMS = 64
+
+
+class FormWriter:
+    """The server's half."""
+
+    def __init__(self):
+        self._forms = []
+        self._made = 0
+
+    def pack(self, result):
+        """What packs the result by the first form that it fits; None where it fits none."""
+        for form in self._forms:
+            packed = Packed()
+            packed.head += form.stamp
+            if form.pack(result, packed.head, packed.buffers):
+                return packed
+        return None
+
+    def new_form(self, result):
+        """A form for results like this one; None where there is none, or none is worth it any more."""
+        space = _space_of(result) if self._made < MAX_FORMS else None
+        return None if space is None else compile_layout(space, version=self._made)
+
+    def keep(self, form):
+        """Pack by it from the next result on. The client must have been told its version in this answer."""
+        self._made += 1
+        self._forms = [form, *self._forms[: KEPT_FORMS - 1]]
+
+
+class FormReader:
+    """The client's half."""
+
+    def __init__(self):
+        self._forms = {}
+
+    def unpack(self, frame):
+        """The packed result. Raises BadValue where the bytes are none, BadFrame for a form that was never told."""
+        head, buffers = frame.head, frame.buffers
+        if len(head) < STAMP.size:
+            raise BadValue("a packed result of %d bytes" % len(head))
+        version = STAMP.unpack_from(head)[0]
+        form = self._forms.get(version)
+        if form is None:
+            raise BadFrame("packed by form %d, which is unknown" % version)
+        if (len(head), len(buffers)) != (STAMP.size + form.head_bytes, form.buffer_count):
+            raise BadValue("%d bytes and %d buffers are not one result" % (len(head), len(buffers)))
+        return form.unpack(head, STAMP.size, buffers)
+
+    def read(self, frame, count, graph):
+        """A result in the general form: a tuple of so many values, or the one value that it is instead."""
+        values = ValueDecoder(frame.head, frame.buffers, graph, arrays=frame.arrays).read_rest()
+        if len(values) == count + 1:
+            self._keep(tuple(values[:count]), values.pop())
+        if len(values) not in (1, count):
+            raise BadValue("%d values came where %d were due, or one" % (len(values), count))
+        return tuple(values) if len(values) == count else values[0]
+
+    def _keep(self, result, version):
+        space = _space_of(result)
+        form = None if space is None or type(version) is not int else compile_layout(space, version=version)
+        if form is None:
+            raise BadValue("not a result that has a form")
+        self._forms.pop(form.version, None)
+        self._forms[form.version] = form
+        if len(self._forms) > KEPT_FORMS:
+            del self._forms[next(iter(self._forms))]
+
+
+def _space_of(value):
+    """The space that such a value is packed by, as plain data; None where it holds anything but arrays."""
+    if type(value) is np.ndarray:
+        dtype = dtype_text(value.dtype)
+        return None if dtype is None else {"kind": "Box", "dtype": dtype.decode("ascii"), "shape": value.shape}
+    if type(value) is tuple:
+        parts = [_space_of(part) for part in value]
+        return None if None in parts else {"kind": "Tuple", "spaces": parts}
+    if type(value) is dict and all(type(key) is str for key in value):
+        pairs = [(key, _space_of(part)) for key, part in value.items()]
+        return None if any(part is None for _, part in pairs) else {"kind": "Dict", "spaces": pairs}
+    return None

@@ -1,0 +1,135 @@
+"""Results that are alike are packed by a form, and come out as they went in; both sides know the same forms."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.spaces import GraphInstance
+from support.crossing import received
+from support.same import same
+
+from gym_service.protocol import messages, results
+from gym_service.protocol.frames import BadFrame, Frame
+from gym_service.protocol.result_forms import KEPT_FORMS, MAX_FORMS, FormReader, FormWriter
+from gym_service.protocol.values import BadValue
+
+
+class Pair:
+    """The two halves, and how many results were packed."""
+
+    def __init__(self) -> None:
+        self.writer, self.reader = FormWriter(), FormReader()
+        self.packed = 0
+
+    def crossed(self, result: Any, *, is_sent: bool = True) -> Any:
+        """What the client reads of a result, by the steps of the server's loop."""
+        packed = self.writer.pack(result)
+        if packed is not None:
+            self.packed += 1
+            frame = Frame(messages.STEPPED, 1, bytes(packed.head), received(packed.buffers))
+            return self.reader.unpack(frame)
+        encoder = results.encode_step(result)
+        form = self.writer.new_form(result)
+        if form is not None:
+            encoder.add(form.version)
+            if not is_sent:
+                return None
+            self.writer.keep(form)
+        return self.reader.read(
+            Frame(messages.RESULT, 1, bytes(encoder.head), received(encoder.buffers)), 5, GraphInstance
+        )
+
+
+def result(seed: int = 0, count: int = 4, info: Any = None) -> Any:
+    rng = np.random.default_rng(seed)
+    observation = {"a": rng.random((count, 3)), "b": (rng.integers(0, 9, (count, 40, 40), np.int16),)}
+    rewards, flags = rng.random(count).astype(np.float32), rng.random(count) < 0.5
+    return (
+        observation,
+        rewards,
+        flags,
+        ~flags,
+        {"n": {"x": rng.random(count)}, "0": np.array(seed)} if info is None else info,
+    )
+
+
+def test_from_the_second_on_they_are_packed() -> None:
+    pair = Pair()
+    for seed in range(5):
+        assert same(pair.crossed(result(seed)), result(seed))
+    assert pair.packed == 4
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        result(count=5),
+        result(info={}),
+        result(info={"n": 1}),
+        result(info={"n": {"x": np.zeros(4, np.float32)}, "0": np.array(1)}),
+        result(info={"0": np.array(1), "n": {"x": np.zeros(4)}}),
+        result(info={"n": {"x": np.zeros(4)}, "0": np.int64(1)}),
+        result(info={"n": {"x": np.zeros((4, 1))}, "0": np.array(1)}),
+        result(info={"n": {"x": np.zeros(4, ">f8")}, "0": np.array(1)}),
+        result(info={"n": {"x": np.array([None] * 4)}, "0": np.array(1)}),
+        result(info=[{}, {"a": np.zeros(3)}]),
+        result(info={0: np.zeros(4)}),
+        (*result()[:1], 1.0, False, False, {}),
+        (*result()[:4], {"n": np.ma.zeros(4).data.view(np.matrix)}),
+    ],
+)
+def test_another_one_between_is_what_it_is(other: Any) -> None:
+    pair = Pair()
+    for seed in range(3):
+        assert same(pair.crossed(result(seed)), result(seed))
+        arrived = pair.crossed(other)
+        assert type(arrived) is tuple
+        assert len(arrived) == 5
+        assert same(arrived[:4], other[:4])
+        if "matrix" not in repr(other):
+            assert same(arrived, other)
+    assert pair.packed >= 2
+
+
+def test_few_forms_are_kept_on_both_sides_and_few_are_made() -> None:
+    pair = Pair()
+    for turn in range(3):
+        for count in range(1, 3 * KEPT_FORMS):
+            assert same(pair.crossed(result(turn, count)), result(turn, count))
+    assert pair.packed == 0
+    for count in range(100, 100 + 2 * MAX_FORMS):
+        assert same(pair.crossed(result(0, count)), result(0, count))
+    kept = pair.packed
+    assert same(pair.crossed(result(1, 5000)), result(1, 5000))
+    assert same(pair.crossed(result(1, 5000)), result(1, 5000))
+    assert pair.packed == kept  # no more forms
+
+
+def test_a_form_that_was_never_told_is_not_packed_by() -> None:
+    pair = Pair()
+    pair.crossed(result(), is_sent=False)
+    assert same(pair.crossed(result(1)), result(1))
+    assert same(pair.crossed(result(2)), result(2))
+    assert pair.packed == 1
+
+
+def test_bytes_that_are_no_result() -> None:
+    pair = Pair()
+    pair.crossed(result())
+    packed = pair.writer.pack(result(1))
+    assert packed is not None
+    buffers = received(packed.buffers)
+    for head in (b"", b"\0", bytes(packed.head[:-1]), bytes(packed.head) + b"\0"):
+        with pytest.raises(BadValue):
+            pair.reader.unpack(Frame(messages.STEPPED, 1, head, buffers))
+    with pytest.raises(BadValue):
+        pair.reader.unpack(Frame(messages.STEPPED, 1, bytes(packed.head), []))
+    with pytest.raises(BadFrame, match="form 7"):
+        pair.reader.unpack(Frame(messages.STEPPED, 1, b"\7\0" + bytes(packed.head[2:]), buffers))
+    for wrong in ("a", -1.5, None):
+        encoder = results.encode_step(result()).add(wrong)
+        with pytest.raises(BadValue):
+            pair.reader.read(Frame(messages.RESULT, 1, bytes(encoder.head), received(encoder.buffers)), 5, None)
+    encoder = results.encode_step(result(info={"a": 1})).add(3)
+    with pytest.raises(BadValue):
+        pair.reader.read(Frame(messages.RESULT, 1, bytes(encoder.head), received(encoder.buffers)), 5, None)
