@@ -243,6 +243,10 @@ RECIPES = (
     Target("nle", "3.11", "nle==1.3.0 gymnasium==1.2.0 numpy==2.4.6", "long"),
     Target("anytrading", "3.12", "gym-anytrading==2.0.0 gymnasium==1.4.0 numpy==2.5.5 pandas==3.1.1", "long"),
     Target("at-import", "3.12", "gymnasium==1.4.0 absl-py==2.5.1 tyro==1.0.17 numpy==2.5.5", "long"),
+    # The last torch on PyPI that needs no other package for its CUDA: 2 GB.
+    Target("torch", "3.10", "torch==1.12.1 gymnasium==1.0.0 numpy==1.26.4 cloudpickle==3.1.1", "long"),
+    Target("jax", "3.12", "gymnasium[jax]==1.4.0 jax==0.10.2 numpy==2.4.6", "long"),
+    Target("envpool", "3.12", "envpool==1.2.7 gymnasium==1.4.0", "long"),
     # No gym beside them: nothing but the simulator is needed.
     Target("dm-env", "3.8", "dm-env==1.6 numpy==1.24.4", "real"),
     Target("robosuite", "3.11", "robosuite==1.5.2 mujoco==3.8.1 numpy==1.26.4 h5py==3.14.0", "real"),

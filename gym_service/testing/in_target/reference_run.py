@@ -93,8 +93,10 @@ def play(trajectory, side, task, output):
     output["facts"] = facts(trajectory, side)
     if output["facts"]["enforces_order"]:
         output["unready"] = trajectory.outcome(lambda: side.step(None))
-    reset = lambda seed, data: side.reset(seed, trajectory.from_data(data))  # noqa: E731
-    step = lambda data: side.step(trajectory.from_data(data, side.graph_class()))  # noqa: E731
+    last = [None]
+    reset = lambda seed, data: last.__setitem__(0, side.reset(seed, trajectory.from_data(data))) or last[0]  # noqa: E731
+    action_of = lambda data: trajectory.from_data(data, side.graph_class())  # noqa: E731
+    step = lambda data: side.step(trajectory.like_observation(action_of(data), last[0]))  # noqa: E731
     for plan in task["plays"]:
         if isinstance(plan["actions"], int):
             plan["actions"] = samples(trajectory, side.env.action_space, plan)

@@ -14,6 +14,7 @@ import collections
 import enum
 import hashlib
 import struct
+import sys
 
 import numpy as np
 
@@ -43,6 +44,9 @@ def items(value, path="$"):
     if isinstance(value, (enum.Enum, enum.EnumMeta)):
         yield _enum_item(value, path)
         return
+    if is_array_like(value):
+        yield from items(as_array(value), path)
+        return
     kind = next((cls.__name__ for cls in _SCALARS + _CONTAINERS if isinstance(value, cls)), None)
     if value is None:
         yield path, "None", "", None
@@ -59,6 +63,37 @@ def items(value, path="$"):
         fields = getattr(type(value), "_fields", ()) if is_named else ()
         named = "%s of %s: %s" % (kind, type_name(value), ", ".join(fields)) if len(fields) == len(value) > 0 else kind
         yield from _inside(value, named, path)
+
+
+def is_array_like(value):
+    """Whether it counts as an array: a tensor, an array of another library, a frame stack."""
+    cls = type(value)
+    if isinstance(value, (np.ndarray, np.generic, dict, list, tuple)) or getattr(cls, "__array_ufunc__", 0) is None:
+        return False  # the latter wants none of numpy
+    return hasattr(cls, "__array__") or hasattr(cls, "__dlpack__") or _is_tensor(cls)
+
+
+def as_array(value):
+    """The array that an array-like counts as, whatever its device. Raises what its library raises."""
+    if _is_tensor(type(value)):
+        return value.detach().cpu().numpy()
+    return np.asarray(value) if hasattr(type(value), "__array__") else np.from_dlpack(value)
+
+
+def _is_tensor(cls):
+    return hasattr(cls, "detach") and hasattr(cls, "cpu")
+
+
+def like_observation(action, reset_result):
+    """An action as the simulator is to get it: its arrays as tensors, or as jax's, where the observation is one."""
+    observation = reset_result[0] if type(reset_result) is tuple and len(reset_result) == 2 else reset_result
+    while isinstance(observation, dict) and observation:
+        observation = next(iter(observation.values()))
+    framework = type(observation).__module__.partition(".")[0].replace("jaxlib", "jax")
+    if type(action) is not np.ndarray or framework not in ("torch", "jax"):
+        return action
+    module = sys.modules[framework]
+    return module.from_numpy(action) if framework == "torch" else module.numpy.asarray(action)
 
 
 def lines(value, path="$"):
