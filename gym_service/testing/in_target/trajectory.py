@@ -76,7 +76,10 @@ def is_array_like(value):
 def as_array(value):
     """The array that an array-like counts as, whatever its device. Raises what its library raises."""
     if _is_tensor(type(value)):
-        return value.detach().cpu().numpy()
+        plain = value.detach().cpu()
+        for name in ("resolve_conj", "resolve_neg"):  # a view of torch's is what it stands for
+            plain = getattr(plain, name, lambda: plain)()  # noqa: B023 - called at once
+        return plain.numpy()
     return np.asarray(value) if hasattr(type(value), "__array__") else np.from_dlpack(value)
 
 
