@@ -17,7 +17,7 @@ from gym_service.client.answers import attribute_of, further_fields, result_of
 from gym_service.client.connection import Connection, one
 from gym_service.client.copying import CopiedByRecipe
 from gym_service.client.generator import GeneratorOfSimulator
-from gym_service.client.remote_method import RemoteMethod
+from gym_service.client.remote_method import RemoteMethod, public_names
 from gym_service.client.requests import Timeouts, encode, limits_of
 from gym_service.client.spaces import refuse_larger, space_from
 from gym_service.client.vector import AutoresetMode
@@ -172,6 +172,10 @@ class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.vector
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return self._read(name)
+
+    def __dir__(self) -> list[str]:
+        """The names of this object, and of an open env the public ones of the simulator: for completion."""
+        return sorted({*super().__dir__(), *public_names(partial(self._call, messages.NAMES, Encoder(), one))})
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute of this object where it is one, else in the simulator."""

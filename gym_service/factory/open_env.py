@@ -152,7 +152,8 @@ def _vectorized(
         require_vector_envs()
         from gym_service.client.vectorized import RemoteVectorizedEnv
 
-        return RemoteVectorizedEnv(pending.connection, description, timeouts=asdict(entry.timeouts), recreate=recreate)
+        timeouts = _timeouts(entry, description)
+        return RemoteVectorizedEnv(pending.connection, description, timeouts=timeouts, recreate=recreate)
     except BaseException:
         pending.connection.close(entry.timeouts.close)
         raise
@@ -179,12 +180,13 @@ def connect(entry: Entry, kwargs: Mapping[str, Any]) -> tuple["Connection", dict
 
 
 def _pending_server(entry: Entry, kwargs: Mapping[str, Any]) -> "PendingServer":
-    entry = per_env.entry_at(entry, per_env.Place())
+    place = per_env.only_place(entry, kwargs)
+    entry = per_env.entry_at(entry, place)
     with started_server(entry) as take:
         from gym_service.factory.server_startup import PendingServer, recipe_of
 
         # Before the server is taken: a wrapper that does not pickle raises here.
-        recipe = per_env.recipe_at(recipe_of(entry, kwargs), per_env.Place())
+        recipe = per_env.recipe_at(recipe_of(entry, kwargs), place)
         return PendingServer(entry, take(), recipe)
 
 

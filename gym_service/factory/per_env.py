@@ -32,6 +32,25 @@ class Place:
     num_envs: int = 1
 
 
+def only_place(entry: Entry, kwargs: Mapping[str, Any]) -> Place:
+    """The place of a single env, or of a simulator that makes all envs itself: ``{num_envs}`` is what it is told.
+
+    Raises ConfigError where the latter has a value for each env, since it gets all values once, or ``{num_envs}`` while
+    it chooses the number itself.
+    """
+    if not entry.vectorized:
+        return Place()
+    number = kwargs.get(entry.num_envs_key)
+    for key, value in (("environ", dict(entry.environ)), ("wrappers", entry.wrappers), ("kwargs", dict(kwargs))):
+        if differs(value):
+            text = "{index} has no value here, since the simulator makes all envs in one process"
+            raise _mistake(entry, key, f"{text}\n  try: {{num_envs}}, or leave vectorized out")
+        if type(number) is not int and differs(value, "num_envs"):
+            text = f"{{num_envs}} has no value here, since {entry.num_envs_key} is not given"
+            raise _mistake(entry, key, f"{text}\n  try: gym.make_vec with num_envs, or the number itself")
+    return Place(num_envs=number if type(number) is int else 1)
+
+
 def filled(value: Any, place: Place, key: str) -> Any:
     """A value with its placeholders filled in, in dicts, lists and tuples at any depth; the very value without any.
 
@@ -46,9 +65,9 @@ def filled(value: Any, place: Place, key: str) -> Any:
     return type(value)(filled(item, place, f"{key}[{at}]") for at, item in enumerate(value))
 
 
-def differs(value: Any) -> bool:
-    """Whether a value is another one for each env of one worker."""
-    return any(found["name"] == "index" for text in _texts(value) for found in PLACEHOLDER.finditer(text))
+def differs(value: Any, by: str = "index") -> bool:
+    """Whether a value holds this placeholder. One with ``{index}`` is another one for each env of one worker."""
+    return any(found["name"] == by for text in _texts(value) for found in PLACEHOLDER.finditer(text))
 
 
 def entry_at(entry: Entry, place: Place) -> Entry:
@@ -69,10 +88,14 @@ def refuse_shared(entry: Entry) -> None:
     """Raise ConfigError where ``environ`` has a value for each env: several envs of one worker have one process."""
     for name, value in entry.environ.items():
         if differs(value):
-            where = str(entry.file) if entry.file else f'given in Python for "{entry.name}"'
-            text = f"{where}: environ.{name}: {{index}} needs a worker for each env, since environ is that of a process"
+            text = "{index} needs a worker for each env, since environ is that of a process"
             text += "\n  try: workers = the number of envs; or {worker}, which counts the processes"
-            raise ConfigError(text, file=str(entry.file) if entry.file else None, key=f"environ.{name}")
+            raise _mistake(entry, f"environ.{name}", text)
+
+
+def _mistake(entry: Entry, key: str, text: str) -> ConfigError:
+    where = str(entry.file) if entry.file else f'given in Python for "{entry.name}"'
+    return ConfigError(f"{where}: {key}: {text}", file=str(entry.file) if entry.file else None, key=key)
 
 
 def _texts(value: Any) -> list[str]:

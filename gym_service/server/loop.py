@@ -23,6 +23,7 @@ from gym_service.server.arrays import ActionArrays, received
 from gym_service.server.counters import Counters
 from gym_service.server.env_facts import EnvFacts
 from gym_service.server.multi_agent import MultiAgentCalls
+from gym_service.server.pending_warnings import PendingWarnings
 from gym_service.server.permissions import Permissions
 from gym_service.transport import image_codec
 from gym_service.transport.arena import LIMIT_BYTES
@@ -30,9 +31,6 @@ from gym_service.transport.streams import ChannelClosed
 
 # A list of rendered frames larger than this is sent in several messages.
 PART_BYTES = 16 * 2**20
-MAX_WARNINGS = 100
-# Of values that arrive as an Opaque, each at a path of its own, for as long as the server lives.
-MAX_OPAQUE_WARNINGS = 100
 MIB = 2**20
 EXIT_FORKED = 4
 
@@ -46,9 +44,9 @@ def serve(channel, permissions=None, counters=None, warned=(), is_debugged=False
     """
     faulthandler.enable()  # a native crash leaves its stack on stderr, which the client keeps
     server = Server(channel, permissions or Permissions(), counters or Counters(), is_debugged)
-    warnings.showwarning = server.note_warning
+    warnings.showwarning = server.warnings.show
     for warning in warned:
-        server.note_warning(*warning)
+        server.warnings.show(*warning)
     if hasattr(os, "register_at_fork"):  # new in Python 3.7
         # Else a child of the simulator holds the channel open, and the server's death is not seen at its other end.
         os.register_at_fork(after_in_child=channel.close_copy)  # novermin
@@ -80,10 +78,7 @@ class Server:
         self._image_encoder = None
         self._bound_bytes = BOUND_BYTES
         self._actions = ActionArrays()
-        self._warnings = []
-        self._show_warning = warnings.showwarning
-        self._opaque_paths = set()
-        self._by_array_alone = set()
+        self.warnings = PendingWarnings()
         self._calls = {
             messages.MAKE: self._make,
             messages.RESET: self._reset,
@@ -136,9 +131,8 @@ class Server:
             if isinstance(error, (BadFrame, BadValue)):  # who breaks the rules gets its answer and no second call
                 self.state = messages.CLOSED
         self.counters.call_finished()
-        if self._warnings or encoder.replaced or encoder.by_array_alone:
-            for category, text in self._take_warnings(encoder):
-                self._send(messages.WARNING, Encoder().add(category).add(text))
+        for category, text in self.warnings.take(encoder):
+            self._send(messages.WARNING, Encoder().add(category).add(text))
         self._send(kind, encoder)
 
     def leave_if_forked(self):
@@ -154,12 +148,6 @@ class Server:
         adapter, self._adapter = self._adapter, None
         if adapter is not None:
             adapter.close()
-
-    def note_warning(self, message, category, filename, lineno, file=None, line=None):
-        """Stands in for ``warnings.showwarning``: the user gets the warning, and stderr as well."""
-        self._show_warning(message, category, filename, lineno, file, line)
-        if len(self._warnings) < MAX_WARNINGS:
-            self._warnings.append((error_report.builtin_name(category), str(message)))
 
     def _send(self, kind, encoder):
         self.leave_if_forked()
@@ -183,23 +171,6 @@ class Server:
         name, args, kwargs = self._read(frame, 3)
         self._permissions.check_call(name, args, kwargs)
         return self._result(self._adapter.call(name, args, kwargs))
-
-    def _take_warnings(self, encoder):
-        for path, type_name in encoder.replaced:
-            # Only so many: under keys that change there is no end of paths, here and among the client's warnings.
-            if path not in self._opaque_paths and len(self._opaque_paths) < MAX_OPAQUE_WARNINGS:
-                self._opaque_paths.add(path)
-                text = "%s is a %s, which cannot cross: it arrives as an Opaque" % (path, type_name)
-                if len(self._opaque_paths) == MAX_OPAQUE_WARNINGS:
-                    text += "; this was the last warning of this kind, after %d" % MAX_OPAQUE_WARNINGS
-                self._warnings.append(("UserWarning", text))
-        for name in encoder.by_array_alone:
-            if name not in self._by_array_alone and len(self._by_array_alone) < MAX_OPAQUE_WARNINGS:
-                self._by_array_alone.add(name)
-                text = "a %s has nothing but __array__: wherever it stands, it arrives as an array of numpy's"
-                self._warnings.append(("UserWarning", text % name))
-        taken, self._warnings = self._warnings, []
-        return taken
 
     def _check_bound(self, encoder):
         if encoder.size_bytes > self._bound_bytes:
@@ -246,9 +217,7 @@ class Server:
         if isinstance(adapter, MultiAgentAdapter):
             self.state = messages.MULTI_AGENT
             self._agents = MultiAgentCalls(adapter, self.counters, description)
-        if (
-            self.state == messages.MADE and vector is None
-        ):  # a vector env keeps its spaces, and several agents have theirs
+        if self.state == messages.MADE and vector is None:  # a vector env keeps its spaces; several agents have theirs
             self._facts = EnvFacts(adapter)
         if image_encoder is not None:
             self._use_image_codec(image_encoder, frames)
@@ -279,13 +248,10 @@ class Server:
     def _use_image_codec(self, image_encoder, frames):
         self._image_encoder = image_encoder
         self._channel.use_image_codec(image_encoder)
-        if image_encoder.is_lossy and not getattr(
-            self._adapter, "first_index", 0
-        ):  # one warning for all of a vector env
-            text = (
-                'frames = "%s" is lossy: colour pictures in observations, infos and renders are not what the env gave'
-            )
-            self._warnings.append(("UserWarning", text % frames))
+        is_first = not getattr(self._adapter, "first_index", 0)  # one warning for all of a vector env
+        if image_encoder.is_lossy and is_first:
+            text = "is lossy: colour pictures in observations, infos and renders are not what the env gave"
+            self.warnings.add('frames = "%s" %s' % (frames, text))
 
     def _reset(self, frame):
         (seed, options), args, kwargs = self._read_with_more(frame, 2)

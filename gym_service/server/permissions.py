@@ -26,6 +26,10 @@ INNER_ID = "env_id"
 NO_ARGUMENTS = [""]
 
 
+# By these keywords the methods that take the name of an attribute are told it.
+NAME_KEYWORDS = ("name", "attr_name", "method_name")
+
+
 class NotPermitted(Exception):
     """The operator of this server has not allowed what a client asked for."""
 
@@ -83,12 +87,18 @@ class Permissions:
             raise NotPermitted("the attribute %r" % path, sorted(set(self._ids.values())))
 
     def check_call(self, path, args, kwargs):
-        """Raise NotPermitted where a client must not call this, or hand it the name of an attribute that it reads."""
+        """Raise NotPermitted where a client must not call this, or hand it the name of an attribute."""
         self.check_attribute(path)
-        if path in attributes.READERS:
-            for name in [*list(args)[:1], dict(kwargs).get("name")]:
-                if isinstance(name, str):
-                    self.check_attribute(name)
+        named = [dict(kwargs).get(keyword) for keyword in NAME_KEYWORDS] if path in attributes.READERS else []
+        method = path
+        for name in args:
+            if not isinstance(method, str) or method not in attributes.READERS:
+                break
+            named.append(name)
+            method = name  # call("get_wrapper_attr", "gravity") names two
+        for name in named:
+            if isinstance(name, str):
+                self.check_attribute(name)
 
     def _check_names(self, recipe):
         """Raise NotPermitted where what a client names would be imported."""

@@ -19,6 +19,7 @@ class Counting:
     def __init__(self, num_envs=3, size=2, **kwargs):
         self.num_envs = num_envs
         self.kwargs = kwargs
+        self.label = kwargs.get("label", "")
         self.calls = []
         self.counts = np.zeros((num_envs, 2), np.float32)
 

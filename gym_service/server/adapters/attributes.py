@@ -10,8 +10,9 @@ from gym_service.protocol.values import module_name
 
 # With a leading underscore, what Gymnasium's users read all the same.
 READABLE_PRIVATE = {"_max_episode_steps"}
-# The methods of Gymnasium that take the name of an attribute.
+# The methods of Gymnasium's envs and vector envs, and of Stable-Baselines', that take the name of an attribute.
 READERS = {"get_wrapper_attr", "has_wrapper_attr", "set_wrapper_attr"}
+READERS |= {"call", "call_async", "get_attr", "set_attr", "env_method"}
 # What wrappers show of the env inside, some of it as properties that cannot be set.
 OF_THE_BARE_ENV = {"observation_space", "action_space", "metadata", "render_mode"}
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
+from support import serving
 from support.paths import ENVS
 from support.same import same
 from support.targets import TARGETS
@@ -230,3 +231,59 @@ def test_what_cannot_be_asked_of_it(entries: None) -> None:
         gymnasium.make_vec("gym_service/NoVector-v0", num_envs=2)
     with pytest.raises(EnvError, match="max_episode_steps"):
         gymnasium.make_vec("gym_service/Pool-v0", num_envs=2, max_episode_steps=3)
+
+
+# -- with what else an entry has -------------------------------------------------------------------------------------
+
+
+def test_placeholders_know_the_number_and_no_single_env() -> None:
+    where = {"python": str(TARGETS[NEW].python()), "pythonpath": [str(ENVS)], "entry_point": "vectorized:Pool"}
+    with made("Pool", vectorized=True, kwargs={"num_envs": 3, "label": "one of {num_envs}"}) as env:
+        assert env.label == "one of 3"
+    for given, said in (
+        ({"kwargs": {"num_envs": 3, "label": "{index+5000}"}}, r"kwargs: \{index\} has no value"),
+        ({"kwargs": {"num_envs": 3}, "environ": {"PORT": "{index}"}}, r"environ: \{index\} has no value"),
+        ({"kwargs": {"label": "{num_envs}"}}, r"kwargs: \{num_envs\} has no value here, since num_envs is not given"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            gym_service.make("x", vectorized=True, **where, **given)
+
+
+def test_names_of_the_simulator_and_calls_that_only_some_have() -> None:
+    kwargs = {"id": "CartPole-v1", "num_envs": 2}
+    with made("gymnasium:make_vec", kwargs={**kwargs, "vectorization_mode": "async"}) as env:
+        assert {"call_async", "reset_wait", "step_wait", "num_envs"} <= set(dir(env))
+        env.reset(seed=3)
+        env.call_async("get_wrapper_attr", "gravity")
+        assert env.call_wait() == (9.8, 9.8)
+        env.reset_async(seed=3)
+        assert same(env.reset_wait()[0], env.reset(seed=3)[0])
+    with made("gymnasium:make_vec", kwargs={**kwargs, "vectorization_mode": "sync"}) as env:
+        assert "call_async" not in dir(env)
+        with pytest.raises(AttributeError, match="call_async"):  # as in-process
+            env.call_async("get_wrapper_attr", "gravity")
+        with pytest.raises(AttributeError, match=r"gravity\.real"):  # its own call takes names without dots
+            env.call("gravity.real")
+
+
+def test_on_a_server_of_somebody_else_names_with_an_underscore_need_permission(tmp_path: Path) -> None:
+    with serving.running(TARGETS[NEW].python(), unix=tmp_path / "socket") as server:
+        where: Any = {"address": server.address, "vectorized": True}
+        env = gym_service.make("CartPole-v1", kwargs={"num_envs": 2, "vectorization_mode": "sync"}, **where)
+        try:
+            env.reset(seed=3)
+            assert env.call("get_wrapper_attr", "gravity") == env.get_attr("gravity") == (9.8, 9.8)
+            for refused in (
+                lambda: env.call("__class__"),
+                lambda: env.call("get_wrapper_attr", "_np_random"),
+                lambda: env.get_attr(name="_np_random"),
+                lambda: env.set_attr("_elapsed_steps", 3),
+                lambda: env.get_attr("spec.kwargs"),
+                lambda: env.call("builtins:repr"),
+            ):
+                with pytest.raises(EnvError, match="this server is not the client's own"):
+                    refused()
+        finally:
+            env.close()
+        with pytest.raises(EnvError, match="entry_point: this server is not the client's own"):
+            gym_service.make("x", entry_point="gymnasium:make_vec", kwargs={"id": "CartPole-v1"}, **where)

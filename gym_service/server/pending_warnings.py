@@ -1,0 +1,56 @@
+"""The warnings that the client is to be given with the next answer.
+
+Knows Python's warnings, and what an Encoder notes of the values in an answer. Never knows how a warning travels. Python
+3.6 and up.
+"""
+
+import warnings
+
+from gym_service.server import error_report
+
+MAX_WARNINGS = 100
+# Of values that arrive as an Opaque, each at a path of its own, and of classes that are arrays by nothing but
+# ``__array__``, for as long as the server lives: under keys that change there is no end of paths.
+MAX_NOTED = 100
+
+
+class PendingWarnings:
+    """Collects warnings between two answers."""
+
+    def __init__(self):
+        self._warnings = []
+        self._show_warning = warnings.showwarning
+        self._opaque_paths = set()
+        self._by_array_alone = set()
+
+    def add(self, text):
+        """A warning of ours."""
+        self._warnings.append(("UserWarning", text))
+
+    def show(self, message, category, filename, lineno, file=None, line=None):
+        """Stands in for ``warnings.showwarning``: the user gets the warning, and stderr as well."""
+        self._show_warning(message, category, filename, lineno, file, line)
+        if len(self._warnings) < MAX_WARNINGS:
+            self._warnings.append((error_report.builtin_name(category), str(message)))
+
+    def take(self, encoder):
+        """Those that go with this answer, as (name of the category, text)."""
+        if encoder.replaced or encoder.by_array_alone:
+            self._note(encoder)
+        if not self._warnings:
+            return ()
+        taken, self._warnings = self._warnings, []
+        return taken
+
+    def _note(self, encoder):
+        for path, type_name in encoder.replaced:
+            if path not in self._opaque_paths and len(self._opaque_paths) < MAX_NOTED:
+                self._opaque_paths.add(path)
+                text = "%s is a %s, which cannot cross: it arrives as an Opaque" % (path, type_name)
+                if len(self._opaque_paths) == MAX_NOTED:
+                    text += "; this was the last warning of this kind, after %d" % MAX_NOTED
+                self.add(text)
+        for name in encoder.by_array_alone:
+            if name not in self._by_array_alone and len(self._by_array_alone) < MAX_NOTED:
+                self._by_array_alone.add(name)
+                self.add("a %s has nothing but __array__: wherever it stands, it arrives as an array of numpy's" % name)
