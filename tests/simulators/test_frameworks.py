@@ -20,6 +20,8 @@ import gym_service
 from gym_service.testing.in_target import reference_run, trajectory
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
+# jax compiles in the first calls.
+PATIENT = {"start": 300.0, "reset": 300.0, "step": 300.0}
 IS_OLD_CLIENT = int(gymnasium.__version__.partition(".")[0]) < 1
 
 
@@ -58,6 +60,34 @@ def test_torch() -> None:
         assert env.target["arrays"] == "torch cpu"
 
 
+# ManiSkill's env is a batch of one, and an Env; the others are those of tests/fixture_envs.
+LONG_SINGLE: dict[str, tuple[str, str, dict[str, Any], spaces.Space[Any]]] = {
+    "mani-skill": (
+        "Empty-v1",
+        "torch cpu",
+        {"imports": ["mani_skill.envs"], "kwargs": {"sim_backend": "cpu", "render_backend": "none"}},
+        spaces.Box(-1, 1, (8,), np.float32),
+    ),
+    "gymnax": ("Gymnax-v0", "jax cpu", {"imports": ["gymnax_envs"]}, spaces.Discrete(2)),
+    "brax": ("Brax-v0", "jax cpu", {"imports": ["brax_envs"], "library": "gym"}, spaces.Box(-3, 3, (1,), np.float32)),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("target", LONG_SINGLE)
+def test_simulators_of_tensors(target: str) -> None:
+    env_id, arrays, given, space = LONG_SINGLE[target]
+    python = TARGETS[target].python()
+    plan = plays.plan(env_id, space, 40, **given)
+    ours = remote.played(plan, python, timeouts=PATIENT)
+    assert len(ours) > 40 * 5
+    plays.assert_same(ours, plays.in_process(python, [plan])[0])
+    kwargs = given.get("kwargs", {})
+    with opened(env_id, *given["imports"], target=target, timeouts=PATIENT, kwargs=kwargs) as env:
+        env.reset(seed=1)
+        assert env.target["arrays"] == arrays
+
+
 # (target, the task but for its actions, the actions)
 IDS4 = np.arange(4, dtype=np.int32)
 VECTORIZED: dict[str, tuple[str, dict[str, Any], Any]] = {
@@ -65,12 +95,16 @@ VECTORIZED: dict[str, tuple[str, dict[str, Any], Any]] = {
     "gym3": ("procgen", {"entry_point": "procgen:ProcgenGym3Env", "wrappers": ["gym3:ToBaselinesVecEnv"]}, IDS4),
     "envpool": ("envpool", {"entry_point": "envpool:make_gymnasium"}, np.array([0, 1, 1, 0], np.int32)),
     "envpool, by ids": ("envpool", {"entry_point": "envpool:make_gymnasium", "further": (IDS4[::-1],)}, IDS4 % 2),
+    "gymnax": ("gymnax", {"entry_point": "gymnax_envs:vector"}, np.array([0, 1, 1], np.int32)),
+    "brax": ("brax", {"entry_point": "brax_envs:vector"}, np.array([[0.5], [-1], [2]], np.float32)),
 }
 KWARGS: dict[str, dict[str, Any]] = {
     "atari": {"id": "ALE/Pong-v5", "num_envs": 3},
     "gym3": {"num": 4, "env_name": "coinrun", "rand_seed": 5, "num_levels": 3, "start_level": 7},
     "envpool": {"task_id": "CartPole-v1", "num_envs": 4, "seed": 3},
     "envpool, by ids": {"task_id": "CartPole-v1", "num_envs": 4, "seed": 3},
+    "gymnax": {"num_envs": 3},
+    "brax": {"num_envs": 3},
 }
 
 
@@ -82,7 +116,7 @@ KWARGS: dict[str, dict[str, Any]] = {
 def test_vectorized(name: str) -> None:
     target, given, actions = VECTORIZED[name]
     python = TARGETS[target].python()
-    seed = 5 if name == "atari" else None
+    seed = 5 if name in ("atari", "gymnax") else None
     task = {"imports": [], "wrappers": [], **given, "kwargs": trajectory.to_data(KWARGS[name])}
     task |= {"seed": trajectory.to_data(seed) if seed is not None else None}
     task |= {"actions": [trajectory.to_data(np.roll(actions, at)) for at in range(60)]}
@@ -90,13 +124,15 @@ def test_vectorized(name: str) -> None:
     folder = str(Path(reference_run.__file__).parent)
     theirs = plays.run_script(vectorized_reference.__file__, python, python, [task], folder)[0]
     where = {key: given[key] for key in ("entry_point", "imports", "wrappers") if key in given}
+    where["timeouts"] = PATIENT
     env = gym_service.make("x", python=str(python), pythonpath=[str(ENVS)], kwargs=KWARGS[name], **where)
     try:
         ours = list(vectorized_reference.play(trajectory, env, task))
     finally:
         env.close()
     assert len(ours) == 61
-    if name == "gym3":  # the documented conversions: an empty info, and one done as two flags
+    if name in ("gym3", "brax"):  # the documented conversions: an empty info, and one done as two flags
+        assert [line.replace("$[0]", "$") for line in ours[0].splitlines() if "$[0]" in line] == theirs[0].splitlines()
         ours = [text.replace("$: tuple 5 items", "$: tuple 4 items") for text in ours[1:]]
         ours = ["\n".join(line for line in text.splitlines() if not line.startswith("$[3]:")) for text in ours]
         ours, theirs = [text.replace("$[4]", "$[3]") for text in ours], theirs[1:]

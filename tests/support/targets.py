@@ -247,6 +247,16 @@ RECIPES = (
     Target("torch", "3.10", "torch==1.12.1 gymnasium==1.0.0 numpy==1.26.4 cloudpickle==3.1.1", "long"),
     Target("jax", "3.12", "gymnasium[jax]==1.4.0 jax==0.10.2 numpy==2.4.6", "long"),
     Target("envpool", "3.12", "envpool==1.2.7 gymnasium==1.4.0", "long"),
+    Target("brax", "3.11", "brax==0.14.2 gym==0.26.2 numpy==1.26.4", "long"),
+    Target("gymnax", "3.11", "gymnax==1.0.1 numpy==1.26.4 six==1.17.0", "long"),
+    Target(
+        "mani-skill",
+        "3.11",
+        "mani-skill==3.0.1 numpy==1.26.4 setuptools==80.9.0",
+        "long",
+        tool="pip",
+        first="torch==2.13.0",
+    ),
     # No gym beside them: nothing but the simulator is needed.
     Target("dm-env", "3.8", "dm-env==1.6 numpy==1.24.4", "real"),
     Target("robosuite", "3.11", "robosuite==1.5.2 mujoco==3.8.1 numpy==1.26.4 h5py==3.14.0", "real"),

@@ -46,9 +46,12 @@ def named(path):
 
 def play(trajectory, env, task):
     """The texts of a play. Runs on both sides."""
-    yield trajectory.text(env.reset() if task["seed"] is None else env.reset(seed=trajectory.from_data(task["seed"])))
+    begin = lambda seed, _: env.reset() if seed is None else env.reset(seed=trajectory.from_data(seed))  # noqa: E731
+    further = trajectory.from_data(task["further"])
+    reset, step = trajectory.following_observations(begin, lambda action: env.step(action, *further))
+    yield trajectory.text(reset(task["seed"], None))
     for data in task["actions"]:
-        yield trajectory.text(env.step(trajectory.from_data(data), *trajectory.from_data(task["further"])))
+        yield trajectory.text(step(trajectory.from_data(data)))
 
 
 if __name__ == "__main__":

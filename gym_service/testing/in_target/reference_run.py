@@ -93,10 +93,9 @@ def play(trajectory, side, task, output):
     output["facts"] = facts(trajectory, side)
     if output["facts"]["enforces_order"]:
         output["unready"] = trajectory.outcome(lambda: side.step(None))
-    last = [None]
-    reset = lambda seed, data: last.__setitem__(0, side.reset(seed, trajectory.from_data(data))) or last[0]  # noqa: E731
-    action_of = lambda data: trajectory.from_data(data, side.graph_class())  # noqa: E731
-    step = lambda data: side.step(trajectory.like_observation(action_of(data), last[0]))  # noqa: E731
+    reset_env, step_env = trajectory.following_observations(side.reset, side.step)
+    reset = lambda seed, data: reset_env(seed, trajectory.from_data(data))  # noqa: E731
+    step = lambda data: step_env(trajectory.from_data(data, side.graph_class()))  # noqa: E731
     for plan in task["plays"]:
         if isinstance(plan["actions"], int):
             plan["actions"] = samples(trajectory, side.env.action_space, plan)
@@ -323,11 +322,10 @@ def modern(result):
         return observation, reward, finished, by_the_clock, info
     if not finished or not by_the_clock:
         return observation, reward, finished, False, info
-    unfinished = copy.copy(finished)  # an array may have any dtype, a scalar has one
-    if type(finished).__name__ == "ndarray":
+    is_array = type(finished).__name__ == "ndarray"  # which may have any dtype; a scalar has one
+    unfinished = copy.copy(finished) if is_array else type(finished)(False)
+    if is_array:
         unfinished[...] = 0
-    else:
-        unfinished = type(finished)(False)
     return observation, reward, unfinished, True, info
 
 

@@ -99,6 +99,17 @@ def like_observation(action, reset_result):
     return module.from_numpy(action) if framework == "torch" else module.numpy.asarray(action)
 
 
+def following_observations(reset, step):
+    """The same two. Actions become tensors, or arrays of jax, where the observation of the last reset is one."""
+    last = [None]
+
+    def reset_and_keep(seed, options):
+        last[0] = reset(seed, options)
+        return last[0]
+
+    return reset_and_keep, lambda action: step(like_observation(action, last[0]))
+
+
 def lines(value, path="$"):
     """The items as texts."""
     for item in items(value, path):
