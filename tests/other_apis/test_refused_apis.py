@@ -56,6 +56,7 @@ def test_specs_that_are_no_dm_envs() -> None:
     assert "is of OpenSpiel, whose API is not supported" in message(errors.EnvError, "OpenSpielLike")
 
 
+@pytest.mark.skipif(int(gymnasium.__version__.partition(".")[0]) < 1, reason="vector envs need gymnasium 1.0")
 def test_a_vector_env_in_gym_make_names_make_vec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Vectorized is a vector env without an observation_space" in message(errors.EnvError, "Vectorized")
     file = tmp_path / "envs.toml"
