@@ -1,7 +1,7 @@
-"""After each test no child process, no fd and no temp file of ours is left behind.
+"""After each test, checks that it has left no child process, open fd or temp file.
 
-Knows /proc and the temp folder; nothing of what the tests are about. Python 3.10 and up. Where there is no
-/proc (macOS), only the temp files are looked at.
+Knows /proc and the temp folder. Never knows what the tests are about. Python 3.10 and up. Without /proc (macOS) it
+checks only the temp files.
 """
 
 import contextlib
@@ -19,10 +19,10 @@ import pytest
 from gym_service_launcher.processes import guardian_client
 from support import procfs
 
-# Inherited by whatever a test starts: so a child that became a daemon, and hence a child of init, is still known.
+# All processes that a test starts inherit this. It also identifies a daemon, which init has adopted.
 MARK = f"GYM_SERVICE_TEST_RUN={os.getpid()}-{time.time_ns()}"
 
-# What was told to end may take this long until it is gone (seconds).
+# How long a process may take to end after it was told to (seconds).
 GRACE_S = 3.0
 
 # uv leaves its lock files in the temp folder.
@@ -33,7 +33,7 @@ HAS_PASSED = pytest.StashKey[bool]()
 
 
 class Traces(NamedTuple):
-    """What this process has out in the world, each by a name that tells one from another."""
+    """The traces of this process in the system, each by a name that is unique."""
 
     processes: frozenset[str]
     fds: frozenset[str]
@@ -48,7 +48,7 @@ class Traces(NamedTuple):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the run a temp folder of its own, so that a stray file in it is ours and nobody else's."""
+    """Give the run its own temp folder, so that every file in it comes from the tests."""
     # pytest keeps its own folders (tmp_path) where they were.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="gym-service-tests-")
@@ -57,11 +57,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["XDG_STATE_HOME"] = os.environ["XDG_RUNTIME_DIR"] = tempfile.tempdir + "-state"
     # The tests must not see the envs.toml of the user who runs them.
     os.environ.pop("GYM_SERVICE_ENVS", None)
-    # A shell ignores these in what it runs in the background, and what is ignored stays so in every child.
+    # A shell ignores these signals in background jobs, and children inherit that.
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, handler)
-    # multiprocessing starts its own little process when it is first needed, and keeps it.
+    # multiprocessing starts its resource tracker on first use, and keeps it.
     resource_tracker.ensure_running()
     # So does this process's guardian.
     guardian_client.ensure()
@@ -69,7 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is long runs only when it is asked for: ``pytest tests/faults -m long``; all with "long or not long"."""
+    """Run tests marked ``long`` only on request: ``pytest tests/faults -m long``; all with "long or not long"."""
     if "long" in config.getoption("-m"):
         return
     left_out = [item for item in items if item.get_closest_marker("long")]
@@ -85,7 +85,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Reporting:
-    """Remember how the test itself went."""
+    """Record whether the test itself passed."""
     report = yield
     if call.when == "call":
         item.stash[HAS_PASSED] = report.passed
@@ -107,7 +107,7 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def after_grace(before: Traces) -> Traces:
-    """What is still there when garbage is collected and the dying had their time."""
+    """What is still left after garbage collection and a grace period for processes that are ending."""
     gc.collect()
     end = time.monotonic() + GRACE_S
     while any(left := traces().beyond(before)) and time.monotonic() < end:
@@ -131,14 +131,14 @@ def our_processes() -> Iterator[str]:
 
 
 def is_ours(pid: int, own: int) -> bool:
-    # Any of them may end, or turn out to be another user's, while we look.
+    # Any of them may end, or turn out to be another user's, during this loop.
     with contextlib.suppress(OSError):
         return procfs.parent(pid) == own or MARK.encode() in procfs.environment(pid)
     return False
 
 
 def kill(processes: frozenset[str]) -> None:
-    """So that one leak does not make every later test slow or wrong."""
+    """Kill leaked processes, so that one leak does not make every later test slow or wrong."""
     for process in processes:
         with contextlib.suppress(OSError):
             os.kill(int(process.split()[0]), signal.SIGKILL)

@@ -1,1 +1,1 @@
-"""What several tests share. Nothing here is a test. Python 3.10 and up, but for what says otherwise."""
+"""Code that several tests share. Nothing here is a test. Python 3.10 and up, unless a module says otherwise."""

@@ -1,4 +1,4 @@
-"""Plays an env of several agents, and says of each value that it gives what it is, bit for bit and type for type.
+"""Plays a multi-agent env, and describes every value that it returns, bit for bit and type for type.
 
 Runs on both sides: imported by the tests, and by path inside a target, where it makes the env in its own process::
 
@@ -19,7 +19,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def play(env, task, trajectory):
-    """The moments of a play: [where, path, kind, content]. ``trajectory`` is gym_service.testing's module."""
+    """The moments of a run: [where, path, kind, content]. ``trajectory`` is gym_service.testing's module."""
     return list((_parallel if task["api"] == "parallel" else _aec)(env, task, trajectory))
 
 
@@ -65,7 +65,7 @@ def _aec(env, task, trajectory):
 
 
 def action_of(space, observation, info, draw):
-    """An action that the space holds and that a mask, if there is one, allows."""
+    """An action from the space that the action mask, if there is one, allows."""
     mask = observation.get("action_mask") if isinstance(observation, dict) else None
     mask = info.get("action_mask") if mask is None else mask
     if hasattr(space, "n"):

@@ -1,6 +1,6 @@
-"""Envs of several agents behind a bridge, closed when the test is over. Knows gym_service and the interpreters.
+"""Opens multi-agent envs through gym-service, and closes them after the test. Knows gym_service and the interpreters.
 
-Python 3.10 and up; needs PettingZoo: a module that imports this is skipped where that is missing, and fails on CI.
+Python 3.10 and up; needs PettingZoo: without it, a module that imports this is skipped, and fails on CI.
 """
 
 import importlib.util
@@ -26,13 +26,13 @@ Moments = list[list[Any]]
 
 
 def task(api: str, entry_point: str, steps: int = 60, **given: Any) -> dict[str, Any]:
-    """What is played, for both sides; see ``agent_play.py``."""
+    """A run, described for both sides; see ``agent_play.py``."""
     return {"kwargs": {}, "seed": 5, "render_every": 0, **given, "api": api, "entry_point": entry_point, "steps": steps}
 
 
 @contextmanager
 def opened(api: str, entry_point: str, target: str = TARGET, **given: Any) -> Iterator[Any]:
-    """The env of an entry point, in a target of tests/support/targets.py; of tests/fixture_envs unless it says more."""
+    """The env of an entry point, in a target of tests/support/targets.py; by default one of tests/fixture_envs."""
     make = gym_service.make_parallel if api == "parallel" else gym_service.make_aec
     where = {"python": str(TARGETS[target].python()), "pythonpath": [str(ENVS)]}
     env = make("an env of several agents", **{**where, **given}, entry_point=entry_point)
@@ -43,12 +43,12 @@ def opened(api: str, entry_point: str, target: str = TARGET, **given: Any) -> It
 
 
 def played(found: dict[str, Any], target: str = TARGET, **given: Any) -> Moments:
-    """The moments of a task, through the bridge."""
+    """The moments of a task, played through gym-service."""
     with opened(found["api"], found["entry_point"], target, kwargs=found["kwargs"], **given) as env:
         return agent_play.play(env, found, trajectory)
 
 
 def in_process(tasks: Sequence[dict[str, Any]], target: str = TARGET) -> list[Moments]:
-    """The moments of each task, in the target's own process."""
+    """The moments of each task, played in the target's own process."""
     python: Path = TARGETS[target].python()
     return plays.run_script(agent_play.__file__, python, python, tasks)

@@ -36,7 +36,7 @@ CALLS = itertools.count(1)
 
 
 def pass_frame(sender: Arena, receiver: Arena, values: Sequence[np.ndarray] = (), call_id: int = 0) -> list[Any]:
-    """What the two arenas do for one frame, by default of a new call; the buffers of the frame as they arrive."""
+    """Pass one frame between two arenas, by default in a new call. Returns the frame's buffers as they arrive."""
     call_id = call_id or next(CALLS)
     descriptors, notes = sender.compose(list(values), (), call_id)
     notes.settle()
@@ -44,7 +44,7 @@ def pass_frame(sender: Arena, receiver: Arena, values: Sequence[np.ndarray] = ()
 
 
 def receive(receiver: Arena, descriptors: Sequence[Any], call_id: int = 1) -> list[Any]:
-    """The buffers of a frame with these descriptors; what is no descriptor travels inline."""
+    """The buffers of a frame with these descriptors; everything that is not a descriptor travels inline."""
     buffers, notices = receiver.split([each for each in descriptors if type(each) is int])
     arrived = Frame(0, call_id, b"", [receiver.lease(descriptor) for descriptor in buffers])
     receiver.receive(arrived, Missing(buffers, notices, 0))
@@ -54,7 +54,7 @@ def receive(receiver: Arena, descriptors: Sequence[Any], call_id: int = 1) -> li
 
 
 def send(lender: Arena, borrower: Arena, value: np.ndarray) -> np.ndarray:
-    """What arrives of an array: over a lease, or itself where there was no slot for it yet."""
+    """An array as it arrives: over a lease, or inline if there is no slot for it yet."""
     return np.ndarray(value.shape, value.dtype, pass_frame(lender, borrower, [value])[0])
 
 
@@ -63,7 +63,7 @@ def out(lender: Arena) -> int:
 
 
 def hand_back(lender: Arena, borrower: Arena) -> int:
-    """Carry what the borrower has to return; how many slots that were."""
+    """Send the borrower's returns to the lender. Returns the number of slots."""
     before = out(lender)
     pass_frame(borrower, lender)
     return before - out(lender)
@@ -77,6 +77,6 @@ def is_leased(value: np.ndarray) -> bool:
 
 
 def send_leased(lender: Arena, borrower: Arena, value: np.ndarray) -> np.ndarray:
-    """What arrives of it over a lease: the first time a slot is made for the second time."""
+    """The array as it arrives over a lease. The first time this sends it twice, since the slot has to be made first."""
     received = send(lender, borrower, value)
     return received if is_leased(received) else send(lender, borrower, value)

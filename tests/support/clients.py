@@ -1,7 +1,7 @@
-"""Clients as processes of their own, for what no test can do to the process it runs in: be killed, fork, end.
+"""Clients in separate processes, for tests that kill, fork or end a client.
 
-Knows pipes: a client is a Python program that says lines on its stdout and hears lines on its stdin. Python 3.10 and
-up.
+Knows pipes: a client is a Python program that writes lines to its stdout and reads lines from its stdin. Python 3.10
+and up.
 """
 
 import os
@@ -22,7 +22,7 @@ from support import polling, procfs
 from support.clock import Clock
 from support.paths import TESTS
 
-# What a dead client started is gone after this long: a promise of the documentation.
+# The time after which everything that a dead client started must be gone: a promise of the documentation.
 GONE_S = 1.0
 PRELUDE = f"""\
 import os, signal, sys, threading, time
@@ -37,7 +37,7 @@ def hear(): return sys.stdin.readline().strip()
 
 
 class Client:
-    """A running client. All that it starts, and all that this starts, is known by a mark in its environment."""
+    """A running client. A mark in its environment identifies all processes that it starts, directly or not."""
 
     def __init__(self, program: str, environ: Mapping[str, str]) -> None:
         self.mark = f"FAULTS_CLIENT={uuid.uuid4().hex}"
@@ -64,13 +64,13 @@ class Client:
         return self.process.pid
 
     def hears(self, line: str = "") -> None:
-        """Tell it a line."""
+        """Write a line to its stdin."""
         assert self.process.stdin
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
     def says(self, within_s: float = polling.TIMEOUT_S) -> str:
-        """The next line that it says."""
+        """The next line of its stdout."""
         polling.until(lambda: not self._said.empty(), "a word of the client", within_s)
         line = self._said.get_nowait()
         if not line:
@@ -79,7 +79,7 @@ class Client:
         return line.rstrip("\n")
 
     def end(self, within_s: float = polling.TIMEOUT_S) -> int:
-        """Its exit code, once it has ended by itself."""
+        """Wait until it has ended by itself. Returns its exit code."""
         polling.until(lambda: self.process.poll() is not None, "the end of the client", within_s)
         return self.process.returncode
 
@@ -88,20 +88,21 @@ class Client:
         self.process.wait()
 
     def errors(self) -> str:
-        """What it wrote on stderr, once it and all who hold its stderr have ended.
+        """Its stderr, read after it and all processes that hold its stderr have ended.
 
-        Without the line that says after 2 s what is being waited for: on a busy machine any start may take so long.
+        Omits the line that appears after 2 s and says what the client waits for: on a busy machine any start may take
+        that long.
         """
         self._readers[1].join(polling.TIMEOUT_S)
         lines = "".join(self._errors).splitlines(keepends=True)
         return "".join(line for line in lines if not line.startswith("waiting for the server of "))
 
     def family(self) -> list[int]:
-        """The processes of its own and of all that it started, as far as they live."""
+        """The living processes among itself and all that it started."""
         return procfs.marked(self.mark)
 
     def files(self) -> list[Path]:
-        """The records of servers that are left."""
+        """The records of servers that still exist."""
         return [path for path in (self.folder / "run").rglob("*") if path.is_file()]
 
     def _read_said(self) -> None:
@@ -115,8 +116,8 @@ class Client:
         self._errors.extend(self.process.stderr)
 
     def dispose(self) -> None:
-        """See to it that nothing of it is left, however the test ended."""
-        for _ in range(3):  # who is being started while we look is found by the next look
+        """Kill everything that is left of it, however the test ended."""
+        for _ in range(3):  # a process that starts during one pass is found in the next
             for pid in self.family():
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
@@ -133,7 +134,7 @@ class Client:
 
 @contextmanager
 def client(program: str, environ: Mapping[str, str] | None = None) -> Iterator[Client]:
-    """A client that runs this program; killed with all that it started when the block ends."""
+    """A client that runs this program. It and all that it started are killed when the block ends."""
     running = Client(program, environ or {})
     try:
         yield running
@@ -142,7 +143,7 @@ def client(program: str, environ: Mapping[str, str] | None = None) -> Iterator[C
 
 
 def assert_nothing_outlives(dead: Client, spared: list[int]) -> None:
-    """Of all that the client started, directly or not, only the spared live after GONE_S; and no file is left."""
+    """Assert that GONE_S after the client's end only the spared of its processes live, and that no file is left."""
     clock = Clock()
     polling.until(lambda: not set(dead.family()) - set(spared), "the end of the family", GONE_S)
     polling.until(lambda: not dead.files(), "the end of the records", GONE_S - clock.took_s)

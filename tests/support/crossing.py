@@ -1,4 +1,4 @@
-"""Values over the wire without a wire: encoded, read back, and frames fed to a decoder."""
+"""Encodes values and reads them back without a connection, and feeds frames to a decoder."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from gym_service.protocol.values import flat_bytes
 
 
 def encoded(*values: Any) -> Encoder:
-    """The values in a row, as a message holds them."""
+    """The values in a row, as in a message."""
     encoder = Encoder()
     for value in values:
         encoder.add(value)
@@ -20,7 +20,7 @@ def encoded(*values: Any) -> Encoder:
 
 
 def values_of(head: Any, buffers: Any, count: int) -> list[Any]:
-    """Just so many values, and nothing left over. Raises BadValue."""
+    """Exactly ``count`` values, with nothing left over. Raises BadValue."""
     reader = ValueDecoder(head, received(buffers), GraphInstance)
     values = [reader.read() for _ in range(count)]
     reader.expect_end()
@@ -28,19 +28,19 @@ def values_of(head: Any, buffers: Any, count: int) -> list[Any]:
 
 
 def received(buffers: Any) -> list[Any]:
-    """Buffers as they are where they arrive: flat, in C order, memory of their own."""
+    """Buffers as the receiver gets them: flat, in C order, in their own memory."""
     arrays = [np.frombuffer(buffer, np.uint8) if isinstance(buffer, bytes) else buffer for buffer in buffers]
     return [flat_bytes(array).copy() for array in arrays]
 
 
 def crossed(value: Any) -> Any:
-    """What arrives of a value."""
+    """A value as it arrives."""
     encoder = encoded(value)
     return values_of(encoder.head, encoder.buffers, 1)[0]
 
 
 def feed(decoder: FrameDecoder, data: bytes) -> Frame | None:
-    """Hand the decoder some bytes, in as many pieces as its buffers ask for. Returns the first frame that is whole."""
+    """Pass bytes to the decoder, in as many pieces as its buffers require. Returns the first complete frame."""
     rest = memoryview(data)
     frame = None
     while len(rest):

@@ -1,16 +1,16 @@
-"""Behaves like ``docker run`` and ``srun``, where neither is installed: by path, with nothing of gym-service.
+"""Behaves like ``docker run`` and ``srun`` where neither is installed. Runs by path, without gym-service.
 
-    PYTHON engine.py serve SOCKET HIDDEN     the daemon: runs what it is asked to in namespaces, where HIDDEN is empty
+    PYTHON engine.py serve SOCKET HIDDEN     the daemon: runs commands on request, in namespaces where HIDDEN is empty
     docker run [-i] [--rm] [-t] [-e NAME=VALUE] IMAGE WORD…
     srun [-n1] [--unbuffered] [--pty] WORD…
 
 The last two are links to a script that runs this file (``hosts.py`` writes it); $FAKE_ENGINE names the socket. As with
-the real ones, what they run is the daemon's child and not theirs: to kill them kills none of it. They pass on
-their standard streams, and SIGTERM; the end of their input ends the input over there. They say something on standard
-output before it begins.
+the real programs, the command is a child of the daemon and not of the caller: killing the caller does not kill it. The
+caller passes on its standard streams, and SIGTERM; when its input ends, the command's input ends. It prints something
+on standard output first.
 
-docker: a mount, process and network namespace of its own, an environment of its own, unix sockets as standard streams.
-srun: a mount namespace, the environment of its caller, pipes. Python 3.10 and up.
+docker: a separate mount, process and network namespace, a separate environment, Unix sockets as standard streams. srun:
+a mount namespace, the environment of its caller, pipes. Python 3.10 and up.
 """
 
 import argparse
@@ -28,13 +28,13 @@ CONTAINER_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root"
 
 
 def namespaces(*more):
-    """The words before a command that give it a view of its own of the file system, for root and anybody else."""
+    """The words before a command that give it its own view of the file system, as root or any other user."""
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     return ["unshare", *user, "--mount", "--propagation", "private", *more, "--", "sh", "-c", HIDE, "sh"]
 
 
 def serve(path, hidden):
-    """The daemon, until its standard input ends."""
+    """The daemon. Runs until its standard input ends."""
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(path)
     listening.listen(64)
@@ -50,7 +50,7 @@ def accept(listening, hidden):
 
 
 def run_one(control, hidden):
-    """Run one request to its end; then tell the exit code to a caller that still waits."""
+    """Run one request to its end; then send the exit code to the caller if it still waits."""
     request, fds, _, _ = socket.recv_fds(control, 1 << 20, 3)
     asked = json.loads(request)
     with control:
@@ -77,7 +77,7 @@ def pass_signals(control, process):
 
 
 def ask(argv, env, more, streams):
-    """Have the daemon run something with these as its standard streams; pass on what comes; the exit code."""
+    """Make the daemon run a command with these standard streams; pass on what arrives. Returns the exit code."""
     control = socket.socket(socket.AF_UNIX)
     control.connect(os.environ["FAKE_ENGINE"])
     theirs, (to_stdin, from_stdout, from_stderr) = streams
@@ -96,7 +96,7 @@ def ask(argv, env, more, streams):
 
 
 def pump(source, sink, closes=False):
-    """Everything from one descriptor into another; then let its reader see the end."""
+    """Copy everything from one descriptor to another; then let its reader see the end."""
     with contextlib.suppress(OSError):
         while data := os.read(source, 65536):
             view = memoryview(data)

@@ -1,4 +1,4 @@
-"""An envs.toml that is written and read at once, and what it says of one entry.
+"""Writes an envs.toml and reads it at once, or reads one entry of it.
 
 Knows the launcher's envs_file. Python 3.10 and up.
 """
@@ -29,7 +29,7 @@ def an_error(folder: Path, toml: str, name: str = "X-v0") -> ConfigError:
 
 
 def said(folder: Path, error: ConfigError) -> str:
-    """The text without the file, which it must begin with."""
+    """The error's text without the file name that it must begin with."""
     file = str(folder / "envs.toml")
     assert error.__dict__["file"] == file
     text = str(error)

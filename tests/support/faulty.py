@@ -1,4 +1,4 @@
-"""``FaultyEnv`` behind a bridge, and what is asked of it.
+"""``FaultyEnv`` through gym-service, and the calls that tests make to it.
 
 Knows tests/fixture_envs/faulty.py and gym_service.make. Python 3.10 and up.
 """
@@ -23,16 +23,16 @@ from support.opened import TARGET, opened
 
 TRANSPORTS = ("unix", "stdio")
 METHODS = ("reset", "step", "render")
-# What may pass on a busy machine beside what was promised (seconds). The promise itself is part of each assertion.
+# The time that may pass on a busy machine in addition to a promised time (seconds). Each assertion states the latter.
 PROMPT_S = 0.5
-# Of an image: its usual one, and one whose bytes, 75 KiB, are more than what a message carries along with the rest.
+# The sides of an image: the usual one, and one whose 75 KiB are more than a message carries inline.
 SIDES = (96, 160)
-# How many of the observations are kept while others come: what is the user's never changes.
+# The number of observations to keep, and the distance between them in steps. A kept observation must never change.
 KEPT, KEPT_EVERY = 30, 7
 
 
 def alternately(*cases: Iterable[Any]) -> list[ParameterSet]:
-    """Each combination over both transports; the second of them, which is the other one each time, in the long form."""
+    """Each combination of the cases with both transports. One of the two, in turn, is marked ``long``."""
     return [
         pytest.param(*case, transport, marks=[pytest.mark.long] if (index + place) % 2 else [])
         for index, case in enumerate(itertools.product(*cases))
@@ -42,14 +42,14 @@ def alternately(*cases: Iterable[Any]) -> list[ParameterSet]:
 
 @contextmanager
 def faulty(target: str = TARGET, **given: Any) -> Iterator[RemoteEnv]:
-    """The env, well-behaved so far."""
+    """The env, without faults so far."""
     with opened("Faulty", target=target, entry_point="faulty:FaultyEnv", **given) as env:
         yield env
 
 
 @contextmanager
 def armed(on: str, what: str, **given: Any) -> Iterator[RemoteEnv]:
-    """The env after a reset, with a fault that the next call of a method will meet."""
+    """The env after a reset, with a fault that the next call of a method triggers."""
     with faulty(**given) as env:
         env.reset()
         env.call("arm", on, what)
@@ -57,9 +57,9 @@ def armed(on: str, what: str, **given: Any) -> Iterator[RemoteEnv]:
 
 
 def refused_at_start(reached: str, transport: str, what: str, limit_s: float) -> errors.ServerStartError:
-    """The error of an env that falls silent while it is made, at its limit.
+    """The error of an env that stops responding while it is made, at its time limit.
 
-    A busy machine may not have come so far in time as what the error's text must hold, ``reached``: it gets more.
+    A busy machine may be too slow to reach what the error must contain, ``reached``: then the limit is raised.
     """
     for given_s in (limit_s, 10 * limit_s, 30 * limit_s):
         clock = Clock()
@@ -70,30 +70,30 @@ def refused_at_start(reached: str, transport: str, what: str, limit_s: float) ->
             pass
         if reached in str(caught.value):
             break
-    # The kill takes a moment of its own.
+    # The kill takes some time too.
     assert clock.is_within(given_s, given_s + 2 * PROMPT_S)
     return caught.value
 
 
 def act(env: RemoteEnv, method: str, number: int = 1) -> Any:
-    """One call of a method of Gymnasium's contract."""
+    """Make one call of a method of Gymnasium's API."""
     if method == "step":
         return env.step(action(number))
     return env.reset() if method == "reset" else env.render()
 
 
 def calls_of(pid: int) -> int:
-    """How many calls a server has been sent so far, as gym-service ps has it."""
+    """The number of calls that a server has received so far, according to gym-service ps."""
     return next(server.calls for server in pidfiles.list_servers() if server.pid == pid)
 
 
 def action(number: int) -> Any:
-    """An action that no other step of a test has."""
+    """An action that is different in each step of a test."""
     return np.array([number, -7 * number], np.int64)
 
 
 def assert_exact(env: RemoteEnv, steps: int, first: int = 1) -> None:
-    """From a reset on, each of so many steps is the answer to its own action, and what was kept stays what it was."""
+    """After a reset, each of ``steps`` steps answers its own action, and kept observations do not change."""
     observation, _ = env.reset()
     assert observation["answers"].tolist() == [0, 0, 0]
     kept: deque[tuple[int, Any]] = deque(maxlen=KEPT)
@@ -109,7 +109,7 @@ def assert_exact(env: RemoteEnv, steps: int, first: int = 1) -> None:
 
 
 def signal_and_die(env: RemoteEnv, what: str) -> None:
-    """Let a fault happen in the server while it waits for a call; it is dead when this comes back."""
+    """Trigger a fault in the server while it waits for a call. Returns when the server is dead."""
     env.call("arm_signal", what)
     os.kill(env.target["pid"], signal.SIGUSR1)
     polling.until_dead([env.target["pid"]])

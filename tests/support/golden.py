@@ -1,6 +1,6 @@
 """The wire as bytes: one table of (values, head, buffers) that tests both directions.
 
-The bytes are written out, not computed: a change to one of them changes the protocol, and its version.
+The bytes are literals, not computed: to change one is to change the protocol and its version.
 """
 
 import datetime
@@ -34,7 +34,7 @@ def scalar(dtype: str, content: str) -> np.generic:
 
 
 def objects(*items: Any) -> np.ndarray:
-    """A one-dimensional object array of just these, whatever numpy would make of them."""
+    """A one-dimensional object array of exactly these items, without numpy's conversions."""
     array = np.empty(len(items), object)
     array[:] = [*items]
     return array
@@ -57,7 +57,7 @@ class Wind(enum.Flag):
 Point = namedtuple("Point", "x")
 UTC = datetime.timezone.utc
 
-# A class and its members; what a Flag is made with, and the name of a combination, depend on the version of Python.
+# A class and its members. How a Flag is made, and the name of a combination, depend on the version of Python.
 SIDE = (
     b"\0\0\0\0\x84\0\0\0t\x07\0\0\0s\x04\0\0\0enums\x0e\0\0\0support.goldens\x04\0\0\0Sides\x07\0\0\0IntEnumN"
     b"l\x02\0\0\0t\x04\0\0\0s\x04\0\0\0LEFTs\x04\0\0\0LEFTi\x01\0\0\0\0\0\0\0N"

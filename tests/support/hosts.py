@@ -1,4 +1,4 @@
-"""Other hosts, on this machine: a real sshd, and engines that run containers and jobs; none sees this repository.
+"""Other hosts, on this machine: a real sshd, and engines for containers and jobs. None of them sees this repository.
 
 Knows sshd, ssh, namespaces. Never knows gym_service. Python 3.10 and up.
 """
@@ -20,20 +20,20 @@ from support import engine, procfs
 from support.paths import ENVS, REPOSITORY
 
 TIMEOUT_S = 20.0
-# What a user's key may run: their own login shell, as sshd would start it; and a host that has something to say first.
+# The commands for a user's keys: a login shell, as sshd would start it; and a host that prints something first.
 SHELLS = {"sh": "sh -c", "bash": "bash -c", "dash": "dash -c", "csh": "tcsh -c", "fish": "fish -c"}
 NOISE = r"Welcome to the cluster.\n>>> 3 jobs\033[0m"
 
 
 def missing(what: str) -> None:
-    """Skip the test, naming what it needs; in CI, which installs it, fail."""
+    """Skip the test and name what it needs. In CI, which installs it, fail."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"needs {what}")
     pytest.skip(f"needs {what}")
 
 
 def which(program: str) -> Path:
-    """Where a program lies that CI installs; sshd is in a folder that only root has on PATH."""
+    """The path of a program that CI installs; only root has sshd's folder on PATH."""
     found = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if found is None:
         missing(program)
@@ -53,7 +53,7 @@ def need_namespaces() -> None:
 
 @dataclass(frozen=True)
 class SshHost:
-    """A running sshd of this user's, and how it is reached."""
+    """A running sshd of this user, and how to reach it."""
 
     folder: Path
     port: int
@@ -70,7 +70,7 @@ class SshHost:
 
 @contextmanager
 def sshd(folder: Path) -> Iterator[SshHost]:
-    """A real sshd on loopback, with host and user keys of its own, in a mount namespace without this repository."""
+    """A real sshd on loopback, with its own host and user keys, in a mount namespace without this repository."""
     need_namespaces()
     program = which("sshd")
     which("ssh")
@@ -124,7 +124,7 @@ def free_port() -> int:
 
 
 def _wait_for(host: SshHost, process: "subprocess.Popen[bytes]") -> None:
-    """Until it listens, and has given itself the name by which it goes from then on while nobody knocks."""
+    """Wait until it listens and has set the process name that an idle sshd has."""
     deadline = time.monotonic() + TIMEOUT_S
     while b"[listener] 0 of" not in procfs.argv(process.pid):
         assert process.poll() is None, f"sshd ended:\n{host.log()}"
@@ -156,7 +156,7 @@ def running_engine(folder: Path) -> Iterator[Engine]:
     """An engine that runs containers and jobs in namespaces without this repository."""
     need_namespaces()
     path = folder / "engine.sock"
-    # Beside the hidden repository, where its commands could not be found over there; here they are the client's.
+    # Beside the hidden repository, where its commands would not exist on the remote side; here the client runs them.
     for name in ("docker", "srun"):
         line = f'FAKE_ENGINE={path} exec {sys.executable} -I -S {engine.__file__} {name} "$@"\n'
         (folder / name).write_text(f"#!/bin/sh\n{line}")
@@ -179,5 +179,5 @@ def running_engine(folder: Path) -> Iterator[Engine]:
 
 
 def envs_over_there(folder: Path) -> Path:
-    """The simulators of the tests, where also another host sees them."""
+    """The simulators of the tests, in a folder that another host sees too."""
     return Path(shutil.copytree(ENVS, folder / "envs"))

@@ -1,4 +1,4 @@
-"""Frames with coded images: two ends with the bytes between them, pictures, and frames made by hand.
+"""Frames with encoded images: two connected ends, images, and handmade frames.
 
 Knows the image codec and the frames of the wire. Python 3.10 and up.
 """
@@ -18,7 +18,7 @@ from support.crossing import feed
 
 
 class Link:
-    """A server's end and a client's, and the bytes between them."""
+    """A server's end and a client's end, connected by bytes in memory."""
 
     def __init__(self, frames: str = "zlib", selector: Any = None) -> None:
         self.coder = image_codec.encoder_for(frames)
@@ -29,7 +29,7 @@ class Link:
         self.sent: list[int] = []
 
     def cross(self, *buffers: Any) -> list[Any]:
-        """What arrives of a frame's buffers, in their shapes."""
+        """The buffers of a frame as they arrive, in their shapes."""
         data = b"".join(bytes(piece) for piece in frame_bytes(1, 1, b"head", self.coder.descriptors(list(buffers))))
         self.sent.append(len(data))
         frame = feed(self.decoder, data)
@@ -41,7 +41,7 @@ class Link:
 
 
 def picture(seed: int = 0, shape: Sequence[int] = (64, 96, 3)) -> "np.ndarray[Any, Any]":
-    """Smooth, with a bright square that moves with the seed."""
+    """A smooth image, with a bright square whose position depends on the seed."""
     grid = np.indices(shape).sum(axis=0)
     made = (grid // 4 % 200).astype(np.uint8)
     made[..., seed % 40 : seed % 40 + 8, :] = 250
@@ -57,14 +57,14 @@ def entry(kind: int, size: int, time_us: int = 7) -> int:
 
 
 def frame(*entries_and_buffers: Any) -> bytes:
-    """A frame whose entries are given one by one; an entry for each buffer's size is put before it in the table."""
+    """A frame from single table entries and buffers. The function adds the entry for each buffer's size."""
     entries = [part if isinstance(part, int) else len(part) for part in entries_and_buffers]
     buffers = [part for part in entries_and_buffers if not isinstance(part, int)]
     return struct.pack(f"<2sBBIII{len(entries)}Q", b"gS", VERSION, 1, 1, 0, len(entries), *entries) + b"".join(buffers)
 
 
 def restored(*frames: bytes, bound_bytes: int = BOUND_BYTES) -> Any:
-    """The buffers of the last of some frames."""
+    """The buffers of the last frame, after all frames were decoded."""
     decoder = FrameDecoder(bound_bytes)
     decoder.image_codec = ImageDecoder()
     found = [feed(decoder, data) for data in frames][-1]

@@ -1,13 +1,13 @@
-"""Run by path inside a target, whatever its Python and its gym: the packages that the server loads.
+"""Run by path inside a target with any Python and gym: exercises the packages that the server loads.
 
-    PYTHON in_target.py echo                    reads one frame of values from stdin, writes them again as one frame
-    PYTHON in_target.py refuse                  reads one frame of byte strings, says of each what reading it raises
+    PYTHON in_target.py echo                    reads one frame of values from stdin, writes them back as one frame
+    PYTHON in_target.py refuse                  reads one frame of byte strings, says for each what reading it raises
     PYTHON in_target.py digest                  reads a list of values, writes the canonical bytes of each
-    PYTHON in_target.py pictures                reads a list of pictures, writes each as a frame of its own, coded
-    PYTHON in_target.py spaces gym|gymnasium    writes one frame: what that library's spaces are described as
+    PYTHON in_target.py pictures                reads a list of images, writes each as a separate, encoded frame
+    PYTHON in_target.py spaces gym|gymnasium    writes one frame: the descriptions of that library's spaces
 
-Knows nothing that is not in Python 3.6 and numpy, until it is asked for spaces. It finds ``gym_service`` as the
-server does: as a bare package, whose ``__init__`` never runs.
+Uses only Python 3.6 and numpy, except for ``spaces``. It finds ``gym_service`` as the server does: as a bare package,
+whose ``__init__`` never runs.
 """
 
 import collections
@@ -20,7 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PACKAGE = types.ModuleType("gym_service")
 PACKAGE.__path__ = [os.path.join(os.path.dirname(os.path.dirname(HERE)), "gym_service")]
 sys.modules["gym_service"] = PACKAGE
-# This folder's own names (spaces, same) must not stand before those of a gym.
+# This folder's modules (spaces, same) must not shadow those of a gym.
 sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != HERE]
 
 import numpy as np  # noqa: E402
@@ -38,7 +38,7 @@ GraphInstance = collections.namedtuple("GraphInstance", "nodes edges edge_links"
 
 
 def read_value():
-    """The one value of the one frame on stdin."""
+    """The only value in the only frame on stdin."""
     decoder, data = FrameDecoder(), memoryview(sys.stdin.buffer.read())
     frame = None
     while frame is None:
@@ -60,7 +60,7 @@ def write_value(value):
 
 
 def outcome(head):
-    """The name of what reading these bytes raises, or an empty text."""
+    """The name of the exception that reading these bytes raises, or an empty text."""
     try:
         ValueDecoder(head).read()
     except BadValue:
@@ -71,7 +71,7 @@ def outcome(head):
 
 
 def the_spaces(library):
-    """Those that this version of the library has, by name."""
+    """The spaces of this version of the library, by name."""
     spaces = library.spaces
     box = spaces.Box(-1.0, 1.0, (2,), np.float32)
     yield "box", box
@@ -105,7 +105,7 @@ def the_spaces(library):
 
 
 def account(space):
-    """What a space is described as, and what its layout makes of a sample of its own."""
+    """A space's description, and a sample of it packed by its layout."""
     data = describe(space, "$")
     layout = compile_layout(data)
     try:
@@ -119,7 +119,7 @@ def account(space):
 
 
 def refusal(library):
-    """Where and of which class a space is that says nothing of itself."""
+    """Path and class in the refusal of a space that states nothing about its values."""
     silent = type("Silent", (library.Space,), {})()
     try:
         describe(library.spaces.Tuple([library.spaces.Discrete(2), silent]), "$.space")
@@ -129,7 +129,7 @@ def refusal(library):
 
 
 def coded_one_by_one(values):
-    """Each picture in a frame of its own, as a server sends one after the other with frames = "zlib"."""
+    """Each image in a separate frame, as a server with frames = "zlib" sends them one after the other."""
     image_encoder = image_codec.encoder_for("zlib")
     image_encoder.is_on = True
     for value in values:

@@ -13,14 +13,14 @@ FLOOR_AND_CEILING = ["py36-gym021", "py313-gymnasium14"]
 
 
 def run(target: str, *arguments: str, sent: Any = None) -> Any:
-    """The value that the script answers in the target's interpreter."""
+    """The value that the script writes in the target's interpreter."""
     frame = feed(FrameDecoder(), answer(target, *arguments, sent=sent))
     assert frame is not None
     return values_of(frame.head, frame.buffers, 1)[0]
 
 
 def answer(target: str, *arguments: str, sent: Any = None) -> bytes:
-    """The bytes that the script answers."""
+    """The bytes that the script writes."""
     encoder = encoded(sent)
     data = b"".join(bytes(piece) for piece in frame_bytes(1, 1, encoder.head, encoder.buffers))
     command = [str(TARGETS[target].python()), str(SCRIPT), *arguments]

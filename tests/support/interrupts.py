@@ -1,6 +1,6 @@
-"""Exceptions out of nowhere: at a chosen line of the client's code, or from a timer at any moment.
+"""Raises exceptions as a signal handler would: at a chosen line of the client's code, or from a timer at any moment.
 
-Knows sys.settrace, and which modules are the client's. Never knows what is interrupted. Python 3.10 and up.
+Knows sys.settrace, and the modules of the client. Never knows what is interrupted. Python 3.10 and up.
 """
 
 import os
@@ -12,20 +12,20 @@ from functools import partial
 from types import CodeType, FrameType
 from typing import Any
 
-OTHER = 100  # the number that the interrupted step's action has
+OTHER = 100  # the action of the interrupted step
 
 OURS = ("gym_service", "gym_service_launcher")
 
 
 class Late(Exception):
-    """What the handler of a timeout decorator raises: nothing that anybody knows."""
+    """The exception of a timeout decorator: a class that no other code knows."""
 
 
 KINDS: tuple[type[BaseException], ...] = (KeyboardInterrupt, Late, TimeoutError, SystemExit)
 
 
 class Interruption:
-    """What was raised, and where; ``raised`` is None where the chosen point was not reached."""
+    """What was raised, and where; ``raised`` is None if the chosen point was not reached."""
 
     def __init__(self) -> None:
         self.points = 0
@@ -33,7 +33,7 @@ class Interruption:
         self.where = ""
 
     def count(self, point: int, kind: type[BaseException], file: str, line: int, function: str) -> None:
-        """One more point; raises at the chosen one."""
+        """Count one more point; raise at the chosen one."""
         self.points += 1
         if self.points == point + 1:
             self.where = f"{file}:{line} in {function}"
@@ -43,10 +43,10 @@ class Interruption:
 
 @contextmanager
 def interrupted_at(point: int, kind: type[BaseException], *, bytecodes: bool = False) -> Iterator[Interruption]:
-    """Raise at the ``point``-th line of the client's code, or bytecode, once.
+    """Raise once, at the ``point``-th line or bytecode of the client's code.
 
-    The same as what the handler of a signal does, but where it comes is chosen. Finalizers are left out: what is raised
-    there CPython shows and drops, whatever raises it.
+    This is like a signal handler's exception, but at a chosen point. Finalizers are left out: CPython prints and drops
+    whatever is raised there.
     """
     found = Interruption()
     with (_each_bytecode if bytecodes else _each_line)(partial(found.count, point, kind)):
@@ -98,7 +98,7 @@ def _each_bytecode(count: Callable[[str, int, str], None]) -> Iterator[None]:
 
 @contextmanager
 def interrupted_after(seconds: float, kind: type[BaseException]) -> Iterator[list[BaseException]]:
-    """Raise once, in the handler of a timer that goes off after so many seconds."""
+    """Raise once, in the handler of a timer that fires after ``seconds``."""
     raised: list[BaseException] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -116,7 +116,7 @@ def interrupted_after(seconds: float, kind: type[BaseException]) -> Iterator[lis
 
 
 def is_in_client(frame: FrameType | None) -> bool:
-    """Whether the client's code is being run, below this frame or in it."""
+    """Whether this frame or one of its callers is the client's code."""
     while frame is not None:
         if frame.f_globals.get("__name__", "").partition(".")[0] in OURS:
             return True
@@ -125,7 +125,7 @@ def is_in_client(frame: FrameType | None) -> bool:
 
 
 def caught(act: Callable[[], object]) -> BaseException | None:
-    """What it raises."""
+    """The exception that it raises."""
     try:
         act()
     except BaseException as error:  # noqa: BLE001 - whatever it is, the test compares it

@@ -1,6 +1,6 @@
-"""How the fuzz mutates conversations, and how it sees that one reaches something new.
+"""Mutates conversations for the fuzzer, and detects which of them reach new lines.
 
-Knows the frames of a conversation, and the lines of code that run. Python 3.10 and up.
+Knows the frames of a conversation, and the lines of code that ran. Python 3.10 and up.
 """
 
 import random
@@ -18,17 +18,17 @@ HOSTILE_HEADS = [head for head in HOSTILE.values() if len(head) < 4096]
 
 
 class Mutator:
-    """Makes conversations out of those of a corpus, which grows by those that reach something new."""
+    """Makes conversations from those of a corpus. The corpus grows by those that reach something new."""
 
     def __init__(self, source: random.Random, frames: Sequence[bytes], most_bytes: int) -> None:
-        """``frames``: a conversation as it should be, frame by frame. ``most_bytes``: of a conversation."""
+        """``frames``: the frames of a valid conversation. ``most_bytes``: the limit for a conversation."""
         self.corpus = [b"".join(frames)]
         self._random = source
         self._frames = frames
         self._most_bytes = most_bytes
 
     def conversation(self) -> bytes:
-        """One of the corpus, mutated once or several times."""
+        """A conversation of the corpus, mutated once or several times."""
         recent = self.corpus[-50:] if self._random.random() < 0.5 else self.corpus
         said = bytearray(self._random.choice(recent))
         for _ in range(self._random.choice((1, 1, 1, 2, 4, 8))):
@@ -37,7 +37,7 @@ class Mutator:
         return bytes(said[: self._most_bytes])
 
     def _place(self, said: bytearray) -> int:
-        """Mostly where there is structure: in the first bytes, or just after the start of a frame."""
+        """A position, mostly where there is structure: in the first bytes, or just after the start of a frame."""
         start = self._random.choice([match.start() for match in re.finditer(b"gS\x02", said)] or [0])
         near = start + self._random.randrange(64) if self._random.random() < 0.7 else self._random.randrange(len(said))
         return min(near, len(said) - 1)
@@ -65,7 +65,7 @@ class Mutator:
         said[at : at + self._random.randrange(64)] = other[start : start + self._random.randrange(1, 300)]
 
     def hostile_head(self, said: bytearray) -> None:
-        """Replace the head of one frame by a hostile one. The frame is valid otherwise, so that the head is read."""
+        """Replace the head of one frame by a hostile one. The rest of the frame is valid, so that the head is read."""
         frames = list(self._frames)
         at = self._random.randrange(len(frames))
         kind, call_id = frames[at][3], int.from_bytes(frames[at][4:8], "little")
@@ -76,7 +76,7 @@ class Mutator:
         said[:] = b"".join(frames)
 
     def mutate_head(self, said: bytearray) -> None:
-        """Mutate the head of one frame, and write its new size, so that it is read to the end."""
+        """Mutate the head of one frame and correct its size, so that it is read to the end."""
         frames = list(self._frames)
         at = self._random.randrange(len(frames))
         magic, version, kind, call_id, head_bytes, count = HEADER.unpack_from(frames[at])
@@ -105,7 +105,7 @@ MUTATIONS = (
 
 
 class LineCoverage:
-    """How many lines of the package have run so far. Each is reported once, and costs nothing afterwards."""
+    """Counts the lines of the package that have run so far. Each is reported once, and costs nothing afterwards."""
 
     def __init__(self) -> None:
         self.count = 0

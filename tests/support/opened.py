@@ -1,4 +1,4 @@
-"""An env of tests/fixture_envs behind a bridge, closed when the test is over.
+"""Opens an env of tests/fixture_envs through gym-service, and closes it after the test.
 
 Knows gym_service.make and the interpreters of the tests. Python 3.10 and up.
 """
@@ -17,7 +17,7 @@ TARGET = "py312-gymnasium14"
 
 @contextmanager
 def opened(env_id: str, module: str = "", target: str = TARGET, **given: Any) -> Iterator[RemoteEnv]:
-    """The env, made in a target of tests/support/targets.py with tests/fixture_envs importable there."""
+    """The env, in a target of tests/support/targets.py that can import tests/fixture_envs."""
     keys = {"python": str(TARGETS[target].python()), "pythonpath": [str(ENVS)]}
     keys |= {"imports": [module]} if module else {}
     env = gym_service.make(env_id, **{**keys, **given})
@@ -29,6 +29,6 @@ def opened(env_id: str, module: str = "", target: str = TARGET, **given: Any) ->
 
 @contextmanager
 def misbehaving(**given: Any) -> Iterator[RemoteEnv]:
-    """``Misbehaving-v0``, well-behaved so far."""
+    """``Misbehaving-v0``, without faults so far."""
     with opened("Misbehaving-v0", "misbehaving", **given) as env:
         yield env

@@ -1,4 +1,4 @@
-"""Where the repository, its tests and their simulators are. Knows nothing else. Python 3.10 and up."""
+"""The folders of the repository, its tests and their simulators. Knows nothing else. Python 3.10 and up."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is played for parity, and how it is played inside the target.
+"""The runs that parity tests compare, and how they are played inside the target.
 
 Knows jobs (see gym_service/testing/in_target/trajectory.py) and the interpreters of the tests. Python 3.10 and up.
 """
@@ -33,7 +33,7 @@ PICTURES = {"render_mode": "rgb_array", "render_every": 25}
 
 
 def plan(env_id: str, action_space: spaces.Space[Any], steps: int = STEPS, **given: Any) -> Job:
-    """A job with actions as ``sample()`` gives them, each second one with Python's ints for numpy's."""
+    """A job with actions from ``sample()``; every second one has Python's ints in place of numpy's."""
     action_space.seed(7)
     actions = [action_space.sample() for _ in range(steps)]
     actions[1::2] = [with_python_ints(action) for action in actions[1::2]]
@@ -49,7 +49,7 @@ def with_python_ints(action: Any) -> Any:
 
 
 def jobs_for(target: str) -> dict[str, Job]:
-    """The plays that a target is able to: before gym 0.26 no options, in 0.21 no pictures without a display."""
+    """The jobs that a target can play: before gym 0.26 no options, in 0.21 no images without a display."""
     is_021, is_old = "gym021" in target, "gym02" in target and "gym026" not in target
     pictures = {} if is_021 else PICTURES
     options = None if is_021 else {"low": -0.02, "high": 0.02}
@@ -65,14 +65,14 @@ def jobs_for(target: str) -> dict[str, Job]:
         several = {"render_mode": "rgb_array_list", "render_every": 20}
         plans["frozenlake pictures"] = plan("FrozenLake-v1", spaces.Discrete(4), 60, **PICTURES)
         plans["cartpole lists"] = plan("CartPole-v1", spaces.Discrete(2), 80, **several)
-    if "gym025" in target:  # the one version that can be asked for either kind of step
+    if "gym025" in target:  # the one version that has both step APIs
         plans["cartpole new steps"] = plan("CartPole-v1", spaces.Discrete(2), 200, kwargs={"new_step_api": True})
     library = "gymnasium" if "gymnasium" in target else "gym"
     return {name: made | {"library": library} for name, made in plans.items()}
 
 
 def in_process(python: Path, plans: Sequence[Job]) -> list[Moments]:
-    """The moments of each job, played inside the interpreter. Raises AssertionError where an env raised."""
+    """The moments of each job, played inside the interpreter. Raises AssertionError if an env raised."""
     outputs = run_script(reference_run.__file__, python, python, [task(plan) for plan in plans])
     for output in outputs:
         assert not output["failure"], f"the env cannot be made inside {python}:\n{output['failure']}"
@@ -82,7 +82,7 @@ def in_process(python: Path, plans: Sequence[Job]) -> list[Moments]:
 
 
 def task(plan: Job) -> dict[str, Any]:
-    """What the bare player is told."""
+    """The task for the player without gym-service."""
     recipe = {"id": plan["id"], "api": plan["library"], "imports": plan["imports"], "render_mode": plan["render_mode"]}
     recipe |= {"kwargs": trajectory.to_data(plan["kwargs"])}
     recipe |= {"entry_point": None, "max_episode_steps": None, "wrappers": []}
@@ -92,7 +92,7 @@ def task(plan: Job) -> dict[str, Any]:
 def run_script(
     script: str, python: Path, target: Path, tasks: Sequence[Any], *more: str, environ: Mapping[str, str] | None = None
 ) -> list[Any]:
-    """Run one of the two players by path, in the environment that a server in the target has."""
+    """Run one of the two players by path, in the environment of a server in the target."""
     with tempfile.TemporaryDirectory() as folder:
         given, output = Path(folder) / "tasks.json", Path(folder) / "outputs.json"
         given.write_text(json.dumps(list(tasks)), encoding="utf-8")
@@ -104,14 +104,14 @@ def run_script(
 
 
 def assert_same(ours: Sequence[Sequence[Any]], theirs: Sequence[Sequence[Any]]) -> None:
-    """Raises AssertionError with the first difference."""
+    """Raise AssertionError with the first difference."""
     found = trajectory_diff.first(theirs, ours)
     unknown = (lambda _: ""), (lambda _: "")
     assert found is None, trajectory_diff.describe_difference(found, unknown, ("in the simulator", "here"))
 
 
 def main() -> None:
-    """Write a target's jobs to stdout, to look into a difference by hand."""
+    """Write a target's jobs to stdout, for studying a difference by hand."""
     json.dump(list(jobs_for(sys.argv[1]).values()), sys.stdout)
 
 

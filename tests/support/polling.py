@@ -1,4 +1,4 @@
-"""Waiting for something to become true: the one place that looks again and again, until a deadline.
+"""Waits for a condition. No other test code polls until a deadline.
 
 Knows the states of processes. Never knows what a process is for. Python 3.10 and up.
 """
@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable
 from support import procfs
 from support.clock import Clock
 
-# Between two looks.
+# The time between two checks.
 LOOK_S = 0.002
-# For what takes no time on an idle machine, and its turn on a busy one.
+# For operations that take no time on an idle machine, but must wait for a processor on a busy one.
 TIMEOUT_S = 60.0
 
 
 def until(condition: Callable[[], object], what: str, within_s: float = TIMEOUT_S) -> float:
-    """Wait until the condition holds; the seconds that took. Fails with ``what`` at the deadline."""
+    """Wait until the condition holds. Returns the seconds that it took. Fails with ``what`` at the deadline."""
     clock = Clock()
     while not condition():
         if clock.took_s > within_s:
@@ -26,7 +26,7 @@ def until(condition: Callable[[], object], what: str, within_s: float = TIMEOUT_
 
 
 def until_dead(pids: Iterable[int], within_s: float = TIMEOUT_S) -> float:
-    """Wait until all of these processes have ended; the seconds that took."""
+    """Wait until all of these processes have ended. Returns the seconds that it took."""
     rest = set(pids)
 
     def all_dead() -> bool:

@@ -1,7 +1,7 @@
-"""What Linux says of processes in /proc. The tests read /proc here and nowhere else.
+"""What Linux reports about processes in /proc. No other module of the tests reads /proc.
 
-What runs in a target's interpreter (tests/fixture_envs, tests/libraries/programs) cannot import this and reads its own.
-Never knows what a process is for, but for the guardian's name. Python 3.10 and up.
+Code that runs in a target's interpreter (tests/fixture_envs, tests/libraries/programs) cannot import this and has its
+own readers. Never knows what a process is for, except for the guardian's name. Python 3.10 and up.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 HAS_PROC = (PROC / "self/fd").is_dir()
-# Clock ticks per second, in which Linux counts processor time.
+# Clock ticks per second: Linux counts processor time in ticks.
 TICKS_PER_S = float(os.sysconf("SC_CLK_TCK"))
 
 
@@ -20,12 +20,12 @@ TICKS_PER_S = float(os.sysconf("SC_CLK_TCK"))
 
 def stat_fields(pid: int) -> list[str]:
     """The fields of /proc/PID/stat from the state on. Raises OSError once the process has been reaped."""
-    # The name before them may hold spaces and parentheses.
+    # The name before them may contain spaces and parentheses.
     return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
 
 
 def exists(pid: int) -> bool:
-    """Whether the pid is taken, be it by a zombie."""
+    """Whether the pid is in use, also by a zombie."""
     return (PROC / str(pid)).exists()
 
 
@@ -53,7 +53,7 @@ def children(pid: int) -> list[int]:
 
 
 def guardian_of(client_pid: int | None = None) -> int:
-    """The pid of a process's guardian, by default of this one's. It is no child of that process."""
+    """The pid of a process's guardian, by default of this one's. The guardian is not a child of that process."""
     of = str(client_pid or os.getpid()).encode()
     found = [
         pid
@@ -68,14 +68,14 @@ def guardian_of(client_pid: int | None = None) -> int:
 
 
 def argv(pid: int) -> bytes:
-    """The command line as the kernel has it, its words ended by null bytes; empty once the process has ended."""
+    """The command line as the kernel stores it, words ended by null bytes; empty once the process has ended."""
     with contextlib.suppress(OSError):
         return (PROC / str(pid) / "cmdline").read_bytes()
     return b""
 
 
 def command_line(pid: int) -> str:
-    """The command line in one line; empty once the process has ended."""
+    """The command line as one line; empty once the process has ended."""
     return argv(pid).replace(b"\0", b" ").decode(errors="replace").strip()
 
 
@@ -87,17 +87,17 @@ def environment(pid: int) -> list[bytes]:
 
 
 def open_fds(pid: int | str = "self") -> list[str]:
-    """Each open fd with what it leads to."""
+    """Each open fd with its target."""
     folder, found = PROC / str(pid) / "fd", []
     for fd in os.listdir(folder):
-        # The fd of this very listing is gone by now.
+        # The fd of this listing is closed by now.
         with contextlib.suppress(OSError):
             found.append(f"{fd} -> {os.readlink(folder / fd)}")
     return found
 
 
 def fd_numbers() -> list[int]:
-    """The open fds of this process, and one more, of this very listing."""
+    """The open fds of this process, including the one of this listing."""
     return [int(fd) for fd in os.listdir(PROC / "self/fd")]
 
 
@@ -112,7 +112,7 @@ def system_call(thread_id: int) -> str:
 
 
 def cpu_s(pid: int) -> float:
-    """How long a process has run, all its threads together."""
+    """The processor time of a process, of all its threads together."""
     fields = stat_fields(pid)
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
@@ -123,7 +123,7 @@ def memory_bytes(pid: int | str = "self") -> int:
 
 
 def peak_memory_bytes(pid: int) -> int:
-    """The most memory that a process ever had; 0 for one that has ended."""
+    """The most memory that a process has ever had; 0 for one that has ended."""
     with contextlib.suppress(OSError, IndexError):  # a zombie has no such line
         return int((PROC / str(pid) / "status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
     return 0
@@ -145,7 +145,7 @@ def zombies(parent_pid: int) -> list[int]:
     """The children of a process that have ended and that it has not reaped."""
     found = []
     for pid in all_pids():
-        # Any of them may end, and be reaped, while we look.
+        # Any of them may end, and be reaped, during this loop.
         with contextlib.suppress(OSError):
             letter, of = stat_fields(pid)[:2]
             if letter == "Z" and int(of) == parent_pid:
@@ -162,9 +162,9 @@ def unix_sockets() -> str:
 
 
 def stalled_s() -> float:
-    """How long, since the machine was started, some process that could have run had to wait for a processor.
+    """How long, since boot, some process was ready to run but had to wait for a processor.
 
-    0 where the kernel keeps no such account.
+    0 if the kernel does not record it.
     """
     with contextlib.suppress(OSError):
         return int((PROC / "pressure/cpu").read_text().partition("total=")[2].split()[0]) / 1e6

@@ -15,7 +15,7 @@ WriteEnvs = Callable[[str], Path]
 
 
 def entry(name: str, more: str = "", env_id: str = "CartPole-v1") -> str:
-    """An entry whose simulator runs in a second process of this very interpreter."""
+    """An entry whose simulator runs in a second process of the test's own interpreter."""
     return f'[envs."{name}"]\npython = {json.dumps(sys.executable)}\nid = "{env_id}"\n{more}\n'
 
 
@@ -24,7 +24,7 @@ def run_python(code: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
 
 
 def play_to_the_end(env: gym.Env) -> tuple[int, bool, bool]:
-    """(steps, terminated, truncated) of an episode in which the cart stays where it is as long as it can."""
+    """(steps, terminated, truncated) of an episode in which the policy balances the cart for as long as it can."""
     observation, _ = env.reset(seed=0)
     for steps in range(1, 2000):
         angle, speed = observation[2:]

@@ -1,7 +1,7 @@
-"""A relay between a client and its server: it carries bytes, and ends either side's connection on order.
+"""A relay between a client and its server: it carries bytes, and ends either side's connection on request.
 
-Knows sockets. Never knows what the bytes mean. Python 3.10 and up. What happens on one side is not passed on to the
-other, so each side is seen to notice what happened to itself.
+Knows sockets. Never knows what the bytes mean. Python 3.10 and up. It does not pass an end on to the other side, so a
+test sees how each side notices its own.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ PIECE_BYTES = 65536
 
 
 class Between:
-    """Carries for one client. ``address`` is what it dials."""
+    """Relays for one client. The client connects to ``address``."""
 
     def __init__(self, listening: socket.socket, address: str, server_address: str) -> None:
         self.address = address
@@ -37,9 +37,9 @@ class Between:
         self._thread.start()
 
     def end(self, side: Side, how: str) -> None:
-        """Reset the connection of a side (a Unix socket, which knows no reset, is closed), or half-close it.
+        """Reset or half-close the connection of a side. A Unix socket, which cannot be reset, is closed.
 
-        Comes back when it has happened.
+        Returns when that has happened.
         """
         done = threading.Event()
         self._orders.append((side, how, done))
@@ -80,7 +80,7 @@ class Between:
         if not data:
             selector.unregister(source)
             return
-        with contextlib.suppress(OSError):  # it was ended on order
+        with contextlib.suppress(OSError):  # it was ended on request
             drain.sendall(data)
 
     def _obey(self, selector: selectors.BaseSelector) -> bool:
@@ -88,7 +88,7 @@ class Between:
             return False
         side, how, done = self._orders.pop(0)
         sock = self._socks[side]
-        with contextlib.suppress(KeyError):  # it has said its own end before
+        with contextlib.suppress(KeyError):  # its end was handled before
             selector.unregister(sock)
         if how == "reset":
             if sock.family != socket.AF_UNIX:
@@ -102,7 +102,7 @@ class Between:
 
 @contextmanager
 def between(server_address: str) -> Iterator[Between]:
-    """Somebody on the way to that address, which is one of the same kind."""
+    """A relay to that address, with an address of the same kind."""
     with contextlib.ExitStack() as stack:
         if server_address.startswith("unix://"):
             path = os.path.join(stack.enter_context(tempfile.TemporaryDirectory(prefix="between-")), "socket")

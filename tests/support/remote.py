@@ -16,14 +16,14 @@ from typing import Any
 import gym_service
 from gym_service.testing import checks
 
-# Its own, since it is also run by path.
+# Not imported from paths.py, since this file is also run by path.
 ENVS = Path(__file__).absolute().parent.parent / "fixture_envs"
 
 
 def played(plan: dict[str, Any], python: Path | None, **where: Any) -> list[tuple[Any, ...]]:
-    """The moments of one job, played in the target behind a bridge, or by the server at an ``address``.
+    """The moments of one job, played through gym-service in the target, or by the server at an ``address``.
 
-    ``where`` has more keys of an entry, or others.
+    ``where`` has further keys of an entry.
     """
     if python:
         where = {"python": str(python), "pythonpath": [str(ENVS)], **where}
@@ -31,7 +31,7 @@ def played(plan: dict[str, Any], python: Path | None, **where: Any) -> list[tupl
     if plan["render_mode"]:
         kwargs["render_mode"] = plan["render_mode"]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what the target's own checker says of an env is not compared
+        warnings.simplefilter("ignore")  # warnings of the target's own checker about an env are not compared
         env = gym_service.make(
             plan["id"],
             imports=plan["imports"],
@@ -46,7 +46,7 @@ def played(plan: dict[str, Any], python: Path | None, **where: Any) -> list[tupl
 
 
 def main(plans: str, output: str, target: str) -> None:
-    """Play all jobs, write a list of lists of moments."""
+    """Play all jobs and write a list of lists of moments."""
     plays = [played(plan, Path(target)) for plan in json.loads(Path(plans).read_text(encoding="utf-8"))]
     Path(output).write_text(json.dumps(plays), encoding="utf-8")
 

@@ -1,7 +1,7 @@
-"""Whether two values are the same in every way that may cross: type, bits, dtype with byte order, shape, key order.
+"""Compares two values in every way that may cross: type, bits, dtype with byte order, shape, key order.
 
-Knows Python's plain types and numpy. Never knows the wire, so that it can judge it. Python 3.6 and up: the scripts
-that run inside a target import it too. Strides do not count, nor does padding inside a long double.
+Knows Python's plain types and numpy. Never knows the wire, so that it can test it. Python 3.6 and up: the scripts that
+run inside a target import it too. Strides do not count, nor does the padding inside a long double.
 """
 
 import enum
@@ -11,14 +11,14 @@ import numpy as np
 
 
 def same(left, right):
-    """True, or an AssertionError that names the first difference with its path."""
+    """Return True, or raise an AssertionError that names the first difference with its path."""
     found = difference(left, right)
     assert not found, found
     return True
 
 
 def difference(left, right, path="$"):
-    """The first difference as a text; empty where there is none."""
+    """The first difference as a text; empty if there is none."""
     if isinstance(left, enum.Enum) and isinstance(right, enum.Enum):
         return _members(left, right, path)
     if _fields(left) != _fields(right) or (type(left) is not type(right) and not _fields(left)):
@@ -35,7 +35,7 @@ def difference(left, right, path="$"):
 
 
 def _members(left, right, path):
-    """Members are the same by the name of their class and their own, by value, and by what they are besides."""
+    """Enum members are the same if the names of class and member, the value, and any mixed-in data are equal."""
     sides = []
     for member in (left, right):
         kinds = [base for base in (*PLAIN, *ENUMS) if isinstance(member, base)]
@@ -50,7 +50,7 @@ ENUMS = tuple(getattr(enum, name) for name in ("IntEnum", "StrEnum", "Flag", "In
 
 
 def _fields(value):
-    """What a class of named tuples is known by; nothing for any other value."""
+    """The data that identifies a class of named tuples; empty for any other value."""
     cls = type(value)
     is_named = isinstance(value, tuple) and hasattr(cls, "_fields")
     return (cls.__module__, cls.__qualname__, *cls._fields) if is_named else ()
@@ -69,7 +69,7 @@ def _dicts(left, right, path):
     found = _items(list(left), list(right), path + ".keys()")
     if found:
         return found
-    # By place: a NaN is a key that only the very same NaN finds.
+    # By position: only the very same NaN object finds a NaN key.
     values = list(right.values())
     found = (difference(item, values[at], f"{path}[{key!r}]") for at, (key, item) in enumerate(left.items()))
     return next(filter(None, found), "")
@@ -83,7 +83,7 @@ def _items(left, right, path):
 
 
 def _bits(value):
-    """What tells a scalar from every other of its type, -0.0 from 0.0 and one NaN from another."""
+    """Bytes that distinguish all scalars of a type, also -0.0 from 0.0 and one NaN from another."""
     if isinstance(value, np.generic):
         return value.dtype.str, _array_bits(np.asarray(value))
     if isinstance(value, float):
@@ -97,7 +97,7 @@ def _array_bits(array):
     if array.dtype.kind == "c" and array.dtype.itemsize > 16:
         return _array_bits(array.real), _array_bits(array.imag)
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
-        # Six of the sixteen bytes are padding, which a copy may leave as it finds it.
+        # Six of the sixteen bytes are padding, which a copy need not preserve.
         flat = array.ravel()
         digits = np.where(np.isnan(flat), 0, flat)
         return [repr(digit) for digit in digits], np.isnan(flat).tolist(), np.signbit(flat).tolist()
@@ -105,7 +105,7 @@ def _array_bits(array):
 
 
 def _canonical(value):
-    """A text that is equal for equal sets, whatever order they are iterated in."""
+    """A text that is equal for equal sets, whatever their order of iteration."""
     if isinstance(value, (set, frozenset)):
         return f"{type(value).__name__}{sorted(_canonical(item) for item in value)}"
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""A display of its own without a screen, Xvfb, and what is to be seen on it. Python 3.10."""
+"""A display without a screen (Xvfb), and the image on it. Python 3.10."""
 
 import os
 import shutil
@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 
 WIDTH, HEIGHT = 900, 800
-# Of a file as Xvfb keeps it (XWD, version 7): 32-bit numbers, big-endian; then the colours, 12 bytes each.
+# The header of Xvfb's file (XWD, version 7): 32-bit numbers, big-endian; then the colours, 12 bytes each.
 HEADER = struct.Struct(">25I")
 
 
 class Screen:
-    """A running Xvfb: its ``display`` (":7") and the picture on it."""
+    """A running Xvfb: its ``display`` (":7") and the image on it."""
 
     def __init__(self, display: str, file: Path) -> None:
         self.display = display
         self._file = file
 
     def picture(self) -> np.ndarray:
-        """What is shown now, (height, width, 3) of uint8."""
+        """The present image, (height, width, 3) of uint8."""
         data = self._file.read_bytes()
         header = HEADER.unpack_from(data)
         size, width, height, line_bytes, colors = header[0], header[4], header[5], header[12], header[19]
@@ -35,7 +35,7 @@ class Screen:
 
 @contextmanager
 def screen() -> Iterator[Screen]:
-    """A screen that is gone afterwards. Skips the test without Xvfb; on CI, where it can be had, fails it."""
+    """A screen that exists until the block ends. Without Xvfb it skips the test, or fails it on CI, which has Xvfb."""
     program = shutil.which("Xvfb")
     if program is None:
         missing = "Xvfb is missing (apt-get install xvfb)"
@@ -57,7 +57,7 @@ def screen() -> Iterator[Screen]:
         with subprocess.Popen(argv, pass_fds=[write], stderr=subprocess.DEVNULL) as server:
             os.close(write)
             with os.fdopen(read) as announced:
-                number = announced.readline().strip()  # once it can be connected to
+                number = announced.readline().strip()  # arrives when it accepts connections
             try:
                 yield Screen(f":{number}", Path(folder) / "Xvfb_screen0")
             finally:

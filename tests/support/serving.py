@@ -1,4 +1,4 @@
-"""Servers that stay, as processes of their own: what they print, and how they end.
+"""Persistent servers in separate processes: what they print, and how they end.
 
 Knows the command line of gym-service and pipes. Python 3.10 and up.
 """
@@ -28,14 +28,14 @@ from gym_service_launcher.net import handshake, same_host, tokens
 from support.paths import REPOSITORY
 
 COMMAND = (sys.executable, "-m", "gym_service")
-# For what is there in a second on a machine with nothing else to do.
+# For what takes a second on an idle machine.
 TIMEOUT_S = 60.0
-# "At once": far from the 5 s of the handshake, though the machine may be busy.
+# "At once": far below the 5 s of the handshake, even on a busy machine.
 AT_ONCE_S = 1.0
 
 
 class Serving:
-    """A process that listens, and what it has printed so far, both streams together."""
+    """A process that listens, and everything that it has printed so far, both streams together."""
 
     def __init__(self, argv: Sequence[str], cwd: Path = REPOSITORY, **given: Any) -> None:
         pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -61,7 +61,7 @@ class Serving:
         return int(self.address.rpartition(":")[2])
 
     def until(self, pattern: str) -> str:
-        """The first line from here on in which the pattern is found. Blocks until it is printed."""
+        """The first line from here on that the pattern matches. Blocks until it is printed."""
         deadline = time.monotonic() + TIMEOUT_S
         while True:
             try:
@@ -73,9 +73,9 @@ class Serving:
                 return self.lines[-1]
 
     def until_all(self, *patterns: str) -> None:
-        """Block until each of the patterns is found in a line from here on, in whatever order they come.
+        """Block until each pattern has matched a line from here on, in any order.
 
-        The lines of a server and those of the listener come through two pipes.
+        The lines of a server and those of the listener arrive through two pipes.
         """
         missing = list(patterns)
         while missing:
@@ -83,7 +83,7 @@ class Serving:
             missing = [pattern for pattern in missing if not re.search(pattern, line)]
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Send it a signal, and see it to its end: its exit code."""
+        """Send it a signal and wait until it ends. Returns its exit code."""
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
         return self.ended()
@@ -99,7 +99,7 @@ class Serving:
 
 @contextmanager
 def started(argv: Sequence[str], environ: Mapping[str, str] | None = None, **given: Any) -> Iterator[Serving]:
-    """The process, once it has printed its address. ``environ`` and what else is ``given``: for its Popen."""
+    """The process, once it has printed its address. ``environ`` and ``given`` go to its Popen."""
     serving = Serving(argv, env={**os.environ, **(environ or {})}, **given)
     address = r"^((?:tcp|unix)://\S+)$|listening at (tcp://\S+)"
     try:
@@ -109,7 +109,7 @@ def started(argv: Sequence[str], environ: Mapping[str, str] | None = None, **giv
         yield serving
     finally:
         if serving.process.poll() is None:
-            serving.process.send_signal(signal.SIGINT)  # SIGTERM would wait for the clients of a test that has failed
+            serving.process.send_signal(signal.SIGINT)  # SIGTERM would wait for the clients of a failed test
         serving.ended()
         for stream in (serving.process.stdout, serving.process.stderr):
             assert stream
@@ -124,7 +124,7 @@ def running(
     unix: str | Path | None = None,
     **given: Any,
 ) -> Iterator[Serving]:
-    """``gym-service run``; ``unix`` of "" means its usual place."""
+    """``gym-service run``; ``unix`` of "" means its default path."""
     where = ["--tcp", tcp] if unix is None else ["--unix", str(unix)] if unix else []
     argv = [*COMMAND, "run", "--python", str(python), *where, *map(str, options)]
     with started(argv, **given) as serving:
@@ -132,7 +132,7 @@ def running(
 
 
 class Certified(NamedTuple):
-    """A certificate that signs itself, its key, and its fingerprint as openssl prints it."""
+    """A self-signed certificate, its key, and its fingerprint as openssl prints it."""
 
     cert: Path
     key: Path
@@ -143,7 +143,7 @@ class Certified(NamedTuple):
 
 
 def certified(folder: Path, name: str = "gym-service", *more: str) -> Certified:
-    """Made as the docs say, with openssl."""
+    """A certificate made with openssl, as the docs say."""
     cert, key = folder / f"{name}.cert.pem", folder / f"{name}.key.pem"
     make = shlex.split("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj")
     run = partial(subprocess.run, check=True, capture_output=True, text=True)
@@ -153,17 +153,17 @@ def certified(folder: Path, name: str = "gym-service", *more: str) -> Certified:
 
 
 def venv_with(folder: Path, module: Path) -> Path:
-    """The Python of a venv that has what this one has, and a module besides."""
+    """The Python of a venv that has everything that this one has, and one more module."""
     venv.create(folder, symlinks=True)
     site = next(folder.glob("lib/python*/site-packages"))
-    # Not its path alone: an editable install is found by a .pth file of its own, and those count in site folders only.
+    # Not only its path: an editable install is found by a .pth file, and those count only in site folders.
     (site / "ours.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
     (site / module.name).write_bytes(module.read_bytes())
     return folder / "bin/python"
 
 
 def read_fifo(fifo: Path, process: "subprocess.Popen[bytes]") -> str:
-    """What somebody writes into it. Blocks until then; the process that is to see to it must not end before."""
+    """The text that is written to it. Blocks until then; the process that causes the writing must not end before."""
     with open(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)) as opened:
         while not select.select([opened], [], [], 0.1)[0]:
             assert process.poll() is None, "it ended, and nothing was written"
@@ -172,7 +172,7 @@ def read_fifo(fifo: Path, process: "subprocess.Popen[bytes]") -> str:
 
 
 def connected(address: str) -> socket.socket:
-    """A bare connection, which says nothing by itself."""
+    """A bare connection, which sends nothing by itself."""
     if address.startswith("unix://"):
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(TIMEOUT_S)
@@ -183,9 +183,9 @@ def connected(address: str) -> socket.socket:
 
 
 def proven(address: str, preamble: bytes = same_host.NO_SHARED_MEMORY) -> socket.socket:
-    """A bare connection that was let in, as the user of this process, and has said where it shares memory: nowhere.
+    """A bare connection that is authenticated as this process's user, and has said that it shares no memory.
 
-    What its server says first is the preamble, too.
+    Its server sends the preamble first, too.
     """
     sock = connected(address)
     token = handshake.UNIX_PEER_KEY if address.startswith("unix://") else tokens.of_client(None)
@@ -196,7 +196,7 @@ def proven(address: str, preamble: bytes = same_host.NO_SHARED_MEMORY) -> socket
 
 
 def rest_of(sock: socket.socket) -> tuple[bytes, float]:
-    """What still comes until the other side closes, and how long that took, in seconds."""
+    """Everything that arrives until the other side closes, and how long that took, in seconds."""
     begun = time.monotonic()
     received = b""
     with contextlib.suppress(ConnectionResetError):

@@ -1,4 +1,4 @@
-"""One list of awkward spaces, which whole suites run over."""
+"""The one list of awkward spaces that whole test modules are parametrised over."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ INF = np.inf
 def boxes_of_every_dtype() -> dict[str, spaces.Space[Any]]:
     found: dict[str, spaces.Space[Any]] = {"box of bool": Box(0, 1, (3,), np.bool_)}
     for dtype in (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64):
-        # Gymnasium samples no further than int64.
+        # Gymnasium cannot sample beyond int64.
         high = min(np.iinfo(dtype).max, 2**63 - 2)
         found[f"box of {dtype.__name__}"] = Box(np.iinfo(dtype).min, high, (2,), dtype)
     for dtype in (np.float16, np.float32, np.float64):
@@ -31,7 +31,7 @@ def dict_in_order(*items: tuple[Any, spaces.Space[Any]]) -> Dict:
 
 
 def image() -> Box:
-    """A new one each time: spaces that share one share its generator too, and a description does not say so."""
+    """A new space each time: spaces that share one also share its generator, which a description does not show."""
     return Box(0, 255, (96, 96, 3), np.uint8)
 
 
@@ -39,7 +39,7 @@ def position() -> Box:
     return Box(-1, 1, (4,), np.float32)
 
 
-# Gymnasium's own generator has no long doubles.
+# Spaces that Gymnasium cannot sample: its generator has no long doubles.
 CANNOT_SAMPLE = {"box of longdouble"}
 
 SPACES: dict[str, spaces.Space[Any]] = {

@@ -1,4 +1,4 @@
-"""An env handed to a spawned process, which takes it up as one of its own.
+"""Passes an env to a spawned process, which opens it again.
 
 Knows multiprocessing. Python 3.10 and up.
 """
@@ -19,7 +19,7 @@ def use(env: RemoteEnv, queue: "Queue[Found]") -> None:
 
 
 def in_spawned(env: RemoteEnv) -> Found:
-    """The rewards of 49 steps there, and the pid of the server that gave them."""
+    """The rewards of 49 steps in that process, and the pid of the server that gave them."""
     context = multiprocessing.get_context("spawn")
     queue: Queue[Found] = context.Queue()
     process = context.Process(target=use, args=(env, queue))

@@ -22,7 +22,7 @@ SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 
 @st.composite
 def arrays(draw: st.DrawFn) -> np.ndarray:
-    """Of any dtype and bits (NaN payloads and NaT among them), small or large, in any memory order."""
+    """Arrays of any dtype and bits (also NaN payloads and NaT), small or large, in any memory order."""
     dtype, shape = draw(DTYPES), draw(SHAPES | st.sampled_from([(4096,), (70, 70), (0, 2**40)]))
     count = int(np.prod(shape, dtype=object))
     if dtype.kind in "UbgG" or (dtype.itemsize > 8 and dtype.kind in "fc"):
@@ -53,7 +53,7 @@ ATOMS = (
     | st.binary().map(np.bytes_)
     | st.builds(Opaque, TEXTS, TEXTS)
 )
-# Numpy's NaT and NaN, and True beside 1, are keys that no set and no dict keeps apart in a stable way.
+# As keys, numpy's NaT and NaN, and True beside 1, are not distinct in a stable way in sets and dicts.
 KEYS = st.recursive(
     st.none() | st.integers() | TEXTS | st.binary() | st.floats(allow_nan=False),
     lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3),

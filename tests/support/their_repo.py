@@ -1,12 +1,12 @@
-"""A simulator's repository that is built without an index, and that a test can hold in the middle of its build.
+"""A simulator's repository that builds without an index. A test can stop its build at a known point.
 
 Knows PEP 517. Python 3.10 and up.
 """
 
 from pathlib import Path
 
-# A build backend in a few lines, so that nothing is fetched to build with. It reads from the pipe `gate` where there is
-# one, so that a test can hold a build at a known place, and fails where there is a file `broken`.
+# A small build backend, so that the build fetches nothing. If there is a pipe `gate`, it reads from it, so that a test
+# can stop a build at a known point. If there is a file `broken`, it fails.
 BACKEND = """
 import os, zipfile
 def build_wheel(directory, settings=None, metadata=None):
@@ -38,7 +38,7 @@ version = "1.0"
 
 
 def write(repo: Path) -> Path:
-    """Write the repository into a new folder; the folder that it lies in."""
+    """Write the repository into a new folder. Returns the folder that contains it."""
     repo.mkdir(parents=True)
     (repo / "their_repo.py").write_text("ANSWER = 42\n")
     (repo / "backend.py").write_text(BACKEND)

@@ -1,10 +1,10 @@
-"""Plays an env of dm_env in its own process: raw, and through Shimmy.
+"""Plays an env of dm_env in its own process: directly, and through Shimmy.
 
     PYTHON time_step_play.py TASKS OUTPUT
 
-A task is a dict: ``kind`` ("raw" or "shimmy"), ``entry_point``, ``kwargs``, ``seed_kwargs`` (what seeds it when it is
-made), ``seed`` (what Shimmy's reset is given), ``steps``, ``render`` (None, or what the physics is told). The records:
-[where, path, kind, content]; a reward as a float, since Shimmy makes an int of 0.0. Python 3.8 and up.
+A task is a dict: ``kind`` ("raw" or "shimmy"), ``entry_point``, ``kwargs``, ``seed_kwargs`` (the seed for the
+constructor), ``seed`` (the seed for Shimmy's reset), ``steps``, ``render`` (None, or the physics' arguments). The
+records: [where, path, kind, content]; a reward is a float, since Shimmy makes an int of 0.0. Python 3.8 and up.
 """
 
 import importlib
@@ -18,7 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def actions(space, steps):
-    """Actions of a space of gymnasium's or a spec of dm_env's, the same for both."""
+    """Actions of a gymnasium space or a dm_env spec, the same for both."""
     draw = np.random.RandomState(3)
     for _ in range(steps):
         count = getattr(space, "n", getattr(space, "num_values", None))
@@ -33,7 +33,7 @@ _BOUNDS = (("low", "minimum"), ("high", "maximum"))
 
 
 def records(where, observation, reward, terminated, truncated, discount, frame, trajectory):
-    """What is compared of one result."""
+    """The records of one result."""
     given = {"observation": observation, "discount": discount, "flags": [terminated, truncated], "frame": frame}
     given["reward"] = None if reward is None else float(reward)
     for name in sorted(given):
@@ -42,7 +42,7 @@ def records(where, observation, reward, terminated, truncated, discount, frame, 
 
 
 def play(env, task, trajectory):
-    """Through gymnasium's API: Shimmy's env, or the one of gym-service."""
+    """Play through gymnasium's API: Shimmy's env, or gym-service's."""
     observation, info = env.reset(seed=task["seed"])
     yield from records("reset", observation, None, False, False, info["timestep.discount"], None, trajectory)
     for number, action in enumerate(actions(env.action_space, task["steps"])):
@@ -55,7 +55,7 @@ def play(env, task, trajectory):
 
 
 def play_raw(env, task, trajectory):
-    """The object itself: dicts as dicts, each array as numpy.asarray gives it."""
+    """Play the object itself: dicts stay dicts, each array passes through numpy.asarray."""
     found = env.reset()
     yield from records("reset", plain(found.observation), None, False, False, found.discount, None, trajectory)
     for number, action in enumerate(actions(env.action_spec(), task["steps"])):

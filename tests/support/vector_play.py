@@ -1,7 +1,7 @@
-"""The same play on a RemoteVectorEnv and on Gymnasium's SyncVectorEnv.
+"""Plays the same actions on a RemoteVectorEnv and on Gymnasium's SyncVectorEnv.
 
-Knows gym_service.make_vec, and the envs of tests/fixture_envs in this process. Python 3.10 and Gymnasium 1.4, and up:
-a module that imports this one at its top is skipped below that.
+Knows gym_service.make_vec, and the envs of tests/fixture_envs in this process. Python 3.10 and Gymnasium 1.4, and up: a
+module that imports this one at its top is skipped below that.
 """
 
 import sys
@@ -27,7 +27,7 @@ PYTHONPATH = [str(ENVS), str(TESTS)]
 
 
 class Crossed(gym.Wrapper[Any, Any, Any, Any]):
-    """Gives what arrives of what the env gives: an IntEnum is an int on any wire, before a vector env looks at it."""
+    """Returns the env's values as they arrive over the wire, where an IntEnum becomes an int."""
 
     def reset(self, **given: Any) -> Any:
         return tuple(crossed(list(self.env.reset(**given))))
@@ -38,7 +38,7 @@ class Crossed(gym.Wrapper[Any, Any, Any, Any]):
 
 @contextmanager
 def remote(env_id: str, num_envs: int = 3, module: str = "", **given: Any) -> Iterator[RemoteVectorEnv]:
-    """The vector env in this same interpreter: so that only the bridge can make a difference."""
+    """The vector env in the test's own interpreter, so that only gym-service can make a difference."""
     keys = {"python": sys.executable, "pythonpath": PYTHONPATH, "imports": [module] if module else []}
     envs = gym_service.make_vec(env_id, num_envs, **{**keys, **given})
     try:
@@ -65,7 +65,7 @@ def in_process(
 
 
 def played(envs: VectorEnv[Any, Any, Any], actions: list[Any], options: dict[str, Any] | None = None) -> list[Any]:
-    """All that the vector env gives: a seeded reset, the actions, partial resets where it does not reset itself."""
+    """Everything that the vector env returns: a seeded reset, the actions, and partial resets without autoreset."""
     results: list[Any] = [envs.reset(seed=7, options=options)]
     for action in actions:
         result = envs.step(action)

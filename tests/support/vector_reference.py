@@ -1,17 +1,17 @@
-"""Plays envs as a SyncVectorEnv inside their own interpreter, by path: what a remote vector env must equal.
+"""Plays envs as a SyncVectorEnv inside their own interpreter, by path: a remote vector env must equal this.
 
-Contract, as that of reference_run.py::
+Contract, like that of reference_run.py::
 
     PYTHON vector_reference.py TASKS OUTPUTS FOLDER
 
-FOLDER holds reference_run.py. A task: ``recipe`` (see there), ``count`` (envs), ``mode`` (``NextStep``, ``SameStep``,
-``Disabled``), ``seed``, ``actions`` (a list of lists, one action for each env), ``calls`` (name, arguments: what
-``SyncVectorEnv.call`` is given after the first reset) and ``cases`` (name, value: the attribute that each env is given
-before the play, which is played for each of them). Its output: one text for each call, as ``trajectory.text`` has
-it, or what it has raised.
+FOLDER contains reference_run.py. A task: ``recipe`` (see there), ``count`` (envs), ``mode`` (``NextStep``,
+``SameStep``, ``Disabled``), ``seed``, ``actions`` (a list of lists, one action for each env), ``calls`` (name,
+arguments: passed to ``SyncVectorEnv.call`` after the first reset) and ``cases`` (name, value: an attribute to set in
+each env before the run; there is one run per case). Its output: one text for each call, in the form of
+``trajectory.text``, or the exception that it raised.
 
-Where the interpreter has Gymnasium 1.1 or newer, its SyncVectorEnv plays. Older ones have no such modes; there a
-loop of the same rules does, which a test holds against the real one. Python 3.6 and up.
+If the interpreter has Gymnasium 1.1 or newer, its SyncVectorEnv plays. Older versions lack these modes; then a loop
+with the same rules plays, and a test compares that loop with the real class. Python 3.6 and up.
 """
 
 import copy
@@ -50,7 +50,7 @@ def played(reference_run, trajectory, task, use_real):
 
 
 def play(trajectory, envs, task):
-    """The text of a reset, of calls, of a step for each actions, and of a partial reset; for each case once."""
+    """The texts of a reset, of calls, of a step for each of ``actions``, and of a partial reset; once per case."""
     for name, value in task["cases"] or [("", None)]:
         if name:
             envs.set_attr(name, [trajectory.from_data(value)] * task["count"])
@@ -80,7 +80,7 @@ def outcome(trajectory, call):
 
 
 def raised(error):
-    """An error by the built-in type that it is, or stands for, and the first line of its message."""
+    """An error by the built-in type that it is or stands for, and the first line of its message."""
     name = next(cls.__name__ for cls in type(error).__mro__ if cls.__module__ == "builtins")
     text = "" if name == "AssertionError" else (str(error).splitlines() or [""])[0]  # of which episode is over
     return "raised %s: %s" % (getattr(error, "type_name", name), text)
@@ -97,7 +97,7 @@ def real_one(sides, mode):
     gymnasium = importlib.import_module("gymnasium")
 
     class Evened(gymnasium.Env):
-        """An env whose reset and step are today's, whatever it is."""
+        """An env with today's reset and step, whatever API it has."""
 
         def __init__(self, side):
             self.side = side
@@ -122,7 +122,7 @@ def real_one(sides, mode):
 
 
 class Synchronous:
-    """The rules of Gymnasium 1.4's SyncVectorEnv, for interpreters that have none of it."""
+    """The rules of Gymnasium 1.4's SyncVectorEnv, for interpreters that lack it."""
 
     def __init__(self, sides, mode):
         self.sides, self.mode, self.count = sides, mode, len(sides)
@@ -191,7 +191,7 @@ class Synchronous:
 
 
 def column(value, count):
-    """An array for one value of each env, as ``VectorEnv._add_info`` chooses it."""
+    """An array with one value per env, as ``VectorEnv._add_info`` would choose it."""
     if type(value) in (int, float, bool) or isinstance(value, np.number):
         return np.zeros(count, type(value))
     if isinstance(value, np.ndarray):
@@ -200,7 +200,7 @@ def column(value, count):
 
 
 def concatenated(space, values):
-    """The observations of all envs as one, by the rules of ``gymnasium.vector.utils.concatenate``."""
+    """The observations of all envs in one, by the rules of ``gymnasium.vector.utils.concatenate``."""
     kind = type(space).__name__
     if kind == "Dict":
         return {key: concatenated(part, [value[key] for value in values]) for key, part in space.spaces.items()}

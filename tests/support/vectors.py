@@ -1,4 +1,4 @@
-"""The same play on a remote vector env and on a SyncVectorEnv in the simulator's own interpreter.
+"""Plays the same actions on a remote vector env and on a SyncVectorEnv in the simulator's own interpreter.
 
 Knows the envs of tests/fixture_envs by their entry points. Python 3.10 and up.
 """
@@ -26,7 +26,7 @@ VERSION = tuple(int(part) for part in gymnasium.__version__.split(".")[:2])
 
 
 def task(entry_point: str, mode: str, actions: Sequence[Sequence[Any]], **given: Any) -> Task:
-    """What both sides are told: so many envs as there are actions in each step. Skips with a client before 1.4."""
+    """The task for both sides, with as many envs as each step has actions. Skips with a client before 1.4."""
     if VERSION < (1, 4):
         pytest.skip("the vector envs of this client's Gymnasium are older than 1.4")
     made = {"entry_point": entry_point, "id": "", "api": None, "imports": [], "render_mode": None}
@@ -39,7 +39,7 @@ def task(entry_point: str, mode: str, actions: Sequence[Sequence[Any]], **given:
 
 
 def inside(target: str, tasks: Sequence[Task], real: str = "real") -> list[list[str]]:
-    """What a SyncVectorEnv gives in the target, as texts; ``real`` as the program has it."""
+    """The texts of a SyncVectorEnv in the target; ``real`` as the program defines it."""
     python = TARGETS[target].python()
     folder = str(Path(reference_run.__file__).parent)
     return plays.run_script(vector_reference.__file__, python, python, tasks, folder, real)
@@ -59,7 +59,7 @@ def opened(target: str, task: Task, workers: int = 1) -> Iterator["RemoteVectorE
 
 
 def played(target: str, task: Task, workers: int = 1) -> list[str]:
-    """What the remote vector env gives, as texts."""
+    """The texts of the remote vector env."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with opened(target, task, workers) as envs:

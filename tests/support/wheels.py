@@ -1,4 +1,4 @@
-"""The wheels of a small simulator, in a folder: what plays a container has no network, and a lock needs no index.
+"""The wheels of a small simulator, in a folder: a simulated container has no network, and a lock needs no index.
 
 Knows pip. Never knows gym_service. Python 3.10 and up.
 """
@@ -13,7 +13,7 @@ from support.targets import REPOSITORY, cache_folder, locked
 
 VERSION = "3.13"
 PINS = ("gymnasium==1.4.0", "numpy==2.5.5", "cloudpickle==3.1.2")
-# Once, at import: a test may change XDG_CACHE_HOME.
+# Computed at import: a test may change XDG_CACHE_HOME later.
 FOLDER = cache_folder() / f"wheels-{hashlib.sha256(repr((VERSION, PINS)).encode()).hexdigest()[:12]}"
 
 
@@ -33,5 +33,5 @@ def folder() -> Path:
 
 
 def requires(*more: str) -> list[str]:
-    """The requirements of the simulator, from these wheels alone."""
+    """The requirements of the simulator, from these wheels only."""
     return ["--no-index", f"--find-links {folder()}", *PINS, *more]
