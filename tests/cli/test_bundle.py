@@ -12,7 +12,7 @@ from gym_service_launcher.config.lock import LockedEnv, LockedPackage, LockedVen
 from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.interpreters.venv_spec import spec_of
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 pytest.importorskip("tomlkit")

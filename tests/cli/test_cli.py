@@ -27,7 +27,7 @@ from gym_service.errors import ConnectionLost
 from gym_service.protocol import messages
 from gym_service.transport import channel
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 RECIPE = {

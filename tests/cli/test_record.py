@@ -19,7 +19,7 @@ from gym_service.errors import GymServiceError
 from gym_service.video.frames import OneSize, even, rgb
 from gym_service.video.writers import ContactSheet, GifWriter
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 ENTRY = '[envs."{}"]\npython = "{}"\n{}\n'

@@ -18,7 +18,7 @@ from gym_service.cli import main
 from gym_service.cli.run import DEFAULT_MARK
 from gym_service.errors import ConfigError, EnvError, ServerStartError
 
-# About processes and not about the client's versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 WAYS: dict[str, dict[str, Any]] = {

@@ -23,7 +23,7 @@ import gym_service
 from gym_service import RemoteEnv, SocketGymClient, SocketGymServer
 from gym_service.errors import ConfigError, EnvError, ServerStartError
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 OWN_ID = "tests/OverASocket-v0"

@@ -1,6 +1,6 @@
-"""After each test no thread, no shared memory and no descriptor of the guardian is left.
+"""After each test, checks that it has left no thread, shared memory or descriptor of the guardian.
 
-That is besides what tests/conftest.py looks for everywhere.
+tests/conftest.py makes the checks for all tests.
 """
 
 import gc
@@ -11,22 +11,22 @@ from collections.abc import Iterator
 import pytest
 from support import polling, procfs
 
-# What a test of large arrays, or the first of a kind, may leave with malloc and with what is imported.
+# The memory that malloc and new modules may keep after a test of large arrays, or after the first test of a kind.
 MORE_MEMORY_BYTES = 64 * 2**20
 
 
 @pytest.fixture(autouse=True)
 def as_before(request: pytest.FixtureRequest, nothing_left_behind: None) -> Iterator[None]:
-    """The threads, the shared memory and the descriptors are what they were, of this process and of its guardian."""
+    """Compare the threads, the shared memory and the descriptors of this process and its guardian with those before."""
     before, memory_bytes, failed = held(), procfs.memory_bytes(), request.session.testsfailed
     yield
     gc.collect()
     try:
-        # Less is no leak: the traceback of a test that failed before this one held what it had.
+        # Fewer is no leak: the traceback of an earlier failed test held its objects.
         polling.until(lambda: all(map(operator.le, held(), before)), "what there was before", 5.0)
     except AssertionError:
         if request.session.testsfailed > failed:
-            return  # its traceback holds what it had
+            return  # the traceback holds the test's objects
         pytest.fail(f"before the test (threads, descriptors of the guardian, maps): {before}; after it: {held()}")
     assert procfs.memory_bytes() - memory_bytes <= MORE_MEMORY_BYTES
 
@@ -37,5 +37,5 @@ def held() -> tuple[int, int, int]:
 
 
 def is_shared(line: str) -> bool:
-    """Whether a line of /proc/self/maps is of memory that another process could see."""
+    """Whether a line of /proc/self/maps is memory that another process could see."""
     return line.split()[1].endswith("s")

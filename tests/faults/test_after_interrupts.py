@@ -1,4 +1,4 @@
-"""After an interrupt: what was under way is carried out, and the next call waits for it."""
+"""After an interrupt: the simulator still carries out the interrupted call, and the next call waits for it."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from support.interrupts import KINDS, OTHER, Late, interrupted_after
 from gym_service import errors
 from gym_service.client.call_queue import new_ticket
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 
@@ -37,7 +37,7 @@ def test_the_next_call_waits_for_the_interrupted_one_within_its_own_timeout() ->
         with pytest.raises(errors.CallTimeout, match="the end of the step that was interrupted") as caught_timeout:
             env.reset()
         assert caught_timeout.value.during == "reset"
-        assert_exact(env, 3)  # in another server
+        assert_exact(env, 3)  # on another server
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -54,13 +54,13 @@ def test_what_the_simulator_raises_is_told_from_what_a_handler_raises(kind: type
 
 @pytest.mark.parametrize("transport", ["unix", "stdio"])
 def test_a_large_call_that_was_half_sent_arrives_as_it_was(transport: str) -> None:
-    """Its rest is sent later, and what the caller has made of the array since then is not in it."""
+    """The rest is sent later, without the changes that the caller has made to the array since then."""
     with faulty(transport=transport) as env:
         env.reset()
         pid = env.target["pid"]
         for number in range(2):
             sent = np.full(2**20, number, np.int64)
-            os.kill(pid, signal.SIGSTOP)  # so that it reads nothing, and the rest stays here
+            os.kill(pid, signal.SIGSTOP)  # so that the server reads nothing, and the rest stays here
             polling.until_state(pid, "T")
             with interrupted_after(1.0, Late), pytest.raises(Late):
                 env.call("keep", sent)
@@ -71,7 +71,7 @@ def test_a_large_call_that_was_half_sent_arrives_as_it_was(transport: str) -> No
 
 
 def test_a_ticket_that_nobody_uses_any_more_keeps_nobody_waiting() -> None:
-    """As a second interrupt leaves it, in the middle of what the first one has caused."""
+    """A second interrupt, during the handling of the first one, leaves such a ticket."""
     with faulty(timeouts={"reset": 5.0}) as env:
         connection = env._connection
         for _ in range(3):
@@ -103,7 +103,7 @@ def test_a_ticket_that_another_thread_uses_is_left_alone() -> None:
 
 
 def test_two_threads_and_an_interrupt() -> None:
-    """A thread that waits for its turn gets it, whatever becomes of the call before it."""
+    """A thread that waits for its turn gets it, whatever happens to the call before it."""
     with faulty() as env:
         env.reset()
         found: list[Any] = []

@@ -10,10 +10,10 @@ from support import polling, procfs
 from support.clients import GONE_S, assert_nothing_outlives, client
 from support.faulty import TRANSPORTS
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
-# What the server does when its client dies: the fault that the last call meets; "" for idle, "steps" for ordinary work.
+# What the server does when its client dies: the fault in the last call; "" for idle, "steps" for ordinary work.
 STATES = ("", "steps", "spinning in Python", "spinning in C", "asleep in C", "SIGSTOP")
 LONGEST_WAIT_S = 0.3
 
@@ -44,7 +44,7 @@ def kill_at_a_random_moment(transport: str, state: str, is_forked: bool, seed: i
         assert all(procfs.state(process) for process in (pid, *children))
         if state == "SIGSTOP":
             polling.until_state(pid, "T")
-        # The moment is what is tried here; nothing waits for it.
+        # A random moment is the purpose of this test; nothing waits for the end of this sleep.
         time.sleep(random.Random(seed).uniform(0, LONGEST_WAIT_S))
         running.kill()
         assert_nothing_outlives(running, [forked] if is_forked else [])
@@ -74,7 +74,7 @@ while True:
 """
 
 
-# 31 hit the moment between a server's record and the request for the server.
+# Seed 31 hit the moment between a server's record and the request for the server.
 SEEDS = [seed if seed in (0, 1, 31) else pytest.param(seed, marks=pytest.mark.long) for seed in range(50)]
 
 
@@ -82,7 +82,7 @@ SEEDS = [seed if seed in (0, 1, 31) else pytest.param(seed, marks=pytest.mark.lo
 def test_a_client_killed_while_it_starts_and_closes_servers(seed: int) -> None:
     with client(STARTS, {"FAULTS_CASE": TRANSPORTS[seed % 2]}) as running:
         assert running.says() == "begun"
-        time.sleep(random.Random(seed).uniform(0, 1.5))  # the moment is what is tried
+        time.sleep(random.Random(seed).uniform(0, 1.5))  # a random moment is the purpose of this test
         running.kill()
         assert_nothing_outlives(running, [])
 

@@ -1,4 +1,4 @@
-"""A wall clock that is set, and a pid that is somebody else's by now: neither has an effect."""
+"""Setting the wall clock, or reusing a pid for another process, has no effect."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from support.paths import TESTS
 
 from gym_service import errors
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
@@ -55,13 +55,13 @@ def test_a_wall_clock_that_jumps_has_no_effect(transport: str) -> None:
 
 
 def test_no_clock_that_can_be_set_is_used() -> None:
-    """Also where the test above does not come: nothing that waits or measures does so by the wall clock."""
+    """Covers what the test above does not reach: no wait and no measurement uses the wall clock."""
     repository = TESTS.parent
     wall = ("time.time(", "time.time_ns(", ".now(", ".today(", "utcnow(", "CLOCK_REALTIME", "gmtime(", "st_mtime")
-    folder = "launcher/gym_service_launcher"  # which file is it, not when
+    folder = "launcher/gym_service_launcher"  # these use a time to identify a file, not to measure
     allowed = {(f"{folder}/processes/logs.py", "st_mtime"), (f"{folder}/interpreters/venv_spec.py", "st_mtime")}
     allowed |= {("gym_service/server/offscreen.py", "st_mtime")}
-    # When a venv was used last, and an entry checked: shown to people.
+    # The time of a venv's last use, and of an entry's check: only shown to users.
     allowed |= {("gym_service/cli/check_log.py", "time.time(")}
     allowed |= {("gym_service/protocol/library_types.py", "time.time(")}  # it is datetime.time(
     allowed |= {(f"{folder}/interpreters/venv_cache.py", clock) for clock in ("time.time(", "st_mtime")}
@@ -73,8 +73,8 @@ def test_no_clock_that_can_be_set_is_used() -> None:
 
 @contextmanager
 def process_with_pid(pid: int) -> Iterator[int]:
-    """A process that sleeps, under a pid that was another's; its pid."""
-    for _ in range(200):  # somebody else may take it, or one just before it
+    """A sleeping process under a pid that another process had before. Yields the pid."""
+    for _ in range(200):  # another process may take that pid, or the one before it
         try:
             LAST_PID.write_text(str(pid - 1))
         except OSError as error:

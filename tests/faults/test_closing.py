@@ -1,4 +1,4 @@
-"""close(), from any thread and at any time, and Ctrl-C: quickly, quietly, once."""
+"""close(), from any thread and at any time, and Ctrl-C: quick, without output, and effective at once."""
 
 import os
 import pickle
@@ -15,13 +15,13 @@ from support.vector_play import remote
 from gym_service import errors
 from gym_service.client.env import RemoteEnv
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 LONGEST_CLOSE_S = 8.0
-# Of faulty.py: how long a slow close() takes.
+# How long a slow close() in faulty.py takes.
 SLOW_S = 1.5
-# What closing may take more than timeouts.close, however many servers there are.
+# The time that closing may take beyond timeouts.close, however many servers there are.
 AFTER_CLOSE_S = 3.0
 
 
@@ -55,7 +55,7 @@ def test_closing_from_another_thread_ends_the_call(fault: str, transport: str) -
         polling.until(lambda: calls_of(pid) > calls, "the call")
         clock = Clock()
         env.close()
-        # Half a second to end by itself, two for SIGTERM.
+        # Half a second to end by itself, two seconds for SIGTERM.
         assert clock.took_s <= 0.5 + 2.0 + 0.5
         thread.join(polling.TIMEOUT_S)
         assert [type(error) for error in raised] == [errors.ClosedError]
@@ -76,7 +76,7 @@ def test_many_threads_close_at_once(transport: str) -> None:
 
 
 def test_probing_a_closed_env_finds_nothing_and_raises_nothing() -> None:
-    """As libraries do while they clean up."""
+    """Libraries do so while they clean up."""
     with faulty() as env:
         assert hasattr(env, "number")
         assert env.has_wrapper_attr("number")
@@ -90,7 +90,7 @@ def test_probing_a_closed_env_finds_nothing_and_raises_nothing() -> None:
         assert pickle.loads(pickle.dumps(errors.AttributeOfClosedError("text"))).args == ("text",)
     with armed("step", "SIGKILL") as env:
         os.kill(env.target["pid"], signal.SIGKILL)
-        with pytest.raises(errors.ServerCrashed):  # the first to meet a death says so, whatever it is
+        with pytest.raises(errors.ServerCrashed):  # the first call after a death reports it, whichever call it is
             hasattr(env, "number")
         assert not hasattr(env, "number")
 
@@ -121,7 +121,7 @@ ENDS = {
 def test_a_client_that_ends_with_an_open_env_ends_quietly(end: str) -> None:
     transport = TRANSPORTS[list(ENDS).index(end) % 2]
     opening = f"context = faulty(transport={transport!r}, timeouts={{'close': 1.0}})\nenv = context.__enter__()\n"
-    # An interpreter in development mode complains of whatever is not closed.
+    # An interpreter in development mode warns about everything that is not closed.
     with client(f"{opening}say(env.target['pid'])\n{ENDS[end]}", {"PYTHONDEVMODE": "1"}) as running:
         server = int(running.says())
         assert running.end(LONGEST_CLOSE_S) == (1 if end == "uncaught exception" else 0)
@@ -132,7 +132,7 @@ def test_a_client_that_ends_with_an_open_env_ends_quietly(end: str) -> None:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_an_exception_in_init_leaves_no_server(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The env is made there, and cannot be held here: the server's end is asked for before the error goes on."""
+    """The server makes the env, but the client cannot hold it. The server is ended before the error is raised."""
     found: list[int] = []
 
     class Spoilt(Exception):
@@ -177,9 +177,9 @@ with faulty(transport=transport, timeouts={"reset": 1.0} if state.startswith("as
     [*alternately(["step"], ["", "slow", "asleep in Python"]), *alternately(["reset", "render"], ["asleep in C"])],
 )
 def test_ctrl_c_reaches_the_client_alone(method: str, state: str, transport: str) -> None:
-    """As a terminal does it: SIGINT to the whole group of the client. The env stays usable, also in a call.
+    """As from a terminal: SIGINT to the client's whole process group. The env stays usable, also if a call was running.
 
-    The next call waits for the end of the one that was interrupted, within its own timeout.
+    The next call waits for the end of the interrupted one, within its own timeout.
     """
     with client(INTERRUPTED, {"FAULTS_CASE": f"{transport},{method},{state}"}) as running:
         server = int(running.says())
@@ -260,7 +260,7 @@ def test_a_restart_that_fails_counts_too() -> None:
         for _ in range(1 + 3):
             with pytest.raises(errors.ServerCrashed, match="during reset"):
                 env.reset()
-        assert clock.elapsed_s >= 0.5 + 2.0  # the pauses before the second and the third
+        assert clock.elapsed_s >= 0.5 + 2.0  # the pauses before the second and third restart
         with pytest.raises(errors.ServerCrashed, match="not started again"):
             env.reset()
 
@@ -289,7 +289,7 @@ def test_workers_that_close_slowly_close_at_once() -> None:
         pids = [target["pid"] for target in envs.targets]
         clock = Clock()
         envs.close()
-        # 9 s one after the other.
+        # One after the other would take 9 s.
         assert clock.is_within(SLOW_S, 4 * SLOW_S)
         assert not any(procfs.state(pid) for pid in pids)
 
@@ -325,7 +325,7 @@ def test_open_envs_that_hang_hold_the_end_of_the_program_for_the_time_of_one(han
         clock = Clock()
         running.hears()
         assert running.end() == 0
-        # 8 s, and the moments in which they are killed, one after the other.
+        # One after the other would take 8 s, and the time to kill them.
         assert clock.is_within(2.0, 2.0 + AFTER_CLOSE_S)
         assert running.errors() == ""
         assert not any(procfs.state(pid) for pid in pids)

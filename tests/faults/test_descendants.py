@@ -1,4 +1,4 @@
-"""What the simulator starts: nothing of it is left a second after its server, and it disturbs nothing meanwhile."""
+"""Processes that the simulator starts: none is left a second after its server ends, and none disturbs the server."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from support.faulty import METHODS, TRANSPORTS, act, alternately, armed, assert_
 
 from gym_service import errors
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 
@@ -82,7 +82,7 @@ def test_children_end_with_a_client_that_forgets_to_close(end: str) -> None:
 
 @pytest.mark.parametrize(("method", "transport"), alternately(METHODS))
 def test_a_simulator_that_forks_and_comes_back_twice(method: str, transport: str) -> None:
-    """The child comes back from the call as well; only one of the two may answer it, and what comes next."""
+    """The call returns in the child as well. Only one of the two processes may answer it and the next calls."""
     with armed(method, "fork", transport=transport) as env:
         act(env, method)
         assert_exact(env, 100)
@@ -106,4 +106,4 @@ with faulty(transport=os.environ["FAULTS_CASE"]) as env:
             running.says()
             exit_code, took_s = running.says().split()
             assert int(exit_code) == -9
-            assert float(took_s) <= 0.5 + 0.5  # the last words of a process whose pipe another one holds
+            assert float(took_s) <= 0.5 + 0.5  # the wait for output, since another process holds the dead one's pipe

@@ -1,4 +1,4 @@
-"""A server that dies, whenever and however: a typed error at once, which says how, and nothing after it."""
+"""A server that dies, at any time and in any way: at once a typed error that says how, and no answer after it."""
 
 import os
 import signal
@@ -10,17 +10,17 @@ from support.faulty import PROMPT_S, TRANSPORTS, act, alternately, armed, faulty
 
 from gym_service import RemoteEnv, errors
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
-# The exit code by the fault.
+# The exit code for each fault.
 DEATHS = {"SIGKILL": -9, "SIGSEGV": -11, "SIGABRT": -6, "os._exit": 7, "sys.exit": 3}
-# Those that come from outside, while the server waits for a call.
+# Signals from outside, while the server waits for a call.
 SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT)
 
 
 def assert_crashes(env: RemoteEnv, method: str, exit_code: int) -> errors.ServerCrashed:
-    """The call ends in time, and says how the server died; the next says at once that the env is closed."""
+    """The call fails in time and says how the server died; the next call says at once that the env is closed."""
     pid = env.target["pid"]
     clock = Clock()
     with pytest.raises(errors.ServerCrashed) as caught:
@@ -61,7 +61,7 @@ def test_a_death_while_idle(number: signal.Signals, transport: str) -> None:
 
 @pytest.mark.parametrize(("fault", "transport"), alternately(DEATHS))
 def test_a_death_of_its_own_while_idle(fault: str, transport: str) -> None:
-    """Not by a signal from outside: by what some thread or handler of the simulator does between two calls."""
+    """Not by a signal from outside, but by a thread or handler of the simulator between two calls."""
     with faulty(transport=transport) as env:
         env.reset()
         signal_and_die(env, fault)

@@ -5,7 +5,7 @@ from support import polling
 from support.clients import assert_nothing_outlives, client
 from support.faulty import TRANSPORTS, alternately
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 FORK = """
@@ -54,7 +54,7 @@ say("closed")
 
 @pytest.mark.parametrize(("end", "transport"), alternately(["sys.exit", "os._exit", "garbage", "own env", "pickled"]))
 def test_a_forked_child(end: str, transport: str) -> None:
-    # Python 3.12 warns of any fork in a process that has a thread, and the output of a server is read by one.
+    # Python 3.12 warns about a fork in a process with threads, and a thread of the client reads each server's output.
     quiet = {"PYTHONWARNINGS": "ignore::DeprecationWarning", "PYTHONDEVMODE": "1"}
     with client(FORK, {"FAULTS_CASE": transport, "FAULTS_END": end, **quiet}) as running:
         said = [running.says() for _ in range(4 if end in ("own env", "pickled") else 3)]

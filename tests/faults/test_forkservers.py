@@ -1,4 +1,4 @@
-"""Fork servers that fail and die: what their servers' users get, and that nothing of either is left. Python 3.10."""
+"""Fork servers that fail and die: what users of their servers get, and that no process is left. Python 3.10."""
 
 import os
 import signal
@@ -9,10 +9,10 @@ from support import polling, procfs
 from support.clients import GONE_S, assert_nothing_outlives, client
 from support.faulty import PROMPT_S
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
-# Three forked servers, one with children of every kind; the last of them is in the state that the case says.
+# Three forked servers. The first has children of every kind, the last is in the state that the case names.
 FAMILY = """
 from contextlib import ExitStack
 transport, state = os.environ["FAULTS_CASE"].split(",")
@@ -97,7 +97,7 @@ def test_who_is_above_the_servers_killed(victim: str, transport: str) -> None:
         assert running.says() == "5.0"
         assert running.end() == 0
         assert running.errors() == ""
-        for child in children if victim == "guardian" else []:  # beyond it: docs/architecture.md says so
+        for child in children if victim == "guardian" else []:  # these outlive it: docs/architecture.md says so
             os.kill(child, signal.SIGKILL)
         assert_nothing_outlives(running, [])
 

@@ -1,4 +1,4 @@
-"""The guardian: killed, started under odd conditions, and its second choice for systems that lack Linux's calls."""
+"""The guardian: killed, started in unusual conditions, and its fallback for systems without Linux's calls."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from support import polling, procfs
 from support.clients import GONE_S, assert_nothing_outlives, client
 from support.faulty import PROMPT_S, TRANSPORTS, alternately
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 KILLED = """
@@ -49,7 +49,7 @@ def test_a_guardian_killed(transport: str) -> None:
         assert running.says() == "closed"
         assert running.says().startswith("works")
         assert procfs.guardian_of(running.pid) != first
-        assert not procfs.state(first)  # it is a child of process 1, which reaps it or does not
+        assert not procfs.state(first)  # it is a child of process 1, which may not reap it
         running.hears()
         assert running.says() == "over"
         assert running.end() == 0
@@ -94,17 +94,17 @@ with faulty(transport=os.environ["FAULTS_CASE"]) as env:
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_guardian_killed_while_a_server_makes_its_env(transport: str) -> None:
     with client(KILLED_IN_MAKE, {"FAULTS_CASE": transport}) as running:
-        # The server, and the three that it starts: then it sleeps.
+        # The server and the three processes that it starts before it sleeps.
         polling.until(lambda: len(running.family()) == 2 + 4, "the server and its children")
         os.kill(procfs.guardian_of(running.pid), signal.SIGKILL)
-        # A start that failed is looked into: the interpreter is run once more.
+        # After a failed start, the launcher examines the interpreter by running it once more.
         assert running.says(2.0) == "-9 True True"
         assert running.says() == "3.0"
         assert running.end() == 0
         assert running.errors() == ""
 
 
-# What a program may have done to itself before it makes its first env.
+# What a program may have done to its process before it makes its first env.
 ODD_CLIENTS = {
     "blocked signals": "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD, signal.SIGTERM, signal.SIGALRM])",
     "ignored children": "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
@@ -264,7 +264,7 @@ for deed in ("close", "crash", "die"):
 
 
 def test_the_second_choice_kills_the_process_group() -> None:
-    """Children in sessions of their own are beyond it: docs/architecture.md says so."""
+    """It does not reach children in their own sessions: docs/architecture.md says so."""
     with client(PORTABLE + SECOND_CHOICE_GROUP) as running:
         assert polling.until_dead(map(int, running.says().split()), 5 + GONE_S) >= 0
         crashed = list(map(int, running.says().split()))
@@ -297,7 +297,7 @@ def test_a_guardian_that_dies_with_a_request_in_its_hands() -> None:
     with client(DIES_WITH_A_REQUEST) as running:
         for number in range(8):
             assert running.says() == "asks"
-            # Some of the requests have been sent by now, others will be.
+            # Some of the requests are sent by now, others are not.
             running.hears()
             assert running.says() == f"{float(number)}"
         assert running.end() == 0

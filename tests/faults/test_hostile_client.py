@@ -1,6 +1,6 @@
-"""A client that speaks rubbish to a server: the server ends by itself, soon, in little memory, and runs nothing of it.
+"""A client that sends garbage: the server ends by itself, soon, with little memory, and executes nothing of it.
 
-tests/tools/fuzz.py does so by the thousand, in one process; here are real servers, old and new, each at its own end.
+tests/tools/fuzz.py tries thousands of cases in one process; this uses real servers, old and new.
 """
 
 import os
@@ -25,17 +25,17 @@ from gym_service.factory import open_env
 from gym_service.protocol import messages
 from gym_service.protocol.frames import HEADER, MAGIC, VERSION, frame_bytes
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
-# The end of a server that has imported numpy and a simulator takes a moment of the interpreter's own.
+# A server that has imported numpy and a simulator takes a moment to shut down.
 SOON_S = 1.0
 MORE_MEMORY_BYTES = 10 * 2**20
 OLD = "py36-gym021"
 
 
 class Marker:
-    """Unpickled, it writes a file."""
+    """An object whose unpickling writes a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -98,7 +98,7 @@ def test_a_server_ends_by_itself(rubbish: str, target: str, transport: str) -> N
             most = max(most, procfs.peak_memory_bytes(pid))
         assert clock.took_s <= SOON_S
         assert most - before <= MORE_MEMORY_BYTES
-        # 0: it has answered what was wrong. 1: what came was no frame, and its traceback says so.
+        # 0: it has answered with an error. 1: the bytes were not a frame, and its traceback says so.
         assert child.exit_code() in (0, 1), child.tail()
         assert child.exit_code() == 0 or re.search("BadFrame|BadValue|WrongVersion", child.tail())
     finally:

@@ -1,4 +1,4 @@
-"""A server that speaks rubbish: an error of the wire, never another exception, never more memory, nothing executed."""
+"""A server that sends garbage: a wire error, never another exception, no growth of memory, nothing executed."""
 
 import gc
 import itertools
@@ -36,18 +36,18 @@ from gym_service.protocol.frames import HEADER, MAGIC, VERSION, frame_bytes
 from gym_service.protocol.layout import compile_layout
 from gym_service.transport import channel
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 MORE_MEMORY_BYTES = 10 * 2**20
-# After so many conversations numpy, Gymnasium and malloc have what they keep.
+# After so many conversations, numpy, Gymnasium and malloc have allocated their caches.
 WARM_UP = 400
-# What a user may meet where the other side is no server of ours.
+# The errors that a user may see if the peer is not a real server.
 ALLOWED = (errors.ProtocolError, errors.VersionMismatch, errors.ServerCrashed, errors.CannotCross, errors.EnvError)
 
 
 class Hostile:
-    """A Peer whose other end has said all, and is gone."""
+    """A Peer whose other end has sent everything and closed."""
 
     def __init__(self) -> None:
         self.calls = memoryview(bytearray(8)).cast("Q")
@@ -67,7 +67,7 @@ class Hostile:
 
 @pytest.fixture(scope="module")
 def description() -> dict[str, Any]:
-    """What a real server says of the env that it has made, and has been through all that makes this process grow."""
+    """A real server's description of its env. Getting it also warms up everything that makes this process grow."""
     keys = {"python": str(TARGETS[TARGET].python()), "pythonpath": [str(ENVS)], "entry_point": "faulty:FaultyEnv"}
     connection, found = open_env.connect(entries.entry("Faulty", keys), {})
     connection.close(5.0)
@@ -85,7 +85,7 @@ def frame(kind: int, call_id: int, *values: Any) -> bytes:
 
 
 def conversation(description: dict[str, Any]) -> list[bytes]:
-    """The frames of a server that answers make, reset, step, render and an attribute as it should."""
+    """The frames of a server that answers make, reset, step, render and an attribute correctly."""
     image = np.full((96, 96, 3), 7, np.uint8)
     observation = {"answers": np.array([1, 7, -49], np.int64), "image": image}
     packed = results.pack_step(compile_layout(description["observation_space"]), (observation, 7.0, False, False, {}))
@@ -100,7 +100,7 @@ def conversation(description: dict[str, Any]) -> list[bytes]:
 
 
 def converse(said: bytes) -> Exception | None:
-    """All that a user would do, with a server that has said just this; the error that ended it."""
+    """Make every kind of call to a server that has sent exactly these bytes. Returns the error that ended it."""
     ours, theirs = socket.socketpair()
     with theirs:
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**22)
@@ -124,7 +124,7 @@ def converse(said: bytes) -> Exception | None:
 
 @contextmanager
 def no_more_memory() -> Iterator[None]:
-    """The process does not grow, once it has been through a few hundred conversations."""
+    """Assert that the process does not grow, after a few hundred conversations."""
     gc.collect()
     before = procfs.memory_bytes()
     yield
@@ -140,12 +140,12 @@ def test_an_end_at_every_offset(description: dict[str, Any]) -> None:
     frames = conversation(description)
     whole = b"".join(frames)
     ends = [sum(map(len, frames[:count])) for count in range(len(frames) + 1)]
-    # Within the pixels of an image one offset is like the next.
+    # Inside the pixels of an image, all offsets are equivalent.
     near = {end + step for end in ends for step in range(-40, 400)} | set(range(0, len(whole), 997))
     offsets = sorted(offset for offset in near if 0 <= offset < len(whole))
     for end in offsets:
         assert isinstance(converse(whole[:end]), errors.ServerCrashed), end
-    with no_more_memory():  # the first time malloc takes what it keeps
+    with no_more_memory():  # not the first time: malloc allocates its caches then
         for end in offsets:
             converse(whole[:end])
 
@@ -154,7 +154,7 @@ def test_an_end_at_every_offset(description: dict[str, Any]) -> None:
 def test_flipped_bits(description: dict[str, Any], flips: int) -> None:
     whole = b"".join(conversation(description))
     chosen = random.Random(flips)
-    # Half of them in the description, which is a tenth of the bytes and all of the structure.
+    # Half of them hit the description, which is a tenth of the bytes but has all of the structure.
     limits = (len(conversation(description)[0]), len(whole))
     with no_more_memory():
         for number in range(flips):
@@ -173,7 +173,7 @@ def array(tag: bytes, dtype: str, *shape: int, data: bytes = b"") -> bytes:
     return tag + text(dtype)[1:] + shaped + data
 
 
-# Values that no encoder writes, by what is wrong with them.
+# Values that no encoder writes, by what is wrong with each.
 RUBBISH: dict[str, bytes] = {
     "an object array of pointers": array(b"a", "|O", 4, data=bytes(32)),
     "a void": array(b"a", "|V1000000000", 1),
@@ -229,7 +229,7 @@ def test_frames_that_no_server_sends() -> None:
             assert isinstance(error, (errors.ProtocolError, errors.VersionMismatch, errors.ServerCrashed)), said
 
 
-# Any value at all, where one of a certain sort is due.
+# Arbitrary values, to replace values of a certain type.
 VALUES: tuple[Any, ...] = (
     *(None, True, 0, -1, 2**70, 1.5, math.nan, "", "text", b"bytes", [], [1], [[]], (), (1, 2), {}, {1: 2}),
     *({"kind": "Box"}, {"a": {"b": []}}, {1, 2}, np.zeros(3), np.float32(1), np.array([None, {}], object), 1j),
@@ -237,7 +237,7 @@ VALUES: tuple[Any, ...] = (
 
 
 def replies(number: int, value: Any) -> Iterator[bytes]:
-    """The value wherever a reply to the call of this number has a value."""
+    """The value in each place where a reply to the call of this number has a value."""
     yield frame(messages.RESULT, number, value)
     yield frame(messages.RESULT, number, value, value)
     yield frame(messages.PART, number, value) + frame(messages.RESULT, number, [1])
@@ -263,7 +263,7 @@ def test_answers_of_the_wrong_sort(description: dict[str, Any]) -> None:
 
 
 def spoilt(value: Any, chosen: random.Random) -> Any:
-    """The value with some part of it replaced by something else, or missing."""
+    """The value with one part replaced or missing."""
     if chosen.random() < 0.15:
         return chosen.choice(VALUES)
     if isinstance(value, dict) and value:
@@ -277,7 +277,7 @@ def spoilt(value: Any, chosen: random.Random) -> Any:
 
 
 class Marker:
-    """Unpickled, it writes a file."""
+    """An object whose unpickling writes a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -302,7 +302,7 @@ def test_pickles_execute_nothing_in_either_direction(transport: str, tmp_path: P
             env.call("echo", Marker(marker))
         with pytest.raises(errors.CannotCross):
             env.call("echo", np.array([Marker(marker)], object))
-        # Raw, as no client sends it: the server answers that it is none, and closes.
+        # Raw bytes, which no client sends: the server answers that they are not a frame, and closes.
         env._connection._channel.send([pickled])
         with pytest.raises((errors.ServerCrashed, errors.ProtocolError, errors.ConnectionLost)):
             env.reset()

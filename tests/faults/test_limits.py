@@ -1,4 +1,4 @@
-"""Small machines and full ones: few descriptors, no room, odd folders, much output; many servers, one after another."""
+"""Small and full machines: few descriptors, no room, odd folders, much output; many servers, one after another."""
 
 import gc
 import os
@@ -21,7 +21,7 @@ from support.targets import cache_folder
 
 from gym_service import errors
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 
@@ -36,7 +36,7 @@ def test_100_megabytes_of_output(when: str, transport: str) -> None:
     at_start = {"on": "make", "what": "much output"} if when == "make" else {}
     with faulty(transport=transport, **at_start) as env:
         env.reset()
-        if when == "idle":  # what it prints is read all the same
+        if when == "idle":  # its output is read in this case too
             env.call("arm_signal", "much output")
             os.kill(env.target["pid"], signal.SIGUSR1)
         elif when != "make":
@@ -84,7 +84,7 @@ say(len(procfs.open_fds()) - before)
 
 @pytest.mark.parametrize(("limit", "transport"), alternately([16, 24, 40]))
 def test_few_descriptors(limit: int, transport: str) -> None:
-    """As many envs as there is room for, then a typed error; those that were made work."""
+    """As many envs as there is room for, then a typed error. The envs that were made work."""
     with client(FEW_FILES, {"FAULTS_CASE": f"{transport},{limit}"}) as running:
         assert running.says() == "ServerStartError True"
         assert running.says() == "0"
@@ -162,7 +162,7 @@ def test_a_tmpdir_of_120_characters(transport: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_tmpdir_that_cannot_be_written(transport: str) -> None:
-    """Root may write into any folder; nobody may make a file in this one."""
+    """Root may write into any folder, but no process can create a file in this one."""
     assert_works({"TMPDIR": "/proc/self/fdinfo"}, transport)
 
 
@@ -171,13 +171,13 @@ UNUSABLE = ("/proc/self/fdinfo", "/dev/null/under", "relative", "", "/no\n such"
 
 @pytest.mark.parametrize(("folder", "transport"), alternately(UNUSABLE))
 def test_folders_for_logs_and_records_that_cannot_be_had(folder: str, transport: str) -> None:
-    # A folder that is not absolute is ignored, and the home is the next to be looked at.
+    # A relative folder is ignored, so the home folder is tried next.
     home = {"HOME": "/dev/null", "GYM_SERVICE_TEST_CACHE": str(cache_folder())} if not folder.startswith("/") else {}
     assert_works({"XDG_STATE_HOME": folder, "XDG_RUNTIME_DIR": folder, **home}, transport)
 
 
 def in_full_filesystem(folder: Path) -> list[str]:
-    """A command's beginning that runs the rest with a full filesystem in a folder; skips where nobody may do that."""
+    """The first words of a command that runs the rest with a full filesystem in a folder. Skips without permission."""
     script = f'mount -t tmpfs -o size=8k none {folder} && cat /dev/zero > {folder}/full; exec "$@"'
     begin = ["unshare", "--mount", "sh", "-c", script, "sh"]
     if shutil.which("unshare") is None or subprocess.run([*begin, "true"], capture_output=True, check=False).returncode:
@@ -203,7 +203,7 @@ GROWTH_BYTES = 4 * 2**20
 
 
 class Held:
-    """What this process and its guardian hold."""
+    """The resources of this process and its guardian."""
 
     def __init__(self) -> None:
         guardian = procfs.guardian_of(os.getpid())
@@ -264,7 +264,7 @@ def test_many_starts_at_once(count: int) -> None:
     def use(number: int) -> float:
         with faulty(transport=TRANSPORTS[number % 2]) as env:
             env.reset()
-            barrier.wait(120)  # so that all of them are there at once
+            barrier.wait(120)  # so that all of them exist at the same time
             return float(act(env, "step", number)[1])
 
     barrier = threading.Barrier(count)
@@ -282,7 +282,7 @@ def test_large_things_cross_whole() -> None:
 
 
 def test_chaos_in_little() -> None:
-    """What tests/tools/chaos.py does for as long as one likes, for five seconds."""
+    """Five seconds of tests/tools/chaos.py, which can run for any time."""
     argv = [sys.executable, str(TESTS / "tools/chaos.py"), "--minutes", "0.08", "--seed", "7"]
     ran = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
     assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout

@@ -1,4 +1,4 @@
-"""Long runs: nothing adds up, on neither side, whatever comes and however often. Short in CI, by hand in full."""
+"""Long runs: nothing accumulates on either side. Short in CI; run by hand in full."""
 
 import gc
 
@@ -11,15 +11,14 @@ from support.opened import opened
 from gym_service import RemoteEnv
 from gym_service.errors import EnvError
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 MIB = 2**20
 STEPS = [600, pytest.param(200_000, marks=pytest.mark.long)]
-# What malloc takes for the largest values that have come so far. A leak of 100 bytes a step is three times as much in
-# the long form.
+# What malloc keeps for the largest values so far. In the long form a leak of 100 bytes a step is three times as much.
 GROWTH_BYTES = 6 * MIB
-MOST_NODES, ERROR_EVERY, KEYS = 60, 50, 977  # of tests/fixture_envs/long_run.py
+MOST_NODES, ERROR_EVERY, KEYS = 60, 50, 977  # as in tests/fixture_envs/long_run.py
 
 
 def one_step(env: RemoteEnv, number: int) -> None:
@@ -43,7 +42,7 @@ def one_step(env: RemoteEnv, number: int) -> None:
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("steps", STEPS)
 def test_the_memory_of_both_sides_is_flat(steps: int, transport: str) -> None:
-    """Graphs and pictures of changing size, changing infos and errors."""
+    """Graphs and images of changing size, changing infos and errors."""
     with opened("LongRun", entry_point="long_run:LongRunEnv", transport=transport) as env:
         env.reset()
         pids = ("self", env.target["pid"])
@@ -61,7 +60,7 @@ def test_the_memory_of_both_sides_is_flat(steps: int, transport: str) -> None:
 
 @pytest.mark.parametrize("count", [2_000, pytest.param(50_000, marks=pytest.mark.long)])
 def test_kept_frames_stay_what_they_were(count: int) -> None:
-    """Many times more than there are slots, and 4 KiB each, which is more than what travels inline."""
+    """Many times more frames than slots, of 4 KiB each, which is too large to travel inline."""
     with faulty(side=48) as env:
         env.reset()
         kept = [act(env, "step", number)[0]["image"] for number in range(count)]
@@ -71,7 +70,7 @@ def test_kept_frames_stay_what_they_were(count: int) -> None:
         before = procfs.memory_bytes()
         del kept
         gc.collect()
-        # What the frames took is given back, to this process or to the system.
+        # The memory of the frames is returned, to this process or to the system.
         kept = [act(env, "step", number)[0]["image"] for number in range(count)]
         assert procfs.memory_bytes() - before <= GROWTH_BYTES
         assert all((image == number % 256).all() for number, image in enumerate(kept))

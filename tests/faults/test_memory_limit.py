@@ -11,7 +11,7 @@ from support.opened import opened
 
 from gym_service.errors import ServerCrashed
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 MIB = 2**20

@@ -1,7 +1,7 @@
-"""Servers that do not come up: one sort of error, soon, with their last words and the one thing to try.
+"""Servers that fail to start: one type of error, soon, with the end of their output and the one thing to try.
 
-tests/client/test_start_errors.py has what each of them says, word by word.
-This has how long they take, over both transports.
+tests/client/test_start_errors.py checks the wording of each message; this checks how long they take, over both
+transports.
 """
 
 import re
@@ -19,7 +19,7 @@ from support.targets import TARGETS
 
 from gym_service import errors
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 SOON_S = 2.0
@@ -28,7 +28,7 @@ HANG_S = 1.5
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A venv with nothing in it."""
+    """An empty venv."""
     folder = tmp_path_factory.mktemp("bare") / "venv"
     subprocess.run([TARGETS[TARGET].python(), "-m", "venv", "--without-pip", folder], check=True)
     return folder
@@ -48,7 +48,7 @@ def without_gym(bare: Path, folder: Path) -> dict[str, Any]:
     return {"python": str(bare), "pythonpath": [str(folder)], "imports": []}
 
 
-# What is wrong, as keys of an entry; what the error says of it; whether the server had a word to say itself.
+# What is wrong, as keys of an entry; what the error says; whether the server printed something itself.
 WRONG: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], str, bool]] = {
     "missing": (lambda bare, folder: {"python": str(folder / "none")}, "does not exist", False),
     "not executable": (lambda bare, folder: program(folder, "#!/bin/sh\n", 0o644), "is not an executable file", False),
@@ -83,7 +83,7 @@ def test_a_start_that_fails_does_so_soon(wrong: str, transport: str, bare: Path,
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_hang_at_import_ends_at_its_timeout(transport: str) -> None:
-    # A busy machine may not have come to the import by then: it gets more time.
+    # A busy machine may not have reached the import by then, so the limit grows.
     for limit_s in (HANG_S, 10 * HANG_S, 30 * HANG_S):
         clock = Clock()
         with (

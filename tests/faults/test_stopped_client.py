@@ -1,4 +1,4 @@
-"""A client that was stopped (Ctrl-Z) in the middle of a call: what came in time counts, though it is read too late."""
+"""A client stopped (Ctrl-Z) in the middle of a call: an answer that arrived in time counts, even if it is read late."""
 
 import os
 import signal
@@ -12,13 +12,13 @@ from support.faulty import TRANSPORTS, armed
 
 from gym_service import errors
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 LIMIT_S = 0.5
 STOPPED_S = 1.2
 
-# 12 MB, which no socket and no pipe holds: the server waits for the client to read on.
+# 12 MB fit into no socket or pipe, so the server waits until the client reads on.
 STEPS = f"""
 transport, side = os.environ["FAULTS_CASE"].split(",")
 with faulty(transport=transport, side=int(side), arena_mib=0, timeouts={{"step": {LIMIT_S}}}) as env:
@@ -58,7 +58,7 @@ def test_an_answer_that_came_while_the_client_was_stopped_is_read(transport: str
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_both_sides_stopped_end_in_the_answer_or_in_a_timeout(transport: str) -> None:
-    """When the client looks once more, the server may not have been continued for long enough to have said anything."""
+    """When the client looks again, the server may not have run for long enough to answer."""
     with client(STEPS, {"FAULTS_CASE": f"{transport},2000"}) as running:
         server = int(running.says())
         running.hears()

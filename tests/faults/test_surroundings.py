@@ -1,4 +1,4 @@
-"""A client that waits for any child, embeds Python, may start no more processes, or sees the /proc of others."""
+"""A client that waits for any child, embeds Python, has no processes left, or sees the /proc of another namespace."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from support.opened import TARGET
 from support.paths import ENVS
 from support.targets import TARGETS
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 TIMEOUT_S = 120.0
@@ -50,7 +50,7 @@ def test_a_wait_for_any_child_finds_none_of_ours() -> None:
         assert_nothing_outlives(running, [])
 
 
-# Orphans become children of a subreaper. One that waits for any child has to expect them; it must not wait for ever.
+# Orphans become children of a subreaper. If it waits for any child, it gets those too, but must not wait for ever.
 SUBREAPER = """
 import ctypes
 ctypes.CDLL(None).prctl(36, 1)
@@ -106,7 +106,7 @@ def test_a_frozen_program_is_not_started_again() -> None:
 
 # -- a limit of processes ----------------------------------------------------------------------------------------
 
-# Each limit, from one that allows nothing on, until the env can be made: a typed error that names the limit.
+# Each process limit from zero up, until the env can be made: before that a typed error that names the limit.
 LIMITED = """
 import os, resource, sys
 import gym_service
@@ -138,7 +138,7 @@ for more in range(1, 40):
 
 
 def as_limited_user() -> list[str]:
-    """The words before a command that make a limit hold: root's processes are not counted."""
+    """The words before a command that make a limit effective: limits do not apply to root."""
     if os.geteuid() != 0:
         return []
     if not shutil.which("setpriv"):
@@ -161,7 +161,7 @@ def open_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_no_more_processes_is_a_typed_error(open_folder: Path) -> None:
-    python = open_folder / "python"  # another user may not look for an interpreter in root's home
+    python = open_folder / "python"  # another user cannot look for an interpreter in root's home
     python.write_text(f'#!/bin/sh\nexec {TARGETS[TARGET].python()} "$@"\n')
     python.chmod(0o755)
     environ = {**os.environ, "XDG_RUNTIME_DIR": str(open_folder), "XDG_STATE_HOME": str(open_folder)}
@@ -171,7 +171,7 @@ def test_no_more_processes_is_a_typed_error(open_folder: Path) -> None:
     *refused, last = ran.stdout.splitlines()
     assert last == "works"
     assert all(line.startswith("refused the server of 'CartPole-v1' did not start: ") for line in refused)
-    # First the guardian cannot be started, then its server or the thread that reads what it prints.
+    # First the guardian cannot start, then its server or the thread that reads the output.
     assert "Resource temporarily unavailable" in refused[0]
     assert any("can't start new thread" in line for line in refused)
     assert sum("a higher limit of them (ulimit -u" in line for line in refused) >= 2
@@ -180,7 +180,7 @@ def test_no_more_processes_is_a_typed_error(open_folder: Path) -> None:
 
 # -- the /proc of another PID namespace --------------------------------------------------------------------------
 
-# Only the pids of the processes outside are in this /proc. What is told of a pid would be told of another process.
+# This /proc has only the pids of the outer namespace. Reading it would describe another process.
 ELSEWHERE = """
 import os, signal, sys, time
 import gym_service
@@ -205,7 +205,7 @@ print("works")
 
 
 def in_foreign_proc(words: Sequence[str]) -> list[str]:
-    """A command in a PID namespace of its own, with the /proc of ours."""
+    """The first words of a command that runs in its own PID namespace, with the outer /proc."""
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     return ["unshare", *user, "--pid", "--fork", "--kill-child", "--", *words]
 

@@ -1,4 +1,4 @@
-"""A client under a real terminal: its servers stay in its session, and nothing of the terminal reaches them."""
+"""A client with a real terminal: its servers stay in its session, and no signal of the terminal reaches them."""
 
 import os
 import pty
@@ -13,7 +13,7 @@ from support.clients import assert_nothing_outlives, client
 from support.faulty import TRANSPORTS
 from support.terminal import tmux
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 CTRL_C = b"\x03"

@@ -1,4 +1,4 @@
-"""A server that says nothing: an error at the deadline that says why and where, and a process that is gone."""
+"""A server that does not answer: at the deadline an error says why and where it is stuck, and the server is killed."""
 
 import math
 import os
@@ -27,7 +27,7 @@ from support.faulty import (
 
 from gym_service import RemoteEnv, errors
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 LIMIT_S = 0.4
@@ -40,7 +40,7 @@ SILENCES = {
     "spinning in C": "busy",
     "spinning in Python": "busy",
 }
-# The function of faulty.py in which the server is stuck; one that is stopped can tell nothing.
+# The function of faulty.py in which the server is stuck. A stopped server cannot report it.
 WHERE = {
     "SIGSTOP": "",
     "asleep in C": "sleep_in_c",
@@ -111,7 +111,7 @@ def test_a_server_that_falls_silent_while_idle(fault: str, transport: str) -> No
 
 @pytest.mark.parametrize(("fault", "transport"), alternately([*SILENCES, None]))
 def test_close_of_a_silent_server(fault: str | None, transport: str) -> None:
-    """Where the server is stuck in its own close(), the whole ladder is climbed."""
+    """If the server is stuck in its own close(), every stage of stopping it is used."""
     with armed("close", fault or "", transport=transport, timeouts={"close": 1.0}) as env:
         pid, clock = env.target["pid"], Clock()
         if fault is None:
@@ -146,7 +146,7 @@ def test_a_step_just_under_its_limit_gives_its_result(transport: str) -> None:
 
 @pytest.mark.parametrize(("side", "transport"), alternately(SIDES))
 def test_no_late_reply_is_anybodys_answer(side: int, transport: str) -> None:
-    """The step that timed out has computed its answer; after the restart every reply belongs to its own action."""
+    """The step that timed out has computed its answer. After the restart every reply must match its own action."""
     with faulty(transport=transport, timeouts={"step": LIMIT_S}, restart="on-reset", side=side) as env:
         env.reset()
         first = env.target["pid"]
@@ -159,7 +159,7 @@ def test_no_late_reply_is_anybodys_answer(side: int, transport: str) -> None:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_deadline_holds_for_sending_too(transport: str) -> None:
-    """What the server does not take fills the channel; the call ends all the same."""
+    """Data that the server does not read fills the channel; the call still ends."""
     with faulty(transport=transport, timeouts={"call": LIMIT_S}) as env:
         os.kill(env.target["pid"], signal.SIGSTOP)
         clock = Clock()
@@ -214,7 +214,7 @@ def test_without_a_timeout_a_death_is_met_all_the_same(transport: str) -> None:
 
 
 def test_many_silent_servers_at_once_are_each_looked_at() -> None:
-    """A vector of envs meets its deadlines together, and one guardian looks at all of them."""
+    """A vector env meets all its deadlines together, and one guardian observes all its servers."""
     count = 10
     said: list[Any] = []
 
@@ -240,5 +240,5 @@ def test_many_silent_servers_at_once_are_each_looked_at() -> None:
         for entered in envs:
             entered.__exit__(None, None, None)
     assert [silence for silence, _ in said] == ["blocked"] * count
-    # A dozen processes that are killed and write their stacks on two processors take a moment more than one does.
+    # A dozen processes that are killed and write their stacks on two processors take longer than one.
     assert max(took_s for _, took_s in said) <= 1.0 + 2 * PROMPT_S

@@ -1,4 +1,4 @@
-"""``Camera-v0``: everything that real simulators return and that a bridge could lose, in one env.
+"""``Camera-v0``: one env with everything that real simulators return and that gym-service could lose.
 
 Runs under gym 0.21 up to today's gymnasium, on Python 3.6 and up, rendering included.
 """
@@ -23,7 +23,7 @@ class Phase(enum.IntEnum):
 
 
 class CameraEnv(gym.Env):
-    """A state that the actions move, a camera with negative strides, an info of everything."""
+    """A state that the actions change, a camera with negative strides, an info with every type."""
 
     metadata = {"render_modes": ["rgb_array"], "render.modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012
 
@@ -66,7 +66,7 @@ class CameraEnv(gym.Env):
         return self.observation(), reward, bool(is_over), self.info()
 
     def observation(self):
-        """In another order than the space's, sometimes with more than the space knows."""
+        """An observation in another order than the space's, sometimes with additional keys."""
         state = self.state.copy()
         if self.steps_done % 7 == 3:
             state[2:5] = np.nan, np.inf, -np.inf
@@ -113,6 +113,6 @@ if not IS_NEW:
 
     CameraEnv.seed = _seed
 
-# The checker of newer versions refuses an observation with more keys than its space, which real simulators have.
+# The checker of newer versions refuses an observation with more keys than its space. Real simulators return such.
 UNCHECKED = {} if gym.__version__.startswith("0.21") else {"disable_env_checker": True}
 gym.register(id="Camera-v0", entry_point="camera_env:CameraEnv", max_episode_steps=60, **UNCHECKED)

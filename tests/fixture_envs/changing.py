@@ -13,7 +13,7 @@ box, discrete = gym.spaces.Box, gym.spaces.Discrete
 
 
 class ChangingEnv(gym.Env):
-    """``configure(size)`` is followed by reset() in highway-env; here either changes what it is told to."""
+    """In highway-env, ``configure(size)`` takes effect at reset(). Here either method makes the change."""
 
     metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012
 
@@ -38,7 +38,7 @@ class ChangingEnv(gym.Env):
         time.sleep(slow_s)
 
     def make_impossible(self):
-        """A space that no gymnasium makes; old gyms have such."""
+        """Set a space that no gymnasium can make, but old gyms can."""
         self.action_space = discrete(2)
         self.action_space.n = np.int64(0)
 

@@ -1,11 +1,11 @@
-"""Envs of which Gymnasium's check_env says something, and one of which it does not. Gymnasium, any version."""
+"""Envs with faults that Gymnasium's check_env reports, and one without. Gymnasium, any version."""
 
 import gymnasium as gym
 import numpy as np
 
 
 class SoundEnv(gym.Env):
-    """Nothing is wrong with this one, and its spaces are awkward."""
+    """An env without faults, but with awkward spaces."""
 
     metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 4}  # noqa: RUF012
 

@@ -1,7 +1,7 @@
-"""``counted:CountedEnv``: a simulator whose import leaves a trace, and what else its environment says.
+"""``counted:CountedEnv``: a simulator that records its imports, and reports the state of its process.
 
-It appends a line with its pid to the file that COUNTED_IN names, each time it is imported, and then does what COUNTED
-says: see DEEDS. Knows gymnasium or gym, numpy. Python 3.6 and up.
+At each import it appends a line with its pid to the file that COUNTED_IN names, and then does what COUNTED names: see
+DEEDS. Knows gymnasium or gym, numpy. Python 3.6 and up.
 """
 
 import os
@@ -47,7 +47,7 @@ def start_process():
 
 
 def compute():
-    """Let OpenBLAS start its threads."""
+    """Make OpenBLAS start its threads."""
     matrix = np.ones((600, 600))
     return float((matrix @ matrix)[0, 0])
 
@@ -103,11 +103,11 @@ class CountedEnv(gym.Env):
         return np.zeros(1), 0.0, False, False, {}
 
     def chance(self):
-        """What anybody may draw."""
+        """Draws from the global random generators."""
         return random.random(), float(np.random.rand())
 
     def state(self):
-        """What this process is like, as far as a fork could have changed it."""
+        """The state of this process, as far as a fork could have changed it."""
         numbers = [signal.SIGINT, signal.SIGPIPE, signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP]
         return {
             "pid": os.getpid(),

@@ -1,4 +1,4 @@
-"""Registers ``Counted-v0``, by a string: to import this does not import the simulator. Python 3.6 and up."""
+"""Registers ``Counted-v0`` with a string, so that importing this does not import the simulator. Python 3.6 and up."""
 
 try:
     import gymnasium as gym

@@ -1,4 +1,4 @@
-"""An env that gives out what it draws: entry points, by name. Any gym, Python 3.6 and up."""
+"""An env that returns the random numbers that it draws: entry points, by name. Any gym, Python 3.6 and up."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""An env for each of the awkward spaces, on both of its sides. Gymnasium from 1.0, with tests/ on the path."""
+"""An env for each awkward space, as observation and action space. Gymnasium from 1.0, with tests/ on the path."""
 
 import copy
 
@@ -8,7 +8,7 @@ from support.spaces import SPACES
 
 
 class EverySpace(gym.Env):
-    """Observations are samples; the info says exactly which action came. Episodes end after two to five steps."""
+    """Observations are samples; the info holds the exact action. Episodes end after two to five steps."""
 
     metadata = {"render_modes": ["ansi"]}  # noqa: RUF012
 
@@ -28,7 +28,7 @@ class EverySpace(gym.Env):
         self.steps_left -= 1
         ended, by_time = self.steps_left == 0, bool(self.np_random.integers(2))
         info = {"action": repr(action), "left": {"steps": self.steps_left}}
-        if self.steps_left % 2:  # so that masks differ
+        if self.steps_left % 2:  # so that the infos of several envs have different masks
             info["odd"] = self.np_random.random(3)
         reward = self.np_random.random()
         return self.observation_space.sample(), reward, ended and not by_time, np.bool_(ended and by_time), info

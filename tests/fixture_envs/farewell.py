@@ -1,4 +1,4 @@
-"""``farewell:FarewellEnv``: has something to do when its process ends, which takes a while. Python 3.6 and up."""
+"""``farewell:FarewellEnv``: runs slow code when its process ends. Python 3.6 and up."""
 
 import atexit
 import time

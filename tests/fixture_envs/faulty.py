@@ -1,9 +1,9 @@
-"""``faulty:FaultyEnv``: a simulator that dies, hangs, is late or leaves processes behind, when and how it is told.
+"""``faulty:FaultyEnv``: a simulator that dies, hangs, is late or leaves processes behind, on request.
 
 A fault, by its name in FAULTS, happens once, before the env's state changes: in ``__init__`` (the kwargs ``on="make"``
 and ``what``), in the next ``reset``, ``step``, ``render`` or ``close`` after ``arm(on, what)``, or at a signal after
-``arm_signal(what)``. What a step gives says which action it answers: its number, its action, and an image filled with
-it, ``side`` pixels high and wide.
+``arm_signal(what)``. The result of a step shows which action it answers: it holds the step's number, the action, and an
+image filled with the action, ``side`` pixels high and wide.
 
 Knows gymnasium or gym 0.26, numpy, POSIX. Python 3.6 and up.
 """
@@ -26,7 +26,7 @@ except ImportError:
 
 LONG_S = 600
 SLOW_S = 1.5
-SIDE = 96  # of the image, in pixels
+SIDE = 96  # the side of the image, in pixels
 
 
 def kill(number):
@@ -51,12 +51,12 @@ def leave(end):
 
 
 def sleep_in_c():
-    """Asleep, and no thread of Python runs meanwhile: PyDLL does not let go of the GIL."""
+    """Sleep while no Python thread can run: a call through PyDLL does not release the GIL."""
     ctypes.PyDLL(None).sleep(LONG_S)
 
 
 def spin_in_c():
-    """The same, but computing: a catastrophe of backtracking."""
+    """The same, but computing: a regular expression with catastrophic backtracking."""
     re.match("(a*)*b", "a" * 64)
 
 
@@ -81,7 +81,7 @@ def print_much():
 
 
 def leave_children(end):
-    """Start a child of each kind, say which, then meet an end of one's own."""
+    """Start a child of each kind, print their pids, then end in the given way."""
 
     def fault():
         pids = "children %d %d %d" % start_children()
@@ -108,7 +108,7 @@ FAULTS = {
     "asleep in Python": sleep_in_python,
     "slow": lambda: time.sleep(SLOW_S),
     "much output": print_much,
-    "fork": os.fork,  # and both go on
+    "fork": os.fork,  # parent and child both continue
     "children, then os._exit": leave_children(lambda pids: os._exit(7)),
     "children, then asleep": leave_children(lambda pids: sleep_in_python()),
     "children, then ValueError": leave_children(refuse),
@@ -116,7 +116,7 @@ FAULTS = {
 
 
 def sleeping_child(setsid, deaf=True):
-    """The pid of a child that will not end by itself, nor by SIGTERM or SIGHUP."""
+    """The pid of a child that does not end by itself, or by SIGTERM or SIGHUP."""
     pid = os.fork()
     if pid == 0:
         if setsid:
@@ -129,7 +129,7 @@ def sleeping_child(setsid, deaf=True):
 
 
 def daemon():
-    """The pid of a grandchild in a session of its own, whose parent has ended."""
+    """The pid of a grandchild in its own session, whose parent has ended."""
     read_fd, write_fd = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -145,7 +145,7 @@ def daemon():
 
 
 def start_children():
-    """The pids of one child of each kind: of the same group, of a session of its own, a daemon."""
+    """The pids of one child of each kind: in the same process group, in its own session, a daemon."""
     return sleeping_child(setsid=False), sleeping_child(setsid=True), daemon()
 
 
@@ -172,7 +172,7 @@ class FaultyEnv(gym.Env):
         self.armed[on] = what
 
     def slow_down(self, slow_s):
-        """Let the next step take so long: it computes its answer, and gives it late."""
+        """Make the next step late by this time: it computes its answer, then waits."""
         self.slow_s = slow_s
 
     def do(self, on):
@@ -210,22 +210,22 @@ class FaultyEnv(gym.Env):
         self.kept = value
 
     def now(self):
-        """What the wall clock says there."""
+        """The wall-clock time in this process."""
         return time.time()
 
     def say(self, line):
         print(line, flush=True)
 
     def measure(self, value):
-        """The size of what has come, in bytes."""
+        """The size of the received value, in bytes."""
         return len(value)
 
     def arm_signal(self, what):
-        """Let a fault happen in the main thread when SIGUSR1 comes: while it waits for a call, if one chooses so."""
+        """Make SIGUSR1 cause a fault in the main thread, so also while the server waits for a call."""
         signal.signal(signal.SIGUSR1, lambda number, frame: FAULTS[what]())
 
     def standing(self):
-        """Its session, whether it leads a process group, and what comes of opening the terminal."""
+        """Its session, whether it leads a process group, and the result of opening the terminal."""
         try:
             os.close(os.open("/dev/tty", os.O_RDWR))
             terminal = "there is one"

@@ -1,4 +1,4 @@
-"""A simulator that parses the command line when it is imported, with absl and with tyro. Gymnasium, Python 3.10."""
+"""A simulator that parses the command line at import, with absl and with tyro. Gymnasium, Python 3.10."""
 
 import sys
 

@@ -28,7 +28,7 @@ class HashableArray(np.ndarray):
 
 
 class Same(str):
-    """Text that equals nothing else."""
+    """A text that equals no other value."""
 
     __hash__ = object.__hash__
 
@@ -72,7 +72,7 @@ class Raising(metaclass=RaisingMeta):
         raise RuntimeError("repr")
 
 
-# As a template engine makes classes: in a namespace that has no name.
+# Like the classes that a template engine makes: in a namespace without a name.
 NAMESPACE = {}
 exec("Bare = type('Bare', (), {})", NAMESPACE)
 Bare = NAMESPACE["Bare"]

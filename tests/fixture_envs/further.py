@@ -1,4 +1,4 @@
-"""An env whose methods take more than Gymnasium's contract says. Any gym or gymnasium, any Python."""
+"""An env whose methods take more arguments than Gymnasium's API has. Any gym or gymnasium, any Python."""
 
 try:
     import gymnasium as gym

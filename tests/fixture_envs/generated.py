@@ -1,7 +1,7 @@
-"""Small envs that are generated from a number: spaces, values, results, ends and errors. Any gym, Python 3.6 and up.
+"""Small envs generated from a number: spaces, values, results, ends and errors. Any gym, Python 3.6 and up.
 
-``number`` says which env one is; assigning it makes another of it, with other spaces. All that happens follows from the
-number, the seed and the actions, so an env of the same number gives the same in any process and with any library.
+``number`` selects the env; assigning it makes another env, with other spaces. The number, the seed and the actions
+determine everything, so the env of a number behaves the same in any process and with any library.
 """
 
 import collections
@@ -68,12 +68,12 @@ class Number(int):
 
 
 class Values:
-    """Values of all types that cross as they are, drawn from a generator of its own."""
+    """Values of all types that cross unchanged, drawn from its own generator."""
 
     def __init__(self, number, subclasses=True):
         self.draw = random.Random(number)
         self.subclasses = subclasses
-        self.shared = []  # what several results hold, and what changes after it was returned
+        self.shared = []  # objects that several results hold, and that change after they are returned
 
     def chance(self, share):
         return self.draw.random() < share
@@ -146,7 +146,7 @@ class Values:
         return self.draw.choice([set(), {1, "a", (2, 3)}, frozenset([None, 1.5]), frozenset()])
 
     def held(self, depth):
-        """One object in several places, and in several steps, changed in between."""
+        """One object in several places and in several steps, changed in between."""
         if not self.shared or self.chance(0.3):
             self.shared.append(self.draw.choice([[1], {"n": 1}, np.zeros(3), np.zeros((40, 40), np.uint8)]))
         found = self.draw.choice(self.shared)
@@ -185,7 +185,7 @@ class Values:
         return gym.spaces.Dict(collections.OrderedDict(zip(self.draw.sample(["b", "a", "c"], len(parts)), parts)))  # noqa: B905
 
     def sample(self, space):
-        """A value of the space; now and then one of another dtype, order, type or with another key."""
+        """A value of the space; sometimes one with another dtype, order, type or key."""
         kind = type(space).__name__
         if self.chance(0.02):
             return self.value(MAX_DEPTH)
@@ -209,7 +209,7 @@ class GeneratedEnv(gym.Env):
 
     metadata = {"render_modes": []}  # noqa: RUF012
     render_mode = None
-    is_fixed = False  # whether its spaces stay, and its flags are what a vector env takes
+    is_fixed = False  # whether its spaces never change, and its flags have a form that a vector env accepts
 
     def __init__(self, number=0):
         self.number = number
@@ -224,7 +224,7 @@ class GeneratedEnv(gym.Env):
         spaces = Values(7 if self.is_fixed else number)
         self.observation_space = spaces.space()
         self.action_space = spaces.space() if not self.is_fixed else gym.spaces.Discrete(2)
-        # A subclass crosses as the base's own value, and a vector env makes another column for it.
+        # A subclass crosses as its base, and a vector env makes another column for it.
         self.values = Values(number, not self.is_fixed)
         self.reuses = self.values.chance(0.3)
         self.kept, self.kept_info = None, {}
@@ -281,7 +281,7 @@ class GeneratedEnv(gym.Env):
 
 
 class FixedEnv(GeneratedEnv):
-    """For vector envs: the same spaces whatever its number."""
+    """For vector envs: its spaces do not depend on its number."""
 
     is_fixed = True
 
@@ -296,7 +296,7 @@ class OldGeneratedEnv(GeneratedEnv):
         self.steps = 0
         observation = self._observation()
         while isinstance(observation, tuple) and type(self.observation_space).__name__ != "Tuple":
-            observation = self._observation()  # of a pair outside of its space nobody knows what it is
+            observation = self._observation()  # whether a pair outside the space is an observation is unknown
         return observation
 
     def _form(self, result):
@@ -326,11 +326,11 @@ class PlainGeneratedEnv(GeneratedEnv):
         return self._observation(), self._info()
 
     def _form(self, result):
-        return result  # another form is refused: docs/conversions.md
+        return result  # any other form is refused: docs/conversions.md
 
 
 class Noting(gym.Wrapper):
-    """On the simulator's side."""
+    """A wrapper on the simulator's side."""
 
     def step(self, action):
         result = self.env.step(action)

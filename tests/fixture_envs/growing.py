@@ -24,7 +24,7 @@ class GrowingEnv(gym.Env):
         self.observation_space = gym.spaces.Sequence(gym.spaces.Box(-1e9, 1e9, (), np.float32), stack=True)
 
     def observation(self):
-        """A cloud of as many points as nobody knows beforehand, each of them the number of the step."""
+        """A point cloud of unpredictable size. Each number is the number of the step."""
         return np.full(LEAST + self.number * 7919 % (MOST - LEAST), self.number, np.float32)
 
     def reset(self, seed=None, options=None):

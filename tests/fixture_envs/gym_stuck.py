@@ -1,4 +1,4 @@
-"""A simulator as a package that registers its ids, whose step tells of itself and never returns from C.
+"""A simulator package that registers its ids. Its step reports its process and then never returns from C.
 
 Python 3.10 and up.
 """
@@ -22,7 +22,7 @@ class Stuck(gymnasium.Env):
     def step(self, action):
         with open(self.fifo, "w") as file:
             file.write("in step\n")
-        sum(itertools.repeat(0))  # without end, and it holds the GIL
+        sum(itertools.repeat(0))  # runs for ever, and holds the GIL
 
 
 gymnasium.register("gym_stuck/Stuck-v0", Stuck, disable_env_checker=True)

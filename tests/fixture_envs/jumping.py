@@ -1,4 +1,4 @@
-"""Imported, it sets the wall clock of its process, as far as Python reads it, an hour or a day off, back and forth.
+"""When imported, moves its process's wall clock, as Python reads it, an hour or a day back and forth.
 
 Knows the time module. Python 3.6 and up.
 """

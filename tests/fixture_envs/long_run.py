@@ -1,4 +1,4 @@
-"""``long_run:LongRunEnv``: each step gives another graph, other infos and now and then an error; for long runs.
+"""``long_run:LongRunEnv``: each step returns another graph, other infos and sometimes an error; for long runs.
 
 Knows gymnasium, numpy. Python 3.8 and up.
 """
@@ -7,9 +7,9 @@ import gymnasium as gym
 import numpy as np
 
 MOST_NODES = 60
-# Each step whose number is a multiple of it raises.
+# Each step whose number is a multiple of this raises an error.
 ERROR_EVERY = 50
-KEYS = 977  # a prime: keys come back, and not in step with anything else
+KEYS = 977  # a prime, so that the keys repeat out of phase with everything else
 
 
 class LongRunEnv(gym.Env):

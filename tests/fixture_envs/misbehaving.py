@@ -1,8 +1,8 @@
-"""``Misbehaving-v0``: well-behaved until it is told otherwise.
+"""``Misbehaving-v0``: an env without faults until a test requests one.
 
-A misdeed, by its name in DEEDS, is done once: at the next ``reset``, ``step``, … after ``misbehave(on, what)``, or in
-``__init__`` (the kwargs ``on`` and ``what``), or at import (the variable MISBEHAVE). It is done before the env's state
-changes, so the call that comes after it must give what it would have given without it.
+A fault, by its name in DEEDS, happens once: at the next ``reset``, ``step``, … after ``misbehave(on, what)``, or in
+``__init__`` (the kwargs ``on`` and ``what``), or at import (the variable MISBEHAVE). It happens before the env's state
+changes, so the next call must return what it would have returned without the fault.
 """
 
 import ctypes
@@ -184,7 +184,7 @@ class MisbehavingEnv(gym.Env):
         self.armed[on] = what
 
     def result(self, field, what):
-        """Let the next step's (or render's) ``field`` be one that ``unusual`` knows by this name."""
+        """Replace one ``field`` of the next step's (or render's) result by the value of this name in ``unusual``."""
         self.results[field] = what
 
     def do(self, name):

@@ -1,10 +1,10 @@
-"""Objects that no adapter holds, or not where they were asked for: entry points, by name. Python 3.6 and up."""
+"""Objects that no adapter supports, or not for the requested API: entry points, by name. Python 3.6 and up."""
 
 import numpy as np
 
 
 class Functional:
-    """Its reset is handed a key, as Jumanji's was: no dm_env."""
+    """Its reset takes a key, as Jumanji's did: not a dm_env."""
 
     def reset(self, key):
         return None
@@ -20,7 +20,7 @@ class Functional:
 
 
 def of_library(name):
-    """An object whose class says that it is of that library."""
+    """An object whose class is in a module of that library."""
     return type("Environment", (), {"__module__": name, "reset": lambda self: None, "step": lambda self: None})()
 
 
@@ -40,7 +40,7 @@ class OpenSpielLike(Functional):
 
 
 class Vectorized:
-    """What a simulator that is vectorised itself has."""
+    """The attributes of a simulator that is itself vectorized."""
 
     num_envs = 4
     observation_space = action_space = single_observation_space = single_action_space = None
@@ -57,7 +57,7 @@ def nothing(**kwargs):
 
 
 def one_emulator():
-    """As stable-retro: a second one in the same process is an error."""
+    """Like stable-retro: a second emulator in the same process is an error."""
     global _made
     if _made:
         raise RuntimeError("Cannot create multiple emulator instances per process, make sure to call env.close()")

@@ -1,8 +1,8 @@
-"""Envs whose reset() and step() return what they are told to: entry points, by name. Any gym, Python 3.6 and up.
+"""Envs whose reset() and step() return what a test names: entry points, by name. Any gym, Python 3.6 and up.
 
-What they return is named, so that both sides of a comparison can make it. Each API has its class: ``TodayEnv`` takes
-seed and options, ``OldEnv`` is of gym up to 0.21, ``AskedEnv`` of gym 0.22 to 0.25, ``PlainEnv`` of no API in
-particular: its reset() takes nothing, or a seed, as that of many a small env does.
+Tests name the results, so that both sides of a comparison can make them. Each API has its class: ``TodayEnv`` takes
+seed and options, ``OldEnv`` is for gym up to 0.21, ``AskedEnv`` for gym 0.22 to 0.25, and ``PlainEnv`` fits no API: its
+reset() takes nothing or a seed, as in many small envs.
 """
 
 import collections
@@ -19,7 +19,7 @@ FIVE = collections.namedtuple("FIVE", "observation reward terminated truncated i
 
 
 class OddInfo(dict):
-    """An info whose get() is not to be called."""
+    """An info whose get() must not be called."""
 
     def get(self, *args):
         raise RuntimeError("nobody asked")
@@ -87,7 +87,7 @@ STEPS = {
 
 
 class OddEnv(gym.Env):
-    """``reset``, ``step`` and ``done`` name what is returned."""
+    """``reset``, ``step`` and ``done`` name the values to return."""
 
     def __init__(self, reset="a pair", step="five", done=None):
         self.action_space = gym.spaces.Discrete(2)
@@ -109,14 +109,14 @@ class OddEnv(gym.Env):
 
 
 class TodayEnv(OddEnv):
-    """Of today's API."""
+    """Today's API."""
 
     def reset(self, *, seed=None, options=None):
         return self._reset()
 
 
 class OldEnv(OddEnv):
-    """Of gym up to 0.21."""
+    """The API of gym up to 0.21."""
 
     metadata = {"render.modes": ["ansi"]}  # noqa: RUF012
 
@@ -131,21 +131,21 @@ class OldEnv(OddEnv):
 
 
 class AskedEnv(OddEnv):
-    """Of gym 0.22 to 0.25."""
+    """The API of gym 0.22 to 0.25."""
 
     def reset(self, *, seed=None, return_info=False, options=None):
         return self._reset() if return_info else observation()
 
 
 class PlainEnv(OddEnv):
-    """Of no API: a small env of somebody who has no use for options."""
+    """No known API: a small env that does not need options."""
 
     def reset(self, seed=None):
         return self._reset()
 
 
 class PairEnv(OldEnv):
-    """Of old, and its observation is a pair of a value and a dict."""
+    """The old API, with an observation that is a pair of a value and a dict."""
 
     def __init__(self, outside=False):
         super().__init__()
@@ -161,7 +161,7 @@ class PairEnv(OldEnv):
 
 
 class BareSpacesEnv(gym.Env):
-    """Without an __init__ of its own: what signature() says of object's takes anything."""
+    """A class without its own __init__: the signature of object's seems to take anything."""
 
     metadata = {"render.modes": ["ansi"], "render_modes": ["ansi"]}  # noqa: RUF012
     action_space = gym.spaces.Discrete(2)
@@ -181,14 +181,14 @@ class BareSpacesEnv(gym.Env):
 
 
 class ModelessEnv(TodayEnv):
-    """Of today, and made without a render mode; its render() takes none either."""
+    """Today's API, made without a render mode; its render() takes none either."""
 
     def render(self):
         return "as ever"
 
 
 class UnseededEnv(OddEnv):
-    """Seeded where it is made, and nowhere else."""
+    """An env that only its constructor seeds."""
 
     def __init__(self, rand_seed=0):
         super().__init__()
@@ -198,21 +198,21 @@ class UnseededEnv(OddEnv):
 
 
 class SeedlessEnv(UnseededEnv):
-    """As procgen's: a seed() that takes no seed."""
+    """Like procgen's env: its seed() takes no seed."""
 
     def seed(self):
         raise AssertionError("it was asked to seed itself with nothing")
 
 
 class Failure:
-    """An array-like without dimensions that is false, as jax's and torch's are."""
+    """A false array-like without dimensions, like those of jax and torch."""
 
     def __bool__(self):
         return False
 
 
 class FailingEnv(TodayEnv):
-    """Its success is an object that only it can read."""
+    """Its success is an object that only its own process can interpret."""
 
     def __init__(self, render_mode=None):
         super().__init__()

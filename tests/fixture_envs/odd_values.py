@@ -1,4 +1,4 @@
-"""What a simulator may return against its own spaces, as data that both sides of a test can make. Needs numpy alone."""
+"""Values that a simulator may return against its own spaces, for both sides of a test. Needs only numpy."""
 
 import numpy as np
 
@@ -33,6 +33,6 @@ REWARDS = {
 
 
 def frames(count, shape):
-    """Frames of which no two are alike, nor any two rows of one."""
+    """Frames that all differ, and in which all rows differ."""
     rows = np.arange(shape[0], dtype=np.uint64)[:, None, None]
     return [np.broadcast_to((rows * 7 + index * 13) % 251, shape).astype(np.uint8) for index in range(count)]

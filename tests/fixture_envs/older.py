@@ -1,4 +1,4 @@
-"""Envs as they were written for older APIs: entry points, by name. Gym 0.21 and up, Python 3.6 and up."""
+"""Envs written for older APIs: entry points, by name. Gym 0.21 and up, Python 3.6 and up."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ except ImportError:
 
 
 class OlderEnv(gym.Env):
-    """As of gym 0.21, and as LIBERO's are under 0.25: reset() takes nothing, seed() seeds, step() gives four values."""
+    """As in gym 0.21, and LIBERO's under 0.25: reset() takes nothing, seed() seeds, step() returns four values."""
 
     metadata = {"render.modes": ["rgb_array", "ansi"], "video.frames_per_second": 7}  # noqa: RUF012
 
@@ -44,7 +44,7 @@ def made_of_old(ends_after=3):
 
 
 class BetweenEnv(OlderEnv):
-    """As of gym 0.22 to 0.25: reset() takes a seed and options, and gives an info if it is asked to."""
+    """As in gym 0.22 to 0.25: reset() takes a seed and options, and returns an info on request."""
 
     def reset(self, *, seed=None, return_info=False, options=None):
         if seed is not None:
@@ -54,7 +54,7 @@ class BetweenEnv(OlderEnv):
 
 
 class NoReturnInfoEnv(OlderEnv):
-    """Of the same time, with a reset() that takes a seed and options as today, and returns the observation alone."""
+    """As in gym 0.22 to 0.25, but its reset() takes a seed and options as today, and returns only the observation."""
 
     def __init__(self):
         super().__init__()
@@ -68,7 +68,7 @@ class NoReturnInfoEnv(OlderEnv):
 
 
 class SeedOnlyEnv(OlderEnv):
-    """Of the same time, with a reset() that takes a seed and nothing else."""
+    """As in gym 0.22 to 0.25, with a reset() that takes a seed and nothing else."""
 
     def reset(self, seed=None):
         if seed is not None:
@@ -77,14 +77,14 @@ class SeedOnlyEnv(OlderEnv):
 
 
 class AnythingEnv(OlderEnv):
-    """With a reset() that takes whatever it is given."""
+    """Its reset() takes any arguments."""
 
     def reset(self, **given):
         return super().reset()
 
 
 class ClaimingEnv(OlderEnv):
-    """Whose own spec claims a limit that nothing applies."""
+    """Its own spec states a limit that nothing applies."""
 
     def __init__(self):
         super().__init__()
@@ -92,7 +92,7 @@ class ClaimingEnv(OlderEnv):
 
 
 class BareEnv:
-    """Inherits from nothing, has what an env has, and never gives an info at reset."""
+    """Has the methods of an env but derives from no class, and returns no info at reset."""
 
     action_space = gym.spaces.Discrete(2)
     observation_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float64)
@@ -108,7 +108,7 @@ class BareEnv:
 
 
 class DemandingEnv(OlderEnv):
-    """Of today, with a reset() that cannot do without either: Gymnasium's wrappers and vector envs always give both."""
+    """Today's API. Its reset() requires seed and options: Gymnasium's wrappers and vector envs always pass both."""
 
     def reset(self, seed, options):
         self.steps_done = 0
@@ -116,7 +116,7 @@ class DemandingEnv(OlderEnv):
 
 
 class Modern(gym.Wrapper):
-    """Somebody's own conversion of an old env to today's API."""
+    """A user's own wrapper that converts an old env to today's API."""
 
     def reset(self, *, seed=None, options=None):
         if seed is not None:

@@ -1,4 +1,4 @@
-"""A simulator that parses its command line when it is imported, with the parser that $PARSER names. Any Python."""
+"""A simulator that parses its command line at import, with the parser that $PARSER names. Any Python."""
 
 import os
 import sys

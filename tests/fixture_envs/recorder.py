@@ -1,4 +1,4 @@
-"""A wrapper that writes down, inside the simulator's process, what it hands to the bridge. Gymnasium, any version."""
+"""A wrapper that records, inside the simulator's process, what it returns to gym-service. Gymnasium, any version."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""A wrapper around an env of robosuite's form: it keeps, as texts, what the env returned. Python 3.6 and up."""
+"""A wrapper around an env like robosuite's. It keeps, as texts, what the env returned. Python 3.6 and up."""
 
 import importlib.util
 import os
@@ -10,7 +10,7 @@ _spec.loader.exec_module(trajectory)
 
 
 class Recorder:
-    """Passes every name on, as robosuite's own wrappers do."""
+    """Forwards every attribute, as robosuite's own wrappers do."""
 
     def __init__(self, env):
         self.env, self.recorded = env, []

@@ -1,4 +1,4 @@
-"""``Reporting-v0``: tells what its process is like from within. Gym 0.21 and up, Python 3.6 and up."""
+"""``Reporting-v0``: reports the state of its process from within. Gym 0.21 and up, Python 3.6 and up."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ class ReportingEnv(gym.Env):
         return (*result[:3], False, {}) if IS_NEW else result
 
     def modules(self):
-        """The file of each module that is loaded, by name; what has no file is left out."""
+        """The file of each loaded module, by name, without modules that have no file."""
         return {
             name: os.path.abspath(module.__file__)
             for name, module in list(sys.modules.items())
@@ -60,7 +60,7 @@ class ReportingEnv(gym.Env):
         return sorted(os.listdir(folder))
 
     def fds_of_a_child(self):
-        """Where each fd of a child leads to, of one that was started without closing anything."""
+        """The target of each fd of a child that was started without closing any."""
         script = "import os, sys; sys.stdout.write(repr({fd: os.readlink('/proc/self/fd/' + fd) for fd in LIST}))"
         script = script.replace(
             "LIST", "[fd for fd in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + fd)]"
@@ -74,7 +74,7 @@ class ReportingEnv(gym.Env):
         raise LookupError("nothing here")
 
     def fork(self, own_session):
-        """The pid of a child that outlives this env unless somebody ends it."""
+        """The pid of a child that outlives this env unless another process ends it."""
         pid = os.fork()
         if pid == 0:
             if own_session:
@@ -95,7 +95,7 @@ class ReportingEnv(gym.Env):
 
 
 class Doubler(gym.Wrapper):
-    """Doubles the reward and adds an attribute and a method of its own."""
+    """Doubles the reward and adds an attribute and a method."""
 
     def __init__(self, env):
         gym.Wrapper.__init__(self, env)
@@ -106,7 +106,7 @@ class Doubler(gym.Wrapper):
 
 
 def count_modules(env, prefix, minimum=0):
-    """A function that is named by module and name."""
+    """A function that an entry names by module and name."""
     return [type(env.unwrapped).__name__, minimum, sum(name.startswith(prefix) for name in sys.modules)]
 
 

@@ -1,4 +1,4 @@
-"""Envs that give out one object again and again, and change it: entry points, by name. Any gym, Python 3.6 and up."""
+"""Envs that return the same object repeatedly, and change it: entry points, by name. Any gym, Python 3.6 and up."""
 
 import numpy as np
 
@@ -11,9 +11,9 @@ SHARED = {}
 
 
 class ReusingEnv(gym.Env):
-    """One info dict, with a dict and an array inside, cleared in reset; likewise one observation, if it is told so.
+    """One info dict, with a dict and an array inside, cleared in reset; on request also one observation.
 
-    ``shared``: all envs of the process have one info dict.
+    ``shared``: all envs of the process share one info dict.
     """
 
     def __init__(self, shared=False, observation=False, size=3):

@@ -1,4 +1,4 @@
-"""Robots as LeRobot likes them, and as it does not: entry points, by name. Gym 0.21 and up, Python 3.6 and up."""
+"""Robots that LeRobot can use, and one that it cannot: entry points, by name. Gym 0.21 and up, Python 3.6 and up."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ FRONT = np.arange(16 * 24 * 3, dtype=np.uint8).reshape(16, 24, 3)
 
 
 class RobotEnv(gym.Env):
-    """Two cameras, the robot's own state, the world's state; done when it has been told a great deal."""
+    """Two cameras, the robot's own state, the state of the world; done when the actions add up to a large sum."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 1 / 0.04}  # noqa: RUF012
     task_description = "lift the cube"
@@ -47,11 +47,11 @@ class RobotEnv(gym.Env):
 
 
 class ModestEnv(gym.Env):
-    """One vector, a reset() that takes no options, a task that is no text, and a word of its own for success."""
+    """One vector, a reset() without options, a task that is not a text, and an unusual key for success."""
 
     metadata = {}  # noqa: RUF012
     task = RobotEnv
-    _max_episode_steps = 5  # no TimeLimit of Gymnasium's can be around it: that always hands on options
+    _max_episode_steps = 5  # not Gymnasium's TimeLimit, which always passes options on
 
     def __init__(self, render_mode=None):
         self.action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
@@ -61,7 +61,7 @@ class ModestEnv(gym.Env):
         pass
 
     def reset(self, seed=None):
-        # What gym 0.21 calls says nothing but an observation.
+        # gym 0.21's reset returns only an observation.
         return np.ones(3)
 
     def step(self, action):

@@ -1,4 +1,4 @@
-"""Envs in the shape of robosuite's and LIBERO's: entry points, by name. Without either; Python 3.6 and up."""
+"""Envs in the form of robosuite's and LIBERO's, without either: entry points, by name. Python 3.6 and up."""
 
 from collections import OrderedDict
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Lifting:
-    """As robosuite: done at the horizon, success on request, zeros until an observation is forced."""
+    """Like robosuite: done at the horizon, success on request, zeros until an observation is forced."""
 
     def __init__(self, horizon=4, ignore_done=False, seed=None, has_offscreen_renderer=False, succeeds_at=2):
         self.horizon, self.ignore_done, self.seed = horizon, ignore_done, seed
@@ -35,7 +35,7 @@ class Lifting:
         return self._get_observations(force_update=True), 0.5, self.done, {}
 
     def render(self, width, height, camera_name=None):
-        """Stands for the simulation's own: the first line is the lowest."""
+        """Stands for the method of the simulation: the first line is the bottom one."""
         frame = np.zeros((height, width, 3), np.uint8)
         frame[0] = len(camera_name)
         return frame
@@ -48,13 +48,13 @@ class Lifting:
 
     def _get_observations(self, force_update=False):
         image = np.full((4, 4, 3), self.timestep, np.uint8) if force_update else np.zeros((4, 4, 3))
-        noise = np.random.random_sample(2)  # of a corrupter that a user has put onto an observation
+        noise = np.random.random_sample(2)  # like a corrupter that a user has added to an observation
         parts = [("robot0_eef_pos", noise), ("agentview_image", image), ("count", self.timestep)]
         return OrderedDict(parts)
 
 
 class OfSuccess(Lifting):
-    """As LIBERO's domains: done is success, whatever the horizon."""
+    """Like LIBERO's domains: done means success, whatever the horizon."""
 
     def seed(self, seed):
         np.random.seed(seed)
@@ -65,11 +65,11 @@ class OfSuccess(Lifting):
 
 
 class ControlEnv:
-    """As LIBERO's own class: it holds the env, and has neither bounds nor specs."""
+    """Like LIBERO's own class: it holds the env, and has neither bounds nor specs."""
 
     def __init__(self, **kwargs):
         self.env = OfSuccess(**kwargs)
-        del self.env.seed  # what robosuite's constructor keeps there hides the method
+        del self.env.seed  # robosuite's constructor stores an attribute there, which hides the method
 
     def reset(self):
         return self.env.reset()
@@ -91,6 +91,6 @@ class ControlEnv:
 
 
 def seeded(env):
-    """A wrapper of a user's: numpy's global generator begins here."""
+    """A user's wrapper that seeds numpy's global generator."""
     np.random.seed(1)
     return env

@@ -1,4 +1,4 @@
-"""Envs that give back the seed that they were given: entry points, by name. Any gym, Python 3.6."""
+"""Envs that return the seed that they received: entry points, by name. Any gym, Python 3.6."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ except ImportError:
 
 
 class SeededEnv(gym.Env):
-    """Today's API: it takes any seed, and its info says which."""
+    """Today's API: it takes any seed, and returns it in the info."""
 
     observation_space = gym.spaces.Box(-1, 1, (1,), np.float32)
     action_space = gym.spaces.Discrete(2)
@@ -23,7 +23,7 @@ class SeededEnv(gym.Env):
 
 
 class StrictEnv(SeededEnv):
-    """The same over the library's own check of seeds."""
+    """The same, with the library's own check of seeds."""
 
     def reset(self, *, seed=None, options=None):
         gym.Env.reset(self, seed=seed)
@@ -31,7 +31,7 @@ class StrictEnv(SeededEnv):
 
 
 class OldSeededEnv(SeededEnv):
-    """The API up to gym 0.21: ``seed()`` takes what there is."""
+    """The API up to gym 0.21: ``seed()`` takes any seed."""
 
     taken = None
 
@@ -46,7 +46,7 @@ class OldSeededEnv(SeededEnv):
 
 
 class HoldingEnv(SeededEnv):
-    """Its info holds the seed in a list, which a vector env keeps as it is."""
+    """Its info holds the seed in a list, which a vector env keeps unchanged."""
 
     def reset(self, *, seed=None, options=None):
         return np.zeros(1, np.float32), {"held": [seed]}

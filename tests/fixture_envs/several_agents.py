@@ -1,4 +1,4 @@
-"""Envs of several agents in PettingZoo's two forms: entry points, by name. Without PettingZoo; Python 3.6 and up."""
+"""Multi-agent envs in PettingZoo's two forms: entry points, by name. Without PettingZoo; Python 3.6 and up."""
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Team:
         infos = {agent: self._info(place) for place, agent in enumerate(self.agents)}
         self.agents = [agent for agent in self.agents if not (terminations[agent] or truncations[agent])]
         if self.count == self.lives + 2:
-            self.agents.append(self.possible_agents[0])  # who was first to go comes back
+            self.agents.append(self.possible_agents[0])  # the first agent that left comes back
         return observations, rewards, terminations, truncations, infos
 
     def state(self):
@@ -65,11 +65,11 @@ class Team:
         return one + two
 
     def retire(self, agent):
-        """Take an agent out between two steps."""
+        """Remove an agent between two steps."""
         self.agents.remove(agent)
 
     def widen(self):
-        """From the next reset on the first agent sees more."""
+        """Give the first agent a larger observation space from the next reset on."""
         self._observation_spaces[self.possible_agents[0]] = spaces.Box(-2.0, 2.0, (9,), np.float64)
 
     def fail(self, text="no such thing"):
@@ -95,7 +95,7 @@ class Team:
 
 
 def plain_team(**kwargs):
-    """Its results fit the packed form from end to end: floats, bools, no infos."""
+    """Its results fit the packed form: floats, bools, no infos."""
     env = Team(**kwargs)
     env._reward = lambda place: place + 0.5
     env._dies = lambda place: env.count == env.lives and place == 0
@@ -104,14 +104,14 @@ def plain_team(**kwargs):
 
 
 class Uncrossable(Team):
-    """An info holds an object of the env's own."""
+    """An info holds an object of the env's own class."""
 
     def _info(self, place):
         return {"self": self}
 
 
 class Nameless(Team):
-    """Nobody knows beforehand who will play: there are no possible agents."""
+    """It does not list its agents in advance: there are no possible agents."""
 
     def __init__(self):
         Team.__init__(self, ("one", 2, (3, "three")))
@@ -124,7 +124,7 @@ class Nameless(Team):
 
 
 class Game:
-    """An AEC env of two players: each turn adds to both rewards; a dead agent is stepped over with None."""
+    """An AEC env of two players: each turn adds to both rewards; a dead agent is stepped with None."""
 
     metadata = {"name": "game_v0", "render_modes": []}  # noqa: RUF012
 
@@ -188,7 +188,7 @@ class Game:
         pass
 
     def skip(self):
-        """Hand the turn on, without a step."""
+        """Pass the turn on without a step."""
         self.agent_selection = next(agent for agent in self.agents if agent != self.agent_selection)
 
     def _mark(self, over):
@@ -215,7 +215,7 @@ def game_of_old(**kwargs):
 
 
 class TeamOfOld(Team):
-    """As before PettingZoo 1.22: reset gives observations alone and takes no seed, step gives four dicts."""
+    """As before PettingZoo 1.22: reset returns only observations and takes no seed, step returns four dicts."""
 
     def seed(self, seed=None):
         self.random = np.random.RandomState(seed)
@@ -233,7 +233,7 @@ class TeamOfOld(Team):
 
 
 class Rearranged(Team):
-    """Its step gives three values, which nobody can make five of."""
+    """Its step returns three values, which cannot be converted to five."""
 
     def step(self, actions):
         return Team.step(self, actions)[:3]

@@ -1,4 +1,4 @@
-"""``StampedEnv``: every byte of what it gives says which call gave it, so that a stale or torn read shows.
+"""``StampedEnv``: every byte of its results says which call returned it, so that a stale or torn read shows.
 
 Runs on Python 3.6 and up, with any gym.
 """
@@ -52,10 +52,10 @@ class StampedEnv(gym.Env):
         }
 
     def keep(self, action):
-        """Hold on to an argument, as a simulator may."""
+        """Keep an argument, as a simulator may."""
         self.kept.append(action)
         return len(self.kept)
 
     def what_was_kept(self):
-        """The smallest and the largest byte of each argument that was held on to."""
+        """The smallest and the largest byte of each argument that was kept."""
         return [(int(array.min()), int(array.max())) for array in self.kept]

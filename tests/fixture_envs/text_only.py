@@ -1,4 +1,4 @@
-"""``text_only:TextOnlyEnv``: renders texts and nothing else, and takes no other mode."""
+"""``text_only:TextOnlyEnv``: renders only texts, and takes no other mode."""
 
 import gymnasium as gym
 

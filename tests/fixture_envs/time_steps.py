@@ -1,4 +1,4 @@
-"""Envs of dm_env: entry points, by name. Needs dm_env and numpy alone; Python 3.6 and up."""
+"""Envs of dm_env: entry points, by name. Needs only dm_env and numpy; Python 3.6 and up."""
 
 from collections import OrderedDict
 
@@ -8,7 +8,7 @@ from dm_env import specs
 
 
 class Counting(dm_env.Environment):
-    """Every kind of spec; an episode ends after so many steps with so much discount."""
+    """Every kind of spec. An episode ends after a given number of steps, with a given discount."""
 
     def __init__(self, ends_after=3, discount=0.0, seed=None):
         self.ends_after, self.discount, self._rng = ends_after, discount, np.random.RandomState(seed)
@@ -48,7 +48,7 @@ class Counting(dm_env.Environment):
 
 
 class Wrapper(dm_env.Environment):
-    """A wrapper as dm_control has them: it passes every other name on."""
+    """A wrapper like dm_control's: it forwards every other attribute."""
 
     def __init__(self, env):
         self._env = env
@@ -78,7 +78,7 @@ class Unseeded(Counting):
 
 
 class Seeded(Counting):
-    """It has a method for its seed."""
+    """It has a method that seeds it."""
 
     def seed(self, seed):
         self.given = seed

@@ -1,7 +1,7 @@
-"""``unfaithful:UnfaithfulEnv``: simulators that are wrong on purpose, each in its own way, for the checks to catch.
+"""``unfaithful:UnfaithfulEnv``: simulators with deliberate faults, each of which a check must find.
 
-Most are right in a bare process and wrong behind a bridge, which they know by the modules that are loaded.
-Gymnasium, any version.
+Most are correct in a bare process and wrong behind gym-service, which they recognise by the loaded modules. Gymnasium,
+any version.
 """
 
 import os
@@ -18,7 +18,7 @@ CHANGED_STEP = 17
 
 
 def fault(record):
-    """Register a fault by its name, with the moment at which it happens."""
+    """Register a fault by its name, with the point at which it happens."""
 
     def registered(function):
         FAULTS[function.__name__] = record, function
@@ -42,7 +42,7 @@ class UnfaithfulEnv(gym.Env):
         self.when("make")
 
     def when(self, record, *values):
-        """Do what is wrong, if it belongs to this moment."""
+        """Apply the fault if it belongs to this point."""
         due, wrong = FAULTS.get(self.wrong, ("", None))
         return wrong(self, *values) if due == record else values
 
@@ -138,7 +138,7 @@ def unseeded(env, observation, reward, info):
 
 @fault("step")
 def unseeded_ends(env, observation, reward, info):
-    """Behind a bridge every third step ends an episode, else every fifth, with an info of its own."""
+    """Behind gym-service every third step ends an episode, otherwise every fifth, with its own info."""
     if env.steps_done % (3 if IS_BEHIND_A_BRIDGE else 5):
         return observation, reward, dict(info, noise=np.random.default_rng().random(3))
     return observation, np.float64(reward), {"b": 2.0, "ends": True, "why": "it was late"}
@@ -209,7 +209,7 @@ def cannot_render(env, picture):
 
 @fault("reset")
 def leaves_a_process(env, given):
-    # Somebody else starts it, and so it is no descendant of this process.
+    # Another process starts it, so it is not a descendant of this one.
     with open(env.path, "w") as file:
         file.write(os.environ.get("GYM_SERVICE_CHECK", "") + "\n")
     with open(env.path + ".started") as file:

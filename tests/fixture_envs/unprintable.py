@@ -1,4 +1,4 @@
-"""An env whose texts are code that fails, or that counts, before the first reset. Any gym or gymnasium, any Python."""
+"""An env whose repr and str run code that fails before the first reset, or counts. Any gym or gymnasium, any Python."""
 
 try:
     import gymnasium as gym
@@ -47,5 +47,5 @@ class UnprintableEnv(gym.Env):
         return 0, 0.0, False, False, {}
 
     def used(self):
-        """Which of its special methods anybody has called."""
+        """The special methods that were called so far."""
         return list(USED)

@@ -1,6 +1,6 @@
-"""Values that cross with their class or their own type, and what is read of an env. Any gym or gymnasium, any Python.
+"""Values that cross with their class or own type, and the reads of an env. Any gym or gymnasium, any Python.
 
-Each step gives the next of VALUES in its info; every fourth step ends the episode.
+Each step returns the next of VALUES in its info; every fourth step ends the episode.
 """
 
 import collections
@@ -20,7 +20,7 @@ except ImportError:
 
 
 class Phase(enum.IntEnum):
-    """As nle has one in its infos."""
+    """Like the one in nle's infos."""
 
     RUNNING = 0
     DONE = 2
@@ -44,7 +44,7 @@ class Share(float, enum.Enum):
 
 
 class Code(bytes, enum.Enum):
-    """The value of a member is not its data."""
+    """The value of a member differs from its bytes."""
 
     def __new__(cls, number, label):
         member = bytes.__new__(cls, [number])
@@ -68,7 +68,7 @@ class Bits(enum.IntFlag):
 
 
 class Outer:
-    """A class whose inner class has a name of two parts."""
+    """A class whose inner class has a qualified name of two parts."""
 
     class Inner(enum.Enum):  # noqa: D106
         A = Mood.WILD
@@ -87,7 +87,7 @@ class Corner(Point):
 
 
 class Level(int):
-    """It says another number than it is."""
+    """Its text shows another number than its value."""
 
     def __int__(self):
         return -1
@@ -188,23 +188,23 @@ class ValuesEnv(gym.Env):
         return self.number % 100, 0.0, self.number % 4 == 0, False, {"it": value, "phase": Phase.DONE}
 
     def is_done(self, phase):
-        """Whether it is that very member of its own class."""
+        """Whether it is the same object as the member of its own class."""
         return phase is Phase.DONE
 
     def is_calm(self, mood):
         return mood is Mood.CALM
 
     def contains(self, space, value):
-        """Whether a space that it is given is one of its own library, and holds the value."""
+        """Whether the received space is one of its own library, and contains the value."""
         return isinstance(space, gym.Space) and space.contains(value)
 
 
-# In a vector env's info: all but what has a length, and subclasses of numbers, which arrive as plain ones.
+# For a vector env's info: all except values with a length, and subclasses of numbers, which arrive as plain numbers.
 IN_VECTORS = ("an IntEnum", "an Enum", "a text Enum", "a Flag", "an IntFlag", "a named tuple", "a Decimal", "a date")
 
 
 class VectorValuesEnv(ValuesEnv):
-    """Its values come and go, so that a vector env fills their places."""
+    """Its values appear and disappear, so that a vector env fills the gaps."""
 
     def step(self, action):
         self.number += 1

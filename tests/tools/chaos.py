@@ -2,12 +2,11 @@
 
     python tests/tools/chaos.py --minutes 10 [--seed 7]
 
-Each call ends in its own answer, in an error that is allowed there, or in the exception of a signal's handler, in time.
-At the end the servers and their children are gone, and so is every fd, thread and record. The seed makes the choices
-again, not the timing.
-Exit code 0, or 1 with a line for each outcome that was not allowed.
+Each call must end, in time, in its own answer, in an error that is allowed there, or in the exception of a signal
+handler. At the end the servers and their children must be gone, and so must every fd, thread and record. The seed
+repeats the choices, not the timing. The exit code is 0, or 1 with a line for each outcome that was not allowed.
 
-Knows tests/fixture_envs/faulty.py and what each fault may lead to. Python 3.10 and up.
+Knows tests/fixture_envs/faulty.py and the possible outcomes of each fault. Python 3.10 and up.
 """
 
 import argparse
@@ -43,11 +42,11 @@ from gym_service import RemoteEnv, RemoteVectorEnv, errors
 
 LIMIT_S = 0.5
 START_S = 60.0
-# What a call may take beyond its limit, on a machine where everything is being killed at once.
+# The time that a call may take beyond its limit, on a machine where many processes are being killed at once.
 LATE_S = 2.5
 CALLS_PER_ENV = 14
 NUM_ENVS = 3
-# How often a call is interrupted, and how often a vector env is used in place of an env.
+# How often a call is interrupted, and how often a vector env replaces an env.
 INTERRUPTED, VECTOR = 0.2, 0.15
 DEATHS = ("SIGKILL", "SIGSEGV", "SIGABRT", "os._exit", "sys.exit")
 SILENCES = ("SIGSTOP", "asleep in C", "asleep in Python", "spinning in C", "spinning in Python")
@@ -60,7 +59,7 @@ class Wrong(Exception):
 
 
 class Chaos:
-    """One run: makes envs, disturbs them, and judges what their calls give."""
+    """One run: makes envs, disturbs them, and judges the results of their calls."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -107,7 +106,7 @@ class Chaos:
             self._disturb_and_use(env, given)
 
     def _disturb_and_use(self, env: RemoteEnv, given: dict[str, Any]) -> None:
-        number: int | None = None  # of steps since the reset; None where none can be expected
+        number: int | None = None  # the number of steps since the reset; None if it is unknown
         for _ in range(self.random.randint(2, CALLS_PER_ENV)):
             if self.random.random() < 0.35:
                 self._disturb(env)
@@ -117,7 +116,7 @@ class Chaos:
                     number = self._timed(method, LIMIT_S, lambda m=method, n=number: self._use(env, m, n))  # type: ignore[misc]
             except Late:
                 self._count(method, "interrupted")
-                number = None  # the step is carried out, unless nothing of it was sent
+                number = None  # the step may be carried out, unless nothing of it was sent
             except (*FATAL, errors.ServerStartError) as error:
                 if isinstance(error, errors.ServerStartError) and (method != "reset" or given["restart"] == "never"):
                     raise Wrong(f"{method}: {error}") from error
@@ -125,7 +124,7 @@ class Chaos:
                 number = None
 
     def _use(self, env: RemoteEnv, method: str, number: int | None) -> int | None:
-        """One call, whose answer must be its own; the number of steps after it."""
+        """Make one call, whose answer must be its own. Returns the number of steps after it."""
         if method == "reset":
             expect(env.reset()[0]["answers"].tolist(), [0, 0, 0])
             number = 0
@@ -146,10 +145,10 @@ class Chaos:
 
     @contextlib.contextmanager
     def _interrupts(self) -> Iterator[None]:
-        """Now and then, a timer whose handler raises Late in the client's code."""
+        """Sometimes set a timer whose handler raises Late in the client's code."""
 
         def interrupt(number: int, frame: FrameType | None) -> None:
-            if is_in_client(frame):  # else it would end this program
+            if is_in_client(frame):  # otherwise the exception would end this program
                 raise Late
 
         if self.random.random() >= INTERRUPTED:
@@ -164,7 +163,7 @@ class Chaos:
             signal.signal(signal.SIGALRM, before)
 
     def _live_as_batch(self, given: dict[str, Any]) -> None:
-        """A vector env: each row is the answer to its own action, and all envs are in the same step."""
+        """Use a vector env: each row must answer its own action, and all envs must be in the same step."""
         kwargs = {"side": given["side"]}
         keys = {"timeouts": given["timeouts"], "transport": given["transport"], "kwargs": kwargs}
         workers = self.random.randint(1, NUM_ENVS)
@@ -234,7 +233,7 @@ class Chaos:
         env.call("start_children")
 
     def _kill_guardian(self, env: RemoteEnv) -> None:
-        # Children of its servers are nobody's then: docs/architecture.md says so.
+        # Without a guardian, the children of its servers outlive them: docs/architecture.md says so.
         if not self._has_children and self._has_guardian and self.random.random() < 0.3:
             self._has_guardian = False  # until the next server is started
             os.kill(procfs.guardian_of(os.getpid()), signal.SIGKILL)
@@ -245,7 +244,7 @@ class Chaos:
             self._soon(env.close)
 
     def _look_soon(self, env: RemoteEnv) -> None:
-        """Another thread's call, in the middle of this one's."""
+        """Make a call in another thread, in the middle of this thread's call."""
         value = self.random.randint(0, 10**6)
 
         def look() -> None:
@@ -264,7 +263,7 @@ class Chaos:
 
     def _fork(self, env: RemoteEnv) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of any fork beside a thread
+            warnings.simplefilter("ignore", DeprecationWarning)  # about a fork while other threads run
             child = os.fork()
         if child == 0:
             try:
@@ -306,8 +305,8 @@ def expect(found: object, wanted: object) -> None:
 
 
 def left_behind(mark: str, fds: Sequence[str], threads: int, runtime_dir: Path) -> list[str]:
-    """What is still there of all that there was, after the grace that the dying are given."""
-    spared = {os.getpid(), *guardians()}  # one that was not killed ends with its client
+    """Everything that is still left after the grace period for processes that are ending."""
+    spared = {os.getpid(), *guardians()}  # a guardian that was not killed ends with its client
 
     def rest() -> list[str]:
         found = [procfs.command_line(pid) for pid in procfs.marked(mark) if pid not in spared]
@@ -333,8 +332,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randint(0, 10**6))
     chosen = parser.parse_args(arguments)
-    logging.getLogger("gym_service").setLevel(logging.WARNING)  # a busy machine waits for each start
-    # What is started from here on has this in its environment.
+    logging.getLogger("gym_service").setLevel(logging.WARNING)  # every start is slow on a busy machine
+    # All processes started from here on have this in their environment.
     os.environ["CHAOS"] = f"{os.getpid()}-{time.time_ns()}"
     mark = f"CHAOS={os.environ['CHAOS']}"
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))

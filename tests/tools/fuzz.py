@@ -1,14 +1,13 @@
-"""Bytes that no honest side sends, at both ends of the wire, guided by the code that they reach.
+"""Sends malformed bytes to both ends of the wire, guided by the code that they reach.
 
     python tests/tools/fuzz.py --minutes 5 [--seed 7] [--side client|server]
 
-Each round mutates a conversation that has reached something new. A client gets it as what a server says, or a server
-as what a client says. The client must end in an error that a user may see, the server in answers that are frames, or
-in BadFrame. Both must end soon, and neither may grow. The exit code is 0, or 1 with what was found and the file of the
-bytes that repeat it.
+Each round mutates a conversation that has reached new code. A client reads it as a server's messages, or a server as a
+client's. The client must end in an error that a user may see, the server in valid answers or in BadFrame. Both must end
+soon, and neither may grow. The exit code is 0, or 1 with what was found and the file of the bytes that reproduce it.
 
-Knows the frames of a conversation. Python 3.10 and up; from 3.12 on it sees what is new by the lines that run, before
-that by the errors alone.
+Knows the frames of a conversation. Python 3.10 and up; from 3.12 on it recognises new code by the lines that run,
+before that only by new errors.
 """
 
 import argparse
@@ -58,14 +57,14 @@ from gym_service.transport.streams import ChannelClosed
 
 SOON_S = 0.5
 MORE_MEMORY_BYTES = 10 * 2**20
-WARM_UP_ROUNDS = 800  # then numpy, Gymnasium and malloc have what they keep
-SENT_BYTES = 2**22  # a conversation fits into the socket at once: nobody else is there to take it
-# What a user may meet where the other side is no server of ours.
+WARM_UP_ROUNDS = 800  # after this many rounds, numpy, Gymnasium and malloc have allocated their caches
+SENT_BYTES = 2**22  # a conversation must fit into the socket, since no other process reads it
+# The errors that a user may see if the peer is not a real server.
 ALLOWED = (errors.ProtocolError, errors.VersionMismatch, errors.ServerCrashed, errors.CannotCross, errors.EnvError)
 
 
 class FuzzedEnv(gymnasium.Env[Any, Any]):
-    """Spaces of all that a layout has: small and large arrays, integers, nesting."""
+    """Spaces with everything that a layout can have: small and large arrays, integers, nesting."""
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
 
@@ -115,7 +114,7 @@ class Nobody:
 
 
 def calls_of_a_client() -> list[bytes]:
-    """What a client sends that uses every call."""
+    """The frames of a client that makes every kind of call."""
     recipe = {"id": "Fuzzed-v0", "entry_point": None, "imports": [], "kwargs": {}, "api": None}
     recipe |= {"max_episode_steps": None, "wrappers": []}
     action = {"go": np.zeros(2, np.float32), "which": np.zeros(2, np.int64)}
@@ -148,7 +147,7 @@ def _frame(kind: int, call_id: int, encoder: Encoder) -> bytes:
 
 @contextlib.contextmanager
 def hearing(said: bytes) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """(ours, theirs): at ours there is all that was said, and then the end."""
+    """(ours, theirs): ours receives everything in ``said``, and then the end."""
     ours, theirs = socket.socketpair()
     with theirs:
         for sock in (ours, theirs):
@@ -159,8 +158,8 @@ def hearing(said: bytes) -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def client(said: bytes) -> str:
-    """What became of a client to whom a server said this: the first line of its error."""
-    ValueDecoder.space_from = staticmethod(space_from)  # the server's, in this process too, has set another
+    """The outcome of a client that receives these bytes from its server: the first line of its error."""
+    ValueDecoder.space_from = staticmethod(space_from)  # the server, in the same process, has set another function
     with hearing(said) as (ours, _):
         connection = Connection(channel.over_socket(ours), Nobody())
         try:
@@ -178,10 +177,10 @@ def client(said: bytes) -> str:
 
 
 def server(said: bytes) -> str:
-    """What became of a server to whom a client said this: how many answers, each of which is a frame of values."""
+    """The outcome of a server that receives these bytes from its client: the number of its answers, all valid."""
     with hearing(said) as (ours, theirs):
         serving = channel.over_socket(ours)
-        # As a server that is not the client's own: what that refuses, no bytes may bring about.
+        # Like a server that the client did not start: no bytes may make it do what such a server refuses.
         answering = loop.Server(serving, Permissions(names=False, pickles=False), Counters())
         ending = ""
         try:
@@ -197,7 +196,7 @@ def server(said: bytes) -> str:
 
 
 def frames_of(sock: socket.socket) -> list[Any]:
-    """The frames that lie in a socket to its end; raises where they are none."""
+    """All frames in a socket, to its end. Raises if the bytes are not frames."""
     decoder, found = FrameDecoder(), []
     while size := sock.recv_into(decoder.next_buffer()):
         frame = decoder.received(size)
@@ -215,7 +214,7 @@ def frames_of(sock: socket.socket) -> list[Any]:
 
 
 def answers_of_a_server() -> list[bytes]:
-    """What a real server says to ``calls_of_a_client``, as far as ``client`` asks."""
+    """The answers of a real server to ``calls_of_a_client``, as far as ``client`` asks for them."""
     calls = calls_of_a_client()
     said = b"".join([*calls[:2], calls[10], calls[3], calls[4], calls[7]])
     with hearing(said) as (ours, theirs):
@@ -238,7 +237,7 @@ SIDES: dict[str, tuple[Callable[[bytes], str], Callable[[], list[bytes]]]] = {
 
 
 class Fuzz:
-    """Mutates conversations that have reached something new, for as long as it is told."""
+    """Mutates conversations that have reached new code, until its limit."""
 
     def __init__(self, side: str, seed: int) -> None:
         self._judge, frames = SIDES[side]
@@ -256,7 +255,7 @@ class Fuzz:
         )
 
     def run(self, seconds: float = math.inf, rounds: float = math.inf) -> None:
-        """Until the time is over, or so many rounds have been played."""
+        """Run until the time is over, or for ``rounds`` rounds."""
         until, last = time.monotonic() + seconds, self.rounds + rounds
         with self._lines:
             while time.monotonic() < until and self.rounds < last and len(self.wrong) < 5:
@@ -271,7 +270,7 @@ class Fuzz:
             self._find(_shown(error), said)
             return
         took_s = clock.took_s
-        if took_s > SOON_S:  # the machine may have been elsewhere: what is slow is so again
+        if took_s > SOON_S:  # the machine may have been busy: a conversation that is really slow is slow again
             again = Clock()
             self._judge(said)
             took_s = again.took_s
@@ -315,14 +314,14 @@ def play(side: str, minutes: float, seed: int) -> int:
 
 
 def _shown(error: Exception) -> str:
-    """The traceback, also where Python cannot print the error itself."""
+    """The traceback, also if Python cannot print the error itself."""
     return "".join([*traceback.format_tb(error.__traceback__), f"{type(error).__name__}: {error!r}"])
 
 
 def held_bytes() -> int:
-    """The memory of this process, without what malloc keeps for the next time."""
+    """The memory of this process, after malloc has returned its free memory."""
     gc.collect()
-    with contextlib.suppress(AttributeError):  # a C library of another maker
+    with contextlib.suppress(AttributeError):  # a C library without malloc_trim
         ctypes.CDLL(None).malloc_trim(0)
     return procfs.memory_bytes()
 

@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).absolute().parent.parent.parent
 TOOLS = ("twine", "readme-renderer[md]", "mypy", "pyright")
 
-# What the wheel must hold, and the folders that alone it may have at its top.
+# The files that the wheel must have, and the only folders that its top may have.
 TYPED = ("gym_service/py.typed", "gym_service_launcher/py.typed")
 TOP_LEVEL = {"gym_service", "gym_service_launcher", "gym_service_plugin.py"}
 
@@ -39,17 +39,17 @@ env.close()
 """
 PLAYED = "(4,) 1.0\n"
 
-# A program for the type checkers. Each line that ends in WRONG must be flagged, and no other.
+# A program for the type checkers. They must flag each line that ends in WRONG, and no other line.
 WRONG = "# wrong"
 PROGRAM = re.sub(r"# type: ignore.*", WRONG, (ROOT / "tests/client/typed_keywords.py").read_text())
 PROGRAM += "\nreveal_type(gym_service.make)\n"
-# What each checker says of gym_service.make, as far as it must.
+# The signature of gym_service.make that each checker must reveal, in part.
 REVEALED = {
     "mypy": r"def \(env_id: str, \*, render_mode: str \| None =, \*\*options: .*EntryOptions, .*'python'\?: str \|.*"
     r"\) -> gym_service\.client\.env\.RemoteEnv",
     "pyright": r"\(env_id: str, \*, render_mode: str \| None = \S+, \*\*options: \*\*EntryOptions\) -> RemoteEnv",
 }
-# One line of their output: file, line, what kind, what text.
+# The pattern of one line of their output: file, line, kind, text.
 FOUND = {
     "mypy": re.compile(r"^[^:\s]*program\.py:(\d+): (error|note): (.*)$", re.MULTILINE),
     "pyright": re.compile(r"^\s*\S*program\.py:(\d+):\d+ - (error|information): (.*)$", re.MULTILINE),
@@ -115,7 +115,7 @@ def check_typed(names: Iterable[str]) -> None:
 
 
 def check_use(python: Path, wheel: Path) -> None:
-    """The command and one env, in the clean venv, from a folder without our source."""
+    """Use the command and one env in the clean venv, from a folder without our source."""
     version = f"gym-service {wheel.name.split('-')[1]}\n"
     commands: dict[str, list[str | Path]] = {
         "gym-service --version": [python.parent / "gym-service", "--version"],
@@ -131,7 +131,7 @@ def check_use(python: Path, wheel: Path) -> None:
 
 
 def check_types(checker: str, command: Sequence[str | Path], scratch: Path) -> None:
-    """Have a type checker read PROGRAM, and judge what it found."""
+    """Let a type checker read PROGRAM, and judge its output."""
     program = scratch / "program.py"
     program.write_text(PROGRAM)
     say(f"{checker}: the signature of gym_service.make, and mistakes in its keywords")
@@ -139,7 +139,7 @@ def check_types(checker: str, command: Sequence[str | Path], scratch: Path) -> N
 
 
 def judge_types(checker: str, output: str) -> None:
-    """Raise Failed unless the output reveals the signature and flags the wrong lines alone."""
+    """Raise Failed unless the output reveals the signature and flags exactly the wrong lines."""
     found = [(int(line), kind, text) for line, kind, text in FOUND[checker].findall(output)]
     wrong = {number for number, line in enumerate(PROGRAM.split("\n"), 1) if line.endswith(WRONG)}
     flagged = {line for line, kind, _ in found if kind == "error"}
@@ -164,7 +164,7 @@ def new_venv(uv: str, folder: Path, python: str, packages: Sequence[str]) -> Pat
 
 
 def base_python() -> str:
-    """The Python below the venv that runs this, if one does."""
+    """The Python below the venv that runs this, if there is one."""
     return str(getattr(sys, "_base_executable", sys.executable))
 
 
@@ -186,7 +186,7 @@ def done(what: str, *command: str | Path) -> str:
 
 
 def run(*command: str | Path) -> "subprocess.CompletedProcess[str]":
-    """From the root of the file system, so that no file of the clone can be imported by accident."""
+    """Run it from the root of the file system, so that no file of the clone can be imported by accident."""
     variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MYPYPATH")}
     return subprocess.run(command, cwd="/", env=variables, capture_output=True, text=True, check=False)
 

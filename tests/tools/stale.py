@@ -1,10 +1,10 @@
-"""Hunts for reads that are stale or torn: each byte of each frame must be of the call that asked for it.
+"""Hunts for stale or torn reads: each byte of each frame must come from the call that asked for the frame.
 
     python tests/tools/stale.py --minutes 5 [--busy 2]
 
-Steps single envs over both transports and vector envs with two workers, in turn, while frames are kept and dropped at
-random; with ``--busy`` beside so many processes that want the processors. Prints how many frames were looked at, whole.
-Exit code 0, or 1 at the first byte that is of another call.
+Steps single envs over both transports and vector envs with two workers, in turn, while it keeps and drops frames at
+random. ``--busy N`` runs N processes beside it that compete for the processors. Prints the number of correct frames.
+The exit code is 0, or 1 at the first byte of another call.
 
 Knows tests/fixture_envs/stamped.py. Python 3.10 and up.
 """

@@ -1,6 +1,6 @@
-"""The benchmarks measure what they say: every contender gives the same observations, and every verdict has its reason.
+"""The benchmarks measure what they claim: all contenders give the same observations, and every verdict has its reason.
 
-Knows the package ``benchmarks`` and real processes; never looks at how fast anything is.
+Knows the package ``benchmarks`` and real processes. Never checks how fast anything is.
 """
 
 import json
@@ -25,7 +25,7 @@ from benchmarks.interleaved import repeated, time_in_turn
 from benchmarks.record import Found, Memory, Record
 from benchmarks.workloads import ASYNC, OURS, SB3, WORKLOADS
 
-# What is compared with needs Gymnasium 1.1, and is the same whatever the client is.
+# The contenders need Gymnasium 1.1. They do not depend on the client's version.
 pytestmark = pytest.mark.slow
 
 
@@ -35,7 +35,7 @@ def no_sb3(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_command_runs_what_does_the_same(tmp_path: Path) -> None:
-    """In a process of its own: multiprocessing keeps the shared memory of AsyncVectorEnv to the end."""
+    """In a separate process: multiprocessing keeps the shared memory of AsyncVectorEnv until its process ends."""
     names = ["cartpole", "busy", "cameras", "vector8", "work"]
     argv = [sys.executable, "-m", "benchmarks", *names, "--blocks", "1", "--block-ms", "0", "--outputs", str(tmp_path)]
     ran = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=False)
@@ -165,7 +165,7 @@ def test_a_ratio_is_held_against_its_bounds(ours_us: float, expected: Verdict, m
 
 
 def test_ratios_are_taken_round_by_round() -> None:
-    """The medians of both are 60; it was four times slower in each round but one."""
+    """Both medians are 60, although it was four times slower in all rounds but one."""
     control = [100.0 + index for index in range(30)]
     found = verdict_of([one * 0.2 for one in reversed(control)], control)
     assert found.ratio == pytest.approx(0.2, rel=0.05)
@@ -227,7 +227,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="no /proc/PID/schedstat")
 def test_one_core_says_what_either_side_ran() -> None:
-    argv = [sys.executable, "-m", "benchmarks.one_core", "--steps", "200"]  # it binds itself to a core
+    argv = [sys.executable, "-m", "benchmarks.one_core", "--steps", "200"]  # it binds itself to one core
     ran = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     head, *rows = ran.stdout.splitlines()
     assert head.split()[-4:] == ["step", "client", "server", "switches"]

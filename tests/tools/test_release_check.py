@@ -1,4 +1,4 @@
-"""The release check: what it lets pass and what it refuses; its long form builds and installs the wheel."""
+"""The release check: what it accepts and what it refuses. Its long form builds and installs the wheel."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ CHECKERS = list(LINES)
 
 
 def output(checker: str, revealed: str, flagged: list[int]) -> str:
-    """What a checker prints."""
+    """The output of a checker."""
     note, error = LINES[checker]
     flags = "".join(error.format(line=line) + note.format(line=line, text='"make" defined in …') for line in flagged)
     return flags + note.format(line=99, text=revealed)

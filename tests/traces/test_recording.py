@@ -25,7 +25,7 @@ from gym_service.errors import ClosedError, EnvValueError, ServerCrashed, TraceE
 from gym_service.protocol.value_digest import RollingDigest
 from gym_service.traces import Row, TraceReader
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 

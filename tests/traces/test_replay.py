@@ -18,7 +18,7 @@ from gym_service.traces.comparison import Replayed
 from gym_service.traces.replay import replay
 from gym_service.traces.trace_file import Row, TraceReader, TraceWriter
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 BOTH = pytest.mark.parametrize("in_process", [False, True], ids=["through the bridge", "in process"])

@@ -1,4 +1,4 @@
-"""What the tests of the transport share."""
+"""Fixtures that the tests of the transport share."""
 
 from collections.abc import Iterator
 

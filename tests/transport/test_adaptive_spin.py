@@ -1,4 +1,4 @@
-"""Whether to look or to sleep, in worlds in which one or the other is right; and a world that changes."""
+"""The choice between spinning and sleeping, in simulated conditions that favour one of them or change."""
 
 import random
 
@@ -7,9 +7,9 @@ import pytest
 from gym_service.transport.adaptive_spin import SPIN_S, TRIAL_WAITS, USUAL_WAITS, WAITS_AFTER_CHANGE, AdaptiveSpin
 
 US = 1e-6
-# (seconds of a wait that looks, of one that sleeps)
-IDLE = (20 * US, 80 * US)  # processors idle, and waking costs
-SHARED = (90 * US, 50 * US)  # both sides on one processor
+# (duration of a wait that spins, of one that sleeps), in seconds
+IDLE = (20 * US, 80 * US)  # processors are idle, and waking is expensive
+SHARED = (90 * US, 50 * US)  # both sides share one processor
 LIGHT_BATCH = (235 * US, 290 * US)
 SLOW = (5000 * US, 5050 * US)
 
@@ -19,7 +19,7 @@ def share_of_spins(spin: AdaptiveSpin, world: tuple[float, float], waits: int, c
     for _ in range(waits):
         polls += spin.spinning
         took = world[0] if spin.spinning else world[1]
-        # One in fifty is out of the ordinary: a reset, a user who thinks.
+        # One wait in fifty is unusual: a reset, or a user's slow code.
         spin.record_wait(took * chance.uniform(0.9, 1.3) if chance.random() > 0.02 else 0.3)
     return polls / waits
 
@@ -45,7 +45,7 @@ def test_a_world_that_changes_is_followed(seed: int) -> None:
 
 
 def test_a_processor_that_others_take_between_looks_is_left_to_them_at_once() -> None:
-    """By the looks alone, before sleeping was ever tried; and by one side, for two that sleep must both be woken."""
+    """The polls alone show it, before a sleep is tried. Only one side yields: if both sleep, both must be woken."""
     polite, other = AdaptiveSpin(yields_cpu=True), AdaptiveSpin()
     for _ in range(20):
         polite.record_wait(60 * US, polls=2)

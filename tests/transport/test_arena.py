@@ -1,7 +1,7 @@
-"""Two ends of an arena in one process: leases that are kept, sliced, overwritten, dropped; forks; lies; little memory.
+"""Two ends of an arena in one process: leases kept, sliced, overwritten, dropped; forks; lies; little memory.
 
-Nothing that a living view can see is ever written into again; what nobody can see any more is used again. What is
-interrupted at any line goes on as if it had not been.
+Memory that a live view can see is never written again; memory that no view can see is reused. After an interrupt at any
+line, everything goes on as if the interrupt had not happened.
 """
 
 import gc
@@ -47,7 +47,7 @@ VIEWS: list[Callable[[np.ndarray], Any]] = [
 
 
 class Leases(RuleBasedStateMachine):
-    """Arrays come; their receiver keeps, views, overwrites and drops them in any order."""
+    """Arrays arrive; their receiver keeps, views, overwrites and drops them in any order."""
 
     arrays = Bundle("arrays")
 
@@ -55,7 +55,7 @@ class Leases(RuleBasedStateMachine):
     def begin(self) -> None:
         self.lender, self.borrower = two_ends()
         self.sent = 0
-        self.expected: list[tuple[Any, np.ndarray]] = []  # something that can be looked at, and what must be seen
+        self.expected: list[tuple[Any, np.ndarray]] = []  # (a view of an array, the expected content)
 
     def teardown(self) -> None:
         self.lender.close()
@@ -113,7 +113,7 @@ class Leases(RuleBasedStateMachine):
 
     @rule()
     def fork(self) -> None:
-        slots._retire_all()  # what os.fork() does first; a real fork stands in a test of its own
+        slots._retire_all()  # as os.fork() does first; another test makes a real fork
 
     @invariant()
     def everything_seen_is_as_it_was(self) -> None:
@@ -164,7 +164,7 @@ def test_an_array_arrives_in_c_order_whatever_order_it_lay_in(ends: Ends, dtype:
 
 def test_who_keeps_all_gets_copies_from_some_point_on(ends: Ends) -> None:
     kept = [send(*ends, frame(number)) for number in range(2 * MOST_OF_A_SIZE + 20)]
-    # Every other one finds the slot that was made for the one before.
+    # Every second array finds the slot that was made for the one before it.
     assert [is_leased(received) for received in kept] == [False, True] * MOST_OF_A_SIZE + [False] * 20
     assert all((received == number % 251).all() for number, received in enumerate(kept))
     del kept
@@ -218,7 +218,7 @@ def test_what_needs_room_gets_that_of_what_is_idle(ends: Ends) -> None:
 
 
 def test_arrays_of_many_sizes_share_a_few_slots(ends: Ends) -> None:
-    """A point cloud has another size each time: what one held, the next that is not much smaller goes into."""
+    """A point cloud changes its size each time. The slot of one also holds a later one that is not much smaller."""
     lender, borrower = ends
     received = None
     leased = 0
@@ -228,7 +228,7 @@ def test_arrays_of_many_sizes_share_a_few_slots(ends: Ends) -> None:
         assert received.nbytes == size
         assert (received == number % 251).all()
         leased += is_leased(received)
-        pass_frame(borrower, lender, call_id=SWEEP_CALLS + 1)  # what is free goes back
+        pass_frame(borrower, lender, call_id=SWEEP_CALLS + 1)  # free slots go back
     assert leased > 3900
     assert sum(slot.size_bytes for slot in lender._slots.values()) <= 8 * 32 * SIZE
     assert len(slots._lease_classes) < 200
@@ -246,7 +246,7 @@ def test_what_is_not_used_any_more_is_given_up_on_both_sides(ends: Ends) -> None
     for number in range(2 * SWEEP_CALLS + 2):
         received = send(lender, borrower, frame(number))
         if number % 7 == 0:
-            pass_frame(borrower, lender, call_id=SWEEP_CALLS + 1)  # the lender misses no call in which it would sweep
+            pass_frame(borrower, lender, call_id=SWEEP_CALLS + 1)  # covers every call in which the lender would sweep
     assert is_leased(received)
     for held in (lender._slots, borrower._theirs):
         assert {slot.size_bytes for slot in held.values()} == {SIZE}
@@ -265,7 +265,7 @@ def test_memory_is_given_back_when_both_ends_and_all_views_are_gone() -> None:
         return sum("memfd:gym-service" in line for line in procfs.mappings())
 
     gc.collect()
-    before = mappings()  # of garbage that other tests have left, which may be collected meanwhile
+    before = mappings()  # includes garbage of other tests, which may be collected in the meantime
     lender, borrower = two_ends()
     kept = [send_leased(lender, borrower, frame(number)) for number in range(10)]
     assert mappings() > before

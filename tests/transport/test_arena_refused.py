@@ -115,7 +115,7 @@ def test_the_other_side_cannot_cut_memory_off(ends: Ends) -> None:
 
 @contextmanager
 def no_descriptor_left() -> Iterator[None]:
-    """This process can open nothing."""
+    """Leave no free descriptor to this process."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(map(int, os.listdir("/proc/self/fd")))
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest, before[1]))
@@ -158,7 +158,7 @@ def test_a_borrower_without_descriptors_refuses_and_gets_everything_inline(ends:
 
 
 def test_all_that_a_borrower_refuses_is_in_its_next_frame(ends: Ends) -> None:
-    """From that frame on the lender counts on the others, however many they are."""
+    """From that frame on the lender uses the other slots, however many were refused."""
     lender, borrower = ends
     values = [np.full(SIZE * size, size, np.uint8) for size in range(1, 13) for _ in range(30)]
     descriptors, notes = lender.compose(values, (), next(CALLS))

@@ -1,4 +1,4 @@
-"""Channels over real sockets and pipes: partial writes, deadlines both ways, ends, closing, signals."""
+"""Channels over real sockets and pipes: partial writes, deadlines in both directions, ends, closing, signals."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from gym_service.protocol.frames import BadFrame, frame_bytes
 from gym_service.transport.channel import Channel, over_pipes, over_socket
 from gym_service.transport.streams import ChannelClosed, ChannelTimeout
 
-# Nothing here waits for this long unless it is broken.
+# A wait takes this long only if something is broken.
 LONG_S = 30.0
 SHORT_S = 0.2
 Pair = tuple[Channel, Channel]
@@ -28,7 +28,7 @@ def sockets() -> Pair:
 
 
 def pipes() -> Pair:
-    """As the launcher has it: the client's ends do not block, the server's do."""
+    """As the launcher makes them: the client's ends do not block, the server's ends do."""
     read_left, write_right = os.pipe()
     read_right, write_left = os.pipe()
     for fd in (read_left, write_left):
@@ -46,7 +46,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
 
 @contextmanager
 def beside(work: Callable[[], object]) -> Iterator[threading.Thread]:
-    """Some work in a thread, which must end well."""
+    """Run work in a thread, which must end without an error."""
     errors: list[BaseException] = []
 
     def run() -> None:
@@ -208,12 +208,12 @@ def test_close_from_another_thread_wakes_a_writer(pair: Pair) -> None:
         assert ended.wait(5)
 
 
-# The system call in which a thread waits for the GIL, not for a peer.
+# The system call in which a thread waits for the GIL, rather than for a peer.
 FUTEX = {"x86_64": "202"}.get(os.uname().machine, "98")
 
 
 def until_it_waits(thread: threading.Thread) -> None:
-    """Return once the thread is in a system call of the channel's."""
+    """Wait until the thread is in one of the channel's system calls."""
     end = time.monotonic() + LONG_S
     while time.monotonic() < end:
         if procfs.system_call(thread.native_id or 0) not in ("running", FUTEX):
@@ -234,7 +234,7 @@ def test_close_is_for_any_number_of_times_and_then_nothing_can_be_done(pair: Pai
 
 
 def test_closing_reaches_copies_of_a_socket() -> None:
-    """A forked sibling of a simulator may hold one."""
+    """A fork of the simulator may hold a copy."""
     left, right = sockets()
     copy = os.dup(right._stream._socket.fileno())
     try:
@@ -248,7 +248,7 @@ def test_closing_reaches_copies_of_a_socket() -> None:
 
 @contextmanager
 def signals_every_ms() -> Iterator[list[int]]:
-    """SIGALRM with a handler in Python, over and over: each interrupts whatever waits."""
+    """SIGALRM with a handler in Python, repeatedly: each one interrupts the thread's wait."""
     seen: list[int] = []
     before = signal.signal(signal.SIGALRM, lambda number, frame: seen.append(number))
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)

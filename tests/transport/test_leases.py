@@ -1,4 +1,4 @@
-"""Leases over a real bridge: no stale and no torn read, whatever is kept; they outlive the env, its crash, a fork."""
+"""Leases through a real server: no stale or torn read, whatever is kept; they outlive the env, a crash and a fork."""
 
 import gc
 import os
@@ -23,9 +23,9 @@ import gym_service
 from gym_service import RemoteEnv, errors
 from gym_service.transport.arena import MOST_OF_A_SIZE
 
-STAYING = ("unix path", "tcp")  # of a server that stays
+STAYING = ("unix path", "tcp")  # the transports of a persistent server
 TRANSPORTS = ("unix", "stdio", *STAYING)
-# 3.6 has no hook for forks, so there what is sent is copied out of its slot.
+# Python 3.6 has no hook for forks, so there the data is copied out of its slot.
 ENDS = ("py312-gymnasium14", "py36-gym021")
 
 
@@ -39,7 +39,7 @@ def stamped(transport: str = "unix", target: str = TARGET, **given: Any) -> Iter
     options = "--allow-import", "--pythonpath", ENVS
     with (
         tempfile.TemporaryDirectory(prefix="unix-") as folder,
-        mock.patch.dict(os.environ, XDG_CONFIG_HOME=folder),  # where the token is
+        mock.patch.dict(os.environ, XDG_CONFIG_HOME=folder),  # the folder of the token
         running(
             TARGETS[target].python(), *options, unix=Path(folder) / "socket" if "path" in transport else None
         ) as serving,
@@ -49,7 +49,7 @@ def stamped(transport: str = "unix", target: str = TARGET, **given: Any) -> Iter
 
 
 def assert_stamped(observation: dict[str, np.ndarray], stamp: int) -> None:
-    """Each byte is of this call, and of no other."""
+    """Assert that each byte comes from this call."""
     for camera in ("top", "wrist"):
         assert (observation[camera] == stamp % 251).all(), (stamp, np.unique(observation[camera]))
     assert (observation["state"] == stamp).all()
@@ -67,7 +67,7 @@ def action(env: RemoteEnv, number: int) -> np.ndarray:
 
 
 def assert_exact(env: RemoteEnv, steps: int, chance: random.Random) -> None:
-    """So many steps in which the user keeps, views, writes into and drops what came, at random."""
+    """Make steps while the user keeps, views, overwrites and drops observations at random."""
     observation, _ = env.reset()
     stamp = int(observation["state"][0])
     kept: list[tuple[np.ndarray, int]] = []
@@ -104,7 +104,7 @@ def test_no_read_is_stale_or_torn(target: str, transport: str) -> None:
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_large_leaves_are_leased_and_small_ones_copied(transport: str) -> None:
     with stamped(transport) as env:
-        env.reset()  # with it the other side hears of the first slots
+        env.reset()  # announces the first slots to the other side
         observation, _ = env.reset()
         assert is_leased(observation["top"])
         assert is_leased(observation["wrist"])

@@ -1,4 +1,4 @@
-"""Over a real bridge: arrays whose size changes, the bound on shared memory, and a client without descriptors."""
+"""Through a real server: arrays whose size changes, the bound on shared memory, and a client without descriptors."""
 
 import gc
 import warnings
@@ -14,12 +14,12 @@ from gym_service import RemoteEnv
 
 MIB = 2**20
 LONG = [400, pytest.param(200_000, marks=pytest.mark.long)]
-# What malloc and the first use of each path may take; far from 0.25 MB for each 1,000 steps in the long form.
+# The growth from malloc and first uses; far below the 0.25 MB per 1,000 steps that the long form would detect.
 GROWTH_BYTES = 6 * MIB
 
 
 def shared_bytes(pid: int | str = "self") -> int:
-    """How much memory of ours a process has mapped."""
+    """The size of the gym-service memory that a process has mapped."""
     sizes = []
     for line in procfs.mappings(pid):
         if "memfd:gym-service" in line:
@@ -52,7 +52,7 @@ def test_arrays_whose_size_changes_hold_a_few_of_the_largest(steps: int) -> None
 @pytest.mark.parametrize("arena_mib", [0, 1, 4])
 def test_the_bound_on_shared_memory_holds_and_nothing_is_lost(arena_mib: int) -> None:
     gc.collect()
-    here = shared_bytes()  # what earlier tests have left to be looked at
+    here = shared_bytes()  # earlier tests may have left some
     with opened("Growing", entry_point="growing:GrowingEnv", arena_mib=arena_mib) as env:
         kept = []
         env.reset()
@@ -99,7 +99,7 @@ def test_a_client_at_its_limit_of_descriptors_keeps_its_env() -> None:
 
 @pytest.mark.parametrize("steps", [1500, pytest.param(200_000, marks=pytest.mark.long)])
 def test_values_that_cannot_cross_under_new_keys_do_not_add_up(steps: int) -> None:
-    """Only so many are warned of; the rest still arrive as an Opaque."""
+    """Only a limited number of them gives a warning; the others still arrive as an Opaque."""
     with opened("Growing", entry_point="growing:GrowingEnv", kwargs={"odd": True}) as env:
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")

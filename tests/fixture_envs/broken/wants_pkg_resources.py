@@ -1,3 +1,3 @@
-"""As simulators of 2021: setuptools brought it."""
+"""Imports pkg_resources, as simulators of 2021 do: setuptools used to contain it."""
 
 import pkg_resources  # noqa: F401

@@ -22,7 +22,7 @@ from support.targets import TARGETS
 import gym_service
 from gym_service import RemoteEnv, errors
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 STATES = ("", "asleep in C", "spinning in C", "SIGSTOP")

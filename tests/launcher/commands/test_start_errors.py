@@ -14,7 +14,7 @@ from support.targets import TARGETS, find_interpreter
 import gym_service
 from gym_service import errors
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 TARGET = "py312-gymnasium14"

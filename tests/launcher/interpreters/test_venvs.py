@@ -39,7 +39,7 @@ def built(python: str, requires: Sequence[str] | None, folder: Path, progress: P
     return provision(entry("Sim-v0", keys, file=folder / "envs.toml"), progress)
 
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(

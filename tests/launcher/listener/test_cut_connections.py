@@ -20,7 +20,7 @@ import gym_service
 from gym_service import RemoteEnv
 from gym_service.errors import ClosedError, ConnectionLost
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 WAYS = ("unix path", "tcp", "tcp+tls")

@@ -27,7 +27,7 @@ from support.serving import AT_ONCE_S, Serving, connected, free_port, read_fifo,
 import gym_service
 from gym_service.errors import AuthError, ConnectionLost, EnvError, ServerStartError
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 

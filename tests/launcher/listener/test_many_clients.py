@@ -15,7 +15,7 @@ from support.serving import Serving, rest_of, running
 import gym_service
 from gym_service.protocol import frames, messages
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 CLIENT = """\

@@ -16,7 +16,7 @@ from gym_service.client.requests import encode
 from gym_service.protocol import messages
 from gym_service.transport.channel import Channel, over_socket
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 RECIPE: dict[str, Any] = {

@@ -22,7 +22,7 @@ from support.serving import AT_ONCE_S, TIMEOUT_S, Certified, connected, proven, 
 import gym_service
 from gym_service.errors import ServerStartError
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 STAMPED = {"entry_point": "stamped:StampedEnv"}

@@ -26,7 +26,7 @@ from support.serving import AT_ONCE_S, COMMAND, TIMEOUT_S, Certified, Serving, c
 import gym_service
 from gym_service.errors import AuthError, CallTimeout, ConfigError, ConnectionLost
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 

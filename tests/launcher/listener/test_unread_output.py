@@ -19,7 +19,7 @@ from support.serving import COMMAND, TIMEOUT_S
 
 import gym_service
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 XOFF, XON = b"\x13", b"\x11"

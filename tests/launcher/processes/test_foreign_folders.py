@@ -11,7 +11,7 @@ from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.net import unix
 from gym_service_launcher.processes import logs, pidfiles
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 NOBODY = 65534

@@ -28,7 +28,7 @@ import gym_service
 from gym_service import errors
 from gym_service.cli import ps
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 

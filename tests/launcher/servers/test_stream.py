@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from gym_service_launcher.servers.stream import Opening, PipeEnds, SocketEnd
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 MARK = b"aabaabaac"  # its beginning is in it again and again

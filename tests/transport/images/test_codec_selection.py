@@ -1,4 +1,4 @@
-"""Whether to code, in worlds in which one or the other is right; and a world that changes. No clock is asked."""
+"""The choice between raw and encoded images, in simulated conditions that favour one or change. Uses no real clock."""
 
 import random
 
@@ -10,7 +10,7 @@ MIB = 2**20
 
 
 class World:
-    """A network, a picture, and what coding it takes. Each answer is followed by as long a step of the simulator."""
+    """A network, an image, and the cost of encoding it. After each answer the simulator steps for as long."""
 
     def __init__(self, bytes_per_s: float, raw_bytes: int = MIB, ratio: float = 30.0, coding_s_per_mib: float = 3e-3):
         self.bytes_per_s = bytes_per_s
@@ -73,7 +73,7 @@ def test_the_better_way_is_found_and_kept(world: World, codes: bool, seed: int) 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_noise_that_cannot_be_coded_is_mostly_sent_raw(seed: int) -> None:
-    """Coding costs a third more. Trials that cost so little come often, and a disturbed one may mislead for a while."""
+    """Encoding costs a third more. Such cheap trials are frequent, and a disturbed one may mislead for a while."""
     selector, chance, clock = CodecSelector(), random.Random(seed), Clock()
     world = World(12.5e6, ratio=1.01, coding_s_per_mib=30e-3)
     assert share_coded(selector, world, 4000, chance, clock) < 0.2
@@ -107,7 +107,7 @@ def test_over_a_slow_link_raw_is_not_even_tried() -> None:
 
 
 def test_a_trial_is_broken_off_where_it_is_hopeless() -> None:
-    """The first coded bytes came in one read, so that nothing is known of the link."""
+    """The first encoded bytes arrive in one read, so nothing is known about the link."""
     selector, answers_raw, now_s = CodecSelector(), 0, 0.0
     for _ in range(100):
         now_s += 0.01

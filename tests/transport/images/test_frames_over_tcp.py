@@ -1,4 +1,4 @@
-"""Frames over TCP: a real server, each choice of ``frames``, and what a user sees of it."""
+"""Frames over TCP with a real server: each choice of ``frames``, and what a user sees."""
 
 import warnings
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def renders(env: gym_service.RemoteEnv, count: int = 12) -> list["np.ndarray[Any
 
 @pytest.mark.parametrize("target", ["py36-gym021", "py38-gym025", "py312-gymnasium14"])
 def test_pictures_in_observations_cross_bit_for_bit(target: str, config_home: Path) -> None:
-    """The whole play of the parity suite: dicts, infos, pictures, resets, in the oldest target and the newest."""
+    """The whole run of the parity suite: dicts, infos, images, resets, in the oldest target and the newest."""
     python = TARGETS[target].python()
     plan = plays.jobs_for(target)[
         "cartpole" if "gym021" in target else "frozenlake pictures" if "14" in target else "cartpole"
@@ -167,7 +167,7 @@ def test_a_server_without_pillow_is_a_start_that_failed_and_says_what_is_missing
 def test_a_client_without_pillow_is_told_so_before_anything_is_made(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "PIL", None)  # as Python says it of a module that is not there
+    monkeypatch.setitem(__import__("sys").modules, "PIL", None)  # as for a module that is not installed
     with pytest.raises(ConfigError, match="needs Pillow on both sides") as no:
         made(serving, "jpeg:90")
     assert no.value.key == "frames"
@@ -179,7 +179,7 @@ def test_the_spelling_is_checked_before_anybody_is_asked() -> None:
 
 
 def test_an_error_in_the_middle_leaves_both_sides_agreed(serving: Serving) -> None:
-    """A step that raises, between pictures that are differences to the ones before."""
+    """A step raises between images that are encoded as differences to earlier ones."""
     env = made(serving, "zlib", render_mode="rgb_array")
     try:
         env.reset(seed=3)

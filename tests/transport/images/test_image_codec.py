@@ -1,4 +1,4 @@
-"""Pictures coded and restored without a network: golden bytes, properties, limits, and what a hostile peer may send."""
+"""Images encoded and decoded without a network: golden bytes, properties, limits, and bytes from a hostile peer."""
 
 import io
 import struct
@@ -44,7 +44,7 @@ def test_golden_frames() -> None:
     page = bytes(range(256)) * 32
     assert restored(frame(entry(STORED, len(page)), page)) == [page]
     assert restored(frame(entry(DEFLATED, LEAST_BYTES), PLAIN_ONES)) == [ONES]
-    twice = b"\x00\x01" + zlib.compress(ONES)  # one more than place 0, to be kept in place 1
+    twice = b"\x00\x01" + zlib.compress(ONES)  # each byte one more than in place 0; stored in place 1
     assert restored(frame(entry(DEFLATED, LEAST_BYTES), PLAIN_ONES), frame(entry(DEFLATED, LEAST_BYTES), twice)) == [
         b"\2" * LEAST_BYTES
     ]
@@ -131,19 +131,19 @@ def test_what_arrives_is_the_users_to_write_into() -> None:
         assert arrived.flags.writeable
         arrived[:] = 77
     sent_before = sent.copy()
-    sent[:] = 5  # the simulator draws into the same memory, as many do
+    sent[:] = 5  # the simulator draws into the same memory, as many simulators do
     assert np.array_equal(link.cross(sent)[0], sent)
     assert np.array_equal(link.cross(sent_before)[0], sent_before)
 
 
 def test_a_camera_that_stands_still_costs_little() -> None:
-    """Noise does not deflate: all that is spared is spared by the difference."""
+    """Noise does not deflate, so the whole gain comes from the difference."""
     link, background = Link(), noise((120, 160, 3))
     for step in range(5):
         sent = background.copy()
         sent[step * 4 : step * 4 + 10, 20:30] = 255
         assert np.array_equal(link.cross(sent)[0], sent)
-        # The first one is not smaller, and so it is not kept.
+        # The first image does not become smaller, so it is not stored.
     half = background.copy()
     half[60:] = 0
     link.cross(half)
@@ -168,7 +168,7 @@ def test_several_cameras_of_one_size_do_not_disturb_each_other() -> None:
 @DEADLINE_FREE
 @given(st.data())
 def test_any_run_of_frames_comes_back_bit_for_bit(data: st.DataObject) -> None:
-    """Shapes, numbers and orders as they may come; with more pictures than are kept."""
+    """Any shapes, values and orders, with more images than there are references."""
     link = Link()
     shapes = data.draw(
         st.lists(arrays.array_shapes(min_dims=2, max_dims=4, min_side=1, max_side=40), min_size=1, max_size=12)
@@ -272,7 +272,7 @@ def test_a_table_that_breaks_the_rules_is_refused_before_anything_is_allocated(n
     tracemalloc.start()
     try:
         with pytest.raises(BadFrame):
-            restored(BAD_TABLES[name][: 16 + 8 * 6])  # the table alone says it
+            restored(BAD_TABLES[name][: 16 + 8 * 6])  # the table alone shows the error
         assert tracemalloc.get_traced_memory()[1] < 200_000
     finally:
         tracemalloc.stop()
@@ -280,7 +280,7 @@ def test_a_table_that_breaks_the_rules_is_refused_before_anything_is_allocated(n
 
 @pytest.mark.parametrize("name", BAD_BUFFERS)
 def test_a_coded_buffer_that_is_none_is_a_bad_value(name: str) -> None:
-    restored(frame(entry(JPEG, 64 * 64 * 3), jpeg_of(64, 64)))  # Pillow is loaded now: its modules are no part of this
+    restored(frame(entry(JPEG, 64 * 64 * 3), jpeg_of(64, 64)))  # loads Pillow now, so that its modules do not count
     tracemalloc.start()
     try:
         with pytest.raises(BadValue):
@@ -306,7 +306,7 @@ def test_more_than_may_be_kept_is_a_bad_value() -> None:
 @pytest.mark.parametrize("frames", ["zlib", "jpeg:90"])
 @pytest.mark.parametrize("part", range(8))
 def test_flipped_bits_are_noticed_or_harmless(frames: str, part: int) -> None:
-    """Whatever is flipped: it is refused, or as many bytes come out. With zlib only what is right comes out."""
+    """A frame with flipped bits is refused, or yields as many bytes. With zlib it yields only correct bytes."""
     sent = picture(shape=(64, 64, 3))
     coder = image_codec.encoder_for(frames)
     coder.is_on = True
@@ -321,7 +321,7 @@ def test_flipped_bits_are_noticed_or_harmless(frames: str, part: int) -> None:
             noticed += 1
         else:
             assert len(arrived) == sent.nbytes
-            # The second byte says where it is kept, which matters to later ones alone.
+            # The second byte says where the image is stored, which matters only to later images.
             assert frames != "zlib" or arrived == sent.tobytes() or bit // 8 == 1
     assert noticed
 
@@ -350,7 +350,7 @@ def test_without_an_agreement_a_coded_buffer_is_beyond_any_bound() -> None:
 
 
 class Wishes:
-    """Stands for what ``auto`` has learnt: it asks for what the test sets, and records what it is told."""
+    """Stands for the selector of ``auto``: it asks for what the test sets, and records what it is told."""
 
     use_codec = True
 
@@ -370,7 +370,7 @@ def test_a_wish_goes_with_the_next_call_and_is_followed() -> None:
         selector.use_codec = wish
         descriptors, notes = link.restorer.compose(())
         if notes is not None:
-            notes.settle()  # as it is sent
+            notes.settle()  # as if the frame were sent
         call = frame_bytes(1, 1, b"", descriptors)
         got = feed(at_server, b"".join(bytes(piece) for piece in call))
         assert got is not None

@@ -1,4 +1,4 @@
-"""Images as JPEG: nearly the picture where it is one, bit for bit where it is none."""
+"""Images as JPEG: close to the original if it is an image; any other array bit for bit."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from gym_service.transport import image_codec, jpeg
 
 @pytest.mark.parametrize("shape", [(64, 96, 3), (3, 64, 96, 3), (2, 2, 40, 40, 3), (53, 53, 3)])
 def test_jpeg_gives_nearly_the_picture(shape: tuple[int, ...]) -> None:
-    sent = (np.indices(shape)[-3] * 2 + np.indices(shape)[-2]).astype(np.uint8)  # smooth: little is lost of it
+    sent = (np.indices(shape)[-3] * 2 + np.indices(shape)[-2]).astype(np.uint8)  # smooth, so JPEG loses little
     link = Link("jpeg:90")
     (arrived,) = link.cross(sent)
     off = np.abs(arrived.astype(int) - sent)

@@ -1,12 +1,12 @@
-"""A link of 100 Mbit/s and 5 ms, made of namespaces and a process: frames of a real simulator over it."""
+"""Frames of a real simulator over a link of 100 Mbit/s and 5 ms, made of namespaces and a process."""
 
 import pytest
 from support.targets import TARGETS
 
 from benchmarks.links import LINKS, Measured, frames_over, missing
 
-# Five times is what an idle machine gives at least; docs/frames.md has the figures. Of a busy one no more is asked than
-# what shows that pictures were coded: raw is bound by the link, coded ones by the processor.
+# An idle machine gives at least five times; docs/frames.md has the figures. A busy one needs to give only enough to
+# show that images were encoded: raw images are bound by the link, encoded ones by the processor.
 LEAST_FACTOR = 2.0
 
 

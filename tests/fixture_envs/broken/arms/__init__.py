@@ -1,4 +1,4 @@
-"""``arms/Reach-v0``: a simulator that works. What is broken is the entry that names it."""
+"""``arms/Reach-v0``: a simulator that works. The entry that names it is broken."""
 
 import gymnasium
 import numpy as np
@@ -49,7 +49,7 @@ class NoLibrary(Reach):
 
 
 class NoDrawing(Reach):
-    """As the renderers of gym 0.21 say it, in several lines of which the first is empty."""
+    """Raises as the renderers of gym 0.21 do: several lines, of which the first is empty."""
 
     def render(self):
         try:
@@ -64,7 +64,7 @@ class NoDrawing(Reach):
 
 
 class NoOpenGL(Reach):
-    """What mujoco raises where no OpenGL can be loaded."""
+    """Raises as mujoco does if it cannot load OpenGL."""
 
     def render(self):
         raise RuntimeError("an OpenGL platform library has not been loaded into this process")

@@ -1,10 +1,10 @@
-"""Stands for a simulator of mujoco 3: with mujoco 4 a number of numpy is not equal to a member of its enums."""
+"""Stands for a simulator of mujoco 3: in mujoco 4 a numpy number does not equal a member of its enums."""
 
 import arms
 
 
 class MjModel:
-    """As in mujoco 4: without what older versions had."""
+    """As in mujoco 4, without the attributes of older versions."""
 
 
 class Suite(arms.Reach):
