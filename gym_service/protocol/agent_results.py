@@ -1,11 +1,11 @@
-"""What the envs of PettingZoo's two APIs give, as messages: a parallel step packed where layouts fit, all else general.
+"""Results of PettingZoo's two APIs as messages: a parallel step is packed if the layouts fit; all else is general.
 
 Knows agents, layouts and the order of a result's parts. Never knows a socket or an env. Python 3.6 and up; runs on both
 sides.
 
-A packed step names its agents by their places in the list that both sides know since the env was made, so that agents
-may leave and come back. It holds what fits exactly: the layouts of the observations, rewards that are floats, flags
-that are bools. Anything else takes the general path for that message.
+A packed step names its agents by their positions in the list that both sides have since the env was made, so that
+agents may leave and come back. It holds only exact fits: the layouts of the observations, rewards that are floats,
+flags that are bools. Anything else takes the general path for that message.
 """
 
 import struct
@@ -18,7 +18,7 @@ from gym_service.protocol.frames import BadFrame
 from gym_service.protocol.layout import compile_layout
 from gym_service.protocol.values import BadValue
 
-# The parts of a result, in their order on the wire.
+# The parts of each result, in wire order.
 PARALLEL_RESET = ("observations", "infos", "agents")
 PARALLEL_STEP = ("observations", "rewards", "terminations", "truncations", "infos", "agents")
 TURN = (
@@ -34,8 +34,8 @@ TURN = (
 
 _LAST = ("observation", "reward", "terminated", "truncated", "info")
 
-_VERSION = struct.Struct("<HH")  # of the layouts, and how many agents
-_COUNTS = struct.Struct("<HHHB")  # the same, how many agents there are now, and whether infos follow
+_VERSION = struct.Struct("<HH")  # the version of the layouts, the number of agents
+_COUNTS = struct.Struct("<HHHB")  # the same, the number of present agents, whether infos follow
 _REWARD_TYPES = {float: 0, np.float64: 4, int: 8}
 _TERMINATED, _TRUNCATED = 1, 2
 _MOST_AGENTS = 0xFFFF
@@ -43,7 +43,7 @@ _EXACT_INT = 2**53
 
 
 def encode(names, result, *more):
-    """A result's parts in a row, then ``more`` values. Of the infos alone, what cannot cross becomes an Opaque."""
+    """A result's parts in a row, then ``more`` values. Only in infos, values that cannot cross become Opaques."""
     encoder = Encoder()
     for name, value in zip(names, result):
         if name == "last":
@@ -56,7 +56,7 @@ def encode(names, result, *more):
 
 
 def decode(names, frame, graph, more=0):
-    """What ``encode`` encoded, as a list: the parts, then ``more`` values. Raises BadValue where the bytes are none."""
+    """What ``encode`` encoded, as a list: the parts, then ``more`` values. Raises BadValue for malformed bytes."""
     decoder = ValueDecoder(frame.head, frame.buffers, graph, arrays=frame.arrays)
     values = []
     for name in names:
@@ -67,10 +67,10 @@ def decode(names, frame, graph, more=0):
 
 
 def _encode_last(encoder, last):
-    """What ``last()`` gives: nothing, its five values, or only the observation.
+    """Encode the result of ``last()``: nothing, its five values, or only the observation.
 
-    The latter where the other four are the very objects that stand in the dicts of the turn: so they are here too, and
-    comparing an info with itself needs no comparison of arrays.
+    Only the observation if the other four are the same objects as in the turn's dicts. They are compared by identity,
+    so that an info with arrays needs no comparison of arrays.
     """
     encoder.add(0 if last is None else len(last))
     for name, value in zip(_LAST, last or ()):
@@ -90,7 +90,7 @@ class AgentLayouts:
     def __init__(self, spaces, version=0):
         """``spaces``: (agent, observation space, action space) of each agent, in an order that both sides know.
 
-        ``version`` counts how often they have changed: a message that was packed by other ones is refused.
+        ``version`` counts how often they have changed: a message with another version is refused.
         """
         self._version = version & 0xFFFF
         self._agents = [agent for agent, _, _ in spaces]
@@ -101,7 +101,7 @@ class AgentLayouts:
         self._actions = [compile_layout(action_space) for _, _, action_space in spaces]
 
     def pack_actions(self, actions):
-        """Actions by agent as a Packed message; None where they do not fit exactly."""
+        """Actions by agent as a Packed message; None if they do not fit exactly."""
         places = self._places_of(actions)
         if places is None:
             return None
@@ -110,7 +110,7 @@ class AgentLayouts:
         return packed if self._pack(self._actions, places, actions, packed) else None
 
     def unpack_actions(self, head, buffers):
-        """What ``pack_actions`` packed. Raises BadValue where the bytes are none."""
+        """What ``pack_actions`` packed. Raises BadValue for malformed bytes."""
         version, count = _unpack(_VERSION.format, head, 0)
         self._check_version(version)
         places, at = self._read_places(head, _VERSION.size, count)
@@ -120,7 +120,7 @@ class AgentLayouts:
         return actions
 
     def pack_step(self, result):
-        """A parallel step's result as an Encoder; None where it does not fit exactly."""
+        """A parallel step's result as an Encoder; None if it does not fit exactly."""
         observations, rewards, terminations, truncations, infos, agents = result
         places = self._places_of(observations)
         living = self._places_of(agents) if type(agents) is list else None
@@ -140,7 +140,7 @@ class AgentLayouts:
         return encoder.add(infos, "$.infos", opaque=True) if has_infos else encoder
 
     def unpack_step(self, head, buffers, graph, arrays=None):
-        """The result that ``pack_step`` packed, as a list. Raises BadValue where the bytes are none."""
+        """The result that ``pack_step`` packed, as a list. Raises BadValue for malformed bytes."""
         version, count, living_count, has_infos = _unpack(_COUNTS.format, head, 0)
         self._check_version(version)
         places, at = self._read_places(head, _COUNTS.size, count)
@@ -160,17 +160,17 @@ class AgentLayouts:
             raise BadFrame("packed by version %d of the layouts, and this is version %d" % (version, self._version))
 
     def _places_of(self, agents):
-        """The places of the agents, or of a dict's keys; None where one is not known by exactly this name."""
+        """The positions of the agents, or of a dict's keys; None if one is not known by exactly this name."""
         if type(agents) not in (dict, list) or len(agents) > _MOST_AGENTS:
             return None
         keys = list(agents)
-        if keys == self._agents and list(map(type, keys)) == self._types:  # mostly: all of them, in their order
+        if keys == self._agents and list(map(type, keys)) == self._types:  # the usual case: all of them, in order
             return self._all_places
         known, places = self._agents, []
         for agent in agents:
             try:
                 place = self._places.get(agent)
-            except TypeError:  # it cannot be hashed
+            except TypeError:  # it has no hash
                 return None
             if place is None or type(agent) is not type(known[place]):
                 return None
@@ -205,13 +205,13 @@ class AgentLayouts:
 
 
 def _have_same_keys(first, *others):
-    """Whether all are dicts with the same agents in the same order. A defaultdict crosses as a dict on either path."""
+    """Whether all are dicts with the same agents in the same order. A defaultdict crosses as a dict on both paths."""
     keys = list(first)
     return all(isinstance(other, dict) and list(other) == keys for other in others)
 
 
 def _flags_of(rewards, terminations, truncations):
-    """One byte for each agent; None where a reward or a flag is of another type than those that fit."""
+    """One byte per agent; None if a reward or a flag has a type that does not fit."""
     flags = bytearray()
     for reward, terminated, truncated in zip(rewards.values(), terminations.values(), truncations.values()):
         kind = _REWARD_TYPES.get(type(reward))
@@ -224,7 +224,7 @@ def _flags_of(rewards, terminations, truncations):
 
 
 def _read_flags(agents, numbers, flags):
-    if not any(flags):  # mostly: floats, and nobody's episode is over
+    if not any(flags):  # the usual case: floats, and no agent's episode is over
         return dict(zip(agents, numbers)), dict.fromkeys(agents, False), dict.fromkeys(agents, False)
     rewards, terminations, truncations = {}, {}, {}
     for agent, reward, flag in zip(agents, numbers, flags):
@@ -243,7 +243,7 @@ def _int(number):
 
 
 def _is_empty(infos, observations):
-    """Whether the infos are an empty dict for each agent, in the order of the observations."""
+    """Whether the infos are an empty dict per agent, in the order of the observations."""
     if type(infos) is not dict or list(infos) != list(observations):
         return False
     return all(type(info) is dict and not info for info in infos.values())

@@ -1,11 +1,11 @@
-"""Arrays of other libraries: what becomes a numpy array on the wire, and how such a value says what it was.
+"""Arrays of other libraries: how one becomes a numpy array on the wire, with a label that says what it was.
 
-Knows DLPack, ``__array__`` and torch's ``.detach().cpu()`` by name. Never imports a framework: what a value needs, the
-process that holds it has loaded. Never knows a space, an env or a socket. Python 3.6 and up; runs on both sides.
+Knows DLPack, ``__array__`` and torch's ``.detach().cpu()`` by name. Never imports a framework: the process that holds a
+value has loaded it. Never knows a space, an env or a socket. Python 3.6 and up; runs on both sides.
 
-Only the type of a value is asked what it has, since an object of a simulator may answer to any name. A value of a
-framework (torch, jax, tensorflow, cupy, or any type with ``__dlpack__``) crosses with a label, such as
-``torch cuda:0``, so that the other side can make one of it again. Where its device is not the CPU it is copied there.
+Only the type of a value is examined, since a simulator's object may answer to any name. A value of a framework (torch,
+jax, tensorflow, cupy, or any type with ``__dlpack__``) crosses with a label, such as ``torch cuda:0``, so that the
+other side can restore its type. If its device is not the CPU, it is copied there.
 """
 
 import sys
@@ -19,23 +19,23 @@ from gym_service.protocol.values import MAX_DIMENSIONS, class_name, dtype_text, 
 
 # The flags of an array on the wire.
 FRAMEWORK, BFLOAT16 = 1, 2
-# What DLPack calls them: (device type, is it numbered). Host memory that a GPU can read is the CPU's.
+# DLPack's names: (device type, is it numbered). Host memory that a GPU can read counts as the CPU's.
 _DEVICES = {1: "cpu", 2: "cuda:%d", 3: "cpu", 8: "metal:%d", 10: "rocm:%d", 11: "cpu", 13: "cuda:%d", 14: "oneapi:%d"}
 _CPU_DEVICES = (1, 3, 11)
-# Frameworks whose arrays did not always have DLPack, and the name of each by the package of its classes.
+# Frameworks whose arrays lacked DLPack in older versions, with the name of each by the package of its classes.
 FRAMEWORKS = {"torch": "torch", "jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow", "cupy": "cupy"}
-# Their frame stacks have nothing but ``__array__``, and are meant to be read by it.
+# The frame stacks of these libraries have only ``__array__``, and are meant to be read with it.
 _MEANT_AS_ARRAYS = ("gym", "gymnasium")
 
 
 class _Facts:
-    """What a class of array-likes has."""
+    """The capabilities of a class of array-likes."""
 
     def __init__(self, cls):
         root = module_name(cls).split(".")[0]
         self.is_tensor = _has(cls, "detach") and _has(cls, "cpu") and _has(cls, "numpy")
         self.has_array, has_dlpack = _has(cls, "__array__"), _has(cls, "__dlpack__")
-        # Not numpy's own: those that have no form on the wire are refused.
+        # Not numpy's own types: those that have no form on the wire are refused.
         is_numpy = any(base in cls.__mro__ for base in (np.ndarray, np.generic))
         self.is_array_like = not is_numpy and (has_dlpack or self.has_array or self.is_tensor)
         self.framework = FRAMEWORKS.get(root, root if self.is_tensor or has_dlpack else None)
@@ -55,7 +55,7 @@ def _facts(cls):
 
 
 def is_known_array_like(cls):
-    """Whether a value of this class became an array before. Quicker than to look at the class."""
+    """Whether a value of this class became an array before. Faster than examining the class."""
     return cls in _facts_by_class and _facts_by_class[cls].is_array_like
 
 
@@ -65,12 +65,12 @@ def is_array_like(cls):
 
 
 def framework_of(cls):
-    """The name of the framework that a class of array-likes belongs to; None where it is of none."""
+    """The name of the framework that a class of array-likes belongs to; None if it belongs to none."""
     return _facts(cls).framework
 
 
 def label_of(value):
-    """Where an array-like comes from: its framework and its device, or else its class."""
+    """The origin of an array-like: its framework and device, or else its class."""
     facts = _facts(type(value))
     framework = facts.framework
     if framework is None:
@@ -83,16 +83,16 @@ def label_of(value):
 
 
 def to_numpy(value):
-    """The array of numpy's that an array-like becomes, and its flags. Raises whatever the value's methods raise.
+    """The numpy array of an array-like, and its flags. Raises whatever the value's methods raise.
 
-    It shares memory with the value where that lies in the memory of the CPU. One of bfloat16 is of uint16, its bits.
+    It shares memory with a value in the CPU's memory. A bfloat16 array becomes uint16 with the same bits.
     """
     facts = _facts(type(value))
     flags = FRAMEWORK if facts.framework else 0
     if facts.is_tensor:
         found = _from_tensor(value)
     elif facts.has_get and _device(value)[0] not in _CPU_DEVICES:
-        found = value.get()  # cupy refuses to be made an array without being told so
+        found = value.get()  # cupy refuses implicit conversion
     elif facts.has_array:
         found = np.asarray(value)
     else:
@@ -109,12 +109,12 @@ def to_numpy(value):
 
 
 def is_bfloat16(dtype):
-    """Whether it is the bfloat16 of ml_dtypes. numpy takes that for a void of two bytes."""
+    """Whether it is the bfloat16 of ml_dtypes, which numpy treats as a void of two bytes."""
     return dtype.kind == "V" and dtype.itemsize == 2 and dtype.names is None and dtype.name == "bfloat16"
 
 
 def float32_of(bits):
-    """The float32 of the bits of a bfloat16, which are its upper half. Exact."""
+    """The float32 for the bits of a bfloat16, which are its upper half. Exact."""
     return (bits.astype(np.uint32) << 16).view(np.float32) if bits.ndim else _float32_of_one(bits)
 
 
@@ -124,7 +124,7 @@ def _float32_of_one(bits):
 
 def _from_tensor(value):
     plain = value.detach().cpu()
-    for name in ("resolve_conj", "resolve_neg"):  # what torch's views leave to be done
+    for name in ("resolve_conj", "resolve_neg"):  # torch's lazy views
         if hasattr(plain, name):
             plain = getattr(plain, name)()
     torch = sys.modules.get("torch")
@@ -132,12 +132,12 @@ def _from_tensor(value):
         return plain.numpy()
     try:
         return plain.contiguous().view(torch.int16).numpy().view(np.uint16)
-    except (TypeError, RuntimeError):  # torch before 1.7 cannot look at the bits
+    except (TypeError, RuntimeError):  # torch before 1.7 cannot reinterpret the bits
         return plain.float().numpy()
 
 
 def _device(value):
-    """(device type, its number) as DLPack has it; (None, 0) where it is not said."""
+    """(device type, its number) according to DLPack; (None, 0) if unknown."""
     return value.__dlpack_device__() if _facts(type(value)).has_device else (None, 0)
 
 
@@ -148,7 +148,7 @@ def _has(cls, name):
 class ArrayEncoder:
     """The part of an Encoder that knows array-likes."""
 
-    by_array_alone = ()  # the names of classes whose values crossed by ``__array__`` alone; see Encoder
+    by_array_alone = ()  # the names of classes whose values crossed only by ``__array__``; see Encoder
 
     def _put_array_like(self, value):
         if self._key_depth:
@@ -162,9 +162,9 @@ class ArrayEncoder:
                 raise
             self._refuse(value, "it could not be made an array of numpy's: %s: %s" % (type_name(error), error))
             return
-        if not self._enter(value):  # an array of objects may hold the very value that has become it
+        if not self._enter(value):  # an array of objects may contain the value from which it was made
             return
-        self._path.pop()  # it stands where the value stands
+        self._path.pop()  # the array has the value's own path
         if dtype_text(array.dtype) is not None and array.ndim <= MAX_DIMENSIONS:
             self._put_array_mark(flags, label)
         self._put_array(array)
@@ -173,7 +173,7 @@ class ArrayEncoder:
             self.by_array_alone.append(class_name(type(value)))
 
     def _put_array_of_other_dtype(self, array, given):
-        """Append an array of ml_dtypes' bfloat16; refuse any other, in the name of what was given."""
+        """Append an array of ml_dtypes' bfloat16; refuse any other, with the type of the given value."""
         if is_bfloat16(array.dtype):
             self._put_array_mark(BFLOAT16, "numpy")
             self._put_array(array.view(np.uint16))

@@ -1,7 +1,7 @@
-"""Bytes -> values: the mirror of the encoder. It reads bytes that nobody has authenticated.
+"""Bytes -> values: the counterpart of the encoder. It reads bytes from peers that may be hostile.
 
-Knows the tags of the wire. Never knows a space, an env or a socket, and never unpickles: a tag per value, and a
-table of the tags that exist. Each length is checked against what is there before anything is made of it.
+Knows the tags of the wire. Never knows a space, an env or a socket, and never unpickles: each value has a tag, and a
+table has all tags that exist. Each length is checked against the available bytes before anything is made from it.
 Python 3.6 and up; runs on both sides.
 """
 
@@ -31,25 +31,25 @@ _count = struct.Struct("<I")
 _int64 = struct.Struct("<q")
 _float64 = struct.Struct("<d")
 _complex = struct.Struct("<dd")
-# As deep as class_encoding.py nests definitions.
+# The same depth to which class_encoding.py nests definitions.
 MAX_NESTING = 2
-# What the classes of one message may cost in class_forms.py's count: each takes more memory than its bytes do.
+# The limit for one message's classes, in the cost units of class_forms.py: each takes more memory than its bytes.
 MAX_CLASS_COST = 2 * 10**6
 
 
 class ValueDecoder:
-    """Gives a message's values back, in order.
+    """Returns a message's values, in order.
 
-    Every array is new memory of its own, writeable, C-ordered: a small one is copied out of the head, a large one
-    *is* its buffer. ``graph`` builds a GraphInstance from its three parts; without it a graph is a tuple. ``arrays`` is
-    given each array of another library (``array_likes.py``) with its label and flags; without it they are numpy's.
+    Every array is new, writeable memory in C order: a small one is copied out of the head, a large one *is* its buffer.
+    ``graph`` builds a GraphInstance from its three parts; without it a graph is a tuple. ``arrays`` converts each array
+    of another library (``array_likes.py``), given with its label and flags; without it they are numpy's.
     """
 
-    # Makes a space of its plain data, with the one library of spaces that this process has; without it a space is its
-    # data. ``client/spaces.py`` and ``server/loop.py`` set it for all decoders.
+    # Makes a space from its plain data, with this process's library of spaces; without it a space stays plain data.
+    # ``client/spaces.py`` and ``server/loop.py`` set it for all decoders.
     space_from = None  # type: object
-    _space_bytes = 0  # what the spaces of this message claim
-    _nesting = 0  # in how many definitions this one reads
+    _space_bytes = 0  # the claimed size of the spaces in this message
+    _nesting = 0  # the number of definitions around this one
     _class_cost = 0
 
     def __init__(self, head, buffers=(), graph=None, at=0, arrays=None):
@@ -60,21 +60,21 @@ class ValueDecoder:
         self._arrays = arrays
 
     def read(self):
-        """The next value. Raises BadValue where the bytes are none."""
+        """The next value. Raises BadValue for malformed bytes."""
         try:
             return self._read(0)
-        # All that hostile bytes were seen to raise below; each is checked before anything large is allocated.
+        # All exceptions that hostile bytes were seen to raise below; nothing large is allocated without a check.
         except (struct.error, IndexError, KeyError, ValueError, TypeError, OverflowError) as error:
             if is_foreign(error):
                 raise
             raise BadValue("not a value at byte %d of %d: %s" % (self._at, len(self._head), error)) from error
 
     def has_more(self):
-        """Whether bytes are left, of another value."""
+        """Whether bytes of another value remain."""
         return self._at < len(self._head)
 
     def read_rest(self):
-        """All values that are left, in a list. Raises BadValue unless every byte and every buffer is used."""
+        """All remaining values, in a list. Raises BadValue unless every byte and every buffer is used."""
         values = []
         while self._at < len(self._head):
             values.append(self.read())
@@ -134,7 +134,7 @@ class ValueDecoder:
         return Opaque(self._text(), self._text())
 
     def _text(self):
-        """A str with its tag, where nothing else may stand: another Opaque, say, would nest without a bound."""
+        """A str with its tag. No other value may be here: another Opaque, for example, would nest without a bound."""
         if self._head[self._at] != ord("s"):
             raise ValueError("a text was due")
         self._at += 1
@@ -144,7 +144,7 @@ class ValueDecoder:
         count = self._unpack(_count)[0]
         if depth >= MAX_DEPTH:
             raise ValueError("nested deeper than %d levels" % MAX_DEPTH)
-        if count > len(self._head) - self._at:  # an item is one byte at least
+        if count > len(self._head) - self._at:  # an item takes at least one byte
             raise ValueError("%d items announced, %d bytes left" % (count, len(self._head) - self._at))
         return [self._read(depth + 1) for _ in range(count)]
 
@@ -164,7 +164,7 @@ class ValueDecoder:
         return self._graph(*items) if self._graph else tuple(items)
 
     def _class(self):
-        """The class whose definition stands here, or as far back as is said here. Raises ClassRefused."""
+        """The class whose definition is here, or as far back as the bytes say. Raises ClassRefused."""
         here = self._at
         distance = self._unpack(_count)[0]
         if not distance:
@@ -235,7 +235,7 @@ class ValueDecoder:
         items = self._items(depth)
         if not issubclass(cls, tuple) or len(items) != len(cls._fields):
             raise ValueError("%d items of %s" % (len(items), cls.__name__))
-        return tuple.__new__(cls, items)  # not by what a class of the user's own does to make one
+        return tuple.__new__(cls, items)  # bypasses the constructor of a user's own class
 
     def _read_deque(self, depth):
         maxlen = self._unpack(_int64)[0]
@@ -257,7 +257,7 @@ class ValueDecoder:
         self._space_bytes += space_spec.claimed_bytes(data)
         if data["kind"] not in space_spec.KINDS:
             raise ValueError("not a kind of space: %r" % (data["kind"],))
-        if self._space_bytes > BOUND_BYTES:  # a few bytes claim any shape
+        if self._space_bytes > BOUND_BYTES:  # a few bytes can claim any shape
             raise ValueError("spaces of %d bytes" % self._space_bytes)
         return space_spec.built(self.space_from, data) if self.space_from else data
 
@@ -292,7 +292,7 @@ class ValueDecoder:
 
     def _read_scalar(self, depth):
         dtype = self._dtype()
-        if dtype.kind in "SU":  # these have tags of their own
+        if dtype.kind in "SU":  # these have their own tags
             raise ValueError("a scalar of dtype %s" % dtype)
         return np.frombuffer(self._bytes(dtype.itemsize), dtype)[0]
 
@@ -300,7 +300,7 @@ class ValueDecoder:
         dtype, shape = self._dtype(), self._shape()
         size = element_count(shape) * dtype.itemsize
         if size == 0:
-            # Not np.empty: it allocates one element even where there is none, and one "<U99999999" is 400 MB.
+            # Not np.empty: it allocates one element even for an empty array, and one "<U99999999" takes 400 MB.
             return np.ndarray(shape, dtype, bytearray())
         if size > len(self._head) - self._at:
             raise ValueError("an array of %d bytes announced, %d left" % (size, len(self._head) - self._at))
@@ -332,8 +332,8 @@ class ValueDecoder:
         count = element_count(shape)
         if depth >= MAX_DEPTH or count > len(self._head) - self._at:
             raise ValueError("an object array of %d elements in %d bytes" % (count, len(self._head) - self._at))
-        # First the items, then their memory: nested arrays that each announce the rest of the head would else
-        # allocate it a hundred times over.
+        # The items are read before their memory is allocated: otherwise nested arrays that each announce the rest of
+        # the head would allocate it a hundred times.
         items = [self._read(depth + 1) for _ in range(count)]
         flat = np.empty(count, object)
         for index, item in enumerate(items):
@@ -342,7 +342,7 @@ class ValueDecoder:
 
 
 def restored(definition, *member):
-    """A class by its definition, or its member of a name and a value: what pickle writes of either."""
+    """A class from its definition, or a member of it from a name and a value. Pickles of both call this."""
     cls = ValueDecoder(b"")._class_of(definition)
     if not member:
         return cls
@@ -354,7 +354,7 @@ enum_classes.use_restore(restored)
 
 
 def _readable(array):
-    """The array, unless it holds text that numpy could not read: it raises SystemError when an element is looked at."""
+    """The array, unless it holds text that numpy cannot read: reading an element would raise SystemError."""
     if array.dtype.kind == "U" and array.reshape(-1).view(array.dtype.str[0] + "u4").max() > sys.maxunicode:
         raise ValueError("an array of texts with characters that do not exist")
     return array

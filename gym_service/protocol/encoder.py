@@ -1,7 +1,7 @@
-"""Values -> bytes: the general path, for everything that a layout does not fit.
+"""Values -> bytes: the general path, for everything that fits no layout.
 
-Knows the tags of the wire. Never knows a space, an env or a socket. Python 3.6 and up; runs on both sides.
-A tag per value, then what the tag needs; ``decoder.py`` is its mirror, and one table of (value, bytes) tests both.
+Knows the tags of the wire. Never knows a space, an env or a socket. Python 3.6 and up; runs on both sides. Each value
+is a tag and its data; ``decoder.py`` is the counterpart, and one table of (value, bytes) tests both.
 """
 
 import struct
@@ -33,13 +33,13 @@ _complex = struct.Struct("<dd")
 
 
 class _KeyReplaced(Exception):
-    """A key has become an Opaque: the dict or set that holds it must become one instead."""
+    """A key has become an Opaque: the dict or set that contains it must become one instead."""
 
 
 class Packed:
-    """What a layout has packed: ``head`` (bytearray) and ``buffers`` (large arrays, as they are).
+    """The result of packing by a layout: ``head`` (bytearray) and ``buffers`` (large arrays, not copied).
 
-    The arrays are not copied: send them before they change.
+    Send the arrays before they change.
     """
 
     replaced = by_array_alone = ()  # see Encoder
@@ -48,23 +48,23 @@ class Packed:
     def __init__(self):
         self.head = bytearray()
         self.buffers = []
-        self.offers = ()  # of shared memory, for the answer; see arena.py
-        self.leases = ()  # of the memory that is offered: nobody else gets it before the answer has come
+        self.offers = ()  # shared memory for the answer; see arena.py
+        self.leases = ()  # leases of the offered memory: no other call gets it before the answer has arrived
 
     @property
     def size_bytes(self):
-        """All that the message will hold, headers aside."""
+        """The size of the message, without headers."""
         return len(self.head) + sum([array.nbytes for array in self.buffers]) if self.buffers else len(self.head)
 
 
 class Encoder(ClassEncoder, LibraryEncoder, array_likes.ArrayEncoder, Packed):
-    """Collects one message's values. With ``copies``, large arrays are copied when they are added."""
+    """Collects one message's values. With ``copies``, it copies large arrays when they are added."""
 
     def __init__(self, copies=False):
         super().__init__()
         self._copies = copies
         self.replaced = []  # (path, type name) of each value that became an Opaque
-        self.by_array_alone = []  # the names of classes that crossed by nothing but their __array__
+        self.by_array_alone = []  # the names of classes that crossed only by their __array__
         self.largest = (0, "$")  # (size, path) of the largest array, text or run of small values: for the bound's error
         self._path = []
         self._inside = []  # the ids of the containers on the path
@@ -72,7 +72,7 @@ class Encoder(ClassEncoder, LibraryEncoder, array_likes.ArrayEncoder, Packed):
         self._opaque = False
 
     def add(self, value, root="$", opaque=False):
-        """Append one value. With ``opaque``, what cannot cross becomes an ``Opaque``; else raises CannotEncode."""
+        """Append one value. With ``opaque``, a value that cannot cross becomes an ``Opaque``; else CannotEncode."""
         self._path[:] = [root]
         del self._inside[:]
         self._key_depth = 0
@@ -80,12 +80,12 @@ class Encoder(ClassEncoder, LibraryEncoder, array_likes.ArrayEncoder, Packed):
         before = len(self.head)
         self._put(value)
         size = len(self.head) - before
-        if size > 2 * self.largest[0]:  # many small ones: no single one is to blame
+        if size > 2 * self.largest[0]:  # many small values: no single one is the cause
             self.largest = (size, root)
         return self
 
     def extend(self, other):
-        """Append all that another encoder has collected."""
+        """Append everything that another encoder has collected."""
         self.head += other.head
         self.buffers += other.buffers
         self.replaced += other.replaced
@@ -102,7 +102,7 @@ class Encoder(ClassEncoder, LibraryEncoder, array_likes.ArrayEncoder, Packed):
             self._put_foreign(value)
 
     def _put_foreign(self, value):
-        """Append a value of a class that is not ours to know: any of its methods may raise."""
+        """Append a value of an unknown class: any of its methods may raise."""
         state = self._state()
         try:
             _put_for_subclass(value)(self, value)
@@ -119,7 +119,7 @@ class Encoder(ClassEncoder, LibraryEncoder, array_likes.ArrayEncoder, Packed):
         return [(one, len(one)) for one in lists], self._key_depth
 
     def _return_to(self, state):
-        """Take back what was appended since ``_state`` gave this."""
+        """Remove everything that was appended since ``_state`` returned this state."""
         lengths, self._key_depth = state
         for one, length in lengths:
             del one[length:]
@@ -128,8 +128,8 @@ class Encoder(ClassEncoder, LibraryEncoder, array_likes.ArrayEncoder, Packed):
     def _put_hashable(self, value, seen):
         """Append a key of a dict or an item of a set.
 
-        Refuses what would arrive as a type that cannot be hashed, and what would arrive as a value that is in ``seen``
-        already: one of the two would be lost. ``seen`` is None where that cannot be: all types cross as they are.
+        Refuses a value that would arrive as a type without a hash, or as a value that is in ``seen`` already: one of
+        the two would be lost. ``seen`` is None if that cannot happen, because all types cross unchanged.
         """
         start, replaced = len(self.head), len(self.replaced)
         if self._references and not self._key_depth:
@@ -147,9 +147,9 @@ class Encoder(ClassEncoder, LibraryEncoder, array_likes.ArrayEncoder, Packed):
             raise _KeyReplaced
 
     def _put_keyed(self, value, put):
-        """Append a dict or a set. Inside of another container it is an Opaque as a whole where one of its keys is one.
+        """Append a dict or a set. Inside another container it becomes an Opaque as a whole if one of its keys is one.
 
-        A look-up of a key compares it with others, and an Opaque refuses to be compared.
+        Looking up a key compares it with others, and an Opaque refuses comparison.
         """
         state = self._state()
         try:
@@ -159,7 +159,7 @@ class Encoder(ClassEncoder, LibraryEncoder, array_likes.ArrayEncoder, Packed):
             self._refuse(value, "one of its keys or items has no form on the wire")
 
     def _is_key(self, value):
-        """Whether a list, dict, set or array stands where only a hashable value can arrive; it is refused then."""
+        """Whether a list, dict, set or array is inside a key, which must be hashable. If so, this refuses it."""
         if not self._key_depth:
             return False
         self._refuse(value, "it would arrive as a %s, which cannot be a key or an item of a set" % plain_name(value))
@@ -179,7 +179,7 @@ class Encoder(ClassEncoder, LibraryEncoder, array_likes.ArrayEncoder, Packed):
 
     def _put_int(self, value):
         if type(value) is not int:
-            value = int.__pos__(value)  # the base's own value: a subclass may say another with its __int__
+            value = int.__pos__(value)  # the base's own value: a subclass may return another from its __int__
         if -(2**63) <= value < 2**63:
             self.head += b"i" + _int64.pack(value)
         else:
@@ -198,7 +198,7 @@ class Encoder(ClassEncoder, LibraryEncoder, array_likes.ArrayEncoder, Packed):
         self._put_bytes_as(b"u", str.encode(value, "utf-8", "surrogatepass"))
 
     def _put_bytes(self, value):
-        self._put_bytes_as(b"b", b"".join((value,)))  # the bytes themselves, whatever a subclass makes of its length
+        self._put_bytes_as(b"b", b"".join((value,)))  # the bytes themselves: a subclass may define another length
 
     def _put_numpy_bytes(self, value):
         self._put_bytes_as(b"v", b"".join((value,)))
@@ -255,7 +255,7 @@ class Encoder(ClassEncoder, LibraryEncoder, array_likes.ArrayEncoder, Packed):
     def _put_items(self, tag, items, definition=None):
         if not self._enter(items):
             return
-        items = list(items)  # a subclass may count other than it iterates, and a simulator's thread may append
+        items = list(items)  # a subclass may define another length, and a simulator's thread may append
         self.head += tag
         if definition is not None:
             self._put_definition(definition)
@@ -282,8 +282,8 @@ class Encoder(ClassEncoder, LibraryEncoder, array_likes.ArrayEncoder, Packed):
         self._leave()
 
     def _enter(self, value):
-        # By identity, at the first return: parents and children that know each other would else be written out
-        # 2**MAX_DEPTH times before the depth stops them all.
+        # By identity, at the first repetition: otherwise parents and children that refer to each other would be written
+        # 2**MAX_DEPTH times before the depth limit stops it.
         if id(value) in self._inside:
             self._refuse(value, "it holds itself")
             return False
@@ -314,7 +314,7 @@ class Encoder(ClassEncoder, LibraryEncoder, array_likes.ArrayEncoder, Packed):
             return
         given = value
         if type(value) is not np.ndarray:
-            value = np.ndarray.view(value, np.ndarray)  # a subclass may mean something else by tobytes or shape
+            value = np.ndarray.view(value, np.ndarray)  # a subclass may redefine tobytes or shape
         if value.ndim > MAX_DIMENSIONS:
             self._refuse(given, "more than %d dimensions" % MAX_DIMENSIONS)
             return
@@ -375,12 +375,12 @@ _PUT.update((cls, getattr(Encoder, name)) for cls, name in library_types.PUT.ite
 
 
 def _set_for(keys):
-    """What ``_put_hashable`` takes: a set where a key is of a class that crosses as another, else None."""
+    """The ``seen`` argument of ``_put_hashable``: a set if the class of a key crosses as another one, else None."""
     return set() if any(type(key) not in _PUT for key in keys) else None
 
 
 def _put_for_subclass(value):
-    """The way of the nearest type below a value's own. Asks the type alone: a proxy's __class__ may lie or raise."""
+    """The method for the nearest base of a value's type. Uses only the type: a proxy's __class__ may lie or raise."""
     if enum_classes.is_member(value):
         return Encoder._put_member
     if enum_classes.is_class(value):

@@ -1,16 +1,15 @@
-"""Frames <-> bytes. No I/O: this module never touches a socket, so every rule of it is tested without one.
+"""Frames <-> bytes. No I/O: this module never touches a socket, so all of its rules can be tested without one.
 
 Knows the header and the bounds. Never knows what a message means. Python 3.6 and up; runs on both sides.
 
 A frame: the header (magic, version, kind, call id, head size, number of descriptors), the descriptors, the head, the
-buffers. A descriptor is the size of a buffer; or, with its highest bit set, a slot of shared memory where a buffer
-lies, or one that is given back (``arena.py``); or, where no memory is shared, what became of the picture in the buffer
-that follows (``image_codec.py``). The header is parsed, and every size checked against the bound, before anything is
-allocated.
+buffers. A descriptor is the size of a buffer. With its highest bit set it is a slot of shared memory that holds a
+buffer or is returned (``arena.py``); or, without shared memory, it says how the image in the next buffer is encoded
+(``image_codec.py``). The header is parsed, and every size is checked against the bound, before anything is allocated.
 
-The decoder gives out the memory that is to be filled next. Bytes of a large array go straight into the array's own
-memory. Everything else goes through one scratch memory that is used again and again, where a single read mostly fills
-in a whole frame. Rejected: a fixed read of the header, then of the rest, which is two system calls a message.
+The decoder provides the memory to read into next. Bytes of a large array go straight into the array's own memory.
+Everything else goes through one reused scratch buffer, so that mostly a single read gets a whole frame. Rejected: a
+fixed read of the header, then of the rest, which takes two system calls per message.
 """
 
 import bisect
@@ -26,20 +25,20 @@ VERSION = 2
 HEADER = struct.Struct("<2sBBIII")
 HEADER_BYTES = HEADER.size
 SCRATCH_BYTES = 65536
-# From here on a descriptor is no size but speaks of a slot, or of a picture.
+# From this value on a descriptor is not a size: it describes a slot or an image.
 LENT = 1 << 63
-# Beside what the layouts need: infos, rendered frames, the results of calls.
+# In addition to the layouts' needs: for infos, rendered frames, and results of calls.
 BOUND_BYTES = 64 * 2**20
-# The sizes of so many reads are kept before they are summed up: a peer may send its bytes one by one.
+# The most sizes of reads to keep before they are added up: a peer may send its bytes one by one.
 MANY_READS = 256
 
 
 class BadFrame(Exception):
-    """The bytes are not a frame: the other side broke the rules, or is not what it seems."""
+    """The bytes are not a frame: the peer broke the rules, or is not a gym-service peer."""
 
 
 class WrongVersion(BadFrame):
-    """The other side speaks this protocol in another version, ``theirs``."""
+    """The peer uses another version of this protocol, ``theirs``."""
 
     def __init__(self, theirs):
         super().__init__("the other side speaks version %d of the wire, this side version %d" % (theirs, VERSION))
@@ -47,11 +46,11 @@ class WrongVersion(BadFrame):
 
 
 class Frame:
-    """One message: kind, call id, head (valid until the decoder's next read), buffers (memory of their own).
+    """One message: kind, call id, head (valid until the decoder's next read), buffers (in their own memory).
 
-    ``offers``: shared memory into which the answer may be written. ``missing``: what is still to be read or done until
-    the frame is complete; None when it is. ``arrays``: what its receiver makes of arrays of other libraries, as
-    ``ValueDecoder`` takes it.
+    ``offers``: shared memory into which the answer may be written.
+    ``missing``: what remains to be read or done until the frame is complete; None if it is complete.
+    ``arrays``: the receiver's converter for arrays of other libraries, as ``ValueDecoder`` takes it.
     """
 
     __slots__ = ("arrays", "buffers", "call_id", "head", "kind", "missing", "offers")
@@ -66,10 +65,10 @@ class Frame:
 
 
 class Missing:
-    """What a frame whose head has come still lacks: its buffers, and whatever else its descriptors say.
+    """What a frame still lacks once its head has arrived: its buffers, and the rest that its descriptors announce.
 
     ``descriptors``: one for each buffer. ``notices``: those that announce or return shared memory, for the arena.
-    ``size_bytes``: of the buffers that are read from the stream.
+    ``size_bytes``: the total size of the buffers that are read from the stream.
     """
 
     __slots__ = ("_ends", "_views", "descriptors", "is_verified", "notices", "size_bytes")
@@ -81,13 +80,13 @@ class Missing:
         self.size_bytes = size_bytes
 
     def next_buffer(self, read_bytes):
-        """The memory for what comes after so many bytes."""
+        """The memory for the bytes that come after ``read_bytes`` bytes."""
         index = bisect.bisect_right(self._ends, read_bytes)
         view = self._views[index]
         return view[len(view) - (self._ends[index] - read_bytes) :]
 
     def copy_from(self, buffers, data):
-        """Fill the buffers with what has been read already; returns how many bytes those are."""
+        """Fill the buffers with bytes that were read already. Returns their number."""
         self._views = [memoryview(buffer) for buffer in buffers if type(buffer) is np.ndarray]
         self._ends = list(itertools.accumulate(map(len, self._views)))
         copied_bytes = 0
@@ -102,7 +101,7 @@ class Missing:
 def frame_bytes(kind, call_id, head, buffers=()):
     """One frame as a list of pieces for one gathered write.
 
-    A buffer is an array, which is not copied unless it lies in another than C order, or a descriptor of an arena.
+    A buffer is an array, which is copied only if it is not in C order, or a descriptor of an arena.
     """
     header = HEADER.pack(MAGIC, VERSION, kind, call_id, len(head), len(buffers))
     if not buffers:
@@ -114,46 +113,46 @@ def frame_bytes(kind, call_id, head, buffers=()):
 
 
 class FrameDecoder:
-    """Turns bytes as they come into frames.
+    """Turns received bytes into frames.
 
-    Read into the memory that ``next_read()`` gives, append how many bytes came to the list that it gives, then call
+    Read into the memory that ``next_read()`` returns, append the number of bytes to the list that it returns, then call
     ``next_frame()``, which returns a frame or None. It returns the same frame until ``take()`` is called. One read may
-    hold several frames: call ``next_frame()`` before reading again. After an error the decoder is of no more use.
+    contain several frames: call ``next_frame()`` before reading again. After an error the decoder must not be used.
 
-    An exception from elsewhere (the handler of a signal) may end any of these methods at any line. Nothing is lost:
-    each works on what ``state`` says, one assignment replaces all of it, and what comes before that assignment can be
-    repeated. ``transport/streams.py`` says how the size of a read gets into the list whatever happens.
+    A signal handler's exception may end any of these methods at any line. Nothing is lost: each method works on
+    ``state``, one assignment replaces all of it, and everything before that assignment can be repeated.
+    ``transport/streams.py`` explains how the size of a read gets into the list in any case.
     """
 
     def __init__(self, bound_bytes=BOUND_BYTES):
-        self.bound_bytes = bound_bytes  # of head and buffers together; may be raised between frames
-        self.arena = None  # where slots are leased and given back, if there is shared memory
-        self.image_codec = None  # what restores the buffers that were coded, if there may be any
-        # The scratch memory; start and end of what has been read there and belongs to no frame yet; the sizes of the
-        # reads since; the frame that was begun and not taken yet.
+        self.bound_bytes = bound_bytes  # for head and buffers together; may be raised between frames
+        self.arena = None  # the arena that leases and returns slots, if there is shared memory
+        self.image_codec = None  # the decoder of encoded buffers, if there can be any
+        # The scratch buffer; start and end of the bytes in it that belong to no frame yet; the sizes of the reads since
+        # then; the frame that was begun and is not taken yet.
         self.state = (memoryview(bytearray(SCRATCH_BYTES)), 0, 0, [], None)
 
     @property
     def at_boundary(self):
-        """Whether the stream may end here: not in the middle of a frame."""
+        """Whether the stream may end here, that is, between two frames."""
         _, start, end, sizes, frame = self.state
         return start == end + sum(sizes) if frame is None else frame.missing is None and start == end
 
     def mark(self):
-        """Where reading is, for ``moved_since``."""
+        """The read position, for ``moved_since``."""
         return self.state, len(self.state[3])
 
     def moved_since(self, mark):
-        """Whether anything has been read since then."""
+        """Whether anything was read since then."""
         state, reads = mark
         return state is not self.state or reads != len(state[3])
 
     def next_buffer(self):
-        """The memory that the next bytes belong in; never empty."""
+        """The memory for the next bytes; never empty."""
         return self.next_read()[0]
 
     def received(self, size_bytes):
-        """Note that ``size_bytes`` more have come: the frame that is complete now, taken, or None. Raises BadFrame."""
+        """Record that ``size_bytes`` more have arrived. Returns the complete frame, taken, or None. Raises BadFrame."""
         if size_bytes:
             self.state[3].append(size_bytes)
         frame = self.next_frame()
@@ -162,14 +161,14 @@ class FrameDecoder:
         return frame
 
     def next_read(self):
-        """The memory that the next bytes belong in, never empty, and the list to which their number is appended."""
+        """The memory for the next bytes, never empty, and the list to which their number must be appended."""
         scratch, _, end, sizes, frame = self.state
         if frame is not None and frame.missing is not None:
             return frame.missing.next_buffer(sum(sizes)), sizes
         return scratch[end + sum(sizes) :], sizes
 
     def next_frame(self):
-        """The frame that is complete and not taken; None: read more. Raises BadFrame where the bytes are no frame."""
+        """The frame that is complete and not taken. None: read more. Raises BadFrame if the bytes are not a frame."""
         scratch, start, end, sizes, frame = self.state
         if frame is not None:
             return frame if frame.missing is None else self._complete()
@@ -195,15 +194,15 @@ class FrameDecoder:
         return frame if missing is None else self._complete()
 
     def take(self):
-        """Let ``next_frame`` go on to the next frame: this one has been dealt with."""
+        """Allow ``next_frame`` to go on to the next frame: this one is processed."""
         scratch, start, end, _, _ = self.state
-        if start == end:  # from the beginning of the scratch memory again, which a large head may have let grow
+        if start == end:  # start again at the beginning of the scratch buffer, which a large head may have enlarged
             start = end = 0
             scratch = scratch if len(scratch) == SCRATCH_BYTES else memoryview(bytearray(SCRATCH_BYTES))
         self.state = (scratch, start, end, [], None)
 
     def _missing(self, scratch, start, head_bytes, count):
-        """What the descriptors of the frame that begins say, once they are within the bound."""
+        """What the descriptors of the frame announce, after a check against the bound."""
         descriptors, notices = struct.unpack_from("<%dQ" % count, scratch, start + HEADER_BYTES), ()
         if self.image_codec is not None:
             descriptors, decoded_bytes = self.image_codec.parse_descriptors(descriptors)
@@ -216,13 +215,13 @@ class FrameDecoder:
             descriptors, notices = self.arena.split(descriptors)
         read = descriptors if self.arena is None else [size_bytes for size_bytes in descriptors if size_bytes < LENT]
         size_bytes = sum(read)
-        # Without shared memory a descriptor for a slot is a size beyond any bound.
+        # Without shared memory, a descriptor for a slot counts as a size beyond any bound.
         if head_bytes + size_bytes > self.bound_bytes:
             self._check_size(head_bytes + size_bytes)
         return Missing(descriptors, notices, size_bytes)
 
     def _check_beginning(self, begun):
-        """Refuse what cannot become a frame at its first bytes: another program may send no more than those."""
+        """Refuse at its first bytes what cannot become a frame: another program may send no more than those."""
         magic = bytes(begun[: len(MAGIC)])
         if not MAGIC.startswith(magic):
             raise BadFrame("bytes that start with %r are not a frame" % magic)
@@ -234,7 +233,7 @@ class FrameDecoder:
             raise BadFrame("bytes that start with %r are not a frame" % magic)
         if version != VERSION:
             raise WrongVersion(version)
-        # No buffer is small, so this bounds the table of sizes too, and what numpy keeps beside each buffer.
+        # No buffer is small, so this also bounds the table of sizes, and numpy's overhead for each buffer.
         self._check_size(head_bytes + count * LARGE_BYTES)
 
     def _check_size(self, size_bytes):
@@ -242,9 +241,9 @@ class FrameDecoder:
             raise BadFrame("%d bytes announced, the bound is %d" % (size_bytes, self.bound_bytes))
 
     def _make_space(self, size_bytes):
-        """Have scratch memory for what comes next of ``size_bytes`` from the start of the unused bytes. None: read.
+        """Provide scratch memory for the next ``size_bytes`` from the start of the unused bytes. None: read more.
 
-        A large run gets its memory as its bytes come, twice as much each time: a header is quickly forged.
+        A large run gets its memory while its bytes arrive, twice as much each time: a forged header costs little.
         """
         scratch, start, end, sizes, _ = self.state
         end += sum(sizes)
@@ -256,17 +255,17 @@ class FrameDecoder:
             is_short = len(scratch) - start < size_bytes
         if is_short:
             unused = scratch[start:end]
-            # New memory also where the old one is large enough: the last frame's head may still be looked at.
+            # New memory even if the old is large enough: the last frame's head may still be in use.
             scratch = memoryview(bytearray(max(size_bytes, SCRATCH_BYTES)))
             scratch[:have] = unused
             start, end = 0, have
         self.state = (scratch, start, end, [], None)
 
     def _complete(self):
-        """The frame whose head has come, if the rest of it has come too; else None."""
+        """The frame whose head has arrived, if its rest has arrived too; else None."""
         scratch, start, end, sizes, frame = self.state
         missing = frame.missing
-        if not sizes:  # nothing has been read for it yet: give each buffer its memory
+        if not sizes:  # nothing was read for it yet: give each buffer its memory
             arena, buffers = self.arena, frame.buffers
             for descriptor in missing.descriptors[len(buffers) :]:
                 buffers.append(np.empty(descriptor, np.uint8) if descriptor < LENT else arena.lease(descriptor))

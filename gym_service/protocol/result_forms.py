@@ -1,12 +1,13 @@
-"""Forms of results: what several steps of a vector env return alike is written once, and then as bytes alone.
+"""Forms of results: the structure that several steps of a vector env share is sent once, and then only the bytes.
 
 Knows values of arrays in dicts and tuples, and layouts. Never knows an env or a socket. Python 3.6 and up; runs on both
 sides.
 
 A vectorised simulator returns the same keys, dtypes and shapes step after step, and its infos have no space. So a
-result of nothing but arrays becomes a layout, its *form*. The server makes it when it sends such a result in the
-general form, and adds a version as one more value. The client makes the same of what it has read. From then on a result
-that fits exactly is packed behind the version. Any other takes the general path again, and may become another form.
+result that consists only of arrays becomes a layout, its *form*. The server makes the form when it sends such a result
+in the general form, and adds a version as one more value. The client makes the same form from what it has read. From
+then on a result that fits exactly is packed after the version. Any other takes the general path again, and may become
+another form.
 """
 
 import numpy as np
@@ -17,21 +18,21 @@ from gym_service.protocol.frames import BadFrame
 from gym_service.protocol.layout import STAMP, compile_layout
 from gym_service.protocol.values import BadValue, dtype_text
 
-# So many are kept on either side; the oldest goes first.
+# The number of forms that either side keeps; the oldest goes first.
 KEPT_FORMS = 4
-# An env whose results never repeat would spend more time on forms than they save.
+# The limit for one env. If results never repeat, forms cost more time than they save.
 MAX_FORMS = 64
 
 
 class FormWriter:
-    """The server's half."""
+    """The server's end."""
 
     def __init__(self):
         self._forms = []
         self._made = 0
 
     def pack(self, result):
-        """What packs the result by the first form that it fits; None where it fits none."""
+        """The result packed by the first form that fits; None if none fits."""
         for form in self._forms:
             packed = Packed()
             packed.head += form.stamp
@@ -40,24 +41,24 @@ class FormWriter:
         return None
 
     def new_form(self, result):
-        """A form for results like this one; None where there is none, or none is worth it any more."""
+        """A form for results like this one; None if there can be none, or the limit is reached."""
         space = _space_of(result) if self._made < MAX_FORMS else None
         return None if space is None else compile_layout(space, version=self._made)
 
     def keep(self, form):
-        """Pack by it from the next result on. The client must have been told its version in this answer."""
+        """Use the form from the next result on. This answer must tell the client its version."""
         self._made += 1
         self._forms = [form, *self._forms[: KEPT_FORMS - 1]]
 
 
 class FormReader:
-    """The client's half."""
+    """The client's end."""
 
     def __init__(self):
         self._forms = {}
 
     def unpack(self, frame):
-        """The packed result. Raises BadValue where the bytes are none, BadFrame for a form that was never told."""
+        """The packed result. Raises BadValue for malformed bytes, BadFrame for an unknown form."""
         head, buffers = frame.head, frame.buffers
         if len(head) < STAMP.size:
             raise BadValue("a packed result of %d bytes" % len(head))
@@ -70,7 +71,7 @@ class FormReader:
         return form.unpack(head, STAMP.size, buffers)
 
     def read(self, frame, count, graph):
-        """A result in the general form: a tuple of so many values, or the one value that it is instead."""
+        """A result in the general form: a tuple of ``count`` values, or one value instead."""
         values = ValueDecoder(frame.head, frame.buffers, graph, arrays=frame.arrays).read_rest()
         if len(values) == count + 1:
             self._keep(tuple(values[:count]), values.pop())
@@ -90,7 +91,7 @@ class FormReader:
 
 
 def _space_of(value):
-    """The space that such a value is packed by, as plain data; None where it holds anything but arrays."""
+    """The space for packing such a value, as plain data; None if it holds anything but arrays."""
     if type(value) is np.ndarray:
         dtype = dtype_text(value.dtype)
         return None if dtype is None else {"kind": "Box", "dtype": dtype.decode("ascii"), "shape": value.shape}

@@ -1,9 +1,9 @@
-"""Actions as arrays of the simulator's framework.
+"""Converts actions to arrays of the simulator's framework.
 
 Knows which frameworks this process has loaded, and imports none. Never knows the wire. Python 3.6 and up.
 
-An action comes as arrays of numpy's. Where the observation of the last reset was an array of a framework, the action
-becomes one of the same framework on the same device; the recipe's ``actions`` says otherwise. Only arrays are
+An action arrives with numpy arrays. If the observation of the last reset was an array of a framework, the action
+becomes one of the same framework on the same device, unless the recipe's ``actions`` says otherwise. Only arrays are
 converted: numbers, numpy's scalars and texts stay as they are.
 """
 
@@ -18,23 +18,23 @@ NUMPY = "numpy"
 
 
 class ActionArrays:
-    """Converts actions for one env, or for all of a batch."""
+    """Converts actions for one env, or for all envs of a batch."""
 
     def __init__(self, wanted=None):
-        """``wanted``: "numpy", "torch", "torch:cuda:0", "jax"; None for what the observations are."""
+        """``wanted``: "numpy", "torch", "torch:cuda:0", "jax"; None to follow the observations."""
         self._follows = wanted is None
         self._framework, _, device = (wanted or NUMPY).partition(":")
         self._device = device or None
 
     def learn(self, observation):
-        """Take note of what the observation of a reset is."""
+        """Record the framework and device of a reset's observation."""
         if self._follows:
             found = _first_array(observation)
             self._framework = NUMPY if found is None else framework_of(type(found))
             self._device = None if found is None else _device_of(found)
 
     def convert(self, action):
-        """The action with its arrays as the simulator takes them."""
+        """The action with its arrays in the form that the simulator takes."""
         if self._framework == NUMPY and self._follows:
             return action
         return self._converted(action)
@@ -56,7 +56,7 @@ class ActionArrays:
         return _MAKERS[self._framework](_loaded(self._framework), array, self._device)
 
     def _moved(self, value):
-        """An array of a framework, on the right device."""
+        """An array of the framework, on the right device."""
         if framework_of(type(value)) != self._framework:
             array, flags = to_numpy(value)
             return array if flags & BFLOAT16 else self._converted(array)
@@ -64,7 +64,7 @@ class ActionArrays:
 
 
 def received(array, label, flags):
-    """What an array that was a framework's in the client is here: of the same framework, where that is loaded."""
+    """An array that belonged to a framework in the client: here of the same framework, if it is loaded."""
     framework = label.partition(" ")[0]
     module = sys.modules.get(framework) if flags & FRAMEWORK and framework in _MAKERS else None
     if not flags & BFLOAT16:
@@ -77,7 +77,7 @@ def received(array, label, flags):
 
 
 def _first_array(value):
-    """The first array of a framework in an observation; None where there is none."""
+    """The first array of a framework in an observation; None if there is none."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, (list, tuple)):
@@ -86,7 +86,7 @@ def _first_array(value):
 
 
 def _device_of(value):
-    """The device of an array, as its framework takes it; None for the one that the framework chooses."""
+    """The device of an array, in the form that its framework takes; None for the framework's default."""
     if framework_of(type(value)) == "torch":
         return value.device
     if framework_of(type(value)) == "jax":

@@ -1,11 +1,11 @@
-"""From a recipe to an env in its adapter.
+"""Makes an env from a recipe, and puts it into its adapter.
 
-Knows how gymnasium and every gym make an env, and where wrappers and time limits go. Never knows the wire.
-Python 3.6 and up.
+Knows how gymnasium and every gym make an env, and where wrappers and time limits go. Never knows the wire. Python 3.6
+and up.
 
 A recipe is a dict: ``id`` or ``entry_point``, ``argv``, ``imports``, ``setup``, ``kwargs``, ``api``,
 ``max_episode_steps``, ``wrappers``. Importing what it names is the design's exception to "no import by a name that a
-client sent": what a client may name is judged before, in ``permissions.py``.
+client sent": ``permissions.py`` first checks what a client may name.
 """
 
 import copy
@@ -23,10 +23,10 @@ from gym_service.server.adapters.signatures import accepted_by_creator, accepted
 
 LIBRARIES = ("gymnasium", "gym")
 
-# In what the envs of a batch may differ. Anything else of a recipe is judged once for all of them.
+# The keys in which the envs of a batch may differ. All other keys are checked once for all of them.
 DIFFERING = {"kwargs", "wrappers"}
 
-# As max_episode_steps: take the registered limit off and put none on.
+# A value of max_episode_steps: take the registered limit off and put none on.
 NO_LIMIT = -1
 
 _has_arguments = []  # type: list  # not empty once this process has its sys.argv
@@ -41,7 +41,7 @@ def make(recipe):
     for wrapper in recipe["wrappers"]:
         reference, kwargs = parts_of(wrapper)
         env = resolve(reference)(env, **named_objects.resolved(kwargs, resolve))
-    # Only now: a wrapper may have turned it into an env of another API.
+    # After the wrappers, since one may have turned it into an env of another API.
     other = other_apis.adapter_of(env, recipe, resolve(recipe["entry_point"]) if recipe["entry_point"] else None)
     if other is not None:
         return other
@@ -49,9 +49,9 @@ def make(recipe):
 
 
 def preload(recipe):
-    """Import what ``make`` would import for a recipe, the module of a registered class too. Raises what that raises.
+    """Import what ``make`` would import for a recipe, also a registered class's module. Raises the import's errors.
 
-    An id that nobody has registered is nothing yet: ``make`` looks again, and says so.
+    An id that is not registered yet is no error here: ``make`` looks again and reports it.
     """
     _import_modules(recipe)
     if recipe["entry_point"]:
@@ -63,7 +63,7 @@ def preload(recipe):
 
 
 def recipes_of(recipe):
-    """The recipe of each env of a batch: they may differ in DIFFERING, and in nothing else. Raises BadValue."""
+    """The recipe of each env of a batch: they may differ only in DIFFERING. Raises BadValue for other differences."""
     plan = recipe["batch"]
     each = plan.get("each")
     if not each:
@@ -74,15 +74,15 @@ def recipes_of(recipe):
 
 
 def parts_of(wrapper):
-    """(what ``resolve`` takes, keyword arguments) of a wrapper of a recipe."""
+    """(the argument for ``resolve``, keyword arguments) of a wrapper in a recipe."""
     return (wrapper["wrapper"], wrapper["kwargs"]) if type(wrapper) is dict else (wrapper, {})
 
 
 def _import_modules(recipe):
-    """Import what the recipe names, with the command line that it gives, then call the functions of ``setup``.
+    """Import what the recipe names, with its command line, then call the functions of ``setup``.
 
-    Simulators parse ``sys.argv`` when they are imported (argparse, absl, hydra). The server's own options are none of
-    theirs. Each once in a process: what the first import or env has changed stays changed, as it does in-process.
+    Simulators parse ``sys.argv`` when they are imported (argparse, absl, hydra), and must not see the server's own
+    options. Each happens once per process: changes by the first import or env remain, as they do in-process.
     """
     if not _has_arguments:
         offscreen.watch_imports()
@@ -111,9 +111,9 @@ def _preload_registered(recipe):
 
 
 def resolve(reference):
-    """A callable: the one that ``package.module:attribute`` names, or the one that a user handed over on purpose.
+    """A callable: the one that ``package.module:attribute`` names, or one that a user has passed on purpose.
 
-    The latter, (version of Python, bytes), is the one thing that is ever unpickled; cloudpickle comes with gym and
+    The latter, (version of Python, bytes), is the only thing that is ever unpickled; cloudpickle comes with gym and
     with gymnasium.
     """
     if isinstance(reference, tuple):
@@ -145,7 +145,7 @@ def resolve(reference):
 
 
 def _import_submodule(name):
-    """Import a module that its package has not imported yet; nothing where there is none."""
+    """Import a module that its package has not imported yet; do nothing if there is none."""
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -154,7 +154,7 @@ def _import_submodule(name):
 
 
 def _from_registry(recipe):
-    """Gymnasium's registry is asked first, then gym's."""
+    """Look in gymnasium's registry first, then in gym's."""
     if recipe["api"] in detection.MULTI_AGENT:
         return other_apis.make_registered(recipe), False, True
     if recipe.get("vectorized"):
@@ -175,13 +175,13 @@ def _from_registry(recipe):
 
 
 def _vector_from_registry(recipe):
-    """The vector env that the library itself makes of an id."""
+    """The vector env that the library itself makes from an id."""
     module, _, env_id = recipe["id"].rpartition(":")
     if module:
         importlib.import_module(module)
     first_error = None
     for library in _libraries(recipe["api"]):
-        # gymnasium's make_vec; gym's and the first gymnasium's vector.make.
+        # gymnasium has make_vec; gym and the first gymnasium have vector.make.
         make = getattr(library, "make_vec", None) or importlib.import_module(library.__name__ + ".vector").make
         try:
             return make(env_id, **recipe["kwargs"])
@@ -191,7 +191,7 @@ def _vector_from_registry(recipe):
 
 
 def _registered_creator(library, env_id):
-    """What makes a registered env; None where gym itself sees to the mode, and where the id is unknown."""
+    """The callable behind a registered env; None if gym itself handles the mode, or the id is unknown."""
     try:
         spec = library.envs.registration.spec(env_id)
     except library.error.Error:
@@ -203,7 +203,7 @@ def _registered_creator(library, env_id):
 
 
 def _made(creator, make, kwargs, is_new):
-    """The env that ``make(**kwargs)`` gives, and whether the mode is for each of its ``render()`` to be told."""
+    """(The env that ``make(**kwargs)`` returns, whether each ``render()`` takes the mode)."""
     less = {name: value for name, value in kwargs.items() if name != "render_mode"}
     if len(less) == len(kwargs) or kwargs.get("apply_api_compatibility") or not _renders_by_call(creator, is_new):
         return make(**kwargs), False
@@ -213,11 +213,11 @@ def _made(creator, make, kwargs, is_new):
     if "mode" in accepted_by_render(attributes.bare(env)):
         return env, True
     env.close()
-    return make(**kwargs), False  # nothing renders in the mode: Python says what it does not take
+    return make(**kwargs), False  # no render() takes the mode: Python's error names the argument
 
 
 def _renders_by_call(creator, is_new):
-    """Whether ``render()`` is to be told the mode: where the creator does not take it, or its gym is too old."""
+    """Whether to pass the mode to ``render()``: the creator does not take it, or its gym is too old."""
     if creator is None:
         return not is_new
     if is_new or (inspect.isclass(creator) and "mode" not in accepted_by_render(creator).names):
@@ -226,7 +226,7 @@ def _renders_by_call(creator, is_new):
 
 
 def _libraries(api):
-    """The libraries that an env may come from, imported only as they are asked for. No client can name another."""
+    """The libraries that an env may come from, each imported when it is needed. A client cannot name another."""
     if api is not None and api not in LIBRARIES:
         known = ", ".join([*LIBRARIES, *other_apis.APIS])
         raise refusals.api_mismatch("api = %r needs an entry_point, and is one of %s" % (api, known))
@@ -246,13 +246,13 @@ def _libraries(api):
 
 
 def _maker_of_registered(library, env_id, max_episode_steps):
-    """What makes a registered env of the simulator's keywords. They may name max_episode_steps too."""
+    """The function that makes a registered env from the simulator's keywords, which may include max_episode_steps."""
     if max_episode_steps is None:
         return partial(library.make, env_id)
 
     def make(**kwargs):
         # gym.make(max_episode_steps=-1) means "none" only since 1.0: before, it truncates after one step. A changed
-        # copy of the spec means the same in every version, and lengthens as well as shortens.
+        # copy of the spec means the same in every version, and can lengthen as well as shorten.
         spec = copy.deepcopy(library.envs.registration.spec(env_id))
         spec.max_episode_steps = None if max_episode_steps == NO_LIMIT else max_episode_steps
         return spec.make(**kwargs)
@@ -262,7 +262,7 @@ def _maker_of_registered(library, env_id, max_episode_steps):
 
 def _from_entry_point(recipe):
     creator = resolve(recipe["entry_point"])
-    # A function says nothing of the env that it makes, before that is there.
+    # A function does not show the API of its env before it has made one.
     make = partial(other_apis.create, creator, recipe["api"])
     env, renders_by_call = _made(creator, make, recipe["kwargs"], _is_new(recipe["api"] or _library_of(creator)))
     if recipe["api"] in other_apis.APIS or not other_apis.is_gym(env, recipe["wrappers"]):
@@ -274,7 +274,7 @@ def _from_entry_point(recipe):
 
 
 def _with_time_limit(library, env, max_episode_steps):
-    """Take a limit off that stands outermost, put the wanted one on."""
+    """Take the outermost limit off, and put the requested one on."""
     if type(env) is library.wrappers.TimeLimit:
         env = env.env
     if max_episode_steps == NO_LIMIT:
@@ -283,13 +283,13 @@ def _with_time_limit(library, env, max_episode_steps):
 
 
 def _library_of(cls):
-    """By what a class inherits: one target may hold both libraries. Empty where it inherits from neither."""
+    """The library from which a class inherits, since a target may have both libraries. Empty if it is neither."""
     modules = [module_name(base).split(".")[0] for base in getattr(cls, "__mro__", ())]
     return next((name for name in LIBRARIES if name in modules), "")
 
 
 def _is_new(api):
-    """Whether a library, by its name, speaks today's API: gymnasium in all versions, gym from 0.26 on, and none."""
+    """Whether a library, by its name, has today's API: gymnasium in all versions, gym from 0.26 on, and none."""
     if api != "gym":
         return True
     version = importlib.import_module(api).__version__

@@ -1,7 +1,7 @@
-"""Envs that are no gym's: which adapter holds what a simulator has made, or why none can.
+"""Envs of other APIs than gym's: chooses the adapter for an object of a simulator, or says why there is none.
 
-Knows the adapters of dm_env, robosuite and PettingZoo. Never knows the wire, nor how an id is found in a registry of
-gym's. Python 3.6 and up.
+Knows the adapters of dm_env, robosuite and PettingZoo. Never knows the wire, or how a gym registry finds an id. Python
+3.6 and up.
 """
 
 from gym_service.server import refusals
@@ -14,16 +14,16 @@ _SINGLE = {detection.DM_ENV: DmEnvAdapter, detection.ROBOSUITE: RobosuiteAdapter
 _MULTI_AGENT = {detection.PARALLEL: pettingzoo.ParallelAdapter, detection.AEC: pettingzoo.AecAdapter}
 APIS = (*_SINGLE, *_MULTI_AGENT)
 
-# Keywords that the adapters keep: an env of dm_env or robosuite takes neither when it is made.
+# Keywords for the adapters only: an env of dm_env or robosuite takes neither when it is made.
 _RENDER_KEYS = ("render_mode", "render_kwargs")
 
 
 def is_gym(env, wrappers=()):
-    """Whether it is an env of gymnasium or gym. Raises Refused where no adapter can hold it, and it has no wrappers."""
+    """Whether it is an env of gymnasium or gym. Raises Refused if no adapter fits it and no wrappers follow."""
     try:
         return detection.api_of(env) == detection.GYM
     except refusals.Refused:
-        if not wrappers:  # they may make of it what it is not yet: gym3's of its own envs
+        if not wrappers:  # wrappers may convert it, as gym3's do with gym3's own envs
             raise
         return False
 
@@ -31,8 +31,8 @@ def is_gym(env, wrappers=()):
 def create(creator, api, **kwargs):
     """What the creator makes with these keywords.
 
-    Those that are about rendering stay with the adapter where the creator takes none, which one that hands all it gets
-    to another says only when it is called.
+    The adapter keeps the rendering keywords if the creator does not take them. A creator that passes all its keywords
+    on to another function shows that only when it is called.
     """
     without = {name: value for name, value in kwargs.items() if name not in _RENDER_KEYS}
     if api in _SINGLE:
@@ -50,7 +50,7 @@ def create(creator, api, **kwargs):
 
 
 def adapter_of(env, recipe, creator):
-    """The adapter that holds the env; None where it is an env of gymnasium or gym. Raises Refused where none can."""
+    """The adapter for the env; None if it is an env of gymnasium or gym. Raises Refused if no adapter fits."""
     api = recipe["api"]
     found = detection.api_of(env, api)
     if found == detection.VECTOR:

@@ -1,7 +1,7 @@
-"""The warnings that the client is to be given with the next answer.
+"""The warnings to send to the client with the next answer.
 
-Knows Python's warnings, and what an Encoder notes of the values in an answer. Never knows how a warning travels. Python
-3.6 and up.
+Knows Python's warnings, and what an Encoder records about the values in an answer. Never knows how a warning travels.
+Python 3.6 and up.
 """
 
 import warnings
@@ -9,8 +9,8 @@ import warnings
 from gym_service.server import error_report
 
 MAX_WARNINGS = 100
-# Of values that arrive as an Opaque, each at a path of its own, and of classes that are arrays by nothing but
-# ``__array__``, for as long as the server lives: under keys that change there is no end of paths.
+# The limit, for the server's life, of paths whose values arrive as an Opaque, and of classes that become arrays only by
+# ``__array__``. Under keys that change the number of paths is unlimited.
 MAX_NOTED = 100
 
 
@@ -24,17 +24,17 @@ class PendingWarnings:
         self._by_array_alone = set()
 
     def add(self, text):
-        """A warning of ours."""
+        """Add a warning of gym-service itself."""
         self._warnings.append(("UserWarning", text))
 
     def show(self, message, category, filename, lineno, file=None, line=None):
-        """Stands in for ``warnings.showwarning``: the user gets the warning, and stderr as well."""
+        """Replaces ``warnings.showwarning``: the user gets the warning, and stderr too."""
         self._show_warning(message, category, filename, lineno, file, line)
         if len(self._warnings) < MAX_WARNINGS:
             self._warnings.append((error_report.builtin_name(category), str(message)))
 
     def take(self, encoder):
-        """Those that go with this answer, as (name of the category, text)."""
+        """The warnings for this answer, as (name of the category, text)."""
         if encoder.replaced or encoder.by_array_alone:
             self._note(encoder)
         if not self._warnings:

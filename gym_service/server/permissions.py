@@ -1,10 +1,10 @@
-"""What a client may have a server do that is not its own: the operator's word.
+"""What a client may make this server do, as its operator allows.
 
-Knows recipes. Never knows how an env is made, nor how a client has proven who it is. Python 3.6 and up.
+Knows recipes. Never knows how an env is made, or how a client has authenticated. Python 3.6 and up.
 
-A server that a client has started itself does what that client says. One that a client was let in to makes the ids that
-its operator has named, or any that is registered in its interpreter, and imports nothing by a name that a client sent
-unless its operator allows that. It never unpickles what a client sent.
+A server that a client has started itself obeys that client. A server of an operator makes the ids that the operator has
+named, or any id that is registered in its interpreter. It imports nothing by a name that a client sent unless its
+operator allows that, and never unpickles what a client sent.
 """
 
 import re
@@ -12,21 +12,20 @@ import re
 from gym_service.server import env_factory, named_objects
 from gym_service.server.adapters import attributes
 
-# By this name simulators ship what registers their ids (gym_pusht, gym_xarm), and a user who installs one wants it
-# made: the names of a family, at the top level, where installed packages alone lie. Anything else may run what it
-# likes.
+# The names of packages that register a simulator's ids (gym_pusht, gym_xarm); a user who installs one wants to use it.
+# Only top-level names, since only installed packages are there. Any other module may run anything when it is imported.
 SIMULATOR = re.compile("gym_[A-Za-z0-9_]+")
 
 
-# By this keyword an env that stands for another one is told which: shimmy's, which old Gymnasium registers of itself,
-# passes it to gym.make, and that imports what stands before a colon.
+# The keyword that tells a wrapper env which env to make: shimmy's, which old Gymnasium registers by itself, passes it
+# to gym.make, which imports the part before a colon.
 INNER_ID = "env_id"
 
-# The command line of a simulator that is given none. What another one leads a simulator to import is not known.
+# The command line of a simulator without arguments. What other arguments make a simulator import is unknown.
 NO_ARGUMENTS = [""]
 
 
-# By these keywords the methods that take the name of an attribute are told it.
+# The keywords by which methods receive the name of an attribute.
 NAME_KEYWORDS = ("name", "attr_name", "method_name")
 
 
@@ -42,16 +41,16 @@ class NotPermitted(Exception):
 
 
 class Permissions:
-    """``names``: whether clients may name what is imported; ``pickles``: also send it; ``ids``: if any, these alone."""
+    """``names``: clients may name what is imported; ``pickles``: may also send it; ``ids``: if any, only these."""
 
     def __init__(self, names=True, pickles=True, ids=()):
         self._names = names
         self._pickles = pickles
-        # An operator's "module:Env" is known to clients as either.
+        # Clients may use either form of an operator's "module:Env".
         self._ids = {part: env_id for env_id in ids for part in (env_id, env_id.rpartition(":")[2])}
 
     def check(self, recipe):
-        """The recipe to follow. Raises NotPermitted where it asks for more than it may."""
+        """The recipe to follow. Raises NotPermitted if it asks for more than is allowed."""
         recipes = [recipe] + (env_factory.recipes_of(recipe) if recipe.get("batch", {}).get("each") else [])
         for own in recipes:
             self._check_values(own)
@@ -71,7 +70,7 @@ class Permissions:
         return recipe
 
     def _check_values(self, recipe):
-        """Raise NotPermitted for a wrapper, or for an object that an argument names, at any depth."""
+        """Raise NotPermitted for a wrapper, or for an object that an argument names at any depth."""
         given = [recipe["kwargs"]]
         for wrapper in recipe["wrappers"]:
             is_table = type(wrapper) is dict
@@ -82,12 +81,12 @@ class Permissions:
             raise NotPermitted("{ object = %r }" % names[0], sorted(set(self._ids.values())))
 
     def check_attribute(self, path):
-        """Raise NotPermitted where a client must not name this attribute."""
+        """Raise NotPermitted if a client must not name this attribute."""
         if not self._names and attributes.needs_permission(path):
             raise NotPermitted("the attribute %r" % path, sorted(set(self._ids.values())))
 
     def check_call(self, path, args, kwargs):
-        """Raise NotPermitted where a client must not call this, or hand it the name of an attribute."""
+        """Raise NotPermitted if a client must not call this, or must not pass it the name of an attribute."""
         self.check_attribute(path)
         named = [dict(kwargs).get(keyword) for keyword in NAME_KEYWORDS] if path in attributes.READERS else []
         method = path
@@ -95,13 +94,13 @@ class Permissions:
             if not isinstance(method, str) or method not in attributes.READERS:
                 break
             named.append(name)
-            method = name  # call("get_wrapper_attr", "gravity") names two
+            method = name  # call("get_wrapper_attr", "gravity") contains two names
         for name in named:
             if isinstance(name, str):
                 self.check_attribute(name)
 
     def _check_names(self, recipe):
-        """Raise NotPermitted where what a client names would be imported."""
+        """Raise NotPermitted if a name that the client sent would be imported."""
         ids = sorted(set(self._ids.values()))
         for name in recipe["imports"]:
             if not SIMULATOR.fullmatch(name):
@@ -111,14 +110,14 @@ class Permissions:
             raise NotPermitted("%s = %r" % (INNER_ID, inner), ids)
 
     def check_function(self, reference, what):
-        """Raise NotPermitted where a client must not have this one called: a name, or (Python, cloudpickle)."""
+        """Raise NotPermitted if a client must not have this called: a name, or (Python, cloudpickle)."""
         if not self._names:
             raise NotPermitted(what)
         if not self._pickles and not isinstance(reference, str):
             raise NotPermitted("%s that a client has pickled" % what)
 
     def _checked_id(self, recipe):
-        """Of an id that was named by the operator everything is known here: what a client would import is not."""
+        """The recipe for an id that the operator has named: it needs no import that a client names."""
         ids = sorted(set(self._ids.values()))
         if recipe["entry_point"]:
             raise NotPermitted("entry_point", ids)

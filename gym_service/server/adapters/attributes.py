@@ -2,23 +2,23 @@
 
 Knows the chain of wrappers, outermost first, as every gym and gymnasium builds it. Python 3.6 and up.
 
-The chain is walked here, since it is walked differently in each version: gym's wrappers pass reads on, Gymnasium's do
-so with a warning in 0.29 and not at all since 1.0.
+This walks the chain itself, since each version differs: gym's wrappers pass reads on, Gymnasium's do so with a warning
+in 0.29 and not at all since 1.0.
 """
 
 from gym_service.protocol.values import module_name
 
-# With a leading underscore, what Gymnasium's users read all the same.
+# Names with a leading underscore that Gymnasium's users nevertheless read.
 READABLE_PRIVATE = {"_max_episode_steps"}
 # The methods of Gymnasium's envs and vector envs, and of Stable-Baselines', that take the name of an attribute.
 READERS = {"get_wrapper_attr", "has_wrapper_attr", "set_wrapper_attr"}
 READERS |= {"call", "call_async", "get_attr", "set_attr", "env_method"}
-# What wrappers show of the env inside, some of it as properties that cannot be set.
+# Attributes that wrappers show of the env inside, some as properties that cannot be set.
 OF_THE_BARE_ENV = {"observation_space", "action_space", "metadata", "render_mode"}
 
 
 def owner(env, name):
-    """The outermost wrapper, or else the bare env, that has the attribute itself; None where nobody has."""
+    """The outermost wrapper, or else the bare env, that has the attribute itself; None if none has it."""
     while _is_wrapper(env):
         if _has_itself(env, name):
             return env
@@ -27,7 +27,7 @@ def owner(env, name):
 
 
 def has(env, path):
-    """Whether the attribute is there. ``path`` is a name, or names with dots between them, as in Python."""
+    """Whether the attribute exists. ``path`` is a name, or names with dots between them, as in Python."""
     name, _, rest = path.partition(".")
     holder = owner(env, name)
     if holder is None or not rest:
@@ -44,16 +44,16 @@ def get(env, path):
     name, *rest = path.split(".")
     while _is_wrapper(env) and not _has_itself(env, name):
         env = env.env
-    value = getattr(env, name)  # without a hasattr() before it, which would compute a property twice
+    value = getattr(env, name)  # without hasattr() before it, which would compute a property twice
     for name in rest:
         value = getattr(value, name)
     return value
 
 
 def set_(env, path, value, force):
-    """Set the attribute where it is; with ``force`` on the bare env where it is nowhere. Returns whether it was set.
+    """Set the attribute where it exists; with ``force`` else on the bare env. Returns whether it was set.
 
-    Of names with dots between them the last one is set, on the object that the others lead to.
+    Of names with dots between them, the last one is set, on the object that the others lead to.
     """
     if any(name.startswith("_") for name in path.split(".")):
         raise AttributeError("%r is private to the simulator" % path)
@@ -77,9 +77,9 @@ def names(env):
 
 
 def needs_permission(path):
-    """Whether a read of it leads further than to a public attribute of the env.
+    """Whether reading it can reach more than a public attribute of the env.
 
-    A name with dots walks through any module that an object holds, and a private one may be such an object.
+    A name with dots can go through a module that an object holds, and a private name may hold such an object.
     """
     return "." in path or (path.startswith("_") and path not in READABLE_PRIVATE)
 

@@ -1,7 +1,7 @@
-"""Which API an object speaks that a simulator has made.
+"""Detects the API of an object that a simulator has made.
 
-Looks at what the object has, never at the version of the library that it comes from. Never imports a library, and
-never knows the wire. Python 3.6 and up.
+Looks at the object's attributes, never at the version of its library. Never imports a library, and never knows the
+wire. Python 3.6 and up.
 """
 
 import inspect
@@ -9,15 +9,15 @@ import inspect
 from gym_service.protocol.values import module_name, type_name
 from gym_service.server import refusals
 
-# The words of the key ``api``. GYM stands for gymnasium and for every gym: ``env_factory.py`` tells those apart.
+# The values of the key ``api``. GYM means gymnasium and every gym: ``env_factory.py`` tells those apart.
 GYM, DM_ENV, ROBOSUITE, PARALLEL, AEC = "gym", "dm_env", "robosuite", "parallel", "aec"
 MULTI_AGENT = (PARALLEL, AEC)
 VECTOR = "vector"
 
-# What the env that is wrapped is called: by wrappers of dm_env, bsuite, dm_control, robosuite, LIBERO and PettingZoo.
+# The attributes that hold a wrapped env, in dm_env, bsuite, dm_control, robosuite, LIBERO and PettingZoo.
 INNER_NAMES = ("_env", "env", "_environment", "aec_env", "par_env")
 
-# Libraries whose API is none of these, by the top-level package of the object's class; and what leads on from there.
+# Libraries with other APIs, by the top-level package of the object's class; and advice for each.
 _NOT_SUPPORTED = {
     "open_spiel": "OpenSpiel",
     "pyspiel": "OpenSpiel",
@@ -38,9 +38,9 @@ _LEADS_ON = {
 
 
 def api_of(env, asked=None):
-    """GYM, DM_ENV, ROBOSUITE, PARALLEL, AEC or VECTOR. Raises Refused where the object is none of these.
+    """GYM, DM_ENV, ROBOSUITE, PARALLEL, AEC or VECTOR. Raises Refused if the object has none of these APIs.
 
-    ``asked`` is the API that the user says it has: an env of several agents need not name them then.
+    ``asked`` is the API that the user states: a multi-agent env then need not name its agents.
     """
     names = _library_classes(env)
     for word, cls in ((VECTOR, "VectorEnv"), (GYM, "Env"), (AEC, "AECEnv"), (PARALLEL, "ParallelEnv")):
@@ -50,7 +50,7 @@ def api_of(env, asked=None):
     if names_agents and _has_methods(env, "observation_space", "action_space"):
         return AEC if _has_methods(env, "last", "observe") else PARALLEL
     if _has_values(env, "observation_space", "action_space"):
-        return VECTOR if hasattr(env, "num_envs") else GYM  # no Env of gym's: that may be batched, and stays one
+        return VECTOR if hasattr(env, "num_envs") else GYM  # an Env of gym's may be batched, but stays a single env
     if _is_dm_env(env):
         return DM_ENV
     if bounds_owner(env) is not None:
@@ -59,7 +59,7 @@ def api_of(env, asked=None):
 
 
 def bounds_owner(env):
-    """The object or the env inside it whose ``action_spec`` is a pair of bounds, as robosuite has it; else None."""
+    """The object, or the env inside it, whose ``action_spec`` is a pair of bounds, as in robosuite; else None."""
     for layer in layers(env):
         spec = getattr(layer, "action_spec", None)
         if isinstance(spec, (tuple, list)) and len(spec) == 2 and _has_methods(layer, "reset", "step"):
@@ -68,11 +68,11 @@ def bounds_owner(env):
 
 
 def layers(env):
-    """The object and what it wraps, outermost first. Each is given once, whatever knows whom."""
+    """The object and the objects that it wraps, outermost first. Each appears once, whatever references there are."""
     found = []
     while env is not None and not any(env is layer for layer in found):
         found.append(env)
-        # Not getattr: a wrapper that passes every name on would answer with the innermost one's.
+        # Not getattr: a wrapper that forwards every name would return the innermost object's attribute.
         own = getattr(env, "__dict__", {})
         env = next((own[name] for name in INNER_NAMES if own.get(name) is not None), None)
     return found
@@ -84,7 +84,7 @@ def described(env):
 
 
 def _library_classes(env):
-    """The names of the classes that it inherits from gym, gymnasium or PettingZoo."""
+    """The names of the classes of gym, gymnasium or PettingZoo from which it inherits."""
     roots = ("gym", "gymnasium", "pettingzoo")
     return {cls.__name__ for cls in type(env).__mro__ if module_name(cls).split(".")[0] in roots}
 
@@ -104,7 +104,7 @@ def _is_dm_env(env):
         parameters = inspect.signature(env.reset).parameters.values()
     except (TypeError, ValueError):  # written in C
         parameters = ()
-    # A functional env, such as Jumanji's, is handed its random key with each reset.
+    # A functional env, such as Jumanji's, takes its random key with each reset.
     has_state = all(
         parameter.default is not parameter.empty or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         for parameter in parameters
@@ -113,7 +113,7 @@ def _is_dm_env(env):
 
 
 def _is_spec(spec):
-    """Whether it is a spec of dm_env, or a dict, list or tuple of such. OpenSpiel has plain numbers there."""
+    """Whether it is a spec of dm_env, or a dict, list or tuple of specs. OpenSpiel has plain numbers there."""
     if isinstance(spec, dict):
         return all(_is_spec(part) for part in spec.values())
     if isinstance(spec, (list, tuple)):

@@ -1,7 +1,7 @@
-"""The adapter for a simulator that is a vector env itself: gym's and gymnasium's VectorEnv, EnvPool, Isaac Gym, gym3.
+"""The adapter for a simulator that is itself a vector env: gym's and gymnasium's VectorEnv, EnvPool, Isaac Gym, gym3.
 
-Knows the calls of a vector env, of today and of before gym 0.26. Never knows the wire, nor splits a batch. Python 3.6
-and up. What it returns is passed on as it is, but for the one conversion of a reset and of a step with four values.
+Knows the calls of a vector env, of today and before gym 0.26. Never knows the wire, and never splits a batch. Python
+3.6 and up. It passes results on unchanged, except for the one conversion of a reset and of a step with four values.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ class VectorizedAdapter(GymnasiumAdapter):
         self.num_envs = num_envs_of(env)
 
     def describe(self):
-        """All that the client must know before the first reset, with the facts of the batch in ``vector``."""
+        """Everything that the client must know before the first reset, with the facts of the batch in ``vector``."""
         metadata = self.metadata()
         mode = metadata.get("autoreset_mode")
         single = {name: self._single(name) for name in ("observation_space", "action_space")}
@@ -38,13 +38,13 @@ class VectorizedAdapter(GymnasiumAdapter):
                 "num_envs": self.num_envs,
                 "single_observation_space": single["observation_space"],
                 "single_action_space": single["action_space"],
-                # AutoresetMode or its value; None where the simulator does not say.
+                # AutoresetMode or its value; None if the simulator does not say.
                 "autoreset_mode": getattr(mode, "value", mode),
             },
         )
 
     def _single(self, name):
-        """The space of one env. Where the simulator names none, its spaces are not batched (EnvPool, gym3)."""
+        """The space of one env. If the simulator does not name it, its spaces are not batched (EnvPool, gym3)."""
         space = getattr(self.env, "single_" + name, None)
         space = getattr(self.env, name, None) if space is None else space
         if space is None:
@@ -53,7 +53,7 @@ class VectorizedAdapter(GymnasiumAdapter):
         return describe(space, "$.single_" + name)
 
     def reset(self, seed, options, *args, **more):
-        """What the env's reset returns. From an older one, which returns no info, the observations and an empty one."""
+        """The result of the env's reset. An older env returns no info: then the observations and an empty info."""
         result = super().reset(seed, options, *args, **more)
         is_pair = type(result) is tuple and len(result) == 2
         if "options" in self._accepts or (is_pair and not resembles(self.env.observation_space, result)):
@@ -61,12 +61,12 @@ class VectorizedAdapter(GymnasiumAdapter):
         return result, {}
 
     def even_out(self, result):
-        """Four values as five; all else as it is."""
+        """Four values as five; anything else unchanged."""
         return split_batch(result) if isinstance(result, (tuple, list)) and len(result) == 4 else result
 
 
 def num_envs_of(env):
-    """How many envs it holds, an int. Raises Refused where it does not say."""
+    """The number of its envs, an int. Raises Refused if it does not say."""
     config = getattr(env, "config", None)
     found = getattr(env, "num_envs", config.get("num_envs") if isinstance(config, dict) else None)
     try:
@@ -80,9 +80,9 @@ def num_envs_of(env):
 def split_batch(result):
     """(observations, rewards, dones, infos) as five values.
 
-    ``truncated`` is an array of bool, with what the infos say of ``TimeLimit.truncated``: an array in a dict, or a flag
-    in the info of each env. ``terminated`` is the dones as they are, unless some of them are truncated: then it is an
-    array of bool without those.
+    ``truncated`` is an array of bool, taken from ``TimeLimit.truncated`` in the infos: an array in a dict, or a flag in
+    the info of each env. ``terminated`` is the dones unchanged, unless some of them are truncated: then it is an array
+    of bool without those.
     """
     observations, rewards, dones, infos = result
     plain = np.asarray(to_numpy(dones)[0] if is_array_like(type(dones)) else dones)

@@ -1,20 +1,20 @@
-"""What Linux tells of processes in /proc. Nothing else in the launcher reads /proc.
+"""What Linux reports about processes in /proc. No other module of the launcher reads /proc.
 
-Knows the files of /proc. Never knows what a process is for. Standard library only, Python 3.6 and up: it also runs in
-a target's interpreter, loaded by path.
+Knows the files of /proc. Never knows what a process is for. Standard library only, Python 3.6 and up: it also runs in a
+target's interpreter, loaded by path.
 
-/proc may be missing (macOS), or may show the processes of another PID namespace, in which the same pids mean other
-processes. Each function then answers as if it had found nothing.
+/proc may be missing (macOS), or may show the processes of another PID namespace, where the same pids mean other
+processes. Each function then returns the same as if it had found nothing.
 """
 
 import collections
 import os
 
-# ``state`` is a letter, as ps shows it. ``start_time`` counts the kernel's clock ticks since boot: together with the
-# pid it names a process for all time.
+# ``state`` is a letter, as in ps. ``start_time`` counts the kernel's clock ticks since boot: together with the pid it
+# identifies a process for ever.
 Process = collections.namedtuple("Process", ["state", "parent_pid", "start_time", "memory_bytes"])
 
-_checked = (0, False)  # for which pid is_ours was found out, and the answer
+_checked = (0, False)  # the pid for which is_ours was computed, and the answer
 
 
 def is_ours():
@@ -31,7 +31,7 @@ def _shows_us(pid):
         if int(os.readlink("/proc/self")) != pid:
             return False
         with open("/proc/self/status") as file:
-            # Seen from an outer namespace, a process has a pid for each of the namespaces that it is in.
+            # Seen from an outer namespace, a process has one pid for each namespace that it is in.
             pids = [line.split()[1:] for line in file if line.startswith("NSpid:")]
     except (OSError, ValueError):
         return False
@@ -39,7 +39,7 @@ def _shows_us(pid):
 
 
 def process(pid):
-    """The Process of a pid; None where it has ended, be it a zombie still."""
+    """The Process of a pid; None if it has ended, even if it is still a zombie."""
     fields = _stat("/proc/%d/" % pid) if is_ours() else []
     if not fields or fields[0] in "ZX":
         return None
@@ -47,7 +47,7 @@ def process(pid):
 
 
 def zombie_exit_code(pid):
-    """The exit code (negative: a signal) of a process that has ended and was not reaped; None of any other pid."""
+    """The exit code (negative: a signal) of a process that has ended and is not reaped; None for any other pid."""
     fields = _stat("/proc/%d/" % pid) if is_ours() else []
     if not fields or fields[0] != "Z":
         return None
@@ -56,7 +56,7 @@ def zombie_exit_code(pid):
 
 
 def uptime_s():
-    """The seconds since the machine was started. Only where ``is_ours``."""
+    """The seconds since boot. Call it only where ``is_ours``."""
     with open("/proc/uptime") as file:
         return float(file.read().split()[0])
 
@@ -64,7 +64,7 @@ def uptime_s():
 def oom_kills():
     """How many processes the kernel has killed for lack of memory since boot, on the whole machine; None if unknown.
 
-    Also those at the limit of a control group, such as a container's. Linux 4.13 and newer count them.
+    Includes those at the limit of a control group, such as a container's. Linux 4.13 and newer count them.
     """
     try:
         with open("/proc/vmstat") as file:
@@ -74,7 +74,7 @@ def oom_kills():
 
 
 def pid_namespace():
-    """A name for the PID namespace of this process; empty where there is none."""
+    """A name for the PID namespace of this process; empty if there is none."""
     try:
         return os.readlink("/proc/self/ns/pid") if is_ours() else ""
     except OSError:
@@ -94,7 +94,7 @@ def children():
 
 
 def main_thread(pid):
-    """(state, seconds that it ran so far) of the main thread of a process; None where it has ended."""
+    """(state, seconds of processor time so far) of the main thread of a process; None if it has ended."""
     task = "/proc/%d/task/%d/" % (pid, pid)
     fields = _stat(task) if is_ours() else []
     if not fields:
@@ -102,7 +102,7 @@ def main_thread(pid):
     try:
         with open(task + "schedstat") as file:
             return fields[0], int(file.read().split()[0]) / 1e9
-    except (OSError, ValueError, IndexError):  # a kernel without it, or the process has just ended: count clock ticks
+    except (OSError, ValueError, IndexError):  # a kernel without it, or the process has just ended: use clock ticks
         return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -122,15 +122,15 @@ def process_name(pid):
 
 
 def open_files():
-    """Where the open descriptors of this process lead, as the kernel names it."""
+    """The targets of this process's open descriptors, by the kernel's names."""
     return [_link("/proc/self/fd/%s" % fd) for fd in os.listdir("/proc/self/fd")] if is_ours() else []
 
 
 def _stat(folder):
-    """The fields of a stat file from the state on; none where there is no such file."""
+    """The fields of a stat file from the state on; empty if there is no such file."""
     try:
         with open(folder + "stat") as file:
-            return file.read().rpartition(")")[2].split()  # the name before them may hold spaces and parentheses
+            return file.read().rpartition(")")[2].split()  # the name before them may contain spaces and parentheses
     except OSError:
         return []
 
@@ -146,5 +146,5 @@ def _name(folder):
 def _link(path):
     try:
         return os.readlink(path)
-    except OSError:  # the descriptor of the listing itself
+    except OSError:  # the descriptor of this listing itself
         return ""
