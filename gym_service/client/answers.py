@@ -1,6 +1,6 @@
-"""What the answers to one env's calls hold, and the fields of its calls that are there only sometimes.
+"""Decodes the answers to one env's calls, and encodes the optional fields of its calls.
 
-Knows the fields of messages. Never knows an env: the connection holds what reads an answer, and must not hold the env.
+Knows the fields of messages. Never knows an env: the connection keeps these decoders, and must not keep the env alive.
 Python 3.10 and up.
 """
 
@@ -17,14 +17,14 @@ from gym_service.protocol.values import BadValue
 
 
 def step_result(layout: Layout | None, frame: Frame) -> Any:
-    """What step() returned."""
+    """The result of step()."""
     if frame.kind == messages.STEPPED and layout:
         return results.unpack_step(layout, frame.head, frame.buffers, GraphInstance, frame.arrays)
     return result_of(frame, 5)
 
 
 def result_of(frame: Frame, count: int) -> Any:
-    """What reset() or step() returned: a tuple of so many values, or the one value that it was instead."""
+    """The result of reset() or step(): a tuple of ``count`` values, or the one value that it was instead."""
     values = ValueDecoder(frame.head, frame.buffers, GraphInstance, arrays=frame.arrays).read_rest()
     if len(values) not in (1, count):
         raise BadValue(f"{len(values)} values came where {count} were due, or one")
@@ -32,7 +32,7 @@ def result_of(frame: Frame, count: int) -> Any:
 
 
 def further_fields(args: tuple[Any, ...], more: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """The further arguments of a call as fields, each with its path; none where there are none."""
+    """The further arguments of a call as fields, each with its path; empty if there are none."""
     return (("$.args", args), ("$.kwargs", more)) if args or more else ()
 
 

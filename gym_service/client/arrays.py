@@ -1,7 +1,7 @@
-"""What the client makes of arrays that another library's were in the simulator: numpy's, torch's or jax's.
+"""Converts arrays that belonged to another library in the simulator: to numpy's, torch's or jax's.
 
-Knows the label and the flags of such an array (``protocol/array_likes.py``). Imports a framework only where the entry
-asks for it. Never knows calls. Python 3.10 and up.
+Knows the label and the flags of such an array (``protocol/array_likes.py``). Imports a framework only if the entry asks
+for it. Never knows calls. Python 3.10 and up.
 """
 
 import importlib
@@ -15,20 +15,20 @@ import numpy as np
 from gym_service.errors import ConfigError
 from gym_service.protocol.array_likes import BFLOAT16, FRAMEWORK, float32_of
 
-# A server names what it likes; so many labels are kept.
+# A server can send any label; this many are kept.
 MAX_LABELS = 20
 NUMPY, TORCH, JAX = "numpy", "torch", "jax"
 
 
 class ArrayMaker:
-    """Makes what a user gets of each array of another library, and remembers where they came from.
+    """Converts each array of another library to what the user gets, and records the origins of these arrays.
 
-    Of an array that is no framework's in the simulator (a frame stack, a class with ``__array__``) it makes numpy's,
+    An array that belongs to no framework in the simulator (a frame stack, a class with ``__array__``) becomes numpy's,
     whatever the entry asks for.
     """
 
     def __init__(self, framework: str = NUMPY) -> None:
-        """Import the framework. Raises ConfigError where this interpreter does not have it."""
+        """Import the framework. Raises ConfigError if this interpreter does not have it."""
         self.labels: list[str] = []
         self._make: Callable[[Any], Any] | None = None
         self._make_bfloat16: Callable[[Any], Any] = _numpy_bfloat16
@@ -38,11 +38,11 @@ class ArrayMaker:
 
     @property
     def seen(self) -> str | None:
-        """Where the arrays came from, such as ``"torch cuda:0"``; None while there were none."""
+        """The origin of the arrays so far, such as ``"torch cuda:0"``; None if there were none."""
         return ", ".join(self.labels) or None
 
     def __call__(self, array: Any, label: str, flags: int) -> Any:
-        """What the user gets. The array's memory is not copied, but for bfloat16 as float32 and where jax needs it."""
+        """The array for the user. Its memory is copied only for bfloat16 as float32, and if jax requires it."""
         if label not in self.labels and len(self.labels) < MAX_LABELS:
             self.labels.append(label)
         if flags & BFLOAT16:
@@ -81,7 +81,7 @@ def _torch_makers(torch: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any
     def make(array: Any) -> Any:
         try:
             return torch.from_numpy(array)
-        except (TypeError, ValueError):  # a dtype that this torch does not have stays numpy's
+        except (TypeError, ValueError):  # a dtype that this torch lacks stays numpy's
             return array
 
     return make, lambda bits: torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16)
@@ -93,15 +93,15 @@ def _jax_makers(jax: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
         if not has_64_bits or jax.config.jax_enable_x64:
             try:
                 return jax.numpy.from_dlpack(array)
-            except (TypeError, ValueError, BufferError, RuntimeError):  # memory that jax cannot use where it lies
+            except (TypeError, ValueError, BufferError, RuntimeError):  # memory that jax cannot use in place
                 pass
         try:
             return jax.numpy.asarray(array)
-        except TypeError:  # texts and dates have no form there
+        except TypeError:  # texts and dates have no such form
             return array
 
     def make_bfloat16(bits: Any) -> Any:
-        return jax.numpy.asarray(_numpy_bfloat16(bits))  # jax needs ml_dtypes itself
+        return jax.numpy.asarray(_numpy_bfloat16(bits))  # jax itself needs ml_dtypes
 
     return make, make_bfloat16
 

@@ -1,6 +1,6 @@
-"""The env that a user holds: a gymnasium.Env whose simulator lives in another interpreter.
+"""The env that a user holds: a gymnasium.Env whose simulator runs in another interpreter.
 
-Knows Gymnasium's contract and the calls. Never knows how the server was started. Python 3.10 and up.
+Knows Gymnasium's API and the calls. Never knows how the server was started. Python 3.10 and up.
 """
 
 import copy
@@ -31,14 +31,14 @@ from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.layout import Layout
 from gym_service.protocol.values import BadValue
 
-# Names that nobody finds on a RemoteEnv unless it defines them. `seed`: Gymnasium's check_env takes an attribute of
-# that name for the API before 0.26. Names with an underscore are the simulator's own.
+# Names that a RemoteEnv has only if it defines them. `seed`: Gymnasium's check_env takes an attribute of that name to
+# mean the API before 0.26. Names with an underscore belong to the simulator.
 NEVER_FORWARDED = {"seed"}
-# What this class has beyond Gymnasium's Env, and a simulator may have too: many a goal is called `target`.
+# Names of this class that Gymnasium's Env lacks and a simulator may have too: many goals are called `target`.
 SHADOWED = {"target", "call", "step_async", "step_wait"}
-# What of this process may be assigned without the simulator hearing of it: what Gymnasium's Env keeps on itself.
+# Attributes that may be assigned in this process without telling the simulator: those that Gymnasium's Env keeps.
 CLIENT_SIDE = {"action_space", "observation_space", "metadata", "render_mode", "reward_range"}
-# What this class and Gymnasium's Env keep under private names. Any other is the simulator's, and stays there.
+# Private fields of this class and of Gymnasium's Env. Any other private name belongs to the simulator and stays there.
 PRIVATE_FIELDS = {
     "_action_layout",
     "_at_close",
@@ -63,21 +63,21 @@ PRIVATE_FIELDS = {
     "_tell_step",
 }
 
-# Starts a server that makes the env: the connection to it, and its description.
+# Starts a server that makes the env. Returns the connection to it and the env's description.
 Opening = Callable[[], tuple[Connection, Mapping[str, Any]]]
 
 
 class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]):  # type: ignore[override]
-    """An env in another interpreter. Everything it gives is what the simulator gave, in value and in type.
+    """An env in another interpreter. All results are the simulator's, in value and in type.
 
     Each call blocks until the simulator has answered, at most for the timeout of its kind. Arrays in observations,
-    infos and frames are new memory in each call, writeable and the caller's to keep. An error that the simulator
-    raises is an EnvError, and the env stays usable, as after CannotCross; what closes it stands in docs/errors.md.
+    infos and frames are new in each call, writeable, and the caller's to keep. An error that the simulator raises is an
+    EnvError. The env stays usable after it, and after CannotCross; docs/errors.md lists the errors that close the env.
 
-    Reading, calling and assigning a public attribute that this class does not define means the simulator's:
-    ``env.unwrapped.state``, ``env.unwrapped.goal = x``. What is read is a copy. A method of the simulator reads as a
-    RemoteMethod. Four names are this class's own and hide the simulator's: ``target``, ``call``, ``step_async`` and
-    ``step_wait``. Where a simulator has them too, ``get_wrapper_attr`` and ``set_wrapper_attr`` mean the simulator's.
+    To read, call or assign a public attribute that this class does not define means the simulator's attribute:
+    ``env.unwrapped.state``, ``env.unwrapped.goal = x``. A value that is read is a copy. A method of the simulator reads
+    as a RemoteMethod. Four names belong to this class and hide the simulator's: ``target``, ``call``, ``step_async``
+    and ``step_wait``. If a simulator has them too, ``get_wrapper_attr`` and ``set_wrapper_attr`` mean the simulator's.
     """
 
     def __init__(
@@ -94,13 +94,13 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         """Hold an env that a server has made.
 
         Args:
-            connection: to the server; the env owns it from here on.
+            connection: the connection to the server; the env owns it from here on.
             description: the server's answer to MAKE.
-            timeouts: seconds for reset, step, render, call and close; what is missing has no limit.
-            recreate: starts another server that makes the same env: for a pickled or copied env. It must pickle.
+            timeouts: seconds for reset, step, render, call and close; a missing one means no limit.
+            recreate: starts another server that makes the same env, for a pickled or copied env. It must pickle.
             restart: starts another server for the next reset() after one has failed; None for never.
-            at_close: called once it is closed, with the seconds that it may take: lets go what ``restart`` needs.
-            origin: what it was made from: ``entry`` (its key in envs.toml, None without one) and the server's recipe.
+            at_close: called after closing, with the seconds that it may take: releases the resources of ``restart``.
+            origin: what the env was made from: ``entry`` (its key in envs.toml, or None) and the server's recipe.
         """
         self._limits_s = limits_of(timeouts)
         self._recreate = recreate
@@ -108,15 +108,15 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         self._at_close = weakref.finalize(self, at_close, self._limits_s["close"]) if at_close else None
         self._restart_policy = RestartPolicy()
         self._restarting = threading.RLock()
-        self._origin = dict(origin)  # and the plain data of the spaces
+        self._origin = dict(origin)  # also holds the plain data of the spaces
         self._observer: CallObserver | None = None
-        self._tell_step: Callable[[Any], None] | None = None  # the observer's, found quickly by a step
+        self._tell_step: Callable[[Any], None] | None = None  # the observer's method, cached for step()
         self._spec: EnvSpec | None = None
         self._stand_in_seed = self._own_generator = None
         self._attach(connection, description)
 
     def _attach(self, connection: Connection, description: Mapping[str, Any]) -> None:
-        """Hold the env of a server that has just made it. Raises ProtocolError where it has described none."""
+        """Hold the env of a server that has just made it. Raises ProtocolError if its description is invalid."""
         try:
             self._hold(connection, description)
         except (ArithmeticError, AssertionError, AttributeError, BadValue, LookupError, TypeError, ValueError) as error:
@@ -141,12 +141,12 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
 
     @property
     def target(self) -> dict[str, Any]:
-        """Facts of the simulator's side.
+        """Facts about the simulator's side.
 
         ``executable``, ``python``, ``numpy``, ``api``, ``pid``, ``env`` (the name of its class), ``takes_options``
-        (whether ``reset(options=…)`` is anything that the simulator can take), and ``frames``: how pictures travel,
-        ``"raw"`` where memory is shared, ``"jpeg:90 (lossy)"`` where they change. ``arrays``: which arrays of other
-        libraries have come, such as ``"torch cuda:0"``; None while none has.
+        (whether the simulator accepts ``reset(options=…)``), and ``frames``: how images travel, ``"raw"`` over shared
+        memory, ``"jpeg:90 (lossy)"`` if they change. ``arrays``: the origin of arrays of other libraries so far, such
+        as ``"torch cuda:0"``; None if there were none.
         """
         return {**self._target, "arrays": self._connection.arrays.seen}
 
@@ -155,11 +155,11 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
     def reset(
         self, *args: Any, seed: Any = None, options: dict[str, Any] | None = None, **more: Any
     ) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode: (observation, info), as the simulator gives them.
+        """Start an episode: (observation, info), as the simulator returns them.
 
-        The seed, of any type, and further arguments (``args``, ``more``) go to the simulator's ``reset`` as they are.
-        A seed and options that it cannot take are an ApiMismatch. With ``restart = "on-reset"`` this starts another
-        server where the last one has failed; unseeded, if no seed is given.
+        The seed, of any type, and further arguments (``args``, ``more``) go to the simulator's ``reset`` unchanged. If
+        it cannot take the seed or the options, ApiMismatch is raised. With ``restart = "on-reset"`` this starts another
+        server if the last one has failed; without a seed, the new env is not seeded.
         """
         self._stand_in_seed = self._stand_in_seed if seed is None else seed
         if self._restart and self._connection.has_failed():
@@ -168,9 +168,9 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         return self._call(messages.RESET, arguments, lambda frame: result_of(frame, 2))
 
     def step(self, action: Any, *args: Any, **more: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """(observation, reward, terminated, truncated, info), as the simulator gives them.
+        """(observation, reward, terminated, truncated, info), as the simulator returns them.
 
-        Further arguments (``args``, ``more``) go to the simulator's ``step`` as they are.
+        Further arguments (``args``, ``more``) go to the simulator's ``step`` unchanged.
         """
         connection, limit_s = self._connection, self._limits_s["step"]
         while True:
@@ -183,12 +183,12 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
                 given = (action, args, more) if args or more else (action,)
                 return observed_step(connection, self._observer, kind, arguments, given, limit_s, read, changes)
             except SpacesChanged:
-                pass  # the call that this one waited for has brought them
+                pass  # the call that this one waited for has stored them
 
     def step_async(self, action: Any, *args: Any, **more: Any) -> None:
-        """Begin a step and come back at once; ``step_wait`` gives its result. The time between is yours.
+        """Start a step and return at once; ``step_wait`` returns its result. The caller may work in between.
 
-        Raises AlreadyPendingCallError where one has begun already; any other call meanwhile is refused likewise.
+        Raises AlreadyPendingCallError if a step is pending. While it is pending, all other calls raise it too.
         """
         while True:
             changes = self._connection.changes
@@ -203,7 +203,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
             self._observer.step_sent((action, args, more) if args or more else (action,))
 
     def step_wait(self) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """The result of the step that ``step_async`` has begun. Raises NoAsyncCallError where none has."""
+        """The result of the step that ``step_async`` started. Raises NoAsyncCallError if none was started."""
         try:
             return self._connection.finish(tell=self._tell_step)
         except BaseException as error:
@@ -212,30 +212,30 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
             raise
 
     def render(self, *args: Any, **more: Any) -> Any:
-        """What the simulator renders in the mode it was made with. Arguments go to its ``render`` as they are.
+        """The simulator's rendering, in the mode it was made with. Arguments go to its ``render`` unchanged.
 
         Returns:
-            An array (height, width, 3) of uint8, a list of them, a text, None: whatever the simulator gave.
+            An array (height, width, 3) of uint8, a list of them, a text, None: whatever the simulator returned.
         """
         return self._call(messages.RENDER, encode(*further_fields(args, more)), one)
 
     def close(self) -> None:
-        """Close the simulator and see its process to its end; any number of times.
+        """Close the simulator and wait until its process has ended. May be called repeatedly.
 
-        Blocks for at most ``timeouts.close`` and 3 s: with the usual timeouts, 8 s.
+        Blocks for at most ``timeouts.close`` and 3 s: with the default timeouts, 8 s.
         """
-        self._restart = None  # what the user has closed stays closed, also where it had failed before
+        self._restart = None  # a closed env stays closed, even if its server had failed before
         self._connection.close(self._limits_s["close"])
         if self._at_close and (release := self._at_close.peek()):
             release[1](*release[2])
             self._at_close.detach()
-        self._finalizer.detach()  # not before: an interrupted close() can be called again
+        self._finalizer.detach()  # not earlier: an interrupted close() can be called again
         if self._observer is not None:
             self._observer.closed()
 
     @property
     def spec(self) -> EnvSpec | None:
-        """The spec that ``gym.make`` gave, with the simulator's own limit and threshold in it."""
+        """The spec from ``gym.make``, with the simulator's own limit and threshold in it."""
         return self._spec
 
     @spec.setter
@@ -248,23 +248,23 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
 
     @property
     def _max_episode_steps(self) -> int | None:
-        """The limit that the simulator's own TimeLimit applies; None without one. LeRobot reads it by this name."""
+        """The limit of the simulator's own TimeLimit; None without one. LeRobot reads it by this name."""
         return self._remote_spec["max_episode_steps"]
 
     # -- attributes of the simulator -----------------------------------------------------------------------------
 
     def call(self, method: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run something in the simulator's process and return what it returns.
+        """Run code in the simulator's process and return its result.
 
         Args:
-            method: the name of a method of the env or of a wrapper, also one further inside (``"sim.get_state"``); or
-                ``"package.module:function"``, which is called with the env first; or a callable, which is called
-                likewise, travels by cloudpickle, and needs the same minor version of Python and a server of this env.
+            method: the name of a method of the env or of a wrapper, or of a nested object (``"sim.get_state"``); or
+                ``"package.module:function"``, which gets the env as its first argument; or a callable, which does too,
+                travels by cloudpickle, and needs the same minor version of Python and a server that the env started.
             args: for the method; they must have a form on the wire.
-            kwargs: likewise.
+            kwargs: for the method, as ``args``.
 
         Raises:
-            EnvError: what was called raised.
+            EnvError: the called code raised.
             CannotCross: an argument, the callable, or the result has no form on the wire.
         """
         given = ("$.args", args), ("$.kwargs", kwargs)
@@ -273,39 +273,39 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         return self._call(messages.CALL_FUNCTION, encode(("$.function", portable(method)), *given), one)
 
     def has_wrapper_attr(self, name: str) -> bool:
-        """Whether this object, or (while it is open) the simulator's env or a wrapper there, has the attribute."""
+        """Whether this object has the attribute, or (while it is open) the simulator's env or one of its wrappers."""
         return self._is_own(name) or (name not in NEVER_FORWARDED and self._has(name))
 
     def get_wrapper_attr(self, name: str) -> Any:
-        """The attribute of this object, or of the simulator's env or a wrapper there. Raises AttributeError.
+        """The attribute of this object, or of the simulator's env or one of its wrappers. Raises AttributeError.
 
-        Names with dots between them lead further: ``"sim.data.qpos"``. A name with an underscore is the simulator's,
-        and so is one of those that this class has beyond Gymnasium's, such as ``target``, where it has one.
+        Names with dots between them read nested objects: ``"sim.data.qpos"``. A name with an underscore means the
+        simulator's, and so does one that this class adds to Gymnasium's, such as ``target``, if the simulator has it.
         """
         is_local = name in NEVER_FORWARDED or (self._is_own(name) and not self._is_shadowed(name))
         return getattr(self, name) if is_local else self._read(name)
 
     def set_wrapper_attr(self, name: str, value: Any, *, force: bool = True) -> bool:
-        """Set an attribute in the simulator where it is; with ``force`` on the bare env where it is nowhere."""
+        """Set an attribute in the simulator where it exists; with ``force`` else on the bare env."""
         if self._is_own(name) and not self._is_shadowed(name):
             setattr(self, name, value)
             return True
         return self._ask(messages.SET, name, value, force)
 
     def __getattr__(self, name: str) -> Any:
-        """An attribute that only the simulator has. Raises AttributeError (as EnvAttributeError) where it has none."""
+        """An attribute that only the simulator has. Raises AttributeError (as EnvAttributeError) if it has none."""
         if not _is_forwarded(name):
             advice = '\n  try: env.unwrapped.call("seed", …), where the simulator has it' if name == "seed" else ""
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{advice}")
         return self._read(name)
 
     def __dir__(self) -> list[str]:
-        """The names of this object, and of an open env the public ones of the simulator: for completion."""
+        """The names of this object, and the public names of the simulator while the env is open: for completion."""
         theirs = public_names(partial(self._call, messages.NAMES, Encoder(), one))
         return sorted({*super().__dir__(), *theirs} - NEVER_FORWARDED)
 
     def _read(self, name: str) -> Any:
-        """The simulator's attribute. Raises AttributeError, in one of three forms, where it is not to be had."""
+        """The simulator's attribute. Raises AttributeError, in one of three forms, if it cannot be read."""
         try:
             is_callable, value = self._call(messages.GET, encode(("$.name", name)), attribute_of)
         except CannotCross as error:
@@ -315,7 +315,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         return RemoteMethod(self, name) if is_callable else value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute of this object where it is one, else in the simulator."""
+        """Set an attribute of this object if this object defines it, else in the simulator."""
         if name.startswith("_") and name not in PRIVATE_FIELDS:
             raise AttributeError(
                 f"{name!r} is private to the simulator, and does not cross\n"
@@ -329,10 +329,10 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
             self._ask(messages.SET, name, value, True)
 
     def _tell_fact(self, name: str, value: Any) -> None:
-        """Set what this object shows of the simulator there, on the bare env, where ``env.unwrapped`` points."""
+        """Set one of FACTS in the simulator, on the bare env, to which ``env.unwrapped`` points."""
         self._call(messages.SET, encode(("$.name", name), ("$.value", fact_data(name, value)), ("$.force", True)), one)
         if self.__dict__[name] == value and name != "metadata":
-            super().__setattr__(name, value)  # the very object: the simulator has none but a copy
+            super().__setattr__(name, value)  # the object itself: the simulator has only a copy
 
     def _carried(self) -> dict[str, Any]:
         return {"_spec": self._spec}
@@ -341,7 +341,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         self._call(messages.REQUIRE_RESET, Encoder(), one)
 
     def __repr__(self) -> str:
-        """The class of the env and its interpreter; frames, where they are lossy."""
+        """The env's class and its interpreter; also ``frames`` if they are lossy."""
         frames = str(self._target.get("frames", ""))
         lossy = f", frames {frames}" if "lossy" in frames else ""
         return f"<RemoteEnv {self._target['env']} in Python {self._target['python']}, {self._target['api']}{lossy}>"
@@ -352,12 +352,12 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         with self._restarting:
             opening = self._restart
             if not opening or not self._connection.has_failed():
-                return  # another thread has started it, or has closed the env
+                return  # another thread has started a server, or has closed the env
             self._restart_policy.wait_for_next(self._connection.failure)
-            self._connection.close(0.0)  # it has failed, and its server is gone, unless that was interrupted
+            self._connection.close(0.0)  # it has failed, so its server has ended, unless an interrupt prevented that
             self._finalizer.detach()
             self._attach(*opening())
-            if self._restart is None:  # close() came meanwhile, and has closed the one that had failed
+            if self._restart is None:  # close() ran in the meantime, and closed the failed connection
                 self._connection.close(0.0)
                 self._finalizer.detach()
         if self._observer is not None:
@@ -389,7 +389,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
             return False
 
     def _is_shadowed(self, name: str) -> bool:
-        """Whether the simulator has something of its own under a name that this class has beyond Gymnasium's."""
+        """Whether the simulator has an attribute under one of the names that this class adds to Gymnasium's."""
         return name in SHADOWED and self._has(name)
 
     def _is_own(self, name: str) -> bool:

@@ -1,10 +1,10 @@
-"""The envs of several agents that a user holds: PettingZoo's two APIs, with the simulator in another interpreter.
+"""The multi-agent envs that a user holds: PettingZoo's two APIs, with the simulator in another interpreter.
 
-Knows PettingZoo's contract, of every version since 1.24, and the calls. Never knows how the server was started. Needs
+Knows PettingZoo's API, of every version since 1.24, and the calls. Never knows how the server was started. Needs
 PettingZoo; Python 3.10 and up.
 
-Both hold a ``RemoteEnv``, which sees the env as one whose spaces are Dicts over the agents. It owns the connection,
-starts another server where ``restart`` asks for one, and reads and sets attributes.
+Both hold a ``RemoteEnv``, which treats the env as one whose spaces are Dicts over the agents. It owns the connection,
+starts another server if ``restart`` asks for one, and reads and sets attributes.
 """
 
 from collections.abc import Callable
@@ -37,18 +37,18 @@ except ModuleNotFoundError as error:
 T = TypeVar("T", bound="_RemoteAgents")
 Observations = dict[Any, Any]
 Infos = dict[Any, dict[str, Any]]
-Pair = tuple[spaces.Space[Any], spaces.Space[Any]]  # of observations, of actions
+Pair = tuple[spaces.Space[Any], spaces.Space[Any]]  # observation space, action space
 
 
 class _RemoteAgents:
-    """What the two have in common: spaces by agent, attributes of the simulator, render and close.
+    """The part that the two share: spaces by agent, attributes of the simulator, render and close.
 
-    What the simulator says of itself lies in the instance (``metadata``, ``agents``, …), as it was after the last call
-    that may have changed it; reading any other public attribute asks the simulator.
+    The facts that the simulator states (``metadata``, ``agents``, …) are stored in the instance, as of the last call
+    that may have changed them; reading any other public attribute asks the simulator.
     """
 
-    # Attributes that the simulator changes by itself. They lie here after a reset or a step, and are asked for again
-    # once a method was called or an attribute was set.
+    # Attributes that the simulator changes by itself. They are stored here after a reset or a step, and requested again
+    # after a method call or an assignment.
     _MIRRORED: tuple[str, ...] = ("agents",)
 
     _remote: RemoteEnv
@@ -62,8 +62,8 @@ class _RemoteAgents:
         """Take over an env that a server has made.
 
         Args:
-            remote: the env as one; it is owned from here on.
-            recreate: makes the same env again: for a pickled or copied env. It must pickle.
+            remote: the env as a single env; this object owns it from here on.
+            recreate: makes the same env again, for a pickled or copied env. It must pickle.
         """
         self.__dict__["_remote"] = remote
         self.__dict__["_recreate"] = recreate
@@ -71,7 +71,7 @@ class _RemoteAgents:
         self._learn()
 
     def _learn(self) -> None:
-        """Ask a server that has just made the env for what its description does not hold."""
+        """Ask a server that has just made the env for facts that its description omits."""
         remote, own = self._remote, self.__dict__
         possible_agents, state_space = remote._call(messages.AGENT_FACTS, Encoder(), lambda frame: fields(frame, 2))
         own["metadata"] = remote.metadata
@@ -91,7 +91,7 @@ class _RemoteAgents:
     def observation_space(self, agent: Any) -> spaces.Space[Any]:
         """The agent's observation space: the same object each time, unless the simulator's has changed.
 
-        Raises EnvError where the simulator knows no such agent.
+        Raises EnvError if the simulator has no such agent.
         """
         return self._spaces_of(agent)[0]
 
@@ -101,49 +101,49 @@ class _RemoteAgents:
 
     @property
     def observation_spaces(self) -> dict[Any, spaces.Space[Any]]:
-        """The observation space of each possible agent. Raises AttributeError where the simulator names none."""
+        """The observation space of each possible agent. Raises AttributeError if the simulator lists none."""
         return {agent: self.observation_space(agent) for agent in self.possible_agents}
 
     @property
     def action_spaces(self) -> dict[Any, spaces.Space[Any]]:
-        """The action space of each possible agent. Raises AttributeError where the simulator names none."""
+        """The action space of each possible agent. Raises AttributeError if the simulator lists none."""
         return {agent: self.action_space(agent) for agent in self.possible_agents}
 
     def state(self) -> Any:
-        """The simulator's view of the whole. Raises NotImplementedError (as an EnvError) where it has none."""
+        """The simulator's global state. Raises NotImplementedError (as an EnvError) if it has none."""
         return self._remote.call("state")
 
     def render(self) -> Any:
-        """What the simulator renders in the mode it was made with."""
+        """The simulator's rendering, in the mode it was made with."""
         return self._remote.render()
 
     def close(self) -> None:
-        """Close the simulator and see its process to its end; any number of times. Blocks as ``RemoteEnv.close``."""
+        """Close the simulator and wait until its process has ended. Blocks as ``RemoteEnv.close``; can be repeated."""
         self._remote.close()
 
     # -- the simulator's side --------------------------------------------------------------------------------------
 
     @property
     def target(self) -> dict[str, Any]:
-        """Facts of the simulator's side; see ``RemoteEnv.target``."""
+        """Facts about the simulator's side; see ``RemoteEnv.target``."""
         return self._remote.target
 
     def call(self, method: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run something in the simulator's process and return what it returns; see ``RemoteEnv.call``."""
+        """Run code in the simulator's process and return its result; see ``RemoteEnv.call``."""
         try:
             return self._remote.call(method, *args, **kwargs)
         finally:
             self._forget()
 
     def __getattr__(self, name: str) -> Any:
-        """An attribute that only the simulator has. Raises AttributeError where it has none."""
+        """An attribute that only the simulator has. Raises AttributeError if it has none."""
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         value = self._remote._read(name)
         return RemoteMethod(self, name) if isinstance(value, RemoteMethod) else value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute in the simulator, where it is; a method or property of this class is set here."""
+        """Set an attribute in the simulator, where it exists; a method or property of this class is set here."""
         if hasattr(type(self), name):
             object.__setattr__(self, name, value)
             return
@@ -155,7 +155,7 @@ class _RemoteAgents:
         self._forget()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled, copied or spawned, an env is its recipe: a fresh server is started where it is taken up."""
+        """An env is pickled, copied and spawned as its recipe: a new server is started where it is unpickled."""
         if self._recreate is None:
             raise TypeError(f"this {type(self).__name__} was made without a recipe, so it cannot be pickled or copied")
         return self._recreate, ()
@@ -167,7 +167,7 @@ class _RemoteAgents:
     # --------------------------------------------------------------------------------------------------------------
 
     def _begin(self, seed: Any, options: Any, names: tuple[str, ...]) -> list[Any]:
-        """Reset: the parts of the result. Starts another server first where ``restart`` says so."""
+        """Reset: the parts of the result. First starts another server if ``restart`` says so."""
         remote = self._remote
         if remote._restart and remote._connection.has_failed():
             remote._start_again()
@@ -185,7 +185,7 @@ class _RemoteAgents:
         return result
 
     def _compile(self) -> None:
-        """The layouts of the agents that both sides know since the env was made."""
+        """Compile the layouts of the agents that both sides have known since the env was made."""
         described = [(agent, *[describe(space, "$") for space in self._spaces_of(agent)]) for agent in self._described]
         self.__dict__["_layouts"] = AgentLayouts(described, self._version)
 
@@ -198,7 +198,7 @@ class _RemoteAgents:
         return found
 
     def _keep_spaces(self, agent: Any, found: Pair) -> None:
-        """Take the new spaces; one that equals the old one stays, since somebody may have seeded it."""
+        """Store new spaces. If one equals the old one, the old one stays, since user code may have seeded it."""
         old = self._spaces.get(agent, found)
         self._spaces[agent] = (
             old[0] if old[0] == found[0] else found[0],
@@ -212,20 +212,20 @@ class _RemoteAgents:
             self.__dict__["possible_agents"] = possible_agents
 
     def _forget(self) -> None:
-        """What the simulator may have changed is asked for when it is next read."""
+        """Forget attributes that the simulator may have changed; they are requested at the next read."""
         for name in self._MIRRORED:
             self.__dict__.pop(name, None)
 
 
 class RemoteParallelEnv(_RemoteAgents, ParallelEnv):
-    """A ``pettingzoo.ParallelEnv`` in another interpreter. What it gives is what the simulator gave.
+    """A ``pettingzoo.ParallelEnv`` in another interpreter. All results are the simulator's.
 
-    A step is one round trip, however many agents there are. Each call blocks and raises as those of ``RemoteEnv``.
-    Reading, calling and assigning a public attribute that this class does not define means the simulator's.
+    A step is one round trip, however many agents there are. Each call blocks and raises as those of ``RemoteEnv``. To
+    read, call or assign a public attribute that this class does not define means the simulator's attribute.
     """
 
     def reset(self, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observations, Infos]:
-        """Begin an episode: (observations, infos), each by agent."""
+        """Start an episode: (observations, infos), each by agent."""
         observations, infos, agents = self._begin(seed, options, agent_results.PARALLEL_RESET)
         self.__dict__["agents"] = agents
         return observations, infos
@@ -244,18 +244,18 @@ class RemoteParallelEnv(_RemoteAgents, ParallelEnv):
 
 
 def _step_result(layouts: AgentLayouts, frame: Frame) -> list[Any]:
-    """What a step gives. No method: the connection holds what reads an answer, and must not hold the env."""
+    """The result of a step. Not a method: the connection keeps this function, and must not keep the env alive."""
     if frame.kind == messages.STEPPED:
         return layouts.unpack_step(frame.head, frame.buffers, GraphInstance, frame.arrays)
     return agent_results.decode(agent_results.PARALLEL_STEP, frame, GraphInstance)
 
 
 class RemoteAECEnv(_RemoteAgents, AECEnv):
-    """A ``pettingzoo.AECEnv`` in another interpreter. What it gives is what the simulator gave.
+    """A ``pettingzoo.AECEnv`` in another interpreter. All results are the simulator's.
 
-    A turn is one round trip: the answer to ``step`` and ``reset`` holds the next agent, its observation, all rewards,
-    cumulative rewards, flags and infos. Another agent's observation, and one that is asked for again, is one more.
-    The dicts here are copies: what is written into them does not reach the simulator.
+    A turn is one round trip: the answer to ``step`` and ``reset`` contains the next agent, its observation, all
+    rewards, cumulative rewards, flags and infos. The observation of another agent, or a repeated request, costs one
+    more round trip. The dicts here are copies: changes to them do not reach the simulator.
     """
 
     _MIRRORED = (
@@ -271,7 +271,7 @@ class RemoteAECEnv(_RemoteAgents, AECEnv):
     )
 
     def reset(self, seed: Any = None, options: dict[str, Any] | None = None) -> None:
-        """Begin an episode."""
+        """Start an episode."""
         self._keep_turn(self._begin(seed, options, agent_results.TURN))
 
     def step(self, action: Any) -> None:
@@ -279,7 +279,7 @@ class RemoteAECEnv(_RemoteAgents, AECEnv):
         self._keep_turn(self._remote._call(messages.AGENT_STEP, encode(("$.action", action)), _turn))
 
     def observe(self, agent: Any) -> Any:
-        """The agent's observation, as the simulator gives it now."""
+        """The agent's observation, as the simulator returns it now."""
         own = self.__dict__
         if own.get("_is_standard") and own.get("_has_observation") and agent == own["agent_selection"]:
             own["_has_observation"] = False

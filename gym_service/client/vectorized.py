@@ -1,7 +1,7 @@
-"""The vector env that a user holds where the simulator is one itself: EnvPool, Isaac Gym, gymnasium's make_vec.
+"""The vector env that a user holds for a simulator that is one itself: EnvPool, Isaac Gym, gymnasium's make_vec.
 
-Knows Gymnasium's contract for vector envs, and the calls. Never knows how the server was started. Python 3.10 and up,
-Gymnasium 1.0 and up. Unlike ``vector.py`` it puts nothing together: the simulator does.
+Knows Gymnasium's API for vector envs, and the calls. Never knows how the server was started. Python 3.10 and up,
+Gymnasium 1.0 and up. Unlike ``vector.py`` it assembles no batch: the simulator does.
 """
 
 import weakref
@@ -30,34 +30,34 @@ from gym_service.protocol.layout import MAX_LAYOUT_BYTES, compile_layout
 from gym_service.protocol.result_forms import FormReader
 from gym_service.protocol.values import BadValue
 
-# What this class keeps on itself under a name that Gymnasium's VectorEnv has; anything else is the simulator's.
+# The attributes of Gymnasium's VectorEnv that this class keeps itself; all others belong to the simulator.
 CLIENT_SIDE = {"spec", "metadata", "render_mode", "closed", "num_envs", "observation_space", "action_space"}
 CLIENT_SIDE |= {"single_observation_space", "single_action_space"}
 
 
 def _step_result(forms: FormReader, frame: Frame) -> Any:
-    """What step() returned. No method: the connection holds what reads an answer, and must not hold the env."""
+    """The result of step(). Not a method: the connection keeps this function, and must not keep the env alive."""
     return forms.unpack(frame) if frame.kind == messages.STEPPED else forms.read(frame, 5, GraphInstance)
 
 
 class _Method(RemoteMethod):
-    """A method of the vector env itself: ``call`` would be one of its envs'."""
+    """A method of the vector env itself, while ``call`` would call a method of its single envs."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._env._call_method(self.__name__, args, kwargs)
 
 
 class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.vector.VectorEnv[Any, Any, Any]):  # type: ignore[override]
-    """A vector env in another interpreter, in one server process. Everything it gives is what the simulator gave.
+    """A vector env in another interpreter, in one server process. All results are the simulator's.
 
     A step is one round trip for the whole batch. Observations, rewards, flags and infos have the types and dtypes that
-    the simulator gives them; arrays are new memory in each call, writeable and the caller's to keep. Further arguments
-    of ``reset`` and ``step``, such as EnvPool's ``env_id``, reach the simulator as they are, and so do seeds, lists of
-    seeds and ``options={"reset_mask": …}``.
+    the simulator returns; arrays are new in each call, writeable, and the caller's to keep. Further arguments of
+    ``reset`` and ``step``, such as EnvPool's ``env_id``, reach the simulator unchanged, and so do seeds, lists of seeds
+    and ``options={"reset_mask": …}``.
 
-    ``metadata["autoreset_mode"]`` is an AutoresetMode; it is missing where the simulator does not say, as in-process,
-    and ``target["autoreset_mode"]`` is ``"unknown"`` then. The spaces are those that the simulator had when it was
-    made. Public attributes that this class does not define are the simulator's, as those of a RemoteEnv.
+    ``metadata["autoreset_mode"]`` is an AutoresetMode. If the simulator does not state it, it is missing, as
+    in-process, and ``target["autoreset_mode"]`` is ``"unknown"``. The spaces are those that the simulator had when it
+    was made. Public attributes that this class does not define are the simulator's, as with a RemoteEnv.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.vector
         timeouts: Timeouts = MappingProxyType({}),
         recreate: "Callable[[], RemoteVectorizedEnv] | None" = None,
     ) -> None:
-        """Hold a vector env that a server has made: see ``RemoteEnv``. Raises ProtocolError where it is none."""
+        """Hold a vector env that a server has made: see ``RemoteEnv``. Raises ProtocolError if it is not one."""
         self._limits_s = limits_of(timeouts)
         self._recreate = recreate
         self._connection = connection
@@ -111,40 +111,40 @@ class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.vector
 
     @property
     def target(self) -> dict[str, Any]:
-        """Facts of the simulator's side, as ``RemoteEnv.target``; and ``autoreset_mode``, ``"unknown"`` if not said."""
+        """Facts as in ``RemoteEnv.target``; and ``autoreset_mode``, which is ``"unknown"`` if it is not stated."""
         return {**self._target, "arrays": self._connection.arrays.seen}
 
     # -- Gymnasium's contract ------------------------------------------------------------------------------------
 
     def reset(self, *args: Any, seed: Any = None, options: dict[str, Any] | None = None, **more: Any) -> Any:
-        """Begin episodes: (observations, infos), as the simulator gives them. All arguments go to it as they are."""
+        """Start episodes: (observations, infos), as the simulator returns them. All arguments go to it unchanged."""
         self._stand_in_seed = self._stand_in_seed if seed is None else seed
         arguments = encode(("$.seed", seed), ("$.options", options), *further_fields(args, more))
         return self._call(messages.RESET, arguments, lambda frame: result_of(frame, 2))
 
     def step(self, actions: Any, *args: Any, **more: Any) -> Any:
-        """(observations, rewards, terminations, truncations, infos), as the simulator gives them."""
+        """(observations, rewards, terminations, truncations, infos), as the simulator returns them."""
         kind, arguments = self._step_call(actions, args, more)
         return self._connection.call(kind, arguments, self._limits_s["step"], self._read_step)
 
     def step_async(self, actions: Any, *args: Any, **more: Any) -> None:
-        """Begin a step and come back at once; ``step_wait`` gives its result. See ``RemoteEnv.step_async``."""
+        """Start a step and return at once; ``step_wait`` returns its result. See ``RemoteEnv.step_async``."""
         kind, arguments = self._step_call(actions, args, more)
         self._connection.begin(kind, arguments, self._limits_s["step"], self._read_step)
 
     def step_wait(self) -> Any:
-        """The result of the step that ``step_async`` has begun. Raises NoAsyncCallError where none has."""
+        """The result of the step that ``step_async`` started. Raises NoAsyncCallError if none was started."""
         return self._connection.finish(self._read_step)
 
     def render(self, *args: Any, **more: Any) -> Any:
-        """What the simulator renders."""
+        """The simulator's rendering."""
         return self._call(messages.RENDER, encode(*further_fields(args, more)), one)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """What the simulator's own ``call`` gives: a tuple with the result of each env, in Gymnasium's vector envs.
+        """The result of the simulator's own ``call``: in Gymnasium's vector envs a tuple with the result of each env.
 
-        ``"package.module:function"`` is called in the simulator's process with the vector env first, as by
-        ``RemoteEnv.call``.
+        ``"package.module:function"`` is called in the simulator's process with the vector env as its first argument, as
+        in ``RemoteEnv.call``.
         """
         if ":" in name:
             return self._call(
@@ -153,32 +153,32 @@ class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.vector
         return self._call_method("call", (name, *args), kwargs)
 
     def get_attr(self, name: str) -> Any:
-        """What the simulator's own ``get_attr`` gives."""
+        """The result of the simulator's own ``get_attr``."""
         return self._call_method("get_attr", (name,), {})
 
     def set_attr(self, name: str, values: Any) -> None:
-        """Set an attribute by the simulator's own ``set_attr``."""
+        """Set an attribute with the simulator's own ``set_attr``."""
         self._call_method("set_attr", (name, values), {})
 
     def close_extras(self, **kwargs: Any) -> None:
-        """What ``close`` calls: close the simulator and see its process to its end. Blocks as ``RemoteEnv.close``."""
+        """Close the simulator and wait until its process has ended; ``close`` calls this. Blocks as RemoteEnv.close."""
         self._connection.close(self._limits_s["close"])
-        self._finalizer.detach()  # not before: an interrupted close() can be called again
+        self._finalizer.detach()  # not earlier: an interrupted close() can be called again
 
     # -- attributes of the simulator -----------------------------------------------------------------------------
 
     def __getattr__(self, name: str) -> Any:
-        """An attribute that only the simulator has. Raises AttributeError (as EnvAttributeError) where it has none."""
+        """An attribute that only the simulator has. Raises AttributeError (as EnvAttributeError) if it has none."""
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return self._read(name)
 
     def __dir__(self) -> list[str]:
-        """The names of this object, and of an open env the public ones of the simulator: for completion."""
+        """The names of this object, and the public names of the simulator while the env is open: for completion."""
         return sorted({*super().__dir__(), *public_names(partial(self._call, messages.NAMES, Encoder(), one))})
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute of this object where it is one, else in the simulator."""
+        """Set an attribute of this object if this object defines it, else in the simulator."""
         if name.startswith("_") or name in CLIENT_SIDE or hasattr(type(self), name):
             super().__setattr__(name, value)
         else:
