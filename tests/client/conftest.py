@@ -1,4 +1,4 @@
-"""What the tests of the client share."""
+"""Fixtures that the client's tests share."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ import gym_service
 
 @pytest.fixture
 def write_envs(tmp_path: Path) -> Iterator[WriteEnvs]:
-    """Writes an envs.toml and registers it; afterwards no id of ours is registered."""
+    """Writes an envs.toml and registers it; afterwards no id of gym-service is registered."""
 
     def write(content: str) -> Path:
         path = tmp_path / "envs.toml"

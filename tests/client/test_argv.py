@@ -1,4 +1,4 @@
-"""The simulator's ``sys.argv``: never the server's own, and what the entry says, over every transport. Python 3.10."""
+"""The simulator's ``sys.argv``: the entry's words and never the server's own, over every transport. Python 3.10."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is read from and assigned to a remote env, where the simulator's names and ours could meet."""
+"""Reading and assigning attributes of a remote env, where the simulator's names and gym-service's could collide."""
 
 import sys
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def test_a_limit_of_minus_one_is_none(limit: int) -> None:
 
 def test_a_name_of_ours_that_the_simulator_has_too(env: gym_service.RemoteEnv) -> None:
     pid = env.target["pid"]
-    assert env.get_wrapper_attr("target")["pid"] == pid  # it has none
+    assert env.get_wrapper_attr("target")["pid"] == pid  # the simulator has no such attribute
     assert env.set_wrapper_attr("gravity", 3.0)
     env.call("builtins:setattr", "target", [1, 2])
     assert env.target["pid"] == pid

@@ -1,4 +1,4 @@
-"""Spaces, metadata and render mode are the simulator's, also where they change or are assigned."""
+"""Spaces, metadata and render mode equal the simulator's, also after they change or are assigned."""
 
 import signal
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Gymnasium's own check_env says of a remote env what it says of the local one."""
+"""Gymnasium's own check_env gives the same verdict on a remote env as on the local one."""
 
 import inspect
 import json
@@ -22,14 +22,15 @@ OF_GYMNASIUM = [
 ]
 WITH_PICTURES = ("CartPole-v1", "FrozenLake-v1")
 FAULTY = ("Sound-v0", "Outside-v0", "Random-v0", "Info-v0")
-# It closes a second env of the same spec since 1.0, and renders in each of its modes; two of the envs are enough.
+# Since 1.0 it closes a second env of the same spec, and renders in each of its modes; for two of the envs that
+# suffices.
 SKIPPED = {name: True for name in inspect.signature(check_env).parameters if name.startswith("skip_")}
 Make = Callable[..., gym.Env]
 
 
 @pytest.fixture
 def make_remote(tmp_path: Path) -> Iterator[Make]:
-    """An env of this very interpreter, or of a target, through an envs.toml: check_env makes more by its spec."""
+    """An env of the test's own interpreter or of a target, from an envs.toml: check_env makes more from its spec."""
 
     def make(env_id: str, python: str = sys.executable) -> gym.Env:
         module = 'imports = ["checked"]' if env_id in FAULTY else ""
@@ -46,7 +47,7 @@ def make_remote(tmp_path: Path) -> Iterator[Make]:
 
 
 def verdict(env: gym.Env, *, renders: bool) -> str:
-    """What check_env raises, in words without addresses and numbers; "sound" if it raises nothing."""
+    """The text of check_env's error, without addresses and numbers; "sound" if it raises none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -63,7 +64,7 @@ def test_an_env_of_gymnasium(env_id: str, make_remote: Make, monkeypatch: pytest
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     renders = env_id in WITH_PICTURES
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that CartPole-v0 is out of date
+        warnings.simplefilter("ignore")  # CartPole-v0 is out of date
         local, remote = gym.make(env_id), make_remote(env_id)
     expected = verdict(local, renders=renders)
     assert expected == "sound"

@@ -1,4 +1,4 @@
-"""A copy of an env is a new one, which needs a reset; so is a copy of a vector env."""
+"""A copy of an env, or of a vector env, is a new one, which needs a reset."""
 
 import copy
 import pickle

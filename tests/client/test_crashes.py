@@ -12,7 +12,7 @@ from support.opened import misbehaving
 
 from gym_service import errors
 
-# What may pass between the end of a server and its error, wall-clock, on a busy machine. Seconds.
+# The wall-clock time that may pass between a server's end and its error on a busy machine. Seconds.
 MARGIN_S = 0.5
 DEATHS = {
     "sys.exit": (3, "exit code 3"),
@@ -84,7 +84,7 @@ def test_a_step_that_hangs_ends_at_its_deadline_and_so_does_the_process(transpor
         begin = time.monotonic()
         with pytest.raises(errors.CallTimeout) as caught:
             env.step(0)
-        assert 0.4 <= time.monotonic() - begin < 0.4 + 2.0 + MARGIN_S  # SIGTERM is given 2 s to work
+        assert 0.4 <= time.monotonic() - begin < 0.4 + 2.0 + MARGIN_S  # SIGTERM has 2 s to take effect
         assert not is_running(pid)
         assert (caught.value.during, caught.value.timeout_s) == ("step", 0.4)
         assert "still here" in str(caught.value)
@@ -134,5 +134,5 @@ def test_close_leaves_no_process_that_the_simulator_forked() -> None:
         assert len(children) == 1
         env.close()
         assert not is_running(pid)
-        # That it was killed before close() returned is asked; it is init's, or a guardian's, to reap.
+        # It must have been killed before close() returned; init or a guardian reaps it.
         assert not procfs.state(children[0])

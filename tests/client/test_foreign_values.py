@@ -1,6 +1,6 @@
-"""Values of a simulator's own classes: nothing that a simulator returns ends the env, and nothing arrives as another.
+"""Values of a simulator's own classes: no value ends the env, and none arrives as a different value.
 
-Each arrives as its plain type, as an Opaque in an info, or is refused with CannotCross. Python 3.10.
+Each arrives as its plain type, or as an Opaque in an info, or is refused with CannotCross. Python 3.10.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ import gym_service
 from gym_service import Opaque, RemoteEnv
 from gym_service.errors import CannotCross
 
-# What arrives of the values that cross; all others are refused.
+# The values that cross, as they arrive; all others are refused.
 CROSSES: dict[str, Any] = {
     "an array that lies": np.arange(4.0),
     "a large array that lies": np.arange(4096.0),
@@ -81,7 +81,7 @@ def vector() -> Iterator[Any]:
 
 
 def all_of(value: Any) -> Iterator[Any]:
-    """The value, and all that it holds, keys included."""
+    """The value and everything inside it, including keys."""
     yield value
     if isinstance(value, dict):
         for pair in value.items():

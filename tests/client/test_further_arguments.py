@@ -1,4 +1,4 @@
-"""Arguments of reset, step and render beyond Gymnasium's own: they reach the simulator as they are. Python 3.10."""
+"""Arguments of reset, step and render beyond Gymnasium's: they reach the simulator unchanged. Python 3.10."""
 
 from collections.abc import Iterator
 

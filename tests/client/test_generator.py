@@ -1,4 +1,4 @@
-"""There is one generator, the simulator's: what is drawn here is drawn there."""
+"""There is only one generator, the simulator's: drawing in the client draws in the simulator."""
 
 import copy
 import sys
@@ -27,7 +27,7 @@ def played(env: Any) -> list[Any]:
     held = env.np_random
     env.step(0)
     found.append(held.normal())
-    found.append(copy.deepcopy(env.np_random).random())  # a copy moves nothing
+    found.append(copy.deepcopy(env.np_random).random())  # drawing from a copy does not change the original
     found.append(float(env.step(0)[0]))
     env.np_random = np.random.default_rng(9)
     found.append(float(env.step(0)[0]))
@@ -67,4 +67,4 @@ def test_the_random_state_of_an_old_env() -> None:
         assert env.step(0)[0] == own.random_sample()
         assert env.np_random.randint(100, size=4).tolist() == own.randint(100, size=4).tolist()
         assert env.step(0)[0] == own.random_sample()
-        assert env.unwrapped._np_random is not None  # a stand-in, which checkers alone read
+        assert env.unwrapped._np_random is not None  # a stand-in, which only checkers read

@@ -1,4 +1,4 @@
-"""``render_mode="human"``: a window here where the simulator has none, its own where it has, an error without any."""
+"""``render_mode="human"``: a window here if the simulator has none, its own if it has one, an error without either."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ def variables(**more: str) -> dict[str, str]:
 
 
 def test_frames_of_a_simulator_without_a_window_are_shown_here() -> None:
-    """CartPole's server has no display, this process has one: the picture on the screen is the frame."""
+    """CartPole's server has no display, this process has one: the image on the screen equals the frame."""
     program = """
 import sys, gym_service
 keys = dict(python=sys.argv[1], environ={"DISPLAY": "", "SDL_VIDEODRIVER": "dummy"})
@@ -100,7 +100,7 @@ def test_a_simulator_with_rgb_array_alone_is_shown_here(monkeypatch: pytest.Monk
         env.reset(seed=1)
         env.step(1)
         assert env.render() is None
-    monkeypatch.setenv("DISPLAY", ":0")  # with a display on its side too
+    monkeypatch.setenv("DISPLAY", ":0")  # so that the simulator's side has a display too
     with opened("Misbehaving-v0", "misbehaving", render_mode="human") as env:
         assert type(env).__name__ == "WindowedEnv"
 

@@ -1,4 +1,4 @@
-"""What a simulator sees of the client: nothing. And what of the entry takes effect around it."""
+"""A simulator sees nothing of the client. The keys of the entry take effect around it."""
 
 import ast
 import copy
@@ -38,7 +38,7 @@ SAME_PYTHON = {
 }[sys.version_info[:2]]
 ANOTHER_PYTHON = "py38-gymnasium028"
 
-# What old gyms say of the very envs that are to run under all of them.
+# Old gyms give these warnings about the envs that must run under all gyms.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*Future gym versions")
 
 
@@ -55,7 +55,7 @@ def test_nothing_of_the_clients_packages_is_loaded_or_importable(target: str, tr
         env.step(0)
         modules, path = env.modules(), env.path()
     assert "numpy" in modules
-    assert "gym_service" not in modules  # as a package it has no file: its __init__ was not run
+    assert "gym_service" not in modules  # a bare package has no file, so its __init__ did not run
     assert not any(name.startswith("gym_service.client") for name in modules)
     assert str(REPOSITORY / "gym_service" / "__init__.py") not in modules.values()
     for name, file in modules.items():
@@ -141,7 +141,7 @@ def is_running(pid: int) -> bool:
 
 
 def episode_steps(env: RemoteEnv) -> int:
-    """The length of an episode, all of whose ends are the clock's."""
+    """The length of an episode that only the time limit ends."""
     env.reset(seed=1)
     for count in range(1, 50):
         _, _, terminated, truncated, _ = env.step(0)
@@ -202,7 +202,7 @@ def test_attributes_of_the_simulator(target: str) -> None:
             env.get_wrapper_attr("nowhere")
         with pytest.raises(RuntimeError, match="a property that fails"):
             env.broken
-        assert [env.reads, env.get_wrapper_attr("reads")] == [1, 2]  # a property is computed once for each
+        assert [env.reads, env.get_wrapper_attr("reads")] == [1, 2]  # each read computes a property once
 
 
 def test_private_names_stay_the_simulators_own() -> None:
@@ -213,7 +213,7 @@ def test_private_names_stay_the_simulators_own() -> None:
             env.call("_secret")
         with pytest.raises(AttributeError, match="private to the simulator"):
             env._mine = 3
-        assert not hasattr(env, "seed")  # check_env would take it for the API before gym 0.26
+        assert not hasattr(env, "seed")  # check_env would take it to mean the API before gym 0.26
 
 
 @pytest.mark.parametrize("target", OLD_AND_NEW)
@@ -262,7 +262,7 @@ def test_a_callable_travels_between_equal_pythons() -> None:
 
 
 def test_a_callable_that_needs_a_module_of_the_client_says_so() -> None:
-    """cloudpickle takes what can be imported here by its name."""
+    """cloudpickle pickles what this process can import by its name."""
     with reporting(SAME_PYTHON) as env:
         with pytest.raises(errors.CannotCross, match="No module named") as caught:
             env.call(is_running)

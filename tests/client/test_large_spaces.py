@@ -1,4 +1,4 @@
-"""Large spaces and large messages: what crosses of their bounds, and the bound that a message has. Python 3.10."""
+"""Large spaces and large messages: the form of their bounds on the wire, and the limit of a message. Python 3.10."""
 
 import resource
 from typing import Any
@@ -48,7 +48,7 @@ def test_the_bounds_arrive_as_they_are(name: str) -> None:
 
 def test_the_same_bound_everywhere_travels_as_one_number() -> None:
     assert Encoder().add(describe(BOXES["an image"], "$")).size_bytes < 500
-    assert Encoder().add(describe(BOXES["one odd bound"], "$")).size_bytes > 800  # its low, which is not the same
+    assert Encoder().add(describe(BOXES["one odd bound"], "$")).size_bytes > 800  # its low, which is not uniform
 
 
 def test_a_claim_of_more_than_a_message_holds_is_refused_before_memory_is_taken() -> None:
@@ -77,7 +77,7 @@ def test_a_space_above_the_usual_bound_is_made_and_stepped(transport: str, size_
         assert (stepped[:, -1] == np.arange(size_mib) + 1).all()
         server_mib = env.unwrapped.call("memory_mib")
     ours_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"at most: server {server_mib} MiB, client {ours_mib} MiB")  # shown by pytest -s
+    print(f"at most: server {server_mib} MiB, client {ours_mib} MiB")  # pytest -s shows it
 
 
 def test_without_the_key_the_error_names_it() -> None:

@@ -1,4 +1,4 @@
-"""What the library logs, in programs that configure logging in their own way, or not at all."""
+"""The library's log lines, in programs that configure logging in their own way or not at all."""
 
 import logging
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 import gym_service
 from gym_service import errors
 
-# Attaching to an address where nobody listens logs one line, and then fails.
+# Attaching to an address without a server logs one line, and then fails.
 ATTACH = """
 import gym_service
 try:
@@ -18,7 +18,7 @@ try:
 except gym_service.errors.ServerStartError:
     pass
 """
-# The program's configuration, and what is on its stderr then.
+# The program's configuration, and its stderr with that.
 LINE = "no server at {address} yet (No such file or directory): trying for 0.1 s"
 OWN = "logging.getLogger('gym_service')"
 CONFIGURED = {

@@ -1,4 +1,4 @@
-"""Simulators that print, raise, and return what they should not: each gets its answer, and the env works on."""
+"""Simulators that print, raise, and return invalid values: each call gets its answer, and the env goes on working."""
 
 import builtins
 import pickle
@@ -20,7 +20,7 @@ METHODS = ("reset", "step", "render")
 STEPS = 4
 TEXT_BYTES = 65536
 
-# What is raised in the simulator; its class here; what else it is; how its message begins.
+# The exception in the simulator; its class here; another base class of it; the beginning of its message.
 RAISED: list[tuple[str, type[Exception], type[Exception], str]] = [
     ("ValueError", errors.EnvValueError, ValueError, "no such thing\n"),
     ("TypeError", errors.EnvTypeError, TypeError, "of another type\n"),
@@ -52,12 +52,12 @@ TYPE_NAMES = {
 
 
 def use(env: RemoteEnv, method: str) -> Any:
-    """One call of a method of Gymnasium's contract."""
+    """Make one call of a method of Gymnasium's API."""
     return {"reset": lambda: env.reset(seed=3), "step": lambda: env.step(1), "render": env.render}[method]()
 
 
 def works_on(env: RemoteEnv) -> list[str]:
-    """All that the env gives from here on, for a while."""
+    """Everything that the env returns from here on, for some steps."""
     results = [env.reset(seed=11), *(env.step(number % 3) for number in range(STEPS)), env.render()]
     return [line for number, result in enumerate(results) for line in trajectory.lines(result, str(number))]
 
@@ -112,7 +112,7 @@ def test_what_a_simulator_raises(
 
 
 def assert_told(error: errors.EnvError, cls: type[Exception], also: type[Exception], begins: str) -> None:
-    """The right class, the message first, bounded evidence; and it survives all that libraries do to errors."""
+    """The right class, the message first, bounded evidence; it survives everything that libraries do to errors."""
     assert type(error) is cls
     assert isinstance(error, also)
     assert str(error).startswith(begins)
@@ -132,7 +132,7 @@ def test_every_exception_of_python_has_a_class_here() -> None:
     for name, cls in vars(builtins).items():
         if isinstance(cls, type) and issubclass(cls, Exception) and name == cls.__name__ and name != "Exception":
             ours = errors.env_error_class([name, "Exception"])
-            if name == "ExceptionGroup":  # cannot be built from a text alone
+            if name == "ExceptionGroup":  # it cannot be made from only a text
                 assert ours is errors.EnvError
                 continue
             error = ours("a text", type_name=name)
@@ -320,7 +320,7 @@ def test_a_warning_as_an_error_does_not_cost_the_env(undisturbed: list[str]) -> 
 
 @pytest.mark.parametrize("target", ["py313-gymnasium14", "py312-gymnasium14"])
 def test_a_name_that_is_no_text_costs_no_server(target: str) -> None:
-    """Python 3.13 itself fails to print the error: it looks for a name that is nearly the same."""
+    """Python 3.13 itself fails to print such an error: it searches for similar names."""
     with misbehaving(target=target) as env:
         env.reset()
         with pytest.raises(AttributeError, match="AttributeError"):

@@ -1,4 +1,4 @@
-"""Reads, calls and assignments that lead into the simulator's objects, by name; completion; and who may."""
+"""Reads, calls and assignments of nested attributes, by name; completion; and the permissions for them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,7 +76,7 @@ def test_a_vector_env_reads_and_sets_nested_names_too() -> None:
         envs.close()
 
 
-# What a client may have a server do only if it is the client's own, or --allow-import was given.
+# A client may request this only from its own server, or from one with --allow-import.
 OBJECT = {"object": "os:environ"}
 GIVEN: dict[str, tuple[dict[str, Any], str]] = {
     "setup": ({"setup": ["os:getpid"]}, r"setup = \['os:getpid'\]"),

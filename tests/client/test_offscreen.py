@@ -1,4 +1,4 @@
-"""Where there is no display, a renderer is set only if it was seen to work, and nothing is asked without need."""
+"""Without a display, a renderer is set only if a test showed that it works, and the test runs only if needed."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: ma
 
 SETTINGS = ("MUJOCO_GL", "PYOPENGL_PLATFORM", "PYGLET_HEADLESS")
 TARGET = "py36-gym021"
-# A library of the name MuJoCo that draws with what the file beside it names, and notes who asks it for a context.
+# A library named like MuJoCo. It draws with the renderers that the file beside it names, and records each request.
 LIBRARY = """
 import os
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -55,11 +55,11 @@ class Env(gym.Env):
 
 
 class Place:
-    """A folder with the library and a simulator that imports it; the cache is in it too."""
+    """A folder with the library, a simulator that imports it, and the cache."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.folder, self.cache = folder, folder / "cache"
-        self.python = str(TARGETS[TARGET].python())  # before the cache moves: it lies there
+        self.python = str(TARGETS[TARGET].python())  # before the cache moves, since the target is in the cache
         (folder / "mujoco.py").write_text(LIBRARY)
         self.simulate("import mujoco")
         self.works_with("")
@@ -74,7 +74,7 @@ class Place:
         (self.folder / "works_with").write_text(names)
 
     def settings(self, **given: Any) -> dict[str, str]:
-        """What the simulator finds set."""
+        """The variables that the simulator finds set."""
         keys = {"python": self.python, "entry_point": "drawn:Env", "pythonpath": [str(self.folder)]}
         env = gym_service.make("a drawn env", **{**keys, **given})
         try:
@@ -83,7 +83,7 @@ class Place:
             env.close()
 
     def asked(self) -> list[str]:
-        """What the library was asked for since the last time."""
+        """The requests to the library since the last call of this."""
         file = self.folder / "asked"
         found = file.read_text().split() if file.exists() else []
         file.unlink(missing_ok=True)
@@ -109,7 +109,7 @@ def test_the_first_that_works_is_set_and_the_answer_is_kept(place: Place) -> Non
     os.utime(place.folder / "mujoco.py", (1, 1))  # another version of the library
     assert place.settings() == both("osmesa")
     assert place.asked() == ["egl", "osmesa"]
-    # Another driver, which is found in another folder.
+    # Another driver, in another folder.
     assert place.settings(environ={"LD_LIBRARY_PATH": "/absent"}) == both("osmesa")
     assert place.asked() == ["egl", "osmesa"]
 

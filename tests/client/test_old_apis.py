@@ -1,4 +1,4 @@
-"""What the old APIs cannot do is an error that says so; all else is evened out."""
+"""What the old APIs cannot do gives an error that says so; everything else is converted."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from support.opened import TARGET, opened
 from gym_service import errors
 
 OLD = ("py36-gym021", "py38-gym025")
-# Old envs live on under libraries of today.
+# Old envs also run under today's libraries.
 EVERYWHERE = (*OLD, "py38-gym026", "py310-gymnasium029", TARGET)
 AN_OBSERVATION = {"reset": "an observation", "step": "four"}
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*Future gym versions")
@@ -47,7 +47,7 @@ def test_options_are_refused_and_none_and_an_empty_dict_pass(target: str) -> Non
 @pytest.mark.parametrize("target", [*OLD, "py38-gym026", TARGET])
 @pytest.mark.parametrize("by_the_clock", [False, True])
 def test_four_values_of_a_step_are_five(target: str, by_the_clock: bool) -> None:
-    """Whatever the version: the tuple decides."""
+    """Whatever the version: the form of the tuple decides."""
     with older(target, by_the_clock=by_the_clock) as env:
         env.reset()
         assert env.step(0)[1:] == (1.0, False, False, {})
@@ -73,7 +73,7 @@ def test_the_render_mode_is_asked_for_in_each_render(target: str) -> None:
 @pytest.mark.parametrize("target", EVERYWHERE)
 @pytest.mark.parametrize("entry_point", ["older:made_of_old", "odd_forms:BareSpacesEnv"])
 def test_what_makes_an_old_env_may_take_no_render_mode(entry_point: str, target: str) -> None:
-    """A function without it, and a class without an __init__ of its own, whose signature takes anything."""
+    """A function without it, and a class without its own __init__, whose signature seems to take anything."""
     with opened("an env of old", target=target, entry_point=entry_point, render_mode="ansi") as env:
         env.reset()
         assert env.render() == "as ansi"
@@ -96,7 +96,7 @@ def test_a_registered_env_of_old_renders_and_is_seeded(target: str) -> None:
 
 @pytest.mark.parametrize("target", ["py38-gym026", "py310-gymnasium029"])
 def test_the_librarys_own_conversion_is_a_keyword_away(target: str) -> None:
-    """TimeLimit of these versions takes five values alone: in-process such an env needs the same keyword."""
+    """TimeLimit of these versions takes only five values: in-process such an env needs the same keyword."""
     kwargs = {**AN_OBSERVATION, "apply_api_compatibility": True}
     with opened("Odd-v0", "odd_forms", target, render_mode="ansi", kwargs=kwargs) as env:
         assert env.reset(seed=5)[1] == {}
@@ -105,7 +105,7 @@ def test_the_librarys_own_conversion_is_a_keyword_away(target: str) -> None:
 
 
 def test_an_env_of_today_that_takes_no_render_mode_says_so() -> None:
-    """As it would in its own process: where nothing renders in another way, a mode that is dropped is a lie."""
+    """As in its own process: if no render() takes the mode either, dropping it would be wrong."""
     with (
         pytest.raises(errors.EnvTypeError, match="got an unexpected keyword argument 'render_mode'"),
         opened("an odd env", entry_point="odd_forms:ModelessEnv", render_mode="ansi"),
@@ -129,14 +129,14 @@ def test_an_env_that_cannot_be_seeded_says_so_and_where_it_can_be(target: str) -
 
 
 def test_a_seed_of_the_base_class_does_what_it_does_in_process() -> None:
-    """Nothing, in gym 0.21."""
+    """In gym 0.21 it does nothing."""
     with opened("an odd env", target="py36-gym021", entry_point="odd_forms:UnseededEnv") as env:
         env.reset(seed=5)
 
 
 @pytest.mark.parametrize("target", ["py36-gym021", TARGET])
 def test_what_a_wrapper_of_the_users_takes_decides(target: str) -> None:
-    """And not what the env inside takes."""
+    """The parameters of the env inside do not matter."""
     wrappers = ["older:Modern"]
     with opened("an env of old", target=target, entry_point="older:OlderEnv", wrappers=wrappers) as env:
         observation, info = env.reset(seed=5, options={"goal": 1})

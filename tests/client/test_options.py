@@ -1,4 +1,4 @@
-"""The keywords of ``make`` and ``make_vec``: their types, and what happens to a keyword that is none of them."""
+"""The keywords of ``make`` and ``make_vec``: their types, and what happens to any other keyword."""
 
 import ast
 import dataclasses
@@ -91,7 +91,7 @@ def test_the_parameters_of_make_vec_are_known_words_too() -> None:
             gym_service.make_vec("CartPole-v1", 2, **{"python": "./there_is_no_such_env", keyword: 1})
 
 
-# Keywords of well-known simulators that resemble a key of ours.
+# Keywords of well-known simulators that resemble a key of gym-service.
 @pytest.mark.parametrize("keyword", ["frameskip", "frame_skip", "max_steps", "worker_id", "env_name", "port", "ip"])
 def test_a_keyword_of_a_simulator_is_none_of_ours(keyword: str) -> None:
     assert misspelt(keyword, [*entries.ENTRY_KEYS, "render_mode", "num_envs", "autoreset_mode"]) is None

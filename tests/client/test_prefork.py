@@ -1,4 +1,4 @@
-"""Servers that are forked from one process that has imported: once, each of its own, and else as any other."""
+"""Servers forked from one process that has done the imports: one import, separate states, else as other servers."""
 
 import os
 import signal
@@ -25,14 +25,14 @@ from gym_service import RemoteEnv, errors
 # These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
-# The usual target here: it imports in no time.
+# The usual target of these tests: its imports take little time.
 OLD = "py38-gym021"
 STEPS = 60
 
 
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:
-    """The file in which each import leaves a line."""
+    """The file to which each import appends a line."""
     file = tmp_path / "imports"
     file.touch()
     return file
@@ -40,7 +40,7 @@ def trace(tmp_path: Path) -> Path:
 
 @contextmanager
 def counted(trace: Path, deed: str = "", **given: Any) -> Iterator[RemoteEnv]:
-    """The env whose import is counted, forked unless told otherwise."""
+    """The env whose imports are counted, forked unless ``given`` says otherwise."""
     keys = {"entry_point": "counted:CountedEnv", "prefork": True, "target": OLD, **given}
     with opened("Counted", environ={"COUNTED_IN": str(trace), "COUNTED": deed}, **keys) as env:
         yield env
@@ -53,7 +53,7 @@ def importers(trace: Path) -> list[int]:
 
 @contextmanager
 def warned(pattern: str) -> Iterator[None]:
-    """The block warns of this, once, where it was written, and of nothing else."""
+    """Assert that the block gives this warning once, in the place where it is written, and no other."""
     with pytest.warns(UserWarning, match=pattern) as caught:
         yield
     assert [Path(warning.filename).name for warning in caught] == ["opened.py"]
@@ -83,7 +83,7 @@ def test_envs_of_one_client_share_one_import(trace: Path, target: str) -> None:
         assert procfs.state(fork_server)
         opened_envs[0] = envs.enter_context(counted(trace, target=target))
         assert len(importers(trace)) == 1
-    polling.until_dead([fork_server])  # with the last of them
+    polling.until_dead([fork_server])  # it ends with the last of its servers
     with counted(trace, target=target):
         assert len(importers(trace)) == 2
 
@@ -311,14 +311,14 @@ def test_an_import_that_hangs_ends_at_its_timeout(trace: Path) -> None:
     ("deed", "left"), [("thread", r"threads \(python.*\)"), ("process", r"processes \(python.*\)")]
 )
 def test_what_a_fork_would_not_have_is_told_and_nothing_is_forked(trace: Path, deed: str, left: str) -> None:
-    for made in (1, 2):  # found out once
+    for made in (1, 2):  # only the first finds it out
         with (
             warned(f"'Counted' was started without prefork: its imports have left {left}"),
             counted(trace, deed) as env,
         ):
             assert len(importers(trace)) == 1 + made
             assert env.target["pid"] == importers(trace)[-1]
-    # What it had left ends with the process that found out.
+    # What the imports left behind ends with the process that found out.
     assert not [server for server in pidfiles.list_servers() if server.name.startswith("forkserver:")]
 
 
@@ -350,7 +350,7 @@ def test_a_fork_server_killed(trace: Path) -> None:
 
 
 def test_a_fork_server_stopped(trace: Path) -> None:
-    """Nothing is forked, and nothing waits for it; a crash is told as what it is."""
+    """It forks nothing, and nothing waits for it; a crash is reported as such."""
     with ExitStack() as envs:
         one = envs.enter_context(counted(trace))
         (fork_server,) = importers(trace)
@@ -359,7 +359,7 @@ def test_a_fork_server_stopped(trace: Path) -> None:
         begun = time.monotonic()
         with warned(f"without prefork: its fork server, process {fork_server}, is stopped"):
             other = envs.enter_context(counted(trace))
-        # A second until it is suspected, and a usual start; it was ten seconds more, and then no env.
+        # A second until it is suspected, and a usual start. Before, it took ten seconds more and gave no env.
         assert time.monotonic() - begun < 8.0
         other.reset()
         os.kill(one.target["pid"], signal.SIGKILL)

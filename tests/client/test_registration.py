@@ -1,4 +1,4 @@
-"""From envs.toml to Gymnasium's registry and through ``gym.make``: what the design promises of ids and specs."""
+"""From envs.toml to Gymnasium's registry and through ``gym.make``: the design's promises for ids and specs."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from support.registered import WriteEnvs, entry, play_to_the_end, run_python
 import gym_service
 from gym_service.errors import ConfigError, EnvTypeError
 
-# As much of Gymnasium's as is needed to put an id into it; broken until something is mended.
+# Enough of Gymnasium's module to put an id into it; importing it fails until a test repairs it.
 REGISTRATION = """
 import sys
 
@@ -91,7 +91,7 @@ def test_waiting_for_gymnasium_hides_no_module_from_an_import_that_is_under_way(
 ) -> None:
     (tmp_path / "other.py").write_text("print('imported')")
     env = {**os.environ, "GYM_SERVICE_ENVS": str(write_envs(entry("Pole-v0")))}
-    # As when another thread imports Gymnasium at that moment, but each time.
+    # Like an import of Gymnasium in another thread at that moment, but reproducible.
     code = """
 import importlib.machinery, sys
 import gym_service
@@ -109,7 +109,7 @@ import other
 
 
 def test_from_an_archive_and_after_a_failure_ids_are_registered_once(write_envs: WriteEnvs, tmp_path: Path) -> None:
-    """There one loader loads all modules of a folder."""
+    """In an archive, one loader loads all modules of a folder."""
     archive, second = tmp_path / "all.zip", tmp_path / "second.toml"
     first = write_envs(entry("First-v0"))
     second.write_text(entry("Second-v0"))
@@ -163,7 +163,7 @@ def test_importing_loads_neither_the_client_nor_gymnasium_nor_numpy() -> None:
 
 
 def test_what_starts_a_server_loads_neither_gymnasium_nor_numpy() -> None:
-    """Else the server could not load its own while they are being loaded here."""
+    """Otherwise the server could not load its own while this process is loading them."""
     code = "import sys, gym_service.factory.open_env; print({'gymnasium', 'numpy'} & {*sys.modules})"
     assert run_python(code).stdout == "set()\n"
 

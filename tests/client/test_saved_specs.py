@@ -1,4 +1,4 @@
-"""Specs and pickles: they make their env anywhere, and those of earlier versions do so too."""
+"""Specs and pickles: they make their env anywhere, also those saved by earlier versions."""
 
 import copy
 import importlib

@@ -1,4 +1,4 @@
-"""Any seed that the simulator takes reaches it with its type; what it raises for a seed is its own error."""
+"""Any seed that the simulator takes reaches it with its type; the simulator's error for a seed reaches the user."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ SEEDS: tuple[Any, ...] = (
     *(np.dtype(code).type(7) for code in ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")),
     *(np.uint64(2**64 - 1), np.int64(-1), np.array([1, 2]), {"a": 1}),
 )
-# gym 0.25 and older have no check of their own in Env.reset.
+# gym 0.25 and older do not check the seed in Env.reset.
 REFUSED = (-1, "a text", [1, 2], np.int64(3), np.uint8(3), (1,))
 
 
@@ -33,7 +33,7 @@ def test_a_seed_arrives_with_its_type(target: str) -> None:
     with opened("an old seeded env", target=target, entry_point="seeded:OldSeededEnv") as env:
         for seed in SEEDS:
             env.reset(seed=seed)
-            if seed is not None:  # then the env is not seeded
+            if seed is not None:  # with None the env is not seeded
                 assert is_same(env.step(0)[4]["seed"], seed)
 
 

@@ -1,4 +1,4 @@
-"""How an entry sets its simulator up: activate, conda:NAME, setup and environ, over each way. Python 3.10."""
+"""How an entry sets its simulator up: activate, conda:NAME, setup and environ, over each transport. Python 3.10."""
 
 import json
 import os
@@ -153,7 +153,7 @@ def test_what_setup_raises_is_the_simulators_error() -> None:
 
 
 def conda_shaped(root: Path, name: str) -> Path:
-    """A folder that is to conda an env of that name, with variables and scripts of its packages."""
+    """A folder that conda takes for an env of that name, with its packages' variables and scripts."""
     prefix = root / "envs" / name
     for folder in ("bin", "conda-meta", "etc/conda/activate.d", "etc/conda/deactivate.d", "etc/conda/env_vars.d"):
         (prefix / folder).mkdir(parents=True)
@@ -206,7 +206,7 @@ def test_gym_service_run_and_ids_activate_a_conda_env_too(
     (prefix / "etc/conda/activate.d/d.sh").write_text("echo $SEEN\n")
     run = [*COMMAND, "run", "--python", "conda:sim", "--stdio"]
     ran = subprocess.run(run, stdin=subprocess.DEVNULL, capture_output=True, check=True)
-    assert ran.stderr.decode() == f"state of sim in {prefix}, twice\n"  # nothing of it is on the protocol's stream
+    assert ran.stderr.decode() == f"state of sim in {prefix}, twice\n"  # none of it is on the protocol's stream
     assert ran.stdout == bytes.fromhex(DEFAULT_MARK)
 
 

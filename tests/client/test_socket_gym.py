@@ -1,4 +1,4 @@
-"""The original project's two names, its two example scripts, and entries that say an address."""
+"""The original project's two names, its two example scripts, and entries with an address."""
 
 import copy
 import inspect
@@ -49,7 +49,7 @@ def serving(config_home: Path) -> Iterator[Serving]:
 
 @pytest.fixture
 def own_id(serving: Serving) -> Iterator[str]:
-    """An id of a user's own, registered as the original project's README has it."""
+    """A user's own id, registered as the original project's README does."""
     gymnasium.register(
         OWN_ID,
         entry_point="gym_service.envs:SocketGymClient",
@@ -98,7 +98,7 @@ def test_it_renders_arrays_unless_told_otherwise(serving: Serving) -> None:
         env = SocketGymClient("FrozenLake-v1", port=serving.port, is_slippery=False, **given)
         assert env.render_mode == mode
         env.reset()
-        assert env.step(2)[0] == 1  # not slippery: the keyword has reached the simulator
+        assert env.step(2)[0] == 1  # not slippery: the keyword reached the simulator
         assert mode != "ansi" or "(Right)" in env.render()
         env.close()
 
@@ -157,7 +157,7 @@ def test_env_type_has_the_server_import_the_simulator() -> None:
             kwargs={"env_id": "gym_pusht/PushT-v0", "env_type": "pusht", "port": serving.port},
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the checker's: what PushT observes is not what it says
+            warnings.simplefilter("ignore")  # of the checker: PushT's observations are not in its space
             env = gymnasium.make(OWN_ID, obs_type="pixels_agent_pos")
             observation, _ = env.reset(seed=1)
         del gymnasium.registry[OWN_ID]
@@ -218,7 +218,7 @@ def test_the_examples_run_as_they_stand(tmp_path: Path) -> None:
         assert serving.end(2) == 0
     assert "[Example Server] Stopped." in serving.lines
     said = [line for line in ran.stderr.splitlines() if not line.startswith("waiting for the server")]
-    assert said == []  # of a start that takes long on a busy machine
+    assert said == []  # about a start that takes long on a busy machine
     steps = re.findall(r"Step (\d): action=.*obs=\[.*\], reward=1.0, terminated=False", ran.stdout)
     assert steps == ["0", "1", "2", "3", "4"]
     with pytest.importorskip("PIL.Image").open(tmp_path / "outputs/example_client.png") as picture:
@@ -234,7 +234,7 @@ def envs_toml(tmp_path: Path) -> Iterator[Path]:
     file = tmp_path / "envs.toml"
     yield file
     file.write_text("")
-    gym_service.use(file)  # takes the ids away again
+    gym_service.use(file)  # unregisters the ids
 
 
 def test_an_entry_with_an_address_attaches(envs_toml: Path) -> None:

@@ -1,4 +1,4 @@
-"""Servers that do not come up: what the user reads says what happened, where, the evidence, and what to try."""
+"""Servers that fail to start: the message says what happened, where, the evidence, and what to try."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ TARGET_VERSION = TARGETS[TARGET].version
 
 @contextmanager
 def refused(error: type[Exception] = errors.ServerStartError) -> Iterator[Any]:
-    """The block raises the error, and the error says what to try."""
+    """Assert that the block raises the error, and that the error says what to try."""
     with pytest.raises(error) as caught:
         yield caught
     assert "try: " in str(caught.value).splitlines()[-1].lower()
@@ -29,14 +29,14 @@ def refused(error: type[Exception] = errors.ServerStartError) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A venv with nothing in it, of the Python of the usual target."""
+    """An empty venv, with the Python of the usual target."""
     folder = tmp_path_factory.mktemp("bare") / "venv"
     subprocess.run([TARGETS[TARGET].python(), "-m", "venv", "--without-pip", folder], check=True)
     return folder
 
 
 def folder_with(packages: tuple[str, ...], folder: Path) -> Path:
-    """A folder from which these packages of the usual target can be imported, and no others."""
+    """A folder from which only these packages of the usual target can be imported."""
     site = Path(subprocess.check_output([TARGETS[TARGET].python(), "-c", SAY_SITE], text=True).strip())
     for package in packages:
         for found in site.glob(f"{package}*"):
@@ -215,7 +215,7 @@ except (TypeError, KeyboardInterrupt) as error:
 """
     done = subprocess.run([sys.executable, "-X", "dev", "-c", code], capture_output=True, text=True, check=True)
     assert why in done.stdout
-    assert done.stdout.split()[-1] == "1"  # stopped, and not only left to see the end of its stream
+    assert done.stdout.split()[-1] == "1"  # stopped at once, not only after it saw the end of its stream
     assert done.stderr == ""
 
 
@@ -240,7 +240,7 @@ def test_a_question_at_import_is_shown_with_how_to_answer_it(transport: str, pre
 
 
 def test_the_command_to_answer_by_hand_works(tmp_path: Path) -> None:
-    """What the error says to type asks the question, and takes the answer."""
+    """The command in the error asks the question, and accepts the answer."""
     (tmp_path / "asking.py").write_text(
         "import os\nfile = __file__ + '.accepted'\n"
         "if not os.path.exists(file) and input('accept? ') == 'y':\n    open(file, 'w').close()\n"

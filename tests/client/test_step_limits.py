@@ -1,4 +1,4 @@
-"""The limit of an episode: in the entry, in service= and in gym.make."""
+"""The time limit of an episode: in the entry, in service= and in gym.make."""
 
 import gymnasium as gym
 import pytest

@@ -1,4 +1,4 @@
-"""Threads that share an env: whole calls take turns, half a call refuses all others, and close() frees everybody."""
+"""Threads that share an env: whole calls take turns, half a call refuses all others, and close() wakes all threads."""
 
 import asyncio
 import sys
@@ -31,14 +31,14 @@ ACTS: dict[str, Callable[[RemoteEnv], Any]] = {
 
 
 def in_thread(do: Callable[[], Any]) -> Any:
-    """What it gives, or raises, in a thread that has ended afterwards."""
+    """The result or the exception of ``do``, from a thread that has ended afterwards."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(do).result(polling.TIMEOUT_S)
 
 
 @contextmanager
 def beside(do: Callable[[], Any]) -> Iterator[list[Any]]:
-    """What it gives, or raises, in a thread that runs during the block."""
+    """The result or the exception of ``do``, from a thread that runs during the block."""
     found: list[Any] = []
 
     def run() -> None:
@@ -59,7 +59,7 @@ def beside(do: Callable[[], Any]) -> Iterator[list[Any]]:
 @pytest.mark.parametrize("what", ACTS)
 @pytest.mark.parametrize("where", ["the same thread", "another thread"])
 def test_while_half_a_call_is_pending_any_other_is_refused(what: str, where: str) -> None:
-    """Also when the thread that has begun it is gone."""
+    """Also after the thread that started it has ended."""
     with faulty() as env:
         env.reset()
         in_thread(lambda: env.step_async(action(7)))
@@ -147,7 +147,7 @@ def test_a_whole_call_waits_at_most_its_own_timeout_and_closes_nothing() -> None
 
 
 def test_nobody_is_left_out() -> None:
-    """One thread steps as fast as it can, others look now and then: each gets its turn, and its own answer."""
+    """One thread steps as fast as it can, others call from time to time: each gets its turn and its own answer."""
     with faulty() as env:
         env.reset()
         over = threading.Event()
@@ -217,7 +217,7 @@ def test_a_vector_env_likewise(workers: int) -> None:
 
 
 def test_no_two_threads_ever_have_their_turn_at_once() -> None:
-    """With threads that are switched all the time, so that one leaves while another looks at its ticket."""
+    """With threads that switch all the time, so that one leaves while another checks its ticket."""
     queue, inside, most, turns = CallQueue(), [0], [0], 3000
 
     class Calls:

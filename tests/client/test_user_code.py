@@ -1,4 +1,4 @@
-"""No code of the simulator runs that would not run in-process: its repr, its comparison, its truth. Python 3.10."""
+"""No code of the simulator (repr, comparison, truth value) runs that would not run in-process. Python 3.10."""
 
 import gymnasium
 import pytest

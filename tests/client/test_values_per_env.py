@@ -109,7 +109,7 @@ def test_an_object_of_the_target_arrives_as_itself(way: str) -> None:
     }
     with opened("x", entry_point="set_up:NestedEnv", **keys, **WAYS[way]) as env:
         assert env.call("is_the_config") == (True, {"deep": [{"object": "cube"}, {"object": "a:b", "x": 1}]})
-        assert env.call("scale") == (1, False)  # the outer one
+        assert env.call("scale") == (1, False)  # the outer wrapper's
         assert env.call("env.scale") == (2, True)
 
 
@@ -186,7 +186,7 @@ def test_omegaconf_crosses_where_everything_in_it_has_a_value() -> None:
 
 
 class EnvContext(dict[str, Any]):
-    """As RLlib's: the config of an env, and which of its envs it is for."""
+    """Like RLlib's: the config of an env, and the worker and env that it is for."""
 
     def __init__(self, config: dict[str, Any], worker_index: int, vector_index: int = 0, **more: Any) -> None:
         super().__init__(config)
@@ -218,7 +218,7 @@ DOCS = Location(None, Path(), "docs/set-ups.md")
 
 
 def documented(name: str) -> dict[str, Any]:
-    """The keys of an entry in an example of docs/set-ups.md, with a simulator of the tests in place of theirs."""
+    """The keys of an entry in an example of docs/set-ups.md, with a simulator of the tests in place of the real one."""
     text = (REPOSITORY / "docs/set-ups.md").read_text(encoding="utf-8")
     blocks = [block for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL) if "workers" in block]
     ((keys),) = [parse(block.encode(), DOCS)["envs"][name] for block in blocks if name in block]

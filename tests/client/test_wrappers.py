@@ -1,4 +1,4 @@
-"""Gymnasium's wrappers on the client's side draw what they draw in-process: there is one generator."""
+"""Gymnasium's wrappers on the client's side draw the same numbers as in-process: there is only one generator."""
 
 import sys
 from typing import Any
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not hasattr(gymnasium.wrappers, "StickyAction"),
 
 
 def played(env: Any, count: int) -> list[str]:
-    """Two episodes, of which the second is not seeded, and what is drawn between."""
+    """Two episodes, the second without a seed, and the draws in between."""
     found = [trajectory.text(env.reset(seed=5))]
     for step in range(count):
         found.append(trajectory.text(env.step(step % 2)))

@@ -1,7 +1,7 @@
-"""What type checkers accept and refuse of ``make``, ``make_vec`` and ``service=``. Read by mypy, never run.
+"""Which keywords of ``make``, ``make_vec`` and ``service=`` type checkers accept and refuse. Read by mypy, never run.
 
-``project.py lint`` checks this file: a line that mypy does not refuse makes its ``type: ignore`` an error.
-``project.py release-check`` has mypy and pyright read it, without these comments, against the installed wheel.
+``project.py lint`` checks this file: in a line that mypy accepts, the ``type: ignore`` is an error. ``project.py
+release-check`` makes mypy and pyright read it, without these comments, against the installed wheel.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Vector envs need Gymnasium 1.0 on the client's side, and what they are compared with has its modes since 1.1."""
+"""Vector envs need Gymnasium 1.0 on the client's side; the envs that tests compare them with need 1.1 for its modes."""
 
 import gymnasium
 

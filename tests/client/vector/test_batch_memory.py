@@ -1,4 +1,4 @@
-"""Batches that all workers write where they lie: whole, exact, never written again while anything can see them."""
+"""Batches that all workers write in place: complete, exact, never written again while anything can see them."""
 
 import gc
 import os
@@ -59,7 +59,7 @@ def test_no_row_is_stale_or_torn(workers: int) -> None:
             while len(kept) > chance.randrange(1, 12):
                 del kept[chance.randrange(len(kept))]
             assert all(np.array_equal(*pair) for pair in kept)
-        # Each time that more are kept than ever before, memory is made for the next one, and this one travels.
+        # Whenever more are kept than ever before, memory is made for the next batch, and this one is sent.
         assert shared >= 100
 
 
@@ -75,7 +75,7 @@ def test_who_keeps_every_batch_has_every_batch(workers: int) -> None:
         del kept, observations
         gc.collect()
         assert is_shared(envs.step(action(0))[0]["top"], envs)
-    # and they outlive the envs
+    # They also outlive the envs.
 
 
 @pytest.mark.parametrize("workers", WORKERS)

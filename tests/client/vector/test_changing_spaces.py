@@ -1,4 +1,4 @@
-"""Vector envs of envs whose spaces change: they keep those that they were made with, as a SyncVectorEnv does."""
+"""Vector envs whose envs change their spaces: the vector env keeps its first spaces, as a SyncVectorEnv does."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from support import vectors
 from support.opened import TARGET
 from support.vector_reference import MODES
 
-# What each env is called after the first reset.
+# The calls to each env after the first reset.
 CALLS: tuple[list[tuple[str, list[Any]]], ...] = (
     [("configure", [3])],
     [("configure", [3, True])],

@@ -1,4 +1,4 @@
-"""An error of one env names it and ends nothing; a dead worker is the end of all."""
+"""The error of one env names that env and ends nothing; the death of a worker ends the vector env."""
 
 import gc
 import os
@@ -21,14 +21,14 @@ ACTIONS = np.array([0, 1, 2, 0, 1])
 
 @pytest.fixture(params=[1, 3], ids=["one worker", "three workers"])
 def envs(request: pytest.FixtureRequest) -> Iterator[RemoteVectorEnv]:
-    """Five well-behaved envs, reset."""
+    """Five envs without faults, after a reset."""
     with remote("Misbehaving-v0", 5, "misbehaving", workers=request.param) as made:
         made.reset(seed=0)
-        yield weakref.proxy(made)  # pytest keeps it too long: a server's record is mapped while its env lives
+        yield weakref.proxy(made)  # pytest keeps the value too long: a server's record is mapped while its env lives
 
 
 def arm(envs: RemoteVectorEnv, index: int, on: str, what: str) -> None:
-    """Let one of them do something the next time it is asked to do ``on``."""
+    """Give one of them a fault for its next ``on`` call."""
     envs.set_attr("armed", [{on: what} if index == at else {} for at in range(envs.num_envs)])
 
 
@@ -40,7 +40,7 @@ def test_an_error_keeps_its_type_and_names_its_env_and_all_stay_usable(envs: Rem
     assert isinstance(caught.value, errors.EnvError)
     assert caught.value.message == "of another type"
     counts = envs.step(ACTIONS)[0]["count"]
-    # Those before it in its worker have made the first step too, as in a SyncVectorEnv; so have other workers'.
+    # Earlier envs of its worker have made the first step too, as in a SyncVectorEnv; so have those of other workers.
     if len(envs.targets) == 1:
         assert counts.tolist() == [2] * index + [1] * (5 - index)
     assert counts[index] == 1

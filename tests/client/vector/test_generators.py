@@ -1,4 +1,4 @@
-"""``np_random`` of a vector env: SyncVectorEnv's tuple, and to draw from one of them is to draw in its simulator."""
+"""``np_random`` of a vector env: a tuple as in SyncVectorEnv; drawing from an item draws in that env's simulator."""
 
 import sys
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def remote(workers: int, entry_point: str = "drawing:DrawingEnv") -> Iterator[An
 
 
 def played(envs: Any) -> list[Any]:
-    """What the envs and a user of their generators draw, in turn."""
+    """The draws of the envs and of a user of their generators, in turn."""
     found = [envs.reset(seed=3)[0].tolist(), envs.np_random_seed]
     for index in (2, 0, 1):
         found.append(envs.np_random[index].random())

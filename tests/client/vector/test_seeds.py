@@ -1,4 +1,4 @@
-"""Seeds of vector envs: a sequence is one for each, an int counts up, as SyncVectorEnv has it."""
+"""Seeds of vector envs: a sequence has one per env, an int counts up, as in SyncVectorEnv."""
 
 import sys
 from typing import Any
@@ -35,7 +35,7 @@ def test_seeds_are_those_of_a_sync_vector_env(workers: int, monkeypatch: pytest.
             for each in (envs, theirs):
                 with pytest.raises((TypeError, ValueError)):
                     each.reset(seed=seed)
-        # SyncVectorEnv takes no int of numpy's for all; here it counts up in its own type.
+        # SyncVectorEnv does not take one numpy int for all; here it counts up in its own type.
         for dtype in (np.int8, np.uint8, np.int64, np.uint64):
             *_, held = envs.reset(seed=dtype(2))[1]["held"]
             assert trajectory.text(held) == trajectory.text([dtype(4)])

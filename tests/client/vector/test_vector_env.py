@@ -1,4 +1,4 @@
-"""What a vector env is beside its numbers: an env of Gymnasium's registry, its attributes, its arrays, old targets."""
+"""A vector env apart from its numbers: Gymnasium's registry, attributes, arrays, old targets."""
 
 import json
 import sys
@@ -52,7 +52,7 @@ def test_keywords_win_over_the_entry() -> None:
     assert len(envs.unwrapped.targets) == 1
     assert envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
     envs.close()
-    with gym.make("gym_service/Pole-v0") as env:  # heeds no workers
+    with gym.make("gym_service/Pole-v0") as env:  # a single env, which ignores ``workers``
         env.reset()
 
 

@@ -22,19 +22,19 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def ssh(ssh_host: SshHost) -> list[str]:
-    """The command that leads to another host, past what its shell has to say."""
+    """The command that leads to another host, whose shell prints something first."""
     return ssh_host.command("bash")
 
 
 @pytest.fixture(scope="session")
 def places(ssh: list[str], engine: Engine) -> dict[str, list[str]]:
-    """The command that leads to each place."""
+    """The command for each place."""
     return {"ssh": ssh, "docker": engine.docker, "srun": engine.srun}
 
 
 @pytest.fixture(scope="session", params=["ssh", "docker", "srun"])
 def place(request: pytest.FixtureRequest, places: dict[str, list[str]]) -> list[str]:
-    """The command that leads to one of the places."""
+    """The command for one of the places."""
     return places[request.param]
 
 

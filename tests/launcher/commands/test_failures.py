@@ -1,4 +1,4 @@
-"""However a link, its client or its server ends: nothing stays over there, and who waits gets to know why."""
+"""In whatever way a link, its client or its server ends: nothing stays on the remote side, and callers learn why."""
 
 import json
 import os
@@ -29,7 +29,7 @@ STATES = ("", "asleep in C", "spinning in C", "SIGSTOP")
 
 
 class There:
-    """The processes of one env over there: the server and what it started, by a mark, and its guardian."""
+    """The processes of one env on the remote side: the server and its descendants, by a mark, and its guardian."""
 
     def __init__(self, mark: str) -> None:
         self.marked = procfs.marked(f"FAR={mark}")
@@ -38,7 +38,7 @@ class There:
         self.server = next(pid for pid in self.marked if procfs.parent(pid) == self.guardian)
 
     def assert_gone(self) -> None:
-        """It takes HANGUP_S and a moment; what is not killed would live for ten minutes."""
+        """The server has HANGUP_S and a moment. A process that is not killed would live for ten minutes."""
         polling.until_dead([*self.marked, self.guardian])
 
 
@@ -52,7 +52,7 @@ def session_of(there: There) -> int:
 
 @contextmanager
 def faulty_there(command: list[str], remote_envs: Path, **given: Any) -> Iterator[tuple[RemoteEnv, There]]:
-    """``FaultyEnv`` with a child of each kind, over there."""
+    """``FaultyEnv`` on the remote side, with a child of each kind."""
     mark = os.urandom(8).hex()
     with faulty(command=command, pythonpath=[str(remote_envs)], environ={"FAR": mark}, **given) as env:
         env.reset()
@@ -61,12 +61,12 @@ def faulty_there(command: list[str], remote_envs: Path, **given: Any) -> Iterato
 
 
 def command_process() -> int:
-    """The pid of the command of the only env there is."""
+    """The pid of the command of the only env."""
     return next(server.pid for server in pidfiles.list_servers() if server.client_pid == os.getpid())
 
 
 def begin_fault(env: RemoteEnv, there: There, state: str) -> None:
-    """Have the server in the midst of a step that does not end; with no state it waits for a call."""
+    """Put the server into a step that does not end; without a state it waits for a call."""
     if state:
         env.call("arm", "step", state)
         env.step_async(np.array([1, 2], np.int64))
@@ -170,7 +170,7 @@ def test_a_server_that_dies(
 
 
 def test_a_remote_guardian_that_is_killed_takes_the_server_with_it(ssh: list[str], remote_envs: Path) -> None:
-    """What the server had started is beyond it: where that lives and holds the streams, a call ends at its timeout."""
+    """It cannot kill what the server has started. If that lives and holds the streams, a call ends at its timeout."""
     with faulty(command=ssh, pythonpath=[str(remote_envs)]) as env:
         env.reset()
         server = env.target["pid"]
@@ -214,9 +214,9 @@ def test_a_deadline_holds_for_sending(ssh: list[str], remote_envs: Path) -> None
         begun = time.monotonic()
         with pytest.raises(errors.CallTimeout) as caught:
             env.call("measure", np.zeros(50 * 2**20, np.uint8))
-        # Six seconds at most, and a turn on a busy machine; the server would sleep for ever.
+        # Six seconds at most, and some more on a busy machine; the server would sleep for ever.
         assert 1.0 <= time.monotonic() - begun < 60.0
-        # ssh has more to send than anybody takes, and behind it stands the end of the link: no words come.
+        # ssh has more data than the client reads, and the end of the link comes after it: no last words arrive.
         assert caught.value.state == "unknown"
         there.assert_gone()
 

@@ -1,4 +1,4 @@
-"""The first promise at the other end of a command: bit for bit what the simulator gives inside its own interpreter."""
+"""Parity over a command: bit for bit what the simulator returns inside its own interpreter."""
 
 from pathlib import Path
 from typing import Any

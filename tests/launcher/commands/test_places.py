@@ -1,4 +1,4 @@
-"""The same env id, at the other end of a command: what is there, what travels, and what does not."""
+"""The same env id over a command: what is on the remote side, what travels there, and what does not."""
 
 import os
 import re
@@ -66,9 +66,9 @@ def test_what_is_said_of_paths_and_variables_is_of_the_other_side(
     monkeypatch.delenv("DISPLAY")
     secret = uuid.uuid4().hex
     environ = {"SECRET": secret, "SDL_VIDEODRIVER": "", "NAME": "naïve ✓"}
-    up = "../" * 20  # from wherever the command begins over there
+    up = "../" * 20  # from any working directory on the remote side
     keys = {"environ": environ, "cwd": f"{up}{tmp_path}", "pythonpath": [f"{up}{remote_envs}", "/no/such"]}
-    is_job = Path(place[0]).name == "srun"  # which hands all of it on
+    is_job = Path(place[0]).name == "srun"  # srun passes everything on
     with reporting(place, remote_envs, **keys) as env:
         found = env.call("environ")
         assert [found.get(name) for name in environ] == list(environ.values())
@@ -92,7 +92,7 @@ def test_any_shell_may_stand_between(ssh_host: SshHost, remote_envs: Path, shell
 
 @pytest.mark.parametrize("size_bytes", [60_000, 1_000_000])
 def test_a_place_that_prints_much_before_it_reads(size_bytes: int) -> None:
-    """More than the pipe to us holds, while the pipe to it holds less than it is sent: neither waits for the other."""
+    """More output than the pipe to us holds, while the pipe to it holds less than is sent. Neither side may block."""
     greeting = f"head -c {size_bytes} /dev/zero | tr '\\0' x; exec \"$@\""
     env = gym_service.make("CartPole-v1", command=["sh", "-c", greeting, "sh"], python=python_of(NEWEST))
     try:
@@ -102,7 +102,7 @@ def test_a_place_that_prints_much_before_it_reads(size_bytes: int) -> None:
 
 
 def test_two_shells_may_stand_between(ssh_host: SshHost, remote_envs: Path) -> None:
-    joining = ["sh", "-c", 'exec sh -c "$*"', "sh"]  # as ssh does it, once more
+    joining = ["sh", "-c", 'exec sh -c "$*"', "sh"]  # joins the words once more, as ssh does
     with reporting([*joining, *ssh_host.command("dash")], remote_envs) as env:
         assert env.call("add", 1) == 1
 
@@ -110,7 +110,7 @@ def test_two_shells_may_stand_between(ssh_host: SshHost, remote_envs: Path) -> N
 def test_the_short_form_of_ssh(
     ssh_host: SshHost, remote_envs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What stands in a user's ~/.ssh/config stands in a file of the test's here, which this ssh is pointed at."""
+    """The content of a user's ~/.ssh/config is in a file of the test, which this ssh is told to read."""
     venv = Path(python_of(NEWEST)).parent.parent
     spaced = tmp_path / "a venv; of mine"
     spaced.symlink_to(venv)
@@ -134,7 +134,7 @@ def test_an_entry_in_a_file(engine: Engine, remote_envs: Path, tmp_path: Path, m
     gym_service.use(tmp_path / "envs.toml")
     with gym.make("gym_service/Far-v0") as env:
         env.reset(seed=1)
-        assert env.unwrapped.call("process")["pid"] < 100  # a process namespace of its own
+        assert env.unwrapped.call("process")["pid"] < 100  # a separate process namespace
         assert env.spec is not None
         assert env.spec.max_episode_steps == 5
         assert env.unwrapped.call(lambda env, number: number + 1, 2) == 3

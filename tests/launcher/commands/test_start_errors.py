@@ -1,4 +1,4 @@
-"""Servers at the other end of a command that do not come up: what happened, where, the evidence, and what to try."""
+"""Servers over a command that fail to start: what happened, where, the evidence, and what to try."""
 
 import subprocess
 import time
@@ -22,7 +22,7 @@ TARGET = "py312-gymnasium14"
 
 @contextmanager
 def refused(command: list[str], error: type[Exception] = errors.ServerStartError, **given: Any) -> Iterator[Any]:
-    """The env is not made; the error says what to try. Its lines after the first are the block's to look at."""
+    """Assert that no env is made and that the error says what to try. Yields the error's lines after the first."""
     keys = {"python": str(TARGETS[TARGET].python()), "timeouts": {"start": 60}}
     with pytest.raises(error) as caught:
         gym_service.make("CartPole-v1", command=command, **{**keys, **given})
@@ -103,7 +103,7 @@ def test_an_interpreter_that_is_too_old() -> None:
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A venv with nothing in it."""
+    """An empty venv."""
     folder = tmp_path_factory.mktemp("bare") / "venv"
     subprocess.run([TARGETS[TARGET].python(), "-m", "venv", "--without-pip", folder], check=True)
     return folder
@@ -114,7 +114,7 @@ def test_an_interpreter_without_numpy(ssh_host: SshHost, bare: Path) -> None:
         assert first_line(error) == "ModuleNotFoundError: No module named 'numpy'"
         assert error.exit_code == 1
         assert 'File "(sent)/gym_service/' in error.tail
-        assert "    import numpy as np" in error.tail  # though that file is on no disk
+        assert "    import numpy as np" in error.tail  # although no disk has that file
         assert advice(error) == f"{bare}/bin/python -m pip install numpy, on the remote side"
 
 
@@ -177,7 +177,7 @@ def test_a_container_that_is_given_no_input(engine: Engine) -> None:
 def test_a_job_that_does_not_start_in_time(engine: Engine) -> None:
     begun = time.monotonic()
     with refused(["sh", "-c", "echo queued >&2; exec sleep 600"], timeouts={"start": 1.0}) as error:
-        # Six seconds at most, and a turn on a busy machine; it would take ten minutes.
+        # Six seconds at most, and some more on a busy machine; without a limit it would take ten minutes.
         assert 1.0 <= time.monotonic() - begun < 60.0
         assert first_line(error).startswith("it was not up after 1 s (unknown)")
         assert "queued" in error.tail

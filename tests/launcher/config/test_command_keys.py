@@ -1,4 +1,4 @@
-"""Entries whose interpreter is at the other end of a command: what their keys mean, and what is run for them."""
+"""Entries whose interpreter is reached by a command: what their keys mean, and what runs for them."""
 
 import json
 import os
@@ -186,7 +186,7 @@ def test_what_is_secret_is_in_the_order_and_on_no_command_line() -> None:
         python="p", environ=entry.environ, pythonpath=["a"], cwd="", mark=b"\1\2", close_s=float("inf")
     )
     program, order, end = packed.decode("ascii").splitlines()
-    assert len(program) < 4096  # what a terminal keeps of a line
+    assert len(program) < 4096  # the longest line that a terminal keeps
     assert end == "import os; os._exit(1)"
     read = json.loads(zlib.decompress(b64decode(order)))
     assert (read["environ"], read["mark"], read["close_s"]) == ({"TOKEN": "s3cret"}, "0102", float("inf"))

@@ -1,4 +1,4 @@
-"""The keys of an entry, given in Python: alone, or over an entry of a file."""
+"""The keys of an entry given in Python: alone, or on top of an entry of a file."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""envs.toml: what each key becomes, and what each mistake says, word for word."""
+"""envs.toml: the meaning of each key, and the exact text of each error."""
 
 import dataclasses
 import math
@@ -260,12 +260,12 @@ def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:
     assert str(folder.value) == f"{tmp_path}: cannot be read: Is a directory"
 
 
-# Which file holds.
+# Which file is used.
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home and a folder to stand in, without a file for either."""
+    """A home folder and a working directory, neither with a file."""
     monkeypatch.delenv("GYM_SERVICE_ENVS", raising=False)
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

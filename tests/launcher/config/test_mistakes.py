@@ -1,4 +1,4 @@
-"""Each mistake in an entry names its key and says what is right."""
+"""The error for each mistake in an entry names its key and says what is right."""
 
 from pathlib import Path
 
@@ -112,7 +112,7 @@ MISTAKES = [
         'envs."X-v0".address',
         '"tcp://a:70000" is not an address; expected unix:///path or tcp://host:port',
     ),
-    # Keys that exclude each other, or lack each other.
+    # Keys that exclude or require each other.
     (
         'interpreter = "sim"\npython = "3.10"',
         'envs."X-v0".python',
@@ -167,7 +167,7 @@ MISTAKES = [
         'envs."X-v0".interpreter',
         'there is no interpreter "qqq"; expected the NAME of an [interpreters.NAME] table',
     ),
-    # A mistake in the interpreter's own table is that of all who use it.
+    # A mistake in an interpreter's own table is reported for every entry that uses it.
     ('interpreter = "broken"', "interpreters.broken.pythn", 'unknown key; did you mean "python"?'),
     (
         'interpreter = "bare"',
@@ -196,5 +196,5 @@ def test_a_mistake_names_its_key_and_what_is_right(tmp_path: Path, keys: str, ke
     error = an_error(tmp_path, toml)
     assert said(tmp_path, error) == f"{key}: {what}"
     assert error.__dict__["key"] == key
-    # The neighbour stays usable, whatever is wrong here.
+    # The entry beside it stays usable.
     assert isinstance(envs_file.load(tmp_path / "envs.toml").entries["Good-v0"], Entry)

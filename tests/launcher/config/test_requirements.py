@@ -1,4 +1,4 @@
-"""Requirements and their options: what is understood, and what is refused by name."""
+"""Requirements and their options: which are understood, and which are refused by name."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Finding interpreters, their environment, and what the probe says: with the real ones of this machine."""
+"""Finding interpreters, their environment, and the probe's answers, with the real interpreters of this machine."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ def script(file: Path, text: str) -> Path:
 
 @pytest.fixture
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with nothing on it: no PATH, no pyenv, no conda and no uv but what a test puts there."""
+    """A machine without PATH, pyenv, conda and uv, except for what a test installs."""
     for name in [name for name in os.environ if name.startswith(("CONDA", "MAMBA", "PYENV", "UV_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -115,7 +115,7 @@ def test_a_shim_that_fails_is_passed_over_and_named(nowhere: Path, monkeypatch: 
         f"    PATH: {shim} does not run: pyenv: python3.8: command not found\n"
         '  try: python = "3.8" (a version is also searched for in pyenv, conda and uv)'
     )
-    # What lies behind it on PATH is still found.
+    # An interpreter after it on PATH is still found.
     real = script(nowhere / "later/python3.8", "#!/bin/sh\nprintf '3.8.18 /real/python3.8'\n")
     monkeypatch.setenv("PATH", os.pathsep.join([str(shim.parent), str(real.parent), os.environ["PATH"]]))
     assert find_interpreter("3.8", nowhere) == Path("/real/python3.8")
@@ -254,7 +254,7 @@ def test_the_entry_wins_over_everything() -> None:
         ({"WAYLAND_DISPLAY": "w"}, {}, {"WAYLAND_DISPLAY": "w"}),
         ({}, {"DISPLAY": ":7"}, {"DISPLAY": ":7"}),
         ({"SDL_VIDEODRIVER": "x11"}, {}, {**HEADLESS, "SDL_VIDEODRIVER": "x11"}),
-        # MuJoCo refuses two different renderers: the one that is not said follows the one that is.
+        # MuJoCo refuses two different renderers: the variable that is not set follows the one that is.
         ({"MUJOCO_GL": "osmesa"}, {}, OSMESA),
         ({}, {"PYOPENGL_PLATFORM": "osmesa"}, OSMESA),
         ({"MUJOCO_GL": "disabled"}, {}, {"MUJOCO_GL": "disabled", "SDL_VIDEODRIVER": "dummy"}),
@@ -272,7 +272,7 @@ def test_without_a_display_renderers_need_none(
 
 @pytest.fixture
 def site(a_venv: Path) -> Iterator[Path]:
-    """The site-packages of a venv of this very Python, emptied after the test."""
+    """The site-packages of a venv with the test's own Python, emptied after the test."""
     folder = Path(sysconfig.get_path("purelib", vars={"base": str(a_venv), "platbase": str(a_venv)}))
     before = set(folder.iterdir())
     yield folder
@@ -295,7 +295,7 @@ VERSION = ".".join(str(number) for number in sys.version_info[:3])
 
 @pytest.mark.parametrize(("version", "path"), NEW_ENOUGH)
 def test_the_probe_runs_in_every_python_here(version: str, path: Path, tmp_path: Path) -> None:
-    """Without site-packages, so that what this machine happens to have installed does not matter."""
+    """Without site-packages, so that this machine's installed packages do not matter."""
     bare = tmp_path / "bare"
     subprocess.run([str(path), "-m", "venv", "--without-pip", str(bare)], check=True, stdin=subprocess.DEVNULL)
     executable = bare / "bin/python"
@@ -334,7 +334,7 @@ def test_a_target_that_has_what_it_needs(a_venv: Path, site: Path) -> None:
 
 def test_a_target_without_gym(a_venv: Path, site: Path) -> None:
     package(site, "numpy", None, WORKING_NUMPY)
-    (site / "gymnasium").mkdir()  # Somebody's folder of that name.
+    (site / "gymnasium").mkdir()  # a user's folder of that name
     executable = a_venv / "bin/python"
     assert probed(a_venv) == (
         "has neither gymnasium nor gym",

@@ -1,4 +1,4 @@
-"""Which installer builds a venv, and what of an index is told or shown."""
+"""Which installer builds a venv, and which parts of an index URL are passed on or shown."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def test_a_gym_that_only_an_old_pip_installs_is_known(requirement: str, is_old: 
 
 
 def test_certificates_of_the_system_are_tried_where_an_index_has_one_of_a_proxy(tmp_path: Path) -> None:
-    """An installer that knows only its own certificates, as uv does, until it is told to use the system's."""
+    """An installer that knows only its own certificates, as uv does unless it is told to use the system's."""
     uv = tmp_path / "uv"
     uv.write_text(
         "#!/bin/sh\n"

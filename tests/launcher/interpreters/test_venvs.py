@@ -1,4 +1,4 @@
-"""Venvs built with the real uv from a package that lies in a folder: no network, and real processes."""
+"""Venvs built by the real uv from a package in a folder: no network, and real processes."""
 
 import fcntl
 import json
@@ -22,7 +22,7 @@ from gym_service_launcher.interpreters.venvs import Progress, Wanted, provide, p
 from gym_service_launcher.standalone import build_commands, installed_packages, venv_builder
 from support import their_repo
 
-# A client that builds the venv, and reports each line as it comes.
+# A client that builds the venv, and reports each line as it arrives.
 CLIENT = """
 import sys
 from pathlib import Path
@@ -34,7 +34,7 @@ print(provision(entry("Sim-v0", keys, file=Path(sys.argv[2], "envs.toml")), lamb
 
 
 def built(python: str, requires: Sequence[str] | None, folder: Path, progress: Progress = print, **keys: Any) -> Path:
-    """The bin/python of the venv of an entry with these keys, in an envs.toml of this folder."""
+    """The bin/python of the venv for an entry with these keys, in an envs.toml in this folder."""
     keys = {"python": python, "requires": requires, **keys}
     return provision(entry("Sim-v0", keys, file=folder / "envs.toml"), progress)
 
@@ -51,26 +51,26 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    # uv keeps wheels that it built: each test builds its own.
+    # uv keeps the wheels that it has built, but each test must build its own.
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
     return tmp_path / "cache/gym-service/venvs"
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder with a simulator's repository in it."""
+    """A folder that contains a simulator's repository."""
     return their_repo.write(tmp_path / "project/their_repo")
 
 
 @pytest.fixture
 def python() -> str:
-    """Where the Python of this test run comes from: not the venv that it may be."""
+    """The Python on which this test run is based: not the venv that it may run in."""
     return str(Path(sys.base_prefix) / "bin/python3")
 
 
 @pytest.fixture
 def clients() -> Iterator[list["subprocess.Popen[str]"]]:
-    """Processes that are gone after the test, however it ends."""
+    """Processes that are ended after the test, however it ends."""
     started: list[subprocess.Popen[str]] = []
     yield started
     for process in started:
@@ -154,7 +154,7 @@ def test_a_failure_ends_with_the_words_of_uv_and_leaves_nothing(project: Path, p
         text[-1] == "  try: other versions for 'Sim-v0', or build_requires and system_packages for what a build lacks"
     )
     assert [line[4:] for line in text[2:-1]] == facts["tail"].splitlines()
-    assert not set(facts["tail"].splitlines()) & set(said)  # its words are in the error, and nowhere else
+    assert not set(facts["tail"].splitlines()) & set(said)  # its output is in the error and nowhere else
     assert list(cache.iterdir()) == []
     broken.unlink()
     assert answer(built(python, ("./their_repo",), project)) == "42"
@@ -186,11 +186,11 @@ def test_a_build_that_was_killed_is_begun_again(
     os.mkfifo(gate)
     first = client(clients, python, project)
     venv = Path(next(lines(first)).rpartition(" ")[2])
-    with gate.open("w"):  # Opens when the build reads: uv stands in the middle of it.
+    with gate.open("w"):  # opens when the build reads it, so uv is in the middle of the build
         first.send_signal(signal.SIGKILL)
         first.wait()
         assert not (venv / "gym-service.json").exists()
-        # Its uv lives on and holds the lock, so that nobody builds beside it.
+        # The builder's uv lives on and holds the lock, so that no other process builds beside it.
         lock = os.open(f"{venv}.lock", os.O_RDWR)
         with pytest.raises(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -231,7 +231,7 @@ def test_progress_that_raises_ends_uv(project: Path, python: str) -> None:
     os.mkfifo(project / "their_repo/gate")
 
     def interrupted(line: str) -> None:
-        if "Using" in line:  # uv's first word
+        if "Using" in line:  # the first word that uv prints
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -294,7 +294,7 @@ def test_a_folder_that_is_no_project_is_refused_with_what_it_has(tmp_path: Path,
 def test_a_requirements_file_is_part_of_what_decides_the_venv(project: Path, python: str) -> None:
     file = project / "lists/all.txt"
     file.parent.mkdir()
-    # Relative to the file that names it, wherever that is named from.
+    # Relative to the file that contains the line, whichever file includes that.
     file.write_text("-r more.txt  # a comment\n")
     (project / "lists/more.txt").write_text("../their_repo \\\n  ; python_version > '3'\n")
     first = built(python, None, project, requirements="lists/all.txt")
@@ -343,7 +343,7 @@ def test_nobody_waits_any_more_and_nothing_is_left(project: Path, python: str, c
     watched, ours = os.pipe()
 
     def leave(line: str) -> None:
-        if "Using" in line:  # uv is at work, and will wait at the gate
+        if "Using" in line:  # uv has started, and will wait at the gate
             os.close(ours)
 
     spec = spec_of(entry("Sim-v0", {"python": python, "requires": ["./their_repo"]}, file=project / "envs.toml"))
@@ -355,7 +355,7 @@ def test_nobody_waits_any_more_and_nothing_is_left(project: Path, python: str, c
 
 
 def test_a_lock_that_is_gone_is_not_the_lock(tmp_path: Path) -> None:
-    """Who waits for a lock that its holder removes gets the next one, and not the one that is gone."""
+    """A process that waits for a lock file which its holder removes must lock the next file, not the removed one."""
     venv = str(tmp_path / "venv")
     held = []
     with venv_builder.locked(venv, print) as first:

@@ -1,4 +1,4 @@
-"""Each test has a user without a token, and a run-time folder of its own with a short name: sockets lie in it."""
+"""Each test has a user without a token, and its own runtime folder with a name short enough for sockets."""
 
 import shutil
 import tempfile
@@ -26,5 +26,5 @@ def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Certified:
-    """A certificate that signs itself."""
+    """A self-signed certificate."""
     return certified(tmp_path_factory.mktemp("own"))

@@ -1,6 +1,6 @@
-"""A connection that is reset or half-closed on its way: both sides' calls end within half a second, with their error.
+"""A connection reset or half-closed in transit: the calls of both sides end within half a second, with their errors.
 
-Each side meets what happened to its own end: the client has ConnectionLost, and of the server nothing is left.
+Each side sees only its own end: the client gets ConnectionLost, and no process of the server is left.
 """
 
 import itertools
@@ -24,14 +24,14 @@ from gym_service.errors import ClosedError, ConnectionLost
 pytestmark = pytest.mark.slow
 
 WAYS = ("unix path", "tcp", "tcp+tls")
-# The promise.
+# The promised time.
 NOTICED_S = 0.5
-# What the server does in the call that is under way: it sleeps, holds the GIL in C, or computes for ever.
+# What the server does in the current call: it sleeps, holds the GIL in C, or computes for ever.
 CALLS = ("asleep in Python", "asleep in C", "spinning in Python")
 
 
 class Step:
-    """A step in a thread of its own, and what it came to."""
+    """A step in a separate thread, and its outcome."""
 
     def __init__(self, env: RemoteEnv) -> None:
         self.raised: BaseException | None = None
@@ -55,7 +55,7 @@ class Step:
 
 
 def assert_both_notice(serving: Serving, how: str, call: str, within_s: float, keys: dict[str, Any]) -> None:
-    """Idle where there is no ``call``, else in the midst of it."""
+    """Idle without a ``call``, otherwise in the middle of it."""
     with between(serving.address) as way:
         env = gym_service.make("Faulty", address=way.address, timeouts={"step": 60.0}, **keys)
         pid = env.target["pid"]

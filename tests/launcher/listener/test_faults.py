@@ -1,6 +1,6 @@
-"""The faults of tests/faults, where the server is one that stays: dead, silent, late servers, and killed clients.
+"""The faults of tests/faults with a persistent server: dead, silent, late servers, and killed clients.
 
-What a client of such a server cannot know, its process being another host's, is in the server's log.
+What a client of such a server cannot know, since the process may be on another host, is in the server's log.
 """
 
 import itertools
@@ -29,7 +29,7 @@ from gym_service.errors import CallTimeout, ClosedError, ConnectionLost
 pytestmark = pytest.mark.slow
 
 WAYS = ("unix path", "tcp", pytest.param("tcp+tls", marks=pytest.mark.long))
-# One of them in CI, the others in the long form.
+# One of the transports in CI, the others in the long form.
 UNIX_FIRST = ("unix path", *(pytest.param(way, marks=pytest.mark.long) for way in ("tcp", "tcp+tls")))
 TCP_FIRST = ("tcp", *(pytest.param(way, marks=pytest.mark.long) for way in ("unix path", "tcp+tls")))
 DEATHS = {"SIGKILL": -9, "SIGSEGV": -11, "SIGABRT": -6, "os._exit": 7, "sys.exit": 3}
@@ -41,7 +41,7 @@ GONE_S = 1.0
 
 
 class Place:
-    """A server that stays, and how it is reached."""
+    """A persistent server, and how to reach it."""
 
     def __init__(self, serving: Serving, keys: dict[str, Any]) -> None:
         self.serving = serving
@@ -80,7 +80,7 @@ def assert_dies(place: Place, fault: str, method: str) -> None:
         with pytest.raises(ClosedError):
             act(env, method)
         assert ending(DEATHS[fault]) in place.serving.until(f"server {pid}, ")
-        if fault == "os._exit":  # the others' tracebacks and stacks are longer than what is shown
+        if fault == "os._exit":  # for the other faults, tracebacks and stacks are longer than the part that is shown
             place.serving.until("last words")
         assert_exact(other, 3)
 
@@ -116,7 +116,7 @@ def test_every_death_and_every_silence_in_every_call(place: Place) -> None:
 
 @pytest.mark.parametrize("place", TCP_FIRST, indirect=True)
 def test_no_late_reply_is_anybodys_answer(place: Place) -> None:
-    """The step that timed out has computed its answer; after the restart every reply belongs to its own action."""
+    """The step that timed out has computed its answer. After the restart every reply must match its own action."""
     with place.faulty(timeouts={"step": LIMIT_S}, restart="on-reset") as env:
         first = env.target["pid"]
         env.call("slow_down", LIMIT_S + 0.05)
@@ -126,7 +126,7 @@ def test_no_late_reply_is_anybodys_answer(place: Place) -> None:
         assert env.target["pid"] != first
 
 
-# Is killed in the midst of a call, of its own steps, or between two calls.
+# A client that is killed during a call, during its own steps, or between two calls.
 CLIENT = """
 import gym_service
 state, *keys = os.environ["FAULTS_CASE"].split(",")
@@ -144,7 +144,7 @@ STATES = ("idle", "steps", "spinning in Python", "spinning in C", "asleep in C",
 
 
 def assert_nothing_outlives(place: Place, state: str) -> None:
-    """Nor does anything that the simulator has started, in whatever session."""
+    """Nothing may outlive it, including what the simulator has started, in any session."""
     keys = [f"{key}={value}" for key, value in place.keys.items() if key != "entry_point"]
     folders = {"XDG_RUNTIME_DIR": "", "FAULTS_CASE": ",".join([state, *keys])}
     with client(CLIENT, folders) as killed:

@@ -1,4 +1,4 @@
-"""Hostile and broken clients of gym-service run, and that the other clients notice nothing of them."""
+"""Hostile and broken clients of gym-service run: the other clients must not notice them."""
 
 import contextlib
 import re
@@ -21,9 +21,9 @@ from gym_service.protocol import frames, messages
 pytestmark = pytest.mark.slow
 
 GIB = 2**30
-# At once, without a proof. The promise, and not the module's number.
+# The number of unauthenticated connections at a time. The promised number, not imported from the module.
 PENDING = 8
-# What a server may take more of, for all that unauthenticated clients send (bytes): some buffers, and no 4 GiB.
+# How much a server may grow by all that unauthenticated clients send (bytes): some buffers, but not 4 GiB.
 LITTLE_BYTES = 8 * 2**20
 
 
@@ -42,7 +42,7 @@ def hello_of(sock: socket.socket) -> bytes:
 def test_recorded_reflected_and_empty_proofs_are_refused_at_once(serving: Serving) -> None:
     token = tokens.of_client(None)
     before = procfs.memory_bytes(serving.process.pid)
-    # A whole proof of a client that was let in, as somebody on the way may have recorded it.
+    # The complete handshake of an authenticated client, as an eavesdropper may have recorded it.
     recorder = Handshake("client", token)
     with connected(serving.address) as sock:
         recorded = recorder.hello
@@ -87,7 +87,7 @@ def test_a_size_of_4_gib_is_refused_before_and_after_the_proof(serving: Serving)
         sock.sendall(frames.HEADER.pack(frames.MAGIC, frames.VERSION, messages.MAKE, 1, 4 * GIB - 1, 0) + bytes(1000))
         assert rest_of(sock)[0] == same_host.NO_SHARED_MEMORY
     assert "exit code 1" in serving.until(f"server {pid}, ")
-    # By its size, and not by a lack of memory.
+    # It is refused for its size, not because memory runs out.
     serving.until(r"BadFrame: .*\d{10} bytes")
     gym_service.make("CartPole-v1", address=serving.address).close()
 
@@ -112,21 +112,21 @@ def test_a_crowd_that_says_nothing_or_drips_is_gone_at_the_limit_and_disturbs_no
             steps += 1
     ends = [rest_of(sock)[0] for sock in crowd]
     assert time.monotonic() - begun >= LIMIT_S
-    # All but the last few were told to come again when others came; they had their five seconds.
+    # All except the last few were told to retry when more connections came; the last ones had their five seconds.
     assert all(end in (MAGIC["server"], b"") or end.startswith(MAGIC["server"]) for end in ends)
     assert sum(end.endswith(SERVER_BUSY) for end in ends) >= 200 - 2 * PENDING
     assert steps > 100
     for sock in crowd:
         sock.close()
     env.close()
-    serving.until("CartPole-v1, ")  # the client has left, so all that was said of the crowd is there
+    serving.until("CartPole-v1, ")  # this client has disconnected, so all lines about the others are printed
     too_many = [line for line in serving.lines if f"too many unauthenticated connections ({PENDING})" in line]
     late = [line for line in serving.lines if "took more than 5 s" in line]
     left_out = [
         int(line.split()[1]) for line in serving.lines if re.search(r" more connections? (was|were) rejected", line)
     ]
     assert len(too_many) + len(late) + sum(left_out) == 200
-    assert len(too_many) < 100  # ten lines a second, however many connections there are
+    assert len(too_many) < 100  # at most ten lines a second, however many connections there are
     assert 1 <= len(late) <= PENDING
     assert procfs.memory_bytes(serving.process.pid) - before < LITTLE_BYTES
 
@@ -136,7 +136,7 @@ def test_without_descriptors_it_costs_nothing_and_ends_by_itself() -> None:
         pid = serving.process.pid
         held = [proven(serving.address)]
         serving.until("connected: server")
-        # One client more than this leaves no room for its server, and the pending clients take the rest.
+        # With one client more there is no descriptor for its server: the pending clients use the rest.
         limit = len(procfs.open_fds(pid)) + PENDING - 1
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
         with contextlib.suppress(Exception):

@@ -1,4 +1,4 @@
-"""Listening and dialling: real clients and those who are none, over loopback."""
+"""Listening and connecting over loopback: real clients, and peers that are not clients."""
 
 import contextlib
 import logging
@@ -53,7 +53,7 @@ def pid_of(env: gym_service.RemoteEnv) -> int:
 
 
 class Touch:
-    """Pickled, it makes a file where it is unpickled."""
+    """An object whose unpickling creates a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -80,7 +80,7 @@ def test_each_client_has_a_process_of_its_own(serving: Serving) -> None:
 
 
 def pid_of_closed(serving: Serving, number: int) -> str:
-    """The pid of the server that was started as the ``number``-th, as the log says it."""
+    """The pid of the ``number``-th server that was started, according to the log."""
     connected_lines = [line for line in serving.lines if "connected: server" in line]
     while len(connected_lines) < number:
         connected_lines.append(serving.until("connected: server"))
@@ -128,9 +128,9 @@ def test_nothing_is_left_of_one_that_is_stopped(serving: Serving, number: int, c
     pid = pid_of(env)
     env.reset()
     assert serving.end(number) == code
-    if number != signal.SIGKILL:  # the server was asked, and has closed its env
+    if number != signal.SIGKILL:  # the server was asked to end, and has closed its env
         assert serving.lines[-1].endswith(f"server {pid}, exit code 0")
-    else:  # the guardian is another process, and takes its moment
+    else:  # the guardian is a separate process, and needs a moment
         polling.until(lambda: not procfs.state(pid), "the server's end")
     assert not procfs.state(pid)
     with pytest.raises(ConnectionLost):
@@ -153,7 +153,7 @@ sys.exit(main())
 
 
 def test_a_signal_that_does_not_end_the_poll_is_noticed(config_home: Path) -> None:
-    """As one that comes just before it begins: Python's handler runs only once the main thread goes on."""
+    """Like a signal just before poll() begins: Python's handler runs only when the main thread continues."""
     argv = [sys.executable, "-c", IN_ANOTHER_THREAD, "run", "--python", sys.executable, "--tcp", "127.0.0.1:0"]
     with started(argv, stdin=subprocess.PIPE) as serving:
         polling.until_state(serving.process.pid, "S")
@@ -170,7 +170,7 @@ def test_sigterm_waits_for_the_clients_that_are_there(serving: Serving) -> None:
         assert len(client.recv(HELLO_BYTES, socket.MSG_WAITALL)) == HELLO_BYTES
         serving.process.send_signal(signal.SIGTERM)
         serving.until("shutting down: waiting for 1 client to disconnect")
-        assert rest_of(client)[0] == handshake.SERVER_BUSY  # it may look for the next server
+        assert rest_of(client)[0] == handshake.SERVER_BUSY  # it may try another server
     with pytest.raises(ServerStartError, match="Connection refused"):
         cart_pole(serving, timeouts={"start": 0.1})
     env.step(0)
@@ -230,7 +230,7 @@ def test_what_is_no_handshake_is_closed_at_once_and_runs_nothing(serving: Servin
         bytes(1 << 20),
     ):
         with connected(serving.address) as sock:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # closed before all of it was sent
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # closed before everything was sent
                 sock.sendall(content)
             received, took_s = rest_of(sock)
         assert took_s < AT_ONCE_S
@@ -294,7 +294,7 @@ def test_who_says_nothing_holds_nobody_up_and_is_closed(serving: Serving) -> Non
         listening.join()
         [(received, took_s)] = ends
         assert took_s > LIMIT_S - 0.5
-        assert received[HELLO_BYTES:] == handshake.SERVER_BUSY  # a client may come again: its machine was busy, perhaps
+        assert received[HELLO_BYTES:] == handshake.SERVER_BUSY  # the client may retry: its machine may have been busy
     serving.until("rejected: the handshake took more than 5 s")
 
 
@@ -304,7 +304,7 @@ def test_a_crowd_of_pending_clients_does_not_keep_a_client_out(serving: Serving)
         assert len(sock.recv(HELLO_BYTES, socket.MSG_WAITALL)) == HELLO_BYTES
     begun = time.monotonic()
     env = cart_pole(serving)
-    assert rest_of(crowd[0])[0] == handshake.SERVER_BUSY  # the oldest made room, and is told that it may come again
+    assert rest_of(crowd[0])[0] == handshake.SERVER_BUSY  # the oldest connection is closed, and told to retry
     assert time.monotonic() - begun < LIMIT_S
     crowd[1].setblocking(False)
     with pytest.raises(BlockingIOError):

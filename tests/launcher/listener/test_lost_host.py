@@ -1,6 +1,6 @@
-"""A host that vanishes, as behind a pulled cable: noticed within 35 s by a side that waits, and by one that sends.
+"""A host that vanishes, as if a cable were pulled: a side that waits, or that sends, notices it within 35 s.
 
-And a client that is there and takes nothing: that is a lost one, too.
+A client that is reachable but reads nothing counts as lost, too.
 """
 
 import contextlib
@@ -30,9 +30,9 @@ from gym_service.protocol.frames import frame_bytes
 pytestmark = pytest.mark.slow
 
 NOTICED_S = 35.0
-# For a busy machine to say so.
+# The additional time that a busy machine may need.
 BUSY_S = 3.0
-# Of this process: what was killed in the middle of it has left its own behind, and others may be at it now.
+# Addresses of this process only: a killed run may have left its own behind, and other runs may use theirs now.
 FAR, NEAR = (f"10.213.{os.getpid() % 256}.{host}" for host in (1, 2))
 
 
@@ -42,7 +42,7 @@ def ip(*words: str) -> None:
 
 @contextmanager
 def another_host() -> Iterator[tuple[str, Callable[[], None]]]:
-    """A network namespace at the other end of a cable: its name, and what pulls the cable."""
+    """A network namespace at the other end of a cable. Yields its name, and a function that pulls the cable."""
     name = f"gs{os.getpid()}"
     try:
         ip("netns", "add", name)
@@ -70,7 +70,7 @@ def serving_there(host: str, *options: str) -> Iterator[Serving]:
 
 
 def deaf(address: str) -> socket.socket:
-    """A client that asks for more than any buffer holds, and takes none of it."""
+    """A client that requests more than any buffer holds, and reads none of it."""
     sock = proven(address)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     recipe: dict[str, Any] = {
@@ -90,7 +90,7 @@ def deaf(address: str) -> socket.socket:
 
 
 class Timed:
-    """Calls in threads, and how long each took until it said that the connection is lost."""
+    """Calls in threads, and how long each took until it reported that the connection is lost."""
 
     def __init__(self) -> None:
         self._threads: list[threading.Thread] = []
@@ -119,7 +119,7 @@ def test_a_lost_host_is_noticed_waiting_and_sending_on_both_sides(secured: bool,
     options: tuple[str, ...] = ("--insecure",)
     if secured:
         options, faulty["tls_sha256"] = own.options(), own.sha256
-    # Beside it one on this host, which is there, and says for ever that it has no room: the kernel counts that as lost.
+    # Also a client on this host, which is reachable but never reads: the kernel counts that as lost.
     here = [*COMMAND, "run", "--python", sys.executable, "--tcp", "127.0.0.1:0"]
     with (
         another_host() as (host, pull),
@@ -144,7 +144,7 @@ def test_a_lost_host_is_noticed_waiting_and_sending_on_both_sides(secured: bool,
         for name in ("waiting", "sending"):
             assert isinstance(timed.raised[name], ConnectionLost), name
             assert timed.took_s[name] <= NOTICED_S + BUSY_S, name
-        # On the other side: one that waits for a call, one that is stuck in a step, one that is stuck in sending.
+        # On the other side: one that waits for a call, one stuck in a step, one stuck in sending.
         for _ in pids:
             serving.until("disconnected after .* server")
         assert all(any(f"server {pid}, " in line for line in serving.lines) for pid in pids)

@@ -1,4 +1,4 @@
-"""Many clients of one gym-service run: all let in, each for itself, and nothing is left of them."""
+"""Many clients of one gym-service run: all are served separately, and nothing of them is left."""
 
 import signal
 import subprocess
@@ -28,13 +28,13 @@ for number in range(10**9):
 
 
 def traces(serving: Serving) -> tuple[int, int]:
-    """What the server holds: descriptors, and processes below it."""
+    """The server's number of descriptors, and of processes below it."""
     pid = serving.process.pid
     return len(procfs.open_fds(pid)), len(procfs.children(pid))
 
 
 def come_and_go(serving: Serving, count: int, at_once: int) -> None:
-    """Clients that are let in and leave: with a word, with rubbish, and without waiting for either."""
+    """Clients that connect and disconnect: after a valid message, after garbage, and without waiting for either."""
     close = b"".join(bytes(piece) for piece in frames.frame_bytes(messages.CLOSE, 1, b""))
     entry = entries.entry("x", {"address": serving.address})
 
@@ -45,7 +45,7 @@ def come_and_go(serving: Serving, count: int, at_once: int) -> None:
                 end = link.take_stream()
                 assert isinstance(end, SocketEnd)
                 end.sock.sendall((close, b"no frame at all", b"")[number % 3])
-                if number % 3 < 2:  # what is left here at once would start faster than it could end
+                if number % 3 < 2:  # without this wait, servers would start faster than they can end
                     rest_of(end.sock)
             finally:
                 link.close(0.0)
@@ -67,7 +67,7 @@ def test_clients_that_come_and_go_leave_nothing_and_disturb_nobody(count: int) -
         before, memory_bytes = traces(serving), procfs.memory_bytes(serving.process.pid)
         come_and_go(serving, count, 4)
         polling.until(lambda: traces(serving) == before, f"{traces(serving)} becoming {before}")
-        # What it keeps of each, if anything, is less than a line of the log.
+        # What the server keeps of each client, if anything, is less than a line of the log.
         assert procfs.memory_bytes(serving.process.pid) - memory_bytes < 4 * 2**20 + 100 * count
         env.step(0)
         env.close()
@@ -75,7 +75,7 @@ def test_clients_that_come_and_go_leave_nothing_and_disturb_nobody(count: int) -
 
 @pytest.mark.parametrize("count", [8, pytest.param(50, marks=pytest.mark.long)])
 def test_many_at_once_are_all_let_in_and_some_are_killed_in_a_step(count: int) -> None:
-    """As many as there are, at one moment, over TCP: more than may be without a proof at a time."""
+    """As many as there are, at one moment, over TCP: more than may be unauthenticated at a time."""
     with running() as serving:
         env = gym_service.make("CartPole-v1", address=serving.address)
         before = traces(serving)
@@ -102,7 +102,7 @@ def test_many_at_once_are_all_let_in_and_some_are_killed_in_a_step(count: int) -
 
 
 def test_connections_at_one_moment_are_all_let_in() -> None:
-    """Twenty in this one process: those that are sent away since others came, come again."""
+    """Twenty in one process: connections that are rejected because of others retry."""
     with running(sys.executable, "--max-clients", "20") as serving:
         address, failed = serving.address, []
 

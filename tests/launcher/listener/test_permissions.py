@@ -1,4 +1,4 @@
-"""What a client may have a server do, judged without a server."""
+"""The permissions for what a client may make a server do, checked without a server."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from gym_service.server.permissions import NotPermitted, Permissions
 
 RECIPE: dict[str, Any] = {"id": "CartPole-v1", "entry_point": None, "imports": [], "wrappers": [], "kwargs": {}}
 PICKLED = ("3.12", b"...")
-# What a client may ask for beyond a registered id, the least harmful first.
+# What a client may request beyond a registered id, the least harmful first.
 SIMULATOR = {"imports": ["gym_pusht", "gym_xarm"], "kwargs": {"env_id": "CartPole-v1", "device": "cuda:0"}}
 NAMED: list[dict[str, Any]] = [
     *({"imports": [name]} for name in ("os", "gymnasium", "gym_pusht.envs", "gym-pusht", "gym_pusht\n", "gym_", "")),
@@ -59,7 +59,7 @@ def test_the_ids_that_were_named_and_no_others(names: bool) -> None:
     allowed = Permissions(names=names, pickles=False, ids=["sim.envs:space/Sim-v0", "CartPole-v1"])
     for env_id, made in (
         ("CartPole-v1", "CartPole-v1"),
-        # The operator's word has its module imported; a client's alone would not.
+        # The operator's option imports its module; a client's request alone would not.
         ("space/Sim-v0", "sim.envs:space/Sim-v0"),
         ("sim.envs:space/Sim-v0", "sim.envs:space/Sim-v0"),
     ):

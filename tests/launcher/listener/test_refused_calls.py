@@ -1,4 +1,4 @@
-"""A client that was let in and asks for more than it may: nothing that it names is imported or run."""
+"""A client that is authenticated and requests more than it may: nothing that it names is imported or run."""
 
 import socket
 import sys
@@ -28,7 +28,7 @@ RECIPE: dict[str, Any] = {
     "api": None,
     "max_episode_steps": None,
 }
-# The module is there, and can be imported by who may; "trace" is what it leaves behind.
+# The module exists, and a client with permission can import it; "trace" is the file that its import leaves.
 WISHES: dict[str, dict[str, Any]] = {
     "an import": {"imports": ["tracing"]},
     "an import among simulators": {"imports": ["gym_tracing.inner", "tracing"]},
@@ -54,7 +54,7 @@ WISHES: dict[str, dict[str, Any]] = {
     },
     "a batch of it": {"api": "tracing", "batch": {"count": 1, "first_index": 0, "autoreset_mode": "NextStep"}},
 }
-# What one can ask of an env that one has.
+# What a client can request from its own env.
 CALLS: dict[str, tuple[int, tuple[Any, ...]]] = {
     "a function": (messages.CALL_FUNCTION, ("tracing:make", [], {})),
     "a private method": (messages.CALL, ("__init_subclass__", [], {})),
@@ -81,7 +81,7 @@ def importable(tmp_path: Path, trace: Path) -> Path:
 
 
 class Asking:
-    """A connection that asks, without the client that would refuse to."""
+    """A connection that sends requests directly, without the client's own checks."""
 
     def __init__(self, sock: socket.socket) -> None:
         assert sock.recv(same_host.PREAMBLE_BYTES, socket.MSG_WAITALL) == same_host.NO_SHARED_MEMORY
@@ -89,7 +89,7 @@ class Asking:
         self._calls = 0
 
     def answer(self, kind: int, *arguments: Any) -> tuple[int, str]:
-        """The kind of the answer; of an error its text."""
+        """The kind of the answer, and for an error its text."""
         self._calls += 1
         encoder = encode(*(("$", argument) for argument in arguments))
         self._channel.send_frame(kind, self._calls, encoder.head, encoder.buffers)
@@ -104,7 +104,7 @@ class Asking:
 
 @contextmanager
 def asking(*options: str | Path) -> Iterator[Asking]:
-    """Of a ``gym-service run`` with these options."""
+    """A connection to a ``gym-service run`` with these options."""
     with running(sys.executable, *options, unix="") as serving:
         made = Asking(proven(serving.address))
         yield made
@@ -121,7 +121,7 @@ def assert_nothing_is_imported(asking: Asking, trace: Path) -> None:
         kind, text = asking.answer(messages.MAKE, {**RECIPE, **words})
         assert kind == messages.ERROR, wish
         assert not trace.exists(), (wish, text)
-    # What is no recipe at all ends nothing either.
+    # An invalid recipe does not end the connection either.
     for recipe in ({}, None, [], "CartPole-v1", {**RECIPE, "id": None}):
         assert asking.answer(messages.MAKE, recipe)[0] == messages.ERROR
     assert asking.answer(messages.MAKE, RECIPE)[0] == messages.RESULT
@@ -133,9 +133,9 @@ def assert_nothing_is_imported(asking: Asking, trace: Path) -> None:
 
 
 def test_it_would_have_been_imported_by_who_may(importable: Path, trace: Path) -> None:
-    """So that the test above is not one of a module that nobody can import."""
+    """Shows that the module of the tests above can be imported at all."""
     with asking("--pythonpath", importable, "--allow-import") as client:
-        # The library is never the client's to name.
+        # The client can never name the library.
         client.answer(messages.MAKE, {**RECIPE, "api": "tracing"})
         assert not trace.exists()
         client.answer(messages.MAKE, {**RECIPE, "imports": ["tracing"]})

@@ -1,4 +1,4 @@
-"""gym-service run: what its operator says, and what it says to its operator."""
+"""gym-service run: its options, and its messages to the operator."""
 
 import logging
 import os
@@ -115,7 +115,7 @@ def test_the_token_may_come_from_a_file_the_environment_or_a_descriptor(
             with monkeypatch.context() as patch:
                 patch.setenv(env_vars.TOKEN, TOKEN)
                 env = made(serving)
-            # What a simulator runs with has no secret in it, and nor has any command line.
+            # Neither the environment of a simulator nor any command line contains a secret.
             pid = env.target["pid"]
             guardian = procfs.guardian_of(serving.process.pid)
             for process in (pid, guardian):
@@ -224,7 +224,7 @@ def in_terminal(*options: str) -> Iterator[tuple["subprocess.Popen[bytes]", int]
 
 
 def until(terminal: int, pattern: str, written: str = "") -> str:
-    """What is written until the pattern is in it; without its colours and moves."""
+    """The output until the pattern is in it, without colours and cursor movements."""
     deadline = time.monotonic() + TIMEOUT_S
     while not re.search(pattern, written):
         assert select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0], written
@@ -237,7 +237,7 @@ def test_in_a_terminal_there_is_a_view_that_lives() -> None:
         written = until(terminal, "0 clients")
         address = re.search(r"unix://\S+\.sock", written)
         assert address
-        # What is to be copied is neither folded nor coloured in its midst.
+        # Text that the user should copy is neither folded nor coloured inside.
         assert f'env = gym_service.make("CartPole-v1", address="{address[0]}")' in written
         assert f'address = "{address[0]}"' in written
         env = gym_service.make("CartPole-v1", address=address[0])

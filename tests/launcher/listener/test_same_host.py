@@ -1,4 +1,4 @@
-"""Whether both ends are on one machine: what the client says first, and what may become of that."""
+"""How the two ends find out whether they are on one machine: the client's preamble, and all possible outcomes."""
 
 import array
 import contextlib
@@ -30,7 +30,7 @@ OPTIONS = ("--allow-import", "--pythonpath", ENVS)
 
 
 def is_leased(env: gym_service.RemoteEnv) -> bool:
-    env.reset()  # the slots are made and handed over with its answer
+    env.reset()  # its answer makes the slots and hands them over
     observation, _ = env.reset()
     assert (observation["top"] == 2).all()
     return type(observation["top"].base).__name__ == "Lease"
@@ -40,7 +40,7 @@ def is_leased(env: gym_service.RemoteEnv) -> bool:
 def tunnel(
     address: str, listener: socket.socket, let_in: Callable[[socket.socket], socket.socket] = lambda sock: sock
 ) -> Iterator[None]:
-    """Leads one client on to an address, as ssh -L does; ``let_in`` says what it does with the socket before."""
+    """Forwards one client to an address, as ssh -L does; ``let_in`` is called with the socket before."""
     with listener:
 
         def carry(source: socket.socket, sink: socket.socket) -> None:
@@ -90,7 +90,7 @@ def test_through_a_tunnel_on_this_machine_too() -> None:
 
 @pytest.mark.parametrize("frames", ["raw", "zlib"])
 def test_a_tunnel_between_unix_sockets_leaves_descriptors_behind(frames: str) -> None:
-    """And then there is a network between: pictures are coded, if that was asked for."""
+    """Then the connection counts as a network, so images are encoded if the entry asks for that."""
     folder = Path(tempfile.mkdtemp(prefix="tunnel-"))
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(folder / "socket"))
@@ -106,7 +106,7 @@ def test_a_tunnel_between_unix_sockets_leaves_descriptors_behind(frames: str) ->
 
 
 def test_tls_may_end_before_the_server(own: Certified) -> None:
-    """At a proxy, say, that does so for all services of a host."""
+    """For example at a proxy that terminates TLS for all services of a host."""
     listener = socket.create_server(("127.0.0.1", 0))
     address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
 
@@ -127,7 +127,7 @@ def test_tls_may_end_before_the_server(own: Certified) -> None:
 def test_unless_on_one_machine_arrays_travel_inline(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if why == "no such names":
         monkeypatch.setattr(same_host.sys, "platform", "darwin")
-    elif why == "nobody comes":  # as from another network namespace
+    elif why == "nobody comes":  # as if from another network namespace
         monkeypatch.setattr(same_host, "NAME", "elsewhere-")
     else:
         monkeypatch.setattr(same_host.unix, "peer", lambda sock: (1, os.geteuid() + 1))
@@ -151,7 +151,7 @@ def test_who_asks_for_coded_pictures_gets_them_over_loopback_too() -> None:
 def test_what_is_no_preface_ends_it_at_once(first: bytes) -> None:
     with running() as serving, proven(serving.address, first) as sock:
         _, after_s = rest_of(sock)
-        assert after_s < AT_ONCE_S + 5.0  # the start of a server's interpreter among it
+        assert after_s < AT_ONCE_S + 5.0  # includes the start of a server's interpreter
         serving.until_all("disconnected after .* exit code 1", "are not the beginning of a client's")
 
 
@@ -168,7 +168,7 @@ def test_a_name_at_which_nobody_listens_is_answered_all_the_same() -> None:
 
 
 def test_who_says_nothing_is_not_waited_for_for_ever() -> None:
-    """With a limit that is short: a server program of its own, for a whole half minute is long."""
+    """With a short limit, in a separate server program: the usual half minute would be too long for a test."""
     short = """
 import sys, gym_service.server.endpoints as stdio
 stdio.PREAMBLE_S = 0.2
@@ -188,7 +188,7 @@ def test_who_says_nothing_at_all_is_idle() -> None:
 
 
 def test_only_one_descriptor_is_taken() -> None:
-    """Two have room where there must be room for one."""
+    """The buffer for one descriptor has room for two."""
     pairs = [socket.socketpair() for _ in range(2)]
     with running(unix="") as serving, proven(serving.address, b"") as sock:
         with pairs[0][1], pairs[1][1]:
@@ -221,7 +221,7 @@ def test_a_server_that_says_something_else_and_does_not_stop_is_waited_for_as_lo
         tokens.read_or_make(tokens.usual_file())
         talking = threading.Thread(target=talk)
         talking.start()
-        # Else this test would never end.
+        # Without this timer the test could hang.
         giving_up = threading.Timer(TIMEOUT_S, ended.append, ["nobody hung up"])
         giving_up.start()
         address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"

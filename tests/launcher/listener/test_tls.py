@@ -1,4 +1,4 @@
-"""TCP behind TLS: real clients, real certificates, and a peer in between."""
+"""TCP with TLS: real clients, real certificates, and a peer in between."""
 
 import contextlib
 import os
@@ -73,7 +73,7 @@ def test_much_in_both_directions_and_the_deadlines_of_silence_and_of_sending(ser
         assert time.monotonic() - begun >= 0.5
         env.close()
     for _ in (stepping, sending):
-        # It is stopped, and so sees no end of the stream: who was told of the client's end kills it.
+        # A stopped server sees no end of the stream. The guardian, which knows that the client has ended, kills it.
         serving.until("killed because it was still running 5 s after its client disconnected")
 
 
@@ -100,7 +100,7 @@ def test_a_server_that_dies_and_a_client_that_is_killed(serving: Serving, own: C
 
 @contextmanager
 def showing(certificate: Certified, **given: Any) -> Iterator[str]:
-    """Somebody who shows a certificate, and then listens to one client; the address."""
+    """A server that presents a certificate and then serves one client; yields the address."""
     tokens.read_or_make(tokens.usual_file())
     listening = socket.create_server(("127.0.0.1", 0))
     shown = tls.Certificate(certificate.cert, certificate.key)
@@ -108,7 +108,7 @@ def showing(certificate: Certified, **given: Any) -> Iterator[str]:
 
     def listen() -> None:
         accepted, _ = listening.accept()
-        # The client may have gone already, and does so anyhow when it has seen what it does not like.
+        # The client may have disconnected already. It always does after it has seen a certificate that it rejects.
         with contextlib.suppress(OSError), accepted, shown.wrap(accepted) as sock:
             sock.settimeout(TIMEOUT_S)
             sock.do_handshake()
@@ -136,7 +136,7 @@ def test_the_client_speaks_to_no_other_certificate(own: Certified, tmp_path: Pat
         pytest.raises(AuthError, match=r"cannot be verified: self-signed certificate\n  try"),
     ):
         gym_service.make("CartPole-v1", address=address, tls_ca=own.cert)
-    # Its own word for itself is enough, but not for another name.
+    # A self-signed certificate is accepted, but not for another name.
     mismatch = r"cannot be verified: Hostname mismatch.*\n  try: address = a name that the certificate is for"
     with showing(other) as address, pytest.raises(AuthError, match=mismatch):
         gym_service.make("CartPole-v1", address=address, tls_ca=other.cert)
@@ -145,7 +145,7 @@ def test_the_client_speaks_to_no_other_certificate(own: Certified, tmp_path: Pat
 
 
 def dated(folder: Path, name: str, first: str, last: str) -> Certified:
-    """A certificate for localhost, signed by itself, that is valid between two dates."""
+    """A self-signed certificate for localhost that is valid between two dates."""
     own = certified(folder, name)
     request, config = folder / f"{name}.csr", folder / f"{name}.cnf"
     (folder / f"{name}.index").touch()
@@ -197,7 +197,7 @@ def test_each_side_says_that_the_other_has_no_tls(serving: Serving, own: Certifi
     assert "HTTP_REQUEST" in serving.until("rejected| connected:")
     with pytest.raises(AuthError, match="but tls_sha256 is"):
         made(serving, tls_sha256="ab" * 32)
-    # The server may have been through its half of the handshake by then.
+    # The server may have finished its half of the handshake by then.
     other = "the TLS handshake failed: it disconnected, as a client does that expects another certificate"
     serving.until(f"rejected: ({other}|the client disconnected before it identified itself)")
     with (
@@ -223,7 +223,7 @@ def test_older_tls_is_refused(serving: Serving) -> None:
 
 
 def test_the_handshake_is_made_once(serving: Serving) -> None:
-    """A pending client cannot renegotiate: TLS 1.2 refuses it, as 1.3, which has no renegotiation, does."""
+    """A pending client cannot renegotiate: TLS 1.2 refuses that here, and TLS 1.3 has no renegotiation."""
     argv = ["openssl", "s_client", "-tls1_2", "-connect", serving.address.removeprefix("tcp://")]
     asked = subprocess.run(argv, input=b"R\n", capture_output=True, check=False)
     assert b"no renegotiation" in asked.stderr
@@ -268,7 +268,7 @@ def test_off_loopback_there_is_tls_or_a_word(own: Certified) -> None:
 
 
 class Relayed:
-    """A relay with both of its ends in this process: the client's behind TLS, the server's plain."""
+    """A relay with both of its ends in this process: the client's with TLS, the server's without."""
 
     def __init__(self, certificate: Certified) -> None:
         outside, inside = socket.socketpair()
@@ -296,14 +296,14 @@ def relayed(own: Certified) -> Iterator[Relayed]:
 
 def received(sock: socket.socket, size: int) -> bytes:
     data = bytearray()
-    with contextlib.suppress(ssl.SSLZeroReturnError):  # the end, where this side has said its own before
+    with contextlib.suppress(ssl.SSLZeroReturnError):  # the end of the stream, if this side has ended its own before
         while len(data) < size and (piece := sock.recv(65536)):
             data += piece
     return bytes(data)
 
 
 def filled(sock: socket.socket) -> int:
-    """Send until nothing more is taken; how much was."""
+    """Send until the socket accepts no more. Returns the number of bytes."""
     sock.settimeout(0.3)
     sent = 0
     with contextlib.suppress(TimeoutError):
@@ -327,7 +327,7 @@ def test_a_relay_carries_all_of_it_both_ways_at_once(relayed: Relayed) -> None:
 
 
 def test_a_relay_does_not_read_for_who_does_not(relayed: Relayed) -> None:
-    """What nobody takes fills two pieces and the buffers of the kernel; then the sender waits."""
+    """Unread data fills two chunks and the kernel's buffers; then the sender waits."""
     for sender in (relayed.client, relayed.server):
         assert filled(sender) < 16 * PIECE_BYTES
     relayed.client.settimeout(TIMEOUT_S)
@@ -337,7 +337,7 @@ def test_a_relay_does_not_read_for_who_does_not(relayed: Relayed) -> None:
 def test_a_relay_passes_on_the_end_of_one_direction_and_leaves_the_other(relayed: Relayed) -> None:
     relayed.client.sendall(b"last words")
     relayed.client.setblocking(False)
-    with pytest.raises(ssl.SSLWantReadError):  # it has said its end, and waits for that of the other side
+    with pytest.raises(ssl.SSLWantReadError):  # it has sent its end, and waits for the other side's
         relayed.client.unwrap()
     relayed.client.settimeout(TIMEOUT_S)
     assert received(relayed.server, 100) == b"last words"

@@ -1,4 +1,4 @@
-"""gym-service run on a Unix socket: where it lies, who is let in, and whose place is taken."""
+"""gym-service run on a Unix socket: its path, which users may connect, and which leftover sockets are replaced."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """With a name that leaves room for that of a socket."""
+    """A folder with a name so short that a socket's path fits."""
     with tempfile.TemporaryDirectory(prefix="unix-") as name:
         yield Path(name)
 
@@ -75,7 +75,7 @@ def test_what_a_dead_one_has_left_is_replaced(folder: Path) -> None:
 
 
 def test_servers_that_start_at_once_agree_on_one(folder: Path) -> None:
-    """Each finds what a dead one has left; none may take away what another has just bound."""
+    """Each of them finds a dead server's socket. None may remove a socket that another one has just bound."""
     path = folder / "socket"
     left = unix.bind(path)
     left.close()
@@ -124,7 +124,7 @@ def test_a_folder_that_others_may_write_to_is_refused(folder: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 def test_another_user_is_refused_on_both_sides(folder: Path) -> None:
     with running(unix=folder / "socket") as serving:
-        # Not even the modes keep it out here: what does is who it is.
+        # The modes would allow it; the peer's user id is what excludes it.
         for way in (folder, folder.parent):
             way.chmod(0o755)
         (folder / "socket").chmod(0o666)

@@ -1,4 +1,4 @@
-"""``gym-service run`` whose output nobody reads: a full pipe, a stopped terminal. Its clients notice nothing."""
+"""``gym-service run`` with output that no process reads: a full pipe, a stopped terminal. Clients notice nothing."""
 
 import contextlib
 import fcntl
@@ -26,7 +26,7 @@ XOFF, XON = b"\x13", b"\x11"
 
 
 def full_pipe() -> tuple[int, int]:
-    """A pipe that takes not one byte more: (read end, write end)."""
+    """A pipe that accepts no more bytes: (read end, write end)."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with contextlib.suppress(BlockingIOError):
@@ -53,7 +53,7 @@ def serving(path: Path, stdout: int, stderr: int, *options: str) -> Iterator["su
 
 
 def use(path: Path) -> int:
-    """Make an env, play a few steps, close it; the pid of its server."""
+    """Make an env, play a few steps, close it. Returns the pid of its server."""
     with gym_service.make("CartPole-v1", address=f"unix://{path}", timeouts={"start": 30.0, "step": 10.0}) as env:
         env.reset(seed=1)
         env.step(0)

@@ -1,4 +1,4 @@
-"""Addresses and listening sockets: which are taken, which are refused, and with which words."""
+"""Addresses and listening sockets: which are accepted, which are refused, and with which message."""
 
 import socket
 

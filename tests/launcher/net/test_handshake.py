@@ -11,7 +11,7 @@ ROLES: tuple[Role, Role] = ("client", "server")
 
 
 def meet(client: Handshake, server: Handshake, piece_bytes: int = WHOLE_BYTES) -> tuple[bytes, bytes]:
-    """Carry the bytes to and fro in pieces, as far as they go. Returns what each has sent."""
+    """Carry bytes between the two in pieces until both stop. Returns what each has sent."""
     sent = {client: client.hello, server: server.hello}
     read = {client: 0, server: 0}
     while any(side.missing_bytes for side in sent):
@@ -65,7 +65,7 @@ def test_what_is_sent_back_is_no_hello(role: Role) -> None:
 
 def test_a_proof_that_is_sent_back_proves_nothing() -> None:
     client = Handshake("client", TOKEN)
-    # A server without the token takes the client's own nonce for its own, and the client's proof for its own.
+    # A server without the token sends the client's own nonce and proof back as its own.
     proof = client.receive(MAGIC["server"] + client.hello[8:])
     with pytest.raises(AuthError, match="another token"):
         client.receive(proof)

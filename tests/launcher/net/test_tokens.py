@@ -1,4 +1,4 @@
-"""The token's file: who makes it, and which are refused."""
+"""The token's file: which processes create it, and which files are refused."""
 
 import base64
 import os
@@ -58,7 +58,7 @@ def test_servers_that_start_at_once_agree(tmp_path: Path) -> None:
     for server in servers:
         assert server.stdout
         server.stdout.readline()
-    for server in servers:  # all of them are up and wait for this
+    for server in servers:  # all of them are running, and wait for this line
         assert server.stdin
         server.stdin.close()
     signs = set()
@@ -112,7 +112,7 @@ def test_a_folder_that_cannot_be_made_is_told_of(tmp_path: Path) -> None:
 
 
 def test_hex_and_each_form_of_base64_are_the_same_token(tmp_path: Path) -> None:
-    secret = bytes(range(240, 256)) + SECRET  # its base64 has a + or a / in it
+    secret = bytes(range(240, 256)) + SECRET  # its base64 contains a + or a /
     plain, url = base64.b64encode(secret), base64.urlsafe_b64encode(secret)
     forms = [secret.hex().encode(), secret.hex().upper().encode() + b"\n", plain, url, url.rstrip(b"=") + b"\r\n"]
     files = [written(tmp_path / str(number), form) for number, form in enumerate(forms)]

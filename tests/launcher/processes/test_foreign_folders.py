@@ -1,4 +1,4 @@
-"""Folders and links that another user has put where ours belong: nothing is written through them, also by root."""
+"""Folders and links that another user has put in place of ours: nothing is written through them, not even by root."""
 
 import os
 import subprocess
@@ -139,7 +139,7 @@ def test_without_a_home_no_folder_named_tilde_appears(tmp_path: Path) -> None:
     place = tmp_path / "cwd"
     place.mkdir()
     place.chmod(0o777)
-    for folder in (tmp_path, *tmp_path.parents):  # pytest's folders are for their owner alone
+    for folder in (tmp_path, *tmp_path.parents):  # pytest's folders are private to their owner
         if folder != Path("/tmp") and folder.is_relative_to("/tmp"):
             folder.chmod(0o755)
     ran = subprocess.run([sys.executable, "-c", HOMELESS], cwd=place, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""gym-service ps, logs and stop, on real servers."""
+"""gym-service ps, logs and stop, with real servers."""
 
 import contextlib
 import json
@@ -41,7 +41,7 @@ NOTHING = [["you have no running server"]]
 
 
 def rows() -> list[list[str]]:
-    """What ps prints, a list of cells each."""
+    """The rows that ps prints, each a list of cells."""
     shown = run("ps")
     assert (shown.returncode, shown.stderr) == (0, "")
     return [line.split("  ") for line in shown.stdout.splitlines()]
@@ -54,7 +54,7 @@ def cells(pid: int) -> dict[str, str]:
 
 @contextmanager
 def printing(*lines: str) -> Iterator[int]:
-    """A server that has printed these lines, one by one: its pid."""
+    """A server that has printed these lines, one by one; yields its pid."""
     with faulty() as env:
         for line in lines:
             env.call("say", line)
@@ -86,7 +86,7 @@ def test_a_server_and_its_calls() -> None:
     assert rows() == NOTHING
 
 
-# Its import waits until the file is there.
+# Its import waits until the file exists.
 GATE = """
 import os, time
 while not os.path.exists(os.environ["GATE"]):
@@ -99,7 +99,7 @@ VECTOR = pytest.mark.skipif(int(gymnasium.__version__.partition(".")[0]) < 1, re
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=VECTOR)])
 def test_a_server_that_takes_long_to_start(workers: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """``ps`` says that it starts, and the log says once what is waited for."""
+    """``ps`` says that it is starting, and the log says once what the client waits for."""
     caplog.set_level(logging.INFO, logger="gym_service")
     (tmp_path / "gate.py").write_text(GATE)
     python, gate = str(TARGETS["py312-gymnasium14"].python()), tmp_path / "open"
@@ -125,7 +125,7 @@ def test_a_server_that_takes_long_to_start(workers: int, tmp_path: Path, caplog:
     with contextlib.closing(made[0]):
         states = lambda: [server.state for server in pidfiles.list_servers()]  # noqa: E731
         polling.until(lambda: states() == ["waiting"] * max(workers, 1), "the end of the last call of the start")
-        line = caplog.messages[-1]  # on a busy machine there may be one about the start before
+        line = caplog.messages[-1]  # on a busy machine an earlier line may be about an earlier start
         assert line.startswith("waiting for the server of 'CartPole-v1' to import gate and make 'CartPole-v1' (")
         assert f"({python}, process " in line
 
@@ -165,7 +165,7 @@ def test_a_server_that_has_died_is_not_shown_and_its_record_goes() -> None:
 
 
 def test_a_record_of_a_pid_that_is_another_process_by_now() -> None:
-    """As after a crash of everything, guardian included: the pid is in use again."""
+    """Like the record after a crash of everything, guardian included: another process has the pid now."""
     folder = user_dirs.runtime_dir()
     folder.mkdir(parents=True, exist_ok=True)
     facts = {"name": "Gone", "executable": "/python", "pid": os.getpid(), "client_pid": 1, "start_time": 1}
@@ -215,7 +215,7 @@ def test_a_log_is_followed_across_its_rotation_until_the_server_ends() -> None:
             for number in range(5):
                 env.call("say", "x" * 10**6)
                 env.call("say", f"part {number}")
-                # A reader that is slower than two rotations misses something: the log is bounded.
+                # A reader that is slower than two rotations misses lines, since the log is bounded.
                 while following.stdout.readline() != f"part {number}\n":
                     pass
             env.close()
@@ -272,12 +272,12 @@ def test_a_table_in_a_terminal() -> None:
 
 
 def on_a_terminal(*arguments: str) -> str:
-    """What the command writes where its output is a terminal."""
+    """The command's output when it is a terminal."""
     ours, theirs = pty.openpty()
     with subprocess.Popen([*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs) as ran:
         os.close(theirs)
         written = b""
-        with contextlib.suppress(OSError):  # Linux says EIO at the end of a terminal
+        with contextlib.suppress(OSError):  # Linux reports EIO at the end of a terminal
             while data := os.read(ours, 4096):
                 written += data
         os.close(ours)

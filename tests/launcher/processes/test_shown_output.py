@@ -18,7 +18,7 @@ TIMEOUT_S = 60.0
 
 @contextmanager
 def stderr_pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A pipe in place of this process's stderr; its reading end."""
+    """A pipe in place of this process's stderr; yields its reading end."""
     reader, writer = os.pipe()
     with open(reader, "rb"), open(writer, "w") as stream, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", stream)
@@ -36,7 +36,7 @@ def test_a_simulator_that_prints_much_is_answered_although_nobody_reads(monkeypa
 
 
 def test_a_reader_that_is_slow_gets_every_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten times what the queue holds, in UTF-8 that the chunks split anywhere."""
+    """Ten times what the queue holds, in UTF-8 that the chunks split at any byte."""
     expected = "".join(f"{number} \N{GREEK SMALL LETTER ALPHA}\n" * 5 for number in range(LINES))
     read_fd, write_fd = os.pipe()
     with stderr_pipe(monkeypatch) as reader:
@@ -73,7 +73,7 @@ def test_nothing_is_written_to_the_next_file_of_that_number(monkeypatch: pytest.
         number = sys.stderr.fileno()
         sys.stderr.close()
         reader, writer = os.pipe()
-        assert number in (reader, writer)  # the lowest that is free
+        assert number in (reader, writer)  # the lowest free number
         os.write(child, b"a line\n")
         os.close(child)
         tail.join(TIMEOUT_S)

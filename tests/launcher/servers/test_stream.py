@@ -1,4 +1,4 @@
-"""What passes on a new stream before the first frame, over sockets and pipes."""
+"""The bytes on a new stream before the first frame, over sockets and pipes."""
 
 import math
 import os
@@ -14,13 +14,13 @@ from gym_service_launcher.servers.stream import Opening, PipeEnds, SocketEnd
 # These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
-MARK = b"aabaabaac"  # its beginning is in it again and again
+MARK = b"aabaabaac"  # it repeats its own beginning
 NOISE = (b"", b"a", b"aab", b"aabaab", b"aabaabaa", b"Welcome\r\n" * 30, bytes(50_000), b"aabaabaa" * 900)
 
 
 @pytest.fixture
 def pipes() -> Iterator[tuple[PipeEnds, PipeEnds]]:
-    """The client's ends and the server's, as those of a command."""
+    """The client's ends and the server's ends, as for a command."""
     to_server, to_client = os.pipe(), os.pipe()
     ours, theirs = PipeEnds(to_client[0], to_server[1]), PipeEnds(to_server[0], to_client[1])
     for fd in (ours.read_fd, ours.write_fd):
@@ -67,7 +67,7 @@ def test_of_much_the_beginning_and_the_end_are_kept(pipes: tuple[PipeEnds, PipeE
     writer.join()
     assert opening.printed.startswith("this is wrong")
     assert opening.printed.endswith("the end")
-    assert len(opening.printed) < 400_000  # each byte that is not UTF-8 appears as four characters
+    assert len(opening.printed) < 400_000  # each byte that is not UTF-8 becomes four characters
 
 
 def test_a_deadline_can_be_tried_again(pipes: tuple[PipeEnds, PipeEnds]) -> None:
