@@ -199,7 +199,7 @@ class _EntryCheck:
 
     def _take_reference(self) -> None:
         """Play the env with the same actions in a bare process, if it can be."""
-        if self.executable is None or not is_portable(self.entry):
+        if self.executable is None or self.entry.vectorized or not is_portable(self.entry):
             return
         entry = per_env.entry_at(self.entry, per_env.Place())
         kwargs = per_env.filled(self.kwargs, per_env.Place(), "kwargs")
@@ -292,7 +292,10 @@ class _EntryCheck:
 
     def _parity(self) -> Iterator[Row]:
         if self.subject is None:
-            yield Row("parity", "skipped", NOT_LOCAL if self.executable is None else "the bare process cannot play it")
+            other = (
+                "not compared: it makes a vector env" if self.entry.vectorized else "the bare process cannot play it"
+            )
+            yield Row("parity", "skipped", NOT_LOCAL if self.executable is None else other)
             return
         subject, theirs = self.subject, self.subject.played["records"]
         subject.deterministic = not subject.facts["nondeterministic"]
