@@ -2,8 +2,8 @@
 
     .venv/bin/python docs/scripts/pictures.py ./sim_env         # the simulator's venv of docs/quickstart.md
 
-Writes docs/check.svg, docs/list.svg and docs/episode.png. Knows the commands whose output is shown. Never draws anything
-itself. Needs rich and Pillow. Python 3.10 and up.
+Writes docs/check.svg, docs/list.svg and docs/episode.png. Knows the commands whose output is shown. Draws nothing.
+Needs rich and Pillow. Python 3.10 and up.
 """
 
 import os
