@@ -1,7 +1,7 @@
 """The import rules of the two packages, read from their source: which folder may import which. Python 3.10.
 
-The rules are those of docs/architecture.md. They hold for every import, also for one inside a function or under
-TYPE_CHECKING; RULES and EXCEPTIONS are all that may be imported across folders.
+The rules are those of docs/architecture.md. They apply to every import, also inside a function or under TYPE_CHECKING.
+RULES and EXCEPTIONS list all imports that are allowed across folders.
 """
 
 import ast
@@ -13,25 +13,25 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").exists())
-# tomllib is newer than the oldest Python, where tomli stands in for it.
+# tomllib is missing in the oldest Python, where tomli replaces it.
 STANDARD = sys.stdlib_module_names | {"tomllib"}
 PACKAGES = {"gym_service": REPOSITORY, "gym_service_launcher": REPOSITORY / "launcher"}
 LAUNCHER = "gym_service_launcher"
-# The probes import what the target has, each in a process of its own, to see whether that works.
+# The probes import packages of the target, each in a separate process, to see whether that works.
 EXCEPTIONS = {"gym_service_launcher.standalone.probe imports numpy"} | {
     f"gym_service.server.offscreen_probe imports {name}" for name in ("mujoco", "OpenGL", "pyglet", "pyglet.window")
 }
 
-# A folder or file of gym_service, and what it may import of ours (LAUNCHER: any of the launcher) and of others.
+# A folder or file of gym_service, and what it may import from this project (LAUNCHER: any of the launcher) and others.
 RULES = {
     "protocol": {"numpy"},
     "transport": {"protocol", "numpy", "PIL"},
     "server": {"transport", "protocol", "numpy", "cloudpickle"},
     "client": {"transport", "protocol", "errors", "numpy", "gymnasium", "cloudpickle", "pygame", "pettingzoo"},
-    # typing_extensions: for type checkers alone, until Python 3.11 is the oldest.
+    # typing_extensions: only for type checkers, until Python 3.11 is the oldest.
     "factory": {"client", "transport", "protocol", "errors", "gymnasium", "typing_extensions", LAUNCHER},
     "testing": {"factory", "client", "errors", "protocol", "numpy", "gymnasium", "rich", LAUNCHER},
-    # Of testing: the reference run, by which a replay in the simulator's own process is made.
+    # From testing: the reference run, with which a replay runs in the simulator's own process.
     "traces": {"factory", "client", "testing", "errors", "protocol", "numpy", "gymnasium", "minari"},
     "envs": {"factory", "client", "errors", LAUNCHER},
     "errors": {"gymnasium", LAUNCHER},
@@ -67,7 +67,7 @@ def modules(package: str) -> Iterator[tuple[str, Path]]:
 
 
 def imported(path: Path, known: set[str]) -> Iterator[str]:
-    """The modules that a file imports, ours by their own names, others by their top-level name."""
+    """The modules that a file imports: ours by full name, others by top-level name."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
@@ -79,7 +79,7 @@ def imported(path: Path, known: set[str]) -> Iterator[str]:
 
 
 def part(module: str) -> str:
-    """The folder or the file at the top of its package that a module belongs to."""
+    """The top-level folder or file of its package to which a module belongs."""
     return ([*module.split("."), "__init__"])[1]
 
 

@@ -1,6 +1,6 @@
-"""Broken entries of the kinds that people write: ``check`` names the cause, and ``gym.make`` gives the same advice.
+"""Broken entries as users write them: ``check`` names the cause, and ``gym.make`` gives the same advice.
 
-Each text is here in full, to be read as a newcomer reads it. {python} is the interpreter, {folder} that of envs.toml.
+Each message is here in full, as a newcomer reads it. {python} is the interpreter, {folder} that of envs.toml.
 """
 
 import ast
@@ -21,7 +21,7 @@ from support.targets import TARGETS
 REACH = 'id = "arms/Reach-v0"\nimports = ["arms"]\n'
 GL = "libegl1 libgl1 libgles2 libosmesa6 libglu1-mesa"
 GL_ADVICE = f'apt-get install {GL}; and environ = {{ MUJOCO_GL = "egl" }} ("osmesa" without a GPU driver)'
-# What a host says where that Python is not, between a banner and the farewell of ssh.
+# What a remote host prints if it lacks that Python, between a banner and ssh's closing line.
 SSH = (
     "echo Welcome to sim-host >&2; echo 'bash: line 1: /opt/sim/bin/python: No such file or directory' >&2; "
     "echo 'Connection to sim-host closed.' >&2; exit 127"
@@ -29,7 +29,7 @@ SSH = (
 
 
 class Broken(NamedTuple):
-    """An entry, and what is said of it. ``text`` is given where it says the cause itself.
+    """An entry and the message about it. ``text`` is given if it states the cause itself.
 
     ``is_made``: gym.make succeeds, and the failure comes later.
     """
@@ -261,7 +261,7 @@ BROKEN = (
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """What stands in braces, and an envs.toml with every broken entry."""
+    """The values for the braces, and an envs.toml with every broken entry."""
     folder = tmp_path_factory.mktemp("broken")
     python = TARGETS[TARGET].python()
     subprocess.run([python, "-m", "venv", "--without-pip", folder / "bare"], check=True)
@@ -311,7 +311,7 @@ for name in sys.argv[1:]:
 
 @pytest.fixture(scope="module")
 def found(words: dict[str, str]) -> dict[str, tuple[dict[str, Any], str]]:
-    """Of each entry: the row that failed, and what ``make`` says."""
+    """For each entry: the row of ``check`` that failed, and the message of ``make``."""
 
     def look(part: Sequence[Broken]) -> list[tuple[dict[str, Any], str]]:
         names = [broken.name for broken in part]

@@ -1,4 +1,4 @@
-"""gym-service export and add: what a bundle holds, what it may not hold, and what is kept of the user's own file."""
+"""gym-service export and add: what a bundle holds, what it must not hold, and what remains of the user's own file."""
 
 import json
 import subprocess
@@ -40,7 +40,7 @@ def run(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
-    """A folder with an envs.toml, a lock of it, and modules of the user's."""
+    """A folder with an envs.toml, its lock, and modules of the user."""
     lab = tmp_path / "lab"
     (lab / "mine/sub/__pycache__").mkdir(parents=True)
     (lab / "mine/mod.py").write_text("x = '\\0'\n")

@@ -52,7 +52,7 @@ def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Completed
 
 
 def in_terminal(argv: Sequence[str]) -> tuple[int, str]:
-    """Run something on a terminal of its own: its exit code and what it has written there."""
+    """Run a command in its own terminal. Returns its exit code and output."""
     main, theirs = pty.openpty()
     with subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "xterm"}) as ran:
         os.close(theirs)
@@ -61,7 +61,7 @@ def in_terminal(argv: Sequence[str]) -> tuple[int, str]:
             while data := os.read(main, 4096):
                 written += data
         except OSError:
-            pass  # Linux says EIO at the end of a terminal
+            pass  # Linux reports EIO at the end of a terminal
         finally:
             os.close(main)
     return ran.returncode, written.decode()
@@ -182,7 +182,7 @@ def test_list_as_json_and_when_an_entry_was_checked(tmp_path: Path, monkeypatch:
     assert (ran.returncode, entry["state"], entry["checked"]["ok"]) == (1, "broken", False)
     assert "not in order" in run("list", "--envs", file).stdout
     file.write_text(f'[envs.Broken]\npython = "{sys.executable}"\n[interpreters.spare]\npython = "3.10"\n')
-    ran = run("list", "--json", "--envs", file)  # the entry has changed since
+    ran = run("list", "--json", "--envs", file)  # the entry has changed in the meantime
     (entry,) = json.loads(ran.stdout)["entries"]
     assert (ran.returncode, entry["state"], entry["checked"]) == (0, "found", None)
     assert json.loads(ran.stdout)["unused"] == ['[interpreters.spare] is not used: no entry has interpreter = "spare"']
@@ -304,7 +304,7 @@ def test_run_serves_over_its_own_pipes(tmp_path: Path, options: Sequence[str], m
         assert Opening(bytes.fromhex(mark)).wait(PipeEnds(*fds), time.monotonic() + TIMEOUT_S)
         connection = Connection(channel.over_pipes(*fds), Piped(process))
         env = RemoteEnv(connection, connection.call(messages.MAKE, encode(("$", RECIPE)), TIMEOUT_S, one))
-        assert env.target["pid"] == process.pid  # it has taken the command's place
+        assert env.target["pid"] == process.pid  # the server has replaced the command by exec
         local = gymnasium.make("CartPole-v1", render_mode="rgb_array")
         assert np.array_equal(env.reset(seed=3)[0], local.reset(seed=3)[0])
         assert np.array_equal(env.render(), local.render())

@@ -1,4 +1,4 @@
-"""gym-service init, add NAME, add --venv, remove, ids and schema: what is written, and what of the user's stays."""
+"""gym-service init, add NAME, add --venv, remove, ids and schema: what they write, what of the user's remains."""
 
 import json
 import re
@@ -201,7 +201,7 @@ def test_the_schema_and_the_checks_agree(keys: dict[str, Any], is_valid: bool) -
 
 
 def allows(part: dict[str, Any], value: Any) -> bool:
-    """Whether a value is valid by a schema that uses only these words of draft 7; jsonschema says the same."""
+    """Whether a schema that uses only these keywords of draft 7 allows a value; jsonschema gives the same result."""
     inside = part.get("properties", {})
     others = {key: one for key, one in value.items() if key not in inside} if isinstance(value, dict) else {}
     of_others = part.get("additionalProperties", True)
@@ -226,7 +226,7 @@ def allows(part: dict[str, Any], value: Any) -> bool:
         "allOf": lambda parts: all(allows(each, value) for each in parts),
         "not": lambda each: not allows(each, value),
     }
-    # In this order: a type decides whether the rest can be asked.
+    # In this order: the type decides whether the other checks apply.
     return all(checks[word](part[word]) for word in checks if word in part)
 
 

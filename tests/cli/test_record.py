@@ -1,4 +1,4 @@
-"""``gym-service record`` and ``replay`` as commands: what is in the files, and what is said where there is none."""
+"""``gym-service record`` and ``replay`` as commands: the content of their files, and their messages without one."""
 
 import os
 import signal
@@ -57,7 +57,7 @@ def test_a_gif_shows_each_step_for_its_time(envs: Path, capsys: pytest.CaptureFi
             durations_ms.append(image.info["duration"])
     assert frames[0].shape == (400, 600, 3)
     assert sum(durations_ms) == 1600
-    assert len(frames) > 20  # two that look the same in 256 colours are one, which stands for longer
+    assert len(frames) > 20  # frames that are equal in 256 colours are merged into one with a longer duration
     assert all((one != other).any() for one, other in pairwise(frames))
     assert files(envs) == {"a.gif"}
 

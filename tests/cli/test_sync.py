@@ -18,7 +18,7 @@ from support.wheels import base_python
 COMMAND = (sys.executable, "-m", "gym_service")
 
 pytestmark = [
-    pytest.mark.slow,  # about processes and not about versions: once is enough
+    pytest.mark.slow,  # these do not depend on the client's version, so they run with the newest client only
     pytest.mark.skipif(
         discovery.find_uv() is None and "CI" not in os.environ, reason="uv is not installed: pip install uv"
     ),
@@ -28,14 +28,14 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    # uv keeps wheels that it built: each test builds its own.
+    # uv keeps the wheels that it has built, but each test must build its own.
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
     return tmp_path / "cache/gym-service/venvs"
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder with two simulators' repositories and room for an envs.toml."""
+    """A folder with two simulators' repositories and a place for an envs.toml."""
     for name in ("one", "two"):
         their_repo.write(tmp_path / "project" / name)
     return tmp_path / "project"
@@ -121,7 +121,7 @@ def building(project: Path) -> Iterator["subprocess.Popen[str]"]:
 
 
 def test_several_are_built_at_once(project: Path, building: "subprocess.Popen[str]") -> None:
-    # Each opens when its build reads: neither is let go before both have come.
+    # Each gate opens when its build reads it: neither build goes on before both have reached their gates.
     with open(project / "one/gate", "w"), open(project / "two/gate", "w"):
         pass
     output, _ = building.communicate()
@@ -178,7 +178,7 @@ class Random(gymnasium.Env):
 
 
 def locked_project(project: Path) -> Path:
-    """A project with the simulator of the wheels, one that is random, and one in an interpreter of its own."""
+    """A project with the simulator of the wheels, a random one, and one in a separate interpreter."""
     (project / "mine").mkdir()
     (project / "mine/randomly.py").write_text(RANDOM)
     write(
@@ -215,7 +215,7 @@ def test_a_lock_pins_versions_and_plays_and_is_the_same_elsewhere(
     assert envs["CartPole-v1"]["hash"] == envs["Bare"]["hash"]
     assert (envs["CartPole-v1"]["venv"], "venv" in envs["Bare"]) == (name, False)
     assert (envs["Random"].get("hash"), envs["Random"]["no_hash"]) == (None, "two plays with the same seed differ")
-    assert len(venvs(cache)) == 1  # what was locked is what was played, and is not built again
+    assert len(venvs(cache)) == 1  # the locked venv is the one that was played, and is not built again
     assert run(project, "sync").stdout.splitlines()[1].split()[:3] == ["CartPole-v1", "up", "to"]
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
@@ -242,7 +242,7 @@ def test_what_differs_from_the_lock_is_told_with_both_versions(project: Path, ca
     venv["packages"]["cloudpickle"]["version"] = "3.1.1"
     venv["python"] = "3.13.99"
     (project / "envs.lock").write_text(json.dumps(data))
-    # As if somebody had changed what lies in the venv: it was built with other versions than those of the lock.
+    # As if a user had changed the packages in the venv: it was built with other versions than the lock's.
     (folder,) = venvs(cache)
     marker = json.loads((folder / "gym-service.json").read_text())
     marker["packages"]["cloudpickle"] = "3.1.1"

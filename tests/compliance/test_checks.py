@@ -1,4 +1,4 @@
-"""The compliance kit: simulators that are wrong on purpose are caught, each with its own words; sound ones pass."""
+"""The compliance kit: it reports each deliberate fault of a simulator in its own words, and passes correct ones."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from support.targets import TARGETS
 from gym_service.errors import ConfigError
 from gym_service.testing import CHECKS, CheckFailed, Finding, check_service_env
 
-# Gymnasium 0.29 loads gym_service wherever it is installed, so beside it no process is bare.
+# Gymnasium 0.29 loads gym_service wherever it is installed, so with it no process is bare.
 pytestmark = pytest.mark.slow
 
 HERE = {"python": sys.executable, "pythonpath": [str(ENVS)]}
@@ -28,7 +28,7 @@ def outcomes(findings: tuple[Finding, ...]) -> dict[str, str]:
 
 
 def checked(wrong: str, *checks: str, **given: Any) -> dict[str, Finding]:
-    """What is found of a simulator that is wrong in this way, by the check's name. Ends in CheckFailed or not."""
+    """The findings about a simulator with this fault, by the check's name. Ends in CheckFailed or not."""
     chosen = {"steps": 20, "seeds": (3,)} | given
     kwargs = {"wrong": wrong, **chosen.pop("kwargs", {})}
     given = {"imports": ["unfaithful"], "kwargs": kwargs, **HERE, **chosen}
@@ -154,7 +154,7 @@ def test_a_simulator_that_cannot_render_here_is_not_to_blame() -> None:
 
 @pytest.fixture
 def starter(tmp_path: Path) -> Iterator[tuple[Path, list[subprocess.Popen[bytes]]]]:
-    """A pipe, and the processes that are started with each mark that is written into it."""
+    """A pipe, and the processes that are started with each mark written to it."""
     pipe, answer, started = tmp_path / "marks", tmp_path / "marks.started", list[subprocess.Popen[bytes]]()
     os.mkfifo(pipe)
     os.mkfifo(answer)
@@ -187,7 +187,7 @@ def test_a_process_that_is_left_behind_is_named(starter: tuple[Path, list[subpro
 def test_a_sound_simulator_passes_everything(target: str) -> None:
     lines: list[str] = []
     python = str(TARGETS[target].python())
-    checks = [name for name in CHECKS if name != "observations"]  # these have a key more than their space
+    checks = [name for name in CHECKS if name != "observations"]  # its observations have a key more than their space
     where = {"python": python, "imports": ["camera_env"], "pythonpath": [str(ENVS)]}
     found = check_service_env("Camera-v0", steps=30, checks=checks, progress=lines.append, **where)
     assert outcomes(found) == dict.fromkeys(checks, "passed")

@@ -1,4 +1,4 @@
-"""What is said of two plays that differ: a text that shows what does; without values, forms by kinds of moments."""
+"""The description of two runs that differ: with values the first difference; without, the forms by kind of moment."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ Change = Callable[[Any], Any]
 
 
 def played(every: int, change: Change = lambda result: result, how: str = "terminates") -> list[Any]:
-    """The moments of a play whose episodes end at each so-many-th step; ``change`` is what the bridge does to it."""
+    """The moments of a run whose episodes end at every ``every``-th step; ``change`` is the effect of gym-service."""
     done = 0
 
     def reset(seed: Any, options: Any) -> Any:
@@ -159,7 +159,7 @@ def test_the_same_value_in_another_moment_is_placed_there() -> None:
 
 
 def test_an_array_that_is_another_when_it_is_asked_for_again() -> None:
-    """A simulator that differs from itself may give an array of another size the next time."""
+    """A simulator that differs from itself may return an array of another size the next time."""
     records = [("step 3", "$.x", "numpy array <f4 (2,)", "00" * 8), ("step 3", "$.x", "numpy array <f4 (2,)", "01" * 8)]
     difference = trajectory_diff.first(records[:1], records[1:])
     assert difference is not None

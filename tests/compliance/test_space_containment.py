@@ -1,4 +1,4 @@
-"""What lies outside of a space is told by its path; what lies inside, in every kind of space, is passed over."""
+"""A value outside its space is reported by its path; a value inside any kind of space is not reported."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Whole training libraries run only where they are asked for: ``pytest tests/libraries -m integrations``.
+"""Tests with whole training libraries run only on request: ``pytest tests/libraries -m integrations``.
 
 LeRobot needs Gymnasium 1.0 and more, and so does its plugin.
 """

@@ -1,4 +1,4 @@
-"""What a server runs for ``routed.py``: the env of Gymnasium's tests with the arguments that the test gave.
+"""Runs in a server for ``routed.py``: the env of Gymnasium's tests with the arguments of the test.
 
 Never knows gym-service.
 """
@@ -7,6 +7,6 @@ import importlib
 
 
 def remade(reference, args, kwargs, env):
-    """The env that was asked for, in place of the one with all the defaults."""
+    """The requested env, in place of the one with all the defaults."""
     module, _, name = reference.partition(":")
     return getattr(importlib.import_module(module), name)(*args, **kwargs)

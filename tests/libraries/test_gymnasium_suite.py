@@ -1,8 +1,8 @@
-"""Gymnasium's own tests of envs, wrappers and vector envs, with their envs behind a bridge (see ``routed.py``).
+"""Gymnasium's own tests of envs, wrappers and vector envs, with their envs through gym-service (see ``routed.py``).
 
 ``pytest tests/libraries -m integrations -k gymnasium``. The tests come from ``$GYMNASIUM_SUITE``, a checkout of
-Gymnasium's repository, else from a clone of it, else from the source distribution, which holds only those of its core:
-then the rest is a skip that says so. What they test is the Gymnasium that is installed.
+Gymnasium's repository, else from a clone of it, else from the source distribution, which has only the tests of its
+core: then the others are skipped with that reason. They test the installed Gymnasium.
 """
 
 import os
@@ -29,7 +29,7 @@ PARTS = {
         *("tests/envs/test_envs.py", "tests/envs/test_env_implementation.py", "tests/envs/test_rendering.py"),
         "tests/envs/toy_text",
     ],
-    # By themselves: some of the others close the envs that all of them share, and a closed env is closed here.
+    # Alone: some other tests close the envs that all of them share, and with gym-service a closed env stays closed.
     "actions": ["tests/envs/test_action_dim_check.py"],
 }
 TIMEOUT_S = 7200
@@ -38,7 +38,7 @@ CLONE_TIMEOUT_S = 120
 
 @pytest.fixture(scope="session")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with Gymnasium's ``tests`` in it, and nothing else: no second ``gymnasium`` to be imported."""
+    """A folder with only Gymnasium's ``tests`` in it, so that no second ``gymnasium`` can be imported."""
     folder = tmp_path_factory.mktemp("gymnasium")
     given = os.environ.get("GYMNASIUM_SUITE")
     source = Path(given) if given else cloned(folder / "clone") or unpacked(folder)
@@ -47,7 +47,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cloned(folder: Path) -> Path | None:
-    """A clone of the repository with nothing checked out but the tests; None where it cannot be had."""
+    """A clone of the repository with only the tests checked out; None if it cannot be cloned."""
     clone = ["git", "clone", "--quiet", "--depth=1", "--filter=blob:none", "--no-checkout"]
     check_out = ["git", "-C", str(folder), "checkout", "--quiet", f"v{GYMNASIUM}", "--", "tests"]
     try:
@@ -63,7 +63,7 @@ def unpacked(folder: Path) -> Path:
     """The source distribution."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
     if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode:
-        pip[0] = str(TARGETS["gymnasium-suite"].python())  # a venv of uv's has no pip
+        pip[0] = str(TARGETS["gymnasium-suite"].python())  # a venv made by uv has no pip
     subprocess.run([*pip, f"gymnasium=={GYMNASIUM}", "--dest", str(folder)], check=True, timeout=300)
     (archive,) = folder.glob("*.tar.gz")
     with tarfile.open(archive) as file:

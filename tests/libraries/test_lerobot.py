@@ -1,4 +1,4 @@
-"""LeRobot itself, as it is installed from its wheels, with simulators that live elsewhere.
+"""LeRobot, installed from its wheels, with simulators in other interpreters.
 
 The plugin and gym-service are installed from this repository into a folder beside LeRobot's venv.
 """
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integrations
 
 RECORDED = Path(__file__).absolute().parent / "programs/lerobot_dataset.py"
 PLUGIN = REPOSITORY / "integrations/lerobot_env_gym_service"
-# What the simulator needs where LeRobot makes it itself, of the versions that the target "pusht" has.
+# The simulator's requirements where LeRobot makes it itself, in the versions of the target "pusht".
 PUSHT_INSIDE = "gym-pusht==0.1.8 pymunk==6.11.1 cffi==2.1.1 pycparser==3.12 pygame==2.6.1 shapely==2.1.2"
 TINY_POLICY = [
     "--policy.type=act",
@@ -36,7 +36,7 @@ TINY_POLICY = [
     "--policy.push_to_hub=false",
 ]
 TWO_EPISODES = ["--eval.n_episodes=2", "--eval.batch_size=2"]
-RUN_LIMIT_S = 900  # a run takes 20 s of CPU, and 12 for each async worker; this is for a machine that does much else
+RUN_LIMIT_S = 900  # a run takes 20 s of CPU, and 12 for each async worker; the limit is for a very busy machine
 ENVS = {
     "PushT-v0": ("pusht", "gym_pusht/PushT-v0", "gym_pusht"),
     "XarmLift-v0": ("xarm", "gym_xarm/XarmLift-v0", "gym_xarm"),
@@ -52,7 +52,7 @@ for path in sys.argv[1:]:
 
 
 class LeRobot(NamedTuple):
-    """LeRobot's interpreter, what lies beside it, and where its runs write."""
+    """LeRobot's interpreter, the folder beside it, and the folder for its output."""
 
     python: Path
     beside: Path
@@ -71,7 +71,7 @@ class LeRobot(NamedTuple):
         return [self.program("lerobot-eval"), *words, *TINY_POLICY, *TWO_EPISODES, output]
 
     def evaluate(self, words: Sequence[str], name: str, *folders: Path) -> dict[str, Any]:
-        """What lerobot-eval has written to eval_info.json."""
+        """The content of eval_info.json that lerobot-eval wrote."""
         done = self.run(self.command(words, name), *folders)
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
         return json.loads((self.folder / name / "eval_info.json").read_text())
@@ -88,7 +88,7 @@ class LeRobot(NamedTuple):
         )
 
     def videos(self, info: dict[str, Any]) -> list[list[float]]:
-        """Of each video: frames, height, width, channels, frames per second, and how much there is to be seen."""
+        """For each video: frames, height, width, channels, frames per second, and a measure of its content."""
         done = self.run([str(self.python), "-c", LOOK_AT_VIDEOS, *info["overall"]["video_paths"]])
         assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
@@ -96,7 +96,7 @@ class LeRobot(NamedTuple):
 
 @pytest.fixture(scope="module")
 def beside(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with gym-service and the plugin, built and installed as users have them."""
+    """A folder with gym-service and the plugin, built and installed as users install them."""
     wheels = tmp_path_factory.mktemp("wheels")
     for source in (REPOSITORY, PLUGIN):
         build = [*(find_uv() or ("uv",)), "build", "--quiet", "--no-build-isolation", "--python", sys.executable]
@@ -165,7 +165,7 @@ def test_simulators_that_no_environment_can_hold_together(
 
 
 def test_a_recorded_evaluation_holds_every_camera_and_state(lerobot: LeRobot) -> None:
-    """And without any envs.toml."""
+    """Also without an envs.toml."""
     target, env_id, module = ENVS["AlohaTransferCube-v0"]
     service = json.dumps({"python": str(TARGETS[target].python()), "imports": [module]})
     words = gym_service(env_id, f"--env.service={service}", '--env.kwargs={"obs_type": "pixels_agent_pos"}')
@@ -180,7 +180,7 @@ def test_a_recorded_evaluation_holds_every_camera_and_state(lerobot: LeRobot) ->
 
 
 def test_what_was_trained_with_evaluations_in_between_is_evaluated(lerobot: LeRobot) -> None:
-    """A data set that was played through gym-service, two steps of training on it, and an evaluation after each."""
+    """A data set played through gym-service, two steps of training on it, and an evaluation after each."""
     record = [str(lerobot.python), str(RECORDED), str(lerobot.folder / "data")]
     done = lerobot.run(record)
     assert done.returncode == 0, done.stderr[-5000:]
@@ -197,12 +197,12 @@ def test_what_was_trained_with_evaluations_in_between_is_evaluated(lerobot: LeRo
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
     info = json.loads((lerobot.folder / "evaluated/eval_info.json").read_text())
     assert info["overall"]["n_episodes"] == 2
-    for path in Path(tempfile.gettempdir()).glob("tmp*.json"):  # LeRobot's own, which it leaves when it loads a policy
+    for path in Path(tempfile.gettempdir()).glob("tmp*.json"):  # LeRobot leaves them when it loads a policy
         path.unlink()
 
 
 def test_a_killed_evaluation_leaves_nothing(lerobot: LeRobot) -> None:
-    """The fixture around every test looks for what is left, servers and workers alike."""
+    """The fixture around every test checks what is left of servers and workers."""
     words = gym_service("PushT-v0", "--eval.use_async_envs=true")
     run = subprocess.Popen(
         lerobot.command(words, "run"),
@@ -227,12 +227,12 @@ def test_a_killed_evaluation_leaves_nothing(lerobot: LeRobot) -> None:
     while any(command_lines(str(lerobot.beside))) and time.monotonic() < end:
         time.sleep(0.05)
     assert list(command_lines(str(lerobot.beside))) == []
-    for folder in Path(tempfile.gettempdir()).glob("pymp-*"):  # multiprocessing's own, whose maker was killed
+    for folder in Path(tempfile.gettempdir()).glob("pymp-*"):  # multiprocessing's; its owner was killed
         shutil.rmtree(folder)
 
 
 def command_lines(word: str) -> Iterator[str]:
-    """Of every process that has this word in its command line: servers and guardians are run by path."""
+    """The command lines that contain this word: servers and guardians are run by path."""
     return (line for line in map(procfs.command_line, procfs.all_pids()) if word in line)
 
 
@@ -244,7 +244,7 @@ def test_a_task_that_is_not_there_says_what_to_try(lerobot: LeRobot) -> None:
 
 
 def test_an_envhub_repository_of_one_file(lerobot: LeRobot) -> None:
-    """As if it had been downloaded: LeRobot finds it in the cache of the hub."""
+    """As if it had been downloaded: LeRobot finds it in the hub's cache."""
     repository = lerobot.folder / "hub/models--you--pusht"
     (repository / "snapshots/0a1").mkdir(parents=True)
     (repository / "refs").mkdir()

@@ -1,4 +1,4 @@
-"""What LeRobot is told of a simulator's spaces, and by which names it finds the observations."""
+"""How a simulator's spaces are described to LeRobot, and the names under which it finds the observations."""
 
 from pathlib import Path
 
@@ -108,7 +108,7 @@ def test_names_that_cannot_be_are_refused(names: dict[str, str], complaint: str)
 
 
 def test_the_distribution_is_called_as_its_module_is() -> None:
-    """LeRobot imports the module by the distribution's name; and LeRobot itself is nobody's dependency here."""
+    """LeRobot imports the module by the distribution's name. LeRobot itself must not be a dependency."""
     package = Path(plugin_features.__file__).parent
     project = tomllib.loads((package.parent / "pyproject.toml").read_text())["project"]
     assert project["name"] == package.name

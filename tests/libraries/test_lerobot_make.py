@@ -1,4 +1,4 @@
-"""An env as LeRobot gets it: what it asks for is there, and what the simulator gives is not changed."""
+"""An env as LeRobot receives it: it has everything that LeRobot needs, and does not change the simulator's values."""
 
 import pickle
 from collections.abc import Iterator
@@ -73,7 +73,7 @@ def test_lerobots_own_option_stays_here_where_reset_takes_none(target: str) -> N
 
 def test_what_the_simulator_does_not_say_is_made_up_for() -> None:
     with robot("ModestEnv") as env:
-        assert (env.task, env.task_description) == ("", "")  # its own task is no text
+        assert (env.task, env.task_description) == ("", "")  # its own task is not a text
         assert env.metadata["render_fps"] == 30
         env.reset()
         assert env.step(np.zeros(2, np.float32))[4] == {"solved": 1.0, "is_success": False}

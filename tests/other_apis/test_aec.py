@@ -1,4 +1,4 @@
-"""``make_aec``: what an AEC env gives is what it gives in its own process, and a turn is one round trip."""
+"""``make_aec``: an AEC env returns the same as in its own process, and a turn is one round trip."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ import gym_service
 from gym_service import errors
 from gym_service.client.connection import Connection
 
-import pettingzoo  # isort: skip - the line before skips this module where it is missing
+import pettingzoo  # isort: skip - the line before skips this module if it is missing
 
 GAME = "several_agents:Game"
 
@@ -52,7 +52,7 @@ def test_it_is_an_aec_env_of_pettingzoo_and_a_turn_is_one_round_trip(monkeypatch
         assert len(calls) == turns
         monkeypatch.undo()
         assert env.log == [3, 3, 3, 3, None, None]
-        assert env.observed == 6  # once for each turn, as last() does in the env's own process
+        assert env.observed == 6  # once per turn, as with last() in the env's own process
         env.reset()
         assert env.last() is not env.last()
         assert env.observed == 8

@@ -1,4 +1,4 @@
-"""An env of dm_env is a gymnasium.Env: specs are spaces, time steps are results. The target has no gym."""
+"""An env of dm_env as a gymnasium.Env: specs become spaces, time steps become results. The target has no gym."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def test_time_steps_are_results() -> None:
         env.step(1)
         _, reward, terminated, truncated, info = env.step(1)
         assert same([reward, terminated, truncated, info["timestep.discount"]], [np.float32(1), True, False, 0.0])
-        _, reward, terminated, truncated, info = env.step(1)  # the next episode begins, as dm_env has it
+        _, reward, terminated, truncated, info = env.step(1)  # starts the next episode, as in dm_env
         assert same([reward, terminated, truncated, info["timestep.discount"]], [0, False, False, None])
 
 

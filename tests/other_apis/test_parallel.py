@@ -1,4 +1,4 @@
-"""``make_parallel``: what a parallel env gives is what it gives in its own process, and one round trip is a step."""
+"""``make_parallel``: a parallel env returns the same as in its own process, and a step is one round trip."""
 
 import copy
 import os
@@ -15,7 +15,7 @@ import gym_service
 from gym_service import errors
 from gym_service.client.connection import Connection
 
-import pettingzoo  # isort: skip - the line before skips this module where it is missing
+import pettingzoo  # isort: skip - the line before skips this module if it is missing
 
 TEAM = "several_agents:Team"
 PLAIN = "several_agents:plain_team"
@@ -55,7 +55,7 @@ def test_it_is_a_parallel_env_of_pettingzoo() -> None:
         assert list(env.observation_spaces) == list(env.action_spaces) == env.possible_agents
         assert env.state_space.shape == (3,)
         with pytest.raises(AttributeError):
-            env.agents  # as in its own process: there are none before the first reset
+            env.agents  # as in its own process: none exist before the first reset
         observations, _ = env.reset(seed=3)
         assert env.agents == list(observations)
         assert env.num_agents == 3

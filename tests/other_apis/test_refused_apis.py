@@ -1,4 +1,4 @@
-"""What is no env of the kind that was asked for: one sentence that leads on."""
+"""Objects that are not an env of the requested kind: the error is one sentence with advice."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from gym_service import errors
 
 
 def message(error: type[Exception], entry_point: str, **given: Any) -> str:
-    """What is raised where an entry point of no_known_api is made."""
+    """The error when an entry point of no_known_api is made."""
     with pytest.raises(error) as caught, opened("an env", entry_point=f"no_known_api:{entry_point}", **given):
         pass
     text = str(caught.value)

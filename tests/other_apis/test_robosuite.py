@@ -1,4 +1,4 @@
-"""Envs in the shape of robosuite's and LIBERO's: bounds, horizons, success and cameras."""
+"""Envs in the form of robosuite's and LIBERO's: bounds, horizons, success and cameras."""
 
 from typing import Any
 

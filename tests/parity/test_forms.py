@@ -1,4 +1,4 @@
-"""What reset() and step() return crosses in the form that it has; one documented conversion for the older APIs."""
+"""Results of reset() and step() cross in their own form, with one documented conversion for the older APIs."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ STEPS = (
     "five a_list_of_five four a_list_of_four three six None a_text_of_five an_observation "
     "five_without_an_info five_with_odd_flags five_by_name"
 )
-# What a SyncVectorEnv takes apart, or says that it cannot.
+# Results that a SyncVectorEnv unpacks, or refuses.
 VECTOR_DONES = [
     ("an observation", "four", done)
     for done in ("False", "True", "numpy True", "an array of one", "two in a list", "two in a dict", "None", "a text")
@@ -44,7 +44,7 @@ def names(text: str) -> list[str]:
 
 
 def assert_parity(target: str, entry_point: str, cases: Sequence[tuple[str, str, str | None]]) -> None:
-    """One env behind a bridge is told what to return in each case; inside, each case has an env of its own."""
+    """Through gym-service one env returns each case in turn; in-process, each case has its own env."""
     plan = {"id": "", "imports": [], "library": "gymnasium" if "gymnasium" in target else "gym"}
     plan |= {"render_mode": None, "render_every": 0, "seed": 5, "options": trajectory.NONE}
     plan |= {"actions": [trajectory.to_data(0), trajectory.to_data(1)]}
@@ -93,7 +93,7 @@ def test_what_an_env_without_options_returns_is_never_rearranged(target: str) ->
 @pytest.mark.parametrize("outside", [False, True])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_an_observation_that_is_a_pair_of_a_value_and_a_dict_stays_one(target: str, outside: bool) -> None:
-    """Also where it does not lie in its space: an env with a seed() of its own is of old."""
+    """Also if it is outside its space: an env with its own seed() has the old API."""
     with opened("a pair", target=target, entry_point="odd_forms:PairEnv", kwargs={"outside": outside}) as env:
         (value, inner), info = env.reset(seed=2)
         assert (value, list(inner)) == (("a text", ["y"]) if outside else (1, ["x"]))
@@ -121,7 +121,7 @@ def test_a_form_of_no_api_is_refused_with_the_form(target: str) -> None:
 def test_an_info_that_was_asked_for_and_did_not_come_is_refused(target: str) -> None:
     kwargs = {"reset": "an observation of two floats"}
     with opened("an odd env", target=target, entry_point="odd_forms:AskedEnv", kwargs=kwargs) as env:
-        # A list of two is a pair; an array of two is none, though it has two items.
+        # A list of two items counts as a pair; an array of two does not, although it has two items.
         assert env.reset() == (0.5, -0.5)
         env.unwrapped.returned = ("an observation", "four", None)
         with pytest.raises(errors.ApiMismatch, match=r"returned a value of type numpy\.ndarray; an observation and an"):

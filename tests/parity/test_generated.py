@@ -1,7 +1,7 @@
-"""A differential fuzz: generated envs give through the bridge what they give in the simulator's own interpreter.
+"""A differential fuzz test: generated envs return through gym-service what they return in their own interpreter.
 
-The long form, by hand: ``pytest tests/parity/test_generated.py -m long``; GYM_SERVICE_FUZZ_ENVS says how many envs each
-test plays there. A failure names the number of the env, which makes it again.
+The long form, by hand: ``pytest tests/parity/test_generated.py -m long``; GYM_SERVICE_FUZZ_ENVS sets the number of envs
+per test there. A failure names the number of the env, which reproduces it.
 """
 
 import os
@@ -29,7 +29,7 @@ EVERY = [
     for name in ("Generated", "OldGenerated", "AskedGenerated", "PlainGenerated")
     for wrapper in ("", "generated:Noting")
     if not (name in ("Generated", "PlainGenerated") and target in ("py36-gym021", "py38-gym025"))
-    # A wrapper of a library of today hands a seed and options to a reset() that takes neither.
+    # A wrapper of today's libraries passes a seed and options to a reset() that takes neither.
     and not (wrapper and name in ("OldGenerated", "PlainGenerated") and target not in ("py36-gym021", "py38-gym025"))
 ]
 CHOSEN = [("py36-gym021", "OldGenerated", ""), (TARGET, "Generated", "generated:Noting")]
@@ -96,11 +96,11 @@ def test_generated_vector_envs(mode: str, target: str, name: str, workers: int, 
 
 def compare(what: str, ours: Sequence[str], theirs: Sequence[str], workers: int) -> None:
     for at, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-        # What Gymnasium raises while it puts results together it raises here after all envs have made their step, and
-        # SyncVectorEnv in the middle: docs/conversions.md. What an env raises is no such error.
+        # Gymnasium's errors while it combines results come here after all envs have made their step, and in
+        # SyncVectorEnv in the middle: docs/conversions.md. An error that an env raises is not such an error.
         if other.startswith("raised ") and " is bad" not in other and "AssertionError" not in other:
             assert one.startswith("raised "), f"{what}, call {at}"
             return
         assert one == other, f"{what}, call {at}"
-        if workers > 1 and one.startswith("raised "):  # the envs of the other workers have made their step
+        if workers > 1 and one.startswith("raised "):  # the envs of the other workers have made their steps
             return

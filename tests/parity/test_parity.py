@@ -1,4 +1,4 @@
-"""The first promise: bit for bit and type for type what the simulator gives inside its own interpreter."""
+"""Parity: through gym-service, bit for bit and type for type what the simulator returns in its own interpreter."""
 
 import itertools
 from functools import cache
@@ -19,7 +19,7 @@ CASES = [(target, play) for target in PARITY for play in plays.jobs_for(target)]
 SHORT_STEPS = 80
 ENDS = ("py36-gym021", "py313-gymnasium14")
 
-# The oldest client that is supported, with a numpy of before 2.0; its versions are those of constraints-oldest.txt.
+# The oldest supported client, with a numpy before 2.0; its versions are those of constraints-oldest.txt.
 OLDEST_CLIENT = Target(
     "client-oldest",
     "3.10",
@@ -29,7 +29,7 @@ OLDEST_CLIENT = Target(
 
 @cache
 def inside(target: str) -> dict[str, Moments]:
-    """The plays inside the target, made once for all that is compared with them."""
+    """The runs inside the target, made once for all comparisons with them."""
     plans = plays.jobs_for(target)
     return dict(zip(plans, plays.in_process(TARGETS[target].python(), list(plans.values())), strict=True))
 
@@ -50,7 +50,7 @@ def test_over_stdio_it_is_the_same(target: str) -> None:
     assert_same(ours, inside(target)["camera"][: len(ours)])
 
 
-# The oldest and the newest target; the others in the long form, with all that is played.
+# The oldest and the newest target; the others, with all jobs, in the long form.
 OVER = [
     pytest.param(target, way, marks=[] if target in ENDS else pytest.mark.long)
     for target in PARITY
@@ -92,7 +92,7 @@ def test_a_client_with_numpy_1_exchanges_everything(target: str) -> None:
 
 
 def test_the_play_holds_what_real_simulators_return() -> None:
-    """So that parity is not parity of little: each of these was seen to get lost in some bridge."""
+    """So that parity covers enough: some bridge between interpreters was seen to lose each of these."""
     lines = ["%s: %s: %s %s" % tuple(record) for record in inside("py313-gymnasium14")["camera"]]
     for piece in ("nan", "-inf", "-0.0", ">i4", "<f2", "<M8[D]", "'debug'", "numpy scalar |b1", "None", "frozenset"):
         assert any(piece in line for line in lines), piece

@@ -1,4 +1,4 @@
-"""What an env does with an object that it has returned changes nothing that was returned: as in a SyncVectorEnv."""
+"""An object that an env has returned: later changes to it do not change the result, as in a SyncVectorEnv."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_infos_are_as_they_were_and_observations_as_a_sync_vector_env_has_them(t
 
 
 def test_large_arrays_are_copied_when_they_are_returned() -> None:
-    """The wire refers to arrays of a page and more where they are, until the message is sent."""
+    """Until the message is sent, the wire refers to arrays of a page or more in place."""
     kwargs = {"shared": True, "size": 5000}
     tasks = [vectors.task("reusing:ReusingEnv", "SameStep", ACTIONS, kwargs=kwargs)]
     for made, theirs in zip(tasks, vectors.inside(TARGET, tasks), strict=True):
@@ -27,7 +27,7 @@ def test_large_arrays_are_copied_when_they_are_returned() -> None:
 
 
 def test_a_list_is_as_it_was_when_it_was_returned() -> None:
-    """Here a SyncVectorEnv gives what the list has become; docs/conversions.md says so."""
+    """Here a SyncVectorEnv returns the list with its later changes; docs/conversions.md says so."""
     with vectors.opened(TARGET, vectors.task("reusing:ListEnv", "SameStep", ACTIONS)) as envs:
         envs.reset(seed=1)
         envs.step(np.array(ACTIONS[0]))

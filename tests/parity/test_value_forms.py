@@ -1,4 +1,4 @@
-"""What crosses with its class or its own type: it arrives as it is in the simulator's own interpreter."""
+"""Values that cross with their class or their own type: they arrive as they are in the simulator's own interpreter."""
 
 import collections
 import copy
@@ -139,7 +139,7 @@ def test_an_int_enum_fills_an_object_array_with_none() -> None:
         assert found[1].name == "DONE"
         assert infos["_an IntEnum"].tolist() == [False, True]
         assert envs.call("reward_space") == (spaces.Box(-1, 1, (3,), np.float32),) * 2
-        with pytest.raises(TypeError):  # SyncVectorEnv calls what can be called
+        with pytest.raises(TypeError):  # SyncVectorEnv calls a value that is callable
             envs.get_attr("actions")
 
 

@@ -1,4 +1,4 @@
-"""Frames: golden headers, pieces of every size, where arrays land, and the bounds, which are checked first."""
+"""Frames: golden headers, pieces of every size, the place where arrays arrive, and the bounds, checked first."""
 
 import random
 import struct
@@ -72,7 +72,7 @@ def test_read_in_pieces_of_every_size(data: bytes, expected: list) -> None:
 
 
 def frames_in(data: bytes, piece: int) -> list[tuple[int, int, bytes, list[bytes]]]:
-    """The frames that come out when no read gives more than ``piece`` bytes, as a socket may have it."""
+    """The frames that result if no read returns more than ``piece`` bytes, as can happen with a socket."""
     decoder, found, at = FrameDecoder(), [], 0
     while at < len(data):
         buffer = decoder.next_buffer()
@@ -232,7 +232,7 @@ def test_the_header_is_sixteen_bytes() -> None:
 
 
 def test_a_long_head_takes_memory_as_its_bytes_come() -> None:
-    """A header is sixteen bytes, and quickly forged."""
+    """A header is sixteen bytes, and easy to forge."""
     decoder, head_bytes = FrameDecoder(), 40 * 2**20
     tracemalloc.start()
     try:

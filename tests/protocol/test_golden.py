@@ -1,4 +1,4 @@
-"""The golden table both ways, also as frames and byte by byte; and what crosses as the type below its own."""
+"""The golden table in both directions, also as frames and byte by byte; and values that cross as a base type."""
 
 import math
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -59,23 +59,23 @@ def test_truncated_bytes_are_no_values(name: str) -> None:
 
 
 def test_the_table_holds_every_tag_and_every_type() -> None:
-    # An array of another library is none of the table: what arrives is another value.
+    # An array of another library is not in the table, since it arrives as another value.
     assert {head[0] for _, head, _ in GOLDEN.values() if head} == set(decoder._READ) - {ord("D")}
     types = {type(value) for values, _, _ in GOLDEN.values() for value in values}
     missing = set(_PUT) - types
-    # The long doubles have other bytes on other machines, and longlong is a second name of int64's dtype.
+    # Long doubles have other bytes on other machines, and longlong is a second name for int64's dtype.
     assert missing == {np.longdouble, np.clongdouble, np.longlong, np.ulonglong}
 
 
 class Stack:
-    """An array-like of no framework."""
+    """An array-like that belongs to no framework."""
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return np.array([1, 2], np.uint8)
 
 
 class Exported(Stack):
-    """One of a framework."""
+    """An array-like of a framework."""
 
     def __dlpack__(self) -> None:
         raise RuntimeError("not asked: it has an __array__ too")
@@ -104,7 +104,7 @@ class Liar(list):
 
 
 class Proxy:
-    """Like a lazily loaded object: it says that it is a list."""
+    """Like a lazily loaded object: it claims to be a list."""
 
     @property
     def __class__(self) -> type:

@@ -1,4 +1,4 @@
-"""Bytes that a hostile peer may send: they become a value, a BadValue or a BadFrame, soon and in little memory."""
+"""Bytes from a hostile peer: they become a value, a BadValue or a BadFrame, soon and with little memory."""
 
 import os
 import pickle
@@ -84,7 +84,7 @@ def test_empty_arrays_of_long_texts_take_no_memory() -> None:
 
 
 def test_what_a_head_becomes_is_bounded_by_its_length() -> None:
-    """The densest values there are: nothing of a few bytes becomes a thing of many."""
+    """The densest values that exist: a few bytes must not become many objects."""
     for item in (b"N", b"l\0\0\0\0", b"e\0\0\0\0", b"d\0\0\0\0", b"d\x01\0\0\0NN", array(b"|u1", 0), objects(0)):
         count = 20_000
         head = b"l" + struct.pack("<I", count) + item * count
@@ -123,7 +123,7 @@ def value_or_bad(head: Any, buffers: Any = ()) -> None:
             value = read(head, buffers)
         except BadValue:
             return
-        with suppress(OverflowError):  # numpy has dates that it cannot show
+        with suppress(OverflowError):  # numpy has dates that it cannot print
             repr(value)
         again = Encoder().add(value, opaque=True)
         assert not again.replaced
@@ -157,7 +157,7 @@ def test_random_bit_flips_of_valid_frames() -> None:
 
 
 class Marker:
-    """What a pickle of it would do: make a file."""
+    """An object whose unpickling would create a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

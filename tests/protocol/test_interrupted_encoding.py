@@ -1,4 +1,4 @@
-"""The handler of a signal raises while the encoder runs code of a value's own class: the user's exception comes out."""
+"""A signal handler raises while the encoder runs code of a value's own class: the user gets that exception."""
 
 import functools
 import signal
@@ -15,7 +15,7 @@ LIMIT_S = 10.0
 
 
 class Late(ValueError):
-    """What the handler raises."""
+    """The exception that the handler raises."""
 
 
 def wait_for_the_handler() -> None:

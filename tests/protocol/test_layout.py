@@ -1,4 +1,4 @@
-"""Layouts: what fits comes back exactly, what does not fit is left to the general path, short bytes are refused."""
+"""Layouts: values that fit come back exactly, others take the general path, and too few bytes are refused."""
 
 import enum
 from collections import OrderedDict, defaultdict
@@ -30,7 +30,7 @@ NO_FIXED_SIZE = {
 
 
 def both_layouts(space: Space[Any]) -> tuple[Layout, Layout]:
-    """The server's, from its own description, and the client's, from what arrived of it."""
+    """The server's layout, from its own description, and the client's, from the description that arrived."""
     description = describe(space, "$")
     return compile_layout(description), compile_layout(crossed(description))
 
@@ -219,7 +219,7 @@ def test_what_is_no_space_is_a_bad_value(name: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["|O", "|V8", "<i4,<i4", "<M8[0s]", "<x9"])
 def test_dtypes_that_cannot_cross_have_no_layout(dtype: str) -> None:
-    """Above all objects: code that made an array of them from bytes would follow addresses of the peer's choice."""
+    """Above all objects: making an array of them from bytes would follow addresses that the peer chooses."""
     assert compile_layout(box(dtype=dtype)) is None
     assert compile_layout({"kind": "Discrete", "n": 1, "start": 0, "dtype": dtype}) is None
 

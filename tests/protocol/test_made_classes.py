@@ -1,4 +1,4 @@
-"""Classes that a decoder makes of what it reads: those of Enums and of named tuples, whatever a peer calls them."""
+"""Classes that a decoder makes from what it reads: those of Enums and named tuples, whatever names a peer sends."""
 
 import collections
 import copy
@@ -35,7 +35,7 @@ def read(head: bytes) -> Any:
 
 
 def arrived(value: Any) -> Any:
-    """What arrives in a process that has sent no class of its own."""
+    """A value as it arrives in a process that has not sent its class."""
     encoder = encoded(value)
     class_forms._ORIGINALS.clear()
     return values_of(encoder.head, encoder.buffers, 1)[0]
@@ -105,7 +105,7 @@ def test_flags_are_combined_as_those_of_the_original() -> None:
 
 
 def combined(flag: Any, name: str | None, value: int) -> bytes:
-    """A combination of flags as a process with another version of Python writes it."""
+    """A combination of flags as another version of Python would write it."""
     head = encoded(flag).head
     begin = bytes(head).rindex(b"s" if flag._name_ else b"N")
     return bytes(head[:begin]) + (b"N" if name is None else text(name)) + b"i" + struct.pack("<q", value)
@@ -267,7 +267,7 @@ def test_a_class_of_10000_members_is_made_and_a_larger_one_is_refused(monkeypatc
     assert time.monotonic() - begin < 10
     with pytest.raises(BadValue):
         read(large(10_001))
-    monkeypatch.setattr(enum_classes, "MAX_MEMBERS", 2)  # Python itself takes long to make a class of 10,000
+    monkeypatch.setattr(enum_classes, "MAX_MEMBERS", 2)  # Python itself is slow to make a class of 10,000
     with pytest.raises(CannotEncode, match="its class has 3 members, and 2 can cross"):
         encoded(Access.READ)
 

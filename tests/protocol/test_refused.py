@@ -1,4 +1,4 @@
-"""What cannot cross: refused with its path, or an Opaque in an info; and which path is named as the largest."""
+"""Values that cannot cross: refused with their path, or an Opaque in an info; and which value is called the largest."""
 
 import copy
 import dataclasses
@@ -166,7 +166,7 @@ def test_one_list_in_two_places_is_no_cycle() -> None:
 
 def test_an_encoder_that_refused_one_value_takes_the_next() -> None:
     encoder = Encoder()
-    for _ in range(200):  # what a refusal left behind would reach the bound on depth
+    for _ in range(200):  # anything that a refusal left behind would reach the bound on depth
         with pytest.raises(CannotEncode):
             encoder.add([[LOCK]])
     with pytest.raises(CannotEncode) as refused:
@@ -243,6 +243,6 @@ def test_an_opaque_can_be_shown_hashed_copied_and_compared_with_another() -> Non
     assert len({one, other, copy.deepcopy(one), pickle.loads(pickle.dumps(other))}) == 2
     assert repr(one) == "Opaque(sim.Success, <failed>)"
     column = np.full(2, None, object)
-    column[0] = one  # as a vector env keeps it
+    column[0] = one  # as a vector env stores it
     assert column[0] is one
     assert not callable(one)

@@ -1,4 +1,4 @@
-"""Any value that may cross comes back as it was: hypothesis over nested values and all dtypes."""
+"""Any value that may cross comes back unchanged: hypothesis over nested values and all dtypes."""
 
 from typing import Any
 

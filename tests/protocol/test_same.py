@@ -1,4 +1,4 @@
-"""The judge itself: what it must tell apart, since every other test of the wire leans on it."""
+"""Tests of ``support.same`` itself: what it must distinguish, since every other test of the wire relies on it."""
 
 import struct
 from collections import OrderedDict

@@ -16,7 +16,7 @@ from gym_service.client.spaces import ForeignSpace, space_from
 from gym_service.protocol.space_spec import CannotDescribe, describe
 from gym_service.protocol.values import BadValue, CannotEncode
 
-# Not attributes of a space but of its generator, and texts that are made when they are first asked for.
+# Attributes of a space's generator, and texts that are computed on first use.
 NOT_COMPARED = {"_np_random", "low_repr", "high_repr", "sort_keys"}
 
 
@@ -25,7 +25,7 @@ def arrived(space: Space[Any]) -> Space[Any]:
 
 
 def attributes(space: Space[Any]) -> dict[str, Any]:
-    """Everything that a space knows of itself, as values that ``same`` can judge."""
+    """All attributes of a space, as values that ``same`` can compare."""
     found: dict[str, Any] = {"class": f"{type(space).__module__}.{type(space).__qualname__}"}
     for name, value in vars(space).items():
         if name not in NOT_COMPARED:
@@ -76,11 +76,11 @@ def test_bounds_that_gymnasium_refuses_arrive_all_the_same() -> None:
 
 
 class Narrow(Box):
-    """A subclass that a simulator brings along."""
+    """A subclass that a simulator defines."""
 
 
 class Mission(Space[str]):
-    """Derives straight from Space, as minigrid's MissionSpace does."""
+    """Derives directly from Space, as minigrid's MissionSpace does."""
 
     def __init__(self, dtype: Any = str, shape: tuple[int, ...] | None = ()) -> None:
         super().__init__(shape, dtype)
@@ -125,7 +125,7 @@ def test_a_foreign_space_may_state_any_dtype(dtype: Any) -> None:
 @pytest.mark.parametrize("text", ["(1,)(i8", "(\0)i8", "i8,f4", "<i8" * 9, "|V999999999", "float64", "<M8[0s]", ""])
 @pytest.mark.parametrize("space", [Discrete(3), Box(0, 1, (2,)), gymnasium.spaces.MultiDiscrete([2, 3]), Mission()])
 def test_no_other_text_is_a_dtype(space: Space[Any], text: str) -> None:
-    """numpy hands parts of what looks like a list of dtypes to the parser of Python, which raises a SyntaxError."""
+    """numpy passes parts of a text like a list of dtypes to Python's parser, which raises a SyntaxError."""
     with pytest.raises(BadValue, match="not the dtype of a space"):
         space_from(describe(space, "$") | {"dtype": text})
 
@@ -168,7 +168,7 @@ def test_a_key_that_cannot_cross_is_refused_and_never_an_opaque() -> None:
 
 def test_shapes_are_of_pythons_integers() -> None:
     box = Box(-1, 1, (2,))
-    box._shape = (np.int64(2),)  # gym 0.21 keeps what it is given
+    box._shape = (np.int64(2),)  # gym 0.21 keeps the integers it is given
     assert same(describe(box, "$")["shape"], (2,))
 
 

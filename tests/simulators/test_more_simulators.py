@@ -1,6 +1,6 @@
-"""More real simulators: what each is known for arrives as it is in its own interpreter.
+"""More real simulators: their known peculiarities arrive as in their own interpreters.
 
-Those of the marker ``long`` run by hand: ``pytest tests/simulators -m long``.
+Run those with the marker ``long`` by hand: ``pytest tests/simulators -m long``.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 
 class Simulator(NamedTuple):
-    """How a simulator is played, and compared with a bare process."""
+    """How to play a simulator and compare it with a bare process."""
 
     target: str
     env_id: str
@@ -80,7 +80,7 @@ def test_a_reward_of_several_numbers() -> None:
 
 @pytest.mark.long
 def test_procgen_says_that_it_cannot_be_seeded() -> None:
-    """Its ``seed()`` takes nothing: the levels are chosen where it is made."""
+    """Its ``seed()`` takes nothing: its constructor chooses the levels."""
     kwargs = {"start_level": 3, "num_levels": 1, "rand_seed": 5}
     with opened("procgen-coinrun-v0", "procgen", "procgen", kwargs=kwargs) as env:
         with pytest.raises(ApiMismatch, match=r"its seed\(\) takes none either"):
@@ -99,7 +99,7 @@ def test_procgen_says_that_it_cannot_be_seeded() -> None:
 
 @pytest.mark.long
 def test_highway_envs_configure_changes_both_spaces() -> None:
-    """Its ``info["action"]`` after reset is a sample that no seed decides: so it is compared with itself."""
+    """Its ``info["action"]`` after reset is a sample that no seed determines, so it is compared with itself."""
     keys = {"target": "highway-env", "wrappers": ["recorder:Recorder"], "render_mode": "rgb_array"}
     with opened("highway-fast-v0", "highway_env", **keys) as env:
         ours: list[Any] = [env.reset(seed=1), *(env.step(action) for action in (0, 1, 4)), env.render()]
@@ -113,7 +113,7 @@ def test_highway_envs_configure_changes_both_spaces() -> None:
 
 @pytest.mark.long
 def test_sokoban_of_old_under_gym_026() -> None:
-    """Its rooms are drawn from numpy's global generator, which its ``seed()`` does not seed."""
+    """Its rooms come from numpy's global generator, which its ``seed()`` does not seed."""
     with opened("Sokoban-small-v0", "gym_sokoban", "sokoban", render_mode="rgb_array") as env:
         observation, info = env.reset(seed=1)
         assert info == {}
@@ -160,7 +160,7 @@ def test_panda_is_compared_by_forms() -> None:
 
 @pytest.mark.long
 def test_simulators_that_parse_the_command_line_when_they_are_imported() -> None:
-    """absl.app and tyro, with the command line of an entry and with none."""
+    """absl.app and tyro, with an entry's command line and without one."""
     keys = {"entry_point": "flags_at_import:FlagsEnv", "target": "at-import"}
     with opened("flags", **keys) as env:
         assert (env.unwrapped.arguments, env.unwrapped.size, env.unwrapped.level) == ([""], 2, 1)
@@ -180,7 +180,7 @@ VERSIONS = [
 
 
 def without(hidden: tuple[str, ...], python: Path, folder: Path) -> Path:
-    """An interpreter for which these libraries are empty files. Skips where no mount namespace can be made."""
+    """An interpreter that sees these libraries as empty files. Skips where no mount namespace can be made."""
     empty = folder / "empty"
     empty.touch()
     files = {path.resolve() for pattern in hidden for path in Path("/usr/lib/x86_64-linux-gnu").glob(pattern)}
@@ -197,7 +197,7 @@ def without(hidden: tuple[str, ...], python: Path, folder: Path) -> Path:
 def test_mujoco_without_a_renderer_gives_its_state(
     target: str, env_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In-process it works, and what draws is chosen by what is there."""
+    """In-process it works, and the available drivers decide what draws."""
     python = TARGETS[target].python()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL", "PYOPENGL_PLATFORM"):

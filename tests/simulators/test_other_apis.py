@@ -1,4 +1,4 @@
-"""Real simulators of other APIs, each in its own venv: what they give through the bridge is what they give inside."""
+"""Real simulators of other APIs, each in its own venv: through gym-service they return the same as in-process."""
 
 from functools import partial
 from typing import Any
@@ -12,14 +12,14 @@ from support.targets import TARGETS
 
 from gym_service.testing.in_target import trajectory
 
-from pettingzoo.test import (  # isort: skip - the line of support.agents skips this module where it is missing
+from pettingzoo.test import (  # isort: skip - the import of support.agents skips this module if it is missing
     api_test,
     parallel_api_test,
     parallel_seed_test,
     seed_test,
 )
 
-# The oldest client's PettingZoo always plays 500 cycles in its seed tests: the newest is enough.
+# The oldest client's PettingZoo always plays 500 cycles in its seed tests, so only the newest client runs these.
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
@@ -37,7 +37,7 @@ def bsuite(name: str, **seed: int) -> dict[str, Any]:
     return {**found, "seed": 7, "render": None}
 
 
-# The same for all three: where none is set, a server looks for one that works, and the bare player has none.
+# The same for all three runs: without it, a server would look for a renderer that works, and the bare player would not.
 RENDERER = {"MUJOCO_GL": "egl", "PYOPENGL_PLATFORM": "egl"}
 TIME_STEPS = {
     "cartpole": suite("cartpole", "swingup"),
@@ -77,7 +77,7 @@ def test_robosuite_lift(cameras: list[str]) -> None:
         kwargs |= {"camera_names": cameras, "camera_heights": 48, "camera_widths": 64, "render_mode": "rgb_array"}
         kwargs |= {"render_kwargs": {"camera_name": "frontview", "width": 64, "height": 48}}
     given: dict[str, Any] = {"target": "robosuite", "entry_point": "robosuite:make", "kwargs": kwargs}
-    given["timeouts"] = {"step": 300, "reset": 300}  # numba compiles in the first ones
+    given["timeouts"] = {"step": 300, "reset": 300}  # numba compiles during the first ones
     plays_of_it = []
     with opened_env("Lift", **given, wrappers=["recorder_of_old:Recorder"]) as env:
         draw = np.random.RandomState(1)
@@ -110,7 +110,7 @@ OLD = {"parallel": "pettingzoo.mpe:simple_spread_v2.parallel_env", "aec": "petti
 
 
 class Opened:
-    """Envs for the suites, which close what they make; the first of them shares its imports with the others."""
+    """Envs for the suites, which close the envs that they make; the first env shares its imports with the others."""
 
     def __init__(self, api: str, entry_point: str, target: str = "pettingzoo") -> None:
         self._contexts: list[Any] = []
@@ -162,7 +162,7 @@ def test_trajectories_are_those_of_the_simulators_own_process(name: str) -> None
 @pytest.mark.parametrize("api", OLD)
 def test_a_simulator_with_an_older_pettingzoo(api: str) -> None:
     found = task(api, OLD[api], 40)
-    if api == "aec":  # its parallel reset gives no infos, which the play inside reads
+    if api == "aec":  # its parallel reset returns no infos, which the in-process run reads
         plays.assert_same(played(found, "pettingzoo-old"), in_process([found], "pettingzoo-old")[0])
     make = Opened(api, OLD[api], "pettingzoo-old")
     try:

@@ -1,4 +1,4 @@
-"""The parity hash of an entry, and the actions it is made with."""
+"""The parity hash of an entry, and its actions."""
 
 from itertools import islice
 from typing import Any
@@ -50,7 +50,7 @@ def test_a_zero_action_is_of_its_space(name: str) -> None:
 
 
 def test_fixed_actions_are_the_same_with_every_version() -> None:
-    """Written out: were they others with another numpy or Gymnasium, every parity hash would be another."""
+    """Literal values: if another numpy or Gymnasium changed them, every parity hash would change."""
     assert [int(action) for action in islice(fixed_actions(spaces.Discrete(5), 1), 10)] == [
         0,
         2,
@@ -81,7 +81,7 @@ def made(**given: Any) -> Any:
 
 
 def test_the_hash_is_the_simulators_and_not_the_processs() -> None:
-    """Two targets with the same simulator agree, one that computes otherwise does not."""
+    """Two targets with the same simulator agree; a target that computes differently does not."""
     first = made()
     assert first == made(target="py313-gymnasium14")
     assert first.startswith("play1:")

@@ -1,4 +1,4 @@
-"""Traces of envs behind the bridge: what is written down, when the file appears, and what no recording does."""
+"""Traces of envs through gym-service: what is recorded, when the file appears, and what recording never does."""
 
 import copy
 import gc
@@ -74,7 +74,7 @@ def test_a_trace_holds_what_was_asked_and_the_digest_of_what_came_back(path: Pat
 
 
 def test_it_is_recorded_below_the_wrappers_of_this_side(path: Path) -> None:
-    """A frame skip makes four steps of each, a transform changes what the trainer sees: the bridge knows neither."""
+    """A frame skip makes four steps of each, a transform changes what the trainer sees: the trace has neither."""
 
     class Skip(gymnasium.Wrapper):  # type: ignore[type-arg]
         def step(self, action: Any) -> Any:
@@ -96,7 +96,7 @@ def test_it_is_recorded_below_the_wrappers_of_this_side(path: Path) -> None:
 
 
 def test_assigning_and_calling_are_recorded_and_looking_is_not(path: Path) -> None:
-    # Of this very Python: a callable travels to no other version.
+    # In the test's own Python: a callable cannot travel to another version.
     with opened("Misbehaving-v0", "misbehaving", python=sys.executable) as env:
         gym_service.record_trace(env, path)
         env.reset(seed=1)
@@ -136,7 +136,7 @@ def test_what_the_simulator_raises_is_part_of_the_trace(path: Path) -> None:
             env.step(1)
         env.step(1)
         with pytest.raises(gym_service.errors.CannotCross):
-            env.step(threading.Lock())  # was never sent
+            env.step(threading.Lock())  # this step was never sent
     rows = rows_of(path)
     assert [(row.call, row.raised) for row in rows] == [
         ("reset", ""),
@@ -250,7 +250,7 @@ def test_a_path_that_cannot_be_written_is_an_error_at_once(tmp_path: Path) -> No
 
 
 def test_a_full_disk_ends_the_trace_and_not_the_training(path: Path) -> None:
-    """RLIMIT_FSIZE stands in for the full disk: a write beyond it fails with an error of its own."""
+    """RLIMIT_FSIZE stands for the full disk: a write beyond it fails with another error, "File too large"."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
@@ -258,7 +258,7 @@ def test_a_full_disk_ends_the_trace_and_not_the_training(path: Path) -> None:
         with opened("Camera-v0", "camera_env") as bare:
             env = gym_service.record_trace(bare, path, full=True)
             with pytest.warns(RuntimeWarning, match=r"the trace ends here: .*run.trace cannot be written: File too"):
-                [env.reset(seed=seed) for seed in range(50)]  # zlib decides how much is written at once
+                [env.reset(seed=seed) for seed in range(50)]  # zlib decides how much is written at a time
             env.reset(seed=2)
             with pytest.raises(TraceError, match="File too large"):
                 env.close()
@@ -279,7 +279,7 @@ def test_the_file_has_the_mode_of_any_new_file(path: Path) -> None:
 
 
 def test_a_killed_client_leaves_what_it_had_recorded_so_far(tmp_path: Path) -> None:
-    """What was written before the last few seconds can be read, up to the place where it ends."""
+    """Everything written before the last few seconds can be read, up to the place where the file ends."""
     program = f"""
 import time, gym_service
 from gym_service.traces import trace_file

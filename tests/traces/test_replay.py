@@ -1,4 +1,4 @@
-"""Traces played again: equal where nothing was changed, and the first difference named where something was."""
+"""Replays of traces: equal if nothing was changed; otherwise the first difference is named."""
 
 import sys
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def given(target: str, module: str = "") -> dict[str, Any]:
 
 
 def record(path: Path, name: str, *, full: bool = False, steps: int = STEPS) -> dict[str, Any]:
-    """Record a play; returns the keys that say where its simulator is."""
+    """Record a run. Returns the keys that say where its simulator is."""
     target, env_id, module, kwargs = SIMULATORS[name]
     keys = given(target, module)
     env = gym_service.record_trace(gym_service.make(env_id, **keys, kwargs=kwargs), path, full=full)
@@ -59,7 +59,7 @@ def record(path: Path, name: str, *, full: bool = False, steps: int = STEPS) -> 
 
 
 def change(path: Path, edited: Callable[[int, Row], Row]) -> Path:
-    """The same trace with changed rows. ``edited`` is given the number of a row and the row."""
+    """The same trace with changed rows. ``edited`` receives the number of a row and the row."""
     changed = path.with_name("changed.trace")
     with TraceReader(path) as reader:
         rows = list(reader)
@@ -131,7 +131,7 @@ CHANGED_RESULTS: dict[str, tuple[tuple[Any, ...], str]] = {
 
 @pytest.mark.parametrize("name", CHANGED_RESULTS)
 def test_numbers_are_told_also_of_a_trace_of_digests(tmp_path: Path, name: str) -> None:
-    """A recording is made to look as if something else had come back."""
+    """The test changes a recording as if other results had been recorded."""
     path = tmp_path / "a.trace"
     keys = record(path, "cartpole", full=True, steps=2)
     results, words = CHANGED_RESULTS[name]
@@ -286,7 +286,7 @@ def test_a_last_record_of_other_calls_is_told(tmp_path: Path) -> None:
 
 
 def test_a_summary_that_is_none_is_a_difference(tmp_path: Path) -> None:
-    """Somebody may write anything into a file; a replay compares it and shows it at most."""
+    """A file may contain anything; a replay compares it, and at most shows it."""
     path = tmp_path / "a.trace"
     keys = record(path, "cartpole", steps=2)
     for summary in (b"", b"12345678", b"12345678\x20", b"12345678\x06n\xff\xff\xff\xff?" * 3, b"12345678\x05i1234"):

@@ -1,4 +1,4 @@
-"""The file of a trace: what is read back, and what every damage is answered with."""
+"""The file of a trace: what is read back, and the error for every kind of damage."""
 
 import struct
 import zlib
@@ -15,7 +15,7 @@ from gym_service.traces import trace_file
 from gym_service.traces.trace_file import MAX_BLOCK_BYTES, Row, TraceReader, TraceWriter
 
 SUMMARY = b"12345678\x01N"
-PICTURE = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)  # large enough for a buffer of its own
+PICTURE = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)  # large enough for a separate buffer
 HEADER = {"env": {"id": "X-v0"}, "space": PICTURE}
 ROWS = [
     Row("reset", (3, None), SUMMARY),
@@ -43,7 +43,7 @@ def read(path: Path) -> list[Row]:
 
 
 def block(*values: Any, raw: bytes | None = None, raw_size: int | None = None) -> bytes:
-    """A block with a checksum that is right."""
+    """A block with a correct checksum."""
     encoder = Encoder()
     for value in values:
         encoder.add(value)
@@ -89,7 +89,7 @@ def test_every_file_that_was_cut_off_is_told(tmp_path: Path, monkeypatch: pytest
             read(cut)
         assert caught.value.path == str(cut)
         texts.add(str(caught.value).partition("\n")[0].removeprefix(f"{cut} "))
-    # The header and the first row share a block here: so none is cut off after one call alone.
+    # Here the header and the first row share a block, so no file is cut off after exactly one call.
     cuts = {f"is cut off after {count} calls: its last record is missing" for count in range(7)}
     assert texts == {
         "is no trace: a trace begins with 'gym-service trace '",

@@ -1,4 +1,4 @@
-"""Digests: equal exactly where the wire calls two values the same, in every Python and numpy."""
+"""Digests: equal exactly if the wire treats two values as the same, in every Python and numpy."""
 
 import datetime
 import threading
@@ -46,7 +46,7 @@ def with_itself() -> list[Any]:
     return values
 
 
-# What the wire turns into something that is equal for a digest too: the original, as the simulator has it.
+# Values that the wire changes, but whose digest stays the same: the originals, as in the simulator.
 CROSSING: dict[str, Any] = {
     "an OrderedDict": OrderedDict(b=1, a=2),
     "a namedtuple": Point(1, 2.5),
@@ -86,7 +86,7 @@ def test_any_value_has_the_digest_of_what_arrives_of_it(value: Any) -> None:
 @given(VALUES, VALUES)
 @MANY
 def test_two_values_share_their_bytes_only_where_they_are_the_same(left: Any, right: Any) -> None:
-    # Of an Opaque the type counts, and what it shows does not.
+    # For an Opaque the type counts, but not its text.
     assert canonical_bytes(left) != canonical_bytes(right) or not difference(left, right) or "paque(" in repr(left)
 
 
@@ -169,7 +169,7 @@ def test_a_summary_says_which_result_differs_and_keeps_the_small_ones() -> None:
 
 
 def test_the_weights_are_those_of_the_documents() -> None:
-    """splitmix64 of the index, as docs/traces.md has it, written down independently."""
+    """splitmix64 of the index, as in docs/traces.md, implemented here independently."""
     mask = 2**64 - 1
 
     def weight(index: int) -> int:

@@ -1,6 +1,6 @@
 """PyTorch's DataLoader with a simulator in each of its workers: ``PYTHON data_loader.py fork|spawn|forkserver``.
 
-``$GYM_SERVICE_ENVS`` names the entries. Prints what was found as one line of JSON.
+``$GYM_SERVICE_ENVS`` names the entries. Prints its findings as one line of JSON.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ WORKERS, STEPS = 2, 60
 
 
 def play(env, seed):
-    """Observations of a seeded play."""
+    """Observations of a seeded run."""
     observation, _ = env.reset(seed=seed)
     env.action_space.seed(seed)
     yield observation
@@ -41,7 +41,7 @@ class Play(IterableDataset):
 
 
 class OfParent(IterableDataset):
-    """Steps an env that the parent has made: it says what happens."""
+    """Steps an env that the parent has made, and reports what happens."""
 
     def __init__(self, env):
         self.env = env
@@ -67,7 +67,7 @@ def main(method):
     found = {"alone": digest([own]), "two rounds": [digest(DataLoader(Play(), batch_size=8, **given)) for _ in "12"]}
     persistent = DataLoader(Play(), batch_size=8, persistent_workers=True, pin_memory=False, **given)
     found["persistent"] = [digest(persistent) for _ in "12"]
-    # A consumer that stops in the middle leaves the workers, and their simulators, to the loader's end.
+    # A consumer that stops in the middle leaves the workers, and their simulators, until the loader ends.
     for _, batch in zip(range(2), DataLoader(Play(), batch_size=8, **given), strict=False):
         found["first rows"] = len(batch)
     if method == "fork":

@@ -2,7 +2,7 @@
 
     PYTHON lerobot_dataset.py FOLDER
 
-Run by LeRobot's own Python, where an envs.toml has ``PushT-v0``. Writes it into the folder, which may not exist yet.
+LeRobot's own Python runs it, where an envs.toml has ``PushT-v0``. It writes to the folder, which must not exist yet.
 """
 
 import sys

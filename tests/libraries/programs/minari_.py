@@ -1,6 +1,6 @@
-"""Minari with a simulator in another interpreter: a data set is collected, and its env recovered and played again.
+"""Minari with a simulator in another interpreter: collects a data set, recovers its env, and plays it again.
 
-``$GYM_SERVICE_ENVS`` names the entries, ``$MINARI_DATASETS_PATH`` a folder. Prints what was found as a line of JSON.
+``$GYM_SERVICE_ENVS`` names the entries, ``$MINARI_DATASETS_PATH`` a folder. Prints its findings as a line of JSON.
 """
 
 import json
@@ -29,7 +29,7 @@ def collect():
 
 
 def recovered():
-    """Whether the recovered env plays what was recorded, bit for bit."""
+    """Whether the recovered env repeats the recording, bit for bit."""
     dataset = minari.load_dataset("pole/random-v0")
     env = dataset.recover_environment()
     are_same = []

@@ -1,7 +1,7 @@
 """RLlib with simulators in other interpreters: ``PYTHON rllib.py id|registered sync|async|vector_entry_point``.
 
-``$GYM_SERVICE_ENVS`` names the entries, ``$POLE_PYTHON`` an interpreter. Trains PPO for one iteration in an env runner
-of its own, kills that runner, and says what was found as one line of JSON.
+``$GYM_SERVICE_ENVS`` names the entries, ``$POLE_PYTHON`` an interpreter. Trains PPO for one iteration in a separate env
+runner, kills that runner, and prints its findings as one line of JSON.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Stable-Baselines3 with simulators in other interpreters: ``PYTHON sb3.py check|play|her|video [start method]``.
 
-``$GYM_SERVICE_ENVS`` names the entries. Prints what was found as one line of JSON.
+``$GYM_SERVICE_ENVS`` names the entries. Prints its findings as one line of JSON.
 """
 
 import hashlib
@@ -17,15 +17,15 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecVide
 
 import gym_service  # noqa: F401 - registers the ids
 
-# So that workers that were spawned, and never ran this import, know the id.
+# With the prefix, spawned workers, which never ran this import, know the id.
 POLE = "gym_service:gym_service/Pole-v1"
 REACH = "gym_service/Reach-v3"
 
 
 def check():
-    """What check_env complains of, by env; all that it raises ends the program.
+    """The warnings of check_env, by env; an error of check_env ends the program.
 
-    Its own are UserWarnings. What gym 0.26 itself is warned of by numpy points at the same lines, which made the calls.
+    Its own warnings are UserWarnings. numpy's warnings about gym 0.26 point at the same lines, which made the calls.
     """
     complaints = {}
     for env_id in (POLE, REACH):
@@ -38,7 +38,7 @@ def check():
 
 
 def play(start_method):
-    """A digest of a seeded play of two envs, and how many steps PPO has learned from."""
+    """A digest of a seeded run of two envs, and the number of steps that PPO has learned from."""
     where = {"vec_env_cls": DummyVecEnv}
     if start_method != "none":
         where = {"vec_env_cls": SubprocVecEnv, "vec_env_kwargs": {"start_method": start_method}}
@@ -57,7 +57,7 @@ def play(start_method):
 
 
 def her():
-    """What SAC with hindsight has learned from; the rewards that the simulator computes for goals."""
+    """The number of steps that SAC with hindsight has learned from, and the rewards that the simulator computes."""
     replay = {"n_sampled_goal": 4, "goal_selection_strategy": "future"}
     model = SAC(
         "MultiInputPolicy",
@@ -77,7 +77,7 @@ def her():
 
 
 def video(folder):
-    """Twenty steps of two envs as a film in the folder."""
+    """Write a video of twenty steps of two envs to the folder."""
     envs = make_vec_env(POLE, n_envs=2, vec_env_cls=DummyVecEnv, env_kwargs={"render_mode": "rgb_array"})
     envs = VecVideoRecorder(envs, folder, record_video_trigger=lambda step: step == 0, video_length=20)
     envs.reset()

@@ -1,6 +1,6 @@
 """Tianshou's DQN on a simulator in another interpreter: ``PYTHON tianshou_.py dummy|subproc``.
 
-``$GYM_SERVICE_ENVS`` names the entries. Prints what was found as one line of JSON.
+``$GYM_SERVICE_ENVS`` names the entries. Prints its findings as one line of JSON.
 """
 
 import json

@@ -1,7 +1,7 @@
 """TorchRL with simulators in other interpreters: ``PYTHON torchrl_.py env|wrapper|goal|pixels|parallel``.
 
-``$GYM_SERVICE_ENVS`` names the entries. ``check_env_specs`` raises where a spec and what arrives differ. Prints the
-shape of a rollout's observations as a line of JSON.
+``$GYM_SERVICE_ENVS`` names the entries. ``check_env_specs`` raises if a spec and the data differ. Prints the shape of a
+rollout's observations as a line of JSON.
 """
 
 import json

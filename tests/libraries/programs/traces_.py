@@ -1,6 +1,6 @@
-"""A full trace as a Minari data set: what Minari reads back is what the trace holds, dtype by dtype and bit for bit.
+"""A full trace as a Minari data set: what Minari reads equals the trace, dtype by dtype and bit for bit.
 
-``$GYM_SERVICE_ENVS`` names the entries, ``$MINARI_DATASETS_PATH`` a folder. Prints what was found as a line of JSON.
+``$GYM_SERVICE_ENVS`` names the entries, ``$MINARI_DATASETS_PATH`` a folder. Prints its findings as a line of JSON.
 """
 
 import json
