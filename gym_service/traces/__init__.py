@@ -2,7 +2,7 @@
 
     env = gym_service.record_trace(gym.make("gym_service/PushT-v0"), "run.trace")
 
-``docs/traces.md`` describes the file. Public names of this package: ``record_trace``, ``TraceReader``, ``parity_hash``,
+``docs/trace-format.md`` describes the file. Public names of this package: ``record_trace``, ``TraceReader``, ``parity_hash``,
 ``deterministic_parity_hash``, ``NoFixedActions``.
 """
 

@@ -169,7 +169,7 @@ def test_a_summary_says_which_result_differs_and_keeps_the_small_ones() -> None:
 
 
 def test_the_weights_are_those_of_the_documents() -> None:
-    """splitmix64 of the index, as in docs/traces.md, implemented here independently."""
+    """splitmix64 of the index, as in docs/trace-format.md, implemented here independently."""
     mask = 2**64 - 1
 
     def weight(index: int) -> int:
