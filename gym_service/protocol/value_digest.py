@@ -6,8 +6,8 @@ imports nothing from gym-service. Knows values; never knows an env, a file or a 
 A value becomes *canonical bytes*: a tag, then what the tag needs, with every length included, so that different values
 never have the same bytes. Two values are the same exactly if both arrive equal over the wire: strides do not count, an
 OrderedDict counts as the type below it, a member of an Enum by the names of its class and itself and by its value, and
-an object without a form on the wire by its type's name, like the ``Opaque`` that replaces it. docs/trace-format.md has the
-table of the tags.
+an object without a form on the wire by its type's name, like the ``Opaque`` that replaces it. docs/trace-format.md
+has the table of the tags.
 
 An array of FOLDED_BYTES or more enters as its dtype, its shape and a *fold*: its bytes as rows of FOLD_COLUMNS 64-bit
 words, row i times an odd constant, summed column by column modulo 2**64; then the bytes that fill no row. A change

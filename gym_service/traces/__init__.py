@@ -2,8 +2,8 @@
 
     env = gym_service.record_trace(gym.make("gym_service/PushT-v0"), "run.trace")
 
-``docs/trace-format.md`` describes the file. Public names of this package: ``record_trace``, ``TraceReader``, ``parity_hash``,
-``deterministic_parity_hash``, ``NoFixedActions``.
+``docs/trace-format.md`` describes the file. Public names of this package: ``record_trace``, ``TraceReader``,
+``parity_hash``, ``deterministic_parity_hash``, ``NoFixedActions``.
 """
 
 from gym_service.traces.actions import NoFixedActions

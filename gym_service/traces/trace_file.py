@@ -1,7 +1,7 @@
 """A trace on disk: rows in checked, compressed blocks.
 
-Knows the bytes of the file and the shape of a row. Never knows an env. Python 3.10 and up. docs/trace-format.md describes the
-format for readers that are not this one; change both together, and FORMAT with them.
+Knows the bytes of the file and the shape of a row. Never knows an env. Python 3.10 and up. docs/trace-format.md
+describes the format for readers that are not this one; change both together, and FORMAT with them.
 
 1. The first line is MAGIC and a decimal number, the version of the format: ``head -1`` shows it.
 2. Blocks follow. A block is its header (raw size, stored size, CRC-32 of the stored bytes; three little-endian 32-bit
