@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 from gymnasium.error import NoAsyncCallError
 
 from gym_service.client.call_queue import CallQueue, Ticket, new_ticket
+from gym_service.client.early_answers import EarlyAnswers
 from gym_service.client.error_mapping import Peer
-from gym_service.client.exchange import Exchange, fields, one, read_nothing
+from gym_service.client.exchange import fields, one, read_nothing
 from gym_service.protocol import messages
 from gym_service.protocol.encoder import Packed
 from gym_service.protocol.frames import Frame
@@ -31,7 +32,7 @@ class SpacesChanged(Exception):
     """What was to be sent has to be packed again."""
 
 
-class Connection(Exchange):
+class Connection(EarlyAnswers):
     """A channel with a server at its other end. One call at a time: a second thread's call waits for the first.
 
     ``call``, or ``begin`` and ``finish``, are for envs. The parts of a call (``exchange.py``) are for ``workers.py``,

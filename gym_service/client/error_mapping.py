@@ -7,7 +7,7 @@ to be closed. Python 3.10 and up.
 import builtins
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from gym_service.errors import (
@@ -26,6 +26,8 @@ from gym_service.protocol.values import BadValue
 T = TypeVar("T")
 
 SHOWN_LINES = 40
+# So many sub-environments an error names.
+MOST_NAMED = 16
 
 
 class Peer(Protocol):
@@ -91,6 +93,35 @@ def waited(during: str, timeout_s: float, other: str) -> CallTimeout:
         f"stays open\n  try: a longer timeout, timeouts = {{ {during} = … }}, or an env for each thread"
     )
     return CallTimeout(text, during=during, timeout_s=timeout_s, state="waiting", stack="", tail="")
+
+
+def not_ready(timeout_s: float, min_envs: int, ready: int, in_flight: Sequence[int]) -> CallTimeout:
+    """The error for a ``recv`` whose own time has passed. Nothing is lost, and nothing is closed."""
+    text = (
+        f"recv waited {timeout_s:g} s for {min_envs} results, and {ready} are ready; in flight: {envs_named(in_flight)}"
+        "\n  try: recv() again, which goes on where this one ended; or a longer timeout_s, or fewer min_envs"
+    )
+    facts = {"during": "recv", "timeout_s": timeout_s, "state": "waiting", "stack": "", "tail": ""}
+    return CallTimeout(text, **facts, env_ids=tuple(in_flight))
+
+
+def envs_named(env_ids: Sequence[int]) -> str:
+    """Sub-environments in words; of many the first ones."""
+    named = [str(env_id) for env_id in env_ids[:MOST_NAMED]]
+    if len(env_ids) > MOST_NAMED:
+        named.append(f"{len(env_ids) - MOST_NAMED} more")
+    if len(named) == 1:
+        return f"sub-environment {named[0]}"
+    return f"sub-environments {', '.join(named[:-1])} and {named[-1]}"
+
+
+def with_envs(error: GymServiceError, env_ids: Sequence[int]) -> GymServiceError:
+    """The same error, which also says which sub-environments were in flight at the server in question."""
+    if env_ids:
+        first, line, rest = str(error).partition("\n")
+        error.args = (f"{first}\n  in flight there: {envs_named(env_ids)}{line}{rest}",)
+        error.__dict__["env_ids"] = tuple(env_ids)
+    return error
 
 
 def _block(title: str, text: str) -> str:

@@ -252,12 +252,13 @@ class Exchange:
                 # One that was read when an interrupt came, just before it was taken, is dropped by its id.
                 if frame.call_id != self._answered:
                     raise BadFrame(f"an answer to call {frame.call_id} came where call {call_id} was asked")
-            elif frame.kind in _RESULTS:
+            elif frame.kind in _RESULTS or (read is drop_groups and frame.kind == messages.LAST_GROUP):
                 result = read(frame)
                 return parts + error_mapping.expect_type(list, result) if parts else result  # type: ignore[return-value]
             elif frame.kind == messages.WARNING:
-                category, text = fields(frame, 2)
-                self._warned.append((error_mapping.expect_type(str, category), error_mapping.expect_type(str, text)))
+                self._note_warning(frame)
+            elif read is drop_groups and frame.kind == messages.GROUP:
+                pass  # nobody asks for them any more
             elif frame.kind == messages.CHANGED:
                 self.on_changed(error_mapping.expect_type(dict, one(frame)), call_id)
                 self.changes += 1
@@ -269,6 +270,10 @@ class Exchange:
                 raise BadFrame(f"an answer of unknown kind {frame.kind}")
             frame = self._next_frame()
             frame.arrays = self.arrays
+
+    def _note_warning(self, frame: Frame) -> None:
+        category, text = fields(frame, 2)
+        self._warned.append((error_mapping.expect_type(str, category), error_mapping.expect_type(str, text)))
 
     def _next_frame(self) -> Frame:
         self._channel.decoder.take()
@@ -359,6 +364,11 @@ def _unasked(facts: dict[str, Any], call_id: int) -> None:
 
 def read_nothing(frame: Frame) -> list[Any]:
     """Reads nothing of an answer that is dropped; a list, since it may come in parts."""
+    return []
+
+
+def drop_groups(frame: Frame) -> Any:
+    """As ``read_nothing``, of an answer that may come in groups (``early_answers.py``)."""
     return []
 
 

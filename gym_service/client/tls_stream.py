@@ -9,6 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from gym_service.protocol.interrupts import is_foreign
@@ -32,6 +33,19 @@ class TlsStream(Stream):
         """Read at least a byte, and append how many; 0 at the end. Raises ChannelClosed or ChannelTimeout."""
         while not self._attempt("reading", self._socket.recv_into, buffer, sizes, deadline):
             pass
+
+    def try_read(self, buffer: memoryview, sizes: list[int]) -> None:
+        """Read what has come, if anything has. Raises ChannelClosed."""
+        with suppress(ChannelTimeout):
+            self._attempt("reading", self._socket.recv_into, buffer, sizes, 0.0)
+
+    def register(self, poll: "select.poll") -> list[int]:
+        """As ``Stream.register``: what TLS has decrypted already, ``try_read`` has read."""
+        fd = self._socket.fileno()
+        if fd == -1:
+            raise ChannelClosed("it was closed here", False)
+        poll.register(fd, select.POLLIN)
+        return [fd]
 
     def write(self, pieces: Sequence[Buffer], sizes: list[int], deadline: float | None) -> None:
         """Write some of what the pieces hold, and append how many bytes. Raises ChannelClosed or ChannelTimeout."""

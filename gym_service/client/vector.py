@@ -5,32 +5,41 @@ Gymnasium 1.0 and up.
 """
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium.vector
 import numpy as np
-from gymnasium.spaces import GraphInstance
-from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+from gymnasium.vector.utils import batch_space, iterate
 
 from gym_service.client.batch_memory import BatchMemory, Offer
+from gym_service.client.batch_results import (
+    Read,
+    WorkerResult,
+    as_batch,
+    has_order_of,
+    joined,
+    part_of,
+    row_bytes,
+    worker_result,
+)
 from gym_service.client.connection import Connection, one
 from gym_service.client.copying import CopiedByRecipe
 from gym_service.client.generator import GeneratorsOfSimulators
+from gym_service.client.in_flight import WorkersInFlight
 from gym_service.client.requests import Timeouts, encode, limits_of
+from gym_service.client.send_receive import BatchLayouts, SendAndReceive
 from gym_service.client.spaces import refuse_larger, space_from
 from gym_service.client.vector_halves import HalvesOfCalls, flattened
-from gym_service.client.workers import Workers
 from gym_service.errors import ProtocolError
-from gym_service.protocol import messages, results
+from gym_service.protocol import messages
 from gym_service.protocol.encoder import Encoder, Packed
-from gym_service.protocol.frames import Frame
 from gym_service.protocol.interrupts import is_foreign
-from gym_service.protocol.layout import Layout, compile_layout, rows
-from gym_service.protocol.values import LARGE_BYTES, BadValue
+from gym_service.protocol.layout import compile_layout
+from gym_service.protocol.values import BadValue
 
 # New in Gymnasium 1.1; before that every vector env did what NEXT_STEP does.
 AutoresetMode: Any = getattr(gymnasium.vector, "AutoresetMode", None) or Enum(
@@ -38,20 +47,9 @@ AutoresetMode: Any = getattr(gymnasium.vector, "AutoresetMode", None) or Enum(
 )
 
 
-class WorkerResult(NamedTuple):
-    """What one worker answers to a step or a reset of its share of the envs."""
-
-    observations: Any  # batched, or a list where they do not fit the layout
-    rewards: "np.ndarray[Any, Any]"  # float64, one for each env of the share; so are the next two, of bool
-    terminations: "np.ndarray[Any, Any]"
-    truncations: "np.ndarray[Any, Any]"
-    infos: list[tuple[int, Any]]  # (index in the share, dict)
-
-
-Read = Callable[..., WorkerResult]  # makes it of a frame
-
-
-class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, HalvesOfCalls, gymnasium.vector.VectorEnv[Any, Any, Any]):
+class RemoteVectorEnv(
+    CopiedByRecipe, GeneratorsOfSimulators, HalvesOfCalls, SendAndReceive, gymnasium.vector.VectorEnv[Any, Any, Any]
+):
     """Several envs in other interpreters, in one or more server processes ("workers").
 
     Each worker holds a contiguous share of the envs and steps them one after another; a step is one round trip per
@@ -89,7 +87,10 @@ class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, HalvesOfCalls, gym
         self.num_envs = shares[-1].stop
         self._shares = shares
         self._limits_s = limits_of(timeouts)
-        self._workers = Workers(connections, self._limits_s)
+        counts = [share.stop - share.start for share in shares]
+        self._batch_layouts = BatchLayouts(counts)
+        self._action_spaces = {}
+        self._workers = WorkersInFlight(connections, self._limits_s, shares, self._batch_layouts.read_group)
         try:
             for name in ("observation_space", "action_space"):
                 refuse_larger(descriptions[0][name], connections[0].bound_bytes)
@@ -117,13 +118,14 @@ class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, HalvesOfCalls, gym
         self.metadata = dict(first["metadata"])
         self.render_mode = first["render_mode"]
         self._targets = tuple(dict(description["target"]) for description in descriptions)
+        self._batch_layouts.describe(first, has_order_of(self.single_action_space, self.action_space))
         counts = [share.stop - share.start for share in self._shares]
         self._layouts = [compile_layout(first["observation_space"], count) for count in counts]
-        self._action_layouts = [compile_layout(first["action_space"], count) for count in counts]
+        self._action_layouts = [self._batch_layouts.of("action_space", count) for count in counts]
         self._reads = [
-            partial(_worker_result, layout, count) for layout, count in zip(self._layouts, counts, strict=True)
+            partial(worker_result, layout, count) for layout, count in zip(self._layouts, counts, strict=True)
         ]
-        self._row_bytes = _row_bytes(self._layouts, counts)
+        self._row_bytes = row_bytes(self._layouts, counts)
         self._half_offers: list[Offer] = []  # for half a call
 
     @property
@@ -147,8 +149,8 @@ class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, HalvesOfCalls, gym
                 that is none. Nothing was reset.
             EnvError: an env raised.
         """
-        calls, resets_all = self._reset_calls(seed, options)
-        observations, _, _, _, infos = self._made(calls, resets_all=resets_all)
+        calls, env_ids = self._reset_calls(seed, options)
+        observations, _, _, _, infos = self._made(calls, resets_all=len(env_ids) == self.num_envs)
         return observations, infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -214,23 +216,28 @@ class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, HalvesOfCalls, gym
         given = ("$.name", name), ("$.args", args), ("$.kwargs", kwargs)
         return [(messages.CALL, encode(*given)) for _ in self._shares]
 
-    def _reset_calls(self, seed: Any, options: Any) -> tuple[list[tuple[int, Packed]], bool]:
-        """The calls of a reset, and whether it is one of all envs."""
+    def _reset_arguments(self, seed: Any, options: Any) -> tuple[list[Any], Any, list[bool] | None]:
+        """The seed of each env; options for all, or a list of those of each; which envs are reset, None: all."""
         seeds = self._seeds(seed)
-        mask = None
         if isinstance(options, (list, tuple)):
             if len(options) != self.num_envs:
                 raise ValueError(f"options for {len(options)} of {self.num_envs} sub-environments")
-        elif options is not None and "reset_mask" in options:
-            mask = self._mask(options["reset_mask"])
-            options = {key: value for key, value in options.items() if key != "reset_mask"}
+            return seeds, list(options), None
+        if options is None or "reset_mask" not in options:
+            return seeds, options, None
+        rest = {key: value for key, value in options.items() if key != "reset_mask"}
+        return seeds, rest, self._mask(options["reset_mask"])
+
+    def _reset_calls(self, seed: Any, options: Any) -> tuple[list[tuple[int, Packed]], list[int]]:
+        """The calls of a reset, and the envs that it resets."""
+        seeds, options, mask = self._reset_arguments(seed, options)
         calls: list[tuple[int, Packed]] = []
         for share in self._shares:
-            own = list(options[share]) if isinstance(options, (list, tuple)) else options
+            own = options[share] if isinstance(options, list) else options
             chosen = None if mask is None else mask[share]
             given = ("$.seeds", seeds[share]), ("$.options", own), ("$.mask", chosen)
             calls.append((messages.VEC_RESET, encode(*given)))
-        return calls, mask is None
+        return calls, [env_id for env_id in range(self.num_envs) if mask is None or mask[env_id]]
 
     def _seeds(self, seed: Any) -> list[Any]:
         if seed is None:
@@ -260,7 +267,7 @@ class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, HalvesOfCalls, gym
                 return None
             if share.stop == self.num_envs:
                 share = slice(share.start, None)  # so that too many actions do not fit
-            part = actions if len(self._shares) == 1 else _part(actions, share)
+            part = actions if len(self._shares) == 1 else part_of(actions, share)
             packed = Packed()
             packed.head += layout.stamp
             if not layout.pack(part, packed.head, packed.buffers):
@@ -273,30 +280,6 @@ class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, HalvesOfCalls, gym
         if len(each) != self.num_envs:
             raise ValueError(f"{len(each)} actions for {self.num_envs} sub-environments")
         return [(messages.VEC_STEP, encode(("$.actions", each[share]))) for share in self._shares]
-
-    def _joined(self, found: Sequence[WorkerResult], offers: Sequence[Offer]) -> WorkerResult:
-        """The shares of all workers as one."""
-        infos = [
-            (share.start + index, info)
-            for share, part in zip(self._shares, found, strict=True)
-            for index, info in part.infos
-        ]
-        observations = [part.observations for part in found]
-        if any(type(observation) is list for observation in observations):
-            listed: list[Any] = []
-            for share, observation in zip(self._shares, observations, strict=True):
-                is_list = type(observation) is list
-                listed += observation if is_list else rows(observation, share.stop - share.start)
-            joined: Any = listed
-        else:
-            joined = _concatenated(observations, iter([offer[0] for offer in offers]))
-        return WorkerResult(
-            joined,
-            np.concatenate([part.rewards for part in found]),
-            np.concatenate([part.terminations for part in found]),
-            np.concatenate([part.truncations for part in found]),
-            infos,
-        )
 
     def _made(self, calls: Sequence[tuple[int, Packed]], *, resets_all: bool = False) -> tuple[Any, ...]:
         """A whole call that is answered by a batch."""
@@ -320,16 +303,7 @@ class RemoteVectorEnv(CopiedByRecipe, GeneratorsOfSimulators, HalvesOfCalls, gym
         return reads
 
     def _result(self, found: Sequence[WorkerResult], offers: list[Offer]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        observations, *numbers, infos = found[0] if len(found) == 1 else self._joined(found, offers)
-        if type(observations) is list:
-            space = self.single_observation_space
-            out: Any = create_empty_array(space, n=self.num_envs, fn=np.zeros)
-            observations = concatenate(space, observations, out)
-        gathered: dict[str, Any] = {}
-        for index, info in infos:
-            gathered = self._add_info(gathered, info, index)
-        rewards, terminations, truncations = numbers
-        return observations, rewards, terminations, truncations, gathered
+        return as_batch(self.single_observation_space, joined(found, offers))
 
     def _ask_workers(self, name: str, asked: Mapping[int, tuple[Any, ...] | None]) -> Mapping[int, Any]:
         indices, calls = sorted(asked), []  # a worker that holds none of them is asked nothing, in the same round trip
@@ -357,40 +331,3 @@ def shares_of(num_envs: int, workers: int) -> list[slice]:
         shares.append(slice(start, stop))
         start = stop
     return shares
-
-
-def _worker_result(layout: Layout | None, count: int, frame: Frame, placed: Sequence[memoryview] = ()) -> WorkerResult:
-    return WorkerResult(*results.decode_batch(layout, count, frame, GraphInstance, placed))
-
-
-def _row_bytes(layouts: Sequence[Layout | None], counts: Sequence[int]) -> list[int]:
-    """Bytes of one env in each leaf that is large in every share; none where the shares differ in which are."""
-    rows = {
-        tuple(size // count for size in layout.buffer_bytes) if layout else ()
-        for layout, count in zip(layouts, counts, strict=True)
-    }
-    return list(rows.pop()) if len(rows) == 1 else []
-
-
-def _part(actions: Any, share: slice) -> Any:
-    """The rows of batched actions. What is no array, dict or tuple fits no layout and is given back as it is."""
-    if type(actions) is np.ndarray and actions.ndim:
-        return actions[share]
-    if type(actions) is dict:
-        return {key: _part(part, share) for key, part in actions.items()}
-    if type(actions) is tuple:
-        return tuple(_part(part, share) for part in actions)
-    return actions
-
-
-def _concatenated(parts: Sequence[Any], offers: Iterator[Any]) -> Any:
-    if type(parts[0]) is dict:
-        return {key: _concatenated([part[key] for part in parts], offers) for key in parts[0]}
-    if type(parts[0]) is tuple:
-        return tuple(_concatenated([part[at] for part in parts], offers) for at in range(len(parts[0])))
-    offer = next(offers, None) if parts[0].nbytes >= LARGE_BYTES else None
-    if offer is not None:  # in the order of the large leaves
-        whole = np.ndarray((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype, offer)
-        if all(np.may_share_memory(part, whole) for part in parts):
-            return whole
-    return np.concatenate(parts)

@@ -15,7 +15,7 @@ from gym_service.protocol.encoder import Packed
 
 if TYPE_CHECKING:
     from gym_service.client.batch_memory import Offer
-    from gym_service.client.workers import Workers
+    from gym_service.client.in_flight import WorkersInFlight
 
 Calls = list[tuple[int, Packed]]
 
@@ -23,7 +23,7 @@ Calls = list[tuple[int, Packed]]
 class HalvesOfCalls:
     """For RemoteVectorEnv. One call can be begun at a time; until its second half, any other call is refused."""
 
-    _workers: "Workers"
+    _workers: "WorkersInFlight"
     _half_offers: "list[Offer]"
     _half_kind = ""  # what has begun: step, reset or call
 
@@ -41,10 +41,16 @@ class HalvesOfCalls:
     def reset_async(self, seed: Any = None, options: Any = None) -> None:
         """Begin a reset everywhere; ``reset_wait`` gives its result. Arguments as ``reset``, errors as its own.
 
-        Raises AlreadyPendingCallError as ``step_async``.
+        ``recv`` gives its results too, and so does not wait for the slowest env. While envs are in flight, others can
+        be reset with ``options["reset_mask"]``; then ``recv`` alone gives the results.
+
+        Raises AlreadyPendingCallError as ``step_async``, and where one of the envs is in flight.
         """
-        calls, resets_all = self._reset_calls(seed, options)
-        self._begin_batch("reset", calls, resets_all=resets_all)
+        if self._workers.env_ids_in_flight and not self._workers.has_begun:
+            self._send_reset(seed, options)
+            return
+        calls, env_ids = self._reset_calls(seed, options)
+        self._begin_batch("reset", calls, env_ids)
 
     def reset_wait(self) -> tuple[Any, dict[str, Any]]:
         """The result of the reset that ``reset_async`` has begun. Raises NoAsyncCallError where none has."""
@@ -62,9 +68,9 @@ class HalvesOfCalls:
         self._refuse_other("call")
         return flattened(self._workers.finish())
 
-    def _begin_batch(self, kind: str, calls: Calls, *, resets_all: bool = False) -> None:
+    def _begin_batch(self, kind: str, calls: Calls, resets: Sequence[int] = ()) -> None:
         offers: list[Offer] = []
-        self._workers.begin(calls, partial(self._offer_memory, calls, offers), resets_all=resets_all)
+        self._workers.begin(calls, partial(self._offer_memory, calls, offers), resets)
         self._half_offers, self._half_kind = offers, kind
 
     def _finish_batch(self, kind: str) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -83,7 +89,8 @@ class HalvesOfCalls:
 
         def _packed(self, actions: Any) -> Calls | None: ...
         def _listed(self, actions: Any) -> Calls: ...
-        def _reset_calls(self, seed: Any, options: Any) -> tuple[Calls, bool]: ...
+        def _reset_calls(self, seed: Any, options: Any) -> tuple[Calls, list[int]]: ...
+        def _send_reset(self, seed: Any, options: Any) -> None: ...
         def _method_calls(self, name: str, args: Any, kwargs: Mapping[str, Any]) -> Calls: ...
         def _offer_memory(self, calls: Any, offers: Any) -> Any: ...
         def _result(self, found: Any, offers: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]: ...

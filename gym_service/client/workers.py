@@ -29,15 +29,16 @@ Call = tuple[int, Packed]  # its kind, its arguments
 Prepare = Callable[[], Sequence[Callable[[Frame], T]]]
 
 # After them the envs of a worker are not where they were.
-_STEPS = (messages.VEC_STEP, messages.VEC_STEP_PACKED, messages.VEC_RESET)
+_STEPS = (messages.VEC_STEP, messages.VEC_STEP_PACKED, messages.VEC_RESET, messages.STEP_SOME, messages.RESET_SOME)
 
 
 class Workers:
     """Connections that are called together. Where one of them fails for good, all of them are closed."""
 
-    def __init__(self, connections: Sequence[Connection], limits_s: Mapping[str, float]) -> None:
+    def __init__(self, connections: Sequence[Connection], limits_s: Mapping[str, float], num_envs: int) -> None:
         self._connections = connections
         self._limits_s = limits_s
+        self._num_envs = num_envs
         self._queue = CallQueue()
         self._tickets = self._queue.tickets
         for connection in connections:
@@ -45,6 +46,7 @@ class Workers:
         self._sending: tuple[int, list[int]] | None = None  # the kind, and the last ids, of a call while it is sent
         self._are_in_step = True
         self._half_reads: Sequence[Callable[[Frame], Any]] = ()
+        self._half_resets: Sequence[int] = ()  # the envs that half a call resets
 
     @property
     def arrays_seen(self) -> str | None:
@@ -84,12 +86,16 @@ class Workers:
         """Whether half a call is pending."""
         return self._queue.half is not None
 
-    def begin(self, calls: Sequence[Call], prepare: Prepare[Any], *, resets_all: bool = False) -> None:
-        """The first half of ``call``. Until ``finish`` has read the answers, other calls are refused."""
+    def begin(self, calls: Sequence[Call], prepare: Prepare[Any], resets: Sequence[int] = ()) -> None:
+        """The first half of ``call``. Until ``finish`` has read the answers, other calls are refused.
+
+        ``resets``: the envs that it resets.
+        """
+        resets_all = len(resets) == self._num_envs
         ticket = new_ticket()
         try:
             self._enter(ticket, calls, resets_all)
-            self._half_reads = self._send(calls, prepare)
+            self._half_reads, self._half_resets = self._send(calls, prepare), resets
             self._are_in_step = self._are_in_step or resets_all
             self._queue.half = ticket
             self._queue.leave(ticket)
@@ -129,11 +135,17 @@ class Workers:
     def _enter(self, ticket: Ticket, calls: Sequence[Call], resets_all: bool) -> None:
         """Have a turn, and all workers idle."""
         kind = calls[0][0]
-        during = messages.CALL_NAMES[kind]
-        limit_s = self._limits_s[during]
+        self._take_turn(ticket, messages.CALL_NAMES[kind], self._limits_s[messages.CALL_NAMES[kind]])
+        self._open(kind, resets_all)
+
+    def _take_turn(self, ticket: Ticket, during: str, limit_s: float, *, is_second_half: bool = False) -> None:
         self._tickets.append(ticket)
         if self._tickets[0] is not ticket or self._queue.half is not None:
-            self._queue.wait_for_turn(ticket, self._connections[0], during, limit_s)
+            self._queue.wait_for_turn(ticket, self._connections[0], during, limit_s, is_second_half=is_second_half)
+
+    def _open(self, kind: int, resets_all: bool) -> None:
+        """Have all workers idle: a call that was interrupted is finished first."""
+        limit_s = self._limits_s[messages.CALL_NAMES[kind]]
         for connection in self._connections:
             try:
                 connection.open_call(kind, limit_s)

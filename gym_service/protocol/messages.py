@@ -31,6 +31,9 @@ RANDOM          np_random or _np_random; None, or (kind, bit           None, or 
                 (of a batch: a list of (index, the same) in the place of the second, and a list of results)
 REQUIRE_RESET                                                          None; step and render are refused until a reset
 VEC_STEP_PACKED  the layout's version, the batched actions' layout     the same
+STEP_SOME       indices, actions (two lists of one length)             groups (``early_results``)
+STEP_SOME_PACKED  parts of packed actions (``early_results``)          the same
+RESET_SOME      indices, seeds, options (three lists of one length)    the same
 AGENT_FACTS                                                            possible agents, the states' space; or None
 AGENT_SPACES    agent                                                  its observation space, its action space
 AGENT_RESET     seed, options                                          a result of several agents (``agent_results``)
@@ -46,20 +49,25 @@ The name of an attribute may be several with dots between them, ``sim.data.qpos`
 A recipe with a ``batch`` makes several envs in one server. There RENDER, SET, CALL and CLOSE mean all of them:
 results and the value of SET are lists, one item for each env, and CALL gives the value of what cannot be called.
 
+STEP_SOME, STEP_SOME_PACKED and RESET_SOME are for some of the envs of a batch, each of them once. Every env counts for
+itself: where one raises, the others go on. An index is that among the server's own envs.
+
 A recipe whose ``api`` is ``parallel`` or ``aec`` makes an env of several agents. Its description has their spaces as
 two Dicts. AGENT_RESET gives, after the result, the possible agents, and (agent, spaces) where these have changed.
 
 A call is answered by RESULT, by STEPPED (a packed step), by PLACED (a packed batch whose large leaves have been written
-where the call offered) or by ERROR, after any number of WARNING (category, text), PART (a list: the first items of a
-list too long for one frame) and CHANGED (a dict: what of the description, spaces, metadata and render mode, is another
-since the last answer; after reset, set and calls of a single env). Each carries the call's id.
+where the call offered), by LAST_GROUP (results of some envs, after any number of GROUP) or by ERROR. Before that may
+come any number of WARNING (category, text), PART (a list: the first items of a list too long for one frame) and CHANGED
+(a dict: what of the description, spaces, metadata and render mode, is another since the last answer; after reset, set
+and calls of a single env). Each carries the call's id.
 """
 
 MAKE, RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, CLOSE = range(1, 12)
 VEC_RESET, VEC_STEP, VEC_STEP_PACKED = range(12, 15)
 AGENT_FACTS, AGENT_SPACES, AGENT_RESET, AGENT_STEP, AGENT_STEP_PACKED, AGENT_TURN, REQUIRE_RESET, RANDOM = range(15, 23)
 NAMES = 23
-RESULT, STEPPED, ERROR, WARNING, PART, PLACED, CHANGED = range(65, 72)
+STEP_SOME, STEP_SOME_PACKED, RESET_SOME = range(24, 27)
+RESULT, STEPPED, ERROR, WARNING, PART, PLACED, CHANGED, GROUP, LAST_GROUP = range(65, 74)
 
 CALL_NAMES = {
     MAKE: "make",
@@ -85,6 +93,9 @@ CALL_NAMES = {
     REQUIRE_RESET: "make",
     RANDOM: "get",
     NAMES: "get",
+    STEP_SOME: "step",
+    STEP_SOME_PACKED: "step",
+    RESET_SOME: "reset",
 }
 
 # The server's states, and the calls that each allows.
@@ -92,7 +103,20 @@ NEW, MADE, BATCHED, MULTI_AGENT, CLOSED = "new", "made", "batched", "made for se
 LEGAL = {
     NEW: {MAKE, CLOSE},
     MADE: {RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, RANDOM, REQUIRE_RESET, NAMES, CLOSE},
-    BATCHED: {VEC_RESET, VEC_STEP, VEC_STEP_PACKED, RENDER, SET, CALL, RANDOM, REQUIRE_RESET, CLOSE},
+    BATCHED: {
+        VEC_RESET,
+        VEC_STEP,
+        VEC_STEP_PACKED,
+        STEP_SOME,
+        STEP_SOME_PACKED,
+        RESET_SOME,
+        RENDER,
+        SET,
+        CALL,
+        RANDOM,
+        REQUIRE_RESET,
+        CLOSE,
+    },
     MULTI_AGENT: {
         AGENT_FACTS,
         AGENT_SPACES,
@@ -112,10 +136,11 @@ LEGAL = {
     CLOSED: set(),
 }
 # Of these two states, while a copied env waits for its reset: what it refuses meanwhile, though it is legal.
-UNTIL_RESET = {STEP, STEP_PACKED, VEC_STEP, VEC_STEP_PACKED, RENDER}
+UNTIL_RESET = {STEP, STEP_PACKED, VEC_STEP, VEC_STEP_PACKED, STEP_SOME, STEP_SOME_PACKED, RENDER}
 
 # The calls whose answers show what the env shows: there pictures may be coded, perhaps with loss (``image_codec.py``).
 SHOWING = {RESET, STEP, STEP_PACKED, RENDER, VEC_RESET, VEC_STEP, VEC_STEP_PACKED}
+SHOWING |= {STEP_SOME, STEP_SOME_PACKED, RESET_SOME}
 SHOWING |= {AGENT_RESET, AGENT_STEP, AGENT_STEP_PACKED, AGENT_TURN}
 
 # The calls of a single env after which its spaces, metadata and render mode are looked at again.

@@ -126,20 +126,27 @@ def encode_batch(layout, stacked, result, first_index, is_placed=False):
     ``result`` is observations (a list), rewards, terminations, truncations (arrays) and a BatchInfos. ``first_index``
     is that of the server's first env in the whole vector env; paths in errors count from there.
     """
-    observations, rewards, terminations, truncations, infos = result
     encoder = Encoder()
+    env_ids = range(first_index, first_index + len(result[0]))
+    kind = fill_batch(encoder, layout, stacked, result, env_ids)
+    if kind == messages.STEPPED and is_placed:
+        del encoder.buffers[: layout.buffer_count]
+        return messages.PLACED, encoder
+    return kind, encoder
+
+
+def fill_batch(encoder, layout, stacked, result, env_ids):
+    """Append a batch to an Encoder, as ``encode_batch`` does; STEPPED or RESULT. Paths in errors have ``env_ids``."""
+    observations, rewards, terminations, truncations, infos = result
     encoder.head += rewards.tobytes() + terminations.tobytes() + truncations.tobytes()
     if stacked is not None:
         encoder.head += layout.stamp
     is_packed = stacked is not None and layout.pack(stacked, encoder.head, encoder.buffers)
     if not is_packed:
-        for index, observation in enumerate(observations, first_index):
-            encoder.add(observation, "$.observations[%d]" % index)
+        for env_id, observation in zip(env_ids, observations):
+            encoder.add(observation, "$.observations[%d]" % env_id)
     infos.write_to(encoder)
-    if is_packed and is_placed:
-        del encoder.buffers[: layout.buffer_count]
-        return messages.PLACED, encoder
-    return (messages.STEPPED if is_packed else messages.RESULT), encoder
+    return messages.STEPPED if is_packed else messages.RESULT
 
 
 def decode_batch(layout, count, frame, graph, placed=()):
@@ -148,16 +155,24 @@ def decode_batch(layout, count, frame, graph, placed=()):
     ``placed`` is the memory that was offered, this server's share of it. Raises BadValue where the bytes are none,
     and BadFrame for another layout's.
     """
-    head, buffers = frame.head, frame.buffers
     if frame.kind == messages.PLACED:
-        buffers = [*placed, *buffers]
-    at = count * BYTES_BESIDE
+        return read_batch(layout, count, frame, graph, messages.STEPPED, [*placed, *frame.buffers], 0, count)
+    return read_batch(layout, count, frame, graph, frame.kind, frame.buffers, 0, count)
+
+
+def read_batch(layout, count, frame, graph, kind, buffers, start, infos_of):
+    """What ``fill_batch`` has appended, from the byte ``start`` of a frame's head on; ``kind`` is what it returned.
+
+    ``infos_of``: so many envs the server has, which may have infos. Raises as ``decode_batch``.
+    """
+    head = frame.head
+    at = start + count * BYTES_BESIDE
     if len(head) < at:
-        raise BadValue("a batch's result of %d bytes" % len(head))
-    rewards = np.ndarray((count,), _FLOAT64, head).astype(np.float64)
-    terminations = np.ndarray((count,), _UINT8, head, 8 * count) != 0
-    truncations = np.ndarray((count,), _UINT8, head, 9 * count) != 0
-    if frame.kind in (messages.STEPPED, messages.PLACED):
+        raise BadValue("a batch's result of %d bytes" % (len(head) - start))
+    rewards = np.ndarray((count,), _FLOAT64, head, start).astype(np.float64)
+    terminations = np.ndarray((count,), _UINT8, head, start + 8 * count) != 0
+    truncations = np.ndarray((count,), _UINT8, head, start + 9 * count) != 0
+    if kind == messages.STEPPED:
         if layout is None:
             raise BadValue("a packed observation where observations have no layout")
         if head[at : at + STAMP.size] != layout.stamp:
@@ -168,7 +183,7 @@ def decode_batch(layout, count, frame, graph, placed=()):
     else:
         rest = ValueDecoder(head, buffers, graph, at, frame.arrays)
         observations = [rest.read() for _ in range(count)]
-    infos = _read_infos(rest, count)
+    infos = _read_infos(rest, infos_of)
     return observations, rewards, terminations, truncations, infos
 
 
@@ -197,6 +212,12 @@ class BatchInfos:
         path = "$.infos[%d]" % (self._first_index + index)
         self._encoder.add(~index).add(info, path + "['final_info']", opaque=True)
         self._final_observations.append((path + "['final_obs']", observation))
+
+    def extend(self, other):
+        """Add those that another one has noted."""
+        self.count += other.count
+        self._encoder.extend(other._encoder)
+        self._final_observations += other._final_observations
 
     def write_to(self, encoder):
         """Append to an answer: their number; each with its index, ~index of a final one; the final observations."""

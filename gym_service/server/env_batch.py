@@ -50,7 +50,7 @@ class Batch:
         self.graph_class = adapters[0].graph_class
         self.space_from = adapters[0].space_from
         self._adapters = adapters
-        self._at = 0  # the env that is under way, for errors
+        self.at = 0  # the env that is under way, for errors
         self._mode = autoreset_mode
         self._steppers = [adapter.stepper for adapter in adapters]
         self._observations = [None] * self.count
@@ -64,14 +64,14 @@ class Batch:
     @property
     def error_context(self):
         """Which env is under way, as a line for an error."""
-        return "in sub-environment %d of the vector env:\n" % (self.first_index + self._at)
+        return "in sub-environment %d of the vector env:\n" % (self.first_index + self.at)
 
     def describe(self):
         """What the client must know of the first env. Raises RuntimeError where another has other spaces."""
         first = self._adapters[0]
         description = first.describe()
         for index, adapter in enumerate(self._adapters):
-            self._at = index
+            self.at = index
             for name in ("observation_space", "action_space"):
                 one, other = first.space(name), adapter.space(name)
                 if one != other:
@@ -101,7 +101,7 @@ class Batch:
         for index in chosen:
             self._terminations[index] = self._truncations[index] = self._ended[index] = False
         for index in chosen:
-            self._at = index
+            self.at = index
             self._reset_one(index, seeds[index], each[index])
         return self._result()
 
@@ -112,18 +112,56 @@ class Batch:
         if self._infos.count:
             self._infos = BatchInfos(self.first_index)
         if self._mode == SAME_STEP:
-            self._step_all(actions, self._reset_at_once)
+            self._step_all(enumerate(actions), self._reset_at_once)
         else:
-            self._step_all(actions, None)
+            self._step_all(enumerate(actions), None)
             # Only now: where an env has raised, those before it are reset once more, as they are in SyncVectorEnv.
             self._ended = np.logical_or(self._terminations, self._truncations).tolist()
         return self._result()
+
+    def step_some(self, pairs, infos):
+        """Step some envs, (index, action) each, in this order; ``infos`` takes their infos.
+
+        An env that raises ends it: ``at`` says which one. Those before it have made their step, and count.
+        """
+        kept, self._infos, has_raised = self._infos, infos, True
+        try:
+            self._step_all(pairs, self._reset_at_once if self._mode == SAME_STEP else None)
+            has_raised = False
+        finally:
+            self._infos = kept
+            if self._mode != SAME_STEP:
+                ended = np.logical_or(self._terminations, self._truncations).tolist()
+                for index, _ in pairs:
+                    if has_raised and index == self.at:
+                        break
+                    self._ended[index] = ended[index]
+
+    def reset_some(self, triples, infos):
+        """Begin an episode in some envs, (index, seed, options) each; as ``step_some``."""
+        kept, self._infos = self._infos, infos
+        try:
+            for index, seed, options in triples:
+                self.at = index
+                self._terminations[index] = self._truncations[index] = self._ended[index] = False
+                self._rewards[index] = 0.0
+                self._reset_one(index, seed, options)
+        finally:
+            self._infos = kept
+
+    def result_of(self, indices, infos):
+        """What ``step`` gives, of some envs; ``infos`` are an InfosByEnv."""
+        if len(indices) == self.count and indices == list(range(self.count)):
+            return (*self._result()[:4], infos.of(indices))
+        observations = [self._observations[index] for index in indices]
+        flags = self._terminations[indices], self._truncations[indices]
+        return (observations, self._rewards[indices], *flags, infos.of(indices))
 
     def env_at(self, index):
         """One of the envs. Raises BadValue where there is none of that index."""
         if type(index) is not int or not 0 <= index < self.count:
             raise BadValue("not the index of an env: %r" % (index,))
-        self._at = index
+        self.at = index
         return self._adapters[index].env
 
     def render(self):
@@ -154,7 +192,7 @@ class Batch:
     def _of_each(self, ask):
         found = []
         for index, adapter in enumerate(self._adapters):
-            self._at = index
+            self.at = index
             found.append(ask(adapter))
         return found
 
@@ -169,12 +207,12 @@ class Batch:
             raise refusals.cannot_unpack(error, "reset()", result) from error
         self._note(index, info)
 
-    def _step_all(self, actions, at_end):
-        """One loop with nothing in it that could stand outside: light envs spend their time here."""
+    def _step_all(self, pairs, at_end):
+        """Step envs, (index, action) each. One loop with nothing in it that could stand outside, for light envs."""
         ended, steppers, observations = self._ended, self._steppers, self._observations
         rewards, terminations, truncations = self._rewards, self._terminations, self._truncations
-        for index, action in enumerate(actions):
-            self._at = index
+        for index, action in pairs:
+            self.at = index
             if ended[index]:
                 self._begin_next(index)
                 continue

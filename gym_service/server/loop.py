@@ -25,6 +25,7 @@ from gym_service.server.env_facts import EnvFacts
 from gym_service.server.multi_agent import MultiAgentCalls
 from gym_service.server.pending_warnings import PendingWarnings
 from gym_service.server.permissions import Permissions
+from gym_service.server.some_envs import SomeEnvs
 from gym_service.transport import image_codec
 from gym_service.transport.arena import LIMIT_BYTES
 from gym_service.transport.streams import ChannelClosed
@@ -71,7 +72,7 @@ class Server:
         self._channel = channel
         self._permissions = permissions
         self.counters = counters
-        self._adapter = self._agents = None
+        self._adapter = self._agents = self._some_envs = None
         self._needs_reset = False  # whether the client's env is a copy that was not reset yet
         self._facts = self._layout = self._action_layout = self._layout_count = self._forms = None
         self._layout_versions = {"observation_space": -1, "action_space": -1}
@@ -97,6 +98,9 @@ class Server:
             messages.VEC_RESET: self._vec_reset,
             messages.VEC_STEP: lambda frame: self._vec_step(frame, *self._read(frame, 1)),
             messages.VEC_STEP_PACKED: self._vec_step_packed,
+            messages.STEP_SOME: lambda frame: self._some_envs.step(*self._read(frame, 2)),
+            messages.STEP_SOME_PACKED: lambda frame: self._some_envs.step_packed(frame.head, frame.buffers),
+            messages.RESET_SOME: lambda frame: self._some_envs.reset(*self._read(frame, 3)),
             messages.AGENT_FACTS: lambda frame: self._agents.facts(),
             messages.AGENT_SPACES: lambda frame: self._agents.spaces(*self._read(frame, 1)),
             messages.AGENT_RESET: lambda frame: self._agents.reset(*self._read(frame, 2)),
@@ -131,6 +135,10 @@ class Server:
             if isinstance(error, (BadFrame, BadValue)):  # who breaks the rules gets its answer and no second call
                 self.state = messages.CLOSED
         self.counters.call_finished()
+        self._send_answer(kind, encoder)
+
+    def _send_answer(self, kind, encoder):
+        """Send a frame of the answer, and before it the warnings that go with it."""
         for category, text in self.warnings.take(encoder):
             self._send(messages.WARNING, Encoder().add(category).add(text))
         self._send(kind, encoder)
@@ -214,6 +222,9 @@ class Server:
         self._compile_layouts(spaces)
         self.counters.set_env_id(str(recipe["entry_point"] or recipe["id"]))
         self.state = messages.MADE if adapter.count is None else messages.BATCHED
+        if self.state == messages.BATCHED:
+            answering = self.counters, self._send_answer, self._check_bound
+            self._some_envs = SomeEnvs(adapter, spaces, self._actions, *answering)
         if isinstance(adapter, MultiAgentAdapter):
             self.state = messages.MULTI_AGENT
             self._agents = MultiAgentCalls(adapter, self.counters, description)

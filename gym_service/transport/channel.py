@@ -132,6 +132,25 @@ class Channel:
                 buffer, sizes = decoder.next_read()
         return frame
 
+    def poll_frame(self):
+        """As ``await_frame``, but None where the frame is not complete yet. Does not block."""
+        decoder = self.decoder
+        frame = decoder.next_frame()
+        while frame is None:
+            buffer, sizes = decoder.next_read()
+            before = len(sizes)
+            self._stream.try_read(buffer, sizes)
+            if len(sizes) == before:
+                return None
+            if sizes[-1] == 0:
+                raise ChannelClosed("the stream ended", decoder.at_boundary)
+            frame = decoder.next_frame()
+        return frame
+
+    def register(self, poll):
+        """Have a poll object report what comes after ``poll_frame`` has found nothing; the descriptors."""
+        return self._stream.register(poll)
+
     def end_sending(self):
         """Let the other side see the end of what is sent; what it sends can still be read."""
         self._stream.end_sending()

@@ -3,7 +3,7 @@
 Knows descriptors, deadlines and the end of a stream. Never knows what the bytes mean. Python 3.6 and up; runs on both
 sides. POSIX only.
 
-A caller knows the five methods of ``Stream`` and no more. TLS is one more stream, in ``gym_service/client``.
+A caller knows the seven methods of ``Stream`` and no more. TLS is one more stream, in ``gym_service/client``.
 
 A deadline is a point on ``time.monotonic()``, or None for none. It holds for writing too: a peer that no longer reads
 must not block a call for ever. Rejected: SO_RCVTIMEO, which the handler of a signal restarts for ever.
@@ -59,6 +59,20 @@ class Stream:
         """Read at least one byte, and append how many to ``sizes``; 0 at the end of the stream.
 
         Blocks until the deadline. Raises ChannelClosed or ChannelTimeout.
+        """
+        raise NotImplementedError
+
+    def try_read(self, buffer, sizes):
+        """Read what has come, if anything has, and append how many bytes to ``sizes``; 0 at the end of the stream.
+
+        Does not block. Raises ChannelClosed.
+        """
+        raise NotImplementedError
+
+    def register(self, poll):
+        """Have a poll object report what comes after ``try_read`` has read nothing, and a ``close``; the descriptors.
+
+        Raises ChannelClosed.
         """
         raise NotImplementedError
 
@@ -119,6 +133,9 @@ class PollingStream(Stream):
             self._attempt(buffers, sizes)
         spin.record_wait(time.perf_counter() - begun, polls)
 
+    def try_read(self, buffer, sizes):
+        self._attempt((buffer,), sizes)
+
     def _spin(self, buffers, sizes, reads, until):
         """Read what comes before ``until``; returns how often it has tried. Between two attempts others may run."""
         attempt, now, polls = self._attempt, time.perf_counter, 1
@@ -153,6 +170,13 @@ class SocketStream(PollingStream):
                 if not isinstance(error, BlockingIOError):
                     raise ChannelClosed("writing failed: %s" % error, False) from error
             self._wait(self._writable, deadline)
+
+    def register(self, poll):
+        fd = self._socket.fileno()
+        if fd == -1:
+            raise ChannelClosed("it was closed here", False)
+        poll.register(fd, select.POLLIN)
+        return [fd]
 
     def _attempt(self, buffers, sizes):
         """Read into the buffer if there is anything to read."""
@@ -205,6 +229,13 @@ class PipeStream(PollingStream):
         poll.register(fd, event)
         poll.register(self._woken_fd, 0)
         return poll
+
+    def register(self, poll):
+        if self._woken_fd == -1:
+            raise ChannelClosed("it was closed here", False)
+        poll.register(self._read_fd, select.POLLIN)
+        poll.register(self._woken_fd, 0)
+        return [self._read_fd, self._woken_fd]
 
     def _attempt(self, buffers, sizes):
         """Read into the buffer if there is anything to read."""

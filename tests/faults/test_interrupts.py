@@ -212,6 +212,53 @@ def test_a_vector_env_at_every_line(what: str, workers: int, every: int) -> None
     tally.check(usable=1.0)
 
 
+def first_ready(envs: RemoteVectorEnv, sent: dict[int, int]) -> None:
+    """Envs are sent one by one and received; ``sent`` is what each has been sent and has not given back yet."""
+    for index in (2, 0, 1):
+        if index not in envs.in_flight:
+            sent[index] = OTHER + index
+            envs.send(actions(OTHER)[index : index + 1], [index])
+    for _ in range(2):
+        observations, *_, env_ids = envs.recv(1, 2)
+        for row, index in enumerate(env_ids.tolist()):
+            number = sent.pop(index)
+            assert observations["answers"][row, 1:].tolist() == [number, -7 * number]
+
+
+@pytest.mark.parametrize("every", [311, EACH])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_first_ready_at_every_line(workers: int, every: int) -> None:
+    """What is in flight comes once, or was lost with the call that gave it; each env's next step is its own."""
+    tally = Tally()
+    with remote("Faulty", NUM_ENVS, entry_point="faulty:FaultyEnv", workers=workers, kwargs={"side": 96}) as envs:
+        envs.reset()
+        pids = [target["pid"] for target in envs.targets]
+        for number, kind in enumerate(KINDS):
+            for point in range(number * every // len(KINDS), 10_000, every):
+                sent: dict[int, int] = {}
+                with interrupted_at(point, kind) as found:
+                    error = caught(lambda: first_ready(envs, sent))  # noqa: B023
+                is_same(error, found)
+                if found.raised is not None:
+                    tally["interrupts"] += 1
+                left = [index for index in sent if index in envs.in_flight]
+                assert {*envs.in_flight} == {*left}, found.where
+                tally["lost"] += len(sent) - len(left)
+                received: list[int] = []
+                while envs.in_flight:
+                    observations, *_, env_ids = envs.recv()
+                    for answer in observations["answers"][:, 1].tolist():
+                        assert answer - OTHER in left, found.where
+                    received += env_ids.tolist()
+                assert sorted(received) == sorted(left), found.where
+                assert envs.step(actions(7))[0]["answers"][:, 1:].tolist() == actions(7).tolist()
+                tally["usable"] += found.raised is not None
+                if found.raised is None:
+                    break
+        assert [target["pid"] for target in envs.targets] == pids
+    tally.check(usable=1.0)
+
+
 @pytest.mark.parametrize("every", [40, EACH])
 @pytest.mark.parametrize("transport", ["unix", "stdio"])
 def test_close_at_every_line(transport: str, every: int) -> None:

@@ -48,3 +48,16 @@ def test_every_space(space: str) -> None:
 @pytest.mark.parametrize("space", ["nested", "nested without a fixed size", "dict with an image"])
 def test_every_mode_with_several_workers(space: str, mode: AutoresetMode) -> None:
     assert_parity("EverySpace-v0", "every_space", 4, mode, 3, space=space)
+
+
+def test_an_env_gets_its_action_in_the_order_of_the_batched_space() -> None:
+    """A batched Dict of Gymnasium's has its keys sorted where the single one has them in another order."""
+    with (
+        in_process("Camera-v0", 2, "camera_env", MODES[0], size=32) as theirs,
+        remote("Camera-v0", 2, module="camera_env", kwargs={"size": 32}) as ours,
+    ):
+        actions = {key: theirs.action_space.sample()[key] for key in theirs.single_action_space.spaces}
+        assert list(actions) != list(theirs.action_space.spaces)
+        for envs in (ours, theirs):
+            envs.reset(seed=1)
+        assert same(ours.step(actions), theirs.step(actions))

@@ -1,0 +1,150 @@
+"""The results of several workers as one batch, in Gymnasium's layout.
+
+Knows batched observations, and infos by the row. Never knows a call, nor which env is in which row. Python 3.10 and up,
+Gymnasium 1.0 and up.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import gymnasium.vector
+import numpy as np
+from gymnasium.spaces import Dict, GraphInstance, Space, Tuple
+from gymnasium.vector.utils import concatenate, create_empty_array
+
+from gym_service.client.batch_memory import Offer
+from gym_service.protocol import results
+from gym_service.protocol.frames import Frame
+from gym_service.protocol.layout import Layout, rows
+from gym_service.protocol.values import LARGE_BYTES
+
+
+class WorkerResult(NamedTuple):
+    """What one worker answers to a step or a reset of its share of the envs."""
+
+    observations: Any  # batched, or a list where they do not fit the layout
+    rewards: "np.ndarray[Any, Any]"  # float64, one for each env of the share; so are the next two, of bool
+    terminations: "np.ndarray[Any, Any]"
+    truncations: "np.ndarray[Any, Any]"
+    infos: list[tuple[int, Any]]  # (index in the share, dict)
+
+
+Read = Callable[..., WorkerResult]  # makes it of a frame
+
+
+def joined(found: Sequence[WorkerResult], offers: Sequence[Offer] = ()) -> WorkerResult:
+    """The results of several workers as those of one, in this order."""
+    if len(found) == 1:
+        return found[0]
+    infos, start = [], 0
+    for part in found:
+        infos += [(start + row, info) for row, info in part.infos]
+        start += len(part.rewards)
+    observations = [part.observations for part in found]
+    if any(type(observation) is list for observation in observations):
+        listed: list[Any] = []
+        for part in found:
+            is_list = type(part.observations) is list
+            listed += part.observations if is_list else rows(part.observations, len(part.rewards))
+        whole: Any = listed
+    else:
+        whole = _concatenated(observations, iter([offer[0] for offer in offers]))
+    return WorkerResult(
+        whole,
+        np.concatenate([part.rewards for part in found]),
+        np.concatenate([part.terminations for part in found]),
+        np.concatenate([part.truncations for part in found]),
+        infos,
+    )
+
+
+def rows_of(result: WorkerResult, chosen: Sequence[int]) -> WorkerResult:
+    """Some rows of a result, in this order. Arrays are copied, unless they are all of the rows."""
+    if len(chosen) == len(result.rewards):
+        return result
+    observations = result.observations
+    if type(observations) is list:
+        observations = [observations[row] for row in chosen]
+    else:
+        observations = part_of(observations, list(chosen))
+    at = {row: place for place, row in enumerate(chosen)}
+    infos = [(at[row], info) for row, info in result.infos if row in at]
+    _, rewards, terminations, truncations, _ = result
+    at_rows = list(chosen)
+    return WorkerResult(observations, rewards[at_rows], terminations[at_rows], truncations[at_rows], infos)
+
+
+def as_batch(space: Space[Any], result: WorkerResult) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+    """The five values that ``step`` gives; ``space`` is that of one env."""
+    observations, rewards, terminations, truncations, infos = result
+    count = len(rewards)
+    if type(observations) is list:
+        out: Any = create_empty_array(space, n=count, fn=np.zeros)
+        observations = concatenate(space, observations, out)
+    return observations, rewards, terminations, truncations, _InfoColumns(count).gathered(infos)
+
+
+class _InfoColumns(gymnasium.vector.VectorEnv[Any, Any, Any]):
+    """Gymnasium's own way to gather infos, for so many envs."""
+
+    closed = True
+
+    def __init__(self, count: int) -> None:
+        self.num_envs = count
+
+    def gathered(self, infos: Sequence[tuple[int, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for row, info in infos:
+            found = self._add_info(found, info, row)
+        return found
+
+
+def worker_result(layout: Layout | None, count: int, frame: Frame, placed: Sequence[memoryview] = ()) -> WorkerResult:
+    """Reads the answer of a worker with so many envs."""
+    return WorkerResult(*results.decode_batch(layout, count, frame, GraphInstance, placed))
+
+
+def has_order_of(space: Space[Any], batched: Space[Any]) -> bool:
+    """Whether the keys of a batched space are in the order of the single one: Gymnasium sorts them in some cases.
+
+    An env gets its part of batched actions in the order of the batched space, as SyncVectorEnv makes it.
+    """
+    if isinstance(space, Dict) and isinstance(batched, Dict):
+        parts = [has_order_of(part, batched[key]) for key, part in space.spaces.items()]
+        return list(space.spaces) == list(batched.spaces) and all(parts)
+    if isinstance(space, Tuple) and isinstance(batched, Tuple):
+        return all(has_order_of(*pair) for pair in zip(space.spaces, batched.spaces, strict=True))
+    return True
+
+
+def row_bytes(layouts: Sequence[Layout | None], counts: Sequence[int]) -> list[int]:
+    """Bytes of one env in each leaf that is large in every share; none where the shares differ in which are."""
+    rows = {
+        tuple(size // count for size in layout.buffer_bytes) if layout else ()
+        for layout, count in zip(layouts, counts, strict=True)
+    }
+    return list(rows.pop()) if len(rows) == 1 else []
+
+
+def part_of(actions: Any, rows: Any) -> Any:
+    """Some rows of a batch. What is no array, dict or tuple fits no layout and is given back as it is."""
+    if type(actions) is np.ndarray and actions.ndim:
+        return actions[rows]
+    if type(actions) is dict:
+        return {key: part_of(part, rows) for key, part in actions.items()}
+    if type(actions) is tuple:
+        return tuple(part_of(part, rows) for part in actions)
+    return actions
+
+
+def _concatenated(parts: Sequence[Any], offers: Iterator[Any]) -> Any:
+    if type(parts[0]) is dict:
+        return {key: _concatenated([part[key] for part in parts], offers) for key in parts[0]}
+    if type(parts[0]) is tuple:
+        return tuple(_concatenated([part[at] for part in parts], offers) for at in range(len(parts[0])))
+    offer = next(offers, None) if parts[0].nbytes >= LARGE_BYTES else None
+    if offer is not None:  # in the order of the large leaves
+        whole = np.ndarray((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype, offer)
+        if all(np.may_share_memory(part, whole) for part in parts):
+            return whole
+    return np.concatenate(parts)

@@ -1,0 +1,85 @@
+"""Calls whose answers come in several frames, each of which can be had before the answer is whole, and without waiting.
+
+Knows frames, ids and deadlines, as ``exchange.py`` does. Never knows envs. Python 3.10 and up.
+
+What an interrupt leaves is gone on with: a frame that was noted but not taken is noted once more, and ``note`` must
+know it again. So nothing of an answer is lost, and none of it comes twice.
+"""
+
+import select
+from collections.abc import Callable, Sequence
+
+from gym_service.client.exchange import Exchange, drop_groups, read_nothing
+from gym_service.protocol import messages
+from gym_service.protocol.encoder import Packed
+from gym_service.protocol.frames import BadFrame, Frame
+from gym_service.transport.streams import ChannelTimeout
+
+_NOTED = {messages.GROUP, messages.LAST_GROUP, messages.RESULT, messages.STEPPED, messages.PLACED, messages.ERROR}
+
+
+class EarlyAnswers(Exchange):
+    """An exchange in which a call can be under way while its caller does something else."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the call that was sent last is answered."""
+        return self.last_id == self._answered
+
+    @property
+    def next_id(self) -> int:
+        """The id of the next call."""
+        return self.last_id + 1 & 0xFFFFFFFF
+
+    @property
+    def deadline(self) -> float | None:
+        """By when the call under way must be answered, on ``time.monotonic()``; None: it has no limit."""
+        return self._deadline
+
+    def begin_early(self, kind: int, arguments: Packed, timeout_s: float) -> None:
+        """Send a call whose answer ``read_early`` reads. The last one must be answered. Blocks and raises as ``call``.
+
+        The answer of a call that nobody asks for any more is dropped by the next call, and by ``close``.
+        """
+        self.open_call(kind, timeout_s)
+        self.send_call(kind, arguments, drop_groups)
+
+    def resume(self) -> None:
+        """Send what an interrupt has left unsent of the call under way. Blocks and raises as ``call``."""
+        if not self._channel.is_in_step:
+            self._fail_in_doubt()
+            self.refuse()
+        try:
+            self._channel.flush(self._deadline)
+        except ChannelTimeout:
+            self._go_on_late(self._channel.flush)
+
+    def read_early(self, note: Callable[[Frame], None]) -> None:
+        """Give ``note`` each frame of the answer that has come. Does not block. Raises as ``call``, but no EnvError."""
+        channel, call_id = self._channel, self.last_id
+        while (frame := channel.poll_frame()) is not None:
+            frame.arrays = self.arrays
+            if frame.call_id == self._answered:
+                pass  # it was read when an interrupt came, just before it was taken
+            elif frame.call_id != call_id:
+                raise BadFrame(f"an answer to call {frame.call_id} came where call {call_id} was asked")
+            elif frame.kind == messages.WARNING:
+                self._note_warning(frame)
+            elif frame.kind in _NOTED:
+                note(frame)
+                if frame.kind != messages.GROUP:
+                    self._answered = call_id
+                    self._arguments, self._read = None, read_nothing
+            else:
+                raise BadFrame(f"an answer of unknown kind {frame.kind}")
+            channel.decoder.take()
+            if self._answered == call_id:
+                return
+
+    def wait_late(self) -> None:
+        """Once the deadline has passed: wait on, while bytes come. Raises ChannelTimeout where none do."""
+        self._go_on_late(self._channel.await_frame)
+
+    def register(self, poll: "select.poll") -> Sequence[int]:
+        """Have a poll object report what comes after ``read_early`` has found nothing; the descriptors."""
+        return self._channel.register(poll)

@@ -1,0 +1,376 @@
+"""Calls of some of a vector env's sub-environments: sent whenever they may, answered as each env is ready.
+
+Knows connections, turns, and which env is under way where. Never knows an action or an observation. Python 3.10 and up.
+
+One assignment changes each fact, so an interrupt may come at any line, as in ``exchange.py``:
+
+=====================  ===========================================================================================
+in flight              the env is a key of ``_in_flight``; the value is the ``Sent`` that took it along
+waiting                it is in flight, and its ``Sent`` has no call that its worker has: the worker is busy
+under way              its worker has the call, and the answer for its place has not come
+ready                  an ``Arrival`` has its place in that call
+=====================  ===========================================================================================
+
+``send`` adds keys. ``receive`` removes those that it returns, as the last thing that it does. All else follows: what
+waits is sent when its worker is idle, in the order in which it came; what has come is kept in the order in which it
+came. So the next ``receive`` after an interrupt goes on where the last one was, and nothing is lost or comes twice. A
+worker has one call at a time. What was sent to it meanwhile goes along as one call when that one is answered.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError
+from gymnasium.spaces import GraphInstance
+
+from gym_service.client import error_mapping
+from gym_service.client.call_queue import Ticket, new_ticket
+from gym_service.client.connection import Connection, fields
+from gym_service.client.exchange import WIRE_ERRORS
+from gym_service.client.partial_calls import Arrival, Chosen, PartialCall, ReadGroup, Sent, merged
+from gym_service.client.readiness import Readiness
+from gym_service.client.workers import Workers
+from gym_service.errors import ClosedError, GymServiceError
+from gym_service.protocol import early_results, messages
+from gym_service.protocol.decoder import ValueDecoder
+from gym_service.protocol.encoder import Packed
+from gym_service.protocol.frames import Frame
+from gym_service.protocol.interrupts import is_foreign
+from gym_service.protocol.values import BadValue
+
+T = TypeVar("T")
+
+
+class WorkersInFlight(Workers):
+    """Workers whose envs can also be called one by one. While any is in flight, calls of all of them are refused."""
+
+    def __init__(
+        self, connections: Sequence[Connection], limits_s: Mapping[str, float], shares: Sequence[slice], read: ReadGroup
+    ) -> None:
+        """Call these workers; ``shares`` are their envs. ``read`` must not hold the vector env: see ``send_call``."""
+        super().__init__(connections, limits_s, shares[-1].stop)
+        self._shares = shares
+        self._read_group = read
+        self._readiness = Readiness(connections)
+        self._in_flight: dict[int, Sent] = {}
+        self._calls: dict[int, PartialCall] = {}  # the last one of each worker
+        self._arrivals: list[Arrival] = []
+        self._was_interrupted = False  # whether a call of some envs is under way, or did not come to its end
+
+    @property
+    def env_ids_in_flight(self) -> tuple[int, ...]:
+        """The envs that were sent and not received, in the order in which they were sent."""
+        if self._queue.half is not None and self._connections[0].during == "reset":
+            return tuple(self._half_resets)
+        return tuple(self._in_flight)
+
+    def send(self, parts: Sequence[Sent], during: str) -> None:
+        """Have workers carry out what these say; a worker that is busy does so when its call is answered.
+
+        Blocks until the kernel has taken what idle workers get; before that while another thread's call is under way.
+
+        Args:
+            parts: one for each worker that has any of the envs. Their memory is not the caller's.
+            during: the name of the call, for errors.
+
+        Raises:
+            AlreadyPendingCallError: one of these envs is in flight, or half a call is pending.
+            CannotCross: a part holds more than a message may. Nothing was sent.
+            Otherwise as ``call``.
+        """
+        ticket = new_ticket()
+        try:
+            self._take_turn(ticket, during, self._limits_s["step"])
+            self._take_over_reset()
+            for part in parts:
+                connection = self._connections[part.worker]
+                if part.arguments.size_bytes > connection.bound_bytes:
+                    raise error_mapping.too_large(part.arguments, connection.bound_bytes)
+            new = {env_id: part for part in parts for env_id in part.env_ids}
+            busy = [env_id for env_id in new if env_id in self._in_flight]
+            if busy:
+                named = error_mapping.envs_named(busy)
+                raise AlreadyPendingCallError(f"{during}: {named} in flight already\n  try: recv() first", during)
+            if self._in_flight:
+                self._catch_up()
+            else:
+                self._open(parts[0].kind, False)
+            self._was_interrupted = True
+            self._in_flight = {**self._in_flight, **new}
+            self._dispatch()
+            self._was_interrupted = False
+            self._queue.leave(ticket)
+        except BaseException as error:
+            self._leave_with(ticket, error)
+            raise
+        self._warn()
+
+    def receive(
+        self, compose: Callable[[Chosen], T], min_envs: int, max_envs: int | None, timeout_s: float | None
+    ) -> T:
+        """Wait for results: what ``compose`` makes of them, in the order in which they have come.
+
+        Blocks until ``min_envs`` envs are ready, at most ``timeout_s`` seconds, and no longer than the calls of the
+        workers may take.
+
+        Raises:
+            NoAsyncCallError: no env is in flight.
+            ValueError: fewer than ``min_envs`` are.
+            EnvError, CannotCross: of one env, which is in flight no more. The others are as before.
+            CallTimeout: in the state ``waiting``, ``timeout_s`` has passed; nothing is lost. Else all is closed.
+            Otherwise as ``call``.
+        """
+        ticket = new_ticket()
+        limit_s = self._limits_s["step"] if timeout_s is None else timeout_s
+        until = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        try:
+            self._take_turn(ticket, "recv", limit_s)
+            self._take_over_reset()
+            if not self._in_flight:
+                raise NoAsyncCallError("no sub-environment is in flight\n  try: send() first", "recv")
+            if len(self._in_flight) < min_envs:
+                raise ValueError(f"min_envs={min_envs}: {len(self._in_flight)} sub-environments are in flight")
+            self._catch_up()
+            ready = self._await(min_envs, until, timeout_s)
+            result = self._composed(compose, ready if max_envs is None else _first(ready, max_envs))
+            self._was_interrupted = False
+            self._queue.leave(ticket)
+        except BaseException as error:
+            self._leave_with(ticket, error)
+            raise
+        self._warn()
+        return result
+
+    def close(self, ask_s: float, reason: str = "it was closed with close()") -> None:
+        """As ``Workers.close``; what is in flight is lost."""
+        super().close(ask_s, reason)
+        self._in_flight, self._arrivals = {}, []
+
+    # -- turns -----------------------------------------------------------------------------------------------------
+
+    def _take_turn(self, ticket: Ticket, during: str, limit_s: float, *, is_second_half: bool = False) -> None:
+        if during in _OF_SOME:
+            is_second_half = self._connections[0].during == "reset"  # then half a call, if there is one, is that
+            super()._take_turn(ticket, during, limit_s, is_second_half=is_second_half)
+            self._connections[0].refuse()
+            return
+        super()._take_turn(ticket, during, limit_s, is_second_half=is_second_half)
+        if self._in_flight:
+            named = error_mapping.envs_named(self.env_ids_in_flight)
+            text = f"{during} was called with {named} in flight\n  try: recv(min_envs={len(self._in_flight)}) first"
+            raise AlreadyPendingCallError(text, during)
+
+    def _take_over_reset(self) -> None:
+        """Make of a reset that has begun calls whose results ``receive`` gives."""
+        if self._queue.half is None or self._connections[0].during != "reset":
+            return
+        reads, resets = self._half_reads, set(self._half_resets)
+        in_flight: dict[int, Sent] = {}
+        calls: dict[int, PartialCall] = {}
+        for worker, (share, read) in enumerate(zip(self._shares, reads, strict=True)):
+            env_ids = range(share.start, share.stop)
+            sent = Sent(worker, [env_id for env_id in env_ids if env_id in resets], messages.VEC_RESET, Packed())
+            sent.call_id = self._connections[worker].last_id
+            places = [(env_id, sent if env_id in resets else None) for env_id in env_ids]
+            calls[worker] = PartialCall(worker, sent.call_id, places, read)
+            in_flight |= dict.fromkeys(sent.env_ids, sent)
+        # An interrupt after the next line leaves a reset that nobody waits for, as one in ``finish`` does.
+        self._queue.half = None
+        self._calls, self._in_flight = calls, in_flight
+        self._half_reads = ()
+
+    # -- what is sent ----------------------------------------------------------------------------------------------
+
+    def _catch_up(self) -> None:
+        """Read what has come, and give idle workers what waits; first finish what an interrupt has left half done."""
+        found: Sequence[int]
+        worker = 0
+        try:
+            if self._was_interrupted:
+                found = [number for number, connection in enumerate(self._connections) if not connection.is_idle]
+                for worker in found:
+                    self._connections[worker].resume()
+            else:
+                found = self._readiness.now()
+        except WIRE_ERRORS as error:
+            raise self._explained(worker, error) from error
+        self._was_interrupted = True  # until this call has ended
+        for worker in found:
+            self._read_from(worker)
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        """Give idle workers what waits for them."""
+        waiting: dict[int, list[Sent]] = {}
+        for sent in dict.fromkeys(self._in_flight.values()):
+            if not self._is_under_way(sent):
+                waiting.setdefault(sent.worker, []).append(sent)
+        for worker, parts in waiting.items():
+            if self._connections[worker].is_idle:
+                self._send_to(worker, parts)
+
+    def _is_under_way(self, sent: Sent) -> bool:
+        """Whether a call that its worker has, or has answered, took it along."""
+        if sent.call_id is None:
+            return False
+        return (self._connections[sent.worker].last_id - sent.call_id) & 0xFFFFFFFF < 2**31
+
+    def _send_to(self, worker: int, waiting: Sequence[Sent]) -> None:
+        """Send the first of what waits, and with it what can go along in the same call."""
+        connection = self._connections[worker]
+        parts, arguments = merged(waiting, connection.bound_bytes)
+        places = [(env_id, part) for part in parts for env_id in part.env_ids]
+        self._calls[worker] = PartialCall(worker, connection.next_id, places)
+        for part in parts:
+            part.call_id = connection.next_id
+        kind = parts[0].kind
+        try:
+            connection.begin_early(kind, arguments, self._limits_s[messages.CALL_NAMES[kind]])
+        except WIRE_ERRORS as error:
+            raise self._explained(worker, error) from error
+
+    # -- what comes ------------------------------------------------------------------------------------------------
+
+    def _await(self, min_envs: int, until: float, timeout_s: float | None) -> Chosen:
+        """Read until so many envs are ready; what is. Raises the error of an env as soon as it has come."""
+        while True:
+            self._raise_error()
+            ready = self._ready()
+            count = sum([len(rows) for _, rows in ready])
+            if count >= min_envs:
+                return ready
+            if timeout_s is not None and time.monotonic() >= until:
+                raise error_mapping.not_ready(timeout_s, min_envs, count, self.env_ids_in_flight)
+            for worker in self._wait(until):
+                self._read_from(worker)
+            self._dispatch()
+
+    def _wait(self, until: float) -> Sequence[int]:
+        """The workers that have something to read, once there are any; or all of them, after a while."""
+        busy = [number for number, connection in enumerate(self._connections) if not connection.is_idle]
+        deadlines = {number: self._connections[number].deadline for number in busy}
+        ends = [deadline for deadline in deadlines.values() if deadline is not None]
+        number = 0
+        try:
+            found = self._readiness.wait(min([until, *ends]))
+            if found:
+                return found
+            for number, deadline in deadlines.items():
+                if deadline is not None and time.monotonic() >= deadline:
+                    self._connections[number].wait_late()
+        except WIRE_ERRORS as error:
+            raise self._explained(number, error) from error
+        return busy
+
+    def _read_from(self, worker: int) -> None:
+        try:
+            self._connections[worker].read_early(partial(self._note, worker))
+        except WIRE_ERRORS as error:
+            raise self._explained(worker, error) from error
+
+    def _note(self, worker: int, frame: Frame) -> None:
+        """Keep what a frame of an answer has. One that is here already, after an interrupt, changes nothing."""
+        call = self._calls[worker]
+        start = sum(arrival.count for arrival in self._arrivals if arrival.call is call)
+        total = len(call.places)
+        if start == total:
+            return
+        if frame.kind == messages.ERROR:  # of the call itself
+            error = error_mapping.remote_error(*fields(frame, 5))
+            self._arrivals.append(Arrival(call, start, total - start, None, error))
+        elif (call.read is None) != (frame.kind in (messages.GROUP, messages.LAST_GROUP)):
+            raise BadValue(f"an answer of kind {frame.kind} came, which is none to the call")
+        elif call.read is not None:
+            found = call.read(frame)
+            result = found._replace(rewards=np.zeros_like(found.rewards))
+            self._arrivals.append(Arrival(call, 0, total, result))
+        else:
+            self._note_group(call, start, frame)
+
+    def _note_group(self, call: PartialCall, start: int, frame: Frame) -> None:
+        form, place, count = early_results.read_group(frame)
+        if place + count <= start:
+            return
+        is_last = place + count == len(call.places)
+        if place != start or place + count > len(call.places) or is_last != (frame.kind == messages.LAST_GROUP):
+            raise BadValue(f"results of {count} envs came from place {place} on, of {len(call.places)} from {start} on")
+        if form == messages.ERROR:
+            values = ValueDecoder(frame.head, frame.buffers, GraphInstance, early_results.GROUP_BYTES)
+            described = [values.read() for _ in range(5)]
+            values.expect_end()
+            error = error_mapping.remote_error(*described)
+            self._arrivals.append(Arrival(call, place, 1, None, error))
+        else:
+            result = self._read_group(call.worker, count, form, frame)
+            self._arrivals.append(Arrival(call, place, count, result))
+
+    # -- what is ready ---------------------------------------------------------------------------------------------
+
+    def _ready(self) -> Chosen:
+        """What has come and was not received yet, in the order in which it has come."""
+        due = [(arrival, self._due_rows(arrival)) for arrival in self._arrivals if arrival.error is None]
+        return [(arrival, rows) for arrival, rows in due if rows]
+
+    def _due_rows(self, arrival: Arrival) -> list[int]:
+        """The rows of an arrival whose envs are still in flight for what it answers."""
+        sent_of = self._in_flight.get
+        return [
+            row for row, (env_id, sent) in enumerate(arrival.places) if sent is not None and sent_of(env_id) is sent
+        ]
+
+    def _composed(self, compose: Callable[[Chosen], T], chosen: Chosen) -> T:
+        env_ids = {arrival.places[row][0] for arrival, rows in chosen for row in rows}
+        try:
+            result = compose(chosen)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            if not is_foreign(error):  # no batch can be made of them, however often it is tried
+                self._forget(env_ids)
+            raise
+        self._forget(env_ids)
+        return result
+
+    def _raise_error(self) -> None:
+        """Raise the first error that has come, once. Its env is in flight no more."""
+        for arrival in self._arrivals:
+            if arrival.error is not None:
+                rows = self._due_rows(arrival)
+                if rows:
+                    self._forget({arrival.places[row][0] for row in rows})
+                    raise arrival.error
+
+    def _forget(self, env_ids: set[int]) -> None:
+        """Have envs in flight no more, and hold no results that nobody will ask for."""
+        self._in_flight = {env_id: sent for env_id, sent in self._in_flight.items() if env_id not in env_ids}
+        self._arrivals = [arrival for arrival in self._arrivals if self._is_needed(arrival)]
+
+    def _is_needed(self, arrival: Arrival) -> bool:
+        """Whether it has results to give, or says how much of a call that is under way has been answered."""
+        worker = arrival.call.worker
+        is_current = self._calls[worker] is arrival.call and not self._connections[worker].is_idle
+        return is_current or bool(self._in_flight and self._due_rows(arrival))
+
+    def _explained(self, worker: int, error: BaseException) -> BaseException:
+        """As ``Connection.explained``, with the envs that were in flight at this worker."""
+        mapped = self._connections[worker].explained(error)
+        if not isinstance(mapped, GymServiceError) or isinstance(mapped, ClosedError):
+            return mapped
+        arrived = {env_id for arrival, rows in self._ready() for env_id in [arrival.places[row][0] for row in rows]}
+        there = [env_id for env_id, sent in self._in_flight.items() if sent.worker == worker and env_id not in arrived]
+        return error_mapping.with_envs(mapped, there)
+
+
+_OF_SOME = ("send", "recv", "reset_async")
+
+
+def _first(ready: Chosen, count: int) -> Chosen:
+    """The first so many rows of what is ready."""
+    first: Chosen = []
+    for arrival, rows in ready:
+        if count:
+            first.append((arrival, rows[:count]))
+            count -= len(first[-1][1])
+    return first

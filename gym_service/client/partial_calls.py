@@ -1,0 +1,74 @@
+"""What is sent to a worker for some of its envs, and what has come of the answer.
+
+Knows places of calls. Never knows a connection. Python 3.10 and up.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gym_service.client.batch_results import WorkerResult
+from gym_service.errors import GymServiceError
+from gym_service.protocol import messages
+from gym_service.protocol.encoder import Packed
+from gym_service.protocol.frames import Frame
+
+# Makes the result of a group: of the worker of that number, of so many envs, in that form.
+ReadGroup = Callable[[int, int, int, Frame], WorkerResult]
+
+
+class Sent:
+    """What one ``send`` has for one worker: a call of some of its envs."""
+
+    def __init__(self, worker: int, env_ids: Sequence[int], kind: int, arguments: Packed) -> None:
+        self.worker = worker
+        self.env_ids = env_ids
+        self.kind = kind
+        self.arguments = arguments
+        self.call_id: int | None = None  # of the call that takes it along, from just before that is sent
+
+
+@dataclass(frozen=True)
+class PartialCall:
+    """A call of one worker: at each place of it an env, and what took it along; None for one that was not asked for."""
+
+    worker: int
+    call_id: int
+    places: Sequence[tuple[int, Sent | None]]
+    read: Callable[[Frame], WorkerResult] | None = None  # what reads its answer, if that comes in one
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A part of an answer: from one place of a call on so many results, or one error."""
+
+    call: PartialCall
+    start: int
+    count: int
+    result: WorkerResult | None
+    error: GymServiceError | None = None
+
+    @property
+    def places(self) -> Sequence[tuple[int, Sent | None]]:
+        """The places of the call that it answers."""
+        return self.call.places[self.start : self.start + self.count]
+
+
+Chosen = list[tuple[Arrival, list[int]]]  # with the rows that are taken of each
+
+
+def merged(waiting: Sequence[Sent], bound_bytes: int) -> tuple[list[Sent], Packed]:
+    """The first of what waits for a worker, and what can go along with it: the packed ones, up to the bound."""
+    parts = [waiting[0]]
+    if len(waiting) == 1 or waiting[0].kind != messages.STEP_SOME_PACKED:
+        return parts, waiting[0].arguments
+    arguments = Packed()
+    arguments.head += waiting[0].arguments.head
+    arguments.buffers += waiting[0].arguments.buffers
+    for part in waiting[1:]:
+        size_bytes = arguments.size_bytes + part.arguments.size_bytes
+        if part.kind != messages.STEP_SOME_PACKED or size_bytes > bound_bytes:
+            break
+        arguments.head += part.arguments.head
+        arguments.buffers += part.arguments.buffers
+        parts.append(part)
+    return parts, arguments

@@ -1,0 +1,217 @@
+"""Vector envs without waiting for the slowest env: ``send`` has some envs step, ``recv`` gives those that are ready.
+
+Knows batches of some of the envs. Never knows which worker is busy (``in_flight.py``). Python 3.10 and up. The names
+are those of EnvPool.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.spaces import GraphInstance, Space
+from gymnasium.vector.utils import batch_space, iterate
+
+from gym_service.client.batch_results import WorkerResult, as_batch, joined, part_of, rows_of
+from gym_service.client.in_flight import WorkersInFlight
+from gym_service.client.partial_calls import Chosen, Sent
+from gym_service.client.requests import encode
+from gym_service.protocol import early_results, messages, results
+from gym_service.protocol.encoder import Encoder, Packed
+from gym_service.protocol.frames import Frame
+from gym_service.protocol.layout import Layout, compile_layout
+
+Received = tuple[Any, Any, Any, Any, dict[str, Any], Any]
+
+
+class BatchLayouts:
+    """The layouts of batches of any number of envs. Does not hold the vector env."""
+
+    def __init__(self, counts: Sequence[int]) -> None:
+        self._spaces: Mapping[str, Any] = {}
+        self._packs_actions = True
+        self._counts = counts  # of the envs of each worker
+        self._known: dict[tuple[str, int], Layout | None] = {}
+
+    def describe(self, description: Mapping[str, Any], packs_actions: bool) -> None:
+        """Know the spaces of one env, as plain data, and whether batched actions may be packed."""
+        self._spaces = {name: description[name] for name in ("observation_space", "action_space")}
+        self._packs_actions = packs_actions
+
+    def of(self, name: str, count: int) -> Layout | None:
+        """That of so many values of a space; None where they have no fixed size, or are not packed."""
+        if name == "action_space" and not self._packs_actions:
+            return None
+        if (name, count) not in self._known:
+            self._known[name, count] = compile_layout(self._spaces[name], count)
+        return self._known[name, count]
+
+    def read_group(self, worker: int, count: int, form: int, frame: Frame) -> WorkerResult:
+        """The results that a group has. Infos are still by the index of the env at its worker."""
+        layout = self.of("observation_space", count)
+        start, infos_of = early_results.GROUP_BYTES, self._counts[worker]
+        read = results.read_batch(layout, count, frame, GraphInstance, form, frame.buffers, start, infos_of)
+        return WorkerResult(*read)
+
+
+class SendAndReceive:
+    """For RemoteVectorEnv."""
+
+    num_envs: int
+    single_observation_space: Space[Any]
+    single_action_space: Space[Any]
+    _shares: Sequence[slice]
+    _workers: WorkersInFlight
+    _half_offers: Any
+    _batch_layouts: BatchLayouts
+    _action_spaces: dict[int, Space[Any]]  # batched, by the number of envs
+
+    @property
+    def in_flight(self) -> tuple[int, ...]:
+        """The ids of the envs whose results ``recv`` has not given yet, in the order in which they were sent."""
+        return self._workers.env_ids_in_flight
+
+    def send(self, actions: Any, env_ids: Any = None) -> None:
+        """Have some envs step, and come back at once; ``recv`` gives their results.
+
+        An env whose worker is busy steps once that has ended its call. The envs of one worker step one after another,
+        so envs that are to run at the same time need workers of their own. Actions are copied where they have to wait.
+
+        Args:
+            actions: batched, one row for each of the envs, in their order.
+            env_ids: which envs, each of them once: a sequence or an array of ints. None: all of them.
+
+        Raises:
+            AlreadyPendingCallError: one of these envs is in flight, or ``step_async`` or ``call_async`` has begun.
+            ValueError, TypeError: the ids are none, or there are not as many actions. Nothing was sent.
+            Otherwise as ``step``.
+        """
+        ids = self._ids(env_ids)
+        self._workers.send(self._packed_parts(actions, ids) or self._listed_parts(actions, ids), "send")
+        self._half_offers = []
+
+    def recv(self, min_envs: int = 1, max_envs: int | None = None, timeout_s: float | None = None) -> Received:
+        """The results of envs that are ready, in the order in which they became ready.
+
+        It also gives what ``reset_async`` has begun, with rewards of 0. No env waits for one that became ready later.
+
+        Blocks until ``min_envs`` envs are ready. The limits of the entry hold for each call of a worker: after
+        ``timeouts.step`` seconds without an answer the worker is stopped.
+
+        Args:
+            min_envs: wait for at least so many.
+            max_envs: give at most so many; the others come with the next ``recv``. None: all that are ready.
+            timeout_s: wait so many seconds at most; 0 does not wait. None: as long as the calls may take.
+
+        Returns:
+            Observations, rewards, terminations, truncations, infos and env ids. Row ``i`` of each is of the env
+            ``env_ids[i]``; infos have Gymnasium's layout, for as many envs as there are rows. ``env_ids`` is an array
+            of int64. Arrays are the caller's to keep.
+
+        Raises:
+            NoAsyncCallError: no env is in flight.
+            ValueError: there are fewer than ``min_envs`` in flight, or more than ``max_envs`` are asked for.
+            EnvError: an env raised. It is in flight no more, and can be sent again. The others are as before.
+            CallTimeout: in the state ``waiting``: ``timeout_s`` has passed, and nothing is lost. In any other state,
+                and after ServerCrashed, all workers are closed. ``env_ids`` of the error are the envs in question.
+        """
+        if min_envs < 1 or (max_envs is not None and max_envs < min_envs):
+            raise ValueError(f"min_envs={min_envs!r}, max_envs={max_envs!r}: 1 <= min_envs <= max_envs must hold")
+        received = self._workers.receive(self._composed, min_envs, max_envs, timeout_s)
+        self._half_offers = []
+        return received
+
+    def _send_reset(self, seed: Any, options: Any) -> None:
+        """Have the envs reset that ``options`` name, as ``reset_async`` does, while others are in flight."""
+        seeds, options, mask = self._reset_arguments(seed, options)
+        each = options if isinstance(options, list) else [options] * self.num_envs
+        ids = [env_id for env_id in range(self.num_envs) if mask is None or mask[env_id]]
+        parts = []
+        for worker, _, own in self._by_worker(ids):
+            start = self._shares[worker].start
+            given = ("$.indices", [env_id - start for env_id in own]), ("$.seeds", [seeds[env_id] for env_id in own])
+            encoder = encode(*given, ("$.options", [each[env_id] for env_id in own]))
+            parts.append(Sent(worker, own, messages.RESET_SOME, _copied(encoder)))
+        self._workers.send(parts, "reset_async")
+
+    def _ids(self, env_ids: Any) -> list[int]:
+        if env_ids is None:
+            return list(range(self.num_envs))
+        array = np.asarray(env_ids)
+        if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+            raise TypeError(f"env_ids must be a sequence of ints, not {env_ids!r}")
+        ids: list[int] = array.tolist()
+        if not ids or len(set(ids)) != len(ids) or not all(0 <= env_id < self.num_envs for env_id in ids):
+            raise ValueError(f"env_ids must be some of 0 to {self.num_envs - 1}, each of them once, not {env_ids!r}")
+        return ids
+
+    def _by_worker(self, ids: Sequence[int]) -> list[tuple[int, list[int], list[int]]]:
+        """Of each worker that has any of these envs: its number, their places in ``ids``, their ids."""
+        found = []
+        for worker, share in enumerate(self._shares):
+            places = [place for place, env_id in enumerate(ids) if share.start <= env_id < share.stop]
+            if places:
+                found.append((worker, places, [ids[place] for place in places]))
+        return found
+
+    def _packed_parts(self, actions: Any, ids: Sequence[int]) -> list[Sent] | None:
+        """What is sent where the actions fit their layout; None where they do not."""
+        if not _has_rows(actions, len(ids)):
+            return None
+        parts = []
+        for worker, places, own in self._by_worker(ids):
+            layout = self._batch_layouts.of("action_space", len(own))
+            if layout is None:
+                return None
+            packed, start = Packed(), self._shares[worker].start
+            early_results.begin_part(packed.head, [env_id - start for env_id in own], layout)
+            is_run = places[-1] - places[0] == len(places) - 1
+            rows = part_of(actions, slice(places[0], places[-1] + 1) if is_run else places)
+            if not layout.pack(rows, packed.head, packed.buffers):
+                return None
+            parts.append(Sent(worker, own, messages.STEP_SOME_PACKED, _copied(packed)))
+        return parts
+
+    def _listed_parts(self, actions: Any, ids: Sequence[int]) -> list[Sent]:
+        space = self._action_spaces.setdefault(len(ids), batch_space(self.single_action_space, len(ids)))
+        each = list(iterate(space, actions))
+        if len(each) != len(ids):
+            raise ValueError(f"{len(each)} actions for {len(ids)} sub-environments")
+        parts = []
+        for worker, places, own in self._by_worker(ids):
+            indices = [env_id - self._shares[worker].start for env_id in own]
+            encoder = encode(("$.indices", indices), ("$.actions", [each[place] for place in places]))
+            parts.append(Sent(worker, own, messages.STEP_SOME, _copied(encoder)))
+        return parts
+
+    def _composed(self, chosen: Chosen) -> Received:
+        found, env_ids = [], []
+        for arrival, rows in chosen:
+            assert arrival.result is not None
+            result, ids = arrival.result, [env_id for env_id, _ in arrival.places]
+            if result.infos:  # by the row from here on
+                start = self._shares[arrival.call.worker].start
+                row_of = {env_id - start: row for row, env_id in enumerate(ids)}
+                infos = [(row_of[index], info) for index, info in result.infos if index in row_of]
+                result = result._replace(infos=infos)
+            found.append(rows_of(result, rows))
+            env_ids += ids if len(rows) == len(ids) else [ids[row] for row in rows]
+        return (*as_batch(self.single_observation_space, joined(found)), np.array(env_ids, np.int64))
+
+    if TYPE_CHECKING:
+
+        def _reset_arguments(self, seed: Any, options: Any) -> tuple[list[Any], Any, list[bool] | None]: ...
+
+
+def _has_rows(batch: Any, count: int) -> bool:
+    """Whether a batch of arrays has so many rows."""
+    if type(batch) is dict:
+        return all(_has_rows(part, count) for part in batch.values())
+    if type(batch) is tuple:
+        return all(_has_rows(part, count) for part in batch)
+    return type(batch) is np.ndarray and batch.ndim > 0 and len(batch) == count
+
+
+def _copied(arguments: "Packed | Encoder") -> Packed:
+    """With large arrays that are not the caller's: what waits for its worker must not change meanwhile."""
+    arguments.buffers = [buffer.copy() for buffer in arguments.buffers]
+    return arguments

@@ -1,0 +1,148 @@
+"""Calls of some envs of a batch, answered in groups: each env's result goes as soon as it is worth a frame of its own.
+
+Knows the batch, and how long its envs have taken. Never knows how the bytes travel. Python 3.6 and up.
+
+There is one thread, so nothing can be sent while an env makes its step. A frame for each env costs both sides some
+10 us, which is much beside a light env. A result that waits for the next env of its group costs what that env takes. So
+a group is as many envs as usually take GROUP_S together: one where steps are long, all of them where they are short.
+"""
+
+from time import perf_counter
+
+from gym_service.protocol import early_results, messages
+from gym_service.protocol.frames import BadFrame
+from gym_service.protocol.layout import compile_layout, rows
+from gym_service.protocol.values import BadValue, CannotEncode
+from gym_service.server import error_report
+from gym_service.server.observation_stack import make_stack
+
+# How long a result may wait for others (seconds), where steps take as long as usual. A frame and the waking for it cost
+# up to 5 % of that where processors are busy.
+GROUP_S = 1e-3
+# What a group counts in the running mean of a step's duration; and what it counts at most, as a multiple of the mean:
+# this process may have been stopped in the middle of a step by others that want the processor.
+WEIGHT, COUNTED = 1 / 4, 4.0
+
+
+class SomeEnvs:
+    """Answers the calls of a batch that are for some of its envs."""
+
+    def __init__(self, batch, spaces, actions, counters, send, check_bound):
+        """Serve a batch whose envs have these spaces.
+
+        ``actions`` is the ActionArrays that all calls have; ``counters`` count the steps. ``send(kind, encoder)`` sends
+        a frame of the answer; ``check_bound(encoder)`` raises CannotEncode for one that is too large.
+        """
+        self._batch = batch
+        self._spaces = spaces
+        self._actions = actions
+        self._counters = counters
+        self._send = send
+        self._check_bound = check_bound
+        self._layouts = {}  # by the space's name and the number of envs
+        self._stacks = {}  # by the number of envs
+        self._usual_s = GROUP_S  # how long an env takes
+        self._has_fitted = False  # whether the observations of the last group fitted their layout
+
+    def step(self, indices, actions):
+        """Step envs, in this order: the kind and the Encoder of the last frame. The other frames have been sent."""
+        self._check(indices, actions)
+        pairs = list(zip(indices, self._actions.convert(actions)))
+        done = 0
+        while True:
+            size = max(1, int(GROUP_S / self._usual_s)) if self._has_fitted else 1
+            group = pairs[done : done + size]
+            begun = perf_counter()
+            answers = self._carried_out(self._batch.step_some, group, done)
+            self._note_duration((perf_counter() - begun) / len(group))
+            done += sum([count for count, _ in answers])
+            last = answers.pop()[1] if done == len(pairs) else None
+            for _, encoder in answers:
+                self._send(messages.GROUP, encoder)
+            if last is not None:
+                self._counters.step(len(pairs))
+                return messages.LAST_GROUP, last
+
+    def step_packed(self, head, buffers):
+        """As ``step``, of actions that fit their layout. Raises BadValue or BadFrame where the bytes are none."""
+        indices, actions = [], []
+        for part, batched in early_results.unpack_parts(self._action_layout, head, buffers):
+            indices += part
+            actions += rows(batched, len(part))
+        return self.step(indices, actions)
+
+    def reset(self, indices, seeds, options):
+        """Reset envs, in this order, as ``step`` steps them. A reset is rarely short: each answers for itself."""
+        self._check(indices, seeds, options)
+        *first, last = enumerate(zip(indices, seeds, options))
+        for place, triple in first:
+            self._send(messages.GROUP, self._reset_one(place, triple))
+        return messages.LAST_GROUP, self._reset_one(*last)
+
+    def _reset_one(self, place, triple):
+        return self._carried_out(self._batch.reset_some, [triple], place)[0][1]
+
+    def _note_duration(self, step_s):
+        self._usual_s += (min(step_s, COUNTED * self._usual_s) - self._usual_s) * WEIGHT
+
+    def _action_layout(self, count):
+        return self._layout("action_space", count)
+
+    def _check(self, indices, *lists):
+        """Raise BadValue where these are not envs, each of them once, with a value of each list for each."""
+        if any(type(each) is not list or len(each) != len(indices) for each in (indices, *lists)):
+            raise BadValue("not lists of one length")
+        is_ints = set(map(type, indices)) == {int}
+        if not is_ints or min(indices) < 0 or max(indices) >= self._batch.count:
+            raise BadValue("not the indices of %d envs: %r" % (self._batch.count, indices))
+        if len(set(indices)) != len(indices):
+            raise BadValue("an env twice: %r" % (indices,))
+
+    def _carried_out(self, act, group, place):
+        """Carry out what is asked of a group: a list of (number of envs, Encoder). It ends at an env that raises."""
+        indices = [each[0] for each in group]
+        infos = early_results.InfosByEnv(self._batch.first_index)
+        error = None
+        try:
+            act(group, infos)
+        except (BadFrame, BadValue):
+            raise
+        except Exception as raised:  # noqa: BLE001 - the border: whatever a simulator raises is the answer of this env
+            error = error_report.describe_error(raised, self._batch.error_context)
+            indices = indices[: indices.index(self._batch.at)]
+        answers = self._encoded(indices, infos, place) if indices else []
+        if error is not None:
+            answers.append((1, early_results.encode_error(error, place + len(indices))))
+        return answers
+
+    def _encoded(self, indices, infos, place):
+        """The results of envs, as ``_carried_out`` gives them; where they do not cross together, each by itself."""
+        try:
+            encoder = self._group(indices, infos, place)
+            self._check_bound(encoder)
+        except CannotEncode as error:
+            if len(indices) == 1:
+                return [(1, early_results.encode_error(error_report.describe_error(error), place))]
+            each = [self._encoded([index], infos, place + at) for at, index in enumerate(indices)]
+            return [answer for answers in each for answer in answers]
+        return [(len(indices), encoder)]
+
+    def _group(self, indices, infos, place):
+        result = self._batch.result_of(indices, infos)
+        count = len(indices)
+        layout, stacked = self._layout("observation_space", count), None
+        if layout is not None:
+            if count not in self._stacks:
+                self._stacks[count] = make_stack(self._spaces["observation_space"], count)
+            stack = self._stacks[count]
+            stacked = stack.value if stack.write_rows(result[0]) else None
+        self._has_fitted = stacked is not None
+        return early_results.encode_group(layout, stacked, result, place, indices, self._batch.first_index)
+
+    def _layout(self, name, count):
+        if count > self._batch.count:
+            raise BadValue("%d of %d envs" % (count, self._batch.count))
+        key = name, count
+        if key not in self._layouts:
+            self._layouts[key] = compile_layout(self._spaces[name], count)
+        return self._layouts[key]
