@@ -51,6 +51,7 @@ class CallTimeout(GymServiceError):
     """A call took longer than its timeout. The server is stopped and the env stays closed.
 
     In the state ``waiting`` it was a call of another thread that took too long: nothing was sent, and the env is open.
+    Or the time of a ``recv`` of a vector env has passed: nothing is lost, and ``env_ids`` are in flight.
 
     Attributes: ``during`` (the call), ``timeout_s`` (seconds), ``state`` of the server (``stopped`` by a signal;
     ``blocked``: its main thread was waiting; ``busy``: it was computing; ``unknown``), ``stack`` (where its Python code
