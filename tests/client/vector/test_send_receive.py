@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -256,23 +255,24 @@ def test_some_are_reset_while_others_are_in_flight() -> None:
 
 @pytest.mark.parametrize("receives", [1000, pytest.param(10_000, marks=pytest.mark.long)])
 def test_none_that_is_ready_waits_longer_than_twice_its_fair_share(receives: int) -> None:
-    """Counted from when an env says that its step was over, in receives that began after that."""
+    """Counted in receives that began when its result was here. How late that was is for the machine's load to say."""
     with paced(6, workers=3) as envs:
         envs.reset()
         envs.send(np.zeros(6, np.int64))
-        begun: list[float] = []
-        longest = 0
+        waits = np.zeros(6, np.int64)
         counts = np.zeros(6, np.int64)
+        longest = 0
         for _ in range(receives):
-            begun.append(time.monotonic())
-            *_, infos, env_ids = envs.recv(2, 2)
+            for arrival, rows in envs._workers._ready():
+                waits[[arrival.places[row][0] for row in rows]] += 1
+            env_ids = envs.recv(2, 2)[5]
+            longest = max(longest, *waits[env_ids])
+            waits[env_ids] = 0
             counts[env_ids] += 1
-            # A moment between the end of a step and its answer is no wait.
-            waits = [sum(at > over + 1e-3 for at in begun[-50:]) for over in infos["at_s"]]
-            longest = max(longest, *waits)
             envs.send(np.zeros(2, np.int64), env_ids)
         print(f"longest wait: {longest} receives, fair: 3; received: {counts.tolist()}")
-        assert longest <= 2 * 6 / 2
+        assert 0 < longest <= 2 * 6 / 2
+        assert counts.min() > 0
         assert counts.sum() == 2 * receives
 
 
