@@ -100,11 +100,14 @@ def errors_page() -> str:
     """The tree of the error classes, and what each docstring says."""
     from gym_service import errors
 
-    classes = [getattr(errors, name) for name in errors.__all__ if inspect.isclass(getattr(errors, name))]
+    classes = [cls for cls in map(vars(errors).get, errors.__all__) if inspect.isclass(cls) and not _is_made(cls)]
     lines = [
         "# Error classes",
         "",
         "This page is made of the classes in `gym_service.errors`. [Errors](errors.md) says what to do about each.",
+        "",
+        "For each of Python's own exceptions, and for each of `gymnasium.error`, there is also a class that is derived from "
+        "`EnvError` and from that exception, named after it: `EnvTypeError`, `EnvKeyError`, `EnvResetNeeded`.",
         "",
         "```text",
         *_tree(errors.GymServiceError, classes, 0),
@@ -117,8 +120,15 @@ def errors_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _is_made(cls: type) -> bool:
+    """Whether it is one of the classes that stand for an exception of Python or Gymnasium."""
+    return cls.__name__.startswith("Env") and cls.__name__ != "EnvError"
+
+
 def _tree(cls: type, classes: list[type], depth: int) -> Iterator[str]:
     yield "  " * depth + cls.__name__
     for below in classes:
-        if below.__bases__[0] is cls:
+        bases = below.__bases__
+        # ApiMismatch is also a TypeError, through a class that is left out.
+        if bases[0] is cls or (_is_made(bases[0]) and bases[0].__bases__[0] is cls):
             yield from _tree(below, classes, depth + 1)
