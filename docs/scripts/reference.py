@@ -106,8 +106,8 @@ def errors_page() -> str:
         "",
         "This page is made of the classes in `gym_service.errors`. [Errors](errors.md) says what to do about each.",
         "",
-        "For each of Python's own exceptions, and for each of `gymnasium.error`, there is also a class that is derived from "
-        "`EnvError` and from that exception, named after it: `EnvTypeError`, `EnvKeyError`, `EnvResetNeeded`.",
+        "For each of Python's own exceptions, and for each of `gymnasium.error`, there is also a class that is derived "
+        "from `EnvError` and from that exception, named after it: `EnvTypeError`, `EnvKeyError`, `EnvResetNeeded`.",
         "",
         "```text",
         *_tree(errors.GymServiceError, classes, 0),
