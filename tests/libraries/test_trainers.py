@@ -7,6 +7,7 @@ what it has found is judged here; that it leaves no process is judged by the fix
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -132,6 +133,24 @@ def test_rllib_trains_and_a_killed_runner_leaves_nothing(how: str, mode: str, en
     assert found["steps"] >= 128
     assert found["servers"] >= 2
     assert found["left"] == 0
+
+
+@pytest.fixture
+def of_agents() -> dict[str, str]:
+    return {**os.environ, "AGENTS_PYTHON": str(TARGETS["pettingzoo"].python()), "OMP_NUM_THREADS": "1"}
+
+
+def test_supersuit_leads_a_parallel_env_to_sb3_which_learns(of_agents: dict[str, str]) -> None:
+    found = found_by("supersuit_.py", of_agents, "learn", target="supersuit")
+    assert (found["error"], found["envs"], found["servers"]) == (None, 6, 3)
+    assert found["steps"] >= 2000
+    assert found["moved"] > 0
+    assert found["finite"]
+
+
+def test_a_server_that_is_killed_behind_supersuit_is_the_typed_error(of_agents: dict[str, str]) -> None:
+    found = found_by("supersuit_.py", of_agents, "killed", target="supersuit")
+    assert (found["error"], found["during"], found["exit_code"]) == ("ServerCrashed", "step", -signal.SIGKILL)
 
 
 def test_the_example_of_ppo_learns(environ: dict[str, str]) -> None:

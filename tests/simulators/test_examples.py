@@ -41,10 +41,12 @@ def test_every_example_is_built_from_nothing_and_plays(tmp_path: Path) -> None:
     subprocess.run(sync, env=env, check=True)
     begin = time.monotonic()
     again = subprocess.run(sync, env=env, check=True, capture_output=True, text=True)
-    assert (time.monotonic() - begin) / 8 < 0.1  # the promise: less than 100 ms for each entry
+    took_s = time.monotonic() - begin
     assert len(re.findall("  up to date  ", again.stdout)) == 8
     for name in envs_file.load(FILE).entries:
         subprocess.run([sys.executable, "-c", PLAY, name], env=env, check=True)
+    # Last, since a busy machine breaks this promise alone: less than 100 ms for each entry.
+    assert took_s / 8 < 0.1
 
 
 @pytest.mark.long

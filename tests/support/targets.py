@@ -294,6 +294,15 @@ RECIPES = (
         first="torch==2.13.0",
     ),
     Target(
+        "supersuit",
+        "3.11",
+        "stable-baselines3==2.9.2 supersuit==3.11.0 pettingzoo==1.27.0 gymnasium==1.4.0 numpy==2.4.6 "
+        f"--editable {REPOSITORY}",
+        "integration",
+        tool="pip",
+        first="torch==2.13.0",
+    ),
+    Target(
         "rllib",
         "3.11",
         f"ray[rllib]==2.60.0 gymnasium==1.2.2 numpy==2.4.6 --editable {REPOSITORY}",
