@@ -136,8 +136,9 @@ def test_rllib_trains_and_a_killed_runner_leaves_nothing(how: str, mode: str, en
 
 
 @pytest.fixture
-def of_agents() -> dict[str, str]:
-    return {**os.environ, "AGENTS_PYTHON": str(TARGETS["pettingzoo"].python()), "OMP_NUM_THREADS": "1"}
+def of_agents(tmp_path: Path) -> dict[str, str]:
+    own = {"AGENTS_PYTHON": str(TARGETS["pettingzoo"].python()), "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **own, "SB3_LOGDIR": str(tmp_path), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "torch")}
 
 
 def test_supersuit_leads_a_parallel_env_to_sb3_which_learns(of_agents: dict[str, str]) -> None:
