@@ -1,4 +1,4 @@
-"""gym-service check of entries that work: its rows, its JSON and the lock; and what the table of causes must not say.
+"""gym-service check on entries that work: its rows, its JSON and the lock; and causes that it must not report.
 
 test_broken_entries.py has the entries that do not work.
 """
@@ -48,7 +48,7 @@ def test_the_rows_of_an_entry_that_works_as_text_and_as_json(lab: Path) -> None:
     ]
     assert "bit for bit" in ran.stdout
     ran = check(lab, "--json", "Pole", "Loud")
-    pole, loud = json.loads(ran.stdout)["entries"]  # stdout holds nothing else, whatever a simulator prints
+    pole, loud = json.loads(ran.stdout)["entries"]  # stdout holds only JSON, whatever a simulator prints
     assert (ran.returncode, pole["ok"], loud["ok"]) == (0, True, True)
     steps = next(row for row in pole["rows"] if row["check"] == "steps")
     assert steps["facts"]["steps"] == 100
@@ -101,7 +101,7 @@ def test_nothing_is_claimed_of_a_simulator_whose_processes_are_out_of_reach(lab:
 
 
 def test_a_warning_of_the_simulator_is_not_taken_for_the_cause() -> None:
-    """dm_control warns of a missing display when it is imported, and fails for other reasons."""
+    """dm_control warns about a missing display at import, and fails for other reasons."""
     traceback = (
         "Traceback (most recent call last):\n"
         '  File "/venv/lib/glfw/__init__.py", line 1\n'

@@ -29,7 +29,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """The text of a command line of gym-service, about an envs.toml with the entry Stopping."""
+    """The text of a gym-service command line, for an envs.toml with the entry Stopping."""
     runtime = tmp_path / "run"
     runtime.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
@@ -68,7 +68,7 @@ def test_pdb_stops_the_simulator_while_the_client_steps(
         stepping = threading.Thread(target=lambda: answers.append(env.step(0)))
         stepping.start()
         terminal.until(r"^\(Pdb\)\s*\Z")
-        stepping.join(1.0)  # longer than the entry lets a step take
+        stepping.join(1.0)  # longer than the entry's time limit for a step
         assert stepping.is_alive()
         terminal.type("p self.steps + 1")
         terminal.until("^42$")

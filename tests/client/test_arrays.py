@@ -1,6 +1,6 @@
-"""Arrays of other libraries cross as numpy's, or as those of the framework that the entry names; actions likewise.
+"""Arrays and actions cross as arrays of numpy, or of the framework that the entry names.
 
-The frameworks are stand-ins here: ``tests/simulators/test_frameworks.py`` has the real ones. Python 3.10.
+The frameworks here are stand-ins; ``tests/simulators/test_frameworks.py`` uses the real ones. Python 3.10.
 """
 
 import sys
@@ -79,7 +79,7 @@ def test_what_has_no_array_is_refused_with_the_reason(env: RemoteEnv, name: str)
 
 def test_what_was_converted_is_told() -> None:
     with arrays_env(kwargs={"name": "tensor on a device"}) as env:
-        assert env.target["arrays"] == "torch cpu"  # in the metadata
+        assert env.target["arrays"] == "torch cpu"  # from the metadata
         env.reset()
         assert env.target["arrays"] == "torch cpu, torch cuda:0"
 
@@ -134,7 +134,7 @@ def test_actions_are_arrays_of_the_framework(observation: str, actions: str | No
     given = {} if actions is None else {"actions": actions}
     with arrays_env(kwargs={"name": observation}, **given) as env:
         env.reset()
-        for action in (np.array([0.5, -0.5], np.float32), np.array([1, 2], np.int8)):  # one fits the layout
+        for action in (np.array([0.5, -0.5], np.float32), np.array([1, 2], np.int8)):  # only the first fits the layout
             assert same(described(env, action), (*expected, action))
             assert same(described(env, {"a": action, "b": action}), dict.fromkeys("ab", (*expected, action)))
         assert described(env, 3) == ("builtins.int", None, 3)
@@ -157,8 +157,8 @@ def test_tensors_arrive_as_tensors_without_a_copy(monkeypatch: pytest.MonkeyPatc
         assert not observation.numpy().flags.owndata
         env.unwrapped.call("give", "only an array")
         with pytest.warns(UserWarning, match="nothing but __array__"):
-            assert same(env.reset()[0], PIXELS)  # it was no tensor
-        monkeypatch.setattr(stand_in.Tensor, "__module__", "torch")  # in the test it has another name
+            assert same(env.reset()[0], PIXELS)  # it was not a tensor
+        monkeypatch.setattr(stand_in.Tensor, "__module__", "torch")  # in the test its module has another name
         env.unwrapped.call("give", "tensor on a device")
         env.reset()
         assert same(described(env, stand_in.Tensor(ROW)), ("torch.Tensor", "cuda:0", ROW))

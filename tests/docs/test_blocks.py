@@ -1,7 +1,7 @@
-"""Every shell and Python block of the documents, run as it stands, from an empty home.
+"""Runs every shell and Python block of the documents unchanged, starting with an empty home.
 
-In an ordinary run the blocks that download nothing run; the long form runs all that can run at all:
-``pytest tests/docs -m long``.
+An ordinary run includes the blocks that download nothing; the long form includes all blocks that can run: ``pytest
+tests/docs -m long``.
 """
 
 import os
@@ -24,16 +24,16 @@ BLOCKS = {page: doc_blocks.blocks(page) for page in PAGES}
 QUICK = [page for page in PAGES if any(block.runs and "long" not in block.words.split() for block in BLOCKS[page])]
 LONG = [page for page in PAGES if any(block.runs and "long" in block.words.split() for block in BLOCKS[page])]
 SIMULATOR = "pusht"
-# A page that makes these itself is given neither.
+# This page creates the simulator and envs.toml itself, so it starts without them.
 OWN = REPOSITORY / "docs/quickstart.md"
-# The Pythons that a machine of a reader has; what a proxy, an index and a cache of packages need.
+# The Pythons on a reader's machine, and the settings that a proxy, an index and a package cache need.
 READERS_PYTHONS = ("3.10", "3.8")
 NETWORK = ("PIP_", "UV_", "SSL_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "PYENV_ROOT")
 
 
 @pytest.fixture
 def variables(tmp_path: Path) -> dict[str, str]:
-    """An environment with this Python as ``python`` and the command ``gym-service``, and nothing of the user's."""
+    """An environment with this Python as ``python`` and the command ``gym-service``, but no settings of the user."""
     programs = tmp_path / "programs"
     programs.mkdir()
     run = f'export PYTHONPATH="{REPOSITORY}:{REPOSITORY / "launcher"}"\nexec "{sys.executable}"'
@@ -47,7 +47,7 @@ def variables(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheels of gym-service and its plugin, which no index has."""
+    """A folder with the wheels of gym-service and its plugin, which are on no index."""
     folder = tmp_path_factory.mktemp("wheels")
     for project in (REPOSITORY, REPOSITORY / "integrations/lerobot_env_gym_service"):
         subprocess.run([*uv(), "build", "--quiet", "--wheel", "-o", folder, project], check=True)
@@ -56,9 +56,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def readers(tmp_path: Path, variables: dict[str, str], wheels: Path) -> dict[str, str]:
-    """The environment of a reader who has installed gym-service into a venv that is active.
+    """The environment of a reader who has installed gym-service into an active venv.
 
-    Its pip is uv's, so that what another page has downloaded already is not downloaded again.
+    Its pip is uv's, so that packages that another page has downloaded are not downloaded again.
     """
     programs, cache = tmp_path / "programs", subprocess.check_output([*uv(), "cache", "dir"], text=True).strip()
     for version in READERS_PYTHONS:
@@ -84,7 +84,7 @@ def uv() -> list[str]:
 
 
 def given(run: PageRun) -> None:
-    """What a page may count on: the simulator and the envs.toml of the quickstart."""
+    """Provide what a page may rely on: the simulator and the envs.toml of the quickstart."""
     (run.lab / "sim_env").symlink_to(TARGETS[SIMULATOR].python().parent.parent)
     quickstart = doc_blocks.blocks(REPOSITORY / "docs/quickstart.md")
     (run.lab / "envs.toml").write_text(next(block.text for block in quickstart if block.title == "envs.toml"))
@@ -103,7 +103,7 @@ def test_blocks_that_download_nothing(page: Path, tmp_path: Path, variables: dic
 @pytest.mark.long
 @pytest.mark.parametrize("page", LONG, ids=lambda page: page.stem)
 def test_all_blocks(page: Path, tmp_path: Path, readers: dict[str, str]) -> None:
-    """Some minutes and some GB in all."""
+    """Takes some minutes and some GB in all."""
     with PageRun(tmp_path, readers, long=True) as run:
         if page != OWN:
             given(run)
@@ -113,7 +113,7 @@ def test_all_blocks(page: Path, tmp_path: Path, readers: dict[str, str]) -> None
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_toml_blocks_are_read_as_envs_toml(page: Path, tmp_path: Path) -> None:
-    """Their keys and values pass the checks of an envs.toml. Keys alone count as those of an entry."""
+    """Their keys and values pass the checks of an envs.toml. Keys without a table count as those of an entry."""
     for number, block in enumerate(block for block in BLOCKS[page] if block.language == "toml"):
         file = tmp_path / f"{number}.toml"
         bare = not block.text.lstrip("# \n").startswith("[") and "\n[" not in block.text
@@ -123,7 +123,7 @@ def test_toml_blocks_are_read_as_envs_toml(page: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_block_runs_or_says_why_not(page: Path) -> None:
-    """Languages that nobody runs are spelt out, so that a block of a misspelt language is not overlooked."""
+    """Languages that do not run are listed, so that a misspelt language is not overlooked."""
     for block in BLOCKS[page]:
         assert block.language in ("bash", "python", "toml", "text", "yaml", "dockerfile"), block.place
         if block.language in ("text", "toml", "yaml"):
@@ -133,7 +133,7 @@ def test_every_block_runs_or_says_why_not(page: Path) -> None:
 
 
 def test_count(capsys: pytest.CaptureFixture[str]) -> None:
-    """Print how many blocks run and how many cannot: what the release notes and the reviewers ask for."""
+    """Print how many blocks run and how many cannot; release notes state these numbers."""
     all_blocks = [block for page in PAGES for block in BLOCKS[page] if block.language in doc_blocks.RUN]
     kinds = Counter(
         "file" if block.title else "not run" if block.reason else "long" if "long" in block.words.split() else "quick"
@@ -161,7 +161,7 @@ def test_a_block_that_fails_is_noticed(tmp_path: Path, variables: dict[str, str]
 
 
 def test_state_and_numbers(tmp_path: Path, variables: dict[str, str]) -> None:
-    """Variables and the folder stay; a number stands for any number; … stands for lines."""
+    """Variables and the folder persist; a number stands for any number; … stands for lines."""
     page = tmp_path / "page.md"
     page.write_text(
         "```bash\nmkdir in\ncd in\nexport FRUIT=pear\n```\n\n```bash\necho 12.5 $FRUIT\npwd\necho end\n```\n\n"

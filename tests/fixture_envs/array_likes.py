@@ -1,7 +1,7 @@
 """An env whose values are arrays of other libraries, by name. Any gym, Python 3.6 and up.
 
-``stand_ins`` beside this file must be importable for the tensors: it has a module ``torch`` with as much of it as is
-needed. Each value is named, and beside it stands the array that arrives.
+``stand_ins`` beside this file must be importable for the tensors: it contains a small module ``torch``. Each value has
+a name, and beside it is the array that arrives.
 """
 
 import sys
@@ -21,7 +21,7 @@ BITS = np.array([0x3F80, 0xC000, 0x7F80], np.uint16)  # 1, -2 and infinity as bf
 
 
 class WithDlpack:
-    """As jax's and cupy's arrays have it."""
+    """An array with DLPack, like those of jax and cupy."""
 
     def __init__(self, array):
         self._array = array
@@ -34,7 +34,7 @@ class WithDlpack:
 
 
 class OnDevice(WithDlpack):
-    """As cupy's on a GPU: it refuses to be made an array, but for ``get``."""
+    """Like a cupy array on a GPU: it refuses conversion to numpy, except through ``get``."""
 
     def __dlpack_device__(self):
         return 2, 1
@@ -47,7 +47,7 @@ class OnDevice(WithDlpack):
 
 
 class OnlyArray:
-    """Nothing but ``__array__``."""
+    """An array with only ``__array__``."""
 
     def __init__(self, array):
         self._array = array
@@ -57,14 +57,14 @@ class OnlyArray:
 
 
 class Sparse(OnlyArray):
-    """A value that has no array."""
+    """A value that cannot become an array."""
 
     def __array__(self, dtype=None, copy=None):
         raise RuntimeError("a sparse one has none")
 
 
 class Itself(OnlyArray):
-    """An array of objects that holds the value twice."""
+    """An array of objects that contains the value twice."""
 
     def __array__(self, dtype=None, copy=None):
         array = np.empty(2, object)
@@ -76,7 +76,7 @@ def float32_of_bits():
     return (BITS.astype(np.uint32) << 16).view(np.float32)
 
 
-# name: (what the simulator gives, the array that arrives)
+# name: (the simulator's value, the array that arrives)
 VALUES = {
     "tensor": (lambda: torch.Tensor(ROW.copy()), ROW),
     "large tensor": (lambda: torch.Tensor(PIXELS.copy()), PIXELS),
@@ -93,7 +93,7 @@ VALUES = {
 if hasattr(np, "from_dlpack"):
     VALUES["dlpack"] = (lambda: WithDlpack(PIXELS.copy()), PIXELS)
     VALUES["dlpack without dimensions"] = (lambda: WithDlpack(np.array(3)), np.array(3))
-# name: (what the simulator gives, a part of the reason)
+# name: (the simulator's value, a part of the reason)
 REFUSED = {
     "sparse": (lambda: Sparse(ROW), "a sparse one has none"),
     "itself": (lambda: Itself(ROW), "it holds itself"),
@@ -102,7 +102,7 @@ REFUSED = {
 
 
 class ArraysEnv(gym.Env):
-    """Gives the value that ``give`` has named, in each place of a result and as an attribute."""
+    """Returns the value that ``give`` has named, in each part of a result and as an attribute."""
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (4,), np.float32)
     action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
@@ -130,7 +130,7 @@ class ArraysEnv(gym.Env):
         return [self.value, self.value]
 
     def told(self):
-        """What the last action was: its class with its module, its device, its array."""
+        """The last action: its class with its module, its device, its array."""
         return self.describe(self.action)
 
     def describe(self, value):
@@ -142,7 +142,7 @@ class ArraysEnv(gym.Env):
 
 
 class StackedEnv(ArraysEnv):
-    """For a vector env: an observation that fits its space, and numbers in the place of reward and flags."""
+    """For a vector env: an observation that fits its space, and numbers as reward and flags."""
 
     def step(self, action):
         self.action = action

@@ -1,4 +1,4 @@
-"""Brax's envs in the forms that Brax has for gym: a single one, and one that is a vector env. Python 3.11."""
+"""Brax's envs in Brax's forms for gym: a single env, and a vector env. Python 3.11."""
 
 import gym
 from brax import envs
@@ -8,7 +8,7 @@ NAME = "inverted_pendulum"
 
 
 def single():
-    """It never begins again by itself, so its info holds no state of the physics."""
+    """It has no autoreset, so its info holds no state of the physics."""
     return GymWrapper(envs.create(NAME, episode_length=20, auto_reset=False, backend="spring"), seed=3)
 
 

@@ -1,4 +1,4 @@
-"""gymnax's envs in the forms that gymnax has for Gymnasium: a single one, and one that is a vector env. Python 3.11."""
+"""gymnax's envs in gymnax's forms for Gymnasium: a single env, and a vector env. Python 3.11."""
 
 import gymnasium as gym
 import gymnax

@@ -1,4 +1,4 @@
-"""An env whose observation is as large as it is told. Gymnasium, any version."""
+"""An env whose observation has a given size. Gymnasium, any version."""
 
 import resource
 
@@ -28,7 +28,7 @@ class LargeEnv(gym.Env):
         return self.observe(), 0.0, False, False, {}
 
     def give(self, size_bytes):
-        return np.ones(size_bytes, np.uint8)  # zeros would take no memory
+        return np.ones(size_bytes, np.uint8)  # zeros would not use real memory
 
     def take(self, array):
         return array.nbytes

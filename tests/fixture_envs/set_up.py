@@ -1,4 +1,4 @@
-"""A simulator that tells how its process was set up: variables, working directory, limits, calls. Python 3.6 and up."""
+"""A simulator that reports the set-up of its process: variables, working directory, limits, calls. Python 3.6 and up."""
 
 import os
 import resource
@@ -13,7 +13,7 @@ CALLS = []
 
 
 def prepare():
-    """What an entry names in ``setup``; the module that it prepares is imported."""
+    """An entry names this function in ``setup``; it prepares a module, which is imported by then."""
     CALLS.append("prepare")
 
 
@@ -42,7 +42,7 @@ class SetUpEnv(gym.Env):
         return sorted(os.environ)
 
     def facts(self):
-        """The working directory, the limit of open files, and how sys.path begins after the standard library."""
+        """The working directory, the limit of open files, and the entries of sys.path after the standard library."""
         return [os.getcwd(), resource.getrlimit(resource.RLIMIT_NOFILE)[0], sys.argv]
 
 
@@ -50,7 +50,7 @@ CONFIG = {"size": 3}
 
 
 class Nested:
-    """What an env holds, and what that holds."""
+    """An object inside an env, with another object inside."""
 
     limit = 7
     module = os
@@ -91,7 +91,7 @@ class Scaled(gym.Wrapper):
 
 
 class ToldEnv(SetUpEnv):
-    """Tells with each reset what it was told."""
+    """Returns with each reset the arguments that it received."""
 
     def reset(self, seed=None, options=None):
         return 0, {"told": [seed, options]}

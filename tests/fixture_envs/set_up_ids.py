@@ -1,4 +1,4 @@
-"""Registers the simulator of set_up.py, for servers that make ids alone. Python 3.8 and up."""
+"""Registers the simulator of set_up.py, for servers that make only ids. Python 3.8 and up."""
 
 import gymnasium
 

@@ -1,4 +1,4 @@
-"""Simulators that are vector envs themselves, each in another form that is in the wild. Any gym, Python 3.6 and up."""
+"""Simulators that are themselves vector envs, each in a form that real ones have. Any gym, Python 3.6 and up."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ ACTION = gym.spaces.Discrete(3)
 
 
 class Counting:
-    """Counts per env; what all of them share. No Env of gym's."""
+    """Counts per env; the base of all classes here. Not an Env of gym's."""
 
     observation_space, action_space = OBSERVATION, ACTION
 
@@ -28,7 +28,7 @@ class Counting:
 
 
 class Pool(Counting):
-    """As EnvPool: unbatched spaces, ``env_id`` in reset and step, rewards of float32, infos in a dict of arrays."""
+    """Like EnvPool: unbatched spaces, ``env_id`` in reset and step, rewards of float32, infos in a dict of arrays."""
 
     def reset(self, env_id=None):
         ids = np.arange(self.num_envs, dtype=np.int32) if env_id is None else env_id
@@ -50,7 +50,7 @@ class Pool(Counting):
 
 
 class Named(Pool):
-    """The number of its envs comes by another keyword."""
+    """Takes the number of its envs under another keyword."""
 
     single_observation_space, single_action_space = OBSERVATION, ACTION
     observation_space = gym.spaces.Box(-10, 10, (4, 2), np.float32)
@@ -62,7 +62,7 @@ class Named(Pool):
 
 
 class Baselines(Counting):
-    """As gym3's and Stable-Baselines': reset() gives observations alone, step() four values, infos in a list."""
+    """Like gym3 and Stable-Baselines: reset() returns only observations, step() four values, infos are a list."""
 
     def reset(self):
         self.counts[:] = 0
@@ -76,7 +76,7 @@ class Baselines(Counting):
 
 
 class Isaac(Counting):
-    """As Isaac Gym: tensors in everything, a dict of observations, four values."""
+    """Like Isaac Gym: tensors everywhere, a dict of observations, four values."""
 
     def reset(self):
         import torch
@@ -97,7 +97,7 @@ class Isaac(Counting):
 
 
 class BatchedEnv(gym.Env):
-    """As ManiSkill: an Env of gym's whose values are batched, and which says how many."""
+    """Like ManiSkill: an Env of gym's with batched values and a ``num_envs``."""
 
     num_envs = 2
     single_observation_space, single_action_space = OBSERVATION, ACTION
@@ -115,7 +115,7 @@ class BatchedEnv(gym.Env):
 
 
 class Large(Counting):
-    """Observations of more than a message may hold, all together."""
+    """Observations that together are larger than a message may be."""
 
     def __init__(self, num_envs=20):
         super().__init__(num_envs)

@@ -1,4 +1,4 @@
-"""The packages that the server loads, run in real targets: Python 3.6 with numpy 1.19, 3.13, and every gym between."""
+"""The packages that the server loads, in real targets: Python 3.6 with numpy 1.19, 3.13, and every gym between."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Results that are alike are packed by a form, and come out as they went in; both sides know the same forms."""
+"""Results with the same structure are packed by a form and come back unchanged; both sides know the same forms."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ from gym_service.protocol.values import BadValue
 
 
 class Pair:
-    """The two halves, and how many results were packed."""
+    """The two ends, and how many results were packed."""
 
     def __init__(self) -> None:
         self.writer, self.reader = FormWriter(), FormReader()
         self.packed = 0
 
     def crossed(self, result: Any, *, is_sent: bool = True) -> Any:
-        """What the client reads of a result, by the steps of the server's loop."""
+        """The result as the client reads it, sent in the same steps as by the server's loop."""
         packed = self.writer.pack(result)
         if packed is not None:
             self.packed += 1
@@ -102,7 +102,7 @@ def test_few_forms_are_kept_on_both_sides_and_few_are_made() -> None:
     kept = pair.packed
     assert same(pair.crossed(result(1, 5000)), result(1, 5000))
     assert same(pair.crossed(result(1, 5000)), result(1, 5000))
-    assert pair.packed == kept  # no more forms
+    assert pair.packed == kept  # there are no more forms
 
 
 def test_a_form_that_was_never_told_is_not_packed_by() -> None:

@@ -1,6 +1,6 @@
-"""examples/envs.toml, from nothing: every simulator of it is built, made, reset and stepped. By hand: -m long.
+"""examples/envs.toml, starting without venvs: each simulator is built, made, reset and stepped. By hand: -m long.
 
-Some two minutes with an empty cache of uv and pip, and a network.
+Takes some two minutes with an empty cache of uv and pip, and needs a network.
 """
 
 import json
@@ -51,7 +51,7 @@ def test_every_example_is_built_from_nothing_and_plays(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_check_of_every_example_is_in_order(tmp_path: Path) -> None:
-    """Some two minutes on a quiet machine, once the venvs are built in the user's own cache."""
+    """Some two minutes on an idle machine, once the venvs are built in the user's own cache."""
     check = [sys.executable, "-m", "gym_service", "check", "--json", "--envs", str(FILE)]
     env = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
     ran = subprocess.run(check, env=env, check=False, stdout=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""Real simulators, each in its own venv: what they give through the bridge is what they give inside."""
+"""Real simulators, each in its own venv: through gym-service they return the same as in-process."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.real
 
 
 class Simulator(NamedTuple):
-    """How a simulator is played; steps stay below the end of an episode, since some ignore every seed but the first."""
+    """How to play a simulator. The steps end before the episode does: some simulators ignore all seeds but one."""
 
     target: str
     env_id: str
@@ -41,7 +41,7 @@ def unit_box(size: int) -> spaces.Box:
 
 
 PIXELS, STATE = {"obs_type": "pixels_agent_pos"}, {"obs_type": "state"}
-REACH = {"env_name": "reach-v3", "seed": 42}  # its goals are drawn from this seed alone, not from reset's
+REACH = {"env_name": "reach-v3", "seed": 42}  # its goals depend only on this seed, not on reset's
 ALOHA = "gym_aloha/AlohaTransferCube-v0", "gym_aloha", unit_box(14)
 PUSHT = "gym_pusht/PushT-v0", "gym_pusht", spaces.Box(0, 512, (2,), np.float32)
 SIMULATORS = {
@@ -61,7 +61,7 @@ SIMULATORS = {
 
 @cache
 def egl_missing(target: str) -> str:
-    """What MuJoCo says in a target where no frame can be rendered without a display; empty where one can."""
+    """MuJoCo's error in a target that cannot render a frame without a display; empty if it can."""
     script = "import mujoco; context = mujoco.GLContext(8, 8); context.make_current(); context.free()"
     environ = {**os.environ, "MUJOCO_GL": "egl", "PYOPENGL_PLATFORM": "egl"}
     done = subprocess.run([TARGETS[target].python(), "-c", script], env=environ, capture_output=True, text=True)
@@ -74,7 +74,7 @@ def skip_without_egl(target: str) -> None:
 
 
 def skip(what_is_missing: str) -> NoReturn:
-    """Skip; on CI, where all of it can be installed, fail."""
+    """Skip. On CI, which can install everything, fail."""
     if os.environ.get("CI") == "true":
         pytest.fail(what_is_missing)
     pytest.skip(what_is_missing)
@@ -102,7 +102,7 @@ def test_a_simulator_gives_what_it_gives_inside_its_interpreter(name: str) -> No
 
 
 def test_what_xarm_gives_arrives() -> None:
-    """With its old mujoco no two runs of xarm are bit-equal, bridge or not: so it is compared with itself."""
+    """With its old mujoco, two runs of xarm never are bit-equal, not even in-process, so it is compared with itself."""
     skip_without_egl("xarm")
     kwargs = {**PIXELS, "render_mode": "rgb_array"}
     with opened("gym_xarm/XarmLift-v0", "gym_xarm", "xarm", kwargs=kwargs, wrappers=["recorder:Recorder"]) as env:
@@ -131,7 +131,7 @@ def test_the_space_of_a_class_that_only_the_simulator_has() -> None:
 
 
 def test_a_goal_env_computes_rewards_there() -> None:
-    """As hindsight replay asks for them: for many goals at once."""
+    """For many goals at once, as hindsight replay does."""
     with real("panda") as env:
         env.reset(seed=1)
         observation, reward, _, _, info = env.step(env.action_space.sample())
@@ -143,7 +143,7 @@ def test_a_goal_env_computes_rewards_there() -> None:
         achieved = np.stack([goals[0], goals[1]])
         rewards = env.unwrapped.compute_reward(achieved, np.stack([goals[1]] * 2), {})
         assert rewards.shape == (2,)
-        assert rewards[1] == 0  # a goal that is reached
+        assert rewards[1] == 0  # the reward for a goal that is reached
 
 
 def test_what_pybullet_prints_from_c_is_kept() -> None:

@@ -1,14 +1,14 @@
-"""The blocks of the documents, and how they run: each page in a folder and a home of its own, from top to bottom.
+"""Reads and runs the blocks of the documents: each page from top to bottom, in its own folder and home.
 
-A comment in front of a block says how it is treated; a reader does not see it. ``<!-- block: WORDS -->`` with
+A comment in front of a block says how to treat it; readers do not see it. ``<!-- block: WORDS -->`` with
 
 ``not run: REASON``   it cannot run here; it is counted
 ``long``              it runs only in the long form of the tests, because it downloads or takes long
-``continues``         this Python block goes on where the Python block before it ended
+``continues``         this Python block continues where the Python block before it ended
 ``fails``             it ends with an error, which the block of output after it shows
 ``background``        it runs until the page ends; the next block waits for its first line
-``output``            what the block before it printed. ``…`` stands for any text, alone in a line for any lines
-``output, numbers``   the same; any number stands for any number
+``output``            the output of the block before it. ``…`` stands for any text, on its own line for any lines
+``output, numbers``   the same, but any number stands for any number
 
 ``title="NAME"`` after the language makes the block the content of a file. Knows no page. Python 3.10 and up.
 """
@@ -30,11 +30,11 @@ BLOCK = re.compile(
 TITLE = re.compile(r'title="([^"]+)"')
 RUN = ("bash", "python")
 NUMBER = r"-?\d+(?:[.,]\d+)*"
-# What is printed of a start that takes more than two seconds, which depends on the machine.
+# A line about a start that takes more than two seconds, which depends on the machine.
 LATE = "waiting for the server of"
 LONGEST_BLOCK_S = 540
 FIRST_LINE_S = 60
-# What a block leaves to the next one: the variables and the folder.
+# What the next block gets from a block: the variables and the folder.
 LEAVE = 'export -p > "$BLOCK_STATE/variables"\npwd > "$BLOCK_STATE/folder"\n'
 ENTER = 'set -e\n. "$BLOCK_STATE/variables"\ncd "$(cat "$BLOCK_STATE/folder")"\n'
 
@@ -76,7 +76,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 class BlockFailed(AssertionError):
-    """A block ended with an error, or printed something else than the page shows."""
+    """A block ended with an error, or its output differs from the page."""
 
 
 class PageRun:
@@ -114,7 +114,7 @@ class PageRun:
         """Run the blocks of a page.
 
         Raises:
-            BlockFailed: with the place, the block and what it printed.
+            BlockFailed: with the place, the block and its output.
         """
         for block in page:
             self.play_block(block)
@@ -144,7 +144,7 @@ class PageRun:
             self._python = self._python + "\n" + text if "continues" in block.words else text
             path = self.state / f"line_{block.line}.py"
             path.write_text(self._python)
-            text = f'python - < "{path}"'  # as in a prompt: the folder is first on sys.path
+            text = f'python - < "{path}"'  # as at a prompt: the folder is first on sys.path
         command = ["bash", "-c", f"{ENTER}{text}\n{LEAVE}"]
         if "background" in block.words:
             self._start(block, ["bash", "-c", f"{ENTER}{text}"])
@@ -189,7 +189,7 @@ class PageRun:
 
 
 def compare(block: Block, printed: str) -> None:
-    """Compare what a block printed with what the page shows.
+    """Compare a block's output with the output on the page.
 
     Raises:
         BlockFailed: with both texts.
@@ -209,5 +209,5 @@ def _line_patterns(lines: list[str], any_numbers: bool) -> Iterator[str]:
         parts = [re.escape(part) for part in line.rstrip().split("…")]
         if any_numbers:
             parts = [re.sub(r"(?:\\-)?\d+(?:(?:\\\.|,)\d+)*", lambda _: NUMBER, part) for part in parts]
-        # Columns move with the width of a number.
+        # The width of a number shifts columns.
         yield re.sub(r"(?:\\ )+", lambda _: " +", "[^\\n]*".join(parts)) + "\n"

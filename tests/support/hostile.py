@@ -1,4 +1,4 @@
-"""Heads that are no value, whatever Python and whatever numpy reads them: each must be a BadValue."""
+"""Heads that are not values: every Python and every numpy must give a BadValue for each."""
 
 import struct
 
@@ -21,7 +21,7 @@ def listed(tag: bytes, *items: bytes) -> bytes:
 
 
 def definition(*parts: bytes) -> bytes:
-    """The definition of a class, where it stands for the first time."""
+    """The definition of a class, at its first place in a head."""
     data = listed(b"t", *parts)
     return struct.pack("<II", 0, len(data)) + data
 

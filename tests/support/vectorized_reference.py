@@ -1,12 +1,12 @@
-"""Plays a vectorised simulator in its own interpreter, by path: what its env here must equal. Python 3.6 and up.
+"""Plays a vectorised simulator in its own interpreter, by path: the remote env must equal this. Python 3.6 and up.
 
-Contract, as that of reference_run.py::
+Contract, like that of reference_run.py::
 
     PYTHON vectorized_reference.py TASKS OUTPUTS FOLDER
 
-FOLDER holds trajectory.py. A task: ``imports``, ``entry_point``, ``kwargs``, ``wrappers``, ``seed`` (null for a reset
-without), ``actions`` (data of ``trajectory.to_data``) and ``further`` (arguments of each step, the same). Its output:
-the text of what the reset and each step give, as it is.
+FOLDER contains trajectory.py. A task: ``imports``, ``entry_point``, ``kwargs``, ``wrappers``, ``seed`` (null for a
+reset without a seed), ``actions`` (data of ``trajectory.to_data``) and ``further`` (arguments of each step, in the same
+form). Its output: the text of the results of the reset and of each step, unchanged.
 """
 
 import importlib
@@ -45,7 +45,7 @@ def named(path):
 
 
 def play(trajectory, env, task):
-    """The texts of a play. Runs on both sides."""
+    """The texts of a run. Runs on both sides."""
     begin = lambda seed, _: env.reset() if seed is None else env.reset(seed=trajectory.from_data(seed))  # noqa: E731
     further = trajectory.from_data(task["further"])
     reset, step = trajectory.following_observations(begin, lambda action: env.step(action, *further))

@@ -1,4 +1,4 @@
-"""A simulator that is a vector env itself is a VectorEnv here, and gives what it gives in its own interpreter."""
+"""A simulator that is itself a vector env: a VectorEnv with the same results as in its own interpreter."""
 
 import copy
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ MODES = list(AutoresetMode)
 
 @contextmanager
 def made(entry_point: str, target: str = NEW, **given: Any) -> Iterator[Any]:
-    """What ``gym_service.make`` gives of a class of tests/fixture_envs/vectorized.py, or of another entry point."""
+    """The result of ``gym_service.make`` for a class of tests/fixture_envs/vectorized.py, or another entry point."""
     name = entry_point if ":" in entry_point else f"vectorized:{entry_point}"
     folders = [str(ENVS), str(ENVS / "stand_ins")]
     env = gym_service.make("x", python=str(TARGETS[target].python()), pythonpath=folders, entry_point=name, **given)
@@ -42,7 +42,7 @@ def made(entry_point: str, target: str = NEW, **given: Any) -> Iterator[Any]:
 def test_make_vec_of_gymnasium(vectorization: str, mode: AutoresetMode) -> None:
     kwargs = {"num_envs": 3, "vectorization_mode": vectorization, "vector_kwargs": {"autoreset_mode": mode.value}}
     ours_kwargs = {"id": "CartPole-v1", "max_episode_steps": 12, **kwargs}
-    kwargs["vectorization_mode"] = "sync"  # with the same values in this mode, and no process of its own
+    kwargs["vectorization_mode"] = "sync"  # this mode has the same values, and no further processes
     theirs = gymnasium.make_vec("CartPole-v1", max_episode_steps=12, **kwargs)  # type: ignore[arg-type]
     with made("gymnasium:make_vec", kwargs=ours_kwargs) as ours:
         assert isinstance(ours, VectorEnv)
@@ -125,7 +125,7 @@ def test_unbatched_spaces_and_env_ids(target: str) -> None:
             env.reset(seed=1)
         assert not hasattr(env, "call_me")
         with pytest.raises(AttributeError):
-            env.get_attr("counts")  # it has none: neither has the simulator
+            env.get_attr("counts")  # neither the env nor the simulator has it
 
 
 @pytest.mark.parametrize("target", [OLD, NEW])
@@ -262,7 +262,7 @@ def test_names_of_the_simulator_and_calls_that_only_some_have() -> None:
         assert "call_async" not in dir(env)
         with pytest.raises(AttributeError, match="call_async"):  # as in-process
             env.call_async("get_wrapper_attr", "gravity")
-        with pytest.raises(AttributeError, match=r"gravity\.real"):  # its own call takes names without dots
+        with pytest.raises(AttributeError, match=r"gravity\.real"):  # the simulator's call takes names without dots
             env.call("gravity.real")
 
 

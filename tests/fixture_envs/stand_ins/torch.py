@@ -1,7 +1,7 @@
-"""A stand-in for torch: as much of it as gym-service uses. Any Python from 3.6, numpy alone.
+"""A stand-in for torch, with the parts that gym-service uses. Python 3.6 and up, needs only numpy.
 
-A tensor of another device than ``cpu`` gives up its array only after ``cpu()``, and one with a gradient only after
-``detach()``, as torch's own.
+A tensor on another device than ``cpu`` converts to an array only after ``cpu()``, and one with a gradient only after
+``detach()``, as in torch.
 """
 
 import numpy as np

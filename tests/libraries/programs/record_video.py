@@ -1,4 +1,4 @@
-"""Gymnasium's RecordVideo around an env in another interpreter. Prints the size and the frames of its video as JSON."""
+"""Gymnasium's RecordVideo with an env in another interpreter. Prints the size and the frames of its video as JSON."""
 
 import json
 import os
