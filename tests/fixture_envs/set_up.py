@@ -1,4 +1,4 @@
-"""A simulator that reports the set-up of its process: variables, working directory, limits, calls. Python 3.6 and up."""
+"""A simulator that reports the set-up of its process: variables, folder, limits, calls. Python 3.6 and up."""
 
 import os
 import resource
