@@ -1,6 +1,6 @@
-"""The results of several workers as one batch, in Gymnasium's layout.
+"""Combines the results of several workers into one batch, in Gymnasium's layout.
 
-Knows batched observations, and infos by the row. Never knows a call, nor which env is in which row. Python 3.10 and up,
+Knows batched observations, and infos by row. Never knows a call, or which env is in which row. Python 3.10 and up,
 Gymnasium 1.0 and up.
 """
 
@@ -20,20 +20,20 @@ from gym_service.protocol.values import LARGE_BYTES
 
 
 class WorkerResult(NamedTuple):
-    """What one worker answers to a step or a reset of its share of the envs."""
+    """One worker's answer to a step or a reset of its envs."""
 
-    observations: Any  # batched, or a list where they do not fit the layout
-    rewards: "np.ndarray[Any, Any]"  # float64, one for each env of the share; so are the next two, of bool
+    observations: Any  # batched, or a list if they do not fit the layout
+    rewards: "np.ndarray[Any, Any]"  # float64, one for each env of the worker; the next two likewise, of bool
     terminations: "np.ndarray[Any, Any]"
     truncations: "np.ndarray[Any, Any]"
-    infos: list[tuple[int, Any]]  # (index in the share, dict)
+    infos: list[tuple[int, Any]]  # (index of the env at the worker, dict)
 
 
-Read = Callable[..., WorkerResult]  # makes it of a frame
+Read = Callable[..., WorkerResult]  # decodes it from a frame
 
 
 def joined(found: Sequence[WorkerResult], offers: Sequence[Offer] = ()) -> WorkerResult:
-    """The results of several workers as those of one, in this order."""
+    """The results of several workers as a single result, in this order."""
     if len(found) == 1:
         return found[0]
     infos, start = [], 0
@@ -59,7 +59,7 @@ def joined(found: Sequence[WorkerResult], offers: Sequence[Offer] = ()) -> Worke
 
 
 def rows_of(result: WorkerResult, chosen: Sequence[int]) -> WorkerResult:
-    """Some rows of a result, in this order. Arrays are copied, unless they are all of the rows."""
+    """Some rows of a result, in this order. Arrays are copied, unless all rows are chosen."""
     if len(chosen) == len(result.rewards):
         return result
     observations = result.observations
@@ -75,7 +75,7 @@ def rows_of(result: WorkerResult, chosen: Sequence[int]) -> WorkerResult:
 
 
 def as_batch(space: Space[Any], result: WorkerResult) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-    """The five values that ``step`` gives; ``space`` is that of one env."""
+    """The five values that ``step`` returns; ``space`` is that of one env."""
     observations, rewards, terminations, truncations, infos = result
     count = len(rewards)
     if type(observations) is list:
@@ -85,7 +85,7 @@ def as_batch(space: Space[Any], result: WorkerResult) -> tuple[Any, Any, Any, An
 
 
 class _InfoColumns(gymnasium.vector.VectorEnv[Any, Any, Any]):
-    """Gymnasium's own way to gather infos, for so many envs."""
+    """Gymnasium's own code for gathering infos, for a number of envs."""
 
     closed = True
 
@@ -100,14 +100,14 @@ class _InfoColumns(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
 
 def worker_result(layout: Layout | None, count: int, frame: Frame, placed: Sequence[memoryview] = ()) -> WorkerResult:
-    """Reads the answer of a worker with so many envs."""
+    """The answer of a worker that has ``count`` envs."""
     return WorkerResult(*results.decode_batch(layout, count, frame, GraphInstance, placed))
 
 
 def has_order_of(space: Space[Any], batched: Space[Any]) -> bool:
-    """Whether the keys of a batched space are in the order of the single one: Gymnasium sorts them in some cases.
+    """Whether the keys of a batched space have the order of the single one: Gymnasium sorts them in some cases.
 
-    An env gets its part of batched actions in the order of the batched space, as SyncVectorEnv makes it.
+    An env gets its part of batched actions in the order of the batched space, as in SyncVectorEnv.
     """
     if isinstance(space, Dict) and isinstance(batched, Dict):
         parts = [has_order_of(part, batched[key]) for key, part in space.spaces.items()]
@@ -118,7 +118,7 @@ def has_order_of(space: Space[Any], batched: Space[Any]) -> bool:
 
 
 def row_bytes(layouts: Sequence[Layout | None], counts: Sequence[int]) -> list[int]:
-    """Bytes of one env in each leaf that is large in every share; none where the shares differ in which are."""
+    """The bytes of one env in each leaf that is large for every worker; empty if the workers differ in that."""
     rows = {
         tuple(size // count for size in layout.buffer_bytes) if layout else ()
         for layout, count in zip(layouts, counts, strict=True)
@@ -127,7 +127,7 @@ def row_bytes(layouts: Sequence[Layout | None], counts: Sequence[int]) -> list[i
 
 
 def part_of(actions: Any, rows: Any) -> Any:
-    """Some rows of a batch. What is no array, dict or tuple fits no layout and is given back as it is."""
+    """Some rows of a batch. Anything but an array, dict or tuple fits no layout, and is returned unchanged."""
     if type(actions) is np.ndarray and actions.ndim:
         return actions[rows]
     if type(actions) is dict:
@@ -143,7 +143,7 @@ def _concatenated(parts: Sequence[Any], offers: Iterator[Any]) -> Any:
     if type(parts[0]) is tuple:
         return tuple(_concatenated([part[at] for part in parts], offers) for at in range(len(parts[0])))
     offer = next(offers, None) if parts[0].nbytes >= LARGE_BYTES else None
-    if offer is not None:  # in the order of the large leaves
+    if offer is not None:  # the offers are in the order of the large leaves
         whole = np.ndarray((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype, offer)
         if all(np.may_share_memory(part, whole) for part in parts):
             return whole

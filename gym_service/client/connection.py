@@ -1,6 +1,6 @@
-"""A server, as threads share it: whole calls and halves of calls, each in its turn, until it is closed.
+"""A server that threads share: whole calls and halves of calls take turns until it is closed.
 
-Knows turns and ends. Never knows what a call does on the wire (``exchange.py``), nor how a server was started. Python
+Knows turns and ends. Never knows what a call does on the wire (``exchange.py``), or how a server was started. Python
 3.10 and up.
 """
 
@@ -29,26 +29,26 @@ T = TypeVar("T")
 
 
 class SpacesChanged(Exception):
-    """What was to be sent has to be packed again."""
+    """The spaces have changed, so the arguments must be packed again."""
 
 
 class Connection(EarlyAnswers):
     """A channel with a server at its other end. One call at a time: a second thread's call waits for the first.
 
     ``call``, or ``begin`` and ``finish``, are for envs. The parts of a call (``exchange.py``) are for ``workers.py``,
-    which makes one call of several connections at once and has a queue of its own for that.
+    which makes one call on several connections at once and has its own queue for that.
     """
 
     def __init__(self, channel: Channel, peer: Peer) -> None:
         super().__init__(channel, peer)
-        self.close_s = 0.0  # how long its server may take to close at the end of the program
+        self.close_s = 0.0  # how long its server may take to close when the program ends
         self._queue = CallQueue()
         self._tickets = self._queue.tickets
         _channels.add(channel)
         _connections.add(self)
 
     def share_queue(self, queue: CallQueue) -> None:
-        """Have one queue with other connections, which are called together with this one."""
+        """Share one queue with other connections, which are called together with this one."""
         self._queue, self._tickets = queue, queue.tickets
 
     def call(
@@ -63,28 +63,28 @@ class Connection(EarlyAnswers):
     ) -> T:
         """Make one call and read its answer.
 
-        Blocks until the answer is there, at most ``timeout_s`` seconds (``math.inf``: no limit); before that for as
-        long again at most, while another thread's call is under way. Where this process itself was stopped and comes
-        too late, it goes on for as long again while bytes arrive.
+        Blocks until the answer has arrived, at most ``timeout_s`` seconds (``math.inf``: no limit). Before that it
+        waits for another thread's call, at most ``timeout_s`` seconds too. If this process itself was stopped past the
+        deadline, it goes on for as long again while bytes arrive.
 
         Args:
             kind: one of the calls in ``messages``.
             arguments: its fields.
             timeout_s: for sending and the answer together.
-            read: makes the result of the answer, while its bytes are still there. After an interrupt it is called by
-                the next call, which drops what it gives.
-            tell: is told the result before any other thread's call can begin. It must not raise.
-            sent: is called once the call is sent. It must not raise.
-            changes: ``self.changes`` from before the arguments were packed by the spaces of then.
+            read: decodes the result from the answer, while its bytes are valid. After an interrupt the next call calls
+                it and drops its result.
+            tell: receives the result before any other thread's call can start. It must not raise.
+            sent: is called when the call is sent. It must not raise.
+            changes: the value of ``self.changes`` from before the arguments were packed with the spaces of then.
 
         Raises:
             SpacesChanged: the call that this one waited for has changed the spaces; nothing was sent.
             EnvError: the simulator raised. The connection stays usable, as after CannotCross.
-            CannotCross: something in the call or in the result has no form on the wire.
-            CallTimeout: with the state ``waiting``, another thread's call took too long; nothing was sent, and nothing
+            CannotCross: a value in the call or in the result has no form on the wire.
+            CallTimeout: in the state ``waiting``, another thread's call took too long; nothing was sent, and nothing
                 is closed. In any other state the connection is closed now.
             ServerCrashed, ConnectionLost, ProtocolError, VersionMismatch: the connection is closed now.
-            ClosedError, ForkedError: it cannot be used.
+            ClosedError, ForkedError: the connection cannot be used.
             AlreadyPendingCallError: half a call is pending, or this thread is in the middle of one.
         """
         ticket = new_ticket()
@@ -121,8 +121,7 @@ class Connection(EarlyAnswers):
     ) -> None:
         """The first half of ``call``: send it. Until ``finish`` has read its answer, other calls are refused.
 
-        Blocks and raises as ``call``. ``read`` is for ``finish``, and for an answer that nobody waits for, since an
-        interrupt came.
+        Blocks and raises as ``call``. ``read`` is for ``finish``, and for an answer that is dropped after an interrupt.
         """
         ticket = new_ticket()
         try:
@@ -142,11 +141,11 @@ class Connection(EarlyAnswers):
             raise mapped from error
 
     def finish(self, read: Callable[[Frame], Any] | None = None, tell: Callable[[Any], None] | None = None) -> Any:
-        """The second half of ``call``: read the answer to what ``begin`` has sent. Any thread may do so.
+        """The second half of ``call``: read the answer to the call that ``begin`` has sent. Any thread may do so.
 
-        ``read`` makes the result of the answer; by default what ``begin`` was given does.
+        ``read`` decodes the result from the answer; by default the ``read`` of ``begin`` does.
 
-        Blocks and raises as ``call``, and NoAsyncCallError where nothing has begun.
+        Blocks and raises as ``call``. Raises NoAsyncCallError if no call was begun.
         """
         ticket: Ticket | None = None
         half: Ticket | None = None
@@ -157,7 +156,7 @@ class Connection(EarlyAnswers):
                 self._queue.wait_for_turn(ticket, self, "step_wait", self._timeout_s, is_second_half=True)
             if half is None or half is not self._queue.half:
                 raise NoAsyncCallError("nothing has begun whose answer could be waited for", "step_wait")
-            self._queue.half = None  # from here on it is a whole call, and an interrupt leaves nothing pending
+            self._queue.half = None  # from here on it is a whole call, so that an interrupt leaves nothing pending
             result = self.read_answer(read or self._read, tell)
             self._queue.leave(ticket)
         except BaseException as error:
@@ -172,25 +171,25 @@ class Connection(EarlyAnswers):
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def has_failed(self) -> bool:
-        """Whether something other than ``close()`` has closed it, or an interrupt came where nothing can go on."""
+        """Whether it was closed by anything but ``close()``, or an interrupt came where no call can go on."""
         is_unanswered = self._channel.outgoing[0] != self._answered
         if is_unanswered and not self._tickets and not self._closed_by and not self._channel.is_in_step:
             self._fail_in_doubt()
         return bool(self.failure)
 
     def close(self, ask_s: float, reason: str = "it was closed with close()") -> None:
-        """Ask the server to end, then see to it that it does. Any number of times, from any thread.
+        """Ask the server to end, then make sure that it does. May be called repeatedly, from any thread.
 
-        Waits for a call that was interrupted, but for no call that is under way: that one ends with ClosedError, and so
-        do those that wait for their turn. After an interrupt it can be called again, and goes on.
+        Waits for an interrupted call, but not for a call in progress: that call ends with ClosedError, and so do those
+        that wait for their turn. After an interrupt it can be called again, and goes on.
 
-        Blocks for at most ``ask_s`` seconds and the moment it takes to stop a server by force. In a forked child of
-        the process that made the connection it does nothing: the server is not the child's.
+        Blocks for at most ``ask_s`` seconds and the time it takes to stop a server by force. In a forked child of the
+        process that made the connection it does nothing, since the server belongs to the parent.
         """
         close_all([self], ask_s, reason)
 
     def _can_be_asked(self, ticket: Ticket, was_closed: bool, deadline: float) -> bool:
-        """Whether the server can be asked to close. Waits for another close(), and not for a call."""
+        """Whether the server can be asked to close. Waits for another close(), but not for a call."""
         queue = self._queue
         while was_closed and not queue.is_first(ticket) and not queue.is_mine(ticket):
             if not queue.wait(ticket, deadline):
@@ -198,7 +197,7 @@ class Connection(EarlyAnswers):
         return not self.failure and queue.is_first(ticket)
 
     def _leave_with(self, ticket: Ticket, error: BaseException, half: Ticket | None = None) -> BaseException:
-        """End a call that has failed or was interrupted; what to raise."""
+        """End a call that has failed or was interrupted. Returns the exception to raise."""
         try:
             if self._tickets and self._tickets[0] is ticket:
                 self._channel.keep_unsent()
@@ -213,10 +212,10 @@ def close_all(
 ) -> None:
     """Close several connections as ``Connection.close`` closes one, all of them within the time of one.
 
-    Each server is asked before any answer is waited for. Those that do not end are stopped together, step by step.
-    ``ask_s`` of None: each has its own ``close_s``.
+    Each server is asked before the first answer is read. Those that do not end are stopped together, step by step. With
+    ``ask_s`` of None, each has its own ``close_s``.
     """
-    # Who may take longest is waited for last.
+    # The one that may take longest comes last.
     ours = sorted((each for each in connections if not each._is_forked), key=lambda each: each.close_s)
     queues = {id(connection._queue): connection._queue for connection in ours}.values()
     begun, ticket = time.monotonic(), new_ticket()
@@ -263,18 +262,18 @@ def _close_what_is_open() -> None:
     close_all([each for each in _connections.alive() if not each.is_closed], None, "the program has ended")
 
 
-# At the end of the program, weakref.finalize closes one env after the other. Functions of atexit are called in reverse
-# order: so this one, which closes all at once, is registered after that of weakref, which its first use registers.
+# When the program ends, weakref.finalize closes one env after the other. atexit calls functions in reverse order, so
+# the function that closes all at once is registered after that of weakref, which this first use registers.
 weakref.finalize(CallQueue, int)
 atexit.register(_close_what_is_open)
 
-# Told of every fork: asking for the pid with each call costs more than looking at a flag.
+# Notified of every fork: checking the pid in each call would cost more than checking a flag.
 _connections = WeakRegistry()
 _channels = WeakRegistry()
 
 
 def _detach_all() -> None:
-    """A forked child has copies of what is its parent's: closed there they are nobody's to warn of, nor to use."""
+    """A forked child has copies of its parent's connections. They are closed without a warning, and not used."""
     for connection in _connections.alive():
         connection._is_forked = True
     for channel in _channels.alive():

@@ -1,9 +1,9 @@
-"""Calls whose answers come in several frames, each of which can be had before the answer is whole, and without waiting.
+"""Calls whose answers consist of several frames, each of which can be read before the rest, without blocking.
 
 Knows frames, ids and deadlines, as ``exchange.py`` does. Never knows envs. Python 3.10 and up.
 
-What an interrupt leaves is gone on with: a frame that was noted but not taken is noted once more, and ``note`` must
-know it again. So nothing of an answer is lost, and none of it comes twice.
+After an interrupt it continues: a frame that was noted but not taken is noted again, and ``note`` must recognise it. So
+no part of an answer is lost or counted twice.
 """
 
 import select
@@ -19,7 +19,7 @@ _NOTED = {messages.GROUP, messages.LAST_GROUP, messages.RESULT, messages.STEPPED
 
 
 class EarlyAnswers(Exchange):
-    """An exchange in which a call can be under way while its caller does something else."""
+    """An exchange in which a call can be in progress while its caller does something else."""
 
     @property
     def is_idle(self) -> bool:
@@ -33,19 +33,19 @@ class EarlyAnswers(Exchange):
 
     @property
     def deadline(self) -> float | None:
-        """By when the call under way must be answered, on ``time.monotonic()``; None: it has no limit."""
+        """When the call in progress must be answered, on ``time.monotonic()``; None for no limit."""
         return self._deadline
 
     def begin_early(self, kind: int, arguments: Packed, timeout_s: float) -> None:
         """Send a call whose answer ``read_early`` reads. The last one must be answered. Blocks and raises as ``call``.
 
-        The answer of a call that nobody asks for any more is dropped by the next call, and by ``close``.
+        If no caller needs the answer any more, the next call, or ``close``, drops it.
         """
         self.open_call(kind, timeout_s)
         self.send_call(kind, arguments, drop_groups)
 
     def resume(self) -> None:
-        """Send what an interrupt has left unsent of the call under way. Blocks and raises as ``call``."""
+        """Send the rest of the call in progress after an interrupt. Blocks and raises as ``call``."""
         if not self._channel.is_in_step:
             self._fail_in_doubt()
             self.refuse()
@@ -55,12 +55,12 @@ class EarlyAnswers(Exchange):
             self._go_on_late(self._channel.flush)
 
     def read_early(self, note: Callable[[Frame], None]) -> None:
-        """Give ``note`` each frame of the answer that has come. Does not block. Raises as ``call``, but no EnvError."""
+        """Pass each arrived frame of the answer to ``note``. Does not block. Raises as ``call``, but no EnvError."""
         channel, call_id = self._channel, self.last_id
         while (frame := channel.poll_frame()) is not None:
             frame.arrays = self.arrays
             if frame.call_id == self._answered:
-                pass  # it was read when an interrupt came, just before it was taken
+                pass  # an interrupt came after this frame was read and before it was taken
             elif frame.call_id != call_id:
                 raise BadFrame(f"an answer to call {frame.call_id} came where call {call_id} was asked")
             elif frame.kind == messages.WARNING:
@@ -77,9 +77,9 @@ class EarlyAnswers(Exchange):
                 return
 
     def wait_late(self) -> None:
-        """Once the deadline has passed: wait on, while bytes come. Raises ChannelTimeout where none do."""
+        """After the deadline: go on waiting while bytes arrive. Raises ChannelTimeout if none do."""
         self._go_on_late(self._channel.await_frame)
 
     def register(self, poll: "select.poll") -> Sequence[int]:
-        """Have a poll object report what comes after ``read_early`` has found nothing; the descriptors."""
+        """Let a poll object report data after an empty ``read_early``. Returns the descriptors."""
         return self._channel.register(poll)

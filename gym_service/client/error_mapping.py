@@ -1,7 +1,7 @@
-"""What the failures of a call mean to a user: facts of the wire in, errors of ``gym_service.errors`` and warnings out.
+"""Maps the failures of a call: facts of the wire become errors of ``gym_service.errors`` and warnings.
 
-Knows which error belongs to which failure, and in what words it is told. Never knows a stream, nor when a connection is
-to be closed. Python 3.10 and up.
+Knows which error belongs to which failure, and its wording. Never knows a stream, or when a connection must be closed.
+Python 3.10 and up.
 """
 
 import builtins
@@ -26,38 +26,38 @@ from gym_service.protocol.values import BadValue
 T = TypeVar("T")
 
 SHOWN_LINES = 40
-# So many sub-environments an error names.
+# The most sub-environments that an error names.
 MOST_NAMED = 16
 
 
 class Peer(Protocol):
     """The server at the other end of a connection, as a process or as a host.
 
-    The launcher's ServerLink (``servers/link.py``) is one. The client knows these five members of it and no more.
+    The launcher's ServerLink (``servers/link.py``) is one. The client uses only these five members of it.
     """
 
     def died(self, during: str) -> GymServiceError:
-        """The error for a stream that has ended during a call. Blocks for a few seconds at most, to learn the cause."""
+        """The error for a stream that ended during a call. Blocks for a few seconds at most, to find the cause."""
 
     def diagnose(self, end_sending: Callable[[], None]) -> tuple[str, str]:
         """Why the server does not answer: ``stopped``, ``blocked``, ``busy`` or ``unknown``; and its Python stack.
 
-        Only for a server that is stopped right after: it may wake calls that sleep. ``end_sending`` closes the sending
-        direction of the stream, which some kinds of peers need for it. Blocks for a few seconds at most.
+        Only for a server that is stopped right afterwards, since it may interrupt sleeping calls. ``end_sending``
+        closes the sending direction of the stream, which some kinds of peers need. Blocks for a few seconds at most.
         """
 
     def tail(self) -> str:
-        """The end of what the server printed, as far as this process knows it."""
+        """The end of the server's output, as far as this process knows it."""
 
     @property
     def calls(self) -> memoryview:
-        """Where to count the calls, at index 0."""
+        """The memory in which to count the calls, at index 0."""
 
     def close_in_steps(self, ask_s: float) -> Iterator[None]:
-        """See the server to its end, in steps. The stream is closed already.
+        """Make sure that the server ends, in steps. The stream is closed already.
 
-        Waits ``ask_s`` seconds for the server to end by itself, then uses force. Blocks for some seconds more than
-        ``ask_s`` at most. Who closes several takes the same step of each in turn.
+        Waits ``ask_s`` seconds for the server to end by itself, then uses force. Blocks for at most some seconds more
+        than ``ask_s``. To close several servers, take the same step of each in turn.
         """
 
 
@@ -66,7 +66,7 @@ def timed_out(
 ) -> CallTimeout:
     """The error for a call that was not answered in time. Blocks as ``Peer.diagnose``.
 
-    ``interrupted``: the call that was interrupted before, and whose end this one has waited for.
+    ``interrupted``: the earlier, interrupted call whose end this call has waited for.
     """
     tail = peer.tail()
     state, stack = peer.diagnose(end_sending)
@@ -87,7 +87,7 @@ _STATES = {
 
 
 def waited(during: str, timeout_s: float, other: str) -> CallTimeout:
-    """The error for a call whose turn did not come in time. Nothing of it was sent, and nothing is closed."""
+    """The error for a call that did not get its turn in time. Nothing of it was sent, and nothing is closed."""
     text = (
         f"{during} waited {timeout_s:g} s for the {other} of another thread to end; nothing was sent, and the env "
         f"stays open\n  try: a longer timeout, timeouts = {{ {during} = … }}, or an env for each thread"
@@ -96,7 +96,7 @@ def waited(during: str, timeout_s: float, other: str) -> CallTimeout:
 
 
 def not_ready(timeout_s: float, min_envs: int, ready: int, in_flight: Sequence[int]) -> CallTimeout:
-    """The error for a ``recv`` whose own time has passed. Nothing is lost, and nothing is closed."""
+    """The error for a ``recv`` whose own time is over. Nothing is lost, and nothing is closed."""
     text = (
         f"recv waited {timeout_s:g} s for {min_envs} results, and {ready} are ready; in flight: {envs_named(in_flight)}"
         "\n  try: recv() again, which goes on where this one ended; or a longer timeout_s, or fewer min_envs"
@@ -106,7 +106,7 @@ def not_ready(timeout_s: float, min_envs: int, ready: int, in_flight: Sequence[i
 
 
 def envs_named(env_ids: Sequence[int]) -> str:
-    """Sub-environments in words; of many the first ones."""
+    """The names of sub-environments; of many only the first ones."""
     named = [str(env_id) for env_id in env_ids[:MOST_NAMED]]
     if len(env_ids) > MOST_NAMED:
         named.append(f"{len(env_ids) - MOST_NAMED} more")
@@ -116,7 +116,7 @@ def envs_named(env_ids: Sequence[int]) -> str:
 
 
 def with_envs(error: GymServiceError, env_ids: Sequence[int]) -> GymServiceError:
-    """The same error, which also says which sub-environments were in flight at the server in question."""
+    """The same error, with the sub-environments that were in flight at its server."""
     if env_ids:
         first, line, rest = str(error).partition("\n")
         error.args = (f"{first}\n  in flight there: {envs_named(env_ids)}{line}{rest}",)
@@ -130,7 +130,7 @@ def _block(title: str, text: str) -> str:
 
 
 def too_large(arguments: Packed, bound_bytes: int) -> CannotCross:
-    """The error for a call that holds more than a frame may; nothing of it was sent."""
+    """The error for a call that is larger than a frame may be. Nothing of it was sent."""
     size, path = arguments.largest
     text = f"{path} holds {size} bytes; a call may hold {bound_bytes} and this one holds {arguments.size_bytes}"
     text += f"\n  try: max_message_mib = {-(-arguments.size_bytes // 2**20)}"
@@ -138,9 +138,9 @@ def too_large(arguments: Packed, bound_bytes: int) -> CannotCross:
 
 
 def warn(warned: list[tuple[str, str]]) -> None:
-    """Warn of what the simulator warned of, and point at the code that made the call.
+    """Issue the simulator's warnings, and point at the code that made the call.
 
-    Only once the call is over: a filter that makes errors of warnings must not leave half an answer in the channel.
+    Only after the call: a filter that turns warnings into errors must not leave half an answer in the channel.
     """
     taken, warned[:] = list(warned), []
     for category, text in taken:
@@ -150,7 +150,7 @@ def warn(warned: list[tuple[str, str]]) -> None:
 
 
 def _caller_level() -> int:
-    """The ``stacklevel`` of the nearest code outside this package (skip_file_prefixes is of Python 3.12)."""
+    """The ``stacklevel`` of the nearest code outside this package (skip_file_prefixes is new in Python 3.12)."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         level, frame = level + 1, frame.f_back
@@ -161,23 +161,23 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 def expect_type(sort: type[T], value: Any) -> T:
-    """The value, which must be of this sort. Raises BadValue."""
+    """The value, which must have this type. Raises BadValue."""
     if type(value) is not sort:
         raise BadValue(f"a {type(value).__name__} came where a {sort.__name__} was due")
     return value
 
 
 def remote_error(origin: str, type_name: str, message: str, evidence: str, bases: list[str]) -> GymServiceError:
-    """The error that an ERROR's fields say (``server/error_report.py``).
+    """The error for an ERROR's fields (``server/error_report.py``).
 
-    Raises BadValue, BadFrame where they say none.
+    Raises BadValue or BadFrame if they are malformed.
     """
     for text in (origin, type_name, message, evidence, *expect_type(list, bases)):
         expect_type(str, text)
     if origin == messages.FROM_ENV:
         text = f"{message}\n  raised in the simulator as {type_name}\n{evidence}".rstrip(
             "\n"
-        )  # as any error's text ends
+        )  # the usual end of an error's text
         facts = {"type_name": type_name, "message": message, "remote_traceback": evidence}
         return env_error_class(bases)(text, **facts)
     if origin == messages.REFUSED:
@@ -189,7 +189,7 @@ def remote_error(origin: str, type_name: str, message: str, evidence: str, bases
 
 
 def broken_rule(during: str, error: Exception) -> GymServiceError:
-    """The error for bytes that are not what this version of gym-service would send."""
+    """The error for bytes that this version of gym-service would not send."""
     if isinstance(error, WrongVersion):
         return VersionMismatch(f"{error}\n  try: the same version of gym-service on both sides")
     return ProtocolError(f"during {during} the other side broke the rules of the wire: {error}", during=during)

@@ -1,28 +1,28 @@
-"""One call after the other over a channel, each with an answer, a deadline and an id; and the one gate for its errors.
+"""One call after another over a channel, each with an answer, a deadline and an id; all of its errors are mapped here.
 
-Knows messages, ids, deadlines, and which failure is the end. Never knows threads (``connection.py``), nor how a server
-was started, nor how its end is worded (``error_mapping.py``). Python 3.10 and up.
+Knows messages, ids, deadlines, and which failures are final. Never knows threads (``connection.py``), how a server was
+started, or the wording of errors (``error_mapping.py``). Python 3.10 and up.
 
-The state of an exchange is not kept in a variable. It follows from facts, each of which one assignment changes:
+The state of an exchange is not stored in a variable. It follows from facts, each of which one assignment changes:
 
 =======================  =========================================================================================
-idle                     the call that was sent last (``channel.outgoing``) is the one that was answered last
-sending call N           N was sent and is not answered, and not all of its frame is written
+idle                     the call that was sent last (``channel.outgoing``) is also the one that was answered last
+sending call N           N is not answered, and part of its frame is not written yet
 awaiting the answer of N all of it is written, and nothing of the answer is read
 reading                  the decoder has a part of a frame
-abandoned                N was sent and is not answered, and a new call is opened: N's caller was interrupted
-closed                   ``_closed_by`` says by what; ``failure`` too, where that was no ``close()``
+abandoned                N is not answered, and a new call is opened: N's caller was interrupted
+closed                   ``_closed_by`` names the reason; so does ``failure``, unless it was ``close()``
 =======================  =========================================================================================
 
-Interrupts. The handler of a signal may raise anything, at any line of a call, and its exception comes out unchanged.
-Nothing is repaired at that moment, since an exception can come in the middle of a repair as well. The next call does so
-(``_drop_answer``): it sends the rest of the frame, reads the answer to its end within its own timeout, and drops it.
-So the interrupted call is carried out, and its answer is never another call's. The answer is read by the function that
-would have read it, so that what it says of the simulator is noted; what it lends goes back, its images are decoded
-(others may be differences to them), its warnings are kept. The one case in which that cannot be done
-(``Channel.is_in_step``) is a failure, as if the server had died.
+Interrupts. A signal handler may raise anything, at any line of a call, and its exception propagates unchanged. Nothing
+is repaired at that moment, since another exception could interrupt the repair. The next call does so
+(``_drop_answer``): it sends the rest of the frame, reads the whole answer within its own timeout, and drops it. So the
+interrupted call is carried out, and its answer never becomes another call's. The call's own function reads the answer,
+so that facts about the simulator are recorded; slots are returned, images are decoded (later ones may be differences to
+them), warnings are kept. If that is impossible (``Channel.is_in_step``), the connection fails as if the server had
+died.
 
-A CallTimeout is no interrupt: it stops the server and closes the channel.
+A CallTimeout is not an interrupt: it stops the server and closes the channel.
 """
 
 import math
@@ -51,39 +51,39 @@ T = TypeVar("T")
 
 _RESULTS = (messages.RESULT, messages.STEPPED, messages.PLACED)
 WIRE_ERRORS = (ChannelClosed, ChannelTimeout, BadFrame, BadValue)
-# After a deadline has passed: how long the next byte may take, as long as bytes keep coming (seconds).
+# After a deadline: how long the next byte may take, as long as bytes keep arriving (seconds).
 LATE_GAP_S = 0.5
 
 
 class Exchange:
-    """Calls over a channel, one after the other, of one thread at a time."""
+    """Calls over a channel, one after another. Only one thread may use it at a time."""
 
     def __init__(self, channel: Channel, peer: Peer) -> None:
         self.bound_bytes = BOUND_BYTES
-        self.failure = ""  # what closed it, where that was no close()
+        self.failure = ""  # what closed it, unless close() did
         self.arrays = ArrayMaker()
-        # Is told the facts of the env that have changed, and the id of the call that brought them.
+        # Receives the facts of the env that have changed, and the id of the call whose answer contained them.
         self.on_changed: Callable[[dict[str, Any], int], None] = _unasked
-        self.changes = 0  # how often it was told
+        self.changes = 0  # how often on_changed was called
         self._channel = channel
         self._peer = peer
-        self._answered = 0  # the id of the last call whose answer has been read or dropped
-        self._arguments: Packed | None = None  # of the call under way, and with them the memory that it offers
-        self._read: Callable[[Frame], Any] = read_nothing  # makes the result of its answer
-        self._during, self._timeout_s = "", math.inf  # of the call under way
+        self._answered = 0  # the id of the last call whose answer was read or dropped
+        self._arguments: Packed | None = None  # the current call's, which keep the offered memory alive
+        self._read: Callable[[Frame], Any] = read_nothing  # decodes the current call's answer
+        self._during, self._timeout_s = "", math.inf  # of the current call
         self._deadline: float | None = None
-        self._interrupted = ""  # the call whose answer is being dropped
+        self._interrupted = ""  # the name of the call whose answer is being dropped
         self._warned: list[tuple[str, str]] = []
         self._process_id = os.getpid()
         self._is_forked = False  # whether this is a copy, in a forked child
         self._calls = peer.calls
-        self._close_id = 0  # of the CLOSE that was sent, if one was
+        self._close_id = 0  # the id of the CLOSE that was sent, if there was one
         self._closed_by = ""  # empty while it is open
-        self._has_ended = False  # whether nothing is left to be done after a failure
+        self._has_ended = False  # whether nothing remains to be done after a failure
 
     @property
     def during(self) -> str:
-        """The name of the call under way, or of the last one."""
+        """The name of the current call, or of the last one."""
         return self._during
 
     @property
@@ -93,25 +93,25 @@ class Exchange:
 
     @property
     def is_closed(self) -> bool:
-        """Whether it is closed, by whatever."""
+        """Whether it is closed, for any reason."""
         return bool(self._closed_by)
 
     def keep_unsent(self) -> None:
-        """After an interrupt: copy what has not been sent out of memory that the caller may change."""
+        """After an interrupt: copy unsent bytes out of memory that the caller may change."""
         self._channel.keep_unsent()
 
     def issue_warnings(self) -> None:
-        """Warn of what the simulator has warned of in calls that are over."""
+        """Issue the simulator's warnings from calls that are over."""
         if self._warned:
             error_mapping.warn(self._warned)
 
     # -- the parts of a call ---------------------------------------------------------------------------------------
 
     def open_call(self, kind: int, timeout_s: float) -> None:
-        """Start the time of a call, and first finish a call that was interrupted. Blocks and raises as ``call``."""
+        """Start the time of a call, and first finish an interrupted call. Blocks and raises as ``call``."""
         if self._closed_by or self._is_forked:
             if self.failure and not self._is_forked:
-                self._end()  # as far as an interrupt has left that to do
+                self._end()  # finishes what an interrupt has left undone
             self.refuse()
         self._deadline = None if timeout_s == math.inf else time.monotonic() + timeout_s
         self._timeout_s = timeout_s
@@ -120,9 +120,9 @@ class Exchange:
         self._during = messages.CALL_NAMES[kind]
 
     def send_call(self, kind: int, arguments: Packed, read: Callable[[Frame], Any]) -> None:
-        """Send the call, and remember what will read its answer. Blocks and raises as ``call``.
+        """Send the call, and remember the function that reads its answer. Blocks and raises as ``call``.
 
-        ``read`` must not hold the env, since the env's finalizer holds this object: it would never be closed.
+        ``read`` must not keep the env alive: the env's finalizer holds this object, so the env would never be closed.
         """
         if arguments.size_bytes > self.bound_bytes:
             raise error_mapping.too_large(arguments, self.bound_bytes)
@@ -154,7 +154,7 @@ class Exchange:
         return result
 
     def explained(self, error: BaseException) -> BaseException:
-        """What an error means to a user. An error of the wire closes the connection; any other is returned as it is.
+        """The error for the user. An error of the wire closes the connection; any other error is returned unchanged.
 
         Blocks for a few seconds at most, to find out why a server has died or does not answer.
         """
@@ -162,14 +162,14 @@ class Exchange:
             return error
         if self._closed_by:
             return ClosedError(f"during {self._during} the env was closed by another thread")
-        # First of all: an interrupt may come while the reason is being found out.
+        # This comes first: an interrupt may come while the reason is determined.
         self._fail(f"{type(error).__name__} during {self._during}")
         mapped: GymServiceError
         if isinstance(error, ChannelTimeout):
             stop = self._channel.end_sending
             mapped = error_mapping.timed_out(self._during, self._timeout_s, self._peer, stop, self._interrupted)
         elif isinstance(error, ChannelClosed):
-            self._channel.close()  # else a server that only closed its end would wait for us, and we for its death
+            self._channel.close()  # otherwise a server that closed only its end and this process wait for each other
             mapped = self._peer.died(self._during)
         else:
             mapped = error_mapping.broken_rule(self._during, error)
@@ -181,39 +181,39 @@ class Exchange:
 
     @property
     def arena(self) -> Arena | None:
-        """Where memory is shared with the server; None where it is not."""
+        """The shared memory with the server; None if there is none."""
         return self._channel.arena
 
     def share(self, arena: Arena | None) -> None:
-        """Share memory from here on, before the first call."""
+        """Share memory from now on; before the first call."""
         self._channel.share(arena)
 
     def use_image_codec(self, decoder: ImageDecoder) -> None:
-        """Decode from here on the images that the server has been told to code."""
+        """Decode the images that the server has been told to encode, from now on."""
         self._channel.use_image_codec(decoder)
 
     def allow_replies_of(self, bound_bytes: int) -> None:
-        """Raise the bound on answers, once it is known how large an observation is."""
+        """Raise the bound on answers, when the size of an observation is known."""
         self._channel.decoder.bound_bytes = bound_bytes
 
     def warn(self, text: str) -> None:
-        """Warn of something at the code that made the call; of nothing where the text is empty."""
+        """Issue a warning that points at the code that made the call; nothing for an empty text."""
         error_mapping.warn([("UserWarning", text)] if text else [])
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def _send_close(self, deadline: float) -> None:
-        """Ask the server to close, unless a call that was interrupted has to be finished first."""
+        """Ask the server to close, unless an interrupted call has to be finished first."""
         channel = self._channel
         if channel.is_in_step and not self._close_id and channel.outgoing[0] == self._answered:
             self._close_id = channel.outgoing[0] + 1 & 0xFFFFFFFF
             try:
                 channel.send_frame(messages.CLOSE, self._close_id, b"", deadline=deadline)
             except WIRE_ERRORS:
-                pass  # _await_close meets it again
+                pass  # _await_close gets the same error again
 
     def _await_close(self, deadline: float) -> None:
-        """Read the answer to CLOSE, which was sent or is sent here. After an interrupt it goes on where it was."""
+        """Read the answer to CLOSE, and send CLOSE first if necessary. After an interrupt it continues."""
         channel, self._deadline, self._timeout_s = self._channel, deadline, 0.0
         try:
             if not channel.is_in_step:
@@ -228,12 +228,12 @@ class Exchange:
             if self._answered != self._close_id:
                 self.read_answer(read_nothing)
         except WIRE_ERRORS:
-            pass  # it is being closed anyhow; whether the server ends is the peer's to see to
+            pass  # the connection is closed in any case; the peer makes sure that the server ends
         except EnvError as error:
             self._warned.append(("UserWarning", f"the simulator's close() raised {error}"))
 
     def refuse(self) -> None:
-        """Raise what a call meets where the connection cannot be used."""
+        """Raise the error of a call on a connection that cannot be used."""
         if self._is_forked:
             raise ForkedError(
                 f"this env was made in process {self._process_id} and is used in its forked child {os.getpid()}: "
@@ -245,11 +245,11 @@ class Exchange:
     # -- answers ---------------------------------------------------------------------------------------------------
 
     def _answer(self, read: Callable[[Frame], T], frame: Frame, call_id: int) -> T:
-        """The result, which is in this frame or in one that comes after."""
+        """The result, from this frame or from a later one."""
         parts: list[Any] = []
         while True:
             if frame.call_id != call_id:
-                # One that was read when an interrupt came, just before it was taken, is dropped by its id.
+                # A frame that an interrupt left in the decoder, already read but not taken, is dropped by its id.
                 if frame.call_id != self._answered:
                     raise BadFrame(f"an answer to call {frame.call_id} came where call {call_id} was asked")
             elif frame.kind in _RESULTS or (read is drop_groups and frame.kind == messages.LAST_GROUP):
@@ -292,7 +292,7 @@ class Exchange:
         return error
 
     def _drop_answer(self, during: str) -> None:
-        """Finish a call whose caller was interrupted, within the time of the call that comes now: see above."""
+        """Finish a call whose caller was interrupted, within the time of the present call: see the module."""
         channel = self._channel
         if not channel.is_in_step:
             self._fail_in_doubt()
@@ -306,15 +306,15 @@ class Exchange:
             self.read_answer(self._read)
         except (EnvError, CannotCross):
             if self._answered != channel.outgoing[0]:
-                raise  # it came out of the reading of the answer
-            # It is the answer, and nobody asks for it.
+                raise  # the reader of the answer raised it
+            # It is the answer itself, which no caller needs.
         self._interrupted = ""
 
     def _go_on_late(self, act: Callable[[float], T]) -> T:
-        """Go on after the deadline, for as long as it has been, while bytes come or go.
+        """Go on after the deadline, for as long again, while bytes are sent or received.
 
-        This process may have been stopped (Ctrl-Z) while the other side did its part in time. Raises ChannelTimeout
-        where nothing has come, and no frame is half read or half sent.
+        This process may have been stopped (Ctrl-Z) while the server answered in time. Raises ChannelTimeout if no byte
+        arrives and no frame is partly read or sent.
         """
         end = time.monotonic() + self._timeout_s
         gap_s = LATE_GAP_S if self._channel.is_in_a_frame else 0.0
@@ -332,7 +332,7 @@ class Exchange:
         self._closed_by = reason
 
     def _fail_in_doubt(self) -> None:
-        """Close: an interrupt came where nobody can say what had been sent or read."""
+        """Close: after an interrupt the number of bytes sent or read is unknown."""
         self._fail(
             f"an interrupt came in the middle of {self._during}, and how much of it was sent or read is not known"
             '\n  try: restart = "on-reset" in its entry, with which reset() starts another server then'
@@ -340,7 +340,7 @@ class Exchange:
         self._end()
 
     def _end(self) -> None:
-        """Close for good after a failure. Any number of times."""
+        """Close for good after a failure. May be called repeatedly."""
         self._forget_call()
         if not self._has_ended:
             self._channel.close()
@@ -350,11 +350,11 @@ class Exchange:
             self._has_ended = True
 
     def _forget_call(self) -> None:
-        """Hold no longer what a call holds whose answer never comes."""
+        """Release what a call holds if its answer will never come."""
         self._arguments, self._read = None, read_nothing
 
     def _stop_counting(self) -> None:
-        # The memory where the calls were counted is a file's, and holds a descriptor for as long as it is looked at.
+        # The memory of the call counter belongs to a file, whose descriptor stays open while the memory is in use.
         self._calls = memoryview(bytearray(8)).cast("Q")
 
 
@@ -363,17 +363,17 @@ def _unasked(facts: dict[str, Any], call_id: int) -> None:
 
 
 def read_nothing(frame: Frame) -> list[Any]:
-    """Reads nothing of an answer that is dropped; a list, since it may come in parts."""
+    """Reads nothing of an answer that is dropped. Returns a list, since an answer may consist of parts."""
     return []
 
 
 def drop_groups(frame: Frame) -> Any:
-    """As ``read_nothing``, of an answer that may come in groups (``early_answers.py``)."""
+    """As ``read_nothing``, for an answer that may consist of groups (``early_answers.py``)."""
     return []
 
 
 def fields(frame: Frame, count: int) -> list[Any]:
-    """The fields of a reply, which must be just so many. Raises BadValue."""
+    """The fields of a reply. Raises BadValue unless there are exactly ``count``."""
     decoder = ValueDecoder(frame.head, frame.buffers, GraphInstance, arrays=frame.arrays)
     values = [decoder.read() for _ in range(count)]
     decoder.expect_end()

@@ -1,20 +1,20 @@
-"""Calls of some of a vector env's sub-environments: sent whenever they may, answered as each env is ready.
+"""Calls to some of a vector env's sub-environments: sent as early as possible, answered as each env is ready.
 
-Knows connections, turns, and which env is under way where. Never knows an action or an observation. Python 3.10 and up.
+Knows connections, turns, and which env is in flight where. Never knows an action or an observation. Python 3.10 and up.
 
 One assignment changes each fact, so an interrupt may come at any line, as in ``exchange.py``:
 
 =====================  ===========================================================================================
-in flight              the env is a key of ``_in_flight``; the value is the ``Sent`` that took it along
-waiting                it is in flight, and its ``Sent`` has no call that its worker has: the worker is busy
-under way              its worker has the call, and the answer for its place has not come
-ready                  an ``Arrival`` has its place in that call
+in flight              the env is a key of ``_in_flight``; the value is the ``Sent`` that contains it
+waiting                it is in flight, and its ``Sent`` is in no call of its worker: the worker is busy
+at the worker          its worker has the call, and the answer for its place has not arrived
+ready                  an ``Arrival`` contains its place in that call
 =====================  ===========================================================================================
 
-``send`` adds keys. ``receive`` removes those that it returns, as the last thing that it does. All else follows: what
-waits is sent when its worker is idle, in the order in which it came; what has come is kept in the order in which it
-came. So the next ``receive`` after an interrupt goes on where the last one was, and nothing is lost or comes twice. A
-worker has one call at a time. What was sent to it meanwhile goes along as one call when that one is answered.
+``send`` adds keys. ``receive`` removes those that it returns, as its last action. Everything else follows: a waiting
+call is sent when its worker is idle, in order of arrival; results are kept in order of arrival. So the next ``receive``
+after an interrupt continues, and nothing is lost or returned twice. A worker has one call at a time. Everything sent to
+it in the meantime is combined into one call when that one is answered.
 """
 
 import math
@@ -46,40 +46,40 @@ T = TypeVar("T")
 
 
 class WorkersInFlight(Workers):
-    """Workers whose envs can also be called one by one. While any is in flight, calls of all of them are refused."""
+    """Workers whose envs can also be called one by one. While any is in flight, calls of all workers are refused."""
 
     def __init__(
         self, connections: Sequence[Connection], limits_s: Mapping[str, float], shares: Sequence[slice], read: ReadGroup
     ) -> None:
-        """Call these workers; ``shares`` are their envs. ``read`` must not hold the vector env: see ``send_call``."""
+        """Call these workers; ``shares`` are their envs. ``read`` must not keep the vector env alive: see send_call."""
         super().__init__(connections, limits_s, shares[-1].stop)
         self._shares = shares
         self._read_group = read
         self._readiness = Readiness(connections)
         self._in_flight: dict[int, Sent] = {}
-        self._calls: dict[int, PartialCall] = {}  # the last one of each worker
+        self._calls: dict[int, PartialCall] = {}  # the last call of each worker
         self._arrivals: list[Arrival] = []
-        self._was_interrupted = False  # whether a call of some envs is under way, or did not come to its end
+        self._was_interrupted = False  # whether a call to some envs is in progress, or was interrupted
 
     @property
     def env_ids_in_flight(self) -> tuple[int, ...]:
-        """The envs that were sent and not received, in the order in which they were sent."""
+        """The envs that were sent and not received, in the order of sending."""
         if self._queue.half is not None and self._connections[0].during == "reset":
             return tuple(self._half_resets)
         return tuple(self._in_flight)
 
     def send(self, parts: Sequence[Sent], during: str) -> None:
-        """Have workers carry out what these say; a worker that is busy does so when its call is answered.
+        """Make workers carry out these calls; a busy worker does so when its present call is answered.
 
-        Blocks until the kernel has taken what idle workers get; before that while another thread's call is under way.
+        Blocks until the kernel has taken the calls of idle workers; before that, while another thread's call runs.
 
         Args:
-            parts: one for each worker that has any of the envs. Their memory is not the caller's.
+            parts: one for each worker that has any of the envs. Their memory must not belong to the caller.
             during: the name of the call, for errors.
 
         Raises:
             AlreadyPendingCallError: one of these envs is in flight, or half a call is pending.
-            CannotCross: a part holds more than a message may. Nothing was sent.
+            CannotCross: a part is larger than a message may be. Nothing was sent.
             Otherwise as ``call``.
         """
         ticket = new_ticket()
@@ -112,7 +112,7 @@ class WorkersInFlight(Workers):
     def receive(
         self, compose: Callable[[Chosen], T], min_envs: int, max_envs: int | None, timeout_s: float | None
     ) -> T:
-        """Wait for results: what ``compose`` makes of them, in the order in which they have come.
+        """Wait for results, and return what ``compose`` makes of them, in order of arrival.
 
         Blocks until ``min_envs`` envs are ready, at most ``timeout_s`` seconds, and no longer than the calls of the
         workers may take.
@@ -120,8 +120,8 @@ class WorkersInFlight(Workers):
         Raises:
             NoAsyncCallError: no env is in flight.
             ValueError: fewer than ``min_envs`` are.
-            EnvError, CannotCross: of one env, which is in flight no more. The others are as before.
-            CallTimeout: in the state ``waiting``, ``timeout_s`` has passed; nothing is lost. Else all is closed.
+            EnvError, CannotCross: of one env, which is no longer in flight. The other envs are not affected.
+            CallTimeout: in the state ``waiting``, ``timeout_s`` has passed; nothing is lost. Otherwise all is closed.
             Otherwise as ``call``.
         """
         ticket = new_ticket()
@@ -154,7 +154,7 @@ class WorkersInFlight(Workers):
 
     def _take_turn(self, ticket: Ticket, during: str, limit_s: float, *, is_second_half: bool = False) -> None:
         if during in _OF_SOME:
-            is_second_half = self._connections[0].during == "reset"  # then half a call, if there is one, is that
+            is_second_half = self._connections[0].during == "reset"  # then a pending half, if any, is this reset
             super()._take_turn(ticket, during, limit_s, is_second_half=is_second_half)
             self._connections[0].refuse()
             return
@@ -165,7 +165,7 @@ class WorkersInFlight(Workers):
             raise AlreadyPendingCallError(text, during)
 
     def _take_over_reset(self) -> None:
-        """Make of a reset that has begun calls whose results ``receive`` gives."""
+        """Convert a pending reset into calls whose results ``receive`` returns."""
         if self._queue.half is None or self._connections[0].during != "reset":
             return
         reads, resets = self._half_reads, set(self._half_resets)
@@ -178,7 +178,7 @@ class WorkersInFlight(Workers):
             places = [(env_id, sent if env_id in resets else None) for env_id in env_ids]
             calls[worker] = PartialCall(worker, sent.call_id, places, read)
             in_flight |= dict.fromkeys(sent.env_ids, sent)
-        # An interrupt after the next line leaves a reset that nobody waits for, as one in ``finish`` does.
+        # An interrupt after the next line leaves a reset whose answer is dropped, like one in ``finish``.
         self._queue.half = None
         self._calls, self._in_flight = calls, in_flight
         self._half_reads = ()
@@ -186,7 +186,7 @@ class WorkersInFlight(Workers):
     # -- what is sent ----------------------------------------------------------------------------------------------
 
     def _catch_up(self) -> None:
-        """Read what has come, and give idle workers what waits; first finish what an interrupt has left half done."""
+        """Read what has arrived, and send waiting calls to idle workers; first finish what an interrupt left undone."""
         found: Sequence[int]
         worker = 0
         try:
@@ -204,7 +204,7 @@ class WorkersInFlight(Workers):
         self._dispatch()
 
     def _dispatch(self) -> None:
-        """Give idle workers what waits for them."""
+        """Send waiting calls to idle workers."""
         waiting: dict[int, list[Sent]] = {}
         for sent in dict.fromkeys(self._in_flight.values()):
             if not self._is_under_way(sent):
@@ -214,13 +214,13 @@ class WorkersInFlight(Workers):
                 self._send_to(worker, parts)
 
     def _is_under_way(self, sent: Sent) -> bool:
-        """Whether a call that its worker has, or has answered, took it along."""
+        """Whether a call that its worker has, or has answered, contains it."""
         if sent.call_id is None:
             return False
         return (self._connections[sent.worker].last_id - sent.call_id) & 0xFFFFFFFF < 2**31
 
     def _send_to(self, worker: int, waiting: Sequence[Sent]) -> None:
-        """Send the first of what waits, and with it what can go along in the same call."""
+        """Send the first waiting call, combined with those that fit into the same message."""
         connection = self._connections[worker]
         parts, arguments = merged(waiting, connection.bound_bytes)
         places = [(env_id, part) for part in parts for env_id in part.env_ids]
@@ -236,7 +236,7 @@ class WorkersInFlight(Workers):
     # -- what comes ------------------------------------------------------------------------------------------------
 
     def _await(self, min_envs: int, until: float, timeout_s: float | None) -> Chosen:
-        """Read until so many envs are ready; what is. Raises the error of an env as soon as it has come."""
+        """Read until ``min_envs`` envs are ready. Returns those. Raises the error of an env when it arrives."""
         while True:
             self._raise_error()
             ready = self._ready()
@@ -250,7 +250,7 @@ class WorkersInFlight(Workers):
             self._dispatch()
 
     def _wait(self, until: float) -> Sequence[int]:
-        """The workers that have something to read, once there are any; or all of them, after a while."""
+        """The workers that have something to read, as soon as there are any; after a while, all workers."""
         busy = [number for number, connection in enumerate(self._connections) if not connection.is_idle]
         deadlines = {number: self._connections[number].deadline for number in busy}
         ends = [deadline for deadline in deadlines.values() if deadline is not None]
@@ -273,13 +273,13 @@ class WorkersInFlight(Workers):
             raise self._explained(worker, error) from error
 
     def _note(self, worker: int, frame: Frame) -> None:
-        """Keep what a frame of an answer has. One that is here already, after an interrupt, changes nothing."""
+        """Store the content of an answer's frame. A frame stored before, after an interrupt, changes nothing."""
         call = self._calls[worker]
         start = sum(arrival.count for arrival in self._arrivals if arrival.call is call)
         total = len(call.places)
         if start == total:
             return
-        if frame.kind == messages.ERROR:  # of the call itself
+        if frame.kind == messages.ERROR:  # the error of the call itself
             error = error_mapping.remote_error(*fields(frame, 5))
             self._arrivals.append(Arrival(call, start, total - start, None, error))
         elif (call.read is None) != (frame.kind in (messages.GROUP, messages.LAST_GROUP)):
@@ -311,12 +311,12 @@ class WorkersInFlight(Workers):
     # -- what is ready ---------------------------------------------------------------------------------------------
 
     def _ready(self) -> Chosen:
-        """What has come and was not received yet, in the order in which it has come."""
+        """The results that have arrived and were not received yet, in order of arrival."""
         due = [(arrival, self._due_rows(arrival)) for arrival in self._arrivals if arrival.error is None]
         return [(arrival, rows) for arrival, rows in due if rows]
 
     def _due_rows(self, arrival: Arrival) -> list[int]:
-        """The rows of an arrival whose envs are still in flight for what it answers."""
+        """The rows of an arrival whose envs are still in flight for it."""
         sent_of = self._in_flight.get
         return [
             row for row, (env_id, sent) in enumerate(arrival.places) if sent is not None and sent_of(env_id) is sent
@@ -327,14 +327,14 @@ class WorkersInFlight(Workers):
         try:
             result = compose(chosen)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            if not is_foreign(error):  # no batch can be made of them, however often it is tried
+            if not is_foreign(error):  # no batch can be made from them, however often it is tried
                 self._forget(env_ids)
             raise
         self._forget(env_ids)
         return result
 
     def _raise_error(self) -> None:
-        """Raise the first error that has come, once. Its env is in flight no more."""
+        """Raise the first error that has arrived, once. Its env is then no longer in flight."""
         for arrival in self._arrivals:
             if arrival.error is not None:
                 rows = self._due_rows(arrival)
@@ -343,12 +343,12 @@ class WorkersInFlight(Workers):
                     raise arrival.error
 
     def _forget(self, env_ids: set[int]) -> None:
-        """Have envs in flight no more, and hold no results that nobody will ask for."""
+        """Remove envs from flight, and drop results that no caller needs."""
         self._in_flight = {env_id: sent for env_id, sent in self._in_flight.items() if env_id not in env_ids}
         self._arrivals = [arrival for arrival in self._arrivals if self._is_needed(arrival)]
 
     def _is_needed(self, arrival: Arrival) -> bool:
-        """Whether it has results to give, or says how much of a call that is under way has been answered."""
+        """Whether it has results to return, or says how much of a pending call has been answered."""
         worker = arrival.call.worker
         is_current = self._calls[worker] is arrival.call and not self._connections[worker].is_idle
         return is_current or bool(self._in_flight and self._due_rows(arrival))
@@ -367,7 +367,7 @@ _OF_SOME = ("send", "recv", "reset_async")
 
 
 def _first(ready: Chosen, count: int) -> Chosen:
-    """The first so many rows of what is ready."""
+    """The first ``count`` rows of what is ready."""
     first: Chosen = []
     for arrival, rows in ready:
         if count:

@@ -1,4 +1,4 @@
-"""What is sent to a worker for some of its envs, and what has come of the answer.
+"""Calls to a worker for some of its envs, and the parts of their answers that have arrived.
 
 Knows places of calls. Never knows a connection. Python 3.10 and up.
 """
@@ -12,34 +12,34 @@ from gym_service.protocol import messages
 from gym_service.protocol.encoder import Packed
 from gym_service.protocol.frames import Frame
 
-# Makes the result of a group: of the worker of that number, of so many envs, in that form.
+# Decodes a group: (number of the worker, number of envs, form, frame).
 ReadGroup = Callable[[int, int, int, Frame], WorkerResult]
 
 
 class Sent:
-    """What one ``send`` has for one worker: a call of some of its envs."""
+    """The part of one ``send`` for one worker: a call to some of its envs."""
 
     def __init__(self, worker: int, env_ids: Sequence[int], kind: int, arguments: Packed) -> None:
         self.worker = worker
         self.env_ids = env_ids
         self.kind = kind
         self.arguments = arguments
-        self.call_id: int | None = None  # of the call that takes it along, from just before that is sent
+        self.call_id: int | None = None  # of the call that contains it, set just before that is sent
 
 
 @dataclass(frozen=True)
 class PartialCall:
-    """A call of one worker: at each place of it an env, and what took it along; None for one that was not asked for."""
+    """A call to one worker: for each place an env and the Sent that contains it, None if that was not requested."""
 
     worker: int
     call_id: int
     places: Sequence[tuple[int, Sent | None]]
-    read: Callable[[Frame], WorkerResult] | None = None  # what reads its answer, if that comes in one
+    read: Callable[[Frame], WorkerResult] | None = None  # reads its answer, if that comes in one frame
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A part of an answer: from one place of a call on so many results, or one error."""
+    """A part of an answer: the results from one place of a call on, or one error."""
 
     call: PartialCall
     start: int
@@ -53,11 +53,11 @@ class Arrival:
         return self.call.places[self.start : self.start + self.count]
 
 
-Chosen = list[tuple[Arrival, list[int]]]  # with the rows that are taken of each
+Chosen = list[tuple[Arrival, list[int]]]  # with the rows that are taken from each
 
 
 def merged(waiting: Sequence[Sent], bound_bytes: int) -> tuple[list[Sent], Packed]:
-    """The first of what waits for a worker, and what can go along with it: the packed ones, up to the bound."""
+    """The first waiting call for a worker, and those that fit into the same message: packed ones, up to the bound."""
     parts = [waiting[0]]
     if len(waiting) == 1 or waiting[0].kind != messages.STEP_SOME_PACKED:
         return parts, waiting[0].arguments

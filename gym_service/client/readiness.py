@@ -14,7 +14,7 @@ from gym_service.transport.adaptive_spin import AdaptiveSpin
 if TYPE_CHECKING:
     from gym_service.client.connection import Connection
 
-# So long a wait lasts at most, before its caller looks whether anything has been closed meanwhile (seconds).
+# The longest wait, after which the caller checks whether anything was closed in the meantime (seconds).
 LONGEST_S = 1.0
 
 
@@ -28,13 +28,13 @@ class Readiness:
         self._spin = AdaptiveSpin()
 
     def now(self) -> list[int]:
-        """The numbers of those that have something, or have ended. Does not block. Raises as ``wait``."""
+        """The numbers of connections that have data, or have ended. Does not block. Raises as ``wait``."""
         return self._found((self._poll or self._made()).poll(0))
 
     def wait(self, until: float) -> list[int]:
-        """The numbers of those that have something, or have ended. Blocks until then, or until ``until``.
+        """The numbers of connections that have data, or have ended. Blocks until there is one, or until ``until``.
 
-        None of them has: the time has passed, or LONGEST_S have. Raises ChannelClosed where one is closed already.
+        Returns an empty list when ``until`` or LONGEST_S has passed. Raises ChannelClosed if one is closed already.
         """
         poll = self._poll or self._made()
         begun = time.perf_counter()
@@ -64,5 +64,5 @@ class Readiness:
         for number, connection in enumerate(self._connections):
             for fd in connection.register(poll):
                 self._numbers[fd] = number
-        self._poll = poll  # last: an interrupt before it costs nothing
+        self._poll = poll  # set last, so that an earlier interrupt has no effect
         return poll

@@ -1,4 +1,4 @@
-"""Vector envs without waiting for the slowest env: ``send`` has some envs step, ``recv`` gives those that are ready.
+"""Vector envs without waiting for the slowest env: ``send`` steps some envs, ``recv`` returns those that are ready.
 
 Knows batches of some of the envs. Never knows which worker is busy (``in_flight.py``). Python 3.10 and up. The names
 are those of EnvPool.
@@ -24,21 +24,21 @@ Received = tuple[Any, Any, Any, Any, dict[str, Any], Any]
 
 
 class BatchLayouts:
-    """The layouts of batches of any number of envs. Does not hold the vector env."""
+    """The layouts of batches of any number of envs. Does not keep the vector env alive."""
 
     def __init__(self, counts: Sequence[int]) -> None:
         self._spaces: Mapping[str, Any] = {}
         self._packs_actions = True
-        self._counts = counts  # of the envs of each worker
+        self._counts = counts  # the number of envs of each worker
         self._known: dict[tuple[str, int], Layout | None] = {}
 
     def describe(self, description: Mapping[str, Any], packs_actions: bool) -> None:
-        """Know the spaces of one env, as plain data, and whether batched actions may be packed."""
+        """Set the spaces of one env, as plain data, and whether batched actions may be packed."""
         self._spaces = {name: description[name] for name in ("observation_space", "action_space")}
         self._packs_actions = packs_actions
 
     def of(self, name: str, count: int) -> Layout | None:
-        """That of so many values of a space; None where they have no fixed size, or are not packed."""
+        """The layout of ``count`` values of a space; None if they have no fixed size, or are not packed."""
         if name == "action_space" and not self._packs_actions:
             return None
         if (name, count) not in self._known:
@@ -46,7 +46,7 @@ class BatchLayouts:
         return self._known[name, count]
 
     def read_group(self, worker: int, count: int, form: int, frame: Frame) -> WorkerResult:
-        """The results that a group has. Infos are still by the index of the env at its worker."""
+        """The results in a group. Infos still have the index of the env at its worker."""
         layout = self.of("observation_space", count)
         start, infos_of = early_results.GROUP_BYTES, self._counts[worker]
         read = results.read_batch(layout, count, frame, GraphInstance, form, frame.buffers, start, infos_of)
@@ -54,7 +54,7 @@ class BatchLayouts:
 
 
 class SendAndReceive:
-    """For RemoteVectorEnv."""
+    """A part of RemoteVectorEnv."""
 
     num_envs: int
     single_observation_space: Space[Any]
@@ -63,27 +63,27 @@ class SendAndReceive:
     _workers: WorkersInFlight
     _half_offers: Any
     _batch_layouts: BatchLayouts
-    _action_spaces: dict[int, Space[Any]]  # batched, by the number of envs
+    _action_spaces: dict[int, Space[Any]]  # batched, by number of envs
 
     @property
     def in_flight(self) -> tuple[int, ...]:
-        """The ids of the envs whose results ``recv`` has not given yet, in the order in which they were sent."""
+        """The ids of the envs whose results ``recv`` has not returned yet, in the order of sending."""
         return self._workers.env_ids_in_flight
 
     def send(self, actions: Any, env_ids: Any = None) -> None:
-        """Have some envs step, and come back at once; ``recv`` gives their results.
+        """Start a step of some envs, and return at once; ``recv`` returns their results.
 
-        An env whose worker is busy steps once that has ended its call. The envs of one worker step one after another,
-        so envs that are to run at the same time need workers of their own. Actions are copied where they have to wait.
+        An env whose worker is busy steps when that worker's call has ended. The envs of one worker step one after
+        another, so envs that should run at the same time need separate workers. Actions that have to wait are copied.
 
         Args:
             actions: batched, one row for each of the envs, in their order.
-            env_ids: which envs, each of them once: a sequence or an array of ints. None: all of them.
+            env_ids: the envs, each of them once: a sequence or an array of ints. None: all envs.
 
         Raises:
-            AlreadyPendingCallError: one of these envs is in flight, or ``step_async`` or ``call_async`` has begun.
-            ValueError, TypeError: the ids are none, or there are not as many actions. Nothing was sent.
-            Otherwise as ``step``.
+            AlreadyPendingCallError: one of these envs is in flight, or ``step_async`` or ``call_async`` is pending.
+            ValueError, TypeError: the ids are invalid, or their number differs from that of the actions. Nothing was
+                sent. Otherwise as ``step``.
         """
         ids = self._ids(env_ids)
         self._workers.send(self._packed_parts(actions, ids) or self._listed_parts(actions, ids), "send")
@@ -92,27 +92,27 @@ class SendAndReceive:
     def recv(self, min_envs: int = 1, max_envs: int | None = None, timeout_s: float | None = None) -> Received:
         """The results of envs that are ready, in the order in which they became ready.
 
-        It also gives what ``reset_async`` has begun, with rewards of 0. No env waits for one that became ready later.
+        It also returns the results of ``reset_async``, with rewards of 0. No env waits for one that became ready later.
 
-        Blocks until ``min_envs`` envs are ready. The limits of the entry hold for each call of a worker: after
+        Blocks until ``min_envs`` envs are ready. The limits of the entry apply to each call to a worker: after
         ``timeouts.step`` seconds without an answer the worker is stopped.
 
         Args:
-            min_envs: wait for at least so many.
-            max_envs: give at most so many; the others come with the next ``recv``. None: all that are ready.
-            timeout_s: wait so many seconds at most; 0 does not wait. None: as long as the calls may take.
+            min_envs: wait for at least this many.
+            max_envs: return at most this many; the others come with the next ``recv``. None: all that are ready.
+            timeout_s: wait at most this many seconds; 0 does not wait. None: as long as the calls may take.
 
         Returns:
-            Observations, rewards, terminations, truncations, infos and env ids. Row ``i`` of each is of the env
+            Observations, rewards, terminations, truncations, infos and env ids. Row ``i`` of each belongs to the env
             ``env_ids[i]``; infos have Gymnasium's layout, for as many envs as there are rows. ``env_ids`` is an array
             of int64. Arrays are the caller's to keep.
 
         Raises:
             NoAsyncCallError: no env is in flight.
-            ValueError: there are fewer than ``min_envs`` in flight, or more than ``max_envs`` are asked for.
-            EnvError: an env raised. It is in flight no more, and can be sent again. The others are as before.
-            CallTimeout: in the state ``waiting``: ``timeout_s`` has passed, and nothing is lost. In any other state,
-                and after ServerCrashed, all workers are closed. ``env_ids`` of the error are the envs in question.
+            ValueError: fewer than ``min_envs`` are in flight, or ``min_envs`` is above ``max_envs``.
+            EnvError: an env raised. It is no longer in flight, and can be sent again. The other envs are not affected.
+            CallTimeout: in the state ``waiting``, ``timeout_s`` has passed, and nothing is lost. In any other state,
+                and after ServerCrashed, all workers are closed. The error's ``env_ids`` are the envs in question.
         """
         if min_envs < 1 or (max_envs is not None and max_envs < min_envs):
             raise ValueError(f"min_envs={min_envs!r}, max_envs={max_envs!r}: 1 <= min_envs <= max_envs must hold")
@@ -121,7 +121,7 @@ class SendAndReceive:
         return received
 
     def _send_reset(self, seed: Any, options: Any) -> None:
-        """Have the envs reset that ``options`` name, as ``reset_async`` does, while others are in flight."""
+        """Reset the envs that ``options`` names, as ``reset_async`` does, while others are in flight."""
         seeds, options, mask = self._reset_arguments(seed, options)
         each = options if isinstance(options, list) else [options] * self.num_envs
         ids = [env_id for env_id in range(self.num_envs) if mask is None or mask[env_id]]
@@ -145,7 +145,7 @@ class SendAndReceive:
         return ids
 
     def _by_worker(self, ids: Sequence[int]) -> list[tuple[int, list[int], list[int]]]:
-        """Of each worker that has any of these envs: its number, their places in ``ids``, their ids."""
+        """For each worker that has any of these envs: its number, their positions in ``ids``, their ids."""
         found = []
         for worker, share in enumerate(self._shares):
             places = [place for place, env_id in enumerate(ids) if share.start <= env_id < share.stop]
@@ -154,7 +154,7 @@ class SendAndReceive:
         return found
 
     def _packed_parts(self, actions: Any, ids: Sequence[int]) -> list[Sent] | None:
-        """What is sent where the actions fit their layout; None where they do not."""
+        """The calls to send if the actions fit their layout; None if they do not."""
         if not _has_rows(actions, len(ids)):
             return None
         parts = []
@@ -188,7 +188,7 @@ class SendAndReceive:
         for arrival, rows in chosen:
             assert arrival.result is not None
             result, ids = arrival.result, [env_id for env_id, _ in arrival.places]
-            if result.infos:  # by the row from here on
+            if result.infos:  # by row from here on
                 start = self._shares[arrival.call.worker].start
                 row_of = {env_id - start: row for row, env_id in enumerate(ids)}
                 infos = [(row_of[index], info) for index, info in result.infos if index in row_of]
@@ -203,7 +203,7 @@ class SendAndReceive:
 
 
 def _has_rows(batch: Any, count: int) -> bool:
-    """Whether a batch of arrays has so many rows."""
+    """Whether a batch of arrays has ``count`` rows."""
     if type(batch) is dict:
         return all(_has_rows(part, count) for part in batch.values())
     if type(batch) is tuple:
@@ -212,6 +212,6 @@ def _has_rows(batch: Any, count: int) -> bool:
 
 
 def _copied(arguments: "Packed | Encoder") -> Packed:
-    """With large arrays that are not the caller's: what waits for its worker must not change meanwhile."""
+    """With copies of large arrays: a call that waits for its worker must not change in the meantime."""
     arguments.buffers = [buffer.copy() for buffer in arguments.buffers]
     return arguments

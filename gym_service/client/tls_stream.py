@@ -1,7 +1,7 @@
-"""A channel's stream behind TLS, at the client: its server's end of TLS is held by ``gym-service run``.
+"""A channel's stream over TLS, at the client: ``gym-service run`` holds the server's end of TLS.
 
-Knows ssl, deadlines and the end of a stream, as the streams of ``streams.py`` do. Never knows what the bytes mean, nor
-whose certificate it was: that has been checked before. Client only; Python 3.10 and up.
+Knows ssl, deadlines and the end of a stream, as ``streams.py`` does. Never knows what the bytes mean, or whose
+certificate it was: that was checked before. Client only; Python 3.10 and up.
 """
 
 import select
@@ -15,14 +15,14 @@ from typing import Any
 from gym_service.protocol.interrupts import is_foreign
 from gym_service.transport.streams import LONGEST_WAIT_S, ChannelClosed, ChannelTimeout, Stream
 
-# Whatever memoryview takes, of single bytes: bytes, a view, an array.
+# Anything that memoryview accepts, of single bytes: bytes, a view, an array.
 Buffer = Any
-# What one record of TLS holds. Small pieces are joined up to this: each record costs a header, a tag and a call.
+# The size of one TLS record. Small pieces are joined up to it: each record costs a header, a tag and a call.
 RECORD_BYTES = 16384
 
 
 class TlsStream(Stream):
-    """A connected SSLSocket, which it owns from here on. It never blocks by itself: waiting is done here."""
+    """A connected SSLSocket, which it owns from here on. The socket never blocks: this class does the waiting."""
 
     def __init__(self, sock: socket.socket) -> None:
         assert isinstance(sock, ssl.SSLSocket)
@@ -30,17 +30,17 @@ class TlsStream(Stream):
         self._socket = sock
 
     def read_into(self, buffer: memoryview, sizes: list[int], deadline: float | None) -> None:
-        """Read at least a byte, and append how many; 0 at the end. Raises ChannelClosed or ChannelTimeout."""
+        """Read at least one byte, and append the number; 0 at the end. Raises ChannelClosed or ChannelTimeout."""
         while not self._attempt("reading", self._socket.recv_into, buffer, sizes, deadline):
             pass
 
     def try_read(self, buffer: memoryview, sizes: list[int]) -> None:
-        """Read what has come, if anything has. Raises ChannelClosed."""
+        """Read available bytes, if there are any. Raises ChannelClosed."""
         with suppress(ChannelTimeout):
             self._attempt("reading", self._socket.recv_into, buffer, sizes, 0.0)
 
     def register(self, poll: "select.poll") -> list[int]:
-        """As ``Stream.register``: what TLS has decrypted already, ``try_read`` has read."""
+        """As ``Stream.register``: ``try_read`` has read everything that TLS has decrypted already."""
         fd = self._socket.fileno()
         if fd == -1:
             raise ChannelClosed("it was closed here", False)
@@ -48,20 +48,20 @@ class TlsStream(Stream):
         return [fd]
 
     def write(self, pieces: Sequence[Buffer], sizes: list[int], deadline: float | None) -> None:
-        """Write some of what the pieces hold, and append how many bytes. Raises ChannelClosed or ChannelTimeout."""
+        """Write some bytes of the pieces, and append their number. Raises ChannelClosed or ChannelTimeout."""
         data = _first_of(pieces)
-        # The same bytes again after a wait: TLS has encrypted them already.
+        # The same bytes again after a wait, because TLS has encrypted them already.
         while not self._attempt("writing", self._socket.send, data, sizes, deadline):
             pass
 
     def _attempt(
         self, what: str, call: Callable[[Buffer], int], data: Buffer, sizes: list[int], deadline: float | None
     ) -> bool:
-        """Whether the call was made; where it could not be, wait until it can."""
+        """Whether the call was made; if it was not possible yet, wait until it is."""
         if self.in_doubt:
             raise ChannelClosed("an interrupt came while TLS was at work, and what it has moved is not known", False)
         waits_for: ssl.SSLError | None = None
-        # The methods of an SSLSocket are Python code. An interrupt there can lose how many bytes have been moved.
+        # The methods of an SSLSocket are Python code. An interrupt there can lose the number of moved bytes.
         self.in_doubt = True
         try:
             sizes += map(call, (data,))
@@ -78,26 +78,26 @@ class TlsStream(Stream):
         return False
 
     def end_sending(self) -> None:
-        """Let the peer see the end of what is sent. TLS has no half of its own to close: the socket's is."""
+        """Signal the end of the stream to the peer. TLS cannot close one direction, so this closes the socket's."""
         self._shut_down(socket.SHUT_WR)
 
     def close(self) -> None:
-        """End both directions. Wakes a thread that waits here; any number of times."""
+        """End both directions. Wakes a thread that waits here. May be called repeatedly."""
         self._shut_down(socket.SHUT_RDWR)
         self._socket.close()
 
     def close_copy(self) -> None:
-        """Close this process's copy and no other: for a forked child, whose parent goes on with it."""
+        """Close only this process's copy: for a forked child, whose parent goes on using it."""
         self._socket.close()
 
     def _shut_down(self, how: int) -> None:
         try:
-            # Not the method of SSLSocket, which would leave a socket without TLS behind.
+            # Not SSLSocket's own method, which would leave a socket without TLS.
             socket.socket.shutdown(self._socket, how)
         except OSError as error:
             if is_foreign(error):
                 raise
-            # Else the other side was first, or it is closed already.
+            # Otherwise the peer was first, or it is closed already.
 
     def _wait(self, error: ssl.SSLError, deadline: float | None) -> None:
         fd = self._socket.fileno()

@@ -1,6 +1,6 @@
-"""The vector env that a user holds: a gymnasium.vector.VectorEnv whose simulators live in another interpreter.
+"""The vector env that a user holds: a gymnasium.vector.VectorEnv whose simulators run in another interpreter.
 
-Knows Gymnasium's contract for vector envs, and the calls. Never knows how a server was started. Python 3.10 and up,
+Knows Gymnasium's API for vector envs, and the calls. Never knows how a server was started. Python 3.10 and up,
 Gymnasium 1.0 and up.
 """
 
@@ -41,7 +41,7 @@ from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.layout import compile_layout
 from gym_service.protocol.values import BadValue
 
-# New in Gymnasium 1.1; before that every vector env did what NEXT_STEP does.
+# New in Gymnasium 1.1; before, every vector env behaved as NEXT_STEP does.
 AutoresetMode: Any = getattr(gymnasium.vector, "AutoresetMode", None) or Enum(
     "AutoresetMode", {"NEXT_STEP": "NextStep", "SAME_STEP": "SameStep", "DISABLED": "Disabled"}
 )
@@ -53,12 +53,12 @@ class RemoteVectorEnv(
     """Several envs in other interpreters, in one or more server processes ("workers").
 
     Each worker holds a contiguous share of the envs and steps them one after another; a step is one round trip per
-    worker, all under way at once. Everything is what SyncVectorEnv would give in the simulators' interpreter, bit for
-    bit. Arrays are new memory in each call, writeable and the caller's to keep.
+    worker, all at the same time. All results equal, bit for bit, those of SyncVectorEnv in the simulators' interpreter.
+    Arrays are new in each call, writeable, and the caller's to keep.
 
-    An error that a simulator raises is an EnvError that names the sub-environment. The vector env stays usable, as
-    a SyncVectorEnv does: the envs before that one in its worker, and those of other workers, have made their step.
-    After any other error, such as ServerCrashed, all workers are closed.
+    An error that a simulator raises is an EnvError that names the sub-environment. The vector env stays usable, as a
+    SyncVectorEnv does: the envs before that one in its worker, and those of other workers, have made their step. After
+    any other error, such as ServerCrashed, all workers are closed.
     """
 
     def __init__(
@@ -71,15 +71,15 @@ class RemoteVectorEnv(
         timeouts: Timeouts = MappingProxyType({}),
         recreate: "Callable[[], RemoteVectorEnv] | None" = None,
     ) -> None:
-        """Hold what servers have made.
+        """Hold the envs that servers have made.
 
         Args:
             connections: one to each worker; the vector env owns them from here on.
             descriptions: each worker's answer to MAKE.
             shares: which sub-environments each worker holds.
-            autoreset_mode: that the workers were told: an AutoresetMode or its value.
-            timeouts: seconds for reset, step, render, call and close; what is missing has no limit.
-            recreate: makes the same vector env again: for a pickled or copied one. It must pickle.
+            autoreset_mode: the mode that the workers use: an AutoresetMode or its value.
+            timeouts: seconds for reset, step, render, call and close; a missing one means no limit.
+            recreate: makes the same vector env again, for a pickled or copied one. It must pickle.
         """
         super().__init__()
         self._recreate = recreate
@@ -126,27 +126,27 @@ class RemoteVectorEnv(
             partial(worker_result, layout, count) for layout, count in zip(self._layouts, counts, strict=True)
         ]
         self._row_bytes = row_bytes(self._layouts, counts)
-        self._half_offers: list[Offer] = []  # for half a call
+        self._half_offers: list[Offer] = []  # for a pending call
 
     @property
     def targets(self) -> tuple[dict[str, Any], ...]:
-        """Facts of each worker, as ``RemoteEnv.target`` has them; ``env`` is that of its first env."""
+        """Facts about each worker, as in ``RemoteEnv.target``; ``env`` is that of its first env."""
         return tuple({**target, "arrays": self._workers.arrays_seen} for target in self._targets)
 
     # -- Gymnasium's contract ------------------------------------------------------------------------------------
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode in every env, or in those that a mask names: (observations, infos).
+        """Start an episode in every env, or in those of a mask: (observations, infos).
 
         Args:
             seed: an int, Python's or numpy's, is the seed of the first env; the next env has one more, and so on. A
                 sequence has one seed for each env, of any type that the simulator takes, or None. None seeds no env.
-            options: for every env; or a list or tuple with those of each. In the former ``options["reset_mask"]``, bool
-                of shape (num_envs,), names the envs that are reset; the others keep their observation.
+            options: for every env; or a list or tuple with one item per env. In the former ``options["reset_mask"]``,
+                bool of shape (num_envs,), selects the envs to reset; the others keep their observation.
 
         Raises:
-            TypeError, ValueError: seeds or options of another length, a numpy int without room to count up, or a mask
-                that is none. Nothing was reset.
+            TypeError, ValueError: seeds or options of another length, a numpy int without room to count up, or an
+                invalid mask. Nothing was reset.
             EnvError: an env raised.
         """
         calls, env_ids = self._reset_calls(seed, options)
@@ -162,11 +162,11 @@ class RemoteVectorEnv(
         return self._made(self._packed(actions) or self._listed(actions))
 
     def render(self) -> tuple[Any, ...]:
-        """What each env renders in the mode it was made with."""
+        """The rendering of each env, in the mode it was made with."""
         return self._gathered([(messages.RENDER, Encoder())] * len(self._shares))
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Call a method of every env, or of a wrapper around it; of what is no method, the value."""
+        """Call a method of every env, or of a wrapper around it; an attribute that is no method gives its value."""
         if name == "np_random" and not args and not kwargs:
             return self._generators()
         return self._gathered(self._method_calls(name, args, kwargs))
@@ -193,15 +193,15 @@ class RemoteVectorEnv(
     def np_random(self) -> Any:
         """The generator of each env, a tuple. Drawing from one of them draws in its simulator.
 
-        Raises AttributeError where an env has none, and CannotCross where one is no generator of numpy's.
+        Raises AttributeError if an env has none, and CannotCross if one is not a numpy generator.
         """
         return self._generators()
 
     def close_extras(self, **kwargs: Any) -> None:
-        """What ``close`` calls: close the envs and see all workers to their end. Blocks as ``RemoteEnv.close``."""
+        """Close the envs and wait until all workers have ended; ``close`` calls this. Blocks as ``RemoteEnv.close``."""
         self._workers.close(self._limits_s["close"])
         self._half_offers = []
-        self._finalizer.detach()  # not before: an interrupted close() can be called again
+        self._finalizer.detach()  # not earlier: an interrupted close() can be called again
 
     # ------------------------------------------------------------------------------------------------------------
 
@@ -217,7 +217,7 @@ class RemoteVectorEnv(
         return [(messages.CALL, encode(*given)) for _ in self._shares]
 
     def _reset_arguments(self, seed: Any, options: Any) -> tuple[list[Any], Any, list[bool] | None]:
-        """The seed of each env; options for all, or a list of those of each; which envs are reset, None: all."""
+        """The seed of each env; options for all, or a list with one item per env; the envs to reset, None for all."""
         seeds = self._seeds(seed)
         if isinstance(options, (list, tuple)):
             if len(options) != self.num_envs:
@@ -242,7 +242,7 @@ class RemoteVectorEnv(
     def _seeds(self, seed: Any) -> list[Any]:
         if seed is None:
             return [None] * self.num_envs
-        if isinstance(seed, np.integer):  # SyncVectorEnv takes none; here it counts up in its own type
+        if isinstance(seed, np.integer):  # SyncVectorEnv refuses these; here it counts up in its own type
             if int(seed) + self.num_envs - 1 > np.iinfo(seed.dtype).max:
                 raise ValueError(f"seed={seed!r}: {seed.dtype} cannot count up for {self.num_envs} sub-environments")
             return [type(seed)(int(seed) + index) for index in range(self.num_envs)]
@@ -260,7 +260,7 @@ class RemoteVectorEnv(
         return mask.tolist()
 
     def _packed(self, actions: Any) -> list[tuple[int, Packed]] | None:
-        """The calls of a step whose actions fit the layouts; None where they do not."""
+        """The calls of a step whose actions fit the layouts; None if they do not."""
         calls = []
         for share, layout in zip(self._shares, self._action_layouts, strict=True):
             if layout is None:
@@ -282,13 +282,13 @@ class RemoteVectorEnv(
         return [(messages.VEC_STEP, encode(("$.actions", each[share]))) for share in self._shares]
 
     def _made(self, calls: Sequence[tuple[int, Packed]], *, resets_all: bool = False) -> tuple[Any, ...]:
-        """A whole call that is answered by a batch."""
+        """Make a whole call that a batch answers."""
         offers: list[Offer] = []
         found = self._workers.call(calls, partial(self._offer_memory, calls, offers), resets_all=resets_all)
         return self._result(found, offers)
 
     def _offer_memory(self, calls: Sequence[tuple[int, Packed]], offers: list[Offer]) -> Sequence[Read]:
-        """Offer the workers one place for the large leaves of the batch that answers a call; what reads the answers."""
+        """Offer the workers memory for the large leaves of the batch that answers a call; returns its readers."""
         offers += self._batch_memory.offer([size * self.num_envs for size in self._row_bytes])
         if not offers:
             return self._reads
@@ -306,7 +306,7 @@ class RemoteVectorEnv(
         return as_batch(self.single_observation_space, joined(found, offers))
 
     def _ask_workers(self, name: str, asked: Mapping[int, tuple[Any, ...] | None]) -> Mapping[int, Any]:
-        indices, calls = sorted(asked), []  # a worker that holds none of them is asked nothing, in the same round trip
+        indices, calls = sorted(asked), []  # a worker without any of them gets an empty request, in the same round trip
         for share in self._shares:
             part = [(index - share.start, asked[index]) for index in indices if share.start <= index < share.stop]
             calls.append((messages.RANDOM, encode(("$.name", name), ("$.np_random", part))))
@@ -320,7 +320,7 @@ class RemoteVectorEnv(
 
 
 def shares_of(num_envs: int, workers: int) -> list[slice]:
-    """The share of each worker, contiguous and as equal as can be, the larger ones first; none of them is empty."""
+    """The share of each worker, contiguous and as equal as possible, the larger ones first; none of them is empty."""
     if num_envs < 1:
         raise ValueError(f"num_envs={num_envs}: a vector env holds at least one env")
     size, rest = divmod(num_envs, min(workers, num_envs))

@@ -1,4 +1,4 @@
-"""The halves of a vector env's calls: ``…_async`` begins one everywhere, ``…_wait`` gives its result.
+"""The halves of a vector env's calls: ``…_async`` starts one in all workers, ``…_wait`` returns its result.
 
 Knows which half belongs to which. Never knows how a call is encoded. Python 3.10 and up. The names are those of
 Gymnasium's AsyncVectorEnv. Its ``timeout`` is missing: the limits are those of the entry.
@@ -21,30 +21,30 @@ Calls = list[tuple[int, Packed]]
 
 
 class HalvesOfCalls:
-    """For RemoteVectorEnv. One call can be begun at a time; until its second half, any other call is refused."""
+    """A part of RemoteVectorEnv. One call can be pending at a time; until its second half, other calls are refused."""
 
     _workers: "WorkersInFlight"
     _half_offers: "list[Offer]"
-    _half_kind = ""  # what has begun: step, reset or call
+    _half_kind = ""  # the pending call: step, reset or call
 
     def step_async(self, actions: Any) -> None:
-        """Begin a step everywhere and come back at once; ``step_wait`` gives its result.
+        """Start a step of all envs and return at once; ``step_wait`` returns its result.
 
-        Raises AlreadyPendingCallError where a call has begun already; any other call meanwhile is refused likewise.
+        Raises AlreadyPendingCallError if a call is pending. While it is pending, all other calls raise it too.
         """
         self._begin_batch("step", self._packed(actions) or self._listed(actions))
 
     def step_wait(self) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """The result of the step that ``step_async`` has begun. Raises NoAsyncCallError where none has."""
+        """The result of the step that ``step_async`` started. Raises NoAsyncCallError if none was started."""
         return self._finish_batch("step")
 
     def reset_async(self, seed: Any = None, options: Any = None) -> None:
-        """Begin a reset everywhere; ``reset_wait`` gives its result. Arguments as ``reset``, errors as its own.
+        """Start a reset of all envs; ``reset_wait`` returns its result. Arguments and errors as for ``reset``.
 
-        ``recv`` gives its results too, and so does not wait for the slowest env. While envs are in flight, others can
-        be reset with ``options["reset_mask"]``; then ``recv`` alone gives the results.
+        ``recv`` returns its results too, without waiting for the slowest env. While envs are in flight, others can be
+        reset with ``options["reset_mask"]``; then only ``recv`` returns the results.
 
-        Raises AlreadyPendingCallError as ``step_async``, and where one of the envs is in flight.
+        Raises AlreadyPendingCallError as ``step_async``, and if one of the envs is in flight.
         """
         if self._workers.env_ids_in_flight and not self._workers.has_begun:
             self._send_reset(seed, options)
@@ -53,18 +53,18 @@ class HalvesOfCalls:
         self._begin_batch("reset", calls, env_ids)
 
     def reset_wait(self) -> tuple[Any, dict[str, Any]]:
-        """The result of the reset that ``reset_async`` has begun. Raises NoAsyncCallError where none has."""
+        """The result of the reset that ``reset_async`` started. Raises NoAsyncCallError if none was started."""
         observations, _, _, _, infos = self._finish_batch("reset")
         return observations, infos
 
     def call_async(self, name: str, *args: Any, **kwargs: Any) -> None:
-        """Begin a call of a method of every env; ``call_wait`` gives its results. Errors as ``step_async``."""
+        """Start a call of a method of every env; ``call_wait`` returns its results. Errors as ``step_async``."""
         calls = self._method_calls(name, args, kwargs)
         self._workers.begin(calls, lambda: [one] * len(calls))
         self._half_kind = "call"
 
     def call_wait(self) -> tuple[Any, ...]:
-        """What the method that ``call_async`` has begun returned. Raises NoAsyncCallError where none has begun."""
+        """The results of the method that ``call_async`` started. Raises NoAsyncCallError if none was started."""
         self._refuse_other("call")
         return flattened(self._workers.finish())
 
@@ -75,12 +75,12 @@ class HalvesOfCalls:
 
     def _finish_batch(self, kind: str) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         self._refuse_other(kind)
-        # Without the offers a batch is copied once more, so it does no harm if an interrupt loses them here.
+        # Without the offers a batch is only copied once more, so it does no harm if an interrupt loses them here.
         offers, self._half_offers = self._half_offers, []
         return self._result(self._workers.finish(), offers)
 
     def _refuse_other(self, kind: str) -> None:
-        """Raise where another call than one of this kind has begun. Where none has, ``finish`` raises."""
+        """Raise if a call of another kind is pending. If none is pending, ``finish`` raises."""
         if self._workers.has_begun and self._half_kind != kind:
             text = f"a {self._half_kind} has begun, and no {kind}\n  try: {self._half_kind}_wait()"
             raise NoAsyncCallError(text, f"{kind}_wait")
@@ -97,5 +97,5 @@ class HalvesOfCalls:
 
 
 def flattened(parts: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
-    """The results of all envs, of those of each worker."""
+    """The results of all envs, from those of each worker."""
     return tuple(value for part in parts for value in part)

@@ -1,12 +1,12 @@
-"""The servers of one vector env: a call to all of them is sent everywhere before any answer is waited for.
+"""The servers of one vector env: a call to all of them is sent to each before the first answer is read.
 
-Knows connections, which of their errors is the end of all, and whether all are in the same step. Never knows an
-observation. Python 3.10 and up.
+Knows connections, which of their errors are final, and whether all are in the same step. Never knows an observation.
+Python 3.10 and up.
 
 Interrupts. As in ``exchange.py``, nothing is repaired when one comes. The next call finishes the interrupted one in
-each worker. Where that one was sent to some of them only, those have made a step that the others have not. Then each
-step is refused until a reset of all envs. What was sent where follows from the workers' call ids: before a call they
-are noted, and afterwards none, all, or some of them have grown.
+each worker. If that one was sent to only some of them, those have made a step that the others have not. Then each step
+is refused until a reset of all envs. The workers' call ids show where it was sent: they are recorded before a call, and
+afterwards none, all, or some of them have increased.
 """
 
 import math
@@ -25,15 +25,15 @@ from gym_service.protocol.encoder import Packed
 from gym_service.protocol.frames import Frame
 
 T = TypeVar("T")
-Call = tuple[int, Packed]  # its kind, its arguments
+Call = tuple[int, Packed]  # kind, arguments
 Prepare = Callable[[], Sequence[Callable[[Frame], T]]]
 
-# After them the envs of a worker are not where they were.
+# After these calls the envs of a worker are in another step.
 _STEPS = (messages.VEC_STEP, messages.VEC_STEP_PACKED, messages.VEC_RESET, messages.STEP_SOME, messages.RESET_SOME)
 
 
 class Workers:
-    """Connections that are called together. Where one of them fails for good, all of them are closed."""
+    """Connections that are called together. If one of them fails for good, all of them are closed."""
 
     def __init__(self, connections: Sequence[Connection], limits_s: Mapping[str, float], num_envs: int) -> None:
         self._connections = connections
@@ -43,30 +43,30 @@ class Workers:
         self._tickets = self._queue.tickets
         for connection in connections:
             connection.share_queue(self._queue)
-        self._sending: tuple[int, list[int]] | None = None  # the kind, and the last ids, of a call while it is sent
+        self._sending: tuple[int, list[int]] | None = None  # kind and last ids of a call while it is being sent
         self._are_in_step = True
         self._half_reads: Sequence[Callable[[Frame], Any]] = ()
         self._half_resets: Sequence[int] = ()  # the envs that half a call resets
 
     @property
     def arrays_seen(self) -> str | None:
-        """Which arrays of other libraries have come, as ``ArrayMaker.seen``: the first worker's; all are alike."""
+        """The origin of arrays of other libraries, as in ``ArrayMaker.seen``: the first worker's; all are alike."""
         return self._connections[0].arrays.seen
 
     def call(self, calls: Sequence[Call], prepare: Prepare[T], *, resets_all: bool = False) -> list[T]:
-        """Make a call of each worker; their answers, in order.
+        """Make a call to each worker. Returns their answers, in order.
 
-        Blocks and raises as ``Connection.call``. Where a simulator has raised, the other workers' answers are read and
+        Blocks and raises as ``Connection.call``. If a simulator has raised, the other workers' answers are read and
         dropped; of several errors the first worker's is raised.
 
         Args:
-            calls: one for each worker, all of them of one kind.
-            prepare: called once no call is under way any more. Completes the arguments, and returns for each worker
-                what makes the result of its answer.
+            calls: one for each worker, all of one kind.
+            prepare: called when no other call is in progress. Completes the arguments, and returns for each worker the
+                function that reads its answer.
             resets_all: whether it is a reset of all envs.
 
         Raises:
-            ResetNeeded: a call was interrupted when only some of the workers had it.
+            ResetNeeded: an earlier call was interrupted when only some of the workers had it.
         """
         ticket = new_ticket()
         try:
@@ -104,7 +104,7 @@ class Workers:
             raise
 
     def finish(self) -> list[Any]:
-        """The second half of ``call``. Any thread may do so. Raises NoAsyncCallError where nothing has begun."""
+        """The second half of ``call``. Any thread may do so. Raises NoAsyncCallError if no call was begun."""
         ticket: Ticket | None = None
         half: Ticket | None = None
         try:
@@ -126,14 +126,14 @@ class Workers:
         return answers
 
     def close(self, ask_s: float, reason: str = "it was closed with close()") -> None:
-        """Close all at once; any number of times. Blocks as ``Connection.close`` of one of them."""
+        """Close all at once. May be called repeatedly. Blocks as ``Connection.close`` of one of them."""
         close_all(self._connections, ask_s, reason)
         self._half_reads = ()
 
     # ------------------------------------------------------------------------------------------------------------
 
     def _enter(self, ticket: Ticket, calls: Sequence[Call], resets_all: bool) -> None:
-        """Have a turn, and all workers idle."""
+        """Wait for the turn, and until all workers are idle."""
         kind = calls[0][0]
         self._take_turn(ticket, messages.CALL_NAMES[kind], self._limits_s[messages.CALL_NAMES[kind]])
         self._open(kind, resets_all)
@@ -144,7 +144,7 @@ class Workers:
             self._queue.wait_for_turn(ticket, self._connections[0], during, limit_s, is_second_half=is_second_half)
 
     def _open(self, kind: int, resets_all: bool) -> None:
-        """Have all workers idle: a call that was interrupted is finished first."""
+        """Make all workers idle, by finishing an interrupted call first."""
         limit_s = self._limits_s[messages.CALL_NAMES[kind]]
         for connection in self._connections:
             try:
@@ -160,7 +160,7 @@ class Workers:
             )
 
     def _judge(self, sending: tuple[int, list[int]]) -> None:
-        """Whether the call that was interrupted while it was sent has left some workers a step ahead of others."""
+        """Find out whether an interrupt during sending has left some workers a step ahead of others."""
         kind, ids = sending
         has_it = [connection.last_id != before for connection, before in zip(self._connections, ids, strict=True)]
         if any(has_it) and not all(has_it) and kind in _STEPS:
@@ -187,7 +187,7 @@ class Workers:
         for connection, read in zip(self._connections, reads, strict=True):
             try:
                 answers.append(connection.read_answer(read))
-            except (EnvError, CannotCross) as error:  # of this simulator alone; the others' answers are read
+            except (EnvError, CannotCross) as error:  # only of this simulator; the others' answers are read
                 errors.append(error)
             except WIRE_ERRORS as error:
                 raise connection.explained(error) from error
@@ -196,7 +196,7 @@ class Workers:
         return answers
 
     def _leave_with(self, ticket: Ticket, error: BaseException, half: Ticket | None = None) -> None:
-        """End a call that has failed or was interrupted. Where a worker has failed for good, all are closed."""
+        """End a call that has failed or was interrupted. If a worker has failed for good, all are closed."""
         try:
             if self._tickets and self._tickets[0] is ticket:
                 for connection in self._connections:

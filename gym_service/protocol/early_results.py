@@ -1,12 +1,12 @@
-"""Calls of some envs of a batch, and the groups in which their results come: each as soon as it is ready.
+"""Calls to some envs of a batch, and the groups in which their results arrive: each as soon as it is ready.
 
 Knows layouts and the order of a message's parts. Never knows a socket or an env. Python 3.6 and up; runs on both sides.
 
-A STEP_SOME_PACKED call holds one or more parts. A part is the number of its envs, their indices among the envs of the
-server, and their actions as the layout of so many envs packs them. The server carries a call out in the order of its
-envs, and answers with groups: GROUP while more follow, LAST_GROUP at the end. A group says from which place of the call
-on it has results, of how many envs, and in which form: STEPPED or RESULT (as a batch of so many envs), or ERROR (what
-one env has raised in place of its result).
+A STEP_SOME_PACKED call holds one or more parts. A part is the number of its envs, their indices among the server's
+envs, and their actions in the layout of so many envs. The server carries a call out in the order of its envs, and
+answers with groups: GROUP while more follow, LAST_GROUP at the end. A group says at which place of the call its results
+begin, of how many envs they are, and their form: STEPPED or RESULT (as a batch of so many envs), or ERROR (the error
+that one env has raised instead).
 """
 
 import struct
@@ -25,15 +25,15 @@ _FORMS = (messages.STEPPED, messages.RESULT, messages.ERROR)
 
 
 def begin_part(head, indices, layout):
-    """Append to the head of a call what stands before the packed actions of these envs."""
+    """Append to the head of a call the bytes that precede the packed actions of these envs."""
     head += struct.pack("<%dI" % (1 + len(indices)), len(indices), *indices)
     head += layout.stamp
 
 
 def unpack_parts(layout_of, head, buffers):
-    """A list of (indices, batched actions). ``layout_of(count)``: the layout of so many actions, or None.
+    """A list of (indices, batched actions). ``layout_of(count)``: the layout of ``count`` actions, or None.
 
-    Raises BadValue where the bytes are none, and BadFrame for another layout's.
+    Raises BadValue for malformed bytes, and BadFrame for another layout's.
     """
     parts, at, used = [], 0, 0
     while at < len(head):
@@ -62,8 +62,8 @@ def unpack_parts(layout_of, head, buffers):
 def encode_group(layout, stacked, result, place, indices, first_index):
     """The Encoder of a group that has results.
 
-    ``result`` is as ``results.encode_batch`` takes it, of the envs with these indices; ``stacked`` is their batched
-    observation, or None. ``first_index`` is that of the server's first env in the whole vector env.
+    ``result`` is as for ``results.encode_batch``, for the envs with these indices; ``stacked`` is their batched
+    observation, or None. ``first_index`` is the index of the server's first env in the whole vector env.
 
     Raises CannotEncode.
     """
@@ -84,7 +84,7 @@ def encode_error(error, place):
 
 
 def read_group(frame):
-    """(form, place, count) of a group. Raises BadValue where it is none."""
+    """(form, place, count) of a group. Raises BadValue if it is malformed."""
     if len(frame.head) < GROUP_BYTES:
         raise BadValue("a group of %d bytes" % len(frame.head))
     form, place, count = _GROUP.unpack_from(frame.head)
@@ -94,22 +94,22 @@ def read_group(frame):
 
 
 class InfosByEnv:
-    """The infos of a call as ``BatchInfos`` has them, but kept apart: so those of some of its envs can be encoded."""
+    """The infos of a call, as ``BatchInfos`` records them, but one by one, so that some of them can be encoded."""
 
     def __init__(self, first_index):
         self._first_index = first_index
         self._of = {}
 
     def add(self, index, info):
-        """Note the info of an env."""
+        """Record the info of an env."""
         self._at(index).add(index, info)
 
     def add_final(self, index, observation, info):
-        """Note the end of an episode: its last observation and its last info."""
+        """Record the end of an episode: its last observation and its last info."""
         self._at(index).add_final(index, observation, info)
 
     def of(self, indices):
-        """Those of these envs, as ``results.fill_batch`` takes them."""
+        """The infos of these envs, in the form that ``results.fill_batch`` takes."""
         found = BatchInfos(self._first_index)
         for index in indices:
             if index in self._of:

@@ -1,11 +1,10 @@
-"""The vocabulary: each call, each reply, and which call is legal when.
+"""All kinds of messages: each call, each reply, and the states in which each call is legal.
 
-Knows what the fields of a message are. Never knows how a message travels or who carries it out. Python 3.6 and up;
-runs on both sides.
+Knows the fields of a message. Never knows how a message travels or which code carries it out. Python 3.6 and up; runs
+on both sides.
 
-A message's fields are values in a row (``encoder.py``), except in the two packed kinds, which layouts fit: there the
-action is the version of its layout and its bytes, and a step's reply is reward, flags, version and the observation's
-bytes.
+A message's fields are values in a row (``encoder.py``), except in the packed kinds, which use layouts: there the action
+is the version of its layout and its bytes, and a step's reply is reward, flags, version and the observation's bytes.
 
 ==============  =====================================================  ==============================================
 call            its fields                                             its result
@@ -42,24 +41,25 @@ AGENT_STEP_PACKED  the actions' layouts (``agent_results``)            the same
 AGENT_TURN                                                             the same, of an AEC env alone, without a step
 ==============  =====================================================  ==============================================
 
-The name of an attribute may be several with dots between them, ``sim.data.qpos``.
+An attribute's name may be several names with dots between them, ``sim.data.qpos``.
 
-``[args, kwargs]`` are what a simulator takes beyond Gymnasium's own arguments; both are there, or neither.
+``[args, kwargs]`` are arguments beyond Gymnasium's own; either both are present or neither.
 
-A recipe with a ``batch`` makes several envs in one server. There RENDER, SET, CALL and CLOSE mean all of them:
-results and the value of SET are lists, one item for each env, and CALL gives the value of what cannot be called.
+A recipe with a ``batch`` makes several envs in one server. There RENDER, SET, CALL and CLOSE apply to all of them:
+results and the value of SET are lists, one item for each env, and CALL returns the value of an attribute that is not
+callable.
 
 STEP_SOME, STEP_SOME_PACKED and RESET_SOME are for some of the envs of a batch, each of them once. Every env counts for
-itself: where one raises, the others go on. An index is that among the server's own envs.
+itself: if one raises, the others go on. An index counts the server's own envs.
 
-A recipe whose ``api`` is ``parallel`` or ``aec`` makes an env of several agents. Its description has their spaces as
-two Dicts. AGENT_RESET gives, after the result, the possible agents, and (agent, spaces) where these have changed.
+A recipe whose ``api`` is ``parallel`` or ``aec`` makes a multi-agent env. Its description has the agents' spaces as two
+Dicts. AGENT_RESET returns, after the result, the possible agents, and (agent, spaces) where these have changed.
 
-A call is answered by RESULT, by STEPPED (a packed step), by PLACED (a packed batch whose large leaves have been written
-where the call offered), by LAST_GROUP (results of some envs, after any number of GROUP) or by ERROR. Before that may
-come any number of WARNING (category, text), PART (a list: the first items of a list too long for one frame) and CHANGED
-(a dict: what of the description, spaces, metadata and render mode, is another since the last answer; after reset, set
-and calls of a single env). Each carries the call's id.
+A call is answered by RESULT, by STEPPED (a packed step), by PLACED (a packed batch whose large leaves are written into
+the memory that the call offered), by LAST_GROUP (results of some envs, after any number of GROUP) or by ERROR. Before
+that, any number of these may come: WARNING (category, text), PART (a list: the first items of a list too long for one
+frame) and CHANGED (a dict: the parts of the description, that is spaces, metadata and render mode, that have changed
+since the last answer; after reset, set and calls of a single env). Each carries the call's id.
 """
 
 MAKE, RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, CLOSE = range(1, 12)
@@ -135,24 +135,24 @@ LEGAL = {
     },
     CLOSED: set(),
 }
-# Of these two states, while a copied env waits for its reset: what it refuses meanwhile, though it is legal.
+# For copied envs: the calls that are legal in these two states but refused until the first reset.
 UNTIL_RESET = {STEP, STEP_PACKED, VEC_STEP, VEC_STEP_PACKED, STEP_SOME, STEP_SOME_PACKED, RENDER}
 
-# The calls whose answers show what the env shows: there pictures may be coded, perhaps with loss (``image_codec.py``).
+# The calls whose answers show the env's state: their images may be encoded, perhaps with loss (``image_codec.py``).
 SHOWING = {RESET, STEP, STEP_PACKED, RENDER, VEC_RESET, VEC_STEP, VEC_STEP_PACKED}
 SHOWING |= {STEP_SOME, STEP_SOME_PACKED, RESET_SOME}
 SHOWING |= {AGENT_RESET, AGENT_STEP, AGENT_STEP_PACKED, AGENT_TURN}
 
-# The calls of a single env after which its spaces, metadata and render mode are looked at again.
+# The calls of a single env after which its spaces, metadata and render mode are checked again.
 CHANGING = {RESET, SET, CALL, CALL_FUNCTION}
 
-# What an ERROR's first field says: whose fault it was, and so which error is raised where the call was made.
-# REFUSED: the server itself, of an env that cannot do what is asked, or that returned what has no such form.
+# The first field of an ERROR: the origin of the error, which decides the exception that the caller gets. REFUSED: the
+# server itself refuses, since the env cannot do what the call asks or returned a value of an unknown form.
 FROM_ENV, CANNOT_CROSS, ILLEGAL, REFUSED = "env", "cannot cross", "illegal", "refused"
 
 
 class Illegal(Exception):
-    """A call that does not exist, or not in this state. Nothing was done."""
+    """A call that does not exist, or is not legal in this state. Nothing was done."""
 
     def __init__(self, kind, state):
         super().__init__("the call %s is not legal while the env is %s" % (CALL_NAMES.get(kind, kind), state))

@@ -1,9 +1,9 @@
-"""The results of steps and batches, packed: reward, flags and the bytes of a layout.
+"""The results of steps and batches in packed form: reward, flags and the bytes of a layout.
 
 Knows layouts and the order of a result's parts. Never knows a socket or an env. Python 3.6 and up; runs on both sides.
 
-A packed result holds what a layout fits. The info, if it is not empty, follows in the general form. It names the
-version of its layout: packed by another one, the same bytes would be other values.
+A packed result holds what fits a layout. The info, if it is not empty, follows in the general form. The result names
+the version of its layout: with another version the same bytes would mean other values.
 """
 
 import struct
@@ -17,7 +17,7 @@ from gym_service.protocol.frames import BadFrame
 from gym_service.protocol.layout import STAMP
 from gym_service.protocol.values import BadValue
 
-_REWARD_AND_FLAGS = struct.Struct("<dBH")  # and the version of the layout
+_REWARD_AND_FLAGS = struct.Struct("<dBH")  # also the version of the layout
 _BESIDE_BYTES = _REWARD_AND_FLAGS.size
 _TERMINATED, _TRUNCATED, _NUMPY_TERMINATED, _NUMPY_TRUNCATED, _NUMPY_REWARD, _INFO = (1 << bit for bit in range(6))
 _NUMPY = _NUMPY_TERMINATED | _NUMPY_TRUNCATED | _NUMPY_REWARD
@@ -27,7 +27,7 @@ _REWARD_FLAGS = {float: 0, np.float64: _NUMPY_REWARD}
 
 
 def unpack_action(layout, head, buffers):
-    """The action of a STEP_PACKED call. Raises BadValue where the bytes are none, BadFrame for another layout's."""
+    """The action of a STEP_PACKED call. Raises BadValue for malformed bytes, BadFrame for another layout's."""
     if layout is None:
         raise BadValue("a packed action where actions have no layout")
     if head[: STAMP.size] != layout.stamp:
@@ -38,7 +38,7 @@ def unpack_action(layout, head, buffers):
 
 
 def _other_version(head, at, layout):
-    """What to raise for a message that the layout of another version has packed."""
+    """The exception for a message that was packed with another version of the layout."""
     if len(head) < at + STAMP.size:
         return BadValue("%d bytes are too few for a packed message" % len(head))
     named = STAMP.unpack_from(head, at)[0]
@@ -46,14 +46,14 @@ def _other_version(head, at, layout):
 
 
 def encode_reset(result):
-    """What a reset returned: the two values of a pair, else the one value that it is."""
+    """The result of a reset: the two values of a pair, else the one value."""
     if type(result) is not tuple or len(result) != 2:
         return Encoder().add(result, "$.result")
     return Encoder().add(result[0], "$.observation").add(result[1], "$.info", opaque=True)
 
 
 def encode_step(result):
-    """A step's five values as an Encoder in the general form, for what no layout fits."""
+    """A step's five values as an Encoder in the general form, for values that fit no layout."""
     encoder = Encoder()
     for name, value in zip(("observation", "reward", "terminated", "truncated"), result):
         encoder.add(value, "$." + name)
@@ -61,9 +61,9 @@ def encode_step(result):
 
 
 def pack_step(layout, result):
-    """A step's result as an Encoder that holds a STEPPED reply, or None where it does not fit the layout exactly.
+    """A step's result as an Encoder that holds a STEPPED reply, or None if it does not fit the layout exactly.
 
-    The info is not part of a layout: it follows in the general form, and only where it is not empty.
+    The info is not part of a layout: if it is not empty, it follows in the general form.
     """
     observation, reward, terminated, truncated, info = result
     try:
@@ -88,7 +88,7 @@ def pack_step(layout, result):
 
 
 def unpack_step(layout, head, buffers, graph, arrays=None):
-    """The result that ``pack_step`` packed. Raises BadValue where the bytes are none, BadFrame for another layout's."""
+    """The result that ``pack_step`` packed. Raises BadValue for malformed bytes, BadFrame for another layout's."""
     if len(head) < _BESIDE_BYTES:
         raise BadValue("a step's result of %d bytes" % len(head))
     reward, flags, version = _REWARD_AND_FLAGS.unpack_from(head)
@@ -113,18 +113,18 @@ def unpack_step(layout, head, buffers, graph, arrays=None):
     return observation, reward, terminated, truncated, info
 
 
-# Of each env in a batch: its reward and its two flags.
+# For each env in a batch: its reward and its two flags.
 BYTES_BESIDE = 8 + 1 + 1
 _FLOAT64, _UINT8 = np.dtype("<f8"), np.dtype("u1")
 
 
 def encode_batch(layout, stacked, result, first_index, is_placed=False):
-    """The kind and the Encoder of a batch's answer: STEPPED where ``stacked``, the batched observation, is there.
+    """The kind and the Encoder of a batch's answer: STEPPED with ``stacked``, the batched observation.
 
-    PLACED where its large leaves are in their place already.
+    PLACED if its large leaves are in the offered memory already.
 
     ``result`` is observations (a list), rewards, terminations, truncations (arrays) and a BatchInfos. ``first_index``
-    is that of the server's first env in the whole vector env; paths in errors count from there.
+    is the index of the server's first env in the whole vector env; paths in errors count from there.
     """
     encoder = Encoder()
     env_ids = range(first_index, first_index + len(result[0]))
@@ -136,7 +136,7 @@ def encode_batch(layout, stacked, result, first_index, is_placed=False):
 
 
 def fill_batch(encoder, layout, stacked, result, env_ids):
-    """Append a batch to an Encoder, as ``encode_batch`` does; STEPPED or RESULT. Paths in errors have ``env_ids``."""
+    """Append a batch to an Encoder, as ``encode_batch`` does; STEPPED or RESULT. Paths in errors use ``env_ids``."""
     observations, rewards, terminations, truncations, infos = result
     encoder.head += rewards.tobytes() + terminations.tobytes() + truncations.tobytes()
     if stacked is not None:
@@ -150,10 +150,10 @@ def fill_batch(encoder, layout, stacked, result, env_ids):
 
 
 def decode_batch(layout, count, frame, graph, placed=()):
-    """What ``encode_batch`` encoded; in a packed answer the batched observation is in the place of the list.
+    """The batch that ``encode_batch`` encoded; in a packed answer the batched observation replaces the list.
 
-    ``placed`` is the memory that was offered, this server's share of it. Raises BadValue where the bytes are none,
-    and BadFrame for another layout's.
+    ``placed`` is this server's part of the offered memory. Raises BadValue for malformed bytes, and BadFrame for
+    another layout's.
     """
     if frame.kind == messages.PLACED:
         return read_batch(layout, count, frame, graph, messages.STEPPED, [*placed, *frame.buffers], 0, count)
@@ -161,9 +161,9 @@ def decode_batch(layout, count, frame, graph, placed=()):
 
 
 def read_batch(layout, count, frame, graph, kind, buffers, start, infos_of):
-    """What ``fill_batch`` has appended, from the byte ``start`` of a frame's head on; ``kind`` is what it returned.
+    """What ``fill_batch`` appended, from the byte ``start`` of a frame's head on; ``kind`` is what it returned.
 
-    ``infos_of``: so many envs the server has, which may have infos. Raises as ``decode_batch``.
+    ``infos_of``: the number of the server's envs that may have infos. Raises as ``decode_batch``.
     """
     head = frame.head
     at = start + count * BYTES_BESIDE
@@ -188,10 +188,10 @@ def read_batch(layout, count, frame, graph, kind, buffers, start, infos_of):
 
 
 class BatchInfos:
-    """The infos of one call to a batch, encoded as they come: an env may change its dict afterwards.
+    """The infos of one call to a batch. Each is encoded at once, since an env may change its dict afterwards.
 
-    The last observation of an episode is kept as it is, and is what it has become when the batch is answered: so
-    SyncVectorEnv has it.
+    The last observation of an episode is kept as an object, and crosses as it is when the batch is answered, as in
+    SyncVectorEnv.
     """
 
     def __init__(self, first_index):
@@ -201,26 +201,26 @@ class BatchInfos:
         self._final_observations = []
 
     def add(self, index, info):
-        """Note the info of an env."""
+        """Record the info of an env."""
         self.count += 1
         path = "$.infos[%d]" % (self._first_index + index)
         self._encoder.add(index).add(info, path, opaque=True)
 
     def add_final(self, index, observation, info):
-        """Note the end of an episode: its last observation and its last info."""
+        """Record the end of an episode: its last observation and its last info."""
         self.count += 1
         path = "$.infos[%d]" % (self._first_index + index)
         self._encoder.add(~index).add(info, path + "['final_info']", opaque=True)
         self._final_observations.append((path + "['final_obs']", observation))
 
     def extend(self, other):
-        """Add those that another one has noted."""
+        """Add the infos that another BatchInfos has recorded."""
         self.count += other.count
         self._encoder.extend(other._encoder)
         self._final_observations += other._final_observations
 
     def write_to(self, encoder):
-        """Append to an answer: their number; each with its index, ~index of a final one; the final observations."""
+        """Append to an answer: the number of infos; each with its index, ~index if final; the final observations."""
         encoder.add(self.count)
         if self.count:
             encoder.extend(self._encoder)
@@ -229,7 +229,7 @@ class BatchInfos:
 
 
 def _read_infos(rest, count):
-    """A list of (index, info), the infos of episodes that have ended as SyncVectorEnv makes them."""
+    """A list of (index, info), with the infos of ended episodes in SyncVectorEnv's form."""
     infos, finals, length = [], [], rest.read()
     if type(length) is not int or not 0 <= length <= 2 * count:
         raise BadValue("not a number of infos: %r" % (length,))

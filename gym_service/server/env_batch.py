@@ -1,8 +1,8 @@
-"""Several envs in one server, stepped one after another, reset when their episodes end.
+"""Several envs in one server: steps them one after another, and resets them when their episodes end.
 
-Knows adapters and Gymnasium's three ways to begin the next episode. Never knows the wire, nor imports
-gymnasium.vector: any gym may stand in the target. Python 3.6 and up. What it does, and what it leaves undone where an
-env raises in the middle, is what Gymnasium's SyncVectorEnv does, so that the numbers are the same.
+Knows adapters, and Gymnasium's three autoreset modes. Never knows the wire. Never imports gymnasium.vector, since the
+target may have any gym. Python 3.6 and up. All effects, including the steps that are left out when an env raises, are
+those of Gymnasium's SyncVectorEnv, so that the numbers are the same.
 """
 
 from contextlib import ExitStack
@@ -18,11 +18,11 @@ NEXT_STEP, SAME_STEP, DISABLED = MODES = "NextStep", "SameStep", "Disabled"
 
 
 def make(recipe):
-    """The Batch of a recipe whose ``batch`` says ``count``, ``first_index`` and ``autoreset_mode``.
+    """The Batch for a recipe whose ``batch`` contains ``count``, ``first_index`` and ``autoreset_mode``.
 
-    It may say ``each``: for each env the keys of the recipe in which it differs.
+    It may also contain ``each``: for each env the keys of the recipe in which it differs.
 
-    Raises whatever the simulator raises; the envs that were made before are closed then.
+    Raises whatever the simulator raises, after closing the envs made before.
     """
     plan = recipe["batch"]
     if (
@@ -42,7 +42,7 @@ def make(recipe):
 
 
 class Batch:
-    """Stands where the adapter of a single env stands. Each env is held by an adapter of its own."""
+    """Replaces the adapter of a single env. It has one adapter for each env."""
 
     def __init__(self, adapters, first_index, autoreset_mode):
         self.count = len(adapters)
@@ -50,24 +50,24 @@ class Batch:
         self.graph_class = adapters[0].graph_class
         self.space_from = adapters[0].space_from
         self._adapters = adapters
-        self.at = 0  # the env that is under way, for errors
+        self.at = 0  # the index of the current env, for errors
         self._mode = autoreset_mode
         self._steppers = [adapter.stepper for adapter in adapters]
         self._observations = [None] * self.count
         self._rewards = np.zeros(self.count, np.float64)
         self._terminations = np.zeros(self.count, np.bool_)
         self._truncations = np.zeros(self.count, np.bool_)
-        self._ended = [False] * self.count  # whose episode is over, and who has not begun the next one by itself
-        self._infos = BatchInfos(first_index)  # of the call under way
+        self._ended = [False] * self.count  # whether the episode is over and the next one has not started by itself
+        self._infos = BatchInfos(first_index)  # the infos of the current call
         self._stack = None
 
     @property
     def error_context(self):
-        """Which env is under way, as a line for an error."""
+        """The current env, as a line for an error."""
         return "in sub-environment %d of the vector env:\n" % (self.first_index + self.at)
 
     def describe(self):
-        """What the client must know of the first env. Raises RuntimeError where another has other spaces."""
+        """The facts of the first env for the client. Raises RuntimeError if another env has other spaces."""
         first = self._adapters[0]
         description = first.describe()
         for index, adapter in enumerate(self._adapters):
@@ -80,17 +80,17 @@ class Batch:
         return description
 
     def stacked(self, observations, offers):
-        """The observations as one, in arrays (count, …) that the next call overwrites; None where they do not fit.
+        """The observations in arrays (count, …), which the next call overwrites; None if they do not fit.
 
-        Large leaves are written where ``offers``, memory for all envs of the vector env, has the rows of these.
+        Large leaves are written into ``offers``, memory for all envs of the vector env, at the rows of this batch.
         """
         self._stack.attach_memory(iter(offers) if offers else None, self.first_index)
         return self._stack.value if self._stack.write_rows(observations) else None
 
     def reset(self, seeds, options, mask):
-        """Begin an episode in each env, or in those that ``mask`` names; gives what ``step`` gives.
+        """Start an episode in each env, or in those of ``mask``. Returns the same as ``step``.
 
-        ``options`` are for all envs, or a list of those of each.
+        ``options`` are for all envs, or a list with one item per env.
         """
         each = options if type(options) is list else [options] * self.count
         if len(each) != self.count:
@@ -115,14 +115,14 @@ class Batch:
             self._step_all(enumerate(actions), self._reset_at_once)
         else:
             self._step_all(enumerate(actions), None)
-            # Only now: where an env has raised, those before it are reset once more, as they are in SyncVectorEnv.
+            # Not earlier: if an env raises, those before it are reset again, as in SyncVectorEnv.
             self._ended = np.logical_or(self._terminations, self._truncations).tolist()
         return self._result()
 
     def step_some(self, pairs, infos):
-        """Step some envs, (index, action) each, in this order; ``infos`` takes their infos.
+        """Step some envs, (index, action) each, in this order; ``infos`` receives their infos.
 
-        An env that raises ends it: ``at`` says which one. Those before it have made their step, and count.
+        An env that raises ends the loop; ``at`` is its index. Those before it have made their steps, and those count.
         """
         kept, self._infos, has_raised = self._infos, infos, True
         try:
@@ -138,7 +138,7 @@ class Batch:
                     self._ended[index] = ended[index]
 
     def reset_some(self, triples, infos):
-        """Begin an episode in some envs, (index, seed, options) each; as ``step_some``."""
+        """Start an episode in some envs, (index, seed, options) each. Ends as ``step_some``."""
         kept, self._infos = self._infos, infos
         try:
             for index, seed, options in triples:
@@ -150,7 +150,7 @@ class Batch:
             self._infos = kept
 
     def result_of(self, indices, infos):
-        """What ``step`` gives, of some envs; ``infos`` are an InfosByEnv."""
+        """The same as ``step`` returns, for some envs; ``infos`` is an InfosByEnv."""
         if len(indices) == self.count and indices == list(range(self.count)):
             return (*self._result()[:4], infos.of(indices))
         observations = [self._observations[index] for index in indices]
@@ -158,33 +158,33 @@ class Batch:
         return (observations, self._rewards[indices], *flags, infos.of(indices))
 
     def env_at(self, index):
-        """One of the envs. Raises BadValue where there is none of that index."""
+        """One of the envs. Raises BadValue for an invalid index."""
         if type(index) is not int or not 0 <= index < self.count:
             raise BadValue("not the index of an env: %r" % (index,))
         self.at = index
         return self._adapters[index].env
 
     def render(self):
-        """A list: what each env renders."""
+        """A list of what each env renders."""
         return self._of_each(lambda adapter: adapter.render())
 
     def call(self, name, args, kwargs):
-        """A list: what each env's method returns, or the value of an attribute that cannot be called."""
+        """A list of each env's results of the method, or the attribute's values if it is not callable."""
 
         def of_one(adapter):
             is_callable, value = adapter.get(name)
-            # SyncVectorEnv calls whatever can be called, an Enum class too.
+            # SyncVectorEnv calls everything that is callable, also an Enum class.
             return adapter.call(name, args, kwargs) if is_callable or callable(value) else value
 
         return self._of_each(of_one)
 
     def set(self, name, values, force):
-        """Set an attribute of each env to its own value; a list of whether it was set."""
+        """Set an attribute of each env to its own value. Returns a list of whether each was set."""
         given = iter(values)
         return self._of_each(lambda adapter: adapter.set(name, next(given), force))
 
     def close(self):
-        """Close all envs; where one raises, the others first."""
+        """Close all envs. If one raises, the others are closed first."""
         with ExitStack() as stack:
             for adapter in self._adapters:
                 stack.callback(adapter.close)
@@ -208,7 +208,7 @@ class Batch:
         self._note(index, info)
 
     def _step_all(self, pairs, at_end):
-        """Step envs, (index, action) each. One loop with nothing in it that could stand outside, for light envs."""
+        """Step envs, (index, action) each. The loop does only what it must, so that light envs are fast."""
         ended, steppers, observations = self._ended, self._steppers, self._observations
         rewards, terminations, truncations = self._rewards, self._terminations, self._truncations
         for index, action in pairs:
@@ -220,7 +220,7 @@ class Batch:
             if type(result) is not tuple or len(result) != 5:
                 result = self._adapters[index].even_out(result)
             try:
-                # One by one, like SyncVectorEnv: a reward that is no number leaves the observation in its place.
+                # One by one, like SyncVectorEnv: a reward that is not a number leaves the observation stored.
                 observations[index], rewards[index], terminations[index], truncations[index], info = result
             except (TypeError, ValueError, OverflowError) as error:
                 raise refusals.cannot_unpack(error, "step()", result) from error
@@ -234,7 +234,7 @@ class Batch:
         self._reset_one(index)
 
     def _begin_next(self, index):
-        """In place of a step, where the last one has ended the episode."""
+        """The autoreset that replaces a step after the end of an episode."""
         if self._mode == DISABLED:
             text = "its episode is over, and with autoreset disabled only a reset() begins another"
             raise refusals.Refused(text, "AssertionError", ["AssertionError"])
@@ -243,7 +243,7 @@ class Batch:
         self._terminations[index] = self._truncations[index] = False
 
     def _note(self, index, info):
-        """Keep an info that is not empty. One without items is refused, as by SyncVectorEnv, before the next env."""
+        """Record an info that is not empty. Refuses one without items before the next env, like SyncVectorEnv."""
         if type(info) is not dict:
             if not hasattr(info, "items"):
                 error = AttributeError("'%s' object has no attribute 'items'" % type(info).__name__)

@@ -1,6 +1,6 @@
 """The server's loop: one call in, one answer out.
 
-Knows the vocabulary and the adapter. Never knows how the bytes travel, nor which gym stands behind the adapter.
+Knows the kinds of messages and the adapter. Never knows how bytes travel, or which library is behind the adapter.
 Python 3.6 and up.
 """
 
@@ -30,18 +30,19 @@ from gym_service.transport import image_codec
 from gym_service.transport.arena import LIMIT_BYTES
 from gym_service.transport.streams import ChannelClosed
 
-# A list of rendered frames larger than this is sent in several messages.
+# A list of rendered frames above this size is sent in several messages.
 PART_BYTES = 16 * 2**20
 MIB = 2**20
 EXIT_FORKED = 4
 
 
 def serve(channel, permissions=None, counters=None, warned=(), is_debugged=False):
-    """Answer the calls that come over the channel until it ends. Then the env is closed.
+    """Answer the calls that arrive over the channel until it ends. Then close the env.
 
-    ``permissions`` says what the client may have this server do; ``counters`` are read by the process that started it.
-    ``warned``: what the user is to be warned of with the first answer, as ``warnings.showwarning`` takes it.
-    ``is_debugged``: the client is told not to limit its calls.
+    ``permissions``: what the client may make this server do.
+    ``counters``: the process that started this server reads them.
+    ``warned``: warnings for the user to send with the first answer, as ``warnings.showwarning`` takes them.
+    ``is_debugged``: tells the client not to limit its calls.
     """
     faulthandler.enable()  # a native crash leaves its stack on stderr, which the client keeps
     server = Server(channel, permissions or Permissions(), counters or Counters(), is_debugged)
@@ -49,14 +50,14 @@ def serve(channel, permissions=None, counters=None, warned=(), is_debugged=False
     for warning in warned:
         server.warnings.show(*warning)
     if hasattr(os, "register_at_fork"):  # new in Python 3.7
-        # Else a child of the simulator holds the channel open, and the server's death is not seen at its other end.
+        # Otherwise a child of the simulator holds the channel open, and the client does not see the server's death.
         os.register_at_fork(after_in_child=channel.close_copy)  # novermin
     try:
         server.counters.mark_ready()
         while server.state != messages.CLOSED:
             server.answer(channel.receive())
     except ChannelClosed:
-        pass  # the client has gone, or has closed without asking
+        pass  # the client has disconnected, or closed the channel without a CLOSE
     finally:
         server.leave_if_forked()
         server.close()
@@ -73,7 +74,7 @@ class Server:
         self._permissions = permissions
         self.counters = counters
         self._adapter = self._agents = self._some_envs = None
-        self._needs_reset = False  # whether the client's env is a copy that was not reset yet
+        self._needs_reset = False  # whether the client's env is a copy without a reset so far
         self._facts = self._layout = self._action_layout = self._layout_count = self._forms = None
         self._layout_versions = {"observation_space": -1, "action_space": -1}
         self._image_encoder = None
@@ -110,7 +111,7 @@ class Server:
         }
 
     def answer(self, frame):
-        """Carry out one call and send its one answer, an ERROR where it failed. The env stays usable after that."""
+        """Carry out one call and send its one answer: an ERROR if it failed. The env stays usable after that."""
         self._call_id = frame.call_id
         self.counters.call_started()
         try:
@@ -125,34 +126,34 @@ class Server:
             if self._facts is not None and frame.kind in messages.CHANGING:
                 self._send_changes(self._facts.changes(frame.kind == messages.RESET))
         except (SystemExit, KeyboardInterrupt):
-            traceback.print_exc()  # it ends this process, and by itself it would not say where it came from
-            self.counters.call_finished()  # what follows is no call: the env is closed
+            traceback.print_exc()  # this ends the process; without a traceback its origin would be unknown
+            self.counters.call_finished()  # what follows is not part of the call: the env is closed
             raise
         except Exception as error:  # noqa: BLE001 - the border: whatever a simulator raises is an answer, and no end
             notes = offscreen.notes() if frame.kind in (messages.MAKE, messages.RENDER) else ""
             context = getattr(self._adapter, "error_context", "")
             kind, encoder = messages.ERROR, error_report.describe_error(error, context, notes)
-            if isinstance(error, (BadFrame, BadValue)):  # who breaks the rules gets its answer and no second call
+            if isinstance(error, (BadFrame, BadValue)):  # a client that breaks the rules gets no second call
                 self.state = messages.CLOSED
         self.counters.call_finished()
         self._send_answer(kind, encoder)
 
     def _send_answer(self, kind, encoder):
-        """Send a frame of the answer, and before it the warnings that go with it."""
+        """Send a frame of the answer, after the warnings that belong to it."""
         for category, text in self.warnings.take(encoder):
             self._send(messages.WARNING, Encoder().add(category).add(text))
         self._send(kind, encoder)
 
     def leave_if_forked(self):
-        """End a child of the simulator that came back from the call in which it was forked.
+        """End a child of the simulator that returned from the call in which it was forked.
 
-        The answers are its parent's to give, and the env is its parent's to close.
+        Only its parent may answer the call and close the env.
         """
         if os.getpid() != self._process_id:
             os._exit(EXIT_FORKED)
 
     def close(self):
-        """Close the env, once; what it raises is shown on stderr and stops nobody."""
+        """Close the env, once. If that raises, the error goes to stderr and stops nothing."""
         adapter, self._adapter = self._adapter, None
         if adapter is not None:
             adapter.close()
@@ -170,7 +171,7 @@ class Server:
         return [decoder.read() for _ in range(count)]
 
     def _read_named(self, frame, count):
-        """So many fields, of which the first names an attribute. Raises NotPermitted."""
+        """``count`` fields, of which the first names an attribute. Raises NotPermitted."""
         fields = self._read(frame, count)
         self._permissions.check_attribute(fields[0])
         return fields
@@ -190,9 +191,9 @@ class Server:
             raise CannotEncode(path, "value", reason % (size, encoder.size_bytes, self._bound_bytes, advice))
 
     def _check_spaces(self, description):
-        """Raise CannotEncode for a space whose values no message may hold."""
+        """Raise CannotEncode for a space whose values fit no message."""
         for name in ("observation_space", "action_space"):
-            if description.get(name) is None:  # until the first reset, or not among the changes
+            if description.get(name) is None:  # unknown before the first reset, or not among the changes
                 continue
             size, path = largest_value(description[name], "$." + name)
             if size > self._bound_bytes:
@@ -228,14 +229,14 @@ class Server:
         if isinstance(adapter, MultiAgentAdapter):
             self.state = messages.MULTI_AGENT
             self._agents = MultiAgentCalls(adapter, self.counters, description)
-        if self.state == messages.MADE and vector is None:  # a vector env keeps its spaces; several agents have theirs
+        if self.state == messages.MADE and vector is None:  # vector envs keep their spaces; agents have their own
             self._facts = EnvFacts(adapter)
         if image_encoder is not None:
             self._use_image_codec(image_encoder, frames)
         return messages.RESULT, Encoder().add(description, "$", opaque=True)
 
     def _compile_layouts(self, facts):
-        """Compile the layouts of the spaces among these facts, and set the bound on messages by their sizes."""
+        """Compile the layouts of the spaces among these facts, and set the bound on messages from their sizes."""
         for name, kept in (("observation_space", "_layout"), ("action_space", "_action_layout")):
             if name in facts:
                 old, space = getattr(self, kept), facts[name]
@@ -247,7 +248,7 @@ class Server:
         self._channel.decoder.bound_bytes = self._bound_bytes
 
     def _send_changes(self, changes):
-        """Tell the client before the answer what has changed, so that both sides have the same layouts after it."""
+        """Send the client the changes before the answer, so that both sides have the same layouts after it."""
         if changes:
             self._check_spaces(changes)
             encoder = Encoder().add(changes, "$", opaque=True)
@@ -284,7 +285,7 @@ class Server:
         return self._stepped(self._adapter.step(self._actions.convert(action), *args, **kwargs))
 
     def _read_with_more(self, frame, count):
-        """So many fields, and the further arguments of the call: none, or a tuple and a dict of texts."""
+        """``count`` fields, and the call's further arguments: none, or a tuple and a dict with text keys."""
         fields = self._decoder(frame).read_rest()
         args, kwargs = fields[count:] or ((), {})
         if len(fields) < count or type(args) is not tuple or type(kwargs) is not dict:
@@ -302,7 +303,7 @@ class Server:
         return self._result(None)
 
     def _check_reset(self, kind):
-        """Refuse a step and a render of a copy that was not reset; a reset that fails leaves it so."""
+        """Refuse a step or render of a copy without a reset. A failed reset does not count."""
         if kind in messages.UNTIL_RESET:
             raise refusals.reset_needed(messages.CALL_NAMES[kind])
 
@@ -327,7 +328,7 @@ class Server:
         form = self._forms.new_form(result)
         if form is not None:
             encoder.add(form.version)
-            self._check_bound(encoder)  # before the form is kept: an answer that is not sent tells nobody of it
+            self._check_bound(encoder)  # before the form is kept: the client only learns of it from a sent answer
             self._forms.keep(form)
         return messages.RESULT, encoder
 
@@ -381,7 +382,7 @@ class Server:
 
 
 def in_parts(frames):
-    """A list as a list of lists, none of them larger than PART_BYTES unless a single frame is."""
+    """A list split into lists. None is larger than PART_BYTES unless a single frame is."""
     parts, size = [[]], 0
     for frame in frames:
         size += getattr(frame, "nbytes", 0)

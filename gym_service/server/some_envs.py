@@ -1,10 +1,10 @@
-"""Calls of some envs of a batch, answered in groups: each env's result goes as soon as it is worth a frame of its own.
+"""Calls to some envs of a batch, answered in groups: a result is sent as soon as it is worth a separate frame.
 
-Knows the batch, and how long its envs have taken. Never knows how the bytes travel. Python 3.6 and up.
+Knows the batch, and how long its envs have taken. Never knows how bytes travel. Python 3.6 and up.
 
-There is one thread, so nothing can be sent while an env makes its step. A frame for each env costs both sides some
-10 us, which is much beside a light env. A result that waits for the next env of its group costs what that env takes. So
-a group is as many envs as usually take GROUP_S together: one where steps are long, all of them where they are short.
+There is one thread, so nothing can be sent while an env makes its step. A frame for each env costs both sides some 10
+us, which is a lot beside a light env. A result that waits for the next env of its group waits for as long as that env
+takes. So a group has as many envs as usually take GROUP_S together: one if steps are long, all if they are short.
 """
 
 from time import perf_counter
@@ -16,11 +16,11 @@ from gym_service.protocol.values import BadValue, CannotEncode
 from gym_service.server import error_report
 from gym_service.server.observation_stack import make_stack
 
-# How long a result may wait for others (seconds), where steps take as long as usual. A frame and the waking for it cost
-# up to 5 % of that where processors are busy.
+# How long a result may wait for others (seconds), if steps take their usual time. On busy processors a frame and its
+# wake-up cost up to 5 % of that.
 GROUP_S = 1e-3
-# What a group counts in the running mean of a step's duration; and what it counts at most, as a multiple of the mean:
-# this process may have been stopped in the middle of a step by others that want the processor.
+# The weight of a group in the running mean of a step's duration, and the most that it counts, as a multiple of the
+# mean: other processes may have interrupted this one in the middle of a step.
 WEIGHT, COUNTED = 1 / 4, 4.0
 
 
@@ -30,7 +30,7 @@ class SomeEnvs:
     def __init__(self, batch, spaces, actions, counters, send, check_bound):
         """Serve a batch whose envs have these spaces.
 
-        ``actions`` is the ActionArrays that all calls have; ``counters`` count the steps. ``send(kind, encoder)`` sends
+        ``actions``: the ActionArrays that all calls share. ``counters`` count the steps. ``send(kind, encoder)`` sends
         a frame of the answer; ``check_bound(encoder)`` raises CannotEncode for one that is too large.
         """
         self._batch = batch
@@ -41,11 +41,11 @@ class SomeEnvs:
         self._check_bound = check_bound
         self._layouts = {}  # by the space's name and the number of envs
         self._stacks = {}  # by the number of envs
-        self._usual_s = GROUP_S  # how long an env takes
+        self._usual_s = GROUP_S  # the usual time of an env
         self._has_fitted = False  # whether the observations of the last group fitted their layout
 
     def step(self, indices, actions):
-        """Step envs, in this order: the kind and the Encoder of the last frame. The other frames have been sent."""
+        """Step envs, in this order. Returns the kind and Encoder of the last frame; the others are sent already."""
         self._check(indices, actions)
         pairs = list(zip(indices, self._actions.convert(actions)))
         done = 0
@@ -64,7 +64,7 @@ class SomeEnvs:
                 return messages.LAST_GROUP, last
 
     def step_packed(self, head, buffers):
-        """As ``step``, of actions that fit their layout. Raises BadValue or BadFrame where the bytes are none."""
+        """As ``step``, for actions that fit their layout. Raises BadValue or BadFrame for malformed bytes."""
         indices, actions = [], []
         for part, batched in early_results.unpack_parts(self._action_layout, head, buffers):
             indices += part
@@ -72,7 +72,7 @@ class SomeEnvs:
         return self.step(indices, actions)
 
     def reset(self, indices, seeds, options):
-        """Reset envs, in this order, as ``step`` steps them. A reset is rarely short: each answers for itself."""
+        """Reset envs, in this order, as ``step``. Resets are rarely short, so each one is a group."""
         self._check(indices, seeds, options)
         *first, last = enumerate(zip(indices, seeds, options))
         for place, triple in first:
@@ -89,7 +89,7 @@ class SomeEnvs:
         return self._layout("action_space", count)
 
     def _check(self, indices, *lists):
-        """Raise BadValue where these are not envs, each of them once, with a value of each list for each."""
+        """Raise BadValue unless the indices are distinct envs and each list has one value for each."""
         if any(type(each) is not list or len(each) != len(indices) for each in (indices, *lists)):
             raise BadValue("not lists of one length")
         is_ints = set(map(type, indices)) == {int}
@@ -99,7 +99,7 @@ class SomeEnvs:
             raise BadValue("an env twice: %r" % (indices,))
 
     def _carried_out(self, act, group, place):
-        """Carry out what is asked of a group: a list of (number of envs, Encoder). It ends at an env that raises."""
+        """Carry out a group's request: a list of (number of envs, Encoder). It ends at an env that raises."""
         indices = [each[0] for each in group]
         infos = early_results.InfosByEnv(self._batch.first_index)
         error = None
@@ -116,7 +116,7 @@ class SomeEnvs:
         return answers
 
     def _encoded(self, indices, infos, place):
-        """The results of envs, as ``_carried_out`` gives them; where they do not cross together, each by itself."""
+        """The results of envs, as ``_carried_out`` returns them; each separately if they cannot cross together."""
         try:
             encoder = self._group(indices, infos, place)
             self._check_bound(encoder)

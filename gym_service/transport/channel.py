@@ -1,18 +1,18 @@
 """A channel: frames over a byte stream, with deadlines.
 
-Knows frames, and that large arrays may lie in an arena. Never knows what a frame means, nor what kind of stream it has
+Knows frames, and that large arrays may be in an arena. Never knows what a frame means, or what kind of stream it uses
 (``streams.py``). Python 3.6 and up; runs on both sides.
 
-A deadline is a point on ``time.monotonic()``, or None for none.
+A deadline is a time on ``time.monotonic()``, or None for no deadline.
 
-Interrupts. An exception from elsewhere (the handler of a signal) may end any method here at any line. Then the channel
-still knows what it owes and what it has, and the next call goes on from there:
+Interrupts. A signal handler's exception may end any method here at any line. Then the channel still knows what it has
+to send and what it has received, and the next call goes on from there:
 
-1. One assignment, to ``outgoing``, makes a frame the channel's debt. Before it, nothing has been sent, and nothing that
-   the arena or the codec keeps has changed. After it, ``flush`` sends what is left, any number of times.
-2. What has been read stays with the decoder until ``take``, also a whole frame that nobody has got yet.
-3. ``is_in_step`` says whether this was possible. It is not where TLS was interrupted, nor where the rest of a frame
-   lies in memory that its owner may have changed since (``keep_unsent`` copies that).
+1. One assignment, to ``outgoing``, commits the channel to send a frame. Before it, nothing is sent, and nothing that
+   the arena or the codec stores has changed. After it, ``flush`` sends the rest and can be repeated.
+2. Received bytes stay with the decoder until ``take``, also a whole frame that no caller has received yet.
+3. ``is_in_step`` says whether this was possible. It is not if TLS was interrupted, or if the rest of a frame is in
+   memory that its owner may have changed since (``keep_unsent`` copies that memory).
 """
 
 from gym_service.protocol.frames import FrameDecoder, frame_bytes
@@ -23,31 +23,31 @@ MAX_PIECES = 1024
 
 
 class Channel:
-    """Frames over a byte stream. Not thread-safe: its owner sees to it that one thread at a time uses it."""
+    """Frames over a byte stream. Not thread-safe: its owner must let only one thread use it at a time."""
 
     def __init__(self, stream, arena=None):
         self._stream = stream
         self.image_codec = None
         self.decoder = FrameDecoder()
-        # Of the frame that was sent last, or is being sent: its call id; its pieces; how many bytes of them each write
-        # has taken; what has to be noted about it, or None.
+        # For the last frame, or the one that is being sent: its call id; its pieces; how many bytes each write has
+        # taken; the notes to settle for it, or None.
         self.outgoing = (0, [], [], None)
         self.share(arena)
 
     def share(self, arena):
-        """Have large arrays lie in this arena from here on, which the channel owns; None: nowhere."""
+        """Put large arrays into this arena from now on, and own it; None: into no arena."""
         self.arena = self.decoder.arena = arena
 
     def use_image_codec(self, image_codec):
-        """Pass what is sent and received through one end of ``image_codec.py`` from here on. Not beside an arena."""
+        """Encode and decode images with one end of ``image_codec.py`` from now on. Not together with an arena."""
         self.image_codec = self.decoder.image_codec = image_codec
 
     def send_frame(self, kind, call_id, head, buffers=(), deadline=None, offers=()):
-        """Write one frame, its large arrays through shared memory where there is any, else coded where that was agreed.
+        """Write one frame, with large arrays through shared memory if there is any, else encoded if that was agreed.
 
-        Blocks as ``send``, and for the coding.
+        Blocks as ``send``, and for the encoding.
 
-        ``offers`` are descriptors of the arena's, for the answer.
+        ``offers`` are descriptors of the arena, for the answer.
         """
         arena, notes = self.arena, None
         if arena is not None:
@@ -61,17 +61,17 @@ class Channel:
             notes.settle()
         if len(pieces) == 1:
             self._stream.write(pieces, sizes, deadline)
-            if sizes[0] == len(pieces[0]):  # one small piece goes at once
+            if sizes[0] == len(pieces[0]):  # a single small piece was sent at once
                 return
         self.flush(deadline)
 
     def send(self, pieces, deadline=None):
-        """Write the pieces of a frame, or what comes before the frames. Blocks until the kernel has taken all of it."""
+        """Write the pieces of a frame, or the bytes before the frames. Blocks until the kernel has taken all of it."""
         self.outgoing = (self.outgoing[0], pieces, [], None)
         self.flush(deadline)
 
     def flush(self, deadline=None):
-        """Write what is left of the frame that is being sent, if anything is. Blocks and raises as ``send``."""
+        """Write the rest of a frame that is being sent, if there is one. Blocks and raises as ``send``."""
         _, pieces, sizes, notes = self.outgoing
         if notes is not None and not notes.is_settled:
             notes.settle()
@@ -81,21 +81,21 @@ class Channel:
             rest = _rest(pieces, sum(sizes))
 
     def keep_unsent(self):
-        """Copy what has not been sent out of memory that is not the channel's, and that may change from here on."""
+        """Copy unsent bytes out of memory that the channel does not own, since it may change from now on."""
         _, pieces, sizes, _ = self.outgoing
         if sum(map(len, pieces)) != sum(sizes):
             pieces[:] = [piece if type(piece) is bytes else bytes(piece) for piece in pieces]
 
     @property
     def is_in_step(self):
-        """Whether it can go on where it was interrupted: see above."""
+        """Whether it can go on after an interrupt: see the module's docstring."""
         _, pieces, sizes, _ = self.outgoing
         is_sent = sum(map(len, pieces)) == sum(sizes)
         return not self._stream.in_doubt and (is_sent or all(type(piece) is bytes for piece in pieces))
 
     @property
     def is_in_a_frame(self):
-        """Whether a frame is half sent or half read."""
+        """Whether a frame is partly sent or partly read."""
         _, pieces, sizes, _ = self.outgoing
         return sum(map(len, pieces)) != sum(sizes) or not self.decoder.at_boundary
 
@@ -105,21 +105,21 @@ class Channel:
         return sizes, len(sizes), self.decoder.mark()
 
     def moved_since(self, mark):
-        """Whether any byte has come or gone since then."""
+        """Whether any byte was sent or read since then."""
         sizes, writes, read = mark
         return sizes is not self.outgoing[2] or writes != len(sizes) or self.decoder.moved_since(read)
 
     def receive(self, deadline=None):
-        """The next frame. Blocks until it is complete. Raises ChannelClosed, ChannelTimeout, or wire.BadFrame."""
+        """The next frame. Blocks until it is complete. Raises ChannelClosed, ChannelTimeout or BadFrame."""
         frame = self.await_frame(deadline)
         self.decoder.take()
         return frame
 
     def await_frame(self, deadline=None):
-        """As ``receive``, but the frame remains the next one until ``decoder.take()``."""
+        """As ``receive``, but the frame stays the next one until ``decoder.take()``."""
         decoder = self.decoder
         buffer, start, end, sizes, frame = decoder.state
-        if start != end or sizes or frame is not None:  # else there is nothing yet: usually
+        if start != end or sizes or frame is not None:  # usually there is nothing yet
             frame = decoder.next_frame()
             if frame is None:
                 buffer, sizes = decoder.next_read()
@@ -133,7 +133,7 @@ class Channel:
         return frame
 
     def poll_frame(self):
-        """As ``await_frame``, but None where the frame is not complete yet. Does not block."""
+        """As ``await_frame``, but returns None if the frame is not complete yet. Does not block."""
         decoder = self.decoder
         frame = decoder.next_frame()
         while frame is None:
@@ -148,28 +148,28 @@ class Channel:
         return frame
 
     def register(self, poll):
-        """Have a poll object report what comes after ``poll_frame`` has found nothing; the descriptors."""
+        """Let a poll object report the data that comes after ``poll_frame`` found none. Returns the descriptors."""
         return self._stream.register(poll)
 
     def end_sending(self):
-        """Let the other side see the end of what is sent; what it sends can still be read."""
+        """Signal the end of the stream to the peer; its data can still be read."""
         self._stream.end_sending()
 
     def close(self):
-        """End both directions, also for copies of the stream that other processes may hold. Any number of times."""
+        """End both directions, also for copies of the stream in other processes. May be called repeatedly."""
         self._stream.close()
         if self.arena is not None:
             self.arena.close()
 
     def close_copy(self):
-        """Close this process's copy of the stream and no other: for a forked child, whose parent goes on with it."""
+        """Close only this process's copy of the stream: for a forked child, whose parent goes on using it."""
         self._stream.close_copy()
         if self.arena is not None:
             self.arena.close()
 
 
 def _rest(pieces, sent_bytes):
-    """What is left of the pieces after so many bytes, as views; empty if nothing is."""
+    """The part of the pieces after ``sent_bytes`` bytes, as views; empty if there is none."""
     rest = []
     for piece in pieces:
         if sent_bytes < len(piece):
@@ -179,17 +179,17 @@ def _rest(pieces, sent_bytes):
 
 
 def over_socket(sock, arena=None, yields_cpu=False):
-    """A Channel over a connected stream socket, which it owns from here on, as it does the arena.
+    """A Channel over a connected stream socket. It owns the socket and the arena from here on.
 
-    ``yields_cpu``: of the two sides one says so; ``adaptive_spin.py`` has the reason.
+    ``yields_cpu``: true on one of the two sides; ``adaptive_spin.py`` explains why.
     """
     return Channel(SocketStream(sock, yields_cpu), arena)
 
 
 def over_pipes(read_fd, write_fd, arena=None, yields_cpu=False):
-    """A Channel over two pipe ends (or any two descriptors), which it owns from here on, as it does the arena.
+    """A Channel over two pipe ends (or any two descriptors). It owns them and the arena from here on.
 
-    Deadlines hold for writing only where the descriptor does not block. That is the caller's to set, and only on
-    descriptors that are its own: the mode is shared with every process that inherited them.
+    Deadlines apply to writing only if the descriptor is non-blocking. The caller sets that mode, and only on its own
+    descriptors: every process that inherited a descriptor shares its mode.
     """
     return Channel(PipeStream(read_fd, write_fd, yields_cpu), arena)

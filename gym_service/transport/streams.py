@@ -3,23 +3,23 @@
 Knows descriptors, deadlines and the end of a stream. Never knows what the bytes mean. Python 3.6 and up; runs on both
 sides. POSIX only.
 
-A caller knows the seven methods of ``Stream`` and no more. TLS is one more stream, in ``gym_service/client``.
+A caller uses only the methods of ``Stream``. TLS is another stream, in ``gym_service/client``.
 
-A deadline is a point on ``time.monotonic()``, or None for none. It holds for writing too: a peer that no longer reads
-must not block a call for ever. Rejected: SO_RCVTIMEO, which the handler of a signal restarts for ever.
+A deadline is a time on ``time.monotonic()``, or None for no deadline. It applies to writing too: a peer that no longer
+reads must not block a call for ever. Rejected: SO_RCVTIMEO, since each signal handler restarts it, for ever.
 
-Interrupts. The handler of a signal may raise anything, between any two bytecodes of this module and inside its system
-calls. Two things follow.
+Interrupts. A signal handler may raise anything, between any two bytecodes of this module and inside its system calls.
+Two rules follow.
 
-1. *How many bytes a call has moved must not get lost.* In ``size = sock.send(data)`` it does: the interpreter runs
-   handlers after the call has returned and before the result is stored. So the result is stored by the same C code that
-   makes the call: ``sizes += map(sock.send, [data])``. ``list.__iadd__`` calls ``map.__next__``, that calls ``send``,
-   and what it returns is in the list before the interpreter looks for signals again. A call that a signal interrupts
-   (EINTR) has moved nothing, and appends nothing. From then on the list says what the kernel has taken or given, and
-   the next call reads it there.
-2. *An OSError of the system call means that the stream has ended; one that a handler raises means nothing of the
-   kind*, and a TimeoutError is an OSError. Their tracebacks tell them apart: what C code raises has the frame of the
-   ``try`` as its last entry, and what a handler (or a debugger) raises has the handler's own frame after it.
+1. *The number of bytes that a call has moved must not get lost.* In ``size = sock.send(data)`` it can: the interpreter
+   runs handlers after the call has returned and before the result is stored. So the C code that makes the call must
+   also store the result: ``sizes += map(sock.send, [data])``. ``list.__iadd__`` calls ``map.__next__``, which calls
+   ``send``, and the result is in the list before the interpreter checks for signals again. A call that a signal
+   interrupts (EINTR) has moved nothing, and appends nothing. So the list always says what the kernel has taken or
+   given, and the next call reads it there.
+2. *An OSError of the system call means that the stream has ended; one from a handler does not*, and a TimeoutError is
+   an OSError. Their tracebacks tell them apart: for an exception of C code the last entry is the frame of the ``try``;
+   for one of a handler (or a debugger) the handler's own frame comes after it.
 """
 
 import collections
@@ -31,12 +31,12 @@ import time
 
 from gym_service.transport.adaptive_spin import AdaptiveSpin
 
-# The kernel counts a wait in milliseconds, in 31 bits: 24 days. A longer timeout ends as if it were this long.
+# The kernel counts a wait in milliseconds, in 31 bits: 24 days. A longer timeout ends after this time.
 LONGEST_WAIT_S = 2e6
 
 
 class ChannelClosed(Exception):
-    """The other side is gone: the stream ended, or writing to it failed. ``clean``: it ended between frames."""
+    """The peer is gone: the stream ended, or writing to it failed. ``clean``: it ended between frames."""
 
     def __init__(self, text, clean):
         super().__init__(text)
@@ -44,55 +44,55 @@ class ChannelClosed(Exception):
 
 
 class ChannelTimeout(Exception):
-    """The deadline passed first. What has been sent or read until then is known, and can be gone on with."""
+    """The deadline has passed. The bytes sent or read until then are recorded, so that the channel can go on."""
 
 
 class Stream:
-    """What a channel needs of a stream. ``buffer`` and ``pieces`` are memory; sizes are in bytes.
+    """The methods that a channel needs from a stream. ``buffer`` and ``pieces`` are memory; sizes are in bytes.
 
-    ``in_doubt``: whether a call was interrupted in such a way that nobody knows how many bytes it has moved.
+    ``in_doubt``: whether an interrupt has made the number of bytes that a call has moved unknown.
     """
 
     in_doubt = False
 
     def read_into(self, buffer, sizes, deadline):
-        """Read at least one byte, and append how many to ``sizes``; 0 at the end of the stream.
+        """Read at least one byte, and append the number of bytes to ``sizes``; 0 at the end of the stream.
 
         Blocks until the deadline. Raises ChannelClosed or ChannelTimeout.
         """
         raise NotImplementedError
 
     def try_read(self, buffer, sizes):
-        """Read what has come, if anything has, and append how many bytes to ``sizes``; 0 at the end of the stream.
+        """Read available bytes, if there are any, and append their number to ``sizes``; 0 at the end of the stream.
 
         Does not block. Raises ChannelClosed.
         """
         raise NotImplementedError
 
     def register(self, poll):
-        """Have a poll object report what comes after ``try_read`` has read nothing, and a ``close``; the descriptors.
+        """Let a poll object report data after an empty ``try_read``, and a ``close``. Returns the descriptors.
 
         Raises ChannelClosed.
         """
         raise NotImplementedError
 
     def write(self, pieces, sizes, deadline):
-        """Write some of what the pieces hold, and append how many bytes to ``sizes``.
+        """Write some bytes of the pieces, and append their number to ``sizes``.
 
         Blocks until the deadline. Raises ChannelClosed or ChannelTimeout.
         """
         raise NotImplementedError
 
     def end_sending(self):
-        """Let the peer see the end of what is sent; what it sends can still be read."""
+        """Signal the end of the stream to the peer; its data can still be read."""
         raise NotImplementedError
 
     def close(self):
-        """End both directions and wake a thread that waits here. Any number of times."""
+        """End both directions and wake a thread that waits here. May be called repeatedly."""
         raise NotImplementedError
 
     def close_copy(self):
-        """Close this process's copy alone: for a forked child, whose parent goes on with the stream."""
+        """Close only this process's copy: for a forked child, whose parent goes on using the stream."""
         raise NotImplementedError
 
 
@@ -107,9 +107,9 @@ def remaining_s(deadline):
 def close_all(fds):
     """Close all descriptors of a list, and empty it.
 
-    No interrupt leaves one open, or has one closed twice: the same C code takes it out of the list and closes it.
+    No interrupt leaves one open or closes one twice: the same C code removes it from the list and closes it.
     """
-    with contextlib.suppress(IndexError):  # it is empty
+    with contextlib.suppress(IndexError):  # the list is empty
         collections.deque(map(os.close, iter(fds.pop, None)), maxlen=0)
 
 
@@ -137,7 +137,7 @@ class PollingStream(Stream):
         self._attempt((buffer,), sizes)
 
     def _spin(self, buffers, sizes, reads, until):
-        """Read what comes before ``until``; returns how often it has tried. Between two attempts others may run."""
+        """Read what arrives before ``until``. Returns the number of attempts; other processes may run between them."""
         attempt, now, polls = self._attempt, time.perf_counter, 1
         attempt(buffers, sizes)
         while len(sizes) == reads and now() < until:
@@ -166,7 +166,7 @@ class SocketStream(PollingStream):
                 return
             except OSError as error:
                 if error.__traceback__.tb_next is not None:
-                    raise  # by a handler: see above
+                    raise  # raised by a signal handler: see the module's docstring
                 if not isinstance(error, BlockingIOError):
                     raise ChannelClosed("writing failed: %s" % error, False) from error
             self._wait(self._writable, deadline)
@@ -179,12 +179,12 @@ class SocketStream(PollingStream):
         return [fd]
 
     def _attempt(self, buffers, sizes):
-        """Read into the buffer if there is anything to read."""
+        """Read into the buffer if data is available."""
         try:
             sizes += map(self._receive, buffers)
         except OSError as error:
             if error.__traceback__.tb_next is not None:
-                raise  # by a handler: see above
+                raise  # raised by a signal handler: see the module's docstring
             if not isinstance(error, BlockingIOError):
                 raise ChannelClosed("reading failed: %s" % error, False) from error
 
@@ -206,19 +206,19 @@ class SocketStream(PollingStream):
             self._socket.shutdown(how)
         except OSError as error:
             if error.__traceback__.tb_next is not None:
-                raise  # by a handler: see above. Else the other side was first, or it is closed already
+                raise  # raised by a signal handler. Otherwise the peer was first, or the socket is closed already
 
     def close_copy(self):
         self._socket.close()
 
 
 class PipeStream(PollingStream):
-    """Two descriptors. The one to read may block: whether there is anything is asked before."""
+    """Two descriptors. The one to read may be in blocking mode, so poll() checks it before each read."""
 
     def __init__(self, read_fd, write_fd, yields_cpu):
         super().__init__(yields_cpu)
         self._read_fd, self._write_fd = read_fd, write_fd
-        # Closing a descriptor does not wake a thread that waits on it. The end of this pipe does.
+        # Closing a descriptor does not wake a thread that waits on it. Ending this pipe does.
         self._woken_fd, wake_fd = os.pipe()
         self._open_fds = [*{read_fd, write_fd}, wake_fd, self._woken_fd]
         self._readable = self._poll(read_fd, select.POLLIN)
@@ -238,14 +238,14 @@ class PipeStream(PollingStream):
         return [self._read_fd, self._woken_fd]
 
     def _attempt(self, buffers, sizes):
-        """Read into the buffer if there is anything to read."""
+        """Read into the buffer if data is available."""
         try:
             if self._readable.poll(0):
                 sizes += map(os.readv, (self._read_fd,), (buffers,))
         except OSError as error:
             if error.__traceback__.tb_next is not None:
-                raise  # by a handler: see above
-            if not isinstance(error, BlockingIOError):  # another process took it: the descriptor was inherited
+                raise  # raised by a signal handler: see the module's docstring
+            if not isinstance(error, BlockingIOError):  # another process that inherited the descriptor took the data
                 raise ChannelClosed("reading failed: %s" % error, False) from error
 
     def write(self, pieces, sizes, deadline):
@@ -255,7 +255,7 @@ class PipeStream(PollingStream):
                 return
             except OSError as error:
                 if error.__traceback__.tb_next is not None:
-                    raise  # by a handler: see above
+                    raise  # raised by a signal handler: see the module's docstring
                 if not isinstance(error, BlockingIOError):
                     raise ChannelClosed("writing failed: %s" % error, False) from error
             self._wait(self._writable, deadline)
@@ -267,7 +267,7 @@ class PipeStream(PollingStream):
             os.close(fd)
 
     def close(self):
-        # First the names: a thread that is woken finds no descriptor, least of all one that is somebody else's by now.
+        # The attributes first: a thread that wakes up must not use a descriptor number that may be reused by now.
         self._read_fd = self._write_fd = self._woken_fd = -1
         close_all(self._open_fds)
 

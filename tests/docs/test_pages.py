@@ -1,4 +1,4 @@
-"""What the pages claim of the repository: the tests that they name, their words, the generated reference."""
+"""The pages' statements about the repository: the tests that they name, their words, the generated reference."""
 
 import importlib.util
 import re
@@ -13,7 +13,7 @@ DOCUMENTS = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")]
 
 
 def script(name: str) -> ModuleType:
-    """A script of docs/scripts, which is no package."""
+    """A script of docs/scripts, which is not a package."""
     spec = importlib.util.spec_from_file_location(f"docs_{name}", REPOSITORY / f"docs/scripts/{name}.py")
     assert spec
     assert spec.loader
@@ -34,7 +34,7 @@ def test_every_test_that_a_page_names_exists() -> None:
 
 
 def test_every_page_is_in_the_navigation() -> None:
-    """mkdocs checks it too, in the venv of the documentation."""
+    """mkdocs checks this too, in the venv of the documentation."""
     navigation = (REPOSITORY / "mkdocs.yml").read_text()
     assert [page.name for page in REPOSITORY.glob("docs/*.md") if f" {page.name}\n" not in navigation] == []
 
@@ -47,7 +47,7 @@ def test_a_banned_word_is_found_outside_of_code_alone(tmp_path: Path) -> None:
 
 
 def test_the_generated_pages_have_every_key_command_and_error() -> None:
-    """They are made at build time: here of the same sources, so that a source that is not understood fails early."""
+    """They are generated at build time. Here too, so that a source that the generator cannot read fails early."""
     from gym_service_launcher.config import entry
 
     from gym_service import errors

@@ -1,8 +1,8 @@
-"""Exceptions out of nowhere, at any line and at any moment of a call: the user's comes out, and the env goes on.
+"""Exceptions of signal handlers at any line and moment of a call: the user gets the exception, and the env goes on.
 
-What is shown each time: the exception is the user's own; the numbers of the next steps are those of their own actions;
-the server is the same as before. The short forms look at every tenth point or so, each time at others; the long ones
-at every point, and at every bytecode.
+Each test checks that the exception is the user's own, that the next steps answer their own actions, and that the server
+is still the same. The short forms try about every tenth point, other points each time; the long forms try every point
+and every bytecode.
 """
 
 import contextlib
@@ -26,17 +26,17 @@ from support.vector_play import remote
 
 from gym_service import RemoteEnv, RemoteVectorEnv, errors
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 EACH = pytest.param(1, marks=pytest.mark.long)
 NUM_ENVS = 3
-# What of a hundred interrupts must leave an env that the next reset() can use, with no new server.
+# The share of interrupts after which the next reset() must work without a new server.
 LEAST_USABLE = 0.95
 
 
 class Tally(Counter[str]):
-    """What became of an env after each interrupt."""
+    """Counts the outcomes of the env after each interrupt."""
 
     def check(self, *, usable: float = LEAST_USABLE) -> None:
         print(dict(self))
@@ -45,7 +45,7 @@ class Tally(Counter[str]):
 
 
 def is_same(error: BaseException | None, found: Interruption) -> None:
-    """The user's own exception has come out."""
+    """Assert that the call raised the user's own exception."""
     if found.raised is not None:
         assert error is found.raised, (found.where, error)
     elif error is not None:
@@ -62,7 +62,7 @@ ACTS: dict[str, Callable[[RemoteEnv], Any]] = {
 
 
 def assert_goes_on(env: RemoteEnv, resets: bool, where: str) -> None:
-    """The next step is the answer to its own action; ``resets``: after a reset. Then a few more, likewise."""
+    """The next step must answer its own action (``resets``: after a reset), and so must a few more."""
     if resets:
         assert env.reset()[0]["answers"].tolist() == [0, 0, 0], where
     observation, reward, *_ = act(env, "step", 7)
@@ -76,7 +76,7 @@ def assert_goes_on(env: RemoteEnv, resets: bool, where: str) -> None:
 def interrupt_each(
     env: RemoteEnv, what: str, kind: type[BaseException], points: range, tally: Tally, **how: Any
 ) -> None:
-    """Interrupt a call at each of these points, until there is no such point any more."""
+    """Interrupt a call at each of these points, until the call has no more points."""
     for point in points:
         with interrupted_at(point, kind, **how) as found:
             error = caught(lambda: ACTS[what](env))
@@ -118,7 +118,7 @@ def test_at_every_bytecode(what: str, every: int) -> None:
 
 @pytest.mark.parametrize("every", [5, EACH])
 def test_at_every_line_of_the_first_frames(every: int) -> None:
-    """When shared memory is made, announced and mapped: new memory, descriptors and maps, and none of it is left."""
+    """Where shared memory is made, announced and mapped. No memory, descriptor or map is left behind."""
     tally = Tally()
     for point in range(0, 5000, every):
         with faulty(side=200) as env:
@@ -143,7 +143,7 @@ def actions(number: int) -> Any:
 
 
 def assert_batch(observations: Any, number: int) -> int:
-    """Each row is the answer to its own action, all are in the same step: its number."""
+    """Assert that each row answers its own action and all are in the same step. Returns its number."""
     answers = observations["answers"]
     assert answers[:, 1:].tolist() == actions(number).tolist()
     assert len(set(answers[:, 0].tolist())) == 1
@@ -166,14 +166,14 @@ BATCH_ACTS: dict[str, Callable[[RemoteVectorEnv], Any]] = {
 
 
 def assert_batch_goes_on(envs: RemoteVectorEnv, what: str, resets: bool, tally: Tally) -> None:
-    """All workers are in the same step, or say that a reset is needed."""
+    """Assert that all workers are in the same step, or say that a reset is needed."""
     try:
         if resets:
             envs.reset()
         step = assert_batch(envs.step(actions(7))[0], 7)
         assert not resets or step == 1
     except AlreadyPendingCallError:
-        # The interrupt came before step_wait() had begun: the half is still pending, and can be waited for.
+        # The interrupt came before step_wait() began: the call is still pending, and can be waited for.
         assert what == "halves"
         assert_batch(envs.step_wait()[0], OTHER)
         tally["still pending"] += 1
@@ -262,7 +262,7 @@ def test_first_ready_at_every_line(workers: int, every: int) -> None:
 @pytest.mark.parametrize("every", [40, EACH])
 @pytest.mark.parametrize("transport", ["unix", "stdio"])
 def test_close_at_every_line(transport: str, every: int) -> None:
-    """It can be called again, and then nothing is left."""
+    """close() can be called again, and then nothing is left."""
     tally = Tally()
     for point in range(0, 5000, every):
         with faulty(transport=transport) as env:
@@ -284,7 +284,7 @@ def test_close_at_every_line(transport: str, every: int) -> None:
 
 @contextmanager
 def busy(threads: int) -> Iterator[None]:
-    """Threads that compute, so that the main thread has to wait for the GIL, and for a processor."""
+    """Run threads that compute, so that the main thread has to wait for the GIL and for a processor."""
     over = threading.Event()
 
     def compute() -> None:
@@ -306,7 +306,7 @@ def busy(threads: int) -> Iterator[None]:
 @pytest.mark.parametrize("timers", [40, pytest.param(500, marks=pytest.mark.long)])
 @pytest.mark.parametrize("transport", ["unix", "stdio"])
 def test_timers_at_random_moments(transport: str, timers: int, load: int) -> None:
-    """The usual timeout decorator, over and over: the handler of SIGALRM raises while a loop steps and renders."""
+    """The usual timeout decorator, repeatedly: the handler of SIGALRM raises while a loop steps and renders."""
     chosen, tally = random.Random(timers + load), Tally()
     with faulty(transport=transport, side=160) as env, busy(load):
         env.reset()
@@ -324,11 +324,11 @@ def test_timers_at_random_moments(transport: str, timers: int, load: int) -> Non
 
 @pytest.mark.parametrize("timers", [15, pytest.param(500, marks=pytest.mark.long)])
 def test_timers_that_interrupt_what_the_first_has_left(timers: int) -> None:
-    """One interrupt comes in the middle of what the last one has caused: no call is stuck, and none is wrong."""
+    """An interrupt during the handling of an earlier one. No call may hang, and none may get a wrong answer."""
     chosen, tally = random.Random(timers), Tally()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if is_in_client(frame):  # else it would end the test
+        if is_in_client(frame):  # otherwise it would end the test
             tally["interrupts"] += 1
             raise Late
 

@@ -1,4 +1,4 @@
-"""Steps as messages: every combination of types comes back as it was, packed or in the general form."""
+"""Steps as messages: every combination of types comes back unchanged, packed or in the general form."""
 
 import itertools
 import threading

@@ -1,4 +1,4 @@
-"""Bit for bit and type for type what SyncVectorEnv gives inside the simulators' interpreter."""
+"""Vector envs equal, bit for bit and type for type, a SyncVectorEnv inside the simulators' interpreter."""
 
 from typing import Any
 
