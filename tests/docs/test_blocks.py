@@ -40,9 +40,8 @@ def variables(tmp_path: Path) -> dict[str, str]:
     for name, words in (("python", ""), ("python3", ""), ("gym-service", " -m gym_service")):
         (programs / name).write_text(f'#!/bin/sh\n{run}{words} "$@"\n')
         (programs / name).chmod(0o755)
-    kept = {name: os.environ[name] for name in ("TMPDIR",) if name in os.environ}
     mark = {name: value for name, value in os.environ.items() if name == "GYM_SERVICE_TEST_RUN"}
-    return {"PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", **kept, **mark}
+    return {"PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", **mark}
 
 
 @pytest.fixture(scope="session")

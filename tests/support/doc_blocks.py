@@ -90,10 +90,12 @@ class PageRun:
 
     def __init__(self, folder: Path, variables: dict[str, str], long: bool) -> None:
         self.lab, self.home, self.state = folder / "lab", folder / "home", folder / "state"
-        for made in (self.lab, self.home, self.state):
+        # A temporary folder of its own: some training libraries leave files there.
+        for made in (self.lab, self.home, self.state, folder / "tmp"):
             made.mkdir()
         self.long = long
-        self.variables = {**variables, "HOME": str(self.home), "BLOCK_STATE": str(self.state)}
+        self.variables = {**variables, "HOME": str(self.home), "TMPDIR": str(folder / "tmp")}
+        self.variables["BLOCK_STATE"] = str(self.state)
         (self.state / "variables").write_text("")
         (self.state / "folder").write_text(f"{self.lab}\n")
         self.ran: list[Block] = []
