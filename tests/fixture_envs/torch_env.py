@@ -14,6 +14,9 @@ class TorchEnv(gym.Env):
         self._to_numpy, self._state = numpy, torch.zeros(3, requires_grad=True)
         self._pixels = torch.zeros((64, 84, 84, 4), dtype=torch.uint8)
 
+    def version(self):
+        return torch.__version__
+
     def _observation(self):
         pixels = self._pixels.numpy() if self._to_numpy else self._pixels
         return {"pixels": pixels, "state": self._state.detach().numpy() if self._to_numpy else self._state}

@@ -8,6 +8,7 @@ Two kinds of env are routed through gym-service, into a server in this very inte
 - ``tests.testing_env.GenericTestEnv``, of which most tests of wrappers are made, where a test makes it while it runs:
   its functions travel to the server as a callable that a user hands over on purpose.
 
+Where such an env gives arrays of jax or torch, its entry has ``arrays`` of that framework, as a user's would.
 What a test constructs from a class of its own is not routed, nor are the hundred generic envs, one for each space, that
 the suite makes before its first test. The last lines of the report say how many tests have
 driven a remote env. ``cannot_pass.toml`` lists, with reasons, what cannot pass; one of them that passes fails the run.
@@ -40,6 +41,14 @@ else:
 HERE = Path(__file__).absolute().parent
 SUITE = Path.cwd()
 GENERIC = "tests.testing_env:GenericTestEnv"
+# What the arrays of an env are: by the beginning of its entry point, or of the test that makes it.
+FRAMEWORKS = {
+    "gymnasium.envs.phys2d": "jax",
+    "gymnasium.envs.tabular": "jax",
+    "tests/wrappers/test_jax_to_": "jax",
+    "tests/wrappers/test_array_conversion.py::test_array_conversion_wrapper[jax": "jax",
+    "tests/wrappers/test_array_conversion.py::test_array_conversion_wrapper[torch": "torch",
+}
 # Of one test the next may not find a trace.
 opened: list[gym_service.RemoteEnv] = []
 driven: Counter[str] = Counter()
@@ -51,7 +60,9 @@ def remote(entry_point: str, **given: Any) -> gym_service.RemoteEnv:
     """The env that this entry point makes, in a server of its own."""
     counted["calls"] += 1
     where = {"python": sys.executable, "pythonpath": [str(SUITE), str(HERE)]}
-    env = gym_service.make(entry_point, entry_point=entry_point, **where, **given)
+    places = (entry_point, *running)
+    wanted = [named for start, named in FRAMEWORKS.items() if any(place.startswith(start) for place in places)]
+    env = gym_service.make(entry_point, entry_point=entry_point, arrays=(*wanted, "numpy")[0], **where, **given)
     opened.append(env)
     return env
 

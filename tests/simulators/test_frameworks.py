@@ -4,6 +4,8 @@ The one conversion of ``docs/conversions.md`` is applied to both sides. Those th
 are ``long``: ``pytest tests/simulators/test_frameworks.py -m long``.
 """
 
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from gymnasium import spaces
 from support import plays, remote, vectorized_reference
 from support.opened import opened
 from support.paths import ENVS
-from support.targets import TARGETS
+from support.targets import REPOSITORY, TARGETS
 
 import gym_service
 from gym_service.testing.in_target import reference_run, trajectory
@@ -58,6 +60,24 @@ def test_torch() -> None:
     with opened("Torch-v0", "torch_env", "torch") as env:
         env.reset(seed=1)
         assert env.target["arrays"] == "torch cpu"
+
+
+@pytest.mark.long
+def test_two_versions_of_torch() -> None:
+    """A simulator with one torch drives a client with another, in another Python."""
+    program = REPOSITORY / "tests/libraries/programs/two_torches.py"
+    client, target = TARGETS["mani-skill"].python(), TARGETS["torch"].python()
+    folders = os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "launcher")))
+    done = subprocess.run(
+        [str(client), str(program), str(target), str(ENVS)],
+        env={**os.environ, "PYTHONPATH": folders},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("torch 2.13.0"), done.stdout
+    assert "torch 1.12.1" in done.stdout
 
 
 # ManiSkill's env is a batch of one, and an Env; the others are those of tests/fixture_envs.
