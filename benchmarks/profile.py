@@ -42,7 +42,7 @@ def show(console: Console, names: Sequence[str], profiled_s: float = PROFILED_S)
         step_us, sides = profiled(SIMULATORS[name], profiled_s)
         console.print(f"{name}: {duration(step_us)} a step while being profiled", style="bold")
         for side, samples in sides.items():
-            console.print(_table(side, samples, step_us))
+            console.print(table(side, samples, step_us))
     return 0
 
 
@@ -65,7 +65,7 @@ def profiled(simulator: Simulator, profiled_s: float) -> tuple[float, dict[str, 
     return taken_s / calls * 1e6, {"client": client, "server": server}
 
 
-def _table(side: str, samples: Samples, step_us: float) -> Table:
+def table(side: str, samples: Samples, step_us: float) -> Table:
     table = Table(title=f"{side} ({sum(samples.values()):,} samples)", title_justify="left")
     table.add_column("µs of a step", justify="right")
     table.add_column("share", justify="right")

@@ -210,10 +210,14 @@ class _Tuple:
     def pack(self, value, head, buffers):
         if type(value) is not tuple or len(value) != len(self.nodes):
             return False
-        return all(node.pack(part, head, buffers) for node, part in zip(self.nodes, value))
+        # Loops and lists, since a generator costs each step as much as the arrays do.
+        for node, part in zip(self.nodes, value):  # noqa: SIM110
+            if not node.pack(part, head, buffers):
+                return False
+        return True
 
     def unpack(self, head, start, buffers):
-        return tuple(node.unpack(head, start, buffers) for node in self.nodes)
+        return tuple([node.unpack(head, start, buffers) for node in self.nodes])
 
 
 # Before Gymnasium 1.0, Dict.sample() returned an OrderedDict, which crosses as a dict on the general path too.
@@ -230,7 +234,10 @@ class _Dict:
         # Types count too: numpy.str_("a") equals "a" and would come back as a str.
         if type(value) not in _DICTS or list(value) != self.keys or [type(key) for key in value] != self.key_types:
             return False
-        return all(node.pack(value[key], head, buffers) for key, node in self.nodes.items())
+        for key, node in self.nodes.items():  # noqa: SIM110
+            if not node.pack(value[key], head, buffers):
+                return False
+        return True
 
     def unpack(self, head, start, buffers):
         return {key: node.unpack(head, start, buffers) for key, node in self.nodes.items()}

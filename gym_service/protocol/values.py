@@ -36,6 +36,7 @@ ALLOWED_DTYPE = re.compile(
 
 _UNHASHABLE = (list, dict, set, tuple, np.ndarray, deque, bytearray, slice)
 _DTYPE_TEXTS = {}  # type: dict
+_DTYPES = {}  # type: dict
 GRAPH_FIELDS = ("nodes", "edges", "edge_links")
 
 
@@ -148,7 +149,12 @@ def dtype_from(text):
 
     The name is checked before numpy sees it: even comparing a dtype "<M8[0s]" ends the process with SIGFPE.
     """
-    return np.dtype(text) if ALLOWED_DTYPE.fullmatch(text) else None
+    known = _DTYPES.get(text)
+    if known is None and ALLOWED_DTYPE.fullmatch(text):
+        known = np.dtype(text)
+        if known.kind in "biufc":  # a short list; there is no end of lengths and of units of time
+            _DTYPES[text] = known
+    return known
 
 
 def dtype_text(dtype):

@@ -201,8 +201,9 @@ class _EntryCheck:
         """Play the env with the same actions in a bare process, if it can be."""
         if self.executable is None or self.entry.vectorized or not is_portable(self.entry):
             return
-        entry = per_env.entry_at(self.entry, per_env.Place())
-        kwargs = per_env.filled(self.kwargs, per_env.Place(), "kwargs")
+        place = per_env.only_place(self.entry, self.kwargs)
+        entry = per_env.entry_at(self.entry, place)
+        kwargs = per_env.filled(self.kwargs, place, "kwargs")
         mode = kwargs.pop("render_mode", None)
         if mode == "human":
             return

@@ -117,7 +117,8 @@ class EnvUnderTest:
         return self._run({"calls": data, "digest": digest.hex(), "shown": shown})
 
     def _recipe(self) -> dict[str, Any]:
-        recipe = {name: getattr(self.entry, name) for name in ("id", "entry_point", "api", "max_episode_steps")}
+        names = ("id", "entry_point", "api", "max_episode_steps", "vectorized")
+        recipe = {name: getattr(self.entry, name) for name in names}
         recipe |= {key: list(getattr(self.entry, key)) for key in ("imports", "setup", "wrappers")}
         return recipe | {"kwargs": trajectory.to_data(self.kwargs), "render_mode": self.render_mode}
 
@@ -181,8 +182,9 @@ def env_under_test(
     if not is_portable(entry):
         text = f"{env_id!r}: a bare process cannot be handed a callable\n  try: wrappers = ['package.module:Wrapper']"
         raise ConfigError(text, file=None, key="wrappers")
-    entry = per_env.entry_at(entry, per_env.Place())
-    kwargs = per_env.filled({**entry.kwargs, **more}, per_env.Place(), "kwargs")
+    place = per_env.only_place(entry, {**entry.kwargs, **more})
+    entry = per_env.entry_at(entry, place)
+    kwargs = per_env.filled({**entry.kwargs, **more}, place, "kwargs")
     mode = kwargs.pop("render_mode", None)
     chosen |= {"render_mode": mode, "render_every": 10 if mode else 0}
     return EnvUnderTest(env_id, given, entry, local.executable_of(entry, progress), kwargs, **chosen)

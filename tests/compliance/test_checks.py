@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from support.paths import ENVS
@@ -216,6 +217,17 @@ def test_entry_points_limits_wrappers_actions_and_options() -> None:
     )
     assert outcomes(found) == {"simulator": "passed", "spaces": "passed", "parity": "passed"}
     assert found[0].text.endswith("2 seeds, 20 steps")
+
+
+@pytest.mark.skipif(int(gymnasium.__version__.partition(".")[0]) < 1, reason="vector envs need Gymnasium 1.0")
+@pytest.mark.slow
+def test_a_simulator_that_is_a_vector_env() -> None:
+    kwargs = {"num_envs": 3, "vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": "SameStep"}}
+    given: dict[str, Any] = {"checks": ["spaces", "parity"], "vectorized": True, "steps": 40, **HERE}
+    found = check_service_env("CartPole-v1", kwargs=kwargs, **given)
+    assert outcomes(found) == {"simulator": "passed", "spaces": "passed", "parity": "passed"}
+    # Its spaces are those of the batch, and so are the values that are compared.
+    assert "Box and MultiDiscrete" in [finding.text for finding in found]
 
 
 def test_what_cannot_be_checked_is_refused() -> None:

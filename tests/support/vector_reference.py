@@ -32,7 +32,7 @@ def main(tasks_path, outputs_path, folder, real="real"):
     spec = importlib.util.spec_from_file_location("reference_run", os.path.join(folder, "reference_run.py"))
     reference_run = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(reference_run)
-    trajectory = reference_run.load_trajectory()
+    trajectory = reference_run.load_file("trajectory", reference_run.HERE, "trajectory.py")
     with open(tasks_path, encoding="utf-8") as file:
         tasks = json.load(file)
     outputs = [played(reference_run, trajectory, task, real == "real") for task in tasks]

@@ -26,6 +26,7 @@ class GymnasiumAdapter:
 
     count = None  # this adapter holds one env, not a batch
     error_context = ""
+    _library_of = (None, "")  # a class of env, and the name of the library that it belongs to
 
     def __init__(self, env, render_mode, by_call):
         self.env = env
@@ -190,6 +191,9 @@ class GymnasiumAdapter:
 
     def _library_module(self, inner=""):
         """The module of gymnasium or gym that the env belongs to, if it belongs to one."""
-        roots = {module_name(cls).split(".")[0] for cls in type(self.env).__mro__}
-        name = next((name for name in ("gymnasium", "gym") if name in roots), "")
+        cls, name = self._library_of
+        if cls is not type(self.env):  # asked in each call, so the class is looked at once
+            roots = {module_name(one).split(".")[0] for one in type(self.env).__mro__}
+            name = next((name for name in ("gymnasium", "gym") if name in roots), "")
+            self._library_of = type(self.env), name
         return sys.modules.get(".".join(filter(None, (name, inner))))

@@ -4,8 +4,8 @@ Contract::
 
     PYTHON reference_run.py TASKS OUTPUTS
 
-Both are files of JSON, a list with one for each env, in that order. A task has a ``recipe`` (``id`` or
-``entry_point``, ``imports``, ``kwargs``, ``api``, ``render_mode``, ``max_episode_steps``, ``wrappers``) and either of:
+Both are JSON: a list with one item for each env, in order. A task has a ``recipe`` (``id`` or ``entry_point``,
+``imports``, ``kwargs``, ``api``, ``render_mode``, ``max_episode_steps``, ``wrappers``, ``vectorized``) and either of:
 
 - ``plays``, a list of plans (see ``trajectory.run_episode_plan``; a number for ``actions`` means so many samples), with
   ``options`` (null, or what to try reset with after the plays) and ``until`` (null, or the number of the one record to
@@ -55,7 +55,7 @@ def main(tasks_path, outputs_path):
     warnings.simplefilter("ignore")
     # Where there is no display it gets the renderer that a server gets.
     load_file("offscreen", HERE, os.pardir, os.pardir, "server", "offscreen.py").watch_imports()
-    trajectory = load_trajectory()
+    trajectory = load_file("trajectory", HERE, "trajectory.py")
     with open(tasks_path, encoding="utf-8") as file:
         outputs = [done(trajectory, task) for task in json.load(file)]
     with open(outputs_path, "w", encoding="utf-8") as file:
@@ -74,10 +74,6 @@ def done(trajectory, task):
     else:
         (replay if "calls" in task else play)(trajectory, side, task, output)
     return output
-
-
-def load_trajectory():
-    return load_file("trajectory", HERE, "trajectory.py")
 
 
 def load_file(name, *path):
@@ -183,7 +179,6 @@ def passes_return_info_on(env):
 
 
 def layers(env):
-    """The env, and all that it wraps."""
     while is_wrapper(env):
         yield env
         env = env.env
@@ -204,13 +199,18 @@ def from_registry(recipe):
         limit = recipe["max_episode_steps"]
         try:
             if limit is None:
-                return library, library.make(env_id, **kwargs_of(recipe, library))
+                make = maker_of_vector_envs(library) if recipe.get("vectorized") else library.make
+                return library, make(env_id, **kwargs_of(recipe, library))
             spec = copy.deepcopy(library.envs.registration.spec(env_id))
             spec.max_episode_steps = None if limit == -1 else limit
             return library, spec.make(**kwargs_of(recipe, library))
         except library.error.UnregisteredEnv as error:
             first_error = error
     raise first_error
+
+
+def maker_of_vector_envs(library):
+    return getattr(library, "make_vec", None) or library.vector.make
 
 
 def from_entry_point(recipe):
