@@ -159,6 +159,24 @@ def test_a_block_that_fails_is_noticed(tmp_path: Path, variables: dict[str, str]
         run.play(doc_blocks.blocks(page))
 
 
+@pytest.mark.parametrize(
+    ("printed", "is_same"),
+    [
+        ("reset in 968 µs, shape 24×24\n", True),
+        ("reset in 1 min 3 s, shape -1×7\n", True),
+        ("reset in 2.6 ms, shape 680\n", False),
+        ("reset  2.6 ms, shape 680×680\n", False),
+    ],
+)
+def test_numbers_and_times_stand_for_others(printed: str, is_same: bool) -> None:
+    shown = doc_blocks.Block(Path(), 1, "text", "", "output, numbers", "reset in 2.6 ms, shape 680×680\n")
+    if is_same:
+        doc_blocks.compare(shown, printed)
+    else:
+        with pytest.raises(BlockFailed):
+            doc_blocks.compare(shown, printed)
+
+
 def test_state_and_numbers(tmp_path: Path, variables: dict[str, str]) -> None:
     """Variables and the folder persist; a number stands for any number; … stands for lines."""
     page = tmp_path / "page.md"

@@ -30,6 +30,8 @@ BLOCK = re.compile(
 TITLE = re.compile(r'title="([^"]+)"')
 RUN = ("bash", "python")
 NUMBER = r"-?\d+(?:[.,]\d+)*"
+# A time may be shown in another unit on another machine.
+UNIT, ANY_UNIT = r" (?:µs|ms|s)\b", r" (?:µs|ms|s|min \d+ s)"
 # A line about a start that takes more than two seconds, which depends on the machine.
 LATE = "waiting for the server of"
 LONGEST_BLOCK_S = 540
@@ -208,8 +210,16 @@ def _line_patterns(lines: list[str], any_numbers: bool) -> Iterator[str]:
         if line.strip() == "…":
             yield r"(?:[^\n]*\n)*?"
             continue
-        parts = [re.escape(part) for part in line.rstrip().split("…")]
-        if any_numbers:
-            parts = [re.sub(r"(?:\\-)?\d+(?:(?:\\\.|,)\d+)*", lambda _: NUMBER, part) for part in parts]
-        # The width of a number shifts columns.
+        parts = [_pattern(part, any_numbers) for part in line.rstrip().split("…")]
+        # Columns move with the width of a number.
         yield re.sub(r"(?:\\ )+", lambda _: " +", "[^\\n]*".join(parts)) + "\n"
+
+
+def _pattern(text: str, any_numbers: bool) -> str:
+    if not any_numbers:
+        return re.escape(text)
+    words = re.split(f"({NUMBER})({UNIT})?", text)  # what is between, a number, its unit, and again
+    patterns = [re.escape(words[0])]
+    for number, unit, behind in zip(words[1::3], words[2::3], words[3::3], strict=True):
+        patterns += [NUMBER if number else "", ANY_UNIT if unit else "", re.escape(behind)]
+    return "".join(patterns)
