@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import bare, busy, contenders, floors, many, pickle_bridge, sb3, starts
+from benchmarks import bare, busy, contenders, first_ready, floors, many, pickle_bridge, sb3, starts
 from benchmarks.interleaved import Clocked, Step
-from benchmarks.simulators import ATARI, CAMERAS, CARTPOLE, FRAME, Simulator, work
+from benchmarks.simulators import ATARI, CAMERAS, CARTPOLE, FRAME, UNEVEN, Simulator, work
 
 Contender = Callable[[], AbstractContextManager[Step | Clocked]]
 
@@ -27,6 +27,8 @@ START_BARE, START_GYMNASIUM = "gymnasium imported", "in-process, first reset"
 START_SLOW, START_OURS_SLOW = "in-process, imports for 1 s", "gym-service, imports for 1 s"
 START_OURS, START_FIRST = "gym-service, first reset", "gym-service, its server first"
 WORKER, PREFORKED = "1 worker", "16 workers, prefork"
+READY, SENT = "gym-service, first ready", "gym-service, sent and received"
+EIGHT_WORKERS = "gym-service, 8 workers"
 ONE_OPEN, MANY_OPEN, IN_TURN = "1 open", "64 open, one stepped", "64 open, each in turn"
 
 # The envs of one client, and the workers that start at once.
@@ -128,6 +130,29 @@ def open_envs() -> Workload:
     )
 
 
+def first_ready_8() -> Workload:
+    return Workload(
+        "8 envs of 2 ms, in 5 % of 20 ms, sleeping: 8 env steps",
+        {
+            EIGHT_WORKERS: lambda: contenders.remote_vector(UNEVEN, 8, 8),
+            READY: lambda: first_ready.received(UNEVEN, 8, 8, 4),
+            ASYNC: lambda: contenders.async_vector(UNEVEN, 8),
+        },
+        env_steps=8,
+    )
+
+
+def first_ready_light() -> Workload:
+    return Workload(
+        "32 CartPoles, 2 workers, one step of all",
+        {
+            TWO_WORKERS: lambda: contenders.remote_vector(CARTPOLE, 32, 2),
+            SENT: lambda: first_ready.received(CARTPOLE, 32, 2, 32),
+        },
+        env_steps=32,
+    )
+
+
 WORKLOADS: dict[str, Callable[[], Workload]] = {
     "cartpole": cartpole,
     "busy": cartpole_busy,
@@ -140,6 +165,8 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
     "start": start,
     "prefork": prefork,
     "open": open_envs,
+    "first_ready": first_ready_8,
+    "first_ready_light": first_ready_light,
 }
 
 

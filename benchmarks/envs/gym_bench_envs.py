@@ -87,6 +87,27 @@ class Work(gym.Env[Any, Any]):
         return np.full(4, self._steps, np.float32)
 
 
+class Uneven(gym.Env[Any, Any]):
+    """A step sleeps for a while, and now and then for much longer."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (4,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, usual_s: float, long_s: float, long_share: float) -> None:
+        self._usual_s, self._long_s, self._long_share = usual_s, long_s, long_share
+        self._steps = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._steps = 0
+        return np.zeros(4, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        time.sleep(self._long_s if self.np_random.random() < self._long_share else self._usual_s)
+        self._steps += 1
+        return np.full(4, self._steps, np.float32), 1.0, False, False, {}
+
+
 def work(rounds: int) -> None:
     for _ in range(rounds):
         pass
@@ -108,6 +129,6 @@ def _picture(height: int, width: int) -> np.ndarray:
 
 
 # The checker would warn of the memory that all observations share.
-_ENVS = {"Frame-v0": Frame, "DrawnFrame-v0": DrawnFrame, "Cameras-v0": Cameras, "Work-v0": Work}
+_ENVS = {"Frame-v0": Frame, "DrawnFrame-v0": DrawnFrame, "Cameras-v0": Cameras, "Work-v0": Work, "Uneven-v0": Uneven}
 for _name, _class in _ENVS.items():
     gym.register(_name, entry_point=_class, disable_env_checker=True)
