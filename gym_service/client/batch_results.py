@@ -23,7 +23,7 @@ class WorkerResult(NamedTuple):
     """One worker's answer to a step or a reset of its envs."""
 
     observations: Any  # batched, or a list if they do not fit the layout
-    rewards: "np.ndarray[Any, Any]"  # float64, one for each env of the worker; the next two likewise, of bool
+    rewards: "np.ndarray[Any, Any]"  # float64, one for each env of the worker; the next two are the same, of bool
     terminations: "np.ndarray[Any, Any]"
     truncations: "np.ndarray[Any, Any]"
     infos: list[tuple[int, Any]]  # (index of the env at the worker, dict)

@@ -258,7 +258,7 @@ class Exchange:
             elif frame.kind == messages.WARNING:
                 self._note_warning(frame)
             elif read is drop_groups and frame.kind == messages.GROUP:
-                pass  # nobody asks for them any more
+                pass  # no caller needs them any more
             elif frame.kind == messages.CHANGED:
                 self.on_changed(error_mapping.expect_type(dict, one(frame)), call_id)
                 self.changes += 1

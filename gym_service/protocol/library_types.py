@@ -1,4 +1,4 @@
-"""Values of the standard library's own types: dates, deques, ranges, paths and the like; and spaces.
+"""Values of the standard library's own types: dates, deques, ranges, paths and others; and spaces.
 
 Knows how to write and restore each of them, and what to advise for types that have no form. Never knows an env or a
 socket. Python 3.6 and up; runs on both sides.

@@ -203,7 +203,7 @@ def test_ctrl_c_is_a_keyboard_interrupt_in_the_script(config_home: Path) -> None
 def test_the_examples_run_as_they_stand(tmp_path: Path) -> None:
     with socket.socket() as sock:
         if sock.connect_ex(("127.0.0.1", 2333)) == 0:
-            pytest.skip("somebody listens at port 2333, which the examples name")
+            pytest.skip("another process listens on port 2333, which the examples use")
     server = [sys.executable, "examples/example_server.py"]
     with started(server) as serving:
         assert serving.lines[0] == "[Example Server] Starting server..."

@@ -79,7 +79,7 @@ def process_with_pid(pid: int) -> Iterator[int]:
         try:
             LAST_PID.write_text(str(pid - 1))
         except OSError as error:
-            pytest.skip(f"nobody here may choose a pid: {error}")
+            pytest.skip(f"needs the permission to choose a pid: {error}")
         with subprocess.Popen(["sleep", "600"]) as process:
             try:
                 if process.pid == pid:
@@ -87,7 +87,7 @@ def process_with_pid(pid: int) -> Iterator[int]:
                     return
             finally:
                 process.kill()
-    raise AssertionError(f"pid {pid} was not to be had")
+    raise AssertionError(f"pid {pid} is not available")
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -106,4 +106,4 @@ def test_a_pid_that_is_another_process_by_now(transport: str) -> None:
             with pytest.raises(errors.ServerCrashed, match="killed by SIGKILL"):
                 act(env, "step")
             env.close()
-            assert procfs.state(pid), "somebody has killed a process that is none of ours"
+            assert procfs.state(pid), "a process that is not ours was killed"

@@ -181,7 +181,7 @@ def in_full_filesystem(folder: Path) -> list[str]:
     script = f'mount -t tmpfs -o size=8k none {folder} && cat /dev/zero > {folder}/full; exec "$@"'
     begin = ["unshare", "--mount", "sh", "-c", script, "sh"]
     if shutil.which("unshare") is None or subprocess.run([*begin, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("nobody here may mount a filesystem")
+        pytest.skip("needs the permission to mount a filesystem")
     return begin
 
 

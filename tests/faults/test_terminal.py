@@ -95,7 +95,7 @@ def test_ctrl_z_and_fg_in_a_real_terminal(transport: str, tmp_path: Path) -> Non
             polling.until_state(ours, "T")
             assert procfs.state(theirs) != "T"
             terminal.type("clear; fg")
-            polling.until(lambda: procfs.state(ours) != "T", "the client to go on")
+            polling.until(lambda: procfs.state(ours) != "T", "the client to continue")
         end.touch()
         terminal.until("^every step was right$")
         polling.until_dead([ours, theirs])

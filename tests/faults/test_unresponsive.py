@@ -141,7 +141,7 @@ def test_a_step_just_under_its_limit_gives_its_result(transport: str) -> None:
         assert observation["answers"].tolist() == [1, 5, -35]
         assert_exact(env, 3)
         assert env.target["pid"] == pid
-        assert not logs.of_pid(str(pid)), "nobody asked it for its stack"
+        assert not logs.of_pid(str(pid)), "no stack was requested"
 
 
 @pytest.mark.parametrize(("side", "transport"), alternately(SIDES))

@@ -1,7 +1,7 @@
-"""The libraries that people train with, each in a venv of its own, with the simulators in others.
+"""Popular training libraries, each in its own venv, with the simulators in others.
 
-``pytest tests/libraries -m integrations``; the first run builds some GB of venvs. Each program runs for real, and
-what it has found is judged here; that it leaves no process is judged by the fixture of tests/conftest.py.
+``pytest tests/libraries -m integrations``; the first run builds some GB of venvs. Each program runs for real; its
+findings are checked here. The fixture of tests/conftest.py checks that it leaves no process.
 """
 
 import json
@@ -46,7 +46,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 def found_by(program: str, environ: dict[str, str], *words: str, target: str = "trainers") -> dict[str, Any]:
-    """What a program says in its last line."""
+    """The last line of a program's output."""
     command = [str(TARGETS[target].python()), str(PROGRAMS / program), *words]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
@@ -101,7 +101,7 @@ def test_tianshou_learns(kind: str, environ: dict[str, str]) -> None:
     found = found_by("tianshou_.py", environ, kind)
     assert found["steps"] == 200
     assert found["updates"] > 0
-    assert found["best"] >= 8  # no pole falls sooner
+    assert found["best"] >= 8  # no pole can fall sooner
 
 
 TORCHRL = {

@@ -71,11 +71,11 @@ class Client:
 
     def says(self, within_s: float = polling.TIMEOUT_S) -> str:
         """The next line of its stdout."""
-        polling.until(lambda: not self._said.empty(), "a word of the client", within_s)
+        polling.until(lambda: not self._said.empty(), "a line of the client", within_s)
         line = self._said.get_nowait()
         if not line:
             self._said.put("")
-            raise AssertionError(f"the client ended without a word:\n{self.errors()}")
+            raise AssertionError(f"the client ended without a line of output:\n{self.errors()}")
         return line.rstrip("\n")
 
     def end(self, within_s: float = polling.TIMEOUT_S) -> int:

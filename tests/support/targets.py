@@ -1,11 +1,11 @@
 """The interpreters that the tests drive: one venv per recipe, built once, kept outside the repository.
 
-Knows which Python, which gym and which simulators the tests need, and how each is installed. Knows
-nothing about gym-service's wire or servers. Python 3.10 and up.
+Knows which Python, which gym and which simulators the tests need, and how to install each. Never knows gym-service's
+wire or servers. Python 3.10 and up.
 
-A venv lies in ``$GYM_SERVICE_TEST_CACHE``, else in ``gym-service-tests`` of the user's cache folder,
-as ``<name>-<hash of its recipe>``: change a recipe and it is built again. A test asks for it with
-``TARGETS["py38-gym021"].python()``. From a shell::
+A venv is in ``$GYM_SERVICE_TEST_CACHE``, else in ``gym-service-tests`` of the user's cache folder, as ``<name>-<hash of
+its recipe>``: after a change of its recipe it is built again. A test gets it with ``TARGETS["py38-gym021"].python()``.
+From a shell::
 
     python tests/support/targets.py list
     python tests/support/targets.py build --parity        # or --real, --all, or names
@@ -33,7 +33,7 @@ from gym_service_launcher.standalone.env_vars import without_python_vars
 
 REPOSITORY = Path(__file__).absolute().parent.parent.parent
 
-# CI must have these Pythons; of the others it tests what it finds.
+# CI must have these Pythons; it tests any others that it finds.
 CI_VERSIONS = ("3.8", "3.10", "3.11", "3.12")
 
 # A build is a download and perhaps a compiler run. Anything longer than this (seconds) hangs.
@@ -41,16 +41,16 @@ BUILD_TIMEOUT_S = 900
 
 
 class TargetMissing(Exception):
-    """A target cannot be had on this machine; the text names what is missing."""
+    """A target is not available on this machine; the text names what is missing."""
 
 
 @dataclass(frozen=True)
 class Target:
     """A venv by its recipe; requirements are written as on a command line.
 
-    ``kind`` says who asks for it: "long" are real simulators that are played by hand alone.
-    ``pip`` is the tool for gym 0.21, whose metadata uv refuses; ``first`` is what must be installed
-    before the rest, such as a setuptools old enough to build it.
+    ``kind`` says which tests use it: "long" are real simulators that are only played by hand. ``pip`` is the tool for
+    gym 0.21, whose metadata uv refuses; ``first`` is installed before the rest, such as a setuptools old enough to
+    build it.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Target:
 
     @property
     def missing_reason(self) -> str | None:
-        """Why this target cannot even be tried here, or None. Builds nothing."""
+        """Why this target cannot be built on this machine, or None. Builds nothing."""
         if self.is_built:
             return None
         if find_interpreter(self.version) is None:
@@ -82,9 +82,9 @@ class Target:
         return None
 
     def python(self) -> Path:
-        """The path of the venv's Python, for a test, which is skipped if it cannot be had.
+        """The path of the venv's Python, for a test. The test is skipped if the target is not available.
 
-        Built on first use. On CI what CI must have is never skipped: there it is a failure.
+        Built on first use. On CI a target that CI must have is never skipped: the test fails.
         """
         try:
             return self.build()
@@ -101,7 +101,7 @@ class Target:
         return is_ci and (self.version in CI_VERSIONS or find_interpreter(self.version) is not None)
 
     def build(self) -> Path:
-        """The path of the venv's Python, built first if need be. Blocks; another process's build is awaited.
+        """The path of the venv's Python, built first if necessary. Blocks, also for another process's build.
 
         Raises:
             TargetMissing: no such interpreter, no uv, or the installation failed.
@@ -159,7 +159,7 @@ class Target:
 
 
 def cache_folder() -> Path:
-    """Where the venvs lie. Made if missing."""
+    """The folder of the venvs, which this creates if necessary."""
     own = os.environ.get("GYM_SERVICE_TEST_CACHE")
     general = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     folder = Path(own or f"{general}/gym-service-tests").expanduser().absolute()
@@ -168,7 +168,7 @@ def cache_folder() -> Path:
 
 
 def find_interpreter(version: str) -> Path | None:
-    """An executable of this Python, such as ``"3.8"``, that was seen to run."""
+    """An executable of this Python, such as ``"3.8"``, that was found to run."""
     try:
         return find.find_interpreter(version, REPOSITORY)
     except ConfigError:
@@ -177,13 +177,13 @@ def find_interpreter(version: str) -> Path | None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """One builder at a time, among processes and threads; a builder that dies lets go."""
+    """Allow one builder at a time, among processes and threads; the lock of a builder that dies is released."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-# The last tools that build gym 0.21, whose setup.py newer ones refuse. pip 18 of a bare 3.6 is too old.
+# The last tools that build gym 0.21, whose setup.py newer ones refuse. The pip 18 of a bare 3.6 is too old.
 OLD_TOOLS = "pip==24.0 setuptools==65.7.0 wheel==0.38.4"
 OLDEST_TOOLS = "pip==21.3.1 setuptools==59.6.0 wheel==0.37.1"
 
@@ -232,7 +232,7 @@ RECIPES = (
     Target("ale", "3.12", "ale-py==0.12.1 gymnasium==1.4.0 numpy==2.5.5", "real"),
     Target("minigrid-2.3.1", "3.10", "minigrid==2.3.1 gymnasium==0.29.1 numpy==1.26.4", "real"),
     Target("mo-gymnasium", "3.12", "mo-gymnasium==1.3.2 gymnasium==1.4.0 numpy==2.5.5", "real"),
-    # gymnasium 1.4.0 imports packaging beside mujoco, and does not ask for it.
+    # gymnasium 1.4.0 imports packaging together with mujoco, but does not require it.
     Target("mujoco-2", "3.10", "gymnasium==0.29.1 mujoco==2.3.7 imageio==2.38.0 numpy==1.26.4", "real"),
     Target("mujoco-3", "3.11", "gymnasium==1.4.0 mujoco==3.8.1 imageio==2.38.1 packaging==26.4 numpy==2.4.6", "long"),
     Target("mujoco-4", "3.12", "gymnasium==1.4.0 mujoco==4.0.0 imageio==2.38.1 packaging==26.4 numpy==2.5.5", "long"),
@@ -257,10 +257,10 @@ RECIPES = (
         tool="pip",
         first="torch==2.13.0",
     ),
-    # No gym beside them: nothing but the simulator is needed.
+    # Without a gym: only the simulator is needed.
     Target("dm-env", "3.8", "dm-env==1.6 numpy==1.24.4", "real"),
     Target("robosuite", "3.11", "robosuite==1.5.2 mujoco==3.8.1 numpy==1.26.4 h5py==3.14.0", "real"),
-    # With Shimmy, which is what the values are compared with.
+    # With Shimmy, which provides the values for comparison.
     Target(
         "dm-control",
         "3.11",
@@ -274,7 +274,7 @@ RECIPES = (
         "real",
     ),
     Target("pettingzoo-old", "3.8", "pettingzoo==1.22.3 gymnasium==0.28.1 numpy==1.24.4 pygame==2.6.1", "real"),
-    # 5 GB, most of it torch; only what is marked `integrations` asks for it.
+    # 5 GB, most of it torch; only tests marked `integrations` use it.
     Target(
         "lerobot",
         "3.12",
@@ -283,7 +283,7 @@ RECIPES = (
         "accelerate==1.14.0",
         "integration",
     ),
-    # No targets but clients: training libraries, with gym-service beside them. `build --all` leaves them out.
+    # Clients, not targets: training libraries with gym-service. `build --all` omits them.
     Target(
         "trainers",
         "3.11",
@@ -310,7 +310,7 @@ RECIPES = (
         tool="pip",
         first="torch==2.13.0",
     ),
-    # All that any of Gymnasium's own tests asks for, so that none is skipped for want of it.
+    # Everything that Gymnasium's own tests need, so that none is skipped because of a missing package.
     Target(
         "gymnasium-suite",
         "3.11",
@@ -329,7 +329,7 @@ def build_all(targets: Sequence[Target]) -> int:
     """Build side by side, a line for each as it ends.
 
     Returns:
-        How many could not be had although CI must have them.
+        The number of targets that are not available although CI must have them.
     """
 
     def build_one(target: Target) -> bool:

@@ -99,7 +99,7 @@ class Chaos:
             except errors.ServerStartError as error:
                 self._count("make", "ServerStartError")
                 if "on" not in given:
-                    raise Wrong(f"an env that nothing was wrong with was not made: {error}") from None
+                    raise Wrong(f"an env without a fault was not made: {error}") from None
                 return
             self._count("make", "made")
             self._has_children, self._has_guardian = False, True
@@ -301,7 +301,7 @@ class Chaos:
 
 def expect(found: object, wanted: object) -> None:
     if found != wanted:
-        raise Wrong(f"an answer to something else: {found} where {wanted} was due")
+        raise Wrong(f"the answer to another call: {found} instead of {wanted}")
 
 
 def left_behind(mark: str, fds: Sequence[str], threads: int, runtime_dir: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Venvs at the other end of a command: built there by what travels, and nothing of ours left but the venv."""
+"""Venvs on the remote side of a command: built there by code that travels; nothing of ours remains but the venv."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ from support.wheels import base_python
 
 import gym_service
 
-# About processes and not about versions: once is enough.
+# These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 
@@ -33,14 +33,14 @@ def cache(tmp_path: Path) -> Path:
 
 
 def keys(place: list[str], cache: Path, **more: Any) -> dict[str, Any]:
-    """The keys of an entry that builds its venv over there, of the simulator's wheels unless ``requires`` is given."""
+    """The keys of an entry that builds its venv on the remote side, by default from the simulator's wheels."""
     environ = {"XDG_CACHE_HOME": str(cache), **more.pop("environ", {})}
     return {"command": place, "python": base_python(), "requires": wheels.requires(), "environ": environ, **more}
 
 
 @pytest.fixture
 def build_lines() -> Iterator[list[str]]:
-    """The lines of the library's log, as they come, without those about a slow start."""
+    """The lines of the library's log, as they arrive, without those about a slow start."""
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -57,13 +57,13 @@ def build_lines() -> Iterator[list[str]]:
 
 
 def uv_beside(folder: Path) -> Path:
-    """A folder with uv in it, for the PATH of the other side."""
+    """A folder that contains uv, for the PATH of the remote side."""
     uv = discovery.find_uv()
     if uv is None or len(uv) > 1:
         pytest.skip("needs uv")
     there = folder / "bin"
     there.mkdir()
-    shutil.copy2(uv[0], there)  # no link: it may lie in this repository, which is not there on that side
+    shutil.copy2(uv[0], there)  # not a link: its target may be in this repository, which the remote side lacks
     return there
 
 
@@ -126,7 +126,7 @@ def test_a_client_that_dies_takes_the_build_along(
     os.mkfifo(repo / "gate")
     program = f"import gym_service; gym_service.make('X-v0', **{keys(place, cache, requires=[str(repo)])!r})"
     client = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
-    # Opens when the build reads: an installer stands in the middle of it, over there.
+    # Opens when the build reads it, so an installer is running on the remote side.
     with open(repo / "gate", "w"):
         assert venvs_in(cache) != []
         client.send_signal(signal.SIGKILL)
@@ -164,7 +164,7 @@ def test_sync_builds_there_and_leaves_no_server(ssh_host: SshHost, cache: Path, 
 def test_a_lock_pins_what_is_installed_there_and_is_obeyed_there(
     ssh_host: SshHost, cache: Path, tmp_path: Path
 ) -> None:
-    """Half a minute: two builds, and four plays over ssh."""
+    """Takes half a minute: two builds, and four runs over ssh."""
     path = f"{uv_beside(tmp_path)}:{os.environ['PATH']}"
     entry = keys(ssh_host.command("bash"), cache)
     lines = [f"{key} = {json.dumps(entry[key])}" for key in ("command", "python", "requires")]
@@ -189,7 +189,7 @@ def test_a_lock_pins_what_is_installed_there_and_is_obeyed_there(
     assert locked["envs"]["Far"]["hash"].startswith("play1:")
     assert str(tmp_path) not in text
 
-    shutil.rmtree(cache)  # another host
+    shutil.rmtree(cache)  # stands for another host
     assert "built" in run("sync", "--locked")
     assert "everything is as it is locked" in run("lock", "--check")
     (there,) = venvs_in(cache)
@@ -197,12 +197,12 @@ def test_a_lock_pins_what_is_installed_there_and_is_obeyed_there(
     (tmp_path / "envs.toml").write_text("\n".join(far) + near)
     run("lock", "Near")
     envs = json.loads((tmp_path / "envs.lock").read_text())["envs"]
-    assert envs["Near"]["hash"] == envs["Far"]["hash"]  # the same play without ssh
+    assert envs["Near"]["hash"] == envs["Far"]["hash"]  # the same run without ssh
 
 
 @pytest.mark.long
 def test_gym_021_is_built_there_by_its_python_36(ssh: list[str], cache: Path) -> None:
-    """Some two minutes, and a network: the oldest Python on the remote side, without uv."""
+    """Takes some two minutes, and needs a network: the oldest Python on the remote side, without uv."""
     given = keys(ssh, cache, requires=["gym==0.21.0"], python=str(find_interpreter("3.6", REPOSITORY)))
     with gym_service.make("CartPole-v1", **given) as env:
         assert env.target["python"].startswith("3.6.")

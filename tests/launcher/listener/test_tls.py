@@ -121,7 +121,7 @@ def showing(certificate: Certified, **given: Any) -> Iterator[str]:
     finally:
         thread.join()
         listening.close()
-    assert not any(heard), "the client spoke to somebody whom it does not know"
+    assert not any(heard), "the client sent data to a server that it does not know"
 
 
 def test_the_client_speaks_to_no_other_certificate(own: Certified, tmp_path: Path) -> None:

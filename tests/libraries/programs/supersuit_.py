@@ -1,6 +1,6 @@
 """SuperSuit's usual chain, from a parallel env in another interpreter to PPO of Stable-Baselines3.
 
-``PYTHON supersuit_.py learn|killed``; ``$AGENTS_PYTHON`` is the interpreter with the env. Prints what was found as one
+``PYTHON supersuit_.py learn|killed``; ``$AGENTS_PYTHON`` is the interpreter with the env. Prints its findings as one
 line of JSON.
 """
 
@@ -22,7 +22,7 @@ COPIES, AGENTS, STEPS, TOTAL = 2, 3, 100, 2000
 
 
 def chain():
-    """The vec env, and the envs behind it, each in a server of its own."""
+    """The vec env, and the envs behind it, each in its own server."""
     env = gym_service.make_parallel(
         "spread",
         python=os.environ["AGENTS_PYTHON"],

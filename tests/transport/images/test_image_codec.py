@@ -97,7 +97,7 @@ def test_pictures_are_coded_and_come_back_bit_for_bit(name: str) -> None:
     for _ in range(2):
         assert np.array_equal(link.cross(sent)[0], sent)
     assert link.sent[0] < sent.nbytes / 4
-    assert link.sent[1] < sent.nbytes / 40, "the same again is nearly nothing"
+    assert link.sent[1] < sent.nbytes / 40, "an identical image takes few bytes"
 
 
 @pytest.mark.parametrize("name", NOT_CODED)
