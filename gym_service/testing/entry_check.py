@@ -199,7 +199,7 @@ class _EntryCheck:
 
     def _take_reference(self) -> None:
         """Play the env with the same actions in a bare process, if it can be."""
-        if self.executable is None or self.entry.vectorized or not is_portable(self.entry):
+        if self.executable is None or not is_portable(self.entry):
             return
         place = per_env.only_place(self.entry, self.kwargs)
         entry = per_env.entry_at(self.entry, place)
@@ -293,10 +293,7 @@ class _EntryCheck:
 
     def _parity(self) -> Iterator[Row]:
         if self.subject is None:
-            other = (
-                "not compared: it makes a vector env" if self.entry.vectorized else "the bare process cannot play it"
-            )
-            yield Row("parity", "skipped", NOT_LOCAL if self.executable is None else other)
+            yield Row("parity", "skipped", NOT_LOCAL if self.executable is None else "the bare process cannot play it")
             return
         subject, theirs = self.subject, self.subject.played["records"]
         subject.deterministic = not subject.facts["nondeterministic"]
