@@ -82,8 +82,8 @@ class SendAndReceive:
 
         Raises:
             AlreadyPendingCallError: one of these envs is in flight, or ``step_async`` or ``call_async`` is pending.
-            ValueError, TypeError: the ids are invalid, or their number differs from that of the actions. Nothing was
-                sent. Otherwise as ``step``.
+            ValueError, TypeError: the ids are invalid, or their number is not that of the actions. Nothing was sent.
+            Otherwise as ``step``.
         """
         ids = self._ids(env_ids)
         self._workers.send(self._packed_parts(actions, ids) or self._listed_parts(actions, ids), "send")
@@ -109,7 +109,7 @@ class SendAndReceive:
 
         Raises:
             NoAsyncCallError: no env is in flight.
-            ValueError: fewer than ``min_envs`` are in flight, or ``min_envs`` is above ``max_envs``.
+            ValueError: ``min_envs`` is below 1, above ``max_envs``, or above the number of envs in flight.
             EnvError: an env raised. It is no longer in flight, and can be sent again. The other envs are not affected.
             CallTimeout: in the state ``waiting``, ``timeout_s`` has passed, and nothing is lost. In any other state,
                 and after ServerCrashed, all workers are closed. The error's ``env_ids`` are the envs in question.
