@@ -152,7 +152,7 @@ def dtype_from(text):
     known = _DTYPES.get(text)
     if known is None and ALLOWED_DTYPE.fullmatch(text):
         known = np.dtype(text)
-        if known.kind in "biufc":  # a short list; there is no end of lengths and of units of time
+        if known.kind in "biufc":  # a short list, unlike text lengths and time units
             _DTYPES[text] = known
     return known
 

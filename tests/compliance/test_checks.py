@@ -226,7 +226,7 @@ def test_a_simulator_that_is_a_vector_env() -> None:
     given: dict[str, Any] = {"checks": ["spaces", "parity"], "vectorized": True, "steps": 40, **HERE}
     found = check_service_env("CartPole-v1", kwargs=kwargs, **given)
     assert outcomes(found) == {"simulator": "passed", "spaces": "passed", "parity": "passed"}
-    # Its spaces are those of the batch, and so are the values that are compared.
+    # Its spaces are batched, and so are the values that are compared.
     assert "Box and MultiDiscrete" in [finding.text for finding in found]
 
 

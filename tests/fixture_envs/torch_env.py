@@ -1,4 +1,4 @@
-"""An env whose values are tensors of torch, the real one, as simulators on GPUs have them. Gymnasium, Python 3.10."""
+"""An env with values that are real torch tensors, as in simulators on GPUs. Gymnasium, Python 3.10."""
 
 import gymnasium as gym
 import torch

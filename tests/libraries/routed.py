@@ -1,17 +1,17 @@
-"""A pytest plugin: Gymnasium's own tests, with their envs behind a bridge.
+"""A pytest plugin: runs Gymnasium's own tests with their envs through gym-service.
 
-``python -m pytest -p routed …`` in a folder that holds Gymnasium's ``tests``, with this file's folder on PYTHONPATH.
-Two kinds of env are routed through gym-service, into a server in this very interpreter:
+``python -m pytest -p routed …`` in a folder that contains Gymnasium's ``tests``, with this file's folder on PYTHONPATH.
+It routes two kinds of env through gym-service, into a server with the same interpreter:
 
-- what ``gym.make`` and ``gym.make_vec`` (sync, async) make of an entry point that is a text: the bare env of each id.
-  What Gymnasium puts around it stays here;
-- ``tests.testing_env.GenericTestEnv``, of which most tests of wrappers are made, where a test makes it while it runs:
-  its functions travel to the server as a callable that a user hands over on purpose.
+- the bare env that ``gym.make`` and ``gym.make_vec`` (sync, async) make from an entry point that is a text. Wrappers
+  of Gymnasium stay in the client;
+- ``tests.testing_env.GenericTestEnv``, which most tests of wrappers use, if a running test makes it: its functions
+  travel to the server as a callable that a user passes on purpose.
 
-Where such an env gives arrays of jax or torch, its entry has ``arrays`` of that framework, as a user's would.
-What a test constructs from a class of its own is not routed, nor are the hundred generic envs, one for each space, that
-the suite makes before its first test. The last lines of the report say how many tests have
-driven a remote env. ``cannot_pass.toml`` lists, with reasons, what cannot pass; one of them that passes fails the run.
+If such an env returns arrays of jax or torch, its entry sets ``arrays`` to that framework, as a user's would.
+It does not route envs that a test constructs from its own class, or the hundred generic envs, one for each space, that
+the suite makes before its first test. The last lines of the report say how many tests have driven a remote env.
+``cannot_pass.toml`` lists, with reasons, the tests that cannot pass; the run fails if one of them passes.
 
 Knows Gymnasium's registration and pytest. Python 3.10 and up.
 """
@@ -41,7 +41,7 @@ else:
 HERE = Path(__file__).absolute().parent
 SUITE = Path.cwd()
 GENERIC = "tests.testing_env:GenericTestEnv"
-# What the arrays of an env are: by the beginning of its entry point, or of the test that makes it.
+# The framework of an env's arrays, by the prefix of its entry point, or of the test that makes it.
 FRAMEWORKS = {
     "gymnasium.envs.phys2d": "jax",
     "gymnasium.envs.tabular": "jax",
@@ -49,7 +49,7 @@ FRAMEWORKS = {
     "tests/wrappers/test_array_conversion.py::test_array_conversion_wrapper[jax": "jax",
     "tests/wrappers/test_array_conversion.py::test_array_conversion_wrapper[torch": "torch",
 }
-# Of one test the next may not find a trace.
+# A test must leave no trace for the next one.
 opened: list[gym_service.RemoteEnv] = []
 driven: Counter[str] = Counter()
 counted = {"calls": 0}
@@ -57,7 +57,7 @@ running: list[str] = []
 
 
 def remote(entry_point: str, **given: Any) -> gym_service.RemoteEnv:
-    """The env that this entry point makes, in a server of its own."""
+    """The env that this entry point makes, in its own server."""
     counted["calls"] += 1
     where = {"python": sys.executable, "pythonpath": [str(SUITE), str(HERE)]}
     places = (entry_point, *running)
@@ -68,7 +68,7 @@ def remote(entry_point: str, **given: Any) -> gym_service.RemoteEnv:
 
 
 def routed_creator(entry_point: str) -> Any:
-    """In place of ``load_env_creator``: an env's creator makes it remotely; wrappers and vector envs are made here."""
+    """Replaces ``load_env_creator``: an env is made remotely; wrappers and vector envs are made here."""
     creator = load_env_creator(entry_point)
     is_class = inspect.isclass(creator)
     if is_class and not (issubclass(creator, gymnasium.Env) and not issubclass(creator, gymnasium.Wrapper)):
@@ -88,7 +88,7 @@ load_env_creator = registration.load_env_creator
 
 
 def route_generic_env() -> None:
-    """Have the class of the tests make itself in a server, unless a subclass is made."""
+    """Make the tests' class create its envs in a server, except for subclasses."""
     module = importlib.import_module("tests.testing_env")
     cls = module.GenericTestEnv
 
@@ -109,7 +109,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what cannot pass."""
+    """Mark the tests that cannot pass."""
     reasons = {
         pattern: table["reason"]
         for table in tomllib.loads((HERE / "cannot_pass.toml").read_text(encoding="utf-8"))["group"]
@@ -122,7 +122,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def is_of(nodeid: str, pattern: str) -> bool:
-    """Whether it is this test, one with its parameters, or one of this module; ``…`` stands for anything."""
+    """Whether it is this test, one with its parameters, or one of this module; ``…`` matches any text."""
     head, stands_for_any, tail = pattern.partition("…")
     if stands_for_any:
         return nodeid.startswith(head) and nodeid.endswith(tail)
@@ -131,9 +131,9 @@ def is_of(nodeid: str, pattern: str) -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Count the remote envs that a test makes, and close those that it has left open."""
+    """Count the remote envs that a test makes, and close those that it leaves open."""
     before = counted["calls"]
-    kept = list(opened)  # by the test modules themselves, for all their tests
+    kept = list(opened)  # those that the test modules hold for all their tests
     running.append(item.nodeid)
     result = yield
     running.clear()

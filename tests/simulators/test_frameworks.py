@@ -1,6 +1,6 @@
 """Real arrays of other libraries, and real simulators that are vector envs: equal to the run in their own interpreter.
 
-The one conversion of ``docs/conversions.md`` is applied to both sides. Those that need a framework or a large download
+The one conversion of ``docs/conversions.md`` is applied to both sides. Tests that need a framework or a large download
 are ``long``: ``pytest tests/simulators/test_frameworks.py -m long``.
 """
 
@@ -22,7 +22,7 @@ import gym_service
 from gym_service.testing.in_target import reference_run, trajectory
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
-# jax compiles in the first calls.
+# jax compiles during the first calls.
 PATIENT = {"start": 300.0, "reset": 300.0, "step": 300.0}
 IS_OLD_CLIENT = int(gymnasium.__version__.partition(".")[0]) < 1
 
@@ -80,7 +80,7 @@ def test_two_versions_of_torch() -> None:
     assert "torch 1.12.1" in done.stdout
 
 
-# ManiSkill's env is a batch of one, and an Env; the others are those of tests/fixture_envs.
+# ManiSkill's env is a batch of one, but an Env; the others are those of tests/fixture_envs.
 LONG_SINGLE: dict[str, tuple[str, str, dict[str, Any], spaces.Space[Any]]] = {
     "mani-skill": (
         "Empty-v1",
@@ -108,7 +108,7 @@ def test_simulators_of_tensors(target: str) -> None:
         assert env.target["arrays"] == arrays
 
 
-# (target, the task but for its actions, the actions)
+# (target, the task without its actions, the actions)
 IDS4 = np.arange(4, dtype=np.int32)
 VECTORIZED: dict[str, tuple[str, dict[str, Any], Any]] = {
     "atari": ("ale", {"entry_point": "gymnasium:make_vec", "imports": ["ale_py"]}, np.array([0, 2, 3])),

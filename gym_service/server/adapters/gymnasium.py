@@ -26,7 +26,7 @@ class GymnasiumAdapter:
 
     count = None  # this adapter holds one env, not a batch
     error_context = ""
-    _library_of = (None, "")  # a class of env, and the name of the library that it belongs to
+    _library_of = (None, "")  # cached: a class of env, and the name of its library
 
     def __init__(self, env, render_mode, by_call):
         self.env = env
@@ -192,7 +192,7 @@ class GymnasiumAdapter:
     def _library_module(self, inner=""):
         """The module of gymnasium or gym that the env belongs to, if it belongs to one."""
         cls, name = self._library_of
-        if cls is not type(self.env):  # asked in each call, so the class is looked at once
+        if cls is not type(self.env):  # cached, since each call needs it
             roots = {module_name(one).split(".")[0] for one in type(self.env).__mro__}
             name = next((name for name in ("gymnasium", "gym") if name in roots), "")
             self._library_of = type(self.env), name

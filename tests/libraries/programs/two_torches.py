@@ -1,4 +1,4 @@
-"""A client whose simulator has another torch, in another Python: PYTHON two_torches.py TARGET FOLDER.
+"""A client and a simulator with different versions of torch and Python: PYTHON two_torches.py TARGET FOLDER.
 
 Prints what it finds. Python 3.10 and up, torch and Gymnasium.
 """
@@ -20,7 +20,7 @@ def main(target: str, folder: str) -> None:
     assert type(pixels) is torch.Tensor
     assert pixels.dtype == torch.uint8
     assert pixels.shape == (64, 84, 84, 4)
-    assert not pixels.numpy().flags.owndata  # it lies where the array lies: in shared memory
+    assert not pixels.numpy().flags.owndata  # its memory is the array's, in shared memory
     assert info["half"].dtype == torch.float16
     assert info["nested"][0].ndim == 0
     for number in range(1, 20):
@@ -35,7 +35,7 @@ def main(target: str, folder: str) -> None:
         assert info["complex"].dtype == torch.complex64
         assert info["t"].shape == (1, 3)
     assert env.target["arrays"] == "torch cpu"
-    observation["pixels"].fill_(7)  # it is the user's own
+    observation["pixels"].fill_(7)  # it belongs to the user
     env.step(np.zeros(3, np.float32))
     assert (observation["pixels"] == 7).all()
     env.close()
