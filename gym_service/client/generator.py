@@ -200,7 +200,7 @@ def _generator_for(found: Any, kept: Any, ask: Ask) -> Any:
     if kind == "RandomState":
         return kept if type(kept) is RemoteRandomState else RemoteRandomState(ask)
     if kind != "Generator":
-        raise CannotCross("np_random is no generator of numpy's", path="$.np_random", type_name=kind)
+        raise CannotCross("np_random is not a numpy generator", path="$.np_random", type_name=kind)
     if type(kept) is RemoteGenerator and kept._name == bit_generator:
         return kept
     return RemoteGenerator(bit_generator, ask)
@@ -214,5 +214,5 @@ def _bit_generator(name: str) -> Any:
 
 def _state(found: Any, kind: str, name: str) -> Any:
     if not isinstance(found, tuple) or found[:2] != (kind, name):
-        raise CannotCross(f"np_random is no {kind} with a {name} any more", path="$.np_random", type_name="")
+        raise CannotCross(f"np_random is no longer a {kind} with a {name}", path="$.np_random", type_name="")
     return found[2]

@@ -30,7 +30,7 @@ class ClassEncoder:
         cls, name = type(value), value._name_
         is_named = cls._member_map_.get(name) is value
         if not is_named and not (issubclass(cls, enum.Flag) and type(value._value_) is int):
-            self._refuse(value, "it is no member of its class")
+            self._refuse(value, "it is not a member of its class")
             return
         if not is_named and value._value_.bit_length() > enum_classes.MAX_FLAG_BITS:
             self._refuse(value, "it has more than %d bits" % enum_classes.MAX_FLAG_BITS)

@@ -57,7 +57,7 @@ def write(env, kind, bit_generator, state, before):
     elif kind == GENERATOR and type(getattr(generator, "bit_generator", None)).__name__ == bit_generator:
         generator.bit_generator.state = state
     else:
-        raise refusals.api_mismatch("np_random is no %s with a %s any more" % (kind, bit_generator))
+        raise refusals.api_mismatch("np_random is no longer a %s with a %s" % (kind, bit_generator))
 
 
 def _bytes_of(state):

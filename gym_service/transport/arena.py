@@ -280,7 +280,7 @@ class Arena:
         number, size_bytes = descriptor >> NUMBER_SHIFT & MAX_NUMBER, descriptor & SIZE_MASK
         slot = self._theirs.get(number)
         if slot is None or slot.is_out or not 0 < size_bytes <= slot.size_bytes:
-            raise BadValue("slot %d of %d bytes was named and is not to be had" % (number, size_bytes))
+            raise BadValue("slot %d of %d bytes was named but is not available" % (number, size_bytes))
         buffer = slot.lease(size_bytes)
         if CAN_RETIRE:
             return buffer
@@ -323,7 +323,7 @@ class Arena:
                 slot = self._theirs.get(number)
                 is_lie = flags == OFFERED and (slot.is_out if slot else not descriptor & RETIRED)
             if is_lie:
-                raise BadValue("slot %d is not to be had, or is not out" % number)
+                raise BadValue("slot %d does not exist, or is not lent" % number)
 
     def _forget(self, number, flags, call_id):
         """Forget a slot of theirs that is given up, or one of ours that is refused or that a fork has retired."""

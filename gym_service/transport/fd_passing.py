@@ -77,7 +77,7 @@ class Handover:
             except BlockingIOError as error:
                 if error.__traceback__.tb_next is not None:
                     raise  # raised by a signal handler: see streams.py
-                raise BadValue("memory %d was announced and was not handed over" % number) from error
+                raise BadValue("memory %d was announced but not handed over" % number) from error
         if messages[number] is not None:
             if len(messages[number]) == 4:  # as recvmsg returned it; from here on only self._fds holds the descriptors
                 self._fds[:] = _descriptors_in(messages[number][1])

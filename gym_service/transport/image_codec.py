@@ -317,7 +317,7 @@ class ImageDecoder:
             # At most one byte more than announced and allowed, whatever size the data would decompress to.
             flat = np.frombuffer(inflater.decompress(data[_PLACES.size :], size_bytes + 1), np.uint8)
         except zlib.error as error:
-            raise BadValue("a coded picture that is none: %s" % error) from error
+            raise BadValue("not an encoded image: %s" % error) from error
         if flat.size != size_bytes or not inflater.eof or inflater.unused_data:
             raise BadValue("a coded picture is not the %d bytes that were announced" % size_bytes)
         image = flat.copy() if nearest == NONE else flat + self._references.get(nearest, size_bytes)

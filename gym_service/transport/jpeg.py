@@ -82,5 +82,5 @@ def _decode_one(data, room):
         room[:size_bytes] = np.asarray(picture).reshape(-1)
     # TypeError: numpy before 2 raises it for an image that Pillow cannot read to its end.
     except (Image.DecompressionBombError, OSError, SyntaxError, TypeError, ValueError, struct.error) as error:
-        raise BadValue("a JPEG picture that is none: %s" % error) from error
+        raise BadValue("not a JPEG image: %s" % error) from error
     return size_bytes

@@ -112,7 +112,7 @@ def check(fd, size_bytes):
     if os.fstat(fd).st_size < size_bytes:
         raise OSError("memory of %d bytes where %d were announced" % (os.fstat(fd).st_size, size_bytes))
     if sys.platform.startswith("linux") and fcntl.fcntl(fd, F_GET_SEALS) & SEALS != SEALS:
-        raise OSError("memory that the other side may still cut off")
+        raise OSError("memory that the other side can still truncate")
 
 
 def _memfd():
