@@ -39,6 +39,13 @@ def test_every_page_is_in_the_navigation() -> None:
     assert [page.name for page in REPOSITORY.glob("docs/*.md") if f" {page.name}\n" not in navigation] == []
 
 
+def test_every_example_is_listed() -> None:
+    text = (REPOSITORY / "docs/examples.md").read_text()
+    files = [path for path in (REPOSITORY / "examples").rglob("*.*") if path.suffix in (".py", ".sh", ".toml")]
+    assert len(files) > 8
+    assert [path.name for path in files if f"{path.relative_to(REPOSITORY / 'examples')}`" not in text] == []
+
+
 def test_a_banned_word_is_found_outside_of_code_alone(tmp_path: Path) -> None:
     style = script("style")
     page = tmp_path / "page.md"
