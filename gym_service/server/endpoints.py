@@ -57,7 +57,7 @@ def _negotiate_arena(sock, size_bytes, name):
         try:
             data, more = fd_passing.receive(sock, size_bytes - len(preamble))
         except socket.timeout:
-            raise BadFrame("a client said nothing for %g s" % PREAMBLE_S) from None
+            raise BadFrame("a client sent nothing for %g s" % PREAMBLE_S) from None
         except OSError:
             return None  # the client has disconnected; the loop notices that next
         fds += more
@@ -65,7 +65,7 @@ def _negotiate_arena(sock, size_bytes, name):
             return None
         preamble += data
         if not re.fullmatch(b"[0-9a-f-]+", preamble):
-            raise BadFrame("bytes that start with %r are not the beginning of a client's" % preamble)
+            raise BadFrame("the first bytes, %r, are not those of a gym-service client" % preamble)
     for fd in fds[1:]:  # a gym-service client sends only one
         os.close(fd)
     shared = open_arena(fds[0]) if fds else _connect_back(name.encode("ascii"), preamble)

@@ -152,7 +152,7 @@ def test_what_is_no_preface_ends_it_at_once(first: bytes) -> None:
     with running() as serving, proven(serving.address, first) as sock:
         _, after_s = rest_of(sock)
         assert after_s < AT_ONCE_S + 5.0  # includes the start of a server's interpreter
-        serving.until_all("disconnected after .* exit code 1", "are not the beginning of a client's")
+        serving.until_all("disconnected after .* exit code 1", "are not those of a gym-service client")
 
 
 def test_who_leaves_in_the_middle_of_it_leaves_nothing() -> None:
@@ -178,7 +178,7 @@ stdio.open_socket(sys.argv[1], None, "32:gym-service-")
     with near, far:
         argv = [sys.executable, "-c", short, str(far.fileno())]
         ran = subprocess.run(argv, capture_output=True, text=True, pass_fds=[far.fileno()], timeout=60, check=False)
-    assert "a client said nothing for 0.2 s" in ran.stderr
+    assert "a client sent nothing for 0.2 s" in ran.stderr
 
 
 def test_who_says_nothing_at_all_is_idle() -> None:
