@@ -1,4 +1,4 @@
-"""A memory limit by a control group, as a container or a Slurm job has: what it counts, and what it kills."""
+"""A memory limit of a control group, as in a container or a Slurm job: what it counts, and what it kills."""
 
 import os
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
-"""``Paced-v0``: an env whose steps take as long as their actions say, and that says when each was over.
+"""``Paced-v0``: an env whose actions set the duration of each step, and which reports when the step was over.
 
-An action is milliseconds to sleep. The info has ``at_s``, the time on the clock that all processes share, and ``pid``.
-The kwarg ``side`` makes the observation an image of that size instead of the number of the step.
+An action is the milliseconds to sleep. The info has ``at_s``, the time on the clock that all processes share, and
+``pid``. The kwarg ``side`` makes the observation an image of that size instead of the number of the step.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Parts of calls and groups of results come back as they were, and no other bytes become any."""
+"""Parts of calls and groups of results come back unchanged, and all other bytes are refused."""
 
 import itertools
 from typing import Any
@@ -15,7 +15,7 @@ from gym_service.protocol.values import BadValue
 
 SMALL = {"kind": "Box", "dtype": "<f4", "shape": (2,)}
 LARGE = {"kind": "Box", "dtype": "|u1", "shape": (96, 96, 3)}
-COUNT = 5  # the envs of the server
+COUNT = 5  # the number of the server's envs
 
 
 def layout_of(space: Any) -> Any:
@@ -67,7 +67,7 @@ def test_cut_or_changed_parts_are_refused_or_other_parts(space: Any) -> None:
 
 
 def group(place: int, indices: list[int], observations: list[Any] | None = None) -> tuple[Encoder, Any]:
-    """A group, and what is to come of it; with observations of a form that has no layout, or without."""
+    """A group and the expected result; with ``observations`` that fit no layout, or without."""
     infos = early_results.InfosByEnv(10)
     for index in range(COUNT):
         infos.add(index, {"index": index})

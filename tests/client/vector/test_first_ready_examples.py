@@ -22,7 +22,7 @@ def test_halves_in_flight() -> None:
     printed = run("halves_in_flight.py", "--steps", "40", "--num-envs", "6", "--policy-ms", "1")
     rewards = re.findall(r"^(step|halves in flight): \d+ env steps/s, (\d+) of reward$", printed, re.MULTILINE)
     assert [name for name, _ in rewards] == ["step", "halves in flight"], printed
-    # CartPole gives 1 for each step that is none of an autoreset.
+    # CartPole's reward is 1 for each step that is not an autoreset.
     assert all(0.5 * 240 < int(total) <= 240 for _, total in rewards), printed
 
 

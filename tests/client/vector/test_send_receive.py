@@ -1,4 +1,4 @@
-"""send() and recv(): results of the envs that are ready, each env's own trajectory as that of a single env."""
+"""send() and recv(): they return the results of envs that are ready; each env's trajectory equals a single env's."""
 
 import os
 import random
@@ -28,14 +28,14 @@ def paced(num_envs: int, **given: Any) -> Any:
 
 @pytest.fixture
 def envs() -> Iterator[RemoteVectorEnv]:
-    """Four envs, two in each of two workers, reset."""
+    """Four envs after a reset, two in each of two workers."""
     with paced(4, workers=2) as made:
         made.reset(seed=0)
         yield made
 
 
 def info_of(infos: dict[Any, Any], row: int) -> dict[Any, Any]:
-    """What one env said, of infos in Gymnasium's layout."""
+    """The info of one env, from infos in Gymnasium's layout."""
     found = {}
     for key, value in infos.items():
         if f"_{key}" in infos and infos[f"_{key}"][row]:
@@ -52,7 +52,7 @@ def rows_of(space: Any, result: Any) -> list[tuple[Any, ...]]:
 
 
 def received(envs: RemoteVectorEnv, *given: Any) -> dict[int, tuple[Any, ...]]:
-    """What ``recv`` gives, by the env."""
+    """The results of ``recv``, by env."""
     *result, env_ids = envs.recv(*given)
     return dict(zip(env_ids.tolist(), rows_of(envs.single_observation_space, result), strict=True))
 
@@ -74,11 +74,11 @@ ENVS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "no layout": ("EverySpace-v0", "every_space", {"space": "nested without a fixed size"}),
 }
 NUM_ENVS, STEPS = 5, 25
-NO_STEP = np.zeros(1), np.zeros(1, np.bool_), np.zeros(1, np.bool_)  # beside the observation of a reset
+NO_STEP = np.zeros(1), np.zeros(1, np.bool_), np.zeros(1, np.bool_)  # the other values beside a reset's observation
 
 
 def reference(name: str, mode: AutoresetMode, actions: list[list[Any]]) -> list[list[tuple[Any, ...]]]:
-    """What each env gives by itself, in this process: its reset, and each step."""
+    """The results of each env alone, in this process: its reset, and each step."""
     env_id, module, kwargs = ENVS[name]
     found = []
     for index in range(NUM_ENVS):
@@ -102,7 +102,7 @@ def reference(name: str, mode: AutoresetMode, actions: list[list[Any]]) -> list[
 def sent_and_received(
     envs: RemoteVectorEnv, actions: list[list[Any]], chosen: random.Random
 ) -> list[list[tuple[Any, ...]]]:
-    """The same by send and recv, of envs that are chosen at random, so many at a time."""
+    """The same results by send and recv, for envs chosen at random, a given number at a time."""
     found: list[list[tuple[Any, ...]]] = [[] for _ in range(NUM_ENVS)]
     left = [list(each) for each in actions]
     disabled = envs.metadata["autoreset_mode"] is AutoresetMode.DISABLED
@@ -130,7 +130,7 @@ def sent_and_received(
 
 
 def stacked(space: Any, actions: list[Any]) -> Any:
-    """So many actions as one, as Gymnasium batches them."""
+    """Several actions in one, as Gymnasium batches them."""
     return concatenate(space, actions, create_empty_array(space, len(actions)))
 
 
@@ -194,13 +194,13 @@ def test_those_that_are_ready_come_first_and_the_slow_one_is_not_waited_for() ->
 def test_one_worker_gives_each_of_its_envs_as_soon_as_it_is_ready() -> None:
     with paced(3) as envs:
         envs.reset()
-        for _ in range(3):  # it learns that its steps are long
+        for _ in range(3):  # the server learns that its steps are long
             envs.send(np.full(3, 2))
             envs.recv(3)
         clock = Clock()
         envs.send(np.array([2, 2, SLOW_MS]))
         assert envs.recv(2)[5].tolist() == [0, 1]
-        # What is sent while the worker is busy waits for it, in order, and goes along together.
+        # Calls sent while the worker is busy wait for it, in order, and are combined into one.
         envs.send(np.array([1]), [1])
         envs.send(np.array([0]), [0])
         assert clock.is_within(0, SLOW_MS / 1000)
@@ -247,7 +247,7 @@ def test_some_are_reset_while_others_are_in_flight() -> None:
         found = all_received(envs)
         assert {env_id: row[4].get("seed") for env_id, row in found.items()} == {0: None, 1: None, 2: 32, 3: 33}
         assert [found[env_id][0].tolist() for env_id in range(4)] == [[1], [1], [0], [0]]
-        # Of a half that is masked, the others can be sent at once.
+        # If a mask selects some envs for the reset, the others can be sent at once.
         envs.reset_async(options=options)
         envs.send(np.zeros(2, np.int64), [1, 0])
         assert sorted(envs.recv(4)[5].tolist()) == [0, 1, 2, 3]
@@ -255,7 +255,7 @@ def test_some_are_reset_while_others_are_in_flight() -> None:
 
 @pytest.mark.parametrize("receives", [1000, pytest.param(10_000, marks=pytest.mark.long)])
 def test_none_that_is_ready_waits_longer_than_twice_its_fair_share(receives: int) -> None:
-    """Counted in receives that began when its result was here. How late that was is for the machine's load to say."""
+    """Counted in receives that began when the result was here. The time itself would depend on the machine's load."""
     with paced(6, workers=3) as envs:
         envs.reset()
         envs.send(np.zeros(6, np.int64))
@@ -383,7 +383,7 @@ def test_with_autoreset_disabled_a_step_beyond_the_end_is_refused_for_that_env()
 def test_what_cannot_cross_is_that_of_its_env(at_once: bool) -> None:
     with remote("Misbehaving-v0", 3, "misbehaving") as envs:
         envs.reset(seed=0)
-        for _ in range(8 if at_once else 0):  # then the worker answers for all of them together
+        for _ in range(8 if at_once else 0):  # after these, the worker answers for all of them together
             envs.send(np.array([0, 1, 2]))
             envs.recv(3)
         before = envs.call("count")[0] if at_once else 0
@@ -499,7 +499,7 @@ def test_over_a_stream_without_shared_memory() -> None:
 
 
 def play_counting(envs: RemoteVectorEnv, receives: int) -> None:
-    """Each image has the number of its env's step."""
+    """Each image contains the number of its env's step."""
     envs.reset()
     envs.send(np.zeros(envs.num_envs, np.int64))
     steps = np.zeros(envs.num_envs, np.int64)
