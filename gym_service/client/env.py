@@ -20,7 +20,7 @@ from gym_service.client.copying import CopiedByRecipe
 from gym_service.client.env_facts import FACTS, apply_facts, fact_data
 from gym_service.client.generator import GeneratorOfSimulator
 from gym_service.client.observer import OBSERVED, CallObserver, observed_call, observed_step
-from gym_service.client.remote_method import RemoteMethod, public_names
+from gym_service.client.remote_method import RemoteMethod, is_private, public_names
 from gym_service.client.requests import Timeouts, encode, limits_of, portable
 from gym_service.client.restart_policy import RestartPolicy
 from gym_service.errors import AttributeCannotCross, AttributeOfClosedError, CannotCross, ClosedError, ProtocolError
@@ -40,28 +40,10 @@ SHADOWED = {"target", "call", "step_async", "step_wait"}
 CLIENT_SIDE = {"action_space", "observation_space", "metadata", "render_mode", "reward_range"}
 # Private fields of this class and of Gymnasium's Env. Any other private name belongs to the simulator and stays there.
 PRIVATE_FIELDS = {
-    "_action_layout",
-    "_at_close",
-    "_bound_bytes",
-    "_changed_in",
-    "_connection",
-    "_finalizer",
-    "_layout",
-    "_layout_versions",
-    "_limits_s",
-    "_own_generator",
-    "_stand_in_seed",
-    "_observer",
-    "_origin",
-    "_recreate",
-    "_remote_spec",
-    "_restart",
-    "_restart_policy",
-    "_restarting",
-    "_spec",
-    "_target",
-    "_tell_step",
-}
+    "_action_layout", "_at_close", "_bound_bytes", "_changed_in", "_connection", "_finalizer", "_layout",
+    "_layout_versions", "_limits_s", "_observer", "_origin", "_own_generator", "_recreate", "_remote_spec",
+    "_restart", "_restart_policy", "_restarting", "_spec", "_stand_in_seed", "_target", "_tell_step",
+}  # fmt: skip
 
 # Starts a server that makes the env. Returns the connection to it and the env's description.
 Opening = Callable[[], tuple[Connection, Mapping[str, Any]]]
@@ -273,8 +255,9 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         return self._call(messages.CALL_FUNCTION, encode(("$.function", portable(method)), *given), one)
 
     def has_wrapper_attr(self, name: str) -> bool:
-        """Whether this object has the attribute, or (while it is open) the simulator's env or one of its wrappers."""
-        return self._is_own(name) or (name not in NEVER_FORWARDED and self._has(name))
+        """Whether this object, or (while it is open) the simulator's env or one of its wrappers, has the attribute."""
+        is_own = self._is_own(name) and not is_private(name)
+        return is_own or (name not in NEVER_FORWARDED and self._has(name))
 
     def get_wrapper_attr(self, name: str) -> Any:
         """The attribute of this object, or of the simulator's env or one of its wrappers. Raises AttributeError.
@@ -282,12 +265,13 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         Names with dots between them read nested objects: ``"sim.data.qpos"``. A name with an underscore means the
         simulator's, and so does one that this class adds to Gymnasium's, such as ``target``, if the simulator has it.
         """
-        is_local = name in NEVER_FORWARDED or (self._is_own(name) and not self._is_shadowed(name))
+        is_own = self._is_own(name) and not is_private(name) and not self._is_shadowed(name)
+        is_local = is_own or name in NEVER_FORWARDED
         return getattr(self, name) if is_local else self._read(name)
 
     def set_wrapper_attr(self, name: str, value: Any, *, force: bool = True) -> bool:
         """Set an attribute in the simulator where it exists; with ``force`` else on the bare env."""
-        if self._is_own(name) and not self._is_shadowed(name):
+        if self._is_own(name) and not is_private(name) and not self._is_shadowed(name):
             setattr(self, name, value)
             return True
         return self._ask(messages.SET, name, value, force)

@@ -10,6 +10,9 @@ import gymnasium.error
 
 from gym_service.errors import GymServiceError
 
+# The private names of Gymnasium's own Env. Its wrappers and checkers read them.
+GYMNASIUMS_PRIVATE = {"_np_random", "_np_random_seed"}
+
 
 class RemoteMethod:
     """A method of the simulator: calling it runs it there."""
@@ -32,3 +35,8 @@ def public_names(ask: Callable[[], Any]) -> set[str]:
         return {name for name in ask() if type(name) is str}
     except (GymServiceError, gymnasium.error.Error, TypeError):
         return set()
+
+
+def is_private(name: str) -> bool:
+    """Whether a name that is asked for is the simulator's, and never one that this side's env keeps to itself."""
+    return name.startswith("_") and not name.startswith("__") and name not in GYMNASIUMS_PRIVATE

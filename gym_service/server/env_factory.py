@@ -36,11 +36,11 @@ _set_up = []  # type: list  # the functions of ``setup`` that this process has c
 def make(recipe):
     """The adapter of a new env. Raises whatever the simulator raises."""
     _import_modules(recipe)
-    recipe = dict(recipe, kwargs=named_objects.resolved(recipe["kwargs"], resolve))
+    recipe = dict(recipe, kwargs=named_objects.resolved_arguments(recipe["kwargs"], resolve))
     env, renders_by_call, is_new = _from_entry_point(recipe) if recipe["entry_point"] else _from_registry(recipe)
     for wrapper in recipe["wrappers"]:
         reference, kwargs = parts_of(wrapper)
-        env = resolve(reference)(env, **named_objects.resolved(kwargs, resolve))
+        env = resolve(reference)(env, **named_objects.resolved_arguments(kwargs, resolve))
     # After the wrappers, since one may have turned it into an env of another API.
     other = other_apis.adapter_of(env, recipe, resolve(recipe["entry_point"]) if recipe["entry_point"] else None)
     if other is not None:
@@ -59,7 +59,7 @@ def preload(recipe):
     else:
         _preload_registered(recipe)
     for wrapper in recipe["wrappers"]:
-        resolve(wrapper)
+        resolve(parts_of(wrapper)[0])
 
 
 def recipes_of(recipe):

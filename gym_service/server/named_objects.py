@@ -19,6 +19,16 @@ def name_of(value):
     return None
 
 
+def names_in_arguments(kwargs):
+    """All names of objects in keyword arguments. A keyword of the name ``object`` is a keyword like any other."""
+    return [name for value in kwargs.values() for name in names_in(value)]
+
+
+def resolved_arguments(kwargs, resolve):
+    """The keyword arguments with each name replaced by its object."""
+    return {key: resolved(value, resolve) for key, value in kwargs.items()}
+
+
 def names_in(value):
     """All names of objects in a value."""
     name = name_of(value)

@@ -76,7 +76,7 @@ class Permissions:
             is_table = type(wrapper) is dict
             self.check_function(wrapper["wrapper"] if is_table else wrapper, "wrappers")
             given.append(wrapper["kwargs"] if is_table else {})
-        names = named_objects.names_in(given)
+        names = [name for kwargs in given for name in named_objects.names_in_arguments(kwargs)]
         if names and not self._names:
             raise NotPermitted("{ object = %r }" % names[0], sorted(set(self._ids.values())))
 

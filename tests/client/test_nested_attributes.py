@@ -45,6 +45,35 @@ def test_a_private_name_is_the_simulators_where_it_is_asked_for() -> None:
         assert not hasattr(env, "_private")
 
 
+def test_a_private_name_is_never_one_of_the_clients_own() -> None:
+    with opened("x", entry_point="set_up:PrivateEnv") as env:
+        env.reset()
+        for name in ("_target", "_layout", "_spec"):
+            assert env.has_wrapper_attr(name)
+            assert env.get_wrapper_attr(name) == name[1:]
+            with pytest.raises(AttributeError, match="private"):
+                env.set_wrapper_attr(name, 2.0)
+        assert env.get_wrapper_attr("_call")() == "called"
+        assert not env.has_wrapper_attr("_connection")
+        assert not env.has_wrapper_attr("sim.")
+        assert env.has_wrapper_attr("__class__")
+        assert env.step(0)[1] == 0.0
+
+
+def test_a_keyword_of_the_name_object_is_a_keyword_like_any_other() -> None:
+    with opened("x", entry_point="set_up:PrivateEnv", kwargs={"object": "ycb:banana"}) as env:
+        assert env.get_wrapper_attr("object") == "ycb:banana"
+    with opened("x", entry_point="set_up:PrivateEnv", kwargs={"object": {"object": "set_up:CONFIG"}}) as env:
+        assert env.get_wrapper_attr("object") == {"size": 3}
+
+
+@pytest.mark.slow
+def test_a_fork_server_imports_a_wrapper_that_has_arguments() -> None:
+    table = {"wrapper": "set_up:Scaled", "kwargs": {}}
+    with opened("x", prefork=True, wrappers=[table], **NESTED) as env:
+        assert env.call("sim.double", 4) == 8
+
+
 def test_completion_knows_the_simulators_names() -> None:
     with opened("x", **NESTED) as env:
         names = dir(env)
@@ -134,6 +163,15 @@ def test_names_that_lead_further_are_refused() -> None:
                 with pytest.raises(EnvError, match=r"attribute '_private'.*not the client's own"):
                     env.call(reader, *args, **kwargs)
         assert env.call("get_wrapper_attr", "given") == env.get_wrapper_attr("given") == {}
+
+
+@pytest.mark.parametrize("reader", ["get_attr", "env_method", "getattr_recursive", "getattr_depth_check", "callmethod"])
+def test_a_method_that_takes_a_name_is_told_no_private_one(reader: str) -> None:
+    for args, kwargs in ((("_private",), {}), ((), {"attr_name": "sim.limit"}), (("get_wrapper_attr", "_private"), {})):
+        with pytest.raises(NotPermitted, match="the attribute"):
+            Permissions(False, False).check_call(reader, args, kwargs)
+        Permissions(True, False).check_call(reader, args, kwargs)
+    Permissions(False, False).check_call(reader, ("gravity",), {})
 
 
 @pytest.mark.slow

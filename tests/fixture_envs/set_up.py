@@ -95,3 +95,20 @@ class ToldEnv(SetUpEnv):
 
     def reset(self, seed=None, options=None):
         return 0, {"told": [seed, options]}
+
+
+class PrivateEnv(SetUpEnv):
+    """Has private names that the env of the client has too."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self._target, self._layout, self._spec = "target", "layout", "spec"
+        self.object = kwargs.get("object")
+
+    def _call(self):
+        return "called"
+
+    def getattr_recursive(self, name):
+        return getattr(self, name)
+
+    callmethod = getattr_depth_check = getattr_recursive

@@ -10,9 +10,10 @@ from gym_service.protocol.values import module_name
 
 # Names with a leading underscore that Gymnasium's users nevertheless read.
 READABLE_PRIVATE = {"_max_episode_steps"}
-# The methods of Gymnasium's envs and vector envs, and of Stable-Baselines', that take the name of an attribute.
+# The methods that take the name of an attribute: of Gymnasium's envs and vector envs, Stable-Baselines' and gym3's.
 READERS = {"get_wrapper_attr", "has_wrapper_attr", "set_wrapper_attr"}
-READERS |= {"call", "call_async", "get_attr", "set_attr", "env_method"}
+READERS |= {"call", "call_async", "get_attr", "set_attr", "env_method", "env_is_wrapped"}
+READERS |= {"getattr_recursive", "getattr_depth_check", "callmethod"}
 # Attributes that wrappers show of the env inside, some as properties that cannot be set.
 OF_THE_BARE_ENV = {"observation_space", "action_space", "metadata", "render_mode"}
 
@@ -28,9 +29,8 @@ def owner(env, name):
 
 def has(env, path):
     """Whether the attribute exists. ``path`` is a name, or names with dots between them, as in Python."""
-    name, _, rest = path.partition(".")
-    holder = owner(env, name)
-    if holder is None or not rest:
+    holder = owner(env, path.partition(".")[0])
+    if holder is None or "." not in path:
         return holder is not None
     try:
         get(env, path)
