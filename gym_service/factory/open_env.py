@@ -58,7 +58,7 @@ def open_env(
     pending.request_env()
     description = pending.wait_for_env()
     if "vector" in description:
-        return cast("RemoteEnv", _vectorized(entry, pending, description, recreate))
+        return cast("RemoteEnv", _vectorized(entry, kwargs, pending, description, recreate))
     restarts = entry.restart == "on-reset"
     release = pending.keep_for_restart() if restarts else None
     try:
@@ -145,10 +145,18 @@ def _recipe_of_share(recipe: Mapping[str, Any], places: "Sequence[per_env.Place]
 
 
 def _vectorized(
-    entry: Entry, pending: "PendingServer", description: dict[str, Any], recreate: Callable[[], Any]
+    entry: Entry,
+    kwargs: Mapping[str, Any],
+    pending: "PendingServer",
+    description: dict[str, Any],
+    recreate: Callable[[], Any],
 ) -> "RemoteVectorizedEnv":
-    """The vector env that a simulator has made. Raises NotImplementedError with a Gymnasium older than 1.0."""
+    """The vector env that a simulator has made.
+
+    Raises NotImplementedError with a Gymnasium older than 1.0, and ConfigError where a value is for a single env.
+    """
     try:
+        per_env.refuse_vector_env(entry, kwargs)
         require_vector_envs()
         from gym_service.client.vectorized import RemoteVectorizedEnv
 

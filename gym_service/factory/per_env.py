@@ -41,7 +41,7 @@ def only_place(entry: Entry, kwargs: Mapping[str, Any]) -> Place:
     if not entry.vectorized:
         return Place()
     number = kwargs.get(entry.num_envs_key)
-    for key, value in (("environ", dict(entry.environ)), ("wrappers", entry.wrappers), ("kwargs", dict(kwargs))):
+    for key, value in _values(entry, kwargs):
         if differs(value):
             text = "{index} has no value here, since the simulator makes all envs in one process"
             raise _mistake(entry, key, f"{text}\n  try: {{num_envs}}, or leave vectorized out")
@@ -49,6 +49,20 @@ def only_place(entry: Entry, kwargs: Mapping[str, Any]) -> Place:
             text = f"{{num_envs}} has no value here, since {entry.num_envs_key} is not given"
             raise _mistake(entry, key, f"{text}\n  try: gym.make_vec with num_envs, or the number itself")
     return Place(num_envs=number if type(number) is int else 1)
+
+
+def refuse_vector_env(entry: Entry, kwargs: Mapping[str, Any]) -> None:
+    """Raise ConfigError where a value was filled as for a single env, and the simulator is a vector env after all.
+
+    ``{worker}`` stays: all envs of the simulator are in one process, the first.
+    """
+    if entry.vectorized:
+        return  # only_place has checked them
+    for key, value in _values(entry, kwargs):
+        for name, advice in (("index", "leave {index} out"), ("num_envs", "vectorized = true, or the number itself")):
+            if differs(value, name):
+                text = f"{{{name}}} was filled in as for a single env, but the simulator is a vector env"
+                raise _mistake(entry, key, f"{text}\n  try: {advice}")
 
 
 def filled(value: Any, place: Place, key: str) -> Any:
@@ -91,6 +105,11 @@ def refuse_shared(entry: Entry) -> None:
             text = "{index} needs a worker for each env, since environ is that of a process"
             text += "\n  try: workers = the number of envs; or {worker}, which counts the processes"
             raise _mistake(entry, f"environ.{name}", text)
+
+
+def _values(entry: Entry, kwargs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """The values that may hold placeholders, by the key that they are given with."""
+    return ("environ", dict(entry.environ)), ("wrappers", entry.wrappers), ("kwargs", dict(kwargs))
 
 
 def _mistake(entry: Entry, key: str, text: str) -> ConfigError:

@@ -249,6 +249,19 @@ def test_placeholders_know_the_number_and_no_single_env() -> None:
             gym_service.make("x", vectorized=True, **where, **given)
 
 
+def test_values_for_a_single_env_are_refused_where_the_simulator_is_a_vector_env() -> None:
+    with made("Pool", kwargs={"num_envs": 3, "label": "gpu {worker} {{num_envs}}"}) as env:
+        assert env.label == "gpu 0 {num_envs}"
+    for given, key, advice in (
+        ({"kwargs": {"num_envs": 3, "label": ["1 of {num_envs}"]}}, r"kwargs: \{num_envs\}", "vectorized = true"),
+        ({"kwargs": {"num_envs": 3, "label": "{index}"}}, r"kwargs: \{index\}", r"leave \{index\} out"),
+        ({"environ": {"COUNT": "{num_envs}"}}, r"environ: \{num_envs\}", "vectorized = true"),
+    ):
+        said = rf"{key} was filled in as for a single env, but the simulator is a vector env\n  try: {advice}"
+        with pytest.raises(ConfigError, match=said), made("Pool", **given):
+            pass
+
+
 def test_names_of_the_simulator_and_calls_that_only_some_have() -> None:
     kwargs = {"id": "CartPole-v1", "num_envs": 2}
     with made("gymnasium:make_vec", kwargs={**kwargs, "vectorization_mode": "async"}) as env:
