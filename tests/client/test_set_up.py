@@ -113,6 +113,12 @@ def test_a_script_that_exits_is_a_failed_start_that_shows_what_it_said(tmp_path:
             assert f"command: . {tmp_path}/setup.sh && {TARGETS[NEW].python()} -u " in str(failed.value)
 
 
+def test_a_function_named_exec_does_not_keep_the_target_from_starting(tmp_path: Path) -> None:
+    (tmp_path / "setup.sh").write_text("exec() { echo overridden; }\nexport SIM_ROOT=/opt/sim\n")
+    with made(activate=tmp_path / "setup.sh") as env:
+        assert env.call("variables", "SIM_ROOT") == ["/opt/sim"]
+
+
 def test_without_bash_another_shell_sources_the_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()

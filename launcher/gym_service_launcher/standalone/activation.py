@@ -25,10 +25,10 @@ from gym_service_launcher.standalone import env_vars
 STEPS, ORDER = "GYM_SERVICE_ACTIVATION", "GYM_SERVICE_ACTIVATED"
 
 # The scripts get no arguments, as if a user sourced them in a shell. $0 stays "bash": some scripts take their own name
-# there to mean that they are executed.
-BASH = 'gym_service_command=("$@"); set --; eval "$%s"; exec "${gym_service_command[@]}"' % STEPS
+# there to mean that they are executed. They may define a function named exec.
+BASH = 'gym_service_command=("$@"); set --; eval "$%s"; builtin exec "${gym_service_command[@]}"' % STEPS
 # A POSIX shell has no arrays, but a function has its own arguments.
-SH = 'gym_service_activate() { eval "$%s"; }; gym_service_activate; exec "$@"' % STEPS
+SH = 'gym_service_activate() { eval "$%s"; }; gym_service_activate; command exec "$@"' % STEPS
 
 # Runs in the target. The text of env_vars.py is part of the order: on a remote side there is no file of ours.
 STAGE = """\

@@ -17,10 +17,19 @@ TOKEN = "GYM_SERVICE_TOKEN"
 # The renderers that work without a display.
 OFFSCREEN = ("egl", "osmesa")
 
-# What may follow a dollar in a value of ``environ``: a dollar, a variable, or a variable with a default.
-DOLLAR = re.compile(
-    r"\$(?:(?P<dollar>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?::-(?P<default>[^{}]*))?\}|)", re.ASCII
+# What a default may hold: no braces but those of a variable, whose own default has none. No text matches in two ways:
+# so a long one that does not match is refused at once.
+DEFAULT = r"(?:\$\$|\$\{[A-Za-z_]\w*(?::-[^{}]*)?\}|\$(?![${])|[^${}])*"
+
+# What is expanded in a value of ``environ``: a tilde that stands for the home folder, and a dollar with what follows
+# it: a dollar, a variable, or a variable with a default.
+EXPANDED = re.compile(
+    r"(?P<home>(?:\A|(?<=:))~(?=[/:]|\Z))"
+    r"|\$(?:(?P<dollar>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?::-(?P<default>%s))?\}|)" % DEFAULT,
+    re.ASCII,
 )
+DEFAULT_FORMS = "expected ${NAME:-text}, ${NAME:-$OTHER} or ${NAME:-${OTHER:-text}}, without other braces"
+HAS_DEFAULT = re.compile(r"\{[A-Za-z_]\w*:-", re.ASCII)
 
 
 class BadVariable(ValueError):
@@ -75,22 +84,24 @@ def expand(name, text, variables):
     """A value of ``environ`` as the target gets it.
 
     ``$NAME`` and ``${NAME}`` are variables, ``${NAME:-text}`` is a variable with a default, ``$$`` is a dollar. A ``~``
-    at the beginning of the text, or of a part of it after a colon, is the home folder, as in a shell's assignment.
+    at the beginning of the text or of a default, or of a part of it after a colon, is the home folder, as in a shell's
+    assignment.
     """
-    home = variables.get("HOME") or os.path.expanduser("~")
-    text = ":".join(home + part[1:] if part == "~" or part.startswith("~/") else part for part in text.split(":"))
-    return DOLLAR.sub(lambda found: _expanded(name, found, variables), text)
+    return EXPANDED.sub(lambda found: _expanded(name, found, variables), text)
 
 
 def _expanded(name, found, variables):
+    if found.group("home"):
+        return variables.get("HOME") or os.path.expanduser("~")
     if found.group("dollar"):
         return "$"
     wanted = found.group("name") or found.group("braced")
     if not wanted:
+        if HAS_DEFAULT.match(found.string, found.end()):
+            raise BadVariable("environ.%s: a default that cannot be read; %s" % (name, DEFAULT_FORMS))
         raise BadVariable("environ.%s: a $ that names no variable; expected $NAME, ${NAME}, or $$ for a dollar" % name)
     if found.group("default") is not None:
-        default = found.group("default")
-        return variables.get(wanted) or DOLLAR.sub(lambda inner: _expanded(name, inner, variables), default)
+        return variables.get(wanted) or expand(name, found.group("default"), variables)
     if wanted not in variables:
         advice = "${%s:-} for an empty text where it is not set, or $$%s for a dollar" % (wanted, wanted)
         raise BadVariable("environ.%s: the variable %s is not set; expected %s" % (name, wanted, advice))
