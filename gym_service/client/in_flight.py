@@ -205,6 +205,8 @@ class WorkersInFlight(Workers):
 
     def _dispatch(self) -> None:
         """Send waiting calls to idle workers."""
+        if not any(connection.is_idle for connection in self._connections):
+            return
         waiting: dict[int, list[Sent]] = {}
         for sent in dict.fromkeys(self._in_flight.values()):
             if not self._is_under_way(sent):

@@ -110,6 +110,8 @@ class InfosByEnv:
 
     def of(self, indices):
         """The infos of these envs, in the form that ``results.fill_batch`` takes."""
+        if not self._of:  # mostly
+            return _NO_INFOS
         found = BatchInfos(self._first_index)
         for index in indices:
             if index in self._of:
@@ -120,3 +122,6 @@ class InfosByEnv:
         if index not in self._of:
             self._of[index] = BatchInfos(self._first_index)
         return self._of[index]
+
+
+_NO_INFOS = BatchInfos(0)

@@ -151,11 +151,11 @@ class Batch:
 
     def result_of(self, indices, infos):
         """The same as ``step`` returns, for some envs; ``infos`` is an InfosByEnv."""
-        if len(indices) == self.count and indices == list(range(self.count)):
-            return (*self._result()[:4], infos.of(indices))
+        first, last = indices[0], indices[-1]
+        # A slice costs a tenth of what a list of indices does.
+        at = slice(first, last + 1) if indices == list(range(first, last + 1)) else indices
         observations = [self._observations[index] for index in indices]
-        flags = self._terminations[indices], self._truncations[indices]
-        return (observations, self._rewards[indices], *flags, infos.of(indices))
+        return (observations, self._rewards[at], self._terminations[at], self._truncations[at], infos.of(indices))
 
     def env_at(self, index):
         """One of the envs. Raises BadValue for an invalid index."""

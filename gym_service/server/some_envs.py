@@ -19,9 +19,9 @@ from gym_service.server.observation_stack import make_stack
 # How long a result may wait for others (seconds), if steps take their usual time. On busy processors a frame and its
 # wake-up cost up to 5 % of that.
 GROUP_S = 1e-3
-# The weight of a group in the running mean of a step's duration, and the most that it counts, as a multiple of the
-# mean: other processes may have interrupted this one in the middle of a step.
-WEIGHT, COUNTED = 1 / 4, 4.0
+# The weights of a group in the running mean of a step's duration, for a longer one and for a shorter one, and the most
+# that it counts, as a multiple of the mean. A long step counts little: other processes may have interrupted this one.
+RISING, FALLING, COUNTED = 1 / 16, 1 / 2, 4.0
 
 
 class SomeEnvs:
@@ -83,7 +83,8 @@ class SomeEnvs:
         return self._carried_out(self._batch.reset_some, [triple], place)[0][1]
 
     def _note_duration(self, step_s):
-        self._usual_s += (min(step_s, COUNTED * self._usual_s) - self._usual_s) * WEIGHT
+        difference_s = min(step_s, COUNTED * self._usual_s) - self._usual_s
+        self._usual_s += difference_s * (RISING if difference_s > 0 else FALLING)
 
     def _action_layout(self, count):
         return self._layout("action_space", count)
