@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 from gym_service_launcher import spelling, user_dirs
-from gym_service_launcher.config import validation
+from gym_service_launcher.config import addresses, validation
 from gym_service_launcher.config.validation import Check, Location
 from gym_service_launcher.config.venv_keys import (
     INTERPRETER_VENV_KEYS,
@@ -134,7 +134,7 @@ def _timeouts(value: object, location: Location) -> Timeouts:
 # The values of ``api`` that are PettingZoo's, for envs of several agents.
 MULTI_AGENT_APIS = ("parallel", "aec")
 
-INTERPRETER_KEYS: Mapping[str, Check] = MappingProxyType({"python": validation.python, **VENV_CHECKS})
+INTERPRETER_KEYS: Mapping[str, Check] = MappingProxyType({"python": addresses.python, **VENV_CHECKS})
 
 ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
     {
@@ -153,10 +153,10 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
         "wrappers": validation.list_of(validation.wrapper, 'a list of "package.module:Wrapper"'),
         "entry_point": validation.import_path,
         "api": validation.one_of("gymnasium", "gym", "dm_env", "robosuite", *MULTI_AGENT_APIS),
-        "address": validation.address,
+        "address": addresses.address,
         "token_file": validation.path,
         "tls_ca": validation.path,
-        "tls_sha256": validation.fingerprint,
+        "tls_sha256": addresses.fingerprint,
         "command": validation.string_list,
         "transport": validation.one_of("unix", "stdio"),
         "timeouts": _timeouts,
@@ -178,10 +178,10 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
 REMOTE_KEYS: Mapping[str, Check] = MappingProxyType(
     {
         **ENTRY_KEYS,
-        "python": validation.remote_python,
-        "activate": validation.remote_scripts,
-        "cwd": validation.remote_path,
-        "pythonpath": validation.remote_paths,
+        "python": addresses.remote_python,
+        "activate": addresses.remote_scripts,
+        "cwd": addresses.remote_path,
+        "pythonpath": addresses.remote_paths,
     }
 )
 

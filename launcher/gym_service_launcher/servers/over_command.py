@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gym_service_launcher.config.addresses import SSH_URL
 from gym_service_launcher.config.entry import Entry, is_ssh
-from gym_service_launcher.config.validation import SSH_URL
 from gym_service_launcher.errors import ConnectionLost, GymServiceError, ServerCrashed, ServerStartError
 from gym_service_launcher.interpreters import discovery
 from gym_service_launcher.processes.child import Child, ending
