@@ -57,6 +57,10 @@ def test_an_entry_that_says_only_its_interpreter_has_every_default(tmp_path: Pat
         "max_message_mib": 64,
         "arena_mib": 256,
         "output": "tail",
+        "arrays": "numpy",
+        "actions": None,
+        "vectorized": False,
+        "num_envs_key": "num_envs",
         "created_in": None,
     }
 
