@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium.spaces import Dict, GraphInstance, Space, Tuple
 from gymnasium.vector.utils import concatenate, create_empty_array
 
+from gym_service.client.arrays import NUMPY
 from gym_service.client.batch_memory import Offer
 from gym_service.protocol import results
 from gym_service.protocol.frames import Frame
@@ -27,6 +28,7 @@ class WorkerResult(NamedTuple):
     terminations: "np.ndarray[Any, Any]"
     truncations: "np.ndarray[Any, Any]"
     infos: list[tuple[int, Any]]  # (index of the env at the worker, dict)
+    converted: Sequence[Any] = ()  # the arrays in the infos that were no arrays of numpy's in the simulator
 
 
 Read = Callable[..., WorkerResult]  # decodes it from a frame
@@ -55,6 +57,7 @@ def joined(found: Sequence[WorkerResult], offers: Sequence[Offer] = ()) -> Worke
         np.concatenate([part.terminations for part in found]),
         np.concatenate([part.truncations for part in found]),
         infos,
+        [array for part in found for array in part.converted],
     )
 
 
@@ -69,28 +72,33 @@ def rows_of(result: WorkerResult, chosen: Sequence[int]) -> WorkerResult:
         observations = part_of(observations, list(chosen))
     at = {row: place for place, row in enumerate(chosen)}
     infos = [(at[row], info) for row, info in result.infos if row in at]
-    _, rewards, terminations, truncations, _ = result
     at_rows = list(chosen)
-    return WorkerResult(observations, rewards[at_rows], terminations[at_rows], truncations[at_rows], infos)
+    flags = result.terminations[at_rows], result.truncations[at_rows]
+    return WorkerResult(observations, result.rewards[at_rows], *flags, infos, result.converted)
 
 
 def as_batch(space: Space[Any], result: WorkerResult) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
     """The five values that ``step`` returns; ``space`` is that of one env."""
-    observations, rewards, terminations, truncations, infos = result
+    observations, rewards, terminations, truncations, infos, converted = result
     count = len(rewards)
     if type(observations) is list:
         out: Any = create_empty_array(space, n=count, fn=np.zeros)
         observations = concatenate(space, observations, out)
-    return observations, rewards, terminations, truncations, _InfoColumns(count).gathered(infos)
+    return observations, rewards, terminations, truncations, _InfoColumns(count, converted).gathered(infos)
 
 
 class _InfoColumns(gymnasium.vector.VectorEnv[Any, Any, Any]):
-    """Gymnasium's own code for gathering infos, for a number of envs."""
+    """Gymnasium's own code for gathering infos, for a number of envs.
+
+    Gymnasium stacks arrays of numpy's, and puts tensors and other objects into arrays of objects. A tensor is an array
+    by the time it is here. So its column is an array of objects too.
+    """
 
     closed = True
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, converted: Sequence[Any]) -> None:
         self.num_envs = count
+        self._converted = set(map(id, converted))
 
     def gathered(self, infos: Sequence[tuple[int, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -98,10 +106,42 @@ class _InfoColumns(gymnasium.vector.VectorEnv[Any, Any, Any]):
             found = self._add_info(found, info, row)
         return found
 
+    def _add_info(self, vector_infos: dict[str, Any], env_info: dict[str, Any], env_num: int) -> dict[str, Any]:
+        """Gymnasium calls this for each dict in an info."""
+        if not self._converted:
+            return super()._add_info(vector_infos, env_info, env_num)
+        for key, value in env_info.items():
+            if id(value) in self._converted and key not in vector_infos:
+                vector_infos[key] = np.full(self.num_envs, None, dtype=object)
+            vector_infos = super()._add_info(vector_infos, {key: value}, env_num)
+        return vector_infos
+
+
+class _Recording:
+    """Converts arrays of other libraries with a connection's converter, and records the results."""
+
+    def __init__(self, convert: Callable[[Any, str, int], Any]) -> None:
+        self._convert = convert
+        self.converted: list[Any] = []
+
+    def __call__(self, array: Any, label: str, flags: int) -> Any:
+        made = self._convert(array, label, flags)
+        if label != NUMPY:  # bfloat16 of ml_dtypes is an array of numpy's in the simulator too
+            self.converted.append(made)
+        return made
+
+
+def recorded(
+    decode: Callable[..., tuple[Any, ...]], layout: Layout | None, count: int, frame: Frame, *more: Any
+) -> WorkerResult:
+    """The WorkerResult that ``results.decode_batch`` or ``results.read_batch`` reads from a frame."""
+    recording = frame.arrays = _Recording(frame.arrays)
+    return WorkerResult(*decode(layout, count, frame, GraphInstance, *more), recording.converted)
+
 
 def worker_result(layout: Layout | None, count: int, frame: Frame, placed: Sequence[memoryview] = ()) -> WorkerResult:
     """The answer of a worker that has ``count`` envs."""
-    return WorkerResult(*results.decode_batch(layout, count, frame, GraphInstance, placed))
+    return recorded(results.decode_batch, layout, count, frame, placed)
 
 
 def has_order_of(space: Space[Any], batched: Space[Any]) -> bool:

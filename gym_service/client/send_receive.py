@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gymnasium.spaces import GraphInstance, Space
+from gymnasium.spaces import Space
 from gymnasium.vector.utils import batch_space, iterate
 
-from gym_service.client.batch_results import WorkerResult, as_batch, joined, part_of, rows_of
+from gym_service.client.batch_results import WorkerResult, as_batch, joined, part_of, recorded, rows_of
 from gym_service.client.in_flight import WorkersInFlight
 from gym_service.client.partial_calls import Chosen, Sent
 from gym_service.client.requests import encode
@@ -49,8 +49,7 @@ class BatchLayouts:
         """The results in a group. Infos still have the index of the env at its worker."""
         layout = self.of("observation_space", count)
         start, infos_of = early_results.GROUP_BYTES, self._counts[worker]
-        read = results.read_batch(layout, count, frame, GraphInstance, form, frame.buffers, start, infos_of)
-        return WorkerResult(*read)
+        return recorded(results.read_batch, layout, count, frame, form, frame.buffers, start, infos_of)
 
 
 class SendAndReceive:

@@ -170,7 +170,18 @@ def test_arrays_of_a_framework_that_this_interpreter_does_not_have(monkeypatch: 
         gym_service.make("x", python=str(TARGETS[NEW].python()), entry_point="array_likes:ArraysEnv", arrays="torch")
 
 
-@pytest.mark.skipif(int(gymnasium.__version__[0]) < 1, reason="vector envs need Gymnasium 1.0 here")
+def of_objects(*items: Any) -> Any:
+    """What Gymnasium makes of values that are no numbers and no arrays of numpy's: an array of objects."""
+    array = np.full(len(items), None, object)
+    for index, item in enumerate(items):
+        array[index] = item
+    return array
+
+
+needs_vector_envs = pytest.mark.skipif(int(gymnasium.__version__[0]) < 1, reason="vector envs need Gymnasium 1.0 here")
+
+
+@needs_vector_envs
 @pytest.mark.filterwarnings("ignore:.*nothing but __array__")
 def test_a_vector_env_stacks_them() -> None:
     where = {"python": str(TARGETS[NEW].python()), "pythonpath": FOLDERS, "kwargs": {"name": "tensor"}}
@@ -178,10 +189,37 @@ def test_a_vector_env_stacks_them() -> None:
     try:
         observations, infos = envs.reset()
         assert same(observations, np.stack([ROW] * 3))
-        assert same(infos["value"], np.stack([ROW] * 3))
+        assert same(infos["value"], of_objects(ROW, ROW, ROW))
         observations = envs.step(np.ones((3, 2), np.float32))[0]
         assert same(observations, np.stack([ROW] * 3))
         assert [told[:2] for told in envs.call("told")] == [("torch.Tensor", "cpu")] * 3
         assert envs.targets[0]["arrays"] == "torch cpu"
+    finally:
+        envs.close()
+
+
+@needs_vector_envs
+@pytest.mark.filterwarnings("ignore:.*nothing but __array__")
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
+def test_tensors_in_the_infos_of_a_vector_env_are_not_stacked(mode: str) -> None:
+    names = ["tensor without dimensions", None, "tensor", "only an array"]
+    where = {"python": str(TARGETS[NEW].python()), "pythonpath": FOLDERS}
+    envs = gym_service.make_vec("x", 4, entry_point="array_likes:InfosEnv", workers=2, autoreset_mode=mode, **where)
+    values = of_objects(*(None if name is None else ARRIVES[name] for name in names))
+    given = np.array([name is not None for name in names])
+    column = {"value": values, "_value": given}
+    expected = {**column, "nested": column, "_nested": given, "number": given.astype(int), "_number": given}
+    try:
+        envs.set_attr("name", names)
+        assert same(envs.reset()[1], expected)
+        infos = envs.step(np.ones((4, 2), np.float32))[4]
+        assert same({key: infos[key] for key in expected}, expected)
+        if mode == "SameStep":
+            assert same(infos["final_info"], expected)
+        envs.reset()
+        envs.send(np.ones((2, 2), np.float32), [0, 2])
+        infos, env_ids = envs.recv(2)[4:]
+        infos = infos.get("final_info", infos)
+        assert same(infos["value"], values[env_ids])
     finally:
         envs.close()

@@ -149,4 +149,17 @@ class StackedEnv(ArraysEnv):
         return self.value, 1.0, False, False, {"value": self.value}
 
 
+class InfosEnv(ArraysEnv):
+    """For a vector env: numpy observations, and infos with the named value. Each step ends an episode."""
+
+    def _info(self):
+        return {} if self.name is None else {"value": self.value, "nested": {"value": self.value}, "number": 1}
+
+    def reset(self, seed=None, options=None):
+        return ROW.copy(), self._info()
+
+    def step(self, action):
+        return ROW.copy(), 1.0, True, False, self._info()
+
+
 assert sys.modules["torch"].Tensor.__module__ == "torch"
