@@ -136,7 +136,8 @@ def recorded(
 ) -> WorkerResult:
     """The WorkerResult that ``results.decode_batch`` or ``results.read_batch`` reads from a frame."""
     recording = frame.arrays = _Recording(frame.arrays)
-    return WorkerResult(*decode(layout, count, frame, GraphInstance, *more), recording.converted)
+    read = WorkerResult(*decode(layout, count, frame, GraphInstance, *more))
+    return read._replace(converted=recording.converted)
 
 
 def worker_result(layout: Layout | None, count: int, frame: Frame, placed: Sequence[memoryview] = ()) -> WorkerResult:

@@ -32,7 +32,7 @@ class _Facts:
     """The capabilities of a class of array-likes."""
 
     def __init__(self, cls):
-        root = module_name(cls).split(".")[0]
+        root = _root_of(cls)
         self.is_tensor = _has(cls, "detach") and _has(cls, "cpu") and _has(cls, "numpy")
         self.has_array, has_dlpack = _has(cls, "__array__"), _has(cls, "__dlpack__")
         # Not numpy's own types: those that have no form on the wire are refused.
@@ -42,6 +42,12 @@ class _Facts:
         self.is_meant = self.framework is not None or root in _MEANT_AS_ARRAYS
         self.has_device = _has(cls, "__dlpack_device__")
         self.has_get = self.has_device and _has(cls, "get")
+
+
+def _root_of(cls):
+    """The package that a class comes from; for a subclass of a framework's class, the framework's package."""
+    roots = [module_name(base).split(".")[0] for base in cls.__mro__]
+    return next((root for root in roots if root in FRAMEWORKS), roots[0])
 
 
 _facts_by_class = weakref.WeakKeyDictionary()  # type: weakref.WeakKeyDictionary

@@ -4,7 +4,7 @@ Knows which frameworks this process has loaded, and imports none. Never knows th
 
 An action arrives with numpy arrays. If the observation of the last reset was an array of a framework, the action
 becomes one of the same framework on the same device, unless the recipe's ``actions`` says otherwise. Only arrays are
-converted: numbers, numpy's scalars and texts stay as they are.
+converted: numbers, numpy's scalars and texts stay as they are, and so do arrays of a dtype that the framework lacks.
 """
 
 import sys
@@ -53,7 +53,7 @@ class ActionArrays:
     def _make(self, array):
         if self._framework not in _MAKERS or array.dtype.kind not in "biufc":
             return array
-        return _MAKERS[self._framework](_loaded(self._framework), array, self._device)
+        return _made(self._framework, _loaded(self._framework), array, self._device)
 
     def _moved(self, value):
         """An array of the framework, on the right device."""
@@ -68,12 +68,12 @@ def received(array, label, flags):
     framework = label.partition(" ")[0]
     module = sys.modules.get(framework) if flags & FRAMEWORK and framework in _MAKERS else None
     if not flags & BFLOAT16:
-        return array if module is None else _MAKERS[framework](module, array, None)
+        return array if module is None else _made(framework, module, array, None)
     if module is not None and framework == "torch":
         return module.from_numpy(array.view(np.int16)).view(module.bfloat16)
     ml_dtypes = sys.modules.get("ml_dtypes")
     found = float32_of(array) if ml_dtypes is None else array.view(ml_dtypes.bfloat16)
-    return found if module is None else _MAKERS[framework](module, found, None)
+    return found if module is None else _made(framework, module, found, None)
 
 
 def _first_array(value):
@@ -101,6 +101,15 @@ def _loaded(framework):
         text = 'actions = "%s": the simulator has not imported %s\n  try: imports = ["%s"]'
         raise refusals.api_mismatch(text % (framework, framework, framework))
     return module
+
+
+def _made(framework, module, array, device):
+    """The array as one of a framework. It stays numpy's if the framework lacks its dtype."""
+    native = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    try:
+        return _MAKERS[framework](module, native, device)
+    except (TypeError, ValueError):  # uint32 in torch before 2.3, longdouble
+        return array
 
 
 def _to_torch(torch, array, device):

@@ -29,6 +29,7 @@ ARRIVES: dict[str, Any] = {
     "tensor": ROW,
     "large tensor": PIXELS,
     "tensor on a device": ROW,
+    "tensor of a subclass": ROW,
     "tensor with a gradient": ROW,
     "tensor without dimensions": np.array(2.5, np.float32),
     "empty tensor": np.empty((0, 3), np.int16),
@@ -123,6 +124,7 @@ def described(env: RemoteEnv, action: Any) -> Any:
     [
         ("tensor", None, ("torch.Tensor", "cpu")),
         ("tensor on a device", None, ("torch.Tensor", "cuda:0")),
+        ("tensor of a subclass", None, ("torch.Tensor", "cpu")),
         ("only an array", None, ("numpy.ndarray", None)),
         ("tensor", "numpy", ("numpy.ndarray", None)),
         ("only an array", "torch", ("torch.Tensor", "cpu")),
@@ -138,6 +140,16 @@ def test_actions_are_arrays_of_the_framework(observation: str, actions: str | No
             assert same(described(env, action), (*expected, action))
             assert same(described(env, {"a": action, "b": action}), dict.fromkeys("ab", (*expected, action)))
         assert described(env, 3) == ("builtins.int", None, 3)
+
+
+def test_an_action_in_a_dtype_that_the_framework_lacks_stays_numpys() -> None:
+    swapped = np.array([1, 2], np.dtype(np.int16).newbyteorder())
+    with arrays_env(kwargs={"name": "tensor of a subclass"}) as env:
+        env.reset()
+        assert env.target["arrays"] == "torch cpu"
+        for action in (np.array([1, 2], np.uint32), np.array([1, 2], np.longdouble)):
+            assert same(described(env, action), ("numpy.ndarray", None, action))
+        assert same(described(env, swapped), ("torch.Tensor", "cpu", swapped.astype(np.int16)))
 
 
 def test_actions_of_a_framework_that_is_not_there() -> None:

@@ -56,6 +56,10 @@ class OnlyArray:
         return self._array
 
 
+class Subclass(torch.Tensor):
+    """A tensor of a class that a simulator has defined."""
+
+
 class Sparse(OnlyArray):
     """A value that cannot become an array."""
 
@@ -81,6 +85,7 @@ VALUES = {
     "tensor": (lambda: torch.Tensor(ROW.copy()), ROW),
     "large tensor": (lambda: torch.Tensor(PIXELS.copy()), PIXELS),
     "tensor on a device": (lambda: torch.Tensor(ROW.copy(), "cuda:0"), ROW),
+    "tensor of a subclass": (lambda: Subclass(ROW.copy()), ROW),
     "tensor with a gradient": (lambda: torch.Tensor(ROW.copy(), requires_grad=True), ROW),
     "tensor without dimensions": (lambda: torch.Tensor(np.array(2.5, np.float32)), np.array(2.5, np.float32)),
     "empty tensor": (lambda: torch.Tensor(np.empty((0, 3), np.int16)), np.empty((0, 3), np.int16)),

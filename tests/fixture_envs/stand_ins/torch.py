@@ -42,6 +42,12 @@ class Tensor:
 
 
 def from_numpy(array):
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biufc":
+    if (
+        not isinstance(array, np.ndarray)
+        or array.dtype.kind not in "biufc"
+        or array.dtype in (np.uint32, np.longdouble)
+    ):
         raise TypeError("can't convert %r" % (array,))
+    if not array.dtype.isnative:
+        raise ValueError("given numpy array has byte order different from the native byte order")
     return Tensor(array)
