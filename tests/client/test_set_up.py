@@ -105,12 +105,25 @@ def test_a_script_that_exits_is_a_failed_start_that_shows_what_it_said(tmp_path:
     for way in WAYS.values():
         with (
             pytest.raises(ServerStartError, match="no licence here") as failed,
-            made(activate=tmp_path / "setup.sh", **{**way, "prefork": False}),
+            made(activate=tmp_path / "setup.sh", **way),
         ):
             pass
         assert failed.value.exit_code == 3
+        first, *_, last = str(failed.value).splitlines()
+        assert first == "the server of 'SetUp' did not start: an activation script ended the shell: exit code 3"
+        assert last.startswith("  try: look at the scripts of activate")
         if "command" not in way:
-            assert f"command: . {tmp_path}/setup.sh && {TARGETS[NEW].python()} -u " in str(failed.value)
+            assert f"command: . {tmp_path}/setup.sh; {TARGETS[NEW].python()} -u " in str(failed.value)
+
+
+def test_an_interpreter_that_does_not_run_after_the_scripts_shows_what_the_shell_said(tmp_path: Path) -> None:
+    (tmp_path / "setup.sh").write_text("echo hello\n")
+    python = tmp_path / "python"
+    python.write_text("#!/nowhere/python\n")
+    python.chmod(0o755)
+    said = rf"did not start: there was no answer from {python} after its activation: exit code 12[67], .*{python}: "
+    with pytest.raises(ServerStartError, match=said), made(activate=tmp_path / "setup.sh", python=python):
+        pass
 
 
 def test_a_function_named_exec_does_not_keep_the_target_from_starting(tmp_path: Path) -> None:
@@ -145,11 +158,14 @@ def test_a_missing_script_and_a_variable_that_is_not_set_say_so(tmp_path: Path) 
 
 
 def test_a_variable_that_no_script_has_set_says_so_too(script: Path) -> None:
-    with (
-        pytest.raises(ServerStartError, match=r"environ\.X: the variable NOT_SET_ANYWHERE is not set"),
-        made(activate=script, environ={"X": "$NOT_SET_ANYWHERE"}),
-    ):
-        pass
+    reason = r"did not start: environ\.X: the variable NOT_SET_ANYWHERE is not set"
+    for way in WAYS.values():
+        with (
+            pytest.raises(ServerStartError, match=reason) as failed,
+            made(activate=script, environ={"X": "$NOT_SET_ANYWHERE"}, **way),
+        ):
+            pass
+        assert str(failed.value).splitlines()[-1].startswith("  try: correct this value of environ")
 
 
 def test_what_setup_raises_is_the_simulators_error() -> None:

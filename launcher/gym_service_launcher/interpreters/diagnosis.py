@@ -19,6 +19,9 @@ from typing import Any
 OLDEST_PYTHON = (3, 6)
 PROBE = Path(__file__).parent.parent / "standalone" / "probe.py"
 
+# The line in which the shell of the scripts, or what follows them in the target, says why it ends.
+SAID = re.compile(r"^gym-service: (.+)$", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -60,15 +63,27 @@ def diagnose(
         command = [*words, str(path), str(PROBE), *(["quick"] if is_quick else [])]
         stdout, stderr, exit_code = _run(command, env, timeout_s)
     except subprocess.TimeoutExpired:
-        return _broken(path, f"it did not answer within {timeout_s:g} s")
+        late = f"it did not answer within {timeout_s:g} s"
+        return _not_activated(path, late, "") if words else _broken(path, late)
     except OSError as error:
         return _broken(path, error.strerror or str(error))
     found = _answer(stdout)
     if found is None:
+        if words:
+            return _not_activated(path, _exit(exit_code), stderr)
         return _broken(path, f"{_exit(exit_code)}, {_last_error_line(stderr)}")
     problem, advice, missing = _judged(path, found)
     facts = {key: found.get(key) for key in ("version", "prefix", "numpy", "gymnasium", "gym")}
     return Diagnosis(path, **facts, problem=problem, advice=advice, missing=missing)
+
+
+def activation_advice(reason: str) -> str:
+    """What to try where the shell of the scripts, or what follows them, ends with this reason. Empty if unknown."""
+    if "environ." in reason:
+        return "correct this value of environ, or have a script of activate set the variable"
+    if "activation" in reason:
+        return "look at the scripts of activate, and at those of the conda env if there is one"
+    return ""
 
 
 def _run(command: list[str], env: Mapping[str, str], timeout_s: float) -> tuple[str, str, int]:
@@ -124,6 +139,17 @@ def _last_error_line(stderr: str) -> str:
 
 def _broken(path: Path, why: str) -> Diagnosis:
     return Diagnosis(path, problem=f"{path} does not run: {why}", advice="use another interpreter, or rebuild this one")
+
+
+def _not_activated(path: Path, ending: str, stderr: str) -> Diagnosis:
+    """The diagnosis where no answer came through a shell that sources scripts: the interpreter may be sound."""
+    said = SAID.findall(stderr)
+    if said:
+        return Diagnosis(path, problem=said[-1], advice=activation_advice(said[-1]))
+    # The last line: the scripts have printed before it.
+    last = "".join(f", {line}" for line in stderr.strip().splitlines()[-1:])
+    problem = f"there was no answer from {path} after its activation: {ending}{last}"
+    return Diagnosis(path, problem=problem, advice=f"{activation_advice(problem)}; or at the interpreter")
 
 
 def _judged(path: Path, found: dict[str, Any]) -> tuple[str | None, str, str]:

@@ -191,10 +191,13 @@ def repair_of(entry: Entry, diagnosis: Diagnosis) -> str:
 
 
 def _by_hand(entry: Entry, command: str) -> str:
-    """A command for people, after what they would do first to activate the interpreter."""
+    """A command for people, after what they would do first to activate the interpreter.
+
+    It runs whatever the scripts return, as the server does.
+    """
     name = entry.python.partition("conda:")[2] if entry.python else ""
     first = [shlex.join(["conda", "activate", name])] if name else []
-    return " && ".join([*first, *(f". {shlex.quote(str(script))}" for script in entry.activate), command])
+    return "; ".join([*first, *(f". {shlex.quote(str(script))}" for script in entry.activate), command])
 
 
 def _diagnose(child: Child) -> tuple[str, str]:

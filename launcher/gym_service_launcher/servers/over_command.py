@@ -310,7 +310,9 @@ class CommandServer(ServerLink):
         if source_bundle.BOOTSTRAP[:80] in tail:  # only a terminal sends back what it is sent
             return source_bundle.IS_A_TERMINAL, NO_TERMINAL
         if refused := [line for line in SAID.findall(tail) if not ENDED.match(line)]:
-            return refused[-1], NO_TERMINAL if "is a terminal" in refused[-1] else ""
+            from gym_service_launcher.interpreters.diagnosis import activation_advice  # loaded only for an error
+
+            return refused[-1], NO_TERMINAL if "is a terminal" in refused[-1] else activation_advice(refused[-1])
         ended = _ended(tail)
         if ended is not None:
             raised = EXCEPTION.findall(tail)

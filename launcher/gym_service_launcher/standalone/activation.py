@@ -24,11 +24,21 @@ from gym_service_launcher.standalone import env_vars
 
 STEPS, ORDER = "GYM_SERVICE_ACTIVATION", "GYM_SERVICE_ACTIVATED"
 
+# What the shell says, in a trap, where a script ends it before the target's Python runs. A script may set its own trap:
+# then the exit code alone is known.
+SHELL_ENDED = "an activation script ended the shell"
+
 # The scripts get no arguments, as if a user sourced them in a shell. $0 stays "bash": some scripts take their own name
-# there to mean that they are executed. They may define a function named exec.
-BASH = 'gym_service_command=("$@"); set --; eval "$%s"; builtin exec "${gym_service_command[@]}"' % STEPS
+# there to mean that they are executed. They may define functions named exec, trap or echo.
+BASH = (
+    'gym_service_command=("$@"); set --; trap \'builtin echo "gym-service: %s: exit code $?" >&2\' EXIT; '
+    'eval "$%s"; builtin trap - EXIT; builtin exec "${gym_service_command[@]}"'
+) % (SHELL_ENDED, STEPS)
 # A POSIX shell has no arrays, but a function has its own arguments.
-SH = 'gym_service_activate() { eval "$%s"; }; gym_service_activate; command exec "$@"' % STEPS
+SH = (
+    'gym_service_activate() { eval "$%s"; }; trap \'command echo "gym-service: %s: exit code $?" >&2\' EXIT; '
+    'gym_service_activate; command trap - EXIT; command exec "$@"'
+) % (STEPS, SHELL_ENDED)
 
 # Runs in the target. The text of env_vars.py is part of the order: on a remote side there is no file of ours.
 STAGE = """\
