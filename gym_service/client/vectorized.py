@@ -56,8 +56,9 @@ class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.vector
     and ``options={"reset_mask": …}``.
 
     ``metadata["autoreset_mode"]`` is an AutoresetMode. If the simulator does not state it, it is missing, as
-    in-process, and ``target["autoreset_mode"]`` is ``"unknown"``. The spaces are those that the simulator had when it
-    was made. Public attributes that this class does not define are the simulator's, as with a RemoteEnv.
+    in-process, and ``target["autoreset_mode"]`` is ``"unknown"``. A mode that Gymnasium does not have is unknown too,
+    and stays in the metadata as given. The spaces are those that the simulator had when it was made. Public attributes
+    that this class does not define are the simulator's, as with a RemoteEnv.
     """
 
     def __init__(
@@ -105,6 +106,8 @@ class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.vector
         self.metadata = dict(description["metadata"])
         self.render_mode = description["render_mode"]
         mode = vector["autoreset_mode"]
+        if mode not in [known.value for known in AutoresetMode]:
+            mode = None
         if mode is not None:
             self.metadata["autoreset_mode"] = AutoresetMode(mode)
         self._target = {**description["target"], "autoreset_mode": mode or "unknown"}

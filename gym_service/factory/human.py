@@ -4,6 +4,7 @@ Knows entries and render modes. Never knows a window (``client/window.py``). Pyt
 
 A simulator on this machine that has a display and a "human" mode opens its own window, as without gym-service. Where it
 has only "rgb_array", has no display, or is elsewhere, where its window would be seen by nobody, the window is here.
+A simulator that is a vector env gets "human" unchanged.
 """
 
 import os
@@ -58,7 +59,7 @@ def _has_display(entry: Entry) -> bool:
 
 
 def _modes(kwargs: Mapping[str, Any], open_with: Open) -> list[str]:
-    """The render modes that the simulator says it has."""
+    """The render modes that the simulator says it has, or ``human`` for a vector env."""
     env = open_with({name: value for name, value in kwargs.items() if name != "render_mode"}, False)
     try:
         return _modes_of(env)
@@ -67,4 +68,8 @@ def _modes(kwargs: Mapping[str, Any], open_with: Open) -> list[str]:
 
 
 def _modes_of(env: "RemoteEnv") -> list[str]:
+    from gym_service.client.env import RemoteEnv
+
+    if not isinstance(env, RemoteEnv):  # a vector env: only the simulator can show a batch
+        return ["human"]
     return [str(mode) for mode in env.metadata.get("render_modes") or ()]

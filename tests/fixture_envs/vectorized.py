@@ -56,9 +56,19 @@ class Named(Pool):
     observation_space = gym.spaces.Box(-10, 10, (4, 2), np.float32)
     action_space = gym.spaces.MultiDiscrete([3] * 4)
 
-    def __init__(self, count=1):
+    def __init__(self, count=1, mode="SameStep"):
         super().__init__(count)
-        self.metadata = {"autoreset_mode": "SameStep", "render_modes": []}
+        self.metadata = {"autoreset_mode": mode, "render_modes": []}
+
+
+class Shown(Pool):
+    """Has a render mode."""
+
+    def __init__(self, render_mode=None, modes=("human", "rgb_array"), refused=None):
+        super().__init__()
+        if render_mode == refused is not None:
+            raise ValueError("no render mode %r" % render_mode)
+        self.render_mode, self.metadata = render_mode, {"render_modes": list(modes)}
 
 
 class Baselines(Counting):

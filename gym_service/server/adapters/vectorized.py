@@ -31,6 +31,7 @@ class VectorizedAdapter(GymnasiumAdapter):
         """Everything that the client must know before the first reset, with the facts of the batch in ``vector``."""
         metadata = self.metadata()
         mode = metadata.get("autoreset_mode")
+        mode = getattr(mode, "value", mode)
         single = {name: self._single(name) for name in ("observation_space", "action_space")}
         return dict(
             super().describe(),
@@ -38,8 +39,8 @@ class VectorizedAdapter(GymnasiumAdapter):
                 "num_envs": self.num_envs,
                 "single_observation_space": single["observation_space"],
                 "single_action_space": single["action_space"],
-                # AutoresetMode or its value; None if the simulator does not say.
-                "autoreset_mode": getattr(mode, "value", mode),
+                # The text of a mode; None if the simulator does not say, or says something else.
+                "autoreset_mode": mode if isinstance(mode, str) else None,
             },
         )
 

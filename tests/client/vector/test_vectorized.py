@@ -214,6 +214,24 @@ def test_a_mode_that_is_a_text_becomes_an_autoreset_mode(entries: None) -> None:
     env.close()
 
 
+@pytest.mark.parametrize("mode", ["next_step", 1, {"a": 1}])
+def test_a_mode_that_gymnasium_lacks_is_unknown(mode: Any) -> None:
+    with made("Named", kwargs={"count": 4, "mode": mode}) as env:
+        assert same(env.metadata["autoreset_mode"], mode)
+        assert env.target["autoreset_mode"] == "unknown"
+        assert env.reset()[0].shape[0] == 4
+
+
+@pytest.mark.parametrize("display", ["", ":99"])
+@pytest.mark.parametrize("kwargs", [{"modes": ["rgb_array"]}, {"modes": [], "refused": "rgb_array"}])
+def test_a_human_render_mode_is_passed_on(display: str, kwargs: dict[str, Any]) -> None:
+    environ = {"DISPLAY": display, "WAYLAND_DISPLAY": ""}
+    with made("Shown", render_mode="human", kwargs=kwargs, environ=environ) as env:
+        assert type(env) is gym_service.RemoteVectorizedEnv
+        assert env.render_mode == "human"
+        assert env.reset()[0].shape[0] == env.num_envs
+
+
 @pytest.mark.parametrize("env_id", ["Pool-v0", "Plain-v0"])
 def test_gym_make_names_both_ways(entries: None, env_id: str) -> None:
     with pytest.raises(ConfigError, match=r"gym\.make_vec\(.*gym_service\.make\("):
