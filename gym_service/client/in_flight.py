@@ -59,6 +59,7 @@ class WorkersInFlight(Workers):
         self._in_flight: dict[int, Sent] = {}
         self._calls: dict[int, PartialCall] = {}  # the last call of each worker
         self._arrivals: list[Arrival] = []
+        self._may_wait = False  # whether anything in flight may wait for its worker
         self._was_interrupted = False  # whether a call to some envs is in progress, or was interrupted
 
     @property
@@ -100,6 +101,7 @@ class WorkersInFlight(Workers):
             else:
                 self._open(parts[0].kind, False)
             self._was_interrupted = True
+            self._may_wait = True
             self._in_flight = {**self._in_flight, **new}
             self._dispatch()
             self._was_interrupted = False
@@ -205,7 +207,7 @@ class WorkersInFlight(Workers):
 
     def _dispatch(self) -> None:
         """Send waiting calls to idle workers."""
-        if not any(connection.is_idle for connection in self._connections):
+        if not self._may_wait:
             return
         waiting: dict[int, list[Sent]] = {}
         for sent in dict.fromkeys(self._in_flight.values()):
@@ -214,6 +216,7 @@ class WorkersInFlight(Workers):
         for worker, parts in waiting.items():
             if self._connections[worker].is_idle:
                 self._send_to(worker, parts)
+        self._may_wait = any(not self._is_under_way(part) for parts in waiting.values() for part in parts)
 
     def _is_under_way(self, sent: Sent) -> bool:
         """Whether a call that its worker has, or has answered, contains it."""
@@ -325,7 +328,10 @@ class WorkersInFlight(Workers):
         ]
 
     def _composed(self, compose: Callable[[Chosen], T], chosen: Chosen) -> T:
-        env_ids = {arrival.places[row][0] for arrival, rows in chosen for row in rows}
+        env_ids: set[int] = set()
+        for arrival, rows in chosen:
+            places = arrival.places
+            env_ids.update([places[row][0] for row in rows])
         try:
             result = compose(chosen)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
