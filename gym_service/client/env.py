@@ -4,7 +4,6 @@ Knows Gymnasium's API and the calls. Never knows how the server was started. Pyt
 """
 
 import copy
-import threading
 import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -22,7 +21,7 @@ from gym_service.client.generator import GeneratorOfSimulator
 from gym_service.client.observer import OBSERVED, CallObserver, observed_call, observed_step
 from gym_service.client.remote_method import RemoteMethod, is_private, public_names
 from gym_service.client.requests import Timeouts, encode, limits_of, portable
-from gym_service.client.restart_policy import RestartPolicy
+from gym_service.client.restart_policy import Opening, Restartable
 from gym_service.errors import AttributeCannotCross, AttributeOfClosedError, CannotCross, ClosedError, ProtocolError
 from gym_service.protocol import messages
 from gym_service.protocol.encoder import Encoder, Packed
@@ -45,11 +44,8 @@ PRIVATE_FIELDS = {
     "_restart", "_restart_policy", "_restarting", "_spec", "_stand_in_seed", "_target", "_tell_step",
 }  # fmt: skip
 
-# Starts a server that makes the env. Returns the connection to it and the env's description.
-Opening = Callable[[], tuple[Connection, Mapping[str, Any]]]
 
-
-class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]):  # type: ignore[override]
+class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gymnasium.Env[Any, Any]):  # type: ignore[override]
     """An env in another interpreter. All results are the simulator's, in value and in type.
 
     Each call blocks until the simulator has answered, at most for the timeout of its kind. Arrays in observations,
@@ -86,10 +82,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
         """
         self._limits_s = limits_of(timeouts)
         self._recreate = recreate
-        self._restart = restart
-        self._at_close = weakref.finalize(self, at_close, self._limits_s["close"]) if at_close else None
-        self._restart_policy = RestartPolicy()
-        self._restarting = threading.RLock()
+        self._allow_restart(restart, at_close, self._limits_s["close"])
         self._origin = dict(origin)  # also holds the plain data of the spaces
         self._observer: CallObserver | None = None
         self._tell_step: Callable[[Any], None] | None = None  # the observer's method, cached for step()
@@ -206,12 +199,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
 
         Blocks for at most ``timeouts.close`` and 3 s: with the default timeouts, 8 s.
         """
-        self._restart = None  # a closed env stays closed, even if its server had failed before
-        self._connection.close(self._limits_s["close"])
-        if self._at_close and (release := self._at_close.peek()):
-            release[1](*release[2])
-            self._at_close.detach()
-        self._finalizer.detach()  # not earlier: an interrupted close() can be called again
+        self._close_connection(self._limits_s["close"])
         if self._observer is not None:
             self._observer.closed()
 
@@ -332,20 +320,11 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.Env[Any, Any]): 
 
     # ------------------------------------------------------------------------------------------------------------
 
-    def _start_again(self) -> None:
-        with self._restarting:
-            opening = self._restart
-            if not opening or not self._connection.has_failed():
-                return  # another thread has started a server, or has closed the env
-            self._restart_policy.wait_for_next(self._connection.failure)
-            self._connection.close(0.0)  # it has failed, so its server has ended, unless an interrupt prevented that
-            self._finalizer.detach()
-            self._attach(*opening())
-            if self._restart is None:  # close() ran in the meantime, and closed the failed connection
-                self._connection.close(0.0)
-                self._finalizer.detach()
-        if self._observer is not None:
+    def _start_again(self) -> bool:
+        is_another = super()._start_again()
+        if is_another and self._observer is not None:
             self._observer.restarted()
+        return is_another
 
     def _call(self, kind: int, arguments: Encoder, read: Callable[[Frame], Any]) -> Any:
         limit_s = self._limits_s[messages.CALL_NAMES[kind]]

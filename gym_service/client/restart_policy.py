@@ -1,12 +1,20 @@
-"""Limits how often a failed server is restarted.
+"""Starts another server after one has failed, and limits how often.
 
-Knows a clock and a limit. Python 3.10 and up.
+Knows a clock, a limit, and whether a connection has failed. Never knows a call. Python 3.10 and up.
 """
 
+import threading
 import time
+import weakref
 from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from gym_service.client.connection import Connection
 from gym_service.errors import ServerCrashed
+
+# Starts a server that makes the env. Returns the connection to it and the env's description.
+Opening = Callable[[], tuple[Connection, Mapping[str, Any]]]
 
 MAX_RESTARTS = 3
 WITHIN_S = 60.0
@@ -39,3 +47,46 @@ class RestartPolicy:
             raise ServerCrashed(text, during="reset", exit_code=None, tail="")
         time.sleep(BACKOFFS_S[len(self._at)])
         self._at.append(time.monotonic())
+
+
+class Restartable:
+    """A part of an env of one server: the next server after that one has failed."""
+
+    _restart: Opening | None
+    _connection: Connection
+    _finalizer: "weakref.finalize[..., Any]"
+
+    def _allow_restart(self, restart: Opening | None, at_close: Callable[[float], object] | None, close_s: Any) -> None:
+        """Restart with ``restart``, None for never. ``at_close`` releases its resources within ``close_s`` seconds."""
+        self._restart = restart
+        self._at_close = weakref.finalize(self, at_close, close_s) if at_close else None
+        self._restart_policy = RestartPolicy()
+        self._restarting = threading.RLock()
+
+    def _attach(self, connection: Connection, description: Mapping[str, Any]) -> None:
+        """Hold the env of a server that has just made it."""
+        raise NotImplementedError
+
+    def _start_again(self) -> bool:
+        """Start another server if this one has failed. False if that is not needed. Raises as RestartPolicy."""
+        with self._restarting:
+            opening = self._restart
+            if not opening or not self._connection.has_failed():
+                return False  # another thread has started a server, or has closed the env
+            self._restart_policy.wait_for_next(self._connection.failure)
+            self._connection.close(0.0)  # it has failed, so its server has ended, unless an interrupt prevented that
+            self._finalizer.detach()
+            self._attach(*opening())
+            if self._restart is None:  # close() ran in the meantime, and closed the failed connection
+                self._connection.close(0.0)
+                self._finalizer.detach()
+        return True
+
+    def _close_connection(self, close_s: Any) -> None:
+        """Close, and release what a restart needs. May be called repeatedly."""
+        self._restart = None  # a closed env stays closed, even if its server had failed before
+        self._connection.close(close_s)
+        if self._at_close and (release := self._at_close.peek()):
+            release[1](*release[2])
+            self._at_close.detach()
+        self._finalizer.detach()  # not earlier: an interrupted close() can be called again

@@ -19,6 +19,7 @@ from gym_service.client.copying import CopiedByRecipe
 from gym_service.client.generator import GeneratorOfSimulator
 from gym_service.client.remote_method import RemoteMethod, public_names
 from gym_service.client.requests import Timeouts, encode, limits_of
+from gym_service.client.restart_policy import Opening, Restartable
 from gym_service.client.spaces import refuse_larger, space_from
 from gym_service.client.vector import AutoresetMode
 from gym_service.errors import AttributeCannotCross, AttributeOfClosedError, CannotCross, ClosedError, ProtocolError
@@ -47,7 +48,7 @@ class _Method(RemoteMethod):
         return self._env._call_method(self.__name__, args, kwargs)
 
 
-class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.vector.VectorEnv[Any, Any, Any]):  # type: ignore[override]
+class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gymnasium.vector.VectorEnv[Any, Any, Any]):  # type: ignore[override]
     """A vector env in another interpreter, in one server process. All results are the simulator's.
 
     A step is one round trip for the whole batch. Observations, rewards, flags and infos have the types and dtypes that
@@ -68,12 +69,19 @@ class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.vector
         *,
         timeouts: Timeouts = MappingProxyType({}),
         recreate: "Callable[[], RemoteVectorizedEnv] | None" = None,
+        restart: Opening | None = None,
+        at_close: Callable[[float], object] | None = None,
     ) -> None:
         """Hold a vector env that a server has made: see ``RemoteEnv``. Raises ProtocolError if it is not one."""
         self._limits_s = limits_of(timeouts)
         self._recreate = recreate
-        self._connection = connection
         self._stand_in_seed = self._own_generator = None
+        self._allow_restart(restart, at_close, self._limits_s["close"])
+        self._attach(connection, description)
+
+    def _attach(self, connection: Connection, description: Mapping[str, Any]) -> None:
+        """Hold the vector env of a server that has just made it. Raises ProtocolError if it is not one."""
+        self._connection = connection
         self._read_step = partial(_step_result, FormReader())
         connection.close_s = self._limits_s["close"]
         self._finalizer = weakref.finalize(self, connection.close, connection.close_s)
@@ -120,8 +128,13 @@ class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.vector
     # -- Gymnasium's contract ------------------------------------------------------------------------------------
 
     def reset(self, *args: Any, seed: Any = None, options: dict[str, Any] | None = None, **more: Any) -> Any:
-        """Start episodes: (observations, infos), as the simulator returns them. All arguments go to it unchanged."""
+        """Start episodes: (observations, infos), as the simulator returns them. All arguments go to it unchanged.
+
+        With ``restart = "on-reset"`` this starts another server if the last one has failed.
+        """
         self._stand_in_seed = self._stand_in_seed if seed is None else seed
+        if self._restart and self._connection.has_failed():
+            self._start_again()
         arguments = encode(("$.seed", seed), ("$.options", options), *further_fields(args, more))
         return self._call(messages.RESET, arguments, lambda frame: result_of(frame, 2))
 
@@ -165,8 +178,7 @@ class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, gymnasium.vector
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the simulator and wait until its process has ended; ``close`` calls this. Blocks as RemoteEnv.close."""
-        self._connection.close(self._limits_s["close"])
-        self._finalizer.detach()  # not earlier: an interrupted close() can be called again
+        self._close_connection(self._limits_s["close"])
 
     # -- attributes of the simulator -----------------------------------------------------------------------------
 

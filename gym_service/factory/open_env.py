@@ -57,20 +57,20 @@ def open_env(
         env_class = WindowedEnv
     pending.request_env()
     description = pending.wait_for_env()
-    if "vector" in description:
-        return cast("RemoteEnv", _vectorized(entry, kwargs, pending, description, recreate))
     restarts = entry.restart == "on-reset"
     release = pending.keep_for_restart() if restarts else None
+    given: dict[str, Any] = {
+        "timeouts": _timeouts(entry, description),
+        "recreate": recreate,
+        "restart": partial(connect, entry, kwargs) if restarts else None,
+        "at_close": release,
+    }
     try:
-        return env_class(
-            pending.connection,
-            description,
-            timeouts=_timeouts(entry, description),
-            recreate=recreate,
-            restart=partial(connect, entry, kwargs) if restarts else None,
-            at_close=release,
-            origin={"entry": entry.name if entry.file else None, **pending.recipe},
-        )
+        if "vector" in description:
+            per_env.refuse_vector_env(entry, kwargs)
+            return cast("RemoteEnv", _vectorized(pending.connection, description, given))
+        origin = {"entry": entry.name if entry.file else None, **pending.recipe}
+        return env_class(pending.connection, description, origin=origin, **given)
     except BaseException:
         pending.connection.close(entry.timeouts.close)
         if release:
@@ -145,26 +145,13 @@ def _recipe_of_share(recipe: Mapping[str, Any], places: "Sequence[per_env.Place]
 
 
 def _vectorized(
-    entry: Entry,
-    kwargs: Mapping[str, Any],
-    pending: "PendingServer",
-    description: dict[str, Any],
-    recreate: Callable[[], Any],
+    connection: "Connection", description: dict[str, Any], given: Mapping[str, Any]
 ) -> "RemoteVectorizedEnv":
-    """The vector env that a simulator has made.
+    """The vector env that a simulator has made. Raises NotImplementedError with a Gymnasium older than 1.0."""
+    require_vector_envs()
+    from gym_service.client.vectorized import RemoteVectorizedEnv
 
-    Raises NotImplementedError with a Gymnasium older than 1.0, and ConfigError where a value is for a single env.
-    """
-    try:
-        per_env.refuse_vector_env(entry, kwargs)
-        require_vector_envs()
-        from gym_service.client.vectorized import RemoteVectorizedEnv
-
-        timeouts = _timeouts(entry, description)
-        return RemoteVectorizedEnv(pending.connection, description, timeouts=timeouts, recreate=recreate)
-    except BaseException:
-        pending.connection.close(entry.timeouts.close)
-        raise
+    return RemoteVectorizedEnv(connection, description, **given)
 
 
 def require_vector_envs() -> None:

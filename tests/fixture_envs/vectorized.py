@@ -1,5 +1,7 @@
 """Simulators that are themselves vector envs, each in a form that real ones have. Any gym, Python 3.6 and up."""
 
+import os
+
 import numpy as np
 
 try:
@@ -59,6 +61,15 @@ class Named(Pool):
     def __init__(self, count=1, mode="SameStep"):
         super().__init__(count)
         self.metadata = {"autoreset_mode": mode, "render_modes": []}
+
+
+class Dying(Pool):
+    """Its process ends in a step with the action 2 for the first env."""
+
+    def step(self, actions, env_id=None):
+        if actions[0] == 2:
+            os._exit(7)
+        return super().step(actions, env_id)
 
 
 class Shown(Pool):

@@ -17,7 +17,7 @@ from support.same import same
 from support.targets import TARGETS
 
 import gym_service
-from gym_service.errors import ApiMismatch, ConfigError, EnvError
+from gym_service.errors import ApiMismatch, ClosedError, ConfigError, EnvError, ServerCrashed
 
 NEW, OLD = "py312-gymnasium14", "py36-gym021"
 MODES = list(AutoresetMode)
@@ -230,6 +230,33 @@ def test_a_human_render_mode_is_passed_on(display: str, kwargs: dict[str, Any]) 
         assert type(env) is gym_service.RemoteVectorizedEnv
         assert env.render_mode == "human"
         assert env.reset()[0].shape[0] == env.num_envs
+
+
+def test_a_server_that_died_is_started_again_at_the_next_reset() -> None:
+    with made("Dying", restart="on-reset", kwargs={"num_envs": 2}) as env:
+        first = env.reset()
+        pid = env.target["pid"]
+        assert env.step(np.array([1, 2]))[1].tolist() == [1, 2]
+        for error in (ServerCrashed, ClosedError):
+            with pytest.raises(error):
+                env.step(np.array([2, 1]))
+        assert same(env.reset(), first)
+        assert env.target["pid"] != pid
+        assert env.step(np.array([1, 0]))[1].tolist() == [1, 0]
+        with pytest.raises(ServerCrashed):
+            env.step(np.array([2, 1]))
+        env.close()
+        with pytest.raises(ClosedError):
+            env.reset()
+
+
+def test_a_server_that_died_stays_dead_without_restart() -> None:
+    with made("Dying") as env:
+        env.reset()
+        with pytest.raises(ServerCrashed):
+            env.step(np.array([2, 1, 1]))
+        with pytest.raises(ClosedError):
+            env.reset()
 
 
 @pytest.mark.parametrize("env_id", ["Pool-v0", "Plain-v0"])
