@@ -10,8 +10,8 @@ import gymnasium.error
 
 from gym_service.errors import GymServiceError
 
-# The private names of Gymnasium's own Env. Its wrappers and checkers read them.
-GYMNASIUMS_PRIVATE = {"_np_random", "_np_random_seed"}
+# The private names of Gymnasium's own envs and wrappers. Its wrappers and checkers, and training libraries, read them.
+GYMNASIUMS_PRIVATE = {"_np_random", "_np_random_seed", "_max_episode_steps"}
 
 
 class RemoteMethod:

@@ -206,11 +206,13 @@ def test_attributes_of_the_simulator(target: str) -> None:
 
 
 def test_private_names_stay_the_simulators_own() -> None:
+    """They are read where they are asked for by name, and never as attributes."""
     with reporting() as env:
-        assert not env.has_wrapper_attr("_secret")
+        assert env.has_wrapper_attr("_secret")
+        assert env.get_wrapper_attr("_secret") == 1
         assert not hasattr(env, "_secret")
         with pytest.raises(AttributeError):
-            env.call("_secret")
+            env.call("_nothing")
         with pytest.raises(AttributeError, match="private to the simulator"):
             env._mine = 3
         assert not hasattr(env, "seed")  # check_env would take it to mean the API before gym 0.26
