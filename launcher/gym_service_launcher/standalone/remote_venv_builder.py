@@ -30,11 +30,11 @@ def answer(order, python, environ):
     ``environ``, the entry's variables, also applies here: it is the only way to say where the cache is on this side, or
     which proxy to use.
     """
-    venv = dict(order["venv"], python=python, uv=_find_uv(python))
     mark = order["mark"]
     signal.signal(signal.SIGTERM, _end)
     try:
         _apply(environ)
+        venv = dict(order["venv"], python=python, uv=_find_uv(python))  # also on the PATH that the entry gives
         found = venv_builder.provide(venv, lambda line: _tell(mark, {"say": line}), LINK_FDS)
     except build_commands.BuildFailed as error:
         facts = {"text": str(error), "argv": error.argv, "exit_code": error.exit_code, "tail": error.tail}
