@@ -56,6 +56,9 @@ RUNTIME = ("gymnasium", "numpy", "rich", "cloudpickle")
 # The folders of one half of the tests; the other half is all else.
 FIRST_HALF = ("client", "compliance", "other_apis", "parity", "protocol", "traces")
 
+# The folders that the oldest client tests: of the rest, nothing depends on the versions of what it is installed with.
+OLDEST_CLIENTS = (*FIRST_HALF, "launcher/config", "libraries", "transport")
+
 PARSE = "import sys; [compile(open(path, 'rb').read(), path, 'exec') for path in sys.argv[1:]]"
 
 
@@ -100,11 +103,15 @@ def run_pytest(pythons: Sequence[Path], words: Sequence[str]) -> list[str]:
     """Run the tests with all clients at the same time. Returns what failed.
 
     The tests of the last client are halved, unless pytest is given words. The output of its second half is shown live,
-    that of the other runs afterwards. Slow tests run with the last client only, because they test processes and not
-    versions.
+    that of the other runs afterwards. Slow tests, and unless pytest is given words all folders but OLDEST_CLIENTS, run
+    with the last client only, because they test processes and not versions.
     """
-    runs = [(python, ["-m", "not slow", *words]) for python in pythons[:-1]]
-    first_half = [] if words else [str(ROOT / "tests" / folder) for folder in FIRST_HALF]
+
+    def folders(names: Sequence[str]) -> list[str]:
+        return [] if words else [str(ROOT / "tests" / name) for name in names]
+
+    runs = [(python, ["-m", "not slow", *words, *folders(OLDEST_CLIENTS)]) for python in pythons[:-1]]
+    first_half = folders(FIRST_HALF)
     runs += [(pythons[-1], first_half)] if first_half else []
     with contextlib.ExitStack() as beside:
         started = []

@@ -15,9 +15,15 @@ from gym_service.testing import trajectory_diff
 from gym_service.testing.in_target import trajectory
 
 PARITY = [name for name, target in TARGETS.items() if target.kind == "parity"]
-CASES = [(target, play) for target in PARITY for play in plays.jobs_for(target)]
 SHORT_STEPS = 80
 ENDS = ("py36-gym021", "py313-gymnasium14")
+# The oldest client plays with the oldest and the newest target alone.
+MARKS = {name: [] if name in ENDS else [pytest.mark.slow] for name in PARITY}
+CASES = [
+    pytest.param(target, play, marks=MARKS[target], id=f"{target}-{play}")
+    for target in PARITY
+    for play in plays.jobs_for(target)
+]
 
 # The oldest supported client, with a numpy before 2.0; its versions are those of constraints-oldest.txt.
 OLDEST_CLIENT = Target(
@@ -34,13 +40,13 @@ def inside(target: str) -> dict[str, Moments]:
     return dict(zip(plans, plays.in_process(TARGETS[target].python(), list(plans.values())), strict=True))
 
 
-@pytest.mark.parametrize(("target", "play"), CASES, ids=[f"{target}-{play}" for target, play in CASES])
+@pytest.mark.parametrize(("target", "play"), CASES)
 def test_what_a_remote_env_gives_is_what_the_env_gives_inside_its_interpreter(target: str, play: str) -> None:
     python = TARGETS[target].python()
     assert_same(remote.played(plays.jobs_for(target)[play], python), inside(target)[play])
 
 
-@pytest.mark.parametrize("target", PARITY)
+@pytest.mark.parametrize("target", [pytest.param(name, marks=MARKS[name]) for name in PARITY])
 def test_over_stdio_it_is_the_same(target: str) -> None:
     python = TARGETS[target].python()
     plan = plays.jobs_for(target)["camera"]
