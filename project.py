@@ -54,10 +54,20 @@ PYTHON_36_FOLDERS = (
 RUNTIME = ("gymnasium", "numpy", "rich", "cloudpickle")
 
 # The folders of one half of the tests; the other half is all else.
-FIRST_HALF = ("client", "compliance", "other_apis", "parity", "protocol", "traces")
+FIRST_HALF = ("client", "compliance", "launcher/commands", "other_apis", "parity", "protocol", "traces")
 
 # The folders that the oldest client tests: of the rest, nothing depends on the versions of what it is installed with.
-OLDEST_CLIENTS = (*FIRST_HALF, "launcher/config", "libraries", "transport")
+OLDEST_CLIENTS = (
+    "client",
+    "compliance",
+    "launcher/config",
+    "libraries",
+    "other_apis",
+    "parity",
+    "protocol",
+    "traces",
+    "transport",
+)
 
 PARSE = "import sys; [compile(open(path, 'rb').read(), path, 'exec') for path in sys.argv[1:]]"
 
