@@ -28,7 +28,7 @@ def as_before(request: pytest.FixtureRequest, nothing_left_behind: None) -> Iter
         if request.session.testsfailed > failed:
             return  # the traceback holds the test's objects
         pytest.fail(f"before the test (threads, descriptors of the guardian, maps): {before}; after it: {held()}")
-    assert procfs.memory_bytes() - memory_bytes <= MORE_MEMORY_BYTES
+    assert procfs.held_memory_bytes() - memory_bytes <= MORE_MEMORY_BYTES
 
 
 def held() -> tuple[int, int, int]:

@@ -12,9 +12,7 @@ before that only by new errors.
 
 import argparse
 import contextlib
-import ctypes
 import datetime
-import gc
 import inspect
 import math
 import random
@@ -301,9 +299,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def play(side: str, minutes: float, seed: int) -> int:
     fuzz = Fuzz(side, seed)
     fuzz.run(rounds=WARM_UP_ROUNDS)
-    before = held_bytes()
+    before = procfs.held_memory_bytes()
     fuzz.run(minutes * 60)
-    grown_bytes = held_bytes() - before
+    grown_bytes = procfs.held_memory_bytes() - before
     if grown_bytes > MORE_MEMORY_BYTES:
         fuzz.wrong.append(f"it has grown by {grown_bytes / 2**20:.1f} MiB")
     print(f"{side}: seed {seed}, {fuzz.rounds} conversations, {fuzz.reached}", end="; ")
@@ -316,14 +314,6 @@ def play(side: str, minutes: float, seed: int) -> int:
 def _shown(error: Exception) -> str:
     """The traceback, also if Python cannot print the error itself."""
     return "".join([*traceback.format_tb(error.__traceback__), f"{type(error).__name__}: {error!r}"])
-
-
-def held_bytes() -> int:
-    """The memory of this process, after malloc has returned its free memory."""
-    gc.collect()
-    with contextlib.suppress(AttributeError):  # a C library without malloc_trim
-        ctypes.CDLL(None).malloc_trim(0)
-    return procfs.memory_bytes()
 
 
 if __name__ == "__main__":
