@@ -65,7 +65,10 @@ def large(size_mib: int, **given: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("transport", "size_mib"),
-    [("unix", 70), *(pytest.param(each, 200, marks=pytest.mark.long) for each in ("unix", "stdio"))],
+    [
+        pytest.param("unix", 70, marks=pytest.mark.slow),
+        *(pytest.param(each, 200, marks=pytest.mark.long) for each in ("unix", "stdio")),
+    ],
 )
 def test_a_space_above_the_usual_bound_is_made_and_stepped(transport: str, size_mib: int) -> None:
     with large(size_mib, max_message_mib=256, transport=transport) as env:

@@ -125,7 +125,7 @@ class Leases(RuleBasedStateMachine):
         return np.array(seen)
 
 
-TestLeases = Leases.TestCase
+TestLeases = pytest.mark.slow(Leases.TestCase)
 TestLeases.settings = settings(max_examples=25, stateful_step_count=50, deadline=None)
 
 
