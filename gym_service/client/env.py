@@ -16,19 +16,17 @@ from gymnasium.envs.registration import EnvSpec
 from gym_service.client.answers import attribute_of, further_fields, result_of, step_result
 from gym_service.client.connection import Connection, SpacesChanged, one
 from gym_service.client.copying import CopiedByRecipe
-from gym_service.client.env_facts import FACTS, apply_facts, fact_data
+from gym_service.client.env_facts import FACTS, apply_facts, fact_data, reading_description
 from gym_service.client.generator import GeneratorOfSimulator
 from gym_service.client.observer import OBSERVED, CallObserver, observed_call, observed_step
 from gym_service.client.remote_method import RemoteMethod, is_private, public_names
 from gym_service.client.requests import Timeouts, encode, limits_of, portable
 from gym_service.client.restart_policy import Opening, Restartable
-from gym_service.errors import AttributeCannotCross, AttributeOfClosedError, CannotCross, ClosedError, ProtocolError
+from gym_service.errors import AttributeCannotCross, AttributeOfClosedError, CannotCross, ClosedError
 from gym_service.protocol import messages
 from gym_service.protocol.encoder import Encoder, Packed
 from gym_service.protocol.frames import Frame
-from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.layout import Layout
-from gym_service.protocol.values import BadValue
 
 # Names that a RemoteEnv has only if it defines them. `seed`: Gymnasium's check_env takes an attribute of that name to
 # mean the API before 0.26. Names with an underscore belong to the simulator.
@@ -92,14 +90,8 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gymnasium.Env
 
     def _attach(self, connection: Connection, description: Mapping[str, Any]) -> None:
         """Hold the env of a server that has just made it. Raises ProtocolError if its description is invalid."""
-        try:
+        with reading_description(connection.close):
             self._hold(connection, description)
-        except (ArithmeticError, AssertionError, AttributeError, BadValue, LookupError, TypeError, ValueError) as error:
-            connection.close(0.0)
-            if is_foreign(error):
-                raise
-            text = f"during make the other side described no env: {type(error).__name__}: {error}"
-            raise ProtocolError(text, during="make") from error
 
     def _hold(self, connection: Connection, description: Mapping[str, Any]) -> None:
         self._connection = connection

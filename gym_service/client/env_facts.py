@@ -5,12 +5,14 @@ Knows the data of a description, and which of it a RemoteEnv keeps. Never knows 
 
 import functools
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from gym_service.client.connection import Connection
 from gym_service.client.spaces import refuse_larger, space_from
-from gym_service.errors import CannotCross
+from gym_service.errors import CannotCross, ProtocolError
+from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.layout import Layout, compile_layout
 from gym_service.protocol.space_spec import CannotDescribe, built, describe
 from gym_service.protocol.values import BadValue, CannotEncode
@@ -21,6 +23,22 @@ FACTS = (*LAYOUTS, "metadata", "render_mode")
 
 
 Tell = Callable[[str, Any], None]
+
+# What reading plain data of the wrong form raises.
+MALFORMED = (ArithmeticError, AssertionError, AttributeError, BadValue, LookupError, TypeError, ValueError)
+
+
+@contextmanager
+def reading_description(close: Callable[[float], object], what: str = "env") -> Iterator[None]:
+    """Call ``close(0.0)`` and raise ProtocolError if the block finds that a description is not that of a ``what``."""
+    try:
+        yield
+    except MALFORMED as error:
+        close(0.0)
+        if is_foreign(error):
+            raise
+        text = f"during make the other side described no {what}: {type(error).__name__}: {error}"
+        raise ProtocolError(text, during="make") from error
 
 
 class Metadata(dict[str, Any]):

@@ -28,16 +28,15 @@ from gym_service.client.batch_results import (
 )
 from gym_service.client.connection import Connection, one
 from gym_service.client.copying import CopiedByRecipe
+from gym_service.client.env_facts import reading_description
 from gym_service.client.generator import GeneratorsOfSimulators
 from gym_service.client.in_flight import WorkersInFlight
 from gym_service.client.requests import Timeouts, encode, limits_of
 from gym_service.client.send_receive import BatchLayouts, SendAndReceive
 from gym_service.client.spaces import refuse_larger, space_from
 from gym_service.client.vector_halves import HalvesOfCalls, flattened
-from gym_service.errors import ProtocolError
 from gym_service.protocol import messages
 from gym_service.protocol.encoder import Encoder, Packed
-from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.layout import compile_layout
 from gym_service.protocol.values import BadValue
 
@@ -91,16 +90,10 @@ class RemoteVectorEnv(
         self._batch_layouts = BatchLayouts(counts)
         self._action_spaces = {}
         self._workers = WorkersInFlight(connections, self._limits_s, shares, self._batch_layouts.read_group)
-        try:
+        with reading_description(self._workers.close):
             for name in ("observation_space", "action_space"):
                 refuse_larger(descriptions[0][name], connections[0].bound_bytes)
             self._hold(descriptions)
-        except (ArithmeticError, AttributeError, BadValue, LookupError, TypeError, ValueError) as error:
-            self._workers.close(0.0)
-            if is_foreign(error):
-                raise
-            text = f"during make the other side described no env: {type(error).__name__}: {error}"
-            raise ProtocolError(text, during="make") from error
         self.metadata["autoreset_mode"] = AutoresetMode(autoreset_mode)
         for connection, layouts in zip(connections, zip(self._layouts, self._action_layouts, strict=True), strict=True):
             connection.bound_bytes += sum(layout.size_bytes for layout in layouts if layout)

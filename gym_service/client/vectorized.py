@@ -16,17 +16,17 @@ from gymnasium.spaces import GraphInstance
 from gym_service.client.answers import attribute_of, further_fields, result_of
 from gym_service.client.connection import Connection, one
 from gym_service.client.copying import CopiedByRecipe
+from gym_service.client.env_facts import reading_description
 from gym_service.client.generator import GeneratorOfSimulator
 from gym_service.client.remote_method import RemoteMethod, public_names
 from gym_service.client.requests import Timeouts, encode, limits_of
 from gym_service.client.restart_policy import Opening, Restartable
 from gym_service.client.spaces import refuse_larger, space_from
 from gym_service.client.vector import AutoresetMode
-from gym_service.errors import AttributeCannotCross, AttributeOfClosedError, CannotCross, ClosedError, ProtocolError
+from gym_service.errors import AttributeCannotCross, AttributeOfClosedError, CannotCross, ClosedError
 from gym_service.protocol import messages
 from gym_service.protocol.encoder import Encoder, Packed
 from gym_service.protocol.frames import Frame
-from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.layout import MAX_LAYOUT_BYTES, compile_layout
 from gym_service.protocol.result_forms import FormReader
 from gym_service.protocol.values import BadValue
@@ -85,14 +85,8 @@ class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gym
         self._read_step = partial(_step_result, FormReader())
         connection.close_s = self._limits_s["close"]
         self._finalizer = weakref.finalize(self, connection.close, connection.close_s)
-        try:
+        with reading_description(connection.close, "vector env"):
             self._hold(description)
-        except (ArithmeticError, AttributeError, BadValue, LookupError, TypeError, ValueError) as error:
-            connection.close(0.0)
-            if is_foreign(error):
-                raise
-            text = f"during make the other side described no vector env: {type(error).__name__}: {error}"
-            raise ProtocolError(text, during="make") from error
         connection.allow_replies_of(connection.bound_bytes)
 
     def _hold(self, description: Mapping[str, Any]) -> None:

@@ -59,7 +59,7 @@ def preload(recipe):
     else:
         _preload_registered(recipe)
     for wrapper in recipe["wrappers"]:
-        resolve(parts_of(wrapper)[0])
+        resolve(wrapper)  # the launcher names wrappers alone
 
 
 def recipes_of(recipe):

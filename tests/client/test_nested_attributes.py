@@ -67,13 +67,6 @@ def test_a_keyword_of_the_name_object_is_a_keyword_like_any_other() -> None:
         assert env.get_wrapper_attr("object") == {"size": 3}
 
 
-@pytest.mark.slow
-def test_a_fork_server_imports_a_wrapper_that_has_arguments() -> None:
-    table = {"wrapper": "set_up:Scaled", "kwargs": {}}
-    with opened("x", prefork=True, wrappers=[table], **NESTED) as env:
-        assert env.call("sim.double", 4) == 8
-
-
 def test_completion_knows_the_simulators_names() -> None:
     with opened("x", **NESTED) as env:
         names = dir(env)

@@ -65,6 +65,8 @@ def test_a_simulator_above_its_limit_is_a_crash_whose_cause_is_named(group: Grou
     first = str(error.value).splitlines()[0]
     assert "died during call: killed by SIGKILL (signal 9); since its start the kernel killed " in first
     assert first.endswith("for lack of memory")
+    advice = "a higher memory limit, or fewer envs at once; then make the env again; this one is closed"
+    assert str(error.value).endswith(f"\n  try: {advice}")
 
 
 PLAYING = """

@@ -158,14 +158,19 @@ class Child:
         code = procfs.zombie_exit_code(self.pid)
         return code if code is not None and self._spawner and self._spawner.is_stopped() else None
 
+    def oom_kills(self, exit_code: int | None) -> int:
+        """How many processes the kernel killed for lack of memory since its start; 0 if it did not die of SIGKILL."""
+        before, now = self._oom_kills, procfs.oom_kills()
+        if exit_code != -signal.SIGKILL or before is None or now is None:
+            return 0
+        return max(now - before, 0)
+
     def describe_exit(self, exit_code: int | None) -> str:
         """How it ended, in words; after a SIGKILL also whether the kernel has run out of memory meanwhile."""
-        if exit_code != -signal.SIGKILL:
+        kills = self.oom_kills(exit_code)
+        if not kills:
             return ending(exit_code)
-        before, now = self._oom_kills, procfs.oom_kills()
-        if before is None or now is None or now <= before:
-            return ending(exit_code)
-        killed = "a process" if now == before + 1 else f"{now - before} processes"
+        killed = "a process" if kills == 1 else f"{kills} processes"
         return f"{ending(exit_code)}; since its start the kernel killed {killed} for lack of memory"
 
     def classify_main_thread(self) -> ProcessState:

@@ -141,10 +141,13 @@ class LocalServer(ServerLink):
         """Blocks for DEATH_S at most, and for the last output."""
         exit_code = self._child.exit_code(DEATH_S)
         tail = self.tail()
-        text = f"the server of {self._entry.name!r} died during {during}: {self._child.describe_exit(exit_code)}"
+        how = self._child.describe_exit(exit_code)
+        text = f"the server of {self._entry.name!r} died during {during}: {how}"
         text += f"\n  interpreter: {self._executable}{self._fork_server_ending()}{output_block(tail)}"
         restarts = self._entry.restart == "on-reset"
-        text += f"\n  try: {'reset(), which starts another' if restarts else 'make the env again; this one is closed'}"
+        again = "reset(), which starts another" if restarts else "make the env again; this one is closed"
+        more = "a higher memory limit, or fewer envs at once; then " if self._child.oom_kills(exit_code) else ""
+        text += f"\n  try: {more}{again}"
         return ServerCrashed(text, during=during, exit_code=exit_code, tail=tail)
 
     def _fork_server_ending(self) -> str:
@@ -207,9 +210,7 @@ def _diagnose(child: Child) -> tuple[str, str]:
 
 def _start_error(entry: Entry, executable: Path, child: Child, reason: str, advice: str, tail: str) -> ServerStartError:
     text = f"the server of {entry.name!r} did not start: {reason}"
-    argv = list(child.argv)
-    argv = argv[argv.index(activation.STAGE) + 1 :] if activation.STAGE in argv else argv
-    command = _by_hand(entry, shlex.join(argv))
+    command = _by_hand(entry, shlex.join(activation.without_words(child.argv)))
     text += f"\n  interpreter: {executable}\n  command: {command}{output_block(tail)}"
     text += f"\n  try: {advice}"
     return ServerStartError(text, argv=child.argv, interpreter=str(executable), exit_code=child.exit_code(), tail=tail)

@@ -40,18 +40,17 @@ SH = (
     'gym_service_activate; command trap - EXIT; command exec "$@"'
 ) % (STEPS, SHELL_ENDED)
 
-# Runs in the target. The text of env_vars.py is part of the order: on a remote side there is no file of ours.
-STAGE = """\
-import json, os, sys
+# Runs in the target, after the text of env_vars.py: on a remote side there is no file of ours.
+STAGE = """
+
+import json
 order = json.loads(os.environ.pop("%s"))
 os.environ.pop("%s", None)
-names = {"__name__": "env_vars"}
-exec(order["env_vars"], names)
 text = lambda value: os.fsencode(value).decode("utf-8", "surrogateescape")
 base = {text(name): text(value) for name, value in os.environ.items()}
 try:
-    variables = names["complete"](order["executable"], order["environ"], order["pythonpath"], base)
-except names["BadVariable"] as error:
+    variables = complete(order["executable"], order["environ"], order["pythonpath"], base)
+except BadVariable as error:
     sys.exit("gym-service: %%s" %% error)
 if order["cwd"]:
     os.chdir(order["cwd"].encode("utf-8", "surrogateescape"))
@@ -84,7 +83,14 @@ def words(executable):
     shell = bash or shutil.which("sh")
     if shell is None:
         raise FileNotFoundError(errno.ENOENT, "there is no shell to activate it: neither bash nor sh is on PATH")
-    return [shell, "-c", BASH if bash else SH, "bash" if bash else "sh", str(executable), "-I", "-S", "-c", STAGE]
+    program = env_vars.__loader__.get_source(env_vars.__name__) + STAGE
+    return [shell, "-c", BASH if bash else SH, "bash" if bash else "sh", str(executable), "-I", "-S", "-c", program]
+
+
+def without_words(argv):
+    """The command of the target, without the ``words`` before it if it has them."""
+    ends = [place for place, word in enumerate(argv) if word.endswith(STAGE)]
+    return list(argv[ends[0] + 1 :] if ends else argv)
 
 
 def variables(executable, steps, environ, pythonpath, cwd, inherited):
@@ -93,7 +99,6 @@ def variables(executable, steps, environ, pythonpath, cwd, inherited):
     ``cwd`` is the folder to change to after the scripts; empty to stay where the scripts lead.
     """
     order = {
-        "env_vars": env_vars.__loader__.get_source(env_vars.__name__),
         "executable": str(executable),
         "environ": environ,
         "pythonpath": [str(folder) for folder in pythonpath],
