@@ -51,8 +51,10 @@ T = TypeVar("T")
 
 _RESULTS = (messages.RESULT, messages.STEPPED, messages.PLACED)
 WIRE_ERRORS = (ChannelClosed, ChannelTimeout, BadFrame, BadValue)
-# After a deadline: how long the next byte may take, as long as bytes keep arriving (seconds).
+# After a deadline: how long the next byte may take, as long as bytes keep arriving (seconds). The first may take less: if
+# this process was stopped, the kernel has it or takes it at once.
 LATE_GAP_S = 0.5
+FIRST_LATE_GAP_S = 0.1
 
 
 class Exchange:
@@ -317,7 +319,7 @@ class Exchange:
         arrives and no frame is partly read or sent.
         """
         end = time.monotonic() + self._timeout_s
-        gap_s = LATE_GAP_S if self._channel.is_in_a_frame else 0.0
+        gap_s = FIRST_LATE_GAP_S if self._channel.is_in_a_frame else 0.0
         while True:
             mark = self._channel.mark()
             try:
