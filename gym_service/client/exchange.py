@@ -51,8 +51,8 @@ T = TypeVar("T")
 
 _RESULTS = (messages.RESULT, messages.STEPPED, messages.PLACED)
 WIRE_ERRORS = (ChannelClosed, ChannelTimeout, BadFrame, BadValue)
-# After a deadline: how long the next byte may take, as long as bytes keep arriving (seconds). The first may take less: if
-# this process was stopped, the kernel has it or takes it at once.
+# After a deadline: how long the next byte may take, as long as bytes keep arriving (seconds). The first may take less:
+# if this process was stopped, the kernel has it or takes it at once.
 LATE_GAP_S = 0.5
 FIRST_LATE_GAP_S = 0.1
 
