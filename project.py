@@ -66,7 +66,6 @@ OLDEST_CLIENTS = (
     "parity",
     "protocol",
     "traces",
-    "transport",
 )
 
 PARSE = "import sys; [compile(open(path, 'rb').read(), path, 'exec') for path in sys.argv[1:]]"

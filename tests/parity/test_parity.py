@@ -19,8 +19,24 @@ SHORT_STEPS = 80
 ENDS = ("py36-gym021", "py313-gymnasium14")
 # The oldest client plays with the oldest and the newest target alone.
 MARKS = {name: [] if name in ENDS else [pytest.mark.slow] for name in PARITY}
+# These targets have the same library as one of the others, with another Python: the long form plays all with them.
+LIKE_OTHERS = (
+    "py37-gym021",
+    "py38-gym021",
+    "py39-gym026",
+    "py310-gymnasium026",
+    "py310-gymnasium029",
+    "py312-gymnasium14",
+)
+
+
+def marks_of(target: str, play: str) -> list[pytest.MarkDecorator]:
+    is_long = target in LIKE_OTHERS and play not in ("camera", "cartpole")
+    return [*MARKS[target], *([pytest.mark.long] if is_long else [])]
+
+
 CASES = [
-    pytest.param(target, play, marks=MARKS[target], id=f"{target}-{play}")
+    pytest.param(target, play, marks=marks_of(target, play), id=f"{target}-{play}")
     for target in PARITY
     for play in plays.jobs_for(target)
 ]

@@ -97,19 +97,19 @@ def test_what_a_head_becomes_is_bounded_by_its_length() -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_arbitrary_bytes_are_a_value_or_a_bad_value(head: bytes) -> None:
     value_or_bad(head)
 
 
 @given(st.lists(st.sampled_from(b"NTFiIfcsubvxltezgdnaAoEUCpqyrwkS") | st.sampled_from(bytes(8)) | st.integers(0, 255)))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_likely_bytes_are_a_value_or_a_bad_value(head: list[int]) -> None:
     value_or_bad(bytes(head))
 
 
 @given(st.binary(max_size=100))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_arbitrary_bytes_are_no_frame_or_not_yet_one(data: bytes) -> None:
     frame_or_bad(data)
     frame_or_bad(b"gS\x02" + data)

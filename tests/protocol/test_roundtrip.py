@@ -11,7 +11,7 @@ from support.strategies import SCALARS, VALUES, arrays
 
 from gym_service.protocol.frames import FrameDecoder, frame_bytes
 
-BOUNDED = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+BOUNDED = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @given(arrays())
@@ -37,7 +37,7 @@ def test_nested_values(value: Any) -> None:
 
 
 @given(st.lists(VALUES, max_size=3), st.integers(0, 255), st.integers(0, 2**32 - 1), st.data())
-@settings(BOUNDED, max_examples=100)
+@settings(BOUNDED, max_examples=50)
 def test_messages_in_pieces(values: list[Any], kind: int, call_id: int, data: st.DataObject) -> None:
     encoder = encoded(*values)
     stream = b"".join(bytes(piece) for piece in frame_bytes(kind, call_id, encoder.head, encoder.buffers))

@@ -20,7 +20,7 @@ from gym_service.protocol import value_digest
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.value_digest import KEPT_BYTES, MARK_BYTES, RollingDigest, canonical_bytes
 
-MANY = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 PICTURE = np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8)
 
 
