@@ -12,6 +12,8 @@ Contract::
                             there is one: passed beside them, or at the abstract socket NAME + BYTES (endpoints.py)
     ... --counters FD:BEGUN:ANSWERED:STEPS:READY:ID   count calls and steps in the inherited memory FD, at these offsets
                             (counters.py)
+    ... --viewers OFFSET:PATH   the record of this server, where ``gym-service view`` says that somebody looks
+                            (viewer_link.py)
     ... --debugged          tell the client that this server runs under a debugger, so that it waits without a limit
     ... --dump-signal N     signal N writes the Python stack to stderr
 
@@ -29,7 +31,7 @@ import sys
 
 EXIT_USAGE, EXIT_TOO_OLD = 2, 3
 # The options that take a value.
-VALUED = ("--fd", "--stdio", "--arena", "--negotiate-arena", "--counters", "--dump-signal", "--allow")
+VALUED = ("--fd", "--stdio", "--arena", "--negotiate-arena", "--counters", "--dump-signal", "--allow", "--viewers")
 
 
 def main(argv):
@@ -54,7 +56,7 @@ def serve(argv, preloaded=None):
         sys.stderr.write(
             "gym-service: usage: server --fd N | --stdio MARK [--arena N | --negotiate-arena BYTES:NAME] "
             "[--counters FD:...] [--dump-signal N] [--no-import | --no-pickle] [--allow ID] "
-            "[--debugged]\n"
+            "[--viewers OFFSET:PATH] [--debugged]\n"
         )
         return EXIT_USAGE
     if "--dump-signal" in options:
@@ -81,7 +83,12 @@ def serve(argv, preloaded=None):
     names = "--no-import" not in options
     rules = permissions.Permissions(names, names and "--no-pickle" not in options, options["--allow"])
     warned = preloaded.after_fork() if preloaded else ()
-    loop.serve(channel, rules, counts, warned, is_debugged="--debugged" in options)
+    viewers = None
+    if "--viewers" in options:
+        from gym_service.server import viewer_link
+
+        viewers = viewer_link.open_link(options["--viewers"])
+    loop.serve(channel, rules, counts, warned, "--debugged" in options, viewers)
     return 0
 
 

@@ -27,6 +27,7 @@ class Counters:
             self._memory = mmap.mmap(fd, os.fstat(fd).st_size)
             os.close(fd)
         self._counts = memoryview(self._memory).cast("Q")
+        self.episodes = 0  # how many resets the client has made; read in this process alone
 
     def mark_ready(self):
         """The server can read calls from now on."""
@@ -43,6 +44,11 @@ class Counters:
     def step(self, count):
         """``count`` envs have stepped."""
         self._counts[self._steps] += count
+
+    @property
+    def steps(self):
+        """The steps so far."""
+        return self._counts[self._steps]
 
     def set_env_id(self, env_id):
         """The id of the env that this server holds."""

@@ -60,6 +60,21 @@ class Batch:
         self._ended = [False] * self.count  # whether the episode is over and the next one has not started by itself
         self._infos = BatchInfos(first_index)  # the infos of the current call
         self._stack = None
+        self.episodes = 0  # how many have begun, in all envs
+
+    @property
+    def adapters(self):
+        """The adapters of the envs."""
+        return self._adapters
+
+    @property
+    def resets_in_next_step(self):
+        """Whether the step after the end of an episode is a reset, and no step."""
+        return self._mode == NEXT_STEP
+
+    def rewards_and_ends(self):
+        """(rewards, whether the episode is over) of the last step, one for each env. The next step overwrites them."""
+        return self._rewards, np.logical_or(self._terminations, self._truncations)
 
     @property
     def error_context(self):
@@ -200,12 +215,13 @@ class Batch:
         return self._observations, self._rewards, self._terminations, self._truncations, self._infos
 
     def _reset_one(self, index, seed=None, options=None):
+        self.episodes += 1
         result = self._adapters[index].reset(seed, options)
         try:
             self._observations[index], info = result
         except (TypeError, ValueError) as error:
             raise refusals.cannot_unpack(error, "reset()", result) from error
-        self._note(index, info)
+        self.note_info(index, info)
 
     def _step_all(self, pairs, at_end):
         """Step envs, (index, action) each. The loop does only what it must, so that light envs are fast."""
@@ -227,7 +243,7 @@ class Batch:
             if at_end is not None and (terminations[index] or truncations[index]):
                 at_end(index, info)
             elif info or type(info) is not dict:
-                self._note(index, info)
+                self.note_info(index, info)
 
     def _reset_at_once(self, index, info):
         self._infos.add_final(index, self._observations[index], info)
@@ -242,7 +258,7 @@ class Batch:
         self._rewards[index] = 0.0
         self._terminations[index] = self._truncations[index] = False
 
-    def _note(self, index, info):
+    def note_info(self, index, info):
         """Record an info that is not empty. Refuses one without items before the next env, like SyncVectorEnv."""
         if type(info) is not dict:
             if not hasattr(info, "items"):

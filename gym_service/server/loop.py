@@ -36,13 +36,14 @@ MIB = 2**20
 EXIT_FORKED = 4
 
 
-def serve(channel, permissions=None, counters=None, warned=(), is_debugged=False):
+def serve(channel, permissions=None, counters=None, warned=(), is_debugged=False, viewers=None):
     """Answer the calls that arrive over the channel until it ends. Then close the env.
 
     ``permissions``: what the client may make this server do.
     ``counters``: the process that started this server reads them.
     ``warned``: warnings for the user to send with the first answer, as ``warnings.showwarning`` takes them.
     ``is_debugged``: tells the client not to limit its calls.
+    ``viewers``: the ViewerLink through which ``gym-service view`` looks at this server, if it can.
     """
     faulthandler.enable()  # a native crash leaves its stack on stderr, which the client keeps
     server = Server(channel, permissions or Permissions(), counters or Counters(), is_debugged)
@@ -54,8 +55,11 @@ def serve(channel, permissions=None, counters=None, warned=(), is_debugged=False
         os.register_at_fork(after_in_child=channel.close_copy)  # novermin
     try:
         server.counters.mark_ready()
+        wanted = viewers.words if viewers else (0,)  # the first number is not 0 while somebody looks
         while server.state != messages.CLOSED:
             server.answer(channel.receive())
+            if wanted[0]:
+                viewers.after_call(server._adapter, server.counters)
     except ChannelClosed:
         pass  # the client has disconnected, or closed the channel without a CLOSE
     finally:
@@ -269,6 +273,7 @@ class Server:
         (seed, options), args, kwargs = self._read_with_more(frame, 2)
         result = self._adapter.reset(seed, options, *args, **kwargs)
         self._needs_reset = False
+        self.counters.episodes += 1
         self._actions.learn(result[0] if type(result) is tuple and len(result) == 2 else result)
         return messages.RESULT, results.encode_reset(result)
 

@@ -37,6 +37,7 @@ class MultiAgentCalls:
     def reset(self, seed, options):
         """Start an episode."""
         result = self._adapter.reset(seed, options)
+        self._counters.episodes += 1
         changed = self._adapter.changed_spaces()
         # Only agents that the description lists: the others have no layout on either side.
         known = {agent: spaces for agent, *spaces in changed if agent in self._spaces}

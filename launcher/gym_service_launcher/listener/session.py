@@ -77,7 +77,8 @@ class Session:
             given.setblocking(True)  # the server's copy shares this property
             fds = (given.fileno(), self._counters.fd)
             command, variables = servers.argv(), servers.variables
-            self.child = Child(command, variables, pass_fds=fds, name=UNMADE, executable=servers.executable)
+            more = {"name": UNMADE, "executable": servers.executable, "record_option": program.VIEWERS_OPTION}
+            self.child = Child(command, variables, pass_fds=fds, **more)
             ours.pop_all()
         self._relay = _relay(sock, plain) if secured else None
 

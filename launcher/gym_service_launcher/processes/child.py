@@ -46,6 +46,7 @@ class Child:
         name: its name in ``gym-service ps`` and ``logs``. Without a name it is in neither.
         executable: what ``gym-service ps`` shows as its interpreter, where that is not the first word of ``argv``.
         spawner: the process that forks it. None: the guardian executes it.
+        record_option: an option that tells it the path of its record, as ``OFFSET:PATH`` of the part that is its own.
 
     Raises:
         OSError: it cannot be executed, ``cwd`` is no folder, or the spawner has ended.
@@ -63,6 +64,7 @@ class Child:
         name: str = "",
         executable: Path | None = None,
         spawner: guardian_client.ServerSpawner | None = None,
+        record_option: str = "",
     ) -> None:
         """Start it."""
         self.argv = tuple(argv)
@@ -81,6 +83,8 @@ class Child:
             if self._record:
                 ours.callback(self._record.remove)
             fds = [stdin, stdout, output, *pass_fds]
+            if record_option and self.record:
+                argv = [*argv, record_option, f"{pidfiles.VIEWERS_AT}:{self.record}"]
             self._lifeline = guardian_client.start(argv, env, cwd, fds, self.record, spawner)
             ours.callback(self._lifeline.close)
             self._output = OutputTail(output_fd, show=show, log=Log(name, self.pid) if name else None)

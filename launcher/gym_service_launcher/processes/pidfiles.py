@@ -3,9 +3,10 @@
 Knows files and processes. Never knows what a server is for. Python 3.10 and up.
 
 A record begins with the number of calls so far. The client counts them in shared memory, which costs nothing, and
-``gym-service ps`` reads them there. The rest is JSON. The guardian removes the record once the server has ended, also
-where the client was killed. Where the guardian was killed too, the record stays, and is known to be stale: its process
-has ended, or another process has its pid, with another start time.
+``gym-service ps`` reads them there. JSON follows. In the last bytes ``gym-service view`` asks a server for pictures.
+The guardian removes the record once the server has ended, also where the client was killed. Where the guardian was
+killed too, the record stays, and is known to be stale: its process has ended, or another process has its pid, with
+another start time.
 """
 
 import contextlib
@@ -24,6 +25,9 @@ from gym_service_launcher.standalone import procfs
 
 RECORD_BYTES = mmap.PAGESIZE
 CALLS_BYTES = 8
+# The end of a record belongs to ``gym-service view`` and the server: ``gym_service/server/viewer_link.py`` says how.
+VIEWERS_BYTES = 40
+VIEWERS_AT = RECORD_BYTES - VIEWERS_BYTES
 # How long a server may take to end after SIGTERM. One that is stopped or ignores it takes longer.
 TERMINATE_S = 2.0
 # The signals that end a process, each with the seconds that it may take then. A listener (``gym-service run``) waits
@@ -69,10 +73,10 @@ class PidFile:
             facts = {"name": name, "executable": str(executable), "pid": pid, "client_pid": os.getpid()}
             facts |= {"start_time": process.start_time, "pid_namespace": procfs.pid_namespace(), "status": status}
             content = json.dumps(facts).encode()
-            if len(content) <= RECORD_BYTES - CALLS_BYTES:
+            if len(content) <= VIEWERS_AT - CALLS_BYTES:
                 with contextlib.suppress(OSError):
                     memory = _mapped(self.path)
-                    memory[CALLS_BYTES:] = content.ljust(RECORD_BYTES - CALLS_BYTES, b"\0")
+                    memory[CALLS_BYTES:VIEWERS_AT] = content.ljust(VIEWERS_AT - CALLS_BYTES, b"\0")
                     self._count_in(memory)
 
     def remove(self) -> None:
@@ -115,6 +119,7 @@ class ServerInfo:
     memory_bytes: int
     state: str
     start_time: int  # of the process; with the pid it names the process for all time
+    record: Path
 
     @property
     def is_listener(self) -> bool:
@@ -138,12 +143,13 @@ def list_servers() -> list[ServerInfo]:
     for path in folder.glob("*.server"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             content = _content(path)
-            facts = json.loads(content[CALLS_BYTES:].rstrip(b"\0") or b"{}")
+            facts = json.loads(content[CALLS_BYTES:VIEWERS_AT].rstrip(b"\0") or b"{}")
             if facts.get("pid_namespace", procfs.pid_namespace()) != procfs.pid_namespace():
                 continue  # its pid means nothing here: the folder is shared with a container
             process = procfs.process(facts["pid"] if facts else int(path.name.partition("-")[0]))
             if facts and process and process.start_time == facts["start_time"]:
-                found.append(_running(facts, int.from_bytes(content[:CALLS_BYTES], sys.byteorder), process))
+                calls = int.from_bytes(content[:CALLS_BYTES], sys.byteorder)
+                found.append(_running(facts, calls, process, path))
             elif facts or process is None:  # without facts it is new, and this is the process that writes them
                 path.unlink()
     return sorted(found, key=lambda server: -server.age_s)
@@ -182,7 +188,7 @@ def stop(server: ServerInfo) -> bool:
     return True
 
 
-def _running(facts: dict[str, Any], calls: int, process: procfs.Process) -> ServerInfo:
+def _running(facts: dict[str, Any], calls: int, process: procfs.Process, record: Path) -> ServerInfo:
     return ServerInfo(
         name=facts["name"],
         executable=facts["executable"],
@@ -194,4 +200,5 @@ def _running(facts: dict[str, Any], calls: int, process: procfs.Process) -> Serv
         memory_bytes=process.memory_bytes,
         state=(process.state not in "Tt" and facts.get("status")) or STATES.get(process.state, process.state),
         start_time=process.start_time,
+        record=record,
     )

@@ -31,7 +31,7 @@ from gym_service_launcher.servers.link import (
     limit_advice,
     output_block,
 )
-from gym_service_launcher.servers.program import server_argv, server_program
+from gym_service_launcher.servers.program import VIEWERS_OPTION, server_argv, server_program
 from gym_service_launcher.servers.stream import Opening, PipeEnds, SocketEnd, StreamEnd
 from gym_service_launcher.standalone import activation
 
@@ -372,4 +372,5 @@ def _child(
         name=entry.name,
         executable=executable,
         spawner=spawner,
+        record_option=VIEWERS_OPTION,
     )

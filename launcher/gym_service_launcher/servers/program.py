@@ -10,6 +10,9 @@ from pathlib import Path
 from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.standalone.guardian import DUMP_SIGNAL
 
+# The option of the server's program that takes its record, in which ``gym-service view`` says that somebody looks.
+VIEWERS_OPTION = "--viewers"
+
 
 def server_program() -> Path:
     """The path of the server's program, found without running any code of its package."""
