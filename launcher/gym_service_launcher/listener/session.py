@@ -76,9 +76,14 @@ class Session:
                 self.sock = ours.enter_context(socket.socket(fileno=os.dup(sock.fileno())))
             given.setblocking(True)  # the server's copy shares this property
             fds = (given.fileno(), self._counters.fd)
-            command, variables = servers.argv(), servers.variables
-            more = {"name": UNMADE, "executable": servers.executable, "record_option": program.VIEWERS_OPTION}
-            self.child = Child(command, variables, pass_fds=fds, **more)
+            self.child = Child(
+                servers.argv(),
+                servers.variables,
+                pass_fds=fds,
+                name=UNMADE,
+                executable=servers.executable,
+                record_option=program.VIEWERS_OPTION,
+            )
             ours.pop_all()
         self._relay = _relay(sock, plain) if secured else None
 
