@@ -36,7 +36,7 @@ RULES = {
     "envs": {"factory", "client", "errors", LAUNCHER},
     "errors": {"gymnasium", LAUNCHER},
     "video": {"errors", "numpy", "PIL", "av"},
-    "viewer": {"factory", "errors", "numpy", "PIL", "aiohttp", LAUNCHER},
+    "viewer": {"errors", "protocol", "numpy", "PIL", "aiohttp", LAUNCHER},
     "cli": {"factory", "testing", "traces", "video", "viewer", "errors", "rich", "tomlkit", "shtab", LAUNCHER},
     "__init__": {"factory", "client", "envs", "errors", "protocol", "traces"},
     "__main__": {"cli"},

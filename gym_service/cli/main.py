@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gym_service_launcher.errors import GymServiceError
 
-from gym_service.cli import file_commands, foreground, record, replay, run, venv_commands
+from gym_service.cli import file_commands, foreground, record, replay, run, venv_commands, view
 from gym_service.cli.help_format import Commands, HelpFormatter, add_command
 
 ABOUT = "Drive a simulator in another, older Python through an ordinary gymnasium.Env."
@@ -34,6 +34,7 @@ examples:
   gym-service stop PushT-v0                              stop it
   gym-service shell PushT-v0                             a Python prompt in it
   gym-service debug PushT-v0                             pdb in the simulator
+  gym-service view                                       a page that shows them
   gym-service record PushT-v0 -o pusht.mp4               a video of an entry
   gym-service replay run.trace                           play a trace again
 """
@@ -86,6 +87,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Commands]:
     _add_logs(commands)
     _add_stop(commands)
     foreground.add(commands)
+    view.add(commands)
     record.add(commands)
     replay.add(commands)
     _add_completion(commands)

@@ -19,6 +19,7 @@ from typing import Any
 from gym_service_launcher.errors import ConfigError, GymServiceError
 
 from gym_service.cli.help_format import HelpFormatter
+from gym_service.cli.policies import frames_per_second, policy_of
 from gym_service.cli.progress import counted
 
 ABOUT = "play an env and record it: a video, a GIF, a contact sheet or a trace"
@@ -59,7 +60,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--seed", type=int, default=0, metavar="S", help="of the first reset and of the policy (default: 0)"
     )
     parser.add_argument("--policy", default="random", metavar="P", help="random (default), zero or module:function")
-    parser.add_argument("--fps", type=_fps, metavar="F", help="frames a second (default: those of the env, or 30)")
+    fps = "frames a second (default: those of the env, or 30)"
+    parser.add_argument("--fps", type=frames_per_second, metavar="F", help=fps)
     parser.add_argument("--full", action="store_true", help="keep the values in a trace, not their digest alone")
     parser.add_argument("--envs", type=Path, metavar="FILE", help="an envs.toml (default: the one that gym.make uses)")
     parser.set_defaults(command=run)
@@ -210,7 +212,7 @@ def _play(env: Any, arguments: argparse.Namespace, show: Callable[[], None]) -> 
     """Play as many episodes and steps as are asked for; show after each reset and each step."""
     from gym_service.cli.progress import progress_bar
 
-    policy = _policy(arguments.policy, env, arguments.seed)
+    policy = policy_of(arguments.policy, env, arguments.seed)
     episodes = arguments.episodes or (math.inf if arguments.steps else 1)
     steps = arguments.steps or (math.inf if arguments.episodes else DEFAULT_STEPS)
     played, over, observation = Played(), True, None
@@ -234,42 +236,6 @@ def _show(show: Callable[[], None], played: Played) -> None:
     played.frames += 1
 
 
-def _policy(name: str, env: Any, seed: int) -> Callable[[Any], Any]:
-    """What gives an action for an observation."""
-    if name == "random":
-        env.action_space.seed(seed)
-        return lambda observation: env.action_space.sample()
-    if name == "zero":
-        from gym_service.traces.actions import NoFixedActions, zero_action
-
-        try:
-            action = zero_action(env.action_space)
-        except NoFixedActions as error:
-            raise GymServiceError(f"--policy zero: {error}\n  try: --policy random") from error
-        return lambda observation: action
-    return _imported(name)
-
-
-def _imported(name: str) -> Callable[[Any], Any]:
-    import importlib
-    import sys
-
-    module, _, path = name.partition(":")
-    if not module or not path:
-        text = f"--policy {name!r} is none of random, zero and module:function"
-        raise ConfigError(text, file=None, key="policy")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        found: Any = importlib.import_module(module)
-        for attribute in path.split("."):
-            found = getattr(found, attribute)
-    except (ImportError, AttributeError) as error:
-        raise GymServiceError(f"--policy {name}: {error}\n  try: a module of this folder, {Path.cwd()}") from error
-    if not callable(found):
-        raise GymServiceError(f"--policy {name} is a {type(found).__name__}, and a policy is called")
-    return found
-
-
 def _tell(path: Path, counts: str, notes: list[str]) -> None:
     size = path.stat().st_size
     shown = f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 1024:.1f} KiB"
@@ -282,13 +248,3 @@ def _count(text: str) -> int:
     if text.isdecimal() and int(text) > 0:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
-
-
-def _fps(text: str) -> float:
-    try:
-        fps = float(text)
-    except ValueError:
-        fps = math.nan
-    if not 0 < fps <= 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of frames a second above 0")
-    return fps

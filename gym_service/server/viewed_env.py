@@ -18,10 +18,10 @@ from collections import deque
 import numpy as np
 
 from gym_service.protocol.array_likes import is_array_like, to_numpy
+from gym_service.protocol.plain_text import rows_of
 from gym_service.protocol.values import class_name
 from gym_service.server.adapters import attributes, detection
 from gym_service.server.adapters.pettingzoo import MultiAgentAdapter
-from gym_service.server.plain_text import rows_of
 from gym_service.server.random_states import RandomStates
 
 PICTURES, TEXT = ("rgb_array", "depth_array", "rgbd_tuple"), "ansi"

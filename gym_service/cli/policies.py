@@ -1,0 +1,63 @@
+"""The options of the commands that play an env: ``--policy`` and ``--fps``.
+
+Knows actions and imports. Never knows what is done with the play. Python 3.10 and up.
+"""
+
+import argparse
+import importlib
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gym_service_launcher.errors import ConfigError, GymServiceError
+
+
+def policy_of(name: str, env: Any, seed: int) -> Callable[[Any], Any]:
+    """What gives an action for an observation: ``random``, ``zero`` or ``module:function``.
+
+    Raises:
+        ConfigError: it is none of these.
+        GymServiceError: there is no such function, or no zero action.
+    """
+    if name == "random":
+        env.action_space.seed(seed)
+        return lambda observation: env.action_space.sample()
+    if name == "zero":
+        from gym_service.traces.actions import NoFixedActions, zero_action
+
+        try:
+            action = zero_action(env.action_space)
+        except NoFixedActions as error:
+            raise GymServiceError(f"--policy zero: {error}\n  try: --policy random") from error
+        return lambda observation: action
+    return _imported(name)
+
+
+def _imported(name: str) -> Callable[[Any], Any]:
+    module, _, path = name.partition(":")
+    if not module or not path:
+        text = f"--policy {name!r} is none of random, zero and module:function"
+        raise ConfigError(text, file=None, key="policy")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Any = importlib.import_module(module)
+        for attribute in path.split("."):
+            found = getattr(found, attribute)
+    except (ImportError, AttributeError) as error:
+        raise GymServiceError(f"--policy {name}: {error}\n  try: a module of this folder, {Path.cwd()}") from error
+    if not callable(found):
+        raise GymServiceError(f"--policy {name} is a {type(found).__name__}, and a policy is called")
+    return found
+
+
+def frames_per_second(text: str) -> float:
+    """The number of an option; for argparse."""
+    try:
+        fps = float(text)
+    except ValueError:
+        fps = math.nan
+    if not 0 < fps <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of frames a second above 0")
+    return fps
