@@ -148,10 +148,14 @@ def _chosen(arguments: argparse.Namespace) -> "tuple[PlayedEnv | None, Callable[
 
 
 def _is_entry(name: str) -> bool:
+    """Whether envs.toml has it. Raises ConfigError if the file or the entry is broken."""
     from gym_service_launcher.config import envs_file
 
     path = envs_file.find()
-    return path is not None and name in envs_file.load(path).entries
+    entry = None if path is None else envs_file.load(path).entries.get(name)
+    if isinstance(entry, ConfigError):
+        raise entry
+    return entry is not None
 
 
 def _condition(which: str) -> "Callable[[ServerInfo], bool]":

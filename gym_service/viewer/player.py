@@ -17,7 +17,7 @@ import numpy as np
 from gym_service.errors import GymServiceError
 from gym_service.protocol.plain_text import rows_of
 from gym_service.viewer.observed import View
-from gym_service.viewer.watched import Watched
+from gym_service.viewer.watched import TailOfLog, Watched
 
 DEFAULT_STEPS_PER_S = 30.0
 END_S = 10.0
@@ -41,10 +41,11 @@ class PlayedEnv(Watched):
         self._is_looked_at, self._must_end = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._log: TailOfLog | None = None
 
     def begin(self) -> None:
         self._is_looked_at.set()
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():  # after an error, another look tries again
             self.problem = "starting"
             self._loop = asyncio.get_running_loop()
             self._thread = threading.Thread(target=self._run, name="gym-service view", daemon=True)
@@ -52,6 +53,11 @@ class PlayedEnv(Watched):
 
     def end(self) -> None:
         self._is_looked_at.clear()
+
+    def tick(self) -> None:
+        if self._log is not None:
+            self.output = self._log.read()
+        super().tick()
 
     def close(self) -> None:
         """End the play and close the env. Blocks for END_S at most."""
@@ -63,6 +69,10 @@ class PlayedEnv(Watched):
     def _run(self) -> None:
         try:
             with contextlib.closing(self._make()) as env:
+                if hasattr(env, "num_envs"):
+                    self._call(self._fail, "it is a vector env: a page shows it while a program of yours steps it")
+                    return
+                self._log = TailOfLog(env.target["pid"])
                 _Play(env, self._policy(env), self._seed, self._fps, self._show).run(self._is_looked_at, self._must_end)
         except GymServiceError as error:
             self._call(self._fail, str(error))

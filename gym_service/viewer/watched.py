@@ -116,7 +116,7 @@ class ObservedEnv(Watched):
         self.server = server
         self._fps, self._count = fps, count
         self._look: ObservedServer | None = None
-        self._log = _TailOfLog(server.pid)
+        self._log = TailOfLog(server.pid)
         self._has_ended = False
 
     def begin(self) -> None:
@@ -167,7 +167,7 @@ class ObservedEnv(Watched):
             self.problem = "its server has ended" + (f": its trainer, process {trainer}, has ended" if gone else "")
 
 
-class _TailOfLog:
+class TailOfLog:
     """The end of what a server has printed."""
 
     def __init__(self, pid: int) -> None:
