@@ -101,9 +101,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _require_extra() -> None:
     try:
-        import aiohttp  # noqa: F401
-        import PIL  # noqa: F401
+        from gym_service.viewer import app, pictures  # noqa: F401
     except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("aiohttp", "PIL"):
+            raise
         text = f'gym-service view needs aiohttp and Pillow: {error}\n  try: pip install "gym-service[view]"'
         raise GymServiceError(text) from error
 

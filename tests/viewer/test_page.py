@@ -199,6 +199,8 @@ def test_what_cannot_be_shown_is_refused_with_what_to_try(
         assert "try: --port 0, a free one" in told("--port", str(taken.getsockname()[1]))
     (tmp_path / "envs.toml").write_text('[envs."Broken-v0"]\npyhton = "3.8"\n', encoding="utf-8")
     assert "pyhton" in told("Broken-v0")
+    monkeypatch.delitem(sys.modules, "gym_service.viewer.app")
+    monkeypatch.delattr("gym_service.viewer.app")
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     assert 'try: pip install "gym-service[view]"' in told()
 
