@@ -5,12 +5,10 @@ Knows the arguments of the command, and which servers and entries they name. Nev
 """
 
 import argparse
-import asyncio
 import os
 import signal
 import sys
 import threading
-import webbrowser
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -90,6 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.envs:
         os.environ["GYM_SERVICE_ENVS"] = str(arguments.envs.absolute())
     _require_extra()
+    import asyncio
+
     from gym_service.viewer.app import Viewer
     from gym_service.viewer.watched import ServerList
 
@@ -110,6 +110,8 @@ def _require_extra() -> None:
 
 
 async def _serve(viewer: "Viewer", port: int, announce: Callable[[str], None]) -> int:
+    import asyncio
+
     from gym_service.viewer.app import serve
 
     ended, codes = asyncio.Event(), [0]
@@ -134,6 +136,8 @@ def _announce(address: str, *, browser: bool) -> None:
     print("Ctrl-C ends the page. The envs that it shows go on.", file=sys.stderr)
     has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if browser and has_display:  # without a display, webbrowser would start one in this terminal
+        import webbrowser
+
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
 
