@@ -14,6 +14,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
 from gym_service.client.answers import attribute_of, further_fields, result_of, step_result
+from gym_service.client.compiled_step import NOT_COMPILED, CompiledStep, compile_step, never
 from gym_service.client.connection import Connection, SpacesChanged, one
 from gym_service.client.copying import CopiedByRecipe
 from gym_service.client.env_facts import FACTS, apply_facts, fact_data, reading_description
@@ -37,7 +38,8 @@ SHADOWED = {"target", "call", "step_async", "step_wait"}
 CLIENT_SIDE = {"action_space", "observation_space", "metadata", "render_mode", "reward_range"}
 # Private fields of this class and of Gymnasium's Env. Any other private name belongs to the simulator and stays there.
 PRIVATE_FIELDS = {
-    "_action_layout", "_at_close", "_bound_bytes", "_changed_in", "_connection", "_finalizer", "_layout",
+    "_action_layout", "_at_close", "_bound_bytes", "_changed_in", "_compiled_for", "_compiled_step", "_connection",
+    "_finalizer", "_layout",
     "_layout_versions", "_limits_s", "_observer", "_origin", "_own_generator", "_recreate", "_remote_spec",
     "_restart", "_restart_policy", "_restarting", "_spec", "_stand_in_seed", "_target", "_tell_step",
 }  # fmt: skip
@@ -105,6 +107,8 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gymnasium.Env
         connection.on_changed = apply
         connection.close_s = self._limits_s["close"]
         self._finalizer = weakref.finalize(self, connection.close, connection.close_s)
+        self._compiled_step: CompiledStep = never
+        self._compiled_for: tuple[Any, ...] = ()
 
     @property
     def target(self) -> dict[str, Any]:
@@ -139,9 +143,14 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gymnasium.Env
 
         Further arguments (``args``, ``more``) go to the simulator's ``step`` unchanged.
         """
+        if not args and not more:
+            result = self._compiled_step(action)
+            if result is not NOT_COMPILED:
+                return result
         connection, limit_s = self._connection, self._limits_s["step"]
         while True:
             changes = connection.changes
+            self._compile_step()
             kind, arguments = self._step_call(action, args, more)
             read = partial(step_result, self._layout)
             try:
@@ -323,6 +332,18 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gymnasium.Env
         if self._observer is None or kind not in OBSERVED:
             return self._connection.call(kind, arguments, limit_s, read)
         return observed_call(self._connection, self._observer, kind, arguments, limit_s, read)
+
+    def _report_to(self, observer: CallObserver) -> None:
+        self._observer, self._tell_step = observer, observer.step_answered
+        self._compiled_step = never  # the next step compiles it with the observer
+
+    def _compile_step(self) -> None:
+        """Compile the next steps, unless they are compiled for the present spaces."""
+        present = self._connection, self._connection.changes, self._observer
+        if present != self._compiled_for:
+            layouts = self._action_layout, self._layout
+            self._compiled_step = compile_step(self._connection, *layouts, self._limits_s["step"], self._observer)
+            self._compiled_for = present
 
     def _step_call(self, action: Any, args: tuple[Any, ...], more: dict[str, Any]) -> tuple[int, Packed]:
         if args or more:

@@ -52,15 +52,16 @@ class Observable(Protocol):
     """The part of a RemoteEnv that observers need."""
 
     _observer: CallObserver | None
-    _tell_step: Callable[[Any], None] | None
+
+    def _report_to(self, observer: CallObserver) -> None:
+        """Report every call to the observer from now on."""
 
 
 def observe(env: Observable, observer: CallObserver) -> None:
     """Give an observer every call that the env makes from now on. Raises ValueError if the env has an observer."""
     if env._observer is not None:
         raise ValueError("this env is observed already")
-    env._observer = observer
-    env._tell_step = observer.step_answered
+    env._report_to(observer)
 
 
 def observed_call(

@@ -128,9 +128,11 @@ class FrameDecoder:
         self.bound_bytes = bound_bytes  # for head and buffers together; may be raised between frames
         self.arena = None  # the arena that leases and returns slots, if there is shared memory
         self.image_codec = None  # the decoder of encoded buffers, if there can be any
-        # The scratch buffer; start and end of the bytes in it that belong to no frame yet; the sizes of the reads since
-        # then; the frame that was begun and is not taken yet.
-        self.state = (memoryview(bytearray(SCRATCH_BYTES)), 0, 0, [], None)
+        # The scratch buffer that is used again and again; a head that is too large for it gets another for some time.
+        self.scratch = memoryview(bytearray(SCRATCH_BYTES))
+        # The present scratch buffer; start and end of the bytes in it that belong to no frame yet; the sizes of the
+        # reads since then; the frame that was begun and is not taken yet.
+        self.state = (self.scratch, 0, 0, [], None)
 
     @property
     def at_boundary(self):
@@ -196,9 +198,8 @@ class FrameDecoder:
     def take(self):
         """Allow ``next_frame`` to go on to the next frame: this one is processed."""
         scratch, start, end, _, _ = self.state
-        if start == end:  # start again at the beginning of the scratch buffer, which a large head may have enlarged
-            start = end = 0
-            scratch = scratch if len(scratch) == SCRATCH_BYTES else memoryview(bytearray(SCRATCH_BYTES))
+        if start == end:  # start again at the beginning
+            scratch, start, end = self.scratch, 0, 0
         self.state = (scratch, start, end, [], None)
 
     def _missing(self, scratch, start, head_bytes, count):

@@ -90,6 +90,13 @@ class Layout:
             raise BadValue("%d bytes and %d buffers are too few for this space" % (len(head) - start, len(buffers)))
         return self._node.unpack(head, start, buffers)
 
+    def reader(self, memory, start):
+        """A function that unpacks the value whose bytes begin at ``start`` of this memory, each time it is called.
+
+        It checks no sizes. Only for a layout without buffers.
+        """
+        return self._node.reader(memory, start)
+
 
 class _Plan:
     """The position of the next leaf, while a layout is being compiled."""
@@ -157,6 +164,11 @@ class _SmallArray:
             return np.empty(self.shape, self.dtype)
         return np.ndarray(self.shape, self.dtype, head, start + self.at).copy()
 
+    def reader(self, memory, start):
+        if not self.size_bytes:
+            return lambda: np.empty(self.shape, self.dtype)
+        return np.ndarray(self.shape, self.dtype, memory, start + self.at).copy
+
 
 class _LargeArray:
     def __init__(self, dtype, shape, index):
@@ -202,6 +214,9 @@ class _Integer:
             raise BadValue("%d is no %s" % (value, self.type.__name__))
         return self.type(value)
 
+    def reader(self, memory, start):
+        return lambda: self.unpack(memory, start, ())
+
 
 class _Tuple:
     def __init__(self, nodes):
@@ -218,6 +233,10 @@ class _Tuple:
 
     def unpack(self, head, start, buffers):
         return tuple([node.unpack(head, start, buffers) for node in self.nodes])
+
+    def reader(self, memory, start):
+        readers = [node.reader(memory, start) for node in self.nodes]
+        return lambda: tuple([read() for read in readers])
 
 
 # Before Gymnasium 1.0, Dict.sample() returned an OrderedDict, which crosses as a dict on the general path too.
@@ -241,3 +260,7 @@ class _Dict:
 
     def unpack(self, head, start, buffers):
         return {key: node.unpack(head, start, buffers) for key, node in self.nodes.items()}
+
+    def reader(self, memory, start):
+        readers = {key: node.reader(memory, start) for key, node in self.nodes.items()}
+        return lambda: {key: read() for key, read in readers.items()}

@@ -13,17 +13,32 @@ import numpy as np
 from gym_service.protocol import messages
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder, Packed
-from gym_service.protocol.frames import BadFrame
+from gym_service.protocol.frames import HEADER, MAGIC, VERSION, BadFrame
 from gym_service.protocol.layout import STAMP
 from gym_service.protocol.values import BadValue
 
 _REWARD_AND_FLAGS = struct.Struct("<dBH")  # also the version of the layout
-_BESIDE_BYTES = _REWARD_AND_FLAGS.size
-_TERMINATED, _TRUNCATED, _NUMPY_TERMINATED, _NUMPY_TRUNCATED, _NUMPY_REWARD, _INFO = (1 << bit for bit in range(6))
-_NUMPY = _NUMPY_TERMINATED | _NUMPY_TRUNCATED | _NUMPY_REWARD
-_TERMINATED_FLAGS = {bool: 0, np.bool_: _NUMPY_TERMINATED}
-_TRUNCATED_FLAGS = {bool: 0, np.bool_: _NUMPY_TRUNCATED}
-_REWARD_FLAGS = {float: 0, np.float64: _NUMPY_REWARD}
+BESIDE_BYTES = _REWARD_AND_FLAGS.size
+TERMINATED, TRUNCATED, _NUMPY_TERMINATED, _NUMPY_TRUNCATED, _NUMPY_REWARD, HAS_INFO = (1 << bit for bit in range(6))
+TERMINATED_FLAGS = {bool: 0, np.bool_: _NUMPY_TERMINATED}
+TRUNCATED_FLAGS = {bool: 0, np.bool_: _NUMPY_TRUNCATED}
+REWARD_FLAGS = {float: 0, np.float64: _NUMPY_REWARD}
+
+
+def _values_of(flags):
+    """(terminated, truncated, the type of the reward) for the flags of a packed result."""
+    terminated, truncated = flags & TERMINATED != 0, flags & TRUNCATED != 0
+    terminated = np.bool_(terminated) if flags & _NUMPY_TERMINATED else terminated
+    truncated = np.bool_(truncated) if flags & _NUMPY_TRUNCATED else truncated
+    return terminated, truncated, np.float64 if flags & _NUMPY_REWARD else float
+
+
+FLAG_VALUES = tuple(_values_of(flags) for flags in range(2 * HAS_INFO))
+
+# A whole frame with a packed result, up to the observation: the first four bytes of the header as one number, the rest
+# of the header (call id, size of the head, number of buffers), and what stands beside the observation.
+PACKED_STEP = struct.Struct("<IIIIdBH")
+STEPPED_BEGINNING = struct.unpack("<I", HEADER.pack(MAGIC, VERSION, messages.STEPPED, 0, 0, 0)[:4])[0]
 
 
 def unpack_action(layout, head, buffers):
@@ -67,50 +82,48 @@ def pack_step(layout, result):
     """
     observation, reward, terminated, truncated, info = result
     try:
-        flags = _REWARD_FLAGS[type(reward)] | _TERMINATED_FLAGS[type(terminated)] | _TRUNCATED_FLAGS[type(truncated)]
+        flags = REWARD_FLAGS[type(reward)] | TERMINATED_FLAGS[type(terminated)] | TRUNCATED_FLAGS[type(truncated)]
     except KeyError:
         return None
     if terminated:
-        flags |= _TERMINATED
+        flags |= TERMINATED
     if truncated:
-        flags |= _TRUNCATED
+        flags |= TRUNCATED
     if type(info) is dict and not info:
         encoder = Packed()
     else:
         encoder = Encoder()
-        flags |= _INFO
+        flags |= HAS_INFO
     encoder.head += _REWARD_AND_FLAGS.pack(reward, flags, layout.version)
     if not layout.pack(observation, encoder.head, encoder.buffers):
         return None
-    if flags & _INFO:
+    if flags & HAS_INFO:
         encoder.add(info, "$.info", opaque=True)
     return encoder
 
 
 def unpack_step(layout, head, buffers, graph, arrays=None):
     """The result that ``pack_step`` packed. Raises BadValue for malformed bytes, BadFrame for another layout's."""
-    if len(head) < _BESIDE_BYTES:
+    if len(head) < BESIDE_BYTES:
         raise BadValue("a step's result of %d bytes" % len(head))
     reward, flags, version = _REWARD_AND_FLAGS.unpack_from(head)
     if version != layout.version:
-        raise _other_version(head, _BESIDE_BYTES - STAMP.size, layout)
-    observation = layout.unpack(head, _BESIDE_BYTES, buffers)
-    end = _BESIDE_BYTES + layout.head_bytes
-    if not flags & _INFO and (len(head) != end or len(buffers) != layout.buffer_count):
+        raise _other_version(head, BESIDE_BYTES - STAMP.size, layout)
+    observation = layout.unpack(head, BESIDE_BYTES, buffers)
+    end = BESIDE_BYTES + layout.head_bytes
+    if not flags & HAS_INFO and (len(head) != end or len(buffers) != layout.buffer_count):
         raise BadValue("%d bytes and %d buffers are not one step's result" % (len(head), len(buffers)))
     if not flags:  # most steps
         return observation, reward, False, False, {}
-    terminated, truncated = flags & _TERMINATED != 0, flags & _TRUNCATED != 0
-    if flags & _NUMPY:
-        terminated = np.bool_(terminated) if flags & _NUMPY_TERMINATED else terminated
-        truncated = np.bool_(truncated) if flags & _NUMPY_TRUNCATED else truncated
-        reward = np.float64(reward) if flags & _NUMPY_REWARD else reward
-    if not flags & _INFO:
-        return observation, reward, terminated, truncated, {}
+    if flags >= len(FLAG_VALUES):
+        raise BadValue("flags %d of a step's result" % flags)
+    terminated, truncated, reward_type = FLAG_VALUES[flags]
+    if not flags & HAS_INFO:
+        return observation, reward_type(reward), terminated, truncated, {}
     rest = ValueDecoder(head, buffers[layout.buffer_count :], graph, end, arrays)
     info = rest.read()
     rest.expect_end()
-    return observation, reward, terminated, truncated, info
+    return observation, reward_type(reward), terminated, truncated, info
 
 
 # For each env in a batch: its reward and its two flags.

@@ -20,6 +20,7 @@ from gym_service.protocol.values import BadValue, CannotEncode
 from gym_service.server import env_batch, env_factory, error_report, generators, offscreen, refusals
 from gym_service.server.adapters.pettingzoo import MultiAgentAdapter
 from gym_service.server.arrays import ActionArrays, received
+from gym_service.server.compiled_step import compile_step
 from gym_service.server.counters import Counters
 from gym_service.server.env_facts import EnvFacts
 from gym_service.server.multi_agent import MultiAgentCalls
@@ -57,7 +58,8 @@ def serve(channel, permissions=None, counters=None, warned=(), is_debugged=False
         server.counters.mark_ready()
         wanted = viewers.words if viewers else (0,)  # the first number is not 0 while somebody looks
         while server.state != messages.CLOSED:
-            server.answer(channel.receive())
+            if server.compiled_step is None or not server.compiled_step():
+                server.answer(channel.receive())
             if wanted[0]:
                 viewers.after_call(server._adapter, server.counters)
     except ChannelClosed:
@@ -78,7 +80,9 @@ class Server:
         self._permissions = permissions
         self.counters = counters
         self._adapter = self._agents = self._some_envs = None
-        self._needs_reset = False  # whether the client's env is a copy without a reset so far
+        self.call_id = 0  # of the call that is being answered
+        self.needs_reset = False  # whether the client's env is a copy without a reset so far
+        self.compiled_step = None  # answers most steps of an env whose results are small
         self._facts = self._layout = self._action_layout = self._layout_count = self._forms = None
         self._layout_versions = {"observation_space": -1, "action_space": -1}
         self._image_encoder = None
@@ -116,12 +120,12 @@ class Server:
 
     def answer(self, frame):
         """Carry out one call and send its one answer: an ERROR if it failed. The env stays usable after that."""
-        self._call_id = frame.call_id
+        self.call_id = frame.call_id
         self.counters.call_started()
         try:
             if frame.kind not in messages.LEGAL[self.state]:
                 raise messages.Illegal(frame.kind, self.state)
-            if self._needs_reset:
+            if self.needs_reset:
                 self._check_reset(frame.kind)
             if self._image_encoder is not None:
                 self._image_encoder.is_on = frame.kind in messages.SHOWING
@@ -130,19 +134,27 @@ class Server:
             if self._facts is not None and frame.kind in messages.CHANGING:
                 self._send_changes(self._facts.changes(frame.kind == messages.RESET))
         except (SystemExit, KeyboardInterrupt):
-            traceback.print_exc()  # this ends the process; without a traceback its origin would be unknown
-            self.counters.call_finished()  # what follows is not part of the call: the env is closed
+            self.note_exit()
             raise
         except Exception as error:  # noqa: BLE001 - the border: whatever a simulator raises is an answer, and no end
-            notes = offscreen.notes() if frame.kind in (messages.MAKE, messages.RENDER) else ""
-            context = getattr(self._adapter, "error_context", "")
-            kind, encoder = messages.ERROR, error_report.describe_error(error, context, notes)
-            if isinstance(error, (BadFrame, BadValue)):  # a client that breaks the rules gets no second call
-                self.state = messages.CLOSED
+            kind, encoder = self.error_answer(frame.kind, error)
         self.counters.call_finished()
-        self._send_answer(kind, encoder)
+        self.send_answer(kind, encoder)
 
-    def _send_answer(self, kind, encoder):
+    def note_exit(self):
+        """Report the exception that ends this process."""
+        traceback.print_exc()  # without a traceback its origin would be unknown
+        self.counters.call_finished()  # what follows is not part of the call: the env is closed
+
+    def error_answer(self, kind, error):
+        """The answer to a call of this kind that has raised."""
+        if isinstance(error, (BadFrame, BadValue)):  # a client that breaks the rules gets no second call
+            self.state = messages.CLOSED
+        notes = offscreen.notes() if kind in (messages.MAKE, messages.RENDER) else ""
+        context = getattr(self._adapter, "error_context", "")
+        return messages.ERROR, error_report.describe_error(error, context, notes)
+
+    def send_answer(self, kind, encoder):
         """Send a frame of the answer, after the warnings that belong to it."""
         for category, text in self.warnings.take(encoder):
             self._send(messages.WARNING, Encoder().add(category).add(text))
@@ -164,7 +176,7 @@ class Server:
 
     def _send(self, kind, encoder):
         self.leave_if_forked()
-        self._channel.send_frame(kind, self._call_id, encoder.head, encoder.buffers)
+        self._channel.send_frame(kind, self.call_id, encoder.head, encoder.buffers)
 
     def _decoder(self, frame):
         graph = self._adapter.graph_class if self._adapter else None
@@ -228,7 +240,7 @@ class Server:
         self.counters.set_env_id(str(recipe["entry_point"] or recipe["id"]))
         self.state = messages.MADE if adapter.count is None else messages.BATCHED
         if self.state == messages.BATCHED:
-            answering = self.counters, self._send_answer, self._check_bound
+            answering = self.counters, self.send_answer, self._check_bound
             self._some_envs = SomeEnvs(adapter, spaces, self._actions, *answering)
         if isinstance(adapter, MultiAgentAdapter):
             self.state = messages.MULTI_AGENT
@@ -237,6 +249,7 @@ class Server:
             self._facts = EnvFacts(adapter)
         if image_encoder is not None:
             self._use_image_codec(image_encoder, frames)
+        self._compile_step()
         return messages.RESULT, Encoder().add(description, "$", opaque=True)
 
     def _compile_layouts(self, facts):
@@ -251,6 +264,13 @@ class Server:
                 setattr(self, kept, new)
         self._channel.decoder.bound_bytes = self._bound_bytes
 
+    def _compile_step(self):
+        """Compile the step for the present spaces, if this is a single env and its images are not encoded."""
+        if self._facts is not None and self._image_encoder is None:
+            self.compiled_step = compile_step(
+                self, self._channel, self._adapter, self._actions, self._layout, self._action_layout
+            )
+
     def _send_changes(self, changes):
         """Send the client the changes before the answer, so that both sides have the same layouts after it."""
         if changes:
@@ -259,6 +279,7 @@ class Server:
             self._check_bound(encoder)
             self._send(messages.CHANGED, encoder)
             self._compile_layouts(changes)
+            self._compile_step()
         self._facts.told()
 
     def _use_image_codec(self, image_encoder, frames):
@@ -272,7 +293,7 @@ class Server:
     def _reset(self, frame):
         (seed, options), args, kwargs = self._read_with_more(frame, 2)
         result = self._adapter.reset(seed, options, *args, **kwargs)
-        self._needs_reset = False
+        self.needs_reset = False
         self.counters.episodes += 1
         self._actions.learn(result[0] if type(result) is tuple and len(result) == 2 else result)
         return messages.RESULT, results.encode_reset(result)
@@ -281,7 +302,7 @@ class Server:
         seeds, options, mask = self._read(frame, 3)
         result = self._adapter.reset(seeds, options, mask)
         if mask is None or all(mask):
-            self._needs_reset = False
+            self.needs_reset = False
         self._actions.learn(result[0])
         return self._batch(frame, result)
 
@@ -304,7 +325,7 @@ class Server:
         return self._result(generators.exchange(self._adapter.env, name, given))
 
     def _require_reset(self, frame):
-        self._needs_reset = True
+        self.needs_reset = True
         return self._result(None)
 
     def _check_reset(self, kind):
@@ -318,6 +339,15 @@ class Server:
 
     def _stepped(self, result):
         self.counters.step(self._layout_count or 1)
+        return self._encoded_step(result)
+
+    def encode_step(self, result):
+        """The answer to a step that has this result. Raises CannotEncode."""
+        kind, encoder = self._encoded_step(result)
+        self._check_bound(encoder)
+        return kind, encoder
+
+    def _encoded_step(self, result):
         if type(result) is not tuple or len(result) != 5:
             return messages.RESULT, Encoder().add(result, "$.result")
         if self._forms is not None:

@@ -18,28 +18,28 @@ class PendingWarnings:
     """Collects warnings between two answers."""
 
     def __init__(self):
-        self._warnings = []
+        self.waiting = []  # (name of the category, text)
         self._show_warning = warnings.showwarning
         self._opaque_paths = set()
         self._by_array_alone = set()
 
     def add(self, text):
         """Add a warning of gym-service itself."""
-        self._warnings.append(("UserWarning", text))
+        self.waiting.append(("UserWarning", text))
 
     def show(self, message, category, filename, lineno, file=None, line=None):
         """Replaces ``warnings.showwarning``: the user gets the warning, and stderr too."""
         self._show_warning(message, category, filename, lineno, file, line)
-        if len(self._warnings) < MAX_WARNINGS:
-            self._warnings.append((error_report.builtin_name(category), str(message)))
+        if len(self.waiting) < MAX_WARNINGS:
+            self.waiting.append((error_report.builtin_name(category), str(message)))
 
     def take(self, encoder):
         """The warnings for this answer, as (name of the category, text)."""
         if encoder.replaced or encoder.by_array_alone:
             self._note(encoder)
-        if not self._warnings:
+        if not self.waiting:
             return ()
-        taken, self._warnings = self._warnings, []
+        taken, self.waiting = self.waiting, []
         return taken
 
     def _note(self, encoder):

@@ -65,6 +65,14 @@ class Channel:
                 return
         self.flush(deadline)
 
+    def send_piece(self, call_id, piece, deadline=None):
+        """Write a frame that is one piece of ``bytes``. Blocks and raises as ``send``."""
+        sizes = []
+        self.outgoing = (call_id, [piece], sizes, None)
+        self._stream.write([piece], sizes, deadline)
+        if sizes[0] != len(piece):
+            self.flush(deadline)
+
     def send(self, pieces, deadline=None):
         """Write the pieces of a frame, or the bytes before the frames. Blocks until the kernel has taken all of it."""
         self.outgoing = (self.outgoing[0], pieces, [], None)
@@ -108,6 +116,18 @@ class Channel:
         """Whether any byte was sent or read since then."""
         sizes, writes, read = mark
         return sizes is not self.outgoing[2] or writes != len(sizes) or self.decoder.moved_since(read)
+
+    def read_some(self, deadline=None):
+        """Wait for bytes. Returns the list of the sizes of reads if they are the first ones of a frame, else None.
+
+        The bytes are at the beginning of ``decoder.scratch``. To take them as a whole frame, clear the list; else
+        ``await_frame`` goes on with them. Blocks and raises as ``await_frame``, but the end of the stream is a size 0.
+        """
+        scratch, _, end, sizes, frame = self.decoder.state
+        if end or sizes or frame is not None or scratch is not self.decoder.scratch:
+            return None
+        self._stream.read_into(scratch, sizes, deadline)
+        return sizes
 
     def receive(self, deadline=None):
         """The next frame. Blocks until it is complete. Raises ChannelClosed, ChannelTimeout or BadFrame."""

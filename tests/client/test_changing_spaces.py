@@ -10,6 +10,7 @@ from support import polling
 from support.opened import TARGET, opened
 
 from gym_service import RemoteEnv, errors
+from gym_service.client.compiled_step import never
 
 TARGETS = ("py38-gym026", "py310-gymnasium029", TARGET)
 
@@ -102,7 +103,8 @@ def test_a_render_mode_that_an_old_env_is_told_with_each_render() -> None:
         assert env.render_mode == "ansi"
 
 
-def test_what_another_version_of_a_layout_has_packed_is_refused() -> None:
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_what_another_version_of_a_layout_has_packed_is_refused(is_compiled: bool) -> None:
     for side, text in (
         ("_layout", "version 1 of a layout, and this is version 7"),
         ("_action_layout", "version 7 of a"),
@@ -114,6 +116,10 @@ def test_what_another_version_of_a_layout_has_packed_is_refused() -> None:
             layout = getattr(env.unwrapped, side)
             assert layout.version == 1
             layout.version, layout.stamp = 7, b"\x07\0"
+            env.unwrapped._compiled_step, env.unwrapped._compiled_for = never, ()
+            if is_compiled:
+                env.unwrapped._compile_step()
+                assert env.unwrapped._compiled_step is not never
             with pytest.raises(errors.GymServiceError, match=text) as caught:
                 env.step(0)
             assert "raised in the simulator" not in str(caught.value)
