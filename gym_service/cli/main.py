@@ -139,7 +139,9 @@ def _add_logs(commands: Commands) -> None:
 
 def _add_stop(commands: Commands) -> None:
     parser = add_command(commands, "stop", "stop a server", "The next call of its client raises ServerCrashed.")
-    parser.add_argument("which", metavar="ENV|PID", help="an env id, for all of its servers, or a pid")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("which", nargs="?", metavar="ENV|PID", help="an env id, for all of its servers, or a pid")
+    which.add_argument("--warm", action="store_true", help="the fork servers that keep_warm_s keeps; no client notices")
     parser.set_defaults(command=_stop)
 
 
@@ -203,4 +205,4 @@ def _logs(arguments: argparse.Namespace) -> int:
 def _stop(arguments: argparse.Namespace) -> int:
     from gym_service.cli import ps
 
-    return ps.stop(arguments.which)
+    return ps.stop_warm() if arguments.warm else ps.stop(arguments.which)

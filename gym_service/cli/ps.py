@@ -19,7 +19,7 @@ from gym_service.cli.tables import print_columns
 
 HEADINGS = ("env", "pid", "state", "age", "calls", "memory", "client", "interpreter")
 COLORS = {
-    **dict.fromkeys(("running", "waiting", pidfiles.LISTENING), "green"),
+    **dict.fromkeys(("running", "waiting", pidfiles.LISTENING, pidfiles.WARM), "green"),
     **dict.fromkeys((pidfiles.STARTING, "stopped", "traced"), "yellow"),
 }
 # Seconds between two reads of a log that is followed.
@@ -72,6 +72,18 @@ def stop(which: str) -> int:
     if not found:
         names = ", ".join(sorted({server.name for server in pidfiles.list_servers()})) or "none"
         raise GymServiceError(f"you have no running server {which!r}; running: {names}\n  try: gym-service ps")
+    return _stop_all(found)
+
+
+def stop_warm() -> int:
+    """Stop all warm fork servers; the servers that they have forked go on. Blocks for at most two seconds for each."""
+    found = [server for server in pidfiles.list_servers() if server.is_warm]
+    if not found:
+        print("you have no warm fork server")
+    return _stop_all(found)
+
+
+def _stop_all(found: list[ServerInfo]) -> int:
     for server in found:
         how = "stopped" if pidfiles.stop(server) else "had already ended"
         print(f"{server.name} (pid {server.pid}): {how}", flush=True)
@@ -97,12 +109,16 @@ def age(seconds: float) -> str:
 
 def _cells(server: ServerInfo) -> tuple[str, ...]:
     memory = f"{server.memory_bytes / 2**20:.0f} MiB"
-    calls, client = ("", "") if server.is_listener else (str(server.calls), str(server.client_pid))
+    calls, client = (str(server.calls), str(server.client_pid)) if _has_client(server) else ("", "")
     return (server.name, str(server.pid), server.state, age(server.age_s), calls, memory, client, server.executable)
 
 
+def _has_client(server: ServerInfo) -> bool:
+    return not (server.is_listener or server.is_warm)
+
+
 def _data(server: ServerInfo) -> dict[str, object]:
-    calls, client = (None, None) if server.is_listener else (server.calls, server.client_pid)
+    calls, client = (server.calls, server.client_pid) if _has_client(server) else (None, None)
     return {
         "env": server.name,
         "pid": server.pid,

@@ -109,6 +109,8 @@ class EntryOptions(TypedDict, total=False):
     """``"on-reset"``: after a crash or a timeout the next ``reset()`` starts a new server. Default ``"never"``."""
     prefork: bool | None
     """Import the simulator once and fork the servers from that process. Default False."""
+    keep_warm_s: float | None
+    """Keep that process for so many seconds after its last use, for the next program. Implies ``prefork``."""
     workers: int | None
     """The number of server processes of a vector env. Default 1."""
     frames: str | None

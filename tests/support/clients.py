@@ -14,7 +14,7 @@ import tempfile
 import textwrap
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,14 +44,19 @@ class Client:
         self.folder = Path(tempfile.mkdtemp(prefix="client-"))
         name, _, value = self.mark.partition("=")
         folders = {"XDG_RUNTIME_DIR": str(self.folder / "run"), "XDG_STATE_HOME": str(self.folder / "state")}
+        argv = [sys.executable, "-c", PRELUDE + textwrap.dedent(program)]
+        self._start(argv, {**os.environ, **folders, name: value, **environ})
+
+    def _start(self, argv: list[str], environ: Mapping[str, str], prepare: Callable[[], None] | None = None) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PRELUDE + textwrap.dedent(program)],
+            argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **folders, name: value, **environ},
+            env=environ,
             text=True,
             start_new_session=True,
+            preexec_fn=prepare,
         )
         self._said: queue.Queue[str] = queue.Queue()
         self._errors: list[str] = []
@@ -77,6 +82,15 @@ class Client:
             self._said.put("")
             raise AssertionError(f"the client ended without a line of output:\n{self.errors()}")
         return line.rstrip("\n")
+
+    def lines(self) -> list[str]:
+        """All lines of its stdout that ``says`` has not returned, once it has ended."""
+        self._readers[0].join(polling.TIMEOUT_S)
+        found = []
+        while line := self._said.get_nowait():
+            found.append(line.rstrip("\n"))
+        self._said.put("")
+        return found
 
     def end(self, within_s: float = polling.TIMEOUT_S) -> int:
         """Wait until it has ended by itself. Returns its exit code."""
@@ -120,6 +134,11 @@ class Client:
         for _ in range(3):  # a process that starts during one pass is found in the next
             for pid in self.family():
                 os.kill(pid, signal.SIGKILL)
+        self.close()
+        shutil.rmtree(self.folder)
+
+    def close(self) -> None:
+        """Wait for its end, and close its pipes."""
         self.process.wait()
         for reader in self._readers:
             reader.join(polling.TIMEOUT_S)
@@ -129,7 +148,6 @@ class Client:
                 stream.close()
             except BrokenPipeError:
                 pass
-        shutil.rmtree(self.folder)
 
 
 @contextmanager

@@ -59,6 +59,7 @@ class Entry(VenvKeys):
     In a remote entry (``is_remote``) all four stay as the user wrote them: they name files of the remote side.
 
     ``interpreter`` is the name of the table that ``python`` and the keys of the venv come from, if they come from one.
+    ``keep_warm_s`` implies ``prefork``: the fork server is what is kept.
     ``max_episode_steps`` is None for the limit that the env is registered with, and -1 for no limit. ``api`` is None to
     try the registry of gymnasium first, then that of gym.
     """
@@ -89,6 +90,7 @@ class Entry(VenvKeys):
     timeouts: Timeouts = Timeouts()
     restart: str = "never"
     prefork: bool = False
+    keep_warm_s: float | None = None
     workers: int = 1
     frames: str = "raw"
     max_message_mib: int = 64
@@ -162,6 +164,7 @@ ENTRY_KEYS: Mapping[str, Check] = MappingProxyType(
         "timeouts": _timeouts,
         "restart": validation.one_of("never", "on-reset"),
         "prefork": validation.boolean,
+        "keep_warm_s": validation.duration,
         "workers": validation.worker_count,
         "frames": validation.frames,
         "max_message_mib": validation.message_size,
@@ -188,6 +191,7 @@ REMOTE_KEYS: Mapping[str, Check] = MappingProxyType(
 # Keys about starting a server. An entry with an address starts none.
 START_KEYS = (
     *("python", *VENV_KEYS, "command", "transport", "activate", "environ", "cwd", "pythonpath", "output", "prefork"),
+    "keep_warm_s",
 )
 
 # Keys that authenticate the two ends of an address.
@@ -264,7 +268,7 @@ def entry(
         base or blank, **{key: getattr(blank, key) for key in _overridden_keys(given, base, is_remote)} | given
     )
     _refuse_incomplete(made, given, location)
-    return made
+    return replace(made, prefork=True) if made.keep_warm_s else made
 
 
 def _refuse_incomplete(made: Entry, given: Mapping[str, Any], location: Location) -> None:
@@ -276,9 +280,18 @@ def _refuse_incomplete(made: Entry, given: Mapping[str, Any], location: Location
     refuse_useless(made, location)
     if made.prefork and made.command:
         raise location.at("prefork").error("cannot be combined with command: a command cannot fork its server")
+    _refuse_beside_warm(made, given, location)
     for key in CREDENTIAL_KEYS:
         if getattr(made, key) and not (made.address and made.address.startswith("tcp://")):
             raise location.at(key).error(f'needs address = "tcp://…": {WHY_NO_CREDENTIAL[key]}')
+
+
+def _refuse_beside_warm(made: Entry, given: Mapping[str, Any], location: Location) -> None:
+    """Raise if an entry asks for a fork server that is kept and cannot have one."""
+    if made.keep_warm_s and given.get("prefork") is False:
+        raise location.at("keep_warm_s").error("cannot be combined with prefork = false: it keeps a fork server")
+    if made.keep_warm_s and made.is_remote:
+        raise location.at("keep_warm_s").error("keeps a process of this machine; the interpreter is a remote one")
 
 
 def is_ssh(python: str | None) -> bool:
@@ -308,6 +321,8 @@ def _overridden_keys(given: Mapping[str, Any], base: Entry | None, is_remote: bo
         overridden.add("command")
     if base and is_remote != base.is_remote:  # the paths of the base entry name files of the other side
         overridden |= {"python", "command", "activate", "cwd", "pythonpath"}
+    if given.get("prefork") is False:
+        overridden.add("keep_warm_s")
     return overridden
 
 

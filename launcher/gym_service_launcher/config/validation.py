@@ -214,6 +214,17 @@ def seconds(value: object, location: Location) -> float:
     return limit_s
 
 
+@accepts({"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_S})
+def duration(value: object, location: Location) -> float:
+    """How long something is kept, in seconds. Unlike a time limit, it ends."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise type_error(value, "seconds: a number above 0", location)
+    kept_s = float(value)
+    if not 0 < kept_s <= LONGEST_S:
+        raise location.error(f"{kept_s:g} is not a duration; expected seconds above 0, at most {LONGEST_S:.0f}")
+    return kept_s
+
+
 @accepts({"type": "boolean"})
 def boolean(value: object, location: Location) -> bool:
     if not isinstance(value, bool):

@@ -45,8 +45,9 @@ class Child:
         show: copy its output to this process's stderr as it comes.
         name: its name in ``gym-service ps`` and ``logs``. Without a name it is in neither.
         executable: what ``gym-service ps`` shows as its interpreter, where that is not the first word of ``argv``.
-        spawner: the process that forks it. None: the guardian executes it.
         record_option: an option that tells it the path of its record, as ``OFFSET:PATH`` of the part that is its own.
+        spawner: the process that starts it. None: the guardian executes it.
+        is_warm: ``gym-service ps`` shows it as a fork server that outlives this process.
 
     Raises:
         OSError: it cannot be executed, ``cwd`` is no folder, or the spawner has ended.
@@ -65,12 +66,14 @@ class Child:
         executable: Path | None = None,
         spawner: guardian_client.ServerSpawner | None = None,
         record_option: str = "",
+        is_warm: bool = False,
     ) -> None:
         """Start it."""
         self.argv = tuple(argv)
         self._executable = executable or Path(argv[0])
         self.rung: Rung | None = None
         self._has_ended = False
+        self._is_warm = is_warm
         self._spawner = spawner
         self._oom_kills = procfs.oom_kills()
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
@@ -123,7 +126,7 @@ class Child:
 
     def _write_record(self, status: str = "") -> None:
         if self._record:
-            self._record.write(self._name, self._executable, self.pid, status)
+            self._record.write(self._name, self._executable, self.pid, status, is_warm=self._is_warm)
 
     def take_pipes(self) -> tuple[int, int]:
         """(read, write): descriptors of its stdout and stdin. They do not block, and the caller closes them."""
@@ -211,6 +214,11 @@ class Child:
             self._lifeline.close()
             if self._record:
                 self._record.remove()
+
+    def leave(self) -> None:
+        """Let it go on without this process, where its guardian allows that. Its record and its log stay."""
+        self._write_record(pidfiles.WARM)
+        self._lifeline.close()
 
     def _climb(self, ask_s: float, terminate_s: float) -> Generator[None, None, Rung]:
         if self.exit_code() is not None:

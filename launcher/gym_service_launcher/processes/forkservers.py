@@ -11,10 +11,10 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from gym_service_launcher.processes import guardian_client
 from gym_service_launcher.processes.child import Child
@@ -23,6 +23,8 @@ from gym_service_launcher.standalone import guardian
 PROGRAM = Path(guardian.__file__).with_name("forkserver.py")
 # How long a fork server that is not needed any more may take to end by itself: its simulator may act at exit.
 LEAVE_S = 2.0
+# How long its exit code may take to be known once its end was seen.
+DEATH_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class Plan:
     env: tuple[tuple[str, str], ...]
     cwd: Path
     show: bool
+    # How long it is kept after its last use, for other programs; None if it ends with this one. ``files`` are those
+    # that decide its content before it imports anything.
+    keep_warm_s: float | None = None
+    files: tuple[Path, ...] = ()
 
 
 def plan(
@@ -45,10 +51,46 @@ def plan(
     cwd: Path | None,
     *,
     show: bool,
+    keep_warm_s: float | None = None,
+    files: Sequence[Path] = (),
 ) -> Plan:
     """The plan for a recipe, which is plain data. Raises OSError where the working directory was deleted."""
     text = json.dumps(recipe, sort_keys=True)
-    return Plan(tuple(command), server_program, text, tuple(sorted(env.items())), cwd or Path.cwd(), show)
+    variables = tuple(sorted(env.items()))
+    return Plan(tuple(command), server_program, text, variables, cwd or Path.cwd(), show, keep_warm_s, tuple(files))
+
+
+class AnyForkServer(guardian_client.ServerSpawner, Protocol):
+    """What a ``ForkServer`` has, and a fork server that outlives this program (``servers/warm.py``)."""
+
+    plan: Plan
+    references: int
+    problem: str | None
+    is_unforkable: bool
+    # Why it ends with this program although ``keep_warm_s`` asks for more; empty if it does not.
+    not_kept: str
+    # What a server gets that its fork server does not have.
+    own_variables: dict[str, str]
+
+    @property
+    def pid(self) -> int:
+        """For people to read."""
+
+    @property
+    def child(self) -> Child | None:
+        """Its process, where it belongs to this program."""
+
+    def wait(self, timeout_s: float) -> bool: ...
+
+    def renew(self, error: OSError) -> bool:
+        """Whether, after this error of a request, ``wait`` and another request may succeed."""
+
+    def ending(self) -> str:
+        """A line about its end or its state, for the error about a server that has died; empty if it lives."""
+
+    def end(self, ask_s: float) -> None: ...
+
+    def forget(self) -> None: ...
 
 
 class ForkServer:
@@ -58,6 +100,8 @@ class ForkServer:
         """Start it. Raises OSError where it cannot be executed."""
         self.plan = plan
         self.references = 0
+        self.not_kept = ""
+        self.own_variables: dict[str, str] = {}
         # Why it forks nothing; empty where it forks, None before either is known.
         self.problem: str | None = None
         # Whether its content can never be forked, however often it is started.
@@ -78,6 +122,10 @@ class ForkServer:
     @property
     def record(self) -> Path | None:
         return self.child.record
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until ``problem`` tells whether it forks; False where it is not known within ``timeout_s`` seconds."""
@@ -125,6 +173,15 @@ class ForkServer:
     def is_stopped(self) -> bool:
         return self.child.classify_main_thread() == "stopped"
 
+    def renew(self, error: OSError) -> bool:
+        return False
+
+    def ending(self) -> str:
+        where = f"\n  its fork server, process {self.pid}, from which it was forked: "
+        if self.has_died():
+            return where + self.child.describe_exit(self.child.exit_code(DEATH_S))
+        return where + "stopped" if self.is_stopped() else ""
+
     def end(self, ask_s: float) -> None:
         """End it, and its servers with it. Blocks for LEAVE_S at most."""
         self._control.close()
@@ -138,7 +195,7 @@ class ForkServer:
 class ForkServerRef:
     """Keeps a fork server alive until ``release``."""
 
-    def __init__(self, fork_server: ForkServer) -> None:
+    def __init__(self, fork_server: AnyForkServer) -> None:
         self.fork_server = fork_server
         self._process_id = os.getpid()
         with _changing:
@@ -171,16 +228,16 @@ class ForkServerRef:
             self.fork_server.end(ask_s)
 
 
-_fork_servers: dict[Plan, ForkServer] = {}
+_fork_servers: dict[Plan, AnyForkServer] = {}
 _changing = threading.RLock()
 
 
-def acquire(plan: Plan, name: str) -> ForkServerRef:
-    """A reference to the fork server of a plan. Starts one with this name where none runs. Raises OSError."""
+def acquire(plan: Plan, name: str, start: Callable[[Plan, str], AnyForkServer] = ForkServer) -> ForkServerRef:
+    """A reference to the fork server of a plan. ``start`` starts it, with this name, if none runs. Raises OSError."""
     with _changing:
         fork_server = _fork_servers.get(plan)
         if fork_server is None or (fork_server.problem == "" and fork_server.has_died()):
-            fork_server = _fork_servers[plan] = ForkServer(plan, name)
+            fork_server = _fork_servers[plan] = start(plan, name)
         return ForkServerRef(fork_server)
 
 

@@ -53,7 +53,7 @@ class GuardianProcess:
                 opened.callback(os.close, pidfd)
                 files[PIDFD_FD], how = pidfd, [str(PIDFD_FD)]
             argv = [self._python, "-I", "-S", str(PROGRAM), str(os.getpid()), *how]
-            self._started_pid = _spawn_detached(argv, files)
+            self._started_pid = spawn_detached(argv, files)
             self._must_wait = pidfd >= 0
             # A plain descriptor, since it stays open until this process ends: a socket object would warn of that.
             self._control_fd = ours.detach()
@@ -127,7 +127,7 @@ def guardian_python(server_executable: str) -> str:
     raise OSError(f"{text}: nothing can run the guardian of its servers")
 
 
-def _spawn_detached(argv: list[str], files: Mapping[int, int]) -> int:
+def spawn_detached(argv: list[str], files: Mapping[int, int]) -> int:
     """Start a program in a process group of its own, with /dev/null as its 0, 1 and 2, and these files. Raises OSError.
 
     Not subprocess: its Popen would have to be kept alive, and would warn of a child that still runs when this

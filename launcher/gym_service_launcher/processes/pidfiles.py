@@ -34,7 +34,7 @@ TERMINATE_S = 2.0
 # for its clients after the first SIGTERM, and ends their servers after the second, which takes some seconds.
 SERVER_SIGNALS = ((signal.SIGTERM, TERMINATE_S), (signal.SIGKILL, 0.0))
 LISTENER_SIGNALS = ((signal.SIGTERM, 0.5), (signal.SIGTERM, 8.0), (signal.SIGKILL, 0.0))
-STARTING, LISTENING = "starting", "listening"
+STARTING, LISTENING, WARM = "starting", "listening", "warm"
 STATES = {"R": "running", "S": "waiting", "D": "waiting for a disk", "T": "stopped", "t": "traced", "Z": "dead"}
 
 
@@ -63,14 +63,16 @@ class PidFile:
             with contextlib.suppress(OSError):
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
 
-    def write(self, name: str, executable: Path, pid: int, status: str = "") -> None:
+    def write(self, name: str, executable: Path, pid: int, status: str = "", *, is_warm: bool = False) -> None:
         """Write the facts, once the process runs and the file has been created. Again after a change.
 
-        ``status``: STARTING or LISTENING, where the state of the process alone does not say enough.
+        ``status``: STARTING, LISTENING or WARM, where the state of the process alone does not say enough. ``is_warm``:
+        it is a fork server that outlives this process.
         """
         process = procfs.process(pid)
         if self.path and process:
             facts = {"name": name, "executable": str(executable), "pid": pid, "client_pid": os.getpid()}
+            facts |= {"is_warm": True, "client_pid": 0} if is_warm else {}
             facts |= {"start_time": process.start_time, "pid_namespace": procfs.pid_namespace(), "status": status}
             content = json.dumps(facts).encode()
             if len(content) <= VIEWERS_AT - CALLS_BYTES:
@@ -120,6 +122,7 @@ class ServerInfo:
     state: str
     start_time: int  # of the process; with the pid it names the process for all time
     record: Path
+    is_warm: bool = False  # a fork server that outlives its clients; ``client_pid`` is 0
 
     @property
     def is_listener(self) -> bool:
@@ -201,4 +204,5 @@ def _running(facts: dict[str, Any], calls: int, process: procfs.Process, record:
         state=(process.state not in "Tt" and facts.get("status")) or STATES.get(process.state, process.state),
         start_time=process.start_time,
         record=record,
+        is_warm=facts.get("is_warm", False),
     )

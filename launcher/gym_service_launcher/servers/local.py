@@ -21,7 +21,7 @@ from gym_service_launcher.interpreters.evidence import how_to_install
 from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.processes import forkservers
 from gym_service_launcher.processes.child import FIRST_PASSED_FD, Child
-from gym_service_launcher.processes.forkservers import ForkServer, ForkServerRef
+from gym_service_launcher.processes.forkservers import AnyForkServer, ForkServerRef
 from gym_service_launcher.processes.guardian_client import SpawnerStopped
 from gym_service_launcher.servers.link import (
     LATE_ADVICE,
@@ -38,6 +38,8 @@ from gym_service_launcher.standalone import activation
 TERMINATE_S = 2.0
 # How long a server may take to end after its stream has ended: its exit code is part of the error.
 DEATH_S = 1.0
+# What changes with a venv, or with a conda env.
+VENV_FILES = ("pyvenv.cfg", "conda-meta/history", "conda-meta/state")
 
 
 class LocalServer(ServerLink):
@@ -93,7 +95,10 @@ class LocalServer(ServerLink):
         return memory
 
     def start_warning(self) -> str:
-        return f"{self._entry.name!r} was started without prefork: {self._not_forked}" if self._not_forked else ""
+        if self._not_forked:
+            return f"{self._entry.name!r} was started without prefork: {self._not_forked}"
+        not_kept = self._fork_server.fork_server.not_kept if self._fork_server else ""
+        return f"{self._entry.name!r} is not kept warm: {not_kept}" if not_kept else ""
 
     def env_is_made(self) -> None:
         self._child.mark_up()
@@ -151,13 +156,7 @@ class LocalServer(ServerLink):
         return ServerCrashed(text, during=during, exit_code=exit_code, tail=tail)
 
     def _fork_server_ending(self) -> str:
-        if self._fork_server is None or self._not_forked:
-            return ""
-        fork_server = self._fork_server.fork_server
-        where = f"\n  its fork server, process {fork_server.child.pid}, from which it was forked: "
-        if fork_server.has_died():
-            return where + fork_server.child.describe_exit(fork_server.child.exit_code(DEATH_S))
-        return where + "stopped" if fork_server.is_stopped() else ""
+        return "" if self._fork_server is None or self._not_forked else self._fork_server.fork_server.ending()
 
     def diagnose(self, end_sending: Callable[[], None] = lambda: None) -> tuple[str, str]:
         """Blocks for half a second at most. The stream stays as it is."""
@@ -270,26 +269,48 @@ def _executed(entry: Entry, executable: Path) -> LocalServer:
 def _forked(entry: Entry, executable: Path) -> LocalServer:
     """A server that the entry's fork server forks. Where that is impossible, it is executed as any other."""
     started_at = time.monotonic()
-    reference = forkservers.acquire(_plan(entry, executable), entry.name)
+    if entry.keep_warm_s is None:
+        reference = forkservers.acquire(_plan(entry, executable), entry.name)
+    else:
+        from gym_service_launcher.servers import warm  # only these entries need it
+
+        reference = forkservers.acquire(_plan(entry, executable), entry.name, warm.start)
     try:
-        fork_server = reference.fork_server
-        if not fork_server.wait(entry.timeouts.start):
-            reason = late_start_reason(entry.timeouts.start, *_diagnose(fork_server.child))
-            fork_server.child.stop(0.0, 0.0)
-            tail = fork_server.child.tail()
-            raise _start_error(entry, executable, fork_server.child, reason, LATE_ADVICE, tail)
-        problem = fork_server.problem or ""
-        try:
-            started = _started(entry, executable, None if problem else fork_server)
-        except SpawnerStopped:
-            problem = f"its fork server, process {fork_server.child.pid}, is stopped"
-            started = _started(entry, executable, None)
+        started, problem = _forked_by(reference.fork_server, entry, executable)
         return LocalServer(
             entry, executable, *started, fork_server=reference, not_forked=problem, started_at=started_at
         )
     except BaseException:
         reference.release(0.0)
         raise
+
+
+def _forked_by(fork_server: AnyForkServer, entry: Entry, executable: Path) -> tuple["Started", str]:
+    """A server of this fork server; or else one that is executed, and why."""
+    while True:
+        if not fork_server.wait(entry.timeouts.start):
+            raise _late_import(fork_server, entry, executable)
+        if problem := fork_server.problem or "":
+            return _started(entry, executable, None), problem
+        try:
+            return _started(entry, executable, fork_server), ""
+        except SpawnerStopped:
+            return _started(entry, executable, None), f"its fork server, process {fork_server.pid}, is stopped"
+        except OSError as error:
+            if not fork_server.renew(error):
+                raise
+
+
+def _late_import(fork_server: AnyForkServer, entry: Entry, executable: Path) -> ServerStartError:
+    child = fork_server.child
+    if child is None:
+        reason = f"its warm fork server, which another program started, was not ready after {entry.timeouts.start:g} s"
+        text = f"the server of {entry.name!r} did not start: {reason}\n  interpreter: {executable}"
+        text += f"\n  try: {LATE_ADVICE}; or gym-service stop --warm"
+        return ServerStartError(text, argv=(str(executable),), interpreter=str(executable), exit_code=None, tail="")
+    reason = late_start_reason(entry.timeouts.start, *_diagnose(child))
+    child.stop(0.0, 0.0)
+    return _start_error(entry, executable, child, reason, LATE_ADVICE, child.tail())
 
 
 def _plan(entry: Entry, executable: Path) -> forkservers.Plan:
@@ -306,7 +327,11 @@ def _plan(entry: Entry, executable: Path) -> forkservers.Plan:
     environment = environment_of(entry, executable)
     command = [*environment.words, str(executable), "-u"]
     is_shown = entry.output == "show"
-    return forkservers.plan(command, server_program(), recipe, environment.variables, entry.cwd, show=is_shown)
+    given = command, server_program(), recipe, environment.variables, entry.cwd
+    if entry.keep_warm_s is None:
+        return forkservers.plan(*given, show=is_shown)
+    files = [executable, *(executable.parent.parent / name for name in VENV_FILES), *entry.activate]
+    return forkservers.plan(*given, show=is_shown, keep_warm_s=entry.keep_warm_s, files=files)
 
 
 def _name_of_wrapper(wrapper: Any) -> str:
@@ -317,20 +342,20 @@ def _name_of_wrapper(wrapper: Any) -> str:
 Started = tuple[Child, StreamEnd, Opening, socket.socket]
 
 
-def _started(entry: Entry, executable: Path, spawner: ForkServer | None) -> Started:
+def _started(entry: Entry, executable: Path, spawner: AnyForkServer | None) -> Started:
     """The process, the client's end of its stream, how that opens, and the socket for shared memory. Raises OSError."""
     start = _over_stdio if entry.transport == "stdio" else _over_socket
     return start(entry, executable, spawner)
 
 
-def _over_socket(entry: Entry, executable: Path, spawner: ForkServer | None) -> Started:
+def _over_socket(entry: Entry, executable: Path, spawner: AnyForkServer | None) -> Started:
     with _socketpairs(2) as ((sock, memory), theirs):
         channel = "--fd", str(FIRST_PASSED_FD), "--arena", str(FIRST_PASSED_FD + 1)
         child = _child(entry, executable, channel, [end.fileno() for end in theirs], spawner)
     return child, SocketEnd(sock), Opening(), memory
 
 
-def _over_stdio(entry: Entry, executable: Path, spawner: ForkServer | None) -> Started:
+def _over_stdio(entry: Entry, executable: Path, spawner: AnyForkServer | None) -> Started:
     mark = secrets.token_bytes(16)
     with _socketpairs(1) as ((memory,), theirs):
         channel = "--stdio", mark.hex(), "--arena", str(FIRST_PASSED_FD)
@@ -356,7 +381,7 @@ def _child(
     executable: Path,
     channel: Sequence[str],
     pass_fds: Sequence[int],
-    spawner: ForkServer | None,
+    spawner: AnyForkServer | None,
     *,
     piped: bool = False,
 ) -> Child:
@@ -364,7 +389,7 @@ def _child(
     environment = TargetEnvironment({}) if spawner else environment_of(entry, executable)
     return Child(
         [*environment.words, *server_argv(executable, *channel)],
-        environment.variables,
+        environment.variables if spawner is None else spawner.own_variables,
         entry.cwd,
         pass_fds=pass_fds,
         piped=piped,

@@ -11,6 +11,7 @@ Rules of this file:
 Command line::
 
     PYTHON -u .../forkserver.py SERVER_PROGRAM RECIPE      the control socket is fd 3; RECIPE is JSON
+    PYTHON -u .../forkserver.py SERVER_PROGRAM RECIPE BEGUN     a warm one, which was ordered at BEGUN, of time.time()
 
 Contract. After its imports it sends one line on the control socket:
 
@@ -22,7 +23,11 @@ After ``ready``, the control socket and the lifelines are those of guardian.py, 
 not executed. So only the part of the command after SERVER_PROGRAM counts, and the directory and the environment are the
 fork server's own. When the control socket ends, the fork server and all of its servers end.
 
-What must change together: this contract with ``processes/forkservers.py``; the requests with guardian.py.
+A warm fork server outlives the program that needs it first. Its client is warm_guardian.py, the guardian of the servers
+too, and its work after ``ready`` is that of warm_forks.py.
+
+What must change together: this contract with ``processes/forkservers.py`` and warm_guardian.py; the requests with
+guardian.py.
 """
 
 import faulthandler
@@ -50,20 +55,27 @@ class BecomeServer(BaseException):
         self.argv = argv
 
 
-def main(program, recipe):
+def main(program, recipe, begun=""):
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != here]
     guardian = _load("gym_service_guardian", os.path.join(here, "guardian.py"))
     control = guardian.unix_socket(_reserve(guardian.MAX_FDS))
     faulthandler.enable()
     faulthandler.register(guardian.DUMP_SIGNAL)
+    warm = _load("gym_service_warm_forks", os.path.join(here, "warm_forks.py")) if begun else None
+    forks = warm.WarmForks(control, guardian, float(begun), here) if warm else None
     server = _load("gym_service_server", program)
     server.become_importable()
     preloaded, line = _preload(server, json.loads(recipe), guardian.procfs)
+    problem = forks.note_files() if forks and preloaded else ""
+    preloaded, line = (None, problem) if problem else (preloaded, line)
     control.sendall(line.encode("utf-8", "backslashreplace") + b"\n")
     if preloaded is None:
         return 0
     _share_memory()
+    if forks:
+        argv = forks.run(_fork)
+        return _become_server(server, argv, program, preloaded) if argv else 0
     # The fork server's client is the guardian, which is also its parent.
     watch = guardian.client_watch
     client = watch.Client(os.getppid(), watch.open_pidfd(os.getppid()), is_parent=True)
@@ -74,6 +86,10 @@ def main(program, recipe):
     except BecomeServer as become:
         argv = become.argv
     fork_server.detach()
+    return _become_server(server, argv, program, preloaded)
+
+
+def _become_server(server, argv, program, preloaded):
     arguments = [os.fsdecode(argument) for argument in argv]
     return server.serve(arguments[arguments.index(program) + 1 :], preloaded)
 

@@ -196,7 +196,7 @@ class Guardian:
 
     def _start(self):
         try:
-            request = _receive_request(self._control, self._client)
+            request = receive_request(self._control, self._client)
         except OSError:  # the client ended before the request was complete
             request = None
         if request is None:
@@ -229,7 +229,7 @@ class Guardian:
         self._poll.register(server.lifeline, select.POLLIN)
 
     def _receive_orders(self, server):
-        orders = _quietly(server.lifeline.recv, 64) or b""
+        orders = quietly(server.lifeline.recv, 64) or b""
         if not orders:
             self._poll.unregister(server.lifeline)
             server.lifeline_ended = True
@@ -245,7 +245,7 @@ class Guardian:
                 return
             server = self._servers.pop(pid, None)
             if server:
-                server.exit_code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+                server.exit_code = spawning.exit_code(status)
 
     def _reap_one(self):
         """The pid and status of a child that has ended; (0, 0) if there is none."""
@@ -265,7 +265,7 @@ class Guardian:
         """Kill the processes that dead servers have left to this one. When none is left, report the servers' ends."""
         strays = [pid for pid in procfs.children() if pid not in self._servers] if self._prctl else []
         for pid in strays:
-            _quietly(os.kill, pid, signal.SIGKILL)
+            quietly(os.kill, pid, signal.SIGKILL)
         if strays:
             return  # their ends wake this process, which then sweeps what they leave
         for fd, server in list(self._lifelines.items()):
@@ -293,13 +293,13 @@ class Server:
         if self.exit_code is not None:
             return
         if order == Order.TERMINATE.value:
-            _quietly(os.kill, self.pid, signal.SIGTERM)
+            quietly(os.kill, self.pid, signal.SIGTERM)
         elif order == Order.KILL.value:
             self.kill()
         elif order == Order.DIAGNOSE.value:
             self._first_look, self.diagnosis_due = procfs.main_thread(self.pid), time.monotonic() + OBSERVE_S
         elif order == Order.DUMP_STACK.value:
-            _quietly(os.kill, self.pid, DUMP_SIGNAL)
+            quietly(os.kill, self.pid, DUMP_SIGNAL)
 
     def finish_diagnosis_if_due(self):
         """Report the state of the main thread once it has been observed for long enough."""
@@ -310,14 +310,14 @@ class Server:
     def kill(self):
         if self.exit_code is None:
             self.kill_group()
-            _quietly(os.kill, self.pid, signal.SIGKILL)  # it may have left its group
+            quietly(os.kill, self.pid, signal.SIGKILL)  # it may have left its group
 
     def kill_group(self):
-        _quietly(os.kill, -self.pid, signal.SIGKILL)
+        quietly(os.kill, -self.pid, signal.SIGKILL)
 
     def make_record(self):
         """Create the empty file for the client to write. The guardian creates it because the guardian removes it."""
-        fd = _quietly(os.open, self._record, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        fd = quietly(os.open, self._record, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         if fd is not None:
             os.close(fd)
 
@@ -329,14 +329,14 @@ class Server:
         """
         folder, name = os.path.split(self._record)
         stem = name.rpartition(b".")[0]
-        for other in (_quietly(os.listdir, folder) or []) if stem else []:
+        for other in (quietly(os.listdir, folder) or []) if stem else []:
             if other.startswith(stem):
-                _quietly(os.unlink, os.path.join(folder, other))
+                quietly(os.unlink, os.path.join(folder, other))
         self.say(line)
         self.lifeline.close()
 
     def say(self, line):
-        _quietly(self.lifeline.send, line.encode("ascii") + b"\n", getattr(socket, "MSG_DONTWAIT", 0))
+        quietly(self.lifeline.send, line.encode("ascii") + b"\n", getattr(socket, "MSG_DONTWAIT", 0))
 
 
 def classify_main_thread(first, second):
@@ -349,16 +349,14 @@ def classify_main_thread(first, second):
     return "busy" if ran_s >= BUSY_S or first[0] == second[0] == "R" else "blocked"
 
 
-def _receive_request(control, client):
+def receive_request(control, client):
     """(descriptors, whether some are missing, (argv, cwd, record, env)); None if the client has ended."""
     data, fds, is_cut = fd_passing.receive(control, HEADER.size, MAX_FDS)
     data += _receive_all(control, HEADER.size - len(data), client) if data else b""
     rest = _receive_all(control, HEADER.unpack(data)[0], client) if len(data) == HEADER.size else b""
     if not rest:
         return None
-    count, *texts = rest.split(b"\0")[:-1]
-    argv, (cwd, record, *env) = texts[: int(count)], texts[int(count) :]
-    return fds, is_cut or len(fds) < LEAST_FDS, (argv, cwd, record, dict(item.split(b"=", 1) for item in env))
+    return fds, is_cut or len(fds) < LEAST_FDS, spawning.parse_texts(rest)
 
 
 def _receive_all(control, size, client):
@@ -382,7 +380,7 @@ def unix_socket(fd):
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=fd)
 
 
-def _quietly(call, *arguments):
+def quietly(call, *arguments):
     """The call's result; None if it fails because the process, the file or the peer no longer exists."""
     try:
         return call(*arguments)

@@ -73,6 +73,16 @@ def oom_kills():
         return None
 
 
+def memory_bytes():
+    """(available, total) of the memory of the machine; None if /proc does not tell."""
+    try:
+        with open("/proc/meminfo") as file:
+            found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in file if line.startswith("Mem")}
+        return found["MemAvailable"], found["MemTotal"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def pid_namespace():
     """A name for the PID namespace of this process; empty if there is none."""
     try:

@@ -17,6 +17,18 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 IGNORED = ("SIGINT", "SIGHUP", "SIGPIPE", "SIGTTOU", "SIGTTIN")
 
 
+def parse_texts(data):
+    """(argv, cwd, record, env) from the texts of a request; guardian.py describes them."""
+    count, *texts = data.split(b"\0")[:-1]
+    argv, (cwd, record, *env) = texts[: int(count)], texts[int(count) :]
+    return argv, cwd, record, dict(item.split(b"=", 1) for item in env)
+
+
+def exit_code(status):
+    """The exit code of a status that a wait has returned; negative: a signal."""
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
 def find_prctl():
     """Linux's prctl, as a function of two numbers; None elsewhere."""
     import ctypes

@@ -52,6 +52,7 @@ def test_an_entry_that_says_only_its_interpreter_has_every_default(tmp_path: Pat
         "timeouts": {"start": 120, "reset": 120, "step": 60, "render": 60, "call": 60, "close": 5},
         "restart": "never",
         "prefork": False,
+        "keep_warm_s": None,
         "workers": 1,
         "frames": "raw",
         "max_message_mib": 64,

@@ -1,0 +1,181 @@
+"""The files that the image of a fork server was made of, and whether they are still the same.
+
+Knows sys.modules, sys.path, /proc/self/maps and what ``stat`` says. Never knows what a module is for. Standard library
+only, Python 3.6 and up: forkserver.py loads it by path in the target's interpreter.
+
+What counts:
+
+- the file of each module that is loaded, and each file that is mapped: extension modules and what they link to. A
+  module in a zip archive stands for the archive;
+- the folders of each package, the portions of a namespace package included: what is added there may be found at import;
+- each site-packages folder of sys.path, and the ``.pth`` files there, which lead to editable installs;
+- of each other folder of sys.path, the names that can be imported: another one may hide a module that is loaded. A log
+  or a checkpoint that a run writes there does not count;
+- the working directory itself, not what is in it.
+
+Two files are the same if they have one inode, size, modification time and, unless the file has several names, one
+change time. No program can set the change time back. Installers that link files from a cache change it for the other
+names of a file, so there the modification time alone decides.
+
+What this cannot know: files that the imports have read and closed, such as data and configuration; modules that were
+removed from sys.modules; and anything that is no file.
+"""
+
+import os
+import stat
+import sys
+
+SITE_FOLDERS = ("site-packages", "dist-packages")
+# What the name of an entry of a sys.path folder ends with, if importing or importlib.metadata may use it.
+IMPORTABLE = (".py", ".pyc", ".so", ".zip", ".egg", ".pth", ".egg-link", ".dist-info", ".egg-info")
+DELETED = " (deleted)"
+
+
+class ImageFiles:
+    """Looks at the files once, when it is made; ``first_difference`` compares."""
+
+    def __init__(self, before, more_paths):
+        """Look at them, after the imports.
+
+        ``before``: ``installed_names()`` before the imports. ``more_paths``: files that belong to the image and are no
+        modules.
+        """
+        self._moved = next((path for path, names in before.items() if _installed_in(path) != names), None)
+        files = _module_files() | _mapped_files() | set(more_paths)
+        folders = _package_folders()
+        self._names = {}
+        for folder in map(os.path.abspath, sys.path):
+            if os.path.basename(folder) in SITE_FOLDERS:
+                folders.add(folder)
+                files.update(os.path.join(folder, name) for name in _listed(folder) if name.endswith(".pth"))
+            else:
+                self._names[folder] = _importable_names(folder)
+        files.add(os.path.join(sys.prefix, "pyvenv.cfg"))
+        self._files = {path: _file_stamp(path) for path in {_outermost_file(path) for path in files}}
+        self._folders = {path: _folder_stamp(path) for path in folders}
+        self._cwd = _cwd_stamp()
+
+    def changed_since(self, time_s):
+        """A path that was changed at ``time_s`` (of time.time) or later, so perhaps after it was read; else None."""
+        if self._moved:
+            return self._moved
+        for path in sorted(self._files):
+            try:
+                found = os.stat(path)
+            except OSError:
+                continue
+            if stat.S_ISREG(found.st_mode) and max(found.st_mtime, found.st_ctime) >= time_s:
+                return path
+        return None
+
+    def first_difference(self):
+        """A path where something is not as it was; None if all is as it was. Some microseconds for each file."""
+        for stamps, stamp in ((self._files, _file_stamp), (self._folders, _folder_stamp)):
+            for path, before in stamps.items():
+                if stamp(path) != before:
+                    return path
+        for folder, names in self._names.items():
+            if _importable_names(folder) != names:
+                return folder
+        return None if _cwd_stamp() == self._cwd else "the working directory"
+
+
+def installed_names():
+    """What is in each site-packages folder of sys.path: installing or removing anything changes it."""
+    return {path: _installed_in(path) for path in sys.path if os.path.basename(path) in SITE_FOLDERS}
+
+
+def _installed_in(folder):
+    return set(_listed(folder)) - {"__pycache__"}
+
+
+def _module_files():
+    files = set()
+    for module in list(sys.modules.values()):
+        for path in (getattr(module, "__file__", None), getattr(getattr(module, "__spec__", None), "origin", None)):
+            if isinstance(path, str) and os.path.isabs(path):
+                files.add(path)
+    return files
+
+
+def _package_folders():
+    folders = set()
+    for module in list(sys.modules.values()):
+        try:
+            portions = list(getattr(module, "__path__", None) or ())
+        except Exception:  # noqa: BLE001 - the border: a module may be any object, with any __path__
+            continue
+        folders.update(path for path in portions if isinstance(path, str) and os.path.isdir(path))
+    return folders
+
+
+def _mapped_files():
+    """The files that this process has mapped. One that was replaced meanwhile counts: its path has another file now."""
+    files = set()
+    with open("/proc/self/maps", errors="surrogateescape") as lines:
+        for line in lines:
+            path = line.rstrip("\n").split(None, 5)[5:]
+            if path and path[0].startswith("/") and not path[0].startswith(("/dev/", "/memfd:", "/SYSV")):
+                files.add(path[0])
+    # A temporary file that was removed is no part of the image; libffi makes such a file.
+    return {path for path in files if not path.endswith(DELETED)} | {
+        path[: -len(DELETED)] for path in files if path.endswith(DELETED) and os.path.exists(path[: -len(DELETED)])
+    }
+
+
+def _outermost_file(path):
+    """The file that holds a path: for a module in a zip archive, the archive. The path itself if there is none."""
+    outer = path
+    while outer and not os.path.exists(outer):
+        shorter = os.path.dirname(outer)
+        if shorter == outer:
+            return path
+        outer = shorter
+    return outer if os.path.isfile(outer) else path
+
+
+def _file_stamp(path):
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    changed_ns = found.st_ctime_ns if found.st_nlink == 1 else 0
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, changed_ns
+
+
+def _folder_stamp(path):
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+def _cwd_stamp():
+    """Names the folder, not its path: another folder may have its path by now."""
+    try:
+        path, here = os.stat(os.getcwd()), os.stat(os.curdir)
+    except OSError:  # it was removed
+        return None
+    return here.st_dev, here.st_ino, path.st_dev, path.st_ino
+
+
+def _importable_names(folder):
+    """The names in a folder that an import could use: modules, folders that may be packages, metadata."""
+    names = set()
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(IMPORTABLE) or (entry.name.isidentifier() and entry.is_dir()):
+                    names.add(entry.name)
+    except OSError:  # not there, or a zip archive
+        return _file_stamp(folder)
+    names.discard("__pycache__")
+    return names
+
+
+def _listed(folder):
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
