@@ -61,6 +61,9 @@ CRITERIA = (
     Criterion("a fresh client's first reset ÷ in-process", "start", names.START_OURS, names.START_GYMNASIUM, 1.5, 1.2),
     Criterion("the same, its server first ÷ in-process", "start", names.START_FIRST, names.START_GYMNASIUM, 1.5, 1.2),
     Criterion("the same, imports for 1 s ÷ in-process", "start", names.START_OURS_SLOW, names.START_SLOW, 1.5, 1.2),
+    Criterion(
+        "a second program, imports for 5 s ÷ in-process", "warm", names.START_WARM, names.START_SLOWER, 0.15, 0.12
+    ),
     Criterion("16 workers, prefork ÷ one worker", "prefork", names.PREFORKED, names.WORKER, 1.3, 1.1),
     Criterion("a step with 64 open envs ÷ with one", "open", names.MANY_OPEN, names.ONE_OPEN, 1.1, 1.0),
     Criterion("8 × 2 ms, 5 % of 20 ms: recv ÷ step", "first_ready", names.READY, names.EIGHT_WORKERS, 1.8, 2.2, True),

@@ -28,9 +28,12 @@ python = {python!r}
 python = {python!r}
 imports = ["gym_bench_slow"]
 pythonpath = [{envs!r}]
+{more}
 """
-# How long the second of these takes to import here, unless a test says otherwise (s).
-IMPORT_S = "1"
+# How long the second of these takes to import here, unless a test says otherwise (s); and where it is kept warm.
+IMPORT_S, WARM_IMPORT_S = "1", "5"
+# An entry without it is one of today's; the block ends what is kept.
+KEEP_WARM = "keep_warm_s = 600"
 IMPORTED = "import gymnasium as gym"
 IN_PROCESS = """
 import gymnasium as gym
@@ -62,19 +65,36 @@ os.write(1, b"x")
 
 
 @contextmanager
-def fresh_client(program: str) -> Iterator[Clocked]:
+def fresh_client(program: str, import_s: str = IMPORT_S, more: str = "") -> Iterator[Clocked]:
     """A fresh interpreter that runs this program, up to its end; closing what it opened is not counted.
 
-    There is byte code of all that it imports, as in every installation that was used once.
+    There is byte code of all that it imports, as in every installation that was used once. ``more``: lines of the entry
+    of the slow simulator.
     """
     with tempfile.TemporaryDirectory(prefix="gym-bench-") as folder:
         file = Path(folder) / "envs.toml"
-        file.write_text(ENTRIES.format(python=sys.executable, envs=str(ENVS)))
+        file.write_text(ENTRIES.format(python=sys.executable, envs=str(ENVS), more=more))
         variables = {**os.environ, "GYM_SERVICE_ENVS": str(file), "PYTHONPYCACHEPREFIX": str(Path(folder) / "compiled")}
         variables.pop("PYTHONDONTWRITEBYTECODE", None)
-        variables.setdefault("GYM_BENCH_IMPORT_S", IMPORT_S)
+        variables.setdefault("GYM_BENCH_IMPORT_S", import_s)
+        variables["XDG_RUNTIME_DIR"] = folder
         _until_it_says_so(program, variables)
-        yield clocked(lambda: _until_it_says_so(program, variables))
+        try:
+            yield clocked(lambda: _until_it_says_so(program, variables))
+        finally:
+            if more:
+                subprocess.run([sys.executable, "-m", "gym_service", "stop", "--warm"], env=variables, check=True)
+
+
+@contextmanager
+def second_program() -> Iterator[Clocked]:
+    """A fresh client of a simulator that an earlier one has left warm. Raises Missing where there is no such key."""
+    from gym_service_launcher.config.entry import ENTRY_KEYS
+
+    if "keep_warm_s" not in ENTRY_KEYS:
+        raise Missing("not there yet: keep_warm_s")
+    with fresh_client(OURS_SLOW, WARM_IMPORT_S, KEEP_WARM) as clocked_client:
+        yield clocked_client
 
 
 @contextmanager

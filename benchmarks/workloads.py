@@ -26,6 +26,7 @@ LOOP, BARE = "bare loop", "two bare processes"
 START_BARE, START_GYMNASIUM = "gymnasium imported", "in-process, first reset"
 START_SLOW, START_OURS_SLOW = "in-process, imports for 1 s", "gym-service, imports for 1 s"
 START_OURS, START_FIRST = "gym-service, first reset", "gym-service, its server first"
+START_SLOWER, START_WARM = "in-process, imports for 5 s", "gym-service, kept warm"
 WORKER, PREFORKED = "1 worker", "16 workers, prefork"
 READY, SENT = "gym-service, first ready", "gym-service, sent and received"
 EIGHT_WORKERS = "gym-service, 8 workers"
@@ -110,6 +111,17 @@ def start() -> Workload:
     )
 
 
+def warm() -> Workload:
+    return Workload(
+        "a second program, whose simulator imports for 5 s, to the first reset",
+        {
+            START_SLOWER: lambda: starts.fresh_client(starts.IN_PROCESS_SLOW, starts.WARM_IMPORT_S),
+            START_WARM: starts.second_program,
+            START_BARE: lambda: starts.fresh_client(starts.IMPORTED),
+        },
+    )
+
+
 def prefork() -> Workload:
     return Workload(
         "workers whose simulator imports for 2 s, to the first reset",
@@ -163,6 +175,7 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
     "vector32": vector_32,
     "work": work_8,
     "start": start,
+    "warm": warm,
     "prefork": prefork,
     "open": open_envs,
     "first_ready": first_ready_8,

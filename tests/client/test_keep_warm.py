@@ -24,6 +24,8 @@ from support.targets import TARGETS
 # These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
+# Each program takes a second, so most tests are run by hand.
+LONG = pytest.mark.long
 # The usual target of these tests: its imports take little time.
 OLD = "py38-gym021"
 TARGET = "py312-gymnasium14"
@@ -100,13 +102,13 @@ def stop(group: Programs) -> None:
 # -- the next program ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", ["py36-gym021", OLD, TARGET])
+@pytest.mark.parametrize("target", [pytest.param("py36-gym021", marks=LONG), OLD, pytest.param(TARGET, marks=LONG)])
 def test_the_next_program_imports_nothing(group: Programs, target: str) -> None:
     pids = [group.run(opening(target=target) + ONCE) for _ in range(3)]
     assert [len(lines) for lines in pids] == [1, 1, 1], pids
     assert len({pid for (pid,) in pids}) == 3
     (importer,) = importers(group)
-    ((shown,),) = [[server for server in warm(group)]]
+    (shown,) = warm(group)
     assert (shown["pid"], shown["state"], shown["client_pid"]) == (importer, "warm", None)
     # Its output is kept, and reached the program that ordered it.
     assert group.command("logs", "warm:Counted") == "imported\n"
@@ -114,6 +116,7 @@ def test_the_next_program_imports_nothing(group: Programs, target: str) -> None:
     assert not procfs.state(importer)
 
 
+@LONG
 def test_a_forked_server_is_like_one_that_was_started(group: Programs) -> None:
     text = """
     import json
@@ -132,6 +135,7 @@ def test_a_forked_server_is_like_one_that_was_started(group: Programs) -> None:
 
 
 @pytest.mark.skipif(int(gymnasium.__version__.partition(".")[0]) < 1, reason="vector envs need gymnasium 1.0")
+@LONG
 def test_the_workers_of_a_vector_env_are_forked_from_it_too(group: Programs) -> None:
     vector = """
     vec = gym_service.make_vec("Counted", 4, workers=4, **keys)
@@ -145,6 +149,7 @@ def test_the_workers_of_a_vector_env_are_forked_from_it_too(group: Programs) -> 
     stop(group)
 
 
+@LONG
 def test_a_restart_is_forked_from_it(group: Programs) -> None:
     restart = """
     import signal
@@ -189,6 +194,7 @@ def test_variables_of_a_terminal_are_each_programs_own(group: Programs) -> None:
     stop(group)
 
 
+@LONG
 def test_what_else_a_program_starts_with_decides_who_shares(group: Programs, tmp_path: Path) -> None:
     def lower_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 1000))
@@ -219,9 +225,10 @@ def test_what_else_a_program_starts_with_decides_who_shares(group: Programs, tmp
     stop(group)
 
 
+@LONG
 def test_a_folder_that_was_made_again_is_another_one(group: Programs, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
     for count in (1, 2):
-        folder = tmp_path / "folder"
         folder.mkdir()
         text = opening() + PLAY + 'say(env.call("state")["cwd"])\nenv.close()'
         assert group.run(text, lambda: os.chdir(folder))[1] == str(folder)
@@ -280,6 +287,7 @@ def test_an_edited_module(group: Programs, tmp_path: Path) -> None:
     stop(group)
 
 
+@LONG
 def test_a_module_that_is_edited_while_it_is_imported(group: Programs, tmp_path: Path) -> None:
     gate = 'while not os.path.exists(os.environ["GATE"]): time.sleep(0.01)'
     write_simulator(tmp_path / "edited.py", 1, gate)
@@ -307,6 +315,7 @@ def installed(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "venv/bin/python", site
 
 
+@LONG
 def test_an_upgraded_package(group: Programs, installed: tuple[Path, Path], tmp_path: Path) -> None:
     python, site = installed
     text = opening(python=str(python), pythonpath=[], entry_point="edited:Env")
@@ -346,6 +355,7 @@ def test_it_ends_by_its_time_as_the_last_program_says(group: Programs) -> None:
     assert time.monotonic() - begun > 1
 
 
+@LONG
 def test_programs_that_come_when_its_time_is_over(group: Programs) -> None:
     text = opening(keep_warm_s=0.01) + ONCE
     for _ in range(6):
@@ -354,6 +364,7 @@ def test_programs_that_come_when_its_time_is_over(group: Programs) -> None:
     group.assert_nothing_is_left(SOON_S)
 
 
+@LONG
 def test_it_ends_when_memory_runs_short_but_not_while_it_is_used(group: Programs) -> None:
     short = "from gym_service_launcher.servers import warm\nwarm.LEAST_MEMORY_SHARE = 2.0\n"
     program = group.start(short + opening() + UNTIL_TOLD)
@@ -368,7 +379,7 @@ def is_killed(program: Program, server: int) -> None:
     polling.until_dead([server], SOON_S)
 
 
-@pytest.mark.parametrize("state", ["", "stopped"])
+@pytest.mark.parametrize("state", [pytest.param("", marks=LONG), "stopped"])
 def test_a_client_killed(group: Programs, state: str) -> None:
     program, other = (group.start(opening() + UNTIL_TOLD) for _ in range(2))
     server = int(program.says())
@@ -385,6 +396,7 @@ def test_a_client_killed(group: Programs, state: str) -> None:
     stop(group)
 
 
+@LONG
 def test_a_client_killed_that_a_forked_child_survives(group: Programs) -> None:
     fork = """
     if os.fork() == 0:
@@ -398,6 +410,7 @@ def test_a_client_killed_that_a_forked_child_survives(group: Programs) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+@LONG
 def test_a_client_killed_while_it_imports(group: Programs) -> None:
     variables = {"COUNTED": "hang"}
     first = group.start(opening() + ONCE, **variables)
@@ -418,6 +431,7 @@ def test_killed_while_nobody_uses_it(group: Programs) -> None:
     stop(group)
 
 
+@LONG
 def test_killed_while_servers_live_and_stopped_while_one_is_asked_for(group: Programs) -> None:
     program = group.start(opening() + UNTIL_TOLD)
     program.says()
@@ -437,6 +451,7 @@ def test_killed_while_servers_live_and_stopped_while_one_is_asked_for(group: Pro
     stop(group)
 
 
+@LONG
 def test_stopped(group: Programs) -> None:
     group.run(opening() + ONCE)
     (importer,) = importers(group)
@@ -448,6 +463,7 @@ def test_stopped(group: Programs) -> None:
     stop(group)
 
 
+@LONG
 def test_its_guardian_killed(group: Programs) -> None:
     crash = """
     try:
@@ -473,6 +489,7 @@ def test_its_guardian_killed(group: Programs) -> None:
 
 
 @pytest.mark.parametrize("deed", ["thread", "process"])
+@LONG
 def test_what_a_fork_would_lose(group: Programs, deed: str) -> None:
     for made in (1, 2):
         told, pid = group.run(opening() + ONCE, COUNTED=deed)
@@ -482,6 +499,7 @@ def test_what_a_fork_would_lose(group: Programs, deed: str) -> None:
 
 
 @pytest.mark.parametrize("deed", ["fail", "os._exit"])
+@LONG
 def test_an_import_that_fails_is_the_same_error(group: Programs, deed: str) -> None:
     text = """
     try:
@@ -497,6 +515,7 @@ def test_an_import_that_fails_is_the_same_error(group: Programs, deed: str) -> N
     group.assert_nothing_is_left(SOON_S)
 
 
+@LONG
 def test_an_import_that_hangs_ends_at_its_timeout(group: Programs) -> None:
     text = """
     try:
@@ -505,7 +524,10 @@ def test_an_import_that_hangs_ends_at_its_timeout(group: Programs) -> None:
         say(error)
     """.replace("\n    ", "\n")
     lines = group.run(opening(timeouts={"start": 3}) + text, COUNTED="hang")
-    assert lines[0] == "the server of 'Counted' did not start: it was not up after 3 s (blocked); its Python code was here:"
+    assert (
+        lines[0]
+        == "the server of 'Counted' did not start: it was not up after 3 s (blocked); its Python code was here:"
+    )
     assert "    still here" in lines
     group.assert_nothing_is_left(SOON_S)
 
@@ -518,6 +540,7 @@ def as_another_user(text: str, path: Path) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", begin + text, str(path)], stdin=pipe, stdout=pipe, text=True)
 
 
+@LONG
 def test_a_socket_of_another_user(group: Programs) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can give a file to another user")
@@ -533,6 +556,7 @@ def test_a_socket_of_another_user(group: Programs) -> None:
     group.assert_nothing_is_left(SOON_S)
 
 
+@LONG
 def test_a_server_of_another_user_is_no_server(group: Programs) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
@@ -544,7 +568,8 @@ def test_a_server_of_another_user_is_no_server(group: Programs) -> None:
     path.parent.chmod(0o777)
     other = as_another_user("sock.bind(sys.argv[1]); sock.listen(); print(flush=True); sys.stdin.read()", path)
     try:
-        assert other.stdout and other.stdout.readline() == "\n"
+        assert other.stdout
+        assert other.stdout.readline() == "\n"
         path.parent.chmod(0o700)
         told, _ = group.run(opening() + ONCE)
         assert "is not kept warm: that server belongs to user 65534" in told
@@ -570,6 +595,7 @@ def test_another_user_is_not_served(group: Programs) -> None:
     stop(group)
 
 
+@LONG
 def test_a_file_in_the_place_of_the_socket(group: Programs) -> None:
     group.run(opening() + ONCE)
     path = sockets(group)[0]

@@ -31,9 +31,13 @@ def hear(): return sys.stdin.readline().strip()
 class Program(Client):
     """A running program."""
 
-    def __init__(self, programs: "Programs", text: str, variables: Mapping[str, str], prepare: Callable[[], None] | None):
+    def __init__(
+        self, programs: "Programs", text: str, variables: Mapping[str, str], prepare: Callable[[], None] | None
+    ):
         self.mark, self.folder = programs.mark, programs.folder
-        self._start([sys.executable, "-c", PRELUDE + textwrap.dedent(text)], {**programs.variables, **variables}, prepare)
+        self._start(
+            [sys.executable, "-c", PRELUDE + textwrap.dedent(text)], {**programs.variables, **variables}, prepare
+        )
 
 
 class Programs:

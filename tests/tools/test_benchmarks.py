@@ -51,7 +51,7 @@ def test_the_command_runs_what_starts_processes(
     monkeypatch.setattr(workloads, "MANY", 2)
     monkeypatch.setattr(workloads, "MANY_WORKERS", 2)
     monkeypatch.setenv("GYM_BENCH_IMPORT_S", "0")
-    names = ["start", "prefork", "open"]
+    names = ["start", "warm", "prefork", "open"]
     assert command.main([*names, "--blocks", "1", "--block-ms", "0", "--outputs", str(tmp_path)]) == 0
     check_kept(names, tmp_path, capsys.readouterr().out)
     assert command.main(["--show", "--outputs", str(tmp_path)]) == 0

@@ -11,7 +11,7 @@ What counts:
 - each site-packages folder of sys.path, and the ``.pth`` files there, which lead to editable installs;
 - of each other folder of sys.path, the names that can be imported: another one may hide a module that is loaded. A log
   or a checkpoint that a run writes there does not count;
-- the working directory itself, not what is in it.
+- the working directory itself, not what is in it: its path must not lead to another folder by now.
 
 Two files are the same if they have one inode, size, modification time and, unless the file has several names, one
 change time. No program can set the change time back. Installers that link files from a cache change it for the other
@@ -53,7 +53,7 @@ class ImageFiles:
         files.add(os.path.join(sys.prefix, "pyvenv.cfg"))
         self._files = {path: _file_stamp(path) for path in {_outermost_file(path) for path in files}}
         self._folders = {path: _folder_stamp(path) for path in folders}
-        self._cwd = _cwd_stamp()
+        self._cwd = _working_folder()
 
     def changed_since(self, time_s):
         """A path that was changed at ``time_s`` (of time.time) or later, so perhaps after it was read; else None."""
@@ -77,7 +77,11 @@ class ImageFiles:
         for folder, names in self._names.items():
             if _importable_names(folder) != names:
                 return folder
-        return None if _cwd_stamp() == self._cwd else "the working directory"
+        try:
+            is_here = os.path.samefile(self._cwd, os.curdir)
+        except OSError:  # one of them was removed
+            is_here = False
+        return None if is_here else self._cwd or "the working directory"
 
 
 def installed_names():
@@ -151,13 +155,11 @@ def _folder_stamp(path):
     return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
-def _cwd_stamp():
-    """Names the folder, not its path: another folder may have its path by now."""
+def _working_folder():
     try:
-        path, here = os.stat(os.getcwd()), os.stat(os.curdir)
+        return os.getcwd()
     except OSError:  # it was removed
-        return None
-    return here.st_dev, here.st_ino, path.st_dev, path.st_ino
+        return ""
 
 
 def _importable_names(folder):

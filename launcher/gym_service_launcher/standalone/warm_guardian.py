@@ -56,7 +56,7 @@ else:
         return module
 
     warm_clients = _load_sibling("warm_clients")
-    guardian = warm_clients.guardian
+    guardian = getattr(warm_clients, "guardian")  # noqa: B009 - the same module object, for type checkers
 
 LISTENER_FD = guardian.CONTROL_FD + 1
 # How long a fork server may take for one fork, and to end by itself: its simulator may act at exit.
