@@ -154,15 +154,20 @@ def _remove_stale(path: Path) -> None:
 
 def _bind(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX)
-    before = os.umask(0o177)
     try:
-        sock.bind(str(path))
+        if sys.platform.startswith("linux"):
+            os.fchmod(sock.fileno(), 0o600)  # bind() takes it for the file
+            sock.bind(str(path))
+        else:
+            before = os.umask(0o177)  # for all threads of this process
+            try:
+                sock.bind(str(path))
+            finally:
+                os.umask(before)
         sock.listen(BACKLOG)
     except BaseException:
         sock.close()
         raise
-    finally:
-        os.umask(before)
     return sock
 
 

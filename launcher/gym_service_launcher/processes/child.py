@@ -45,8 +45,8 @@ class Child:
         show: copy its output to this process's stderr as it comes.
         name: its name in ``gym-service ps`` and ``logs``. Without a name it is in neither.
         executable: what ``gym-service ps`` shows as its interpreter, where that is not the first word of ``argv``.
-        record_option: an option that tells it the path of its record, as ``OFFSET:PATH`` of the part that is its own.
         spawner: the process that starts it. None: the guardian executes it.
+        record_option: an option that tells it the path of its record, as ``OFFSET:PATH`` of the part that is its own.
         is_warm: ``gym-service ps`` shows it as a fork server that outlives this process.
 
     Raises:

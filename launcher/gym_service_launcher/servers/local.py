@@ -9,9 +9,8 @@ import secrets
 import shlex
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import ConfigError, ServerCrashed, ServerStartError
@@ -23,6 +22,7 @@ from gym_service_launcher.processes import forkservers
 from gym_service_launcher.processes.child import FIRST_PASSED_FD, Child
 from gym_service_launcher.processes.forkservers import AnyForkServer, ForkServerRef
 from gym_service_launcher.processes.guardian_client import SpawnerStopped
+from gym_service_launcher.servers.fork_plan import plan_of
 from gym_service_launcher.servers.link import (
     LATE_ADVICE,
     ServerLink,
@@ -31,15 +31,13 @@ from gym_service_launcher.servers.link import (
     limit_advice,
     output_block,
 )
-from gym_service_launcher.servers.program import VIEWERS_OPTION, server_argv, server_program
+from gym_service_launcher.servers.program import VIEWERS_OPTION, server_argv
 from gym_service_launcher.servers.stream import Opening, PipeEnds, SocketEnd, StreamEnd
 from gym_service_launcher.standalone import activation
 
 TERMINATE_S = 2.0
 # How long a server may take to end after its stream has ended: its exit code is part of the error.
 DEATH_S = 1.0
-# What changes with a venv, or with a conda env.
-VENV_FILES = ("pyvenv.cfg", "conda-meta/history", "conda-meta/state")
 
 
 class LocalServer(ServerLink):
@@ -269,12 +267,13 @@ def _executed(entry: Entry, executable: Path) -> LocalServer:
 def _forked(entry: Entry, executable: Path) -> LocalServer:
     """A server that the entry's fork server forks. Where that is impossible, it is executed as any other."""
     started_at = time.monotonic()
+    plan = plan_of(entry, executable)
     if entry.keep_warm_s is None:
-        reference = forkservers.acquire(_plan(entry, executable), entry.name)
+        reference = forkservers.acquire(plan, entry.name)
     else:
         from gym_service_launcher.servers import warm  # only these entries need it
 
-        reference = forkservers.acquire(_plan(entry, executable), entry.name, warm.start)
+        reference = forkservers.acquire(plan, entry.name, warm.start)
     try:
         started, problem = _forked_by(reference.fork_server, entry, executable)
         return LocalServer(
@@ -287,8 +286,9 @@ def _forked(entry: Entry, executable: Path) -> LocalServer:
 
 def _forked_by(fork_server: AnyForkServer, entry: Entry, executable: Path) -> tuple["Started", str]:
     """A server of this fork server; or else one that is executed, and why."""
+    deadline = time.monotonic() + entry.timeouts.start
     while True:
-        if not fork_server.wait(entry.timeouts.start):
+        if not fork_server.wait(max(0.0, deadline - time.monotonic())):
             raise _late_import(fork_server, entry, executable)
         if problem := fork_server.problem or "":
             return _started(entry, executable, None), problem
@@ -297,8 +297,11 @@ def _forked_by(fork_server: AnyForkServer, entry: Entry, executable: Path) -> tu
         except SpawnerStopped:
             return _started(entry, executable, None), f"its fork server, process {fork_server.pid}, is stopped"
         except OSError as error:
-            if not fork_server.renew(error):
+            if fork_server.renew(error):
+                continue
+            if entry.keep_warm_s is None:
                 raise
+            return _started(entry, executable, None), f"its warm fork server forks nothing: {error}"
 
 
 def _late_import(fork_server: AnyForkServer, entry: Entry, executable: Path) -> ServerStartError:
@@ -311,32 +314,6 @@ def _late_import(fork_server: AnyForkServer, entry: Entry, executable: Path) -> 
     reason = late_start_reason(entry.timeouts.start, *_diagnose(child))
     child.stop(0.0, 0.0)
     return _start_error(entry, executable, child, reason, LATE_ADVICE, child.tail())
-
-
-def _plan(entry: Entry, executable: Path) -> forkservers.Plan:
-    recipe = {
-        "id": entry.id,
-        "imports": entry.imports,
-        "argv": entry.argv,
-        "setup": entry.setup,
-        "entry_point": entry.entry_point,
-        "api": entry.api,
-        # A callable is loaded where it is called.
-        "wrappers": [name for name in map(_name_of_wrapper, entry.wrappers) if name],
-    }
-    environment = environment_of(entry, executable)
-    command = [*environment.words, str(executable), "-u"]
-    is_shown = entry.output == "show"
-    given = command, server_program(), recipe, environment.variables, entry.cwd
-    if entry.keep_warm_s is None:
-        return forkservers.plan(*given, show=is_shown)
-    files = [executable, *(executable.parent.parent / name for name in VENV_FILES), *entry.activate]
-    return forkservers.plan(*given, show=is_shown, keep_warm_s=entry.keep_warm_s, files=files)
-
-
-def _name_of_wrapper(wrapper: Any) -> str:
-    wrapper = wrapper["wrapper"] if isinstance(wrapper, Mapping) else wrapper
-    return wrapper if isinstance(wrapper, str) else ""
 
 
 Started = tuple[Child, StreamEnd, Opening, socket.socket]

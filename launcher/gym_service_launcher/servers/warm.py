@@ -67,15 +67,26 @@ class WarmForkServer:
         for _ in range(ATTEMPTS):
             try:
                 self._socket = unix.connect(str(self._path), HELLO_S)
-                self._received = b""
-                self._ask()
-                if hello := self._line(time.monotonic() + HELLO_S):
-                    self._guardian_pid = int(hello.split()[1])
-                    return
-                raise OSError(errno.ETIMEDOUT, f"the guardian of a warm fork server does not answer at {self._path}")
             except (FileNotFoundError, ConnectionError):
                 self._start_guardian()
+                continue
+            try:
+                self._greet()
+                return
+            except ConnectionError:  # it has ended meanwhile
+                self._socket.close()
+            except BaseException:
+                self._socket.close()
+                raise
         raise OSError(errno.EAGAIN, f"the guardian of a warm fork server ends at once; its socket is {self._path}")
+
+    def _greet(self) -> None:
+        self._received = b""
+        self._ask()
+        hello = self._line(time.monotonic() + HELLO_S)
+        if hello is None:
+            raise OSError(errno.ETIMEDOUT, f"the guardian of a warm fork server does not answer at {self._path}")
+        self._guardian_pid = int(hello.split()[1])
 
     def _start_guardian(self) -> None:
         try:

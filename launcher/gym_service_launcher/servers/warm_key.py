@@ -70,7 +70,9 @@ def _attributes() -> list[Any]:
         {name: status.get(name, "").strip() for name in STATUS_FIELDS},
         {name: resource.getrlimit(getattr(resource, name)) for name in limits},
         {name: _link(f"self/ns/{name}") for name in sorted(os.listdir("/proc/self/ns"))},
-        [_text(f"self/{name}") for name in ("personality", "oom_score_adj", "attr/current")],
+        [_text(name) for name in ("self/personality", "self/oom_score_adj", "self/attr/current")],
+        # The runtime folder may be on a disk that several machines share.
+        _text("sys/kernel/random/boot_id"),
         [os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0), root.st_dev, root.st_ino],
     ]
 

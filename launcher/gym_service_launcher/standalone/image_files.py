@@ -7,7 +7,8 @@ What counts:
 
 - the file of each module that is loaded, and each file that is mapped: extension modules and what they link to. A
   module in a zip archive stands for the archive;
-- the folders of each package, the portions of a namespace package included: what is added there may be found at import;
+- the names in the folders of each package, the portions of a namespace package included: what is added there may be
+  found at import;
 - each site-packages folder of sys.path, and the ``.pth`` files there, which lead to editable installs;
 - of each other folder of sys.path, the names that can be imported: another one may hide a module that is loaded. A log
   or a checkpoint that a run writes there does not count;
@@ -40,23 +41,25 @@ class ImageFiles:
         ``before``: ``installed_names()`` before the imports. ``more_paths``: files that belong to the image and are no
         modules.
         """
-        self._moved = next((path for path, names in before.items() if _installed_in(path) != names), None)
+        self._moved = next((path for path, names in before.items() if _all_names(path) != names), None)
         files = _module_files() | _mapped_files() | set(more_paths)
-        folders = _package_folders()
-        self._names = {}
+        listings = dict.fromkeys(_package_folders(), _all_names)
         for folder in map(os.path.abspath, sys.path):
             if os.path.basename(folder) in SITE_FOLDERS:
-                folders.add(folder)
+                listings[folder] = None
                 files.update(os.path.join(folder, name) for name in _listed(folder) if name.endswith(".pth"))
             else:
-                self._names[folder] = _importable_names(folder)
+                listings.setdefault(folder, _importable_names)
         files.add(os.path.join(sys.prefix, "pyvenv.cfg"))
         self._files = {path: _file_stamp(path) for path in {_outermost_file(path) for path in files}}
-        self._folders = {path: _folder_stamp(path) for path in folders}
+        self._folders = [Folder(path, listing) for path, listing in listings.items()]
         self._cwd = _working_folder()
 
     def changed_since(self, time_s):
-        """A path that was changed at ``time_s`` (of time.time) or later, so perhaps after it was read; else None."""
+        """A path that was changed at ``time_s`` (of time.time) or later, so perhaps after it was read; else None.
+
+        By the change times, which are the system's own: a program can set any modification time, also one to come.
+        """
         if self._moved:
             return self._moved
         for path in sorted(self._files):
@@ -64,19 +67,18 @@ class ImageFiles:
                 found = os.stat(path)
             except OSError:
                 continue
-            if stat.S_ISREG(found.st_mode) and max(found.st_mtime, found.st_ctime) >= time_s:
+            if stat.S_ISREG(found.st_mode) and found.st_ctime >= time_s:
                 return path
         return None
 
     def first_difference(self):
         """A path where something is not as it was; None if all is as it was. Some microseconds for each file."""
-        for stamps, stamp in ((self._files, _file_stamp), (self._folders, _folder_stamp)):
-            for path, before in stamps.items():
-                if stamp(path) != before:
-                    return path
-        for folder, names in self._names.items():
-            if _importable_names(folder) != names:
-                return folder
+        for path, before in self._files.items():
+            if _file_stamp(path) != before:
+                return path
+        for folder in self._folders:
+            if folder.has_changed():
+                return folder.path
         try:
             is_here = os.path.samefile(self._cwd, os.curdir)
         except OSError:  # one of them was removed
@@ -84,29 +86,60 @@ class ImageFiles:
         return None if is_here else self._cwd or "the working directory"
 
 
+class Folder:
+    """A folder, and what is in it.
+
+    Its modification time says that nothing has changed. If it differs, the names decide: another process may have
+    written a __pycache__ there. Without names (``listing`` is None) any change counts.
+    """
+
+    def __init__(self, path, listing):
+        self.path = path
+        self._listing = listing
+        self._stamp = _folder_stamp(path)
+        self._names = listing(path) if listing else None
+
+    def has_changed(self):
+        stamp = _folder_stamp(self.path)
+        if stamp == self._stamp:
+            return False
+        if stamp is None or self._listing is None or self._listing(self.path) != self._names:
+            return True
+        self._stamp = stamp
+        return False
+
+
 def installed_names():
     """What is in each site-packages folder of sys.path: installing or removing anything changes it."""
-    return {path: _installed_in(path) for path in sys.path if os.path.basename(path) in SITE_FOLDERS}
+    return {path: _all_names(path) for path in sys.path if os.path.basename(path) in SITE_FOLDERS}
 
 
-def _installed_in(folder):
+def _all_names(folder):
     return set(_listed(folder)) - {"__pycache__"}
 
 
 def _module_files():
     files = set()
     for module in list(sys.modules.values()):
-        for path in (getattr(module, "__file__", None), getattr(getattr(module, "__spec__", None), "origin", None)):
+        for path in (_own(module, "__file__"), getattr(_own(module, "__spec__"), "origin", None)):
             if isinstance(path, str) and os.path.isabs(path):
                 files.add(path)
     return files
+
+
+def _own(module, name):
+    """An attribute that a module has itself. One with a ``__getattr__`` may import something to find others."""
+    try:
+        return object.__getattribute__(module, "__dict__").get(name)
+    except AttributeError:
+        return None
 
 
 def _package_folders():
     folders = set()
     for module in list(sys.modules.values()):
         try:
-            portions = list(getattr(module, "__path__", None) or ())
+            portions = list(_own(module, "__path__") or ())
         except Exception:  # noqa: BLE001 - the border: a module may be any object, with any __path__
             continue
         folders.update(path for path in portions if isinstance(path, str) and os.path.isdir(path))
@@ -171,7 +204,7 @@ def _importable_names(folder):
                 if entry.name.endswith(IMPORTABLE) or (entry.name.isidentifier() and entry.is_dir()):
                     names.add(entry.name)
     except OSError:  # not there, or a zip archive
-        return _file_stamp(folder)
+        pass
     names.discard("__pycache__")
     return names
 

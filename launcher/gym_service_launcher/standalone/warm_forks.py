@@ -92,7 +92,7 @@ class WarmForks:
             os.close(teller)
             teller = -1
             line = os.read(told, 64).decode("ascii")
-            os.waitpid(between, 0)
+            _reap(between)
             return line or "errno %d" % errno.EAGAIN
         except OSError as error:
             return "errno %d" % error.errno
@@ -137,6 +137,13 @@ class WarmForks:
                 os.environb[name] = env[name]
             else:
                 os.environb.pop(name, None)
+
+
+def _reap(pid):
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:  # an import has set SIGCHLD to be ignored
+        pass
 
 
 def _close(fd):

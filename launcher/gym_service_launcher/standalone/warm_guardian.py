@@ -61,6 +61,8 @@ else:
 LISTENER_FD = guardian.CONTROL_FD + 1
 # How long a fork server may take for one fork, and to end by itself: its simulator may act at exit.
 FORK_S, LEAVE_S = 10.0, 2.0
+# The time between two looks at the state of a fork server that does not answer. One that is stopped is killed.
+LOOK_S = 0.5
 # How long this process waits for its first client.
 FIRST_S = 10.0
 # The time between two looks at the memory while nobody uses the fork server.
@@ -89,6 +91,7 @@ class Image:
         self.received = b""
         self.is_heard = True  # whether its socket is polled
         self.killed_at = None  # when it is killed, unless it has ended or answered by then
+        self.looked_at = None  # when its state is looked at, unless it has answered by then
 
 
 class WarmGuardian(warm_clients.Clients):
@@ -146,7 +149,7 @@ class WarmGuardian(warm_clients.Clients):
         """How long poll() may wait; None for no limit."""
         now = time.monotonic()
         images = [*self._retired, self._image] if self._image else self._retired
-        dues = [image.killed_at for image in images if image.killed_at is not None]
+        dues = [due for image in images for due in (image.killed_at, image.looked_at) if due is not None]
         if not self._connections and not self._clients:
             dues += [now + MEMORY_S, self._idle_since + (self._keep_s or FIRST_S)]
         usual_ms = guardian.Guardian._wait_ms(self)
@@ -259,7 +262,7 @@ class WarmGuardian(warm_clients.Clients):
         """Let the fork server end. Its servers stay, and what it was asked for fails."""
         self._image = None
         self._retired.append(image)
-        image.killed_at = time.monotonic() + LEAVE_S
+        image.killed_at, image.looked_at = time.monotonic() + LEAVE_S, None
         self._unhear(image)
         image.control.close()
         self._is_asked = False
@@ -269,12 +272,17 @@ class WarmGuardian(warm_clients.Clients):
     def _kill_late_images(self):
         now = time.monotonic()
         image = self._image
-        if image and image.killed_at is not None and now >= image.killed_at:
+        if image and (_is_due(image.killed_at, now) or (_is_due(image.looked_at, now) and self._is_stopped(image))):
             self._retire(image)
             image.killed_at = now
         for image in self._retired:
             if now >= image.killed_at:
                 image.server.kill()
+
+    def _is_stopped(self, image):
+        image.looked_at += LOOK_S
+        process = guardian.procfs.process(image.server.pid)
+        return process is not None and process.state in "Tt"
 
     def _end_image(self, image):
         """It has ended. If it was killed while it imported, the next client that asks orders another."""
@@ -299,7 +307,8 @@ class WarmGuardian(warm_clients.Clients):
                 self._refuse(self._requests.popleft(), errno.ESTALE)
                 continue
             self._is_asked = True
-            self._image.killed_at = time.monotonic() + FORK_S
+            now = time.monotonic()
+            self._image.killed_at, self._image.looked_at = now + FORK_S, now + LOOK_S
             request = self._requests[0]
             try:
                 _send(self._image.control, request.fds, request.text)
@@ -308,7 +317,7 @@ class WarmGuardian(warm_clients.Clients):
 
     def _take_answer(self, image, word, rest):
         request = self._requests.popleft()
-        self._is_asked, image.killed_at = False, None
+        self._is_asked, image.killed_at, image.looked_at = False, None, None
         if word == "pid":
             request.close_fds()
             self._begin_server(request.server, int(rest))
@@ -370,6 +379,10 @@ class WarmGuardian(warm_clients.Clients):
         guardian.Guardian._sweep(self)
         for server in [server for server in self._owners if server not in self._lifelines.values()]:
             self._release(server)
+
+
+def _is_due(due, now):
+    return due is not None and now >= due
 
 
 def _send(sock, fds, text):

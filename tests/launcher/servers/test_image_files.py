@@ -95,7 +95,7 @@ def test_a_change_is_found(folder: Path, change: str) -> None:
 
 def test_what_runs_write_beside_modules_is_no_change(folder: Path) -> None:
     files = ImageFiles(image_files.installed_names(), [])
-    for name in ("plain/run.log", "first/checkpoint-1.pt", "plain/__pycache__/img_plain.pyc", "cwd/results.csv"):
+    for name in ("plain/run.log", "first/checkpoint-1.pt", "plain/__pycache__/a.pyc", "whole/__pycache__/b.pyc"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
     assert files.first_difference() is None
