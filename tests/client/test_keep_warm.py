@@ -18,7 +18,7 @@ import gymnasium
 import pytest
 from support import polling, procfs
 from support.paths import ENVS
-from support.programs import Program, Programs, programs
+from support.programs import Programs, programs
 from support.targets import TARGETS
 
 # These tests do not depend on the client's version, so they run with the newest client only.
@@ -374,11 +374,6 @@ def test_it_ends_when_memory_runs_short_but_not_while_it_is_used(group: Programs
     group.assert_nothing_is_left(SOON_S)
 
 
-def is_killed(program: Program, server: int) -> None:
-    program.kill()
-    polling.until_dead([server], SOON_S)
-
-
 @pytest.mark.parametrize("state", [pytest.param("", marks=LONG), "stopped"])
 def test_a_client_killed(group: Programs, state: str) -> None:
     program, other = (group.start(opening() + UNTIL_TOLD) for _ in range(2))
@@ -387,11 +382,18 @@ def test_a_client_killed(group: Programs, state: str) -> None:
     if state:
         os.kill(server, signal.SIGSTOP)
         polling.until_state(server, "T")
-    is_killed(program, server)
+    # Its guardian learns everything at once: the end of the process, of its connection and of its lifelines.
+    guardian = procfs.parent(importers(group)[0])
+    os.kill(guardian, signal.SIGSTOP)
+    polling.until_state(guardian, "T")
+    program.kill()
+    os.kill(guardian, signal.SIGCONT)
+    polling.until_dead([server], SOON_S)
+    (later,) = group.run(opening() + ONCE)
+    assert int(later) not in importers(group)
+    assert len(importers(group)) == 1
     other.hears()
     assert (other.end(), other.lines()) == (0, ["0.0"])
-    group.run(opening() + ONCE)
-    assert len(importers(group)) == 1
     assert [path.suffix for path in sorted(group.files())].count(".server") == 1
     stop(group)
 
@@ -404,7 +406,9 @@ def test_a_client_killed_that_a_forked_child_survives(group: Programs) -> None:
     hear()
     """.replace("\n    ", "\n")
     program = group.start(opening() + PLAY + fork)
-    is_killed(program, int(program.says()))
+    server = int(program.says())
+    program.kill()
+    polling.until_dead([server], SOON_S)
     group.command("stop", "--warm")
     for pid in group.family():
         os.kill(pid, signal.SIGKILL)

@@ -55,6 +55,7 @@ class Clients(guardian.Guardian):
         self._connections = {}  # by fd
         self._clients = {}  # the connections, also closed ones, by the pidfd of the client
         self._owners = {}  # the connection of the client of each server
+        self._forgotten = set()  # descriptors whose events, of the same poll(), belong to nobody any more
         self._keep_s = 0.0  # as the last client that asked wants it
 
     def _answer(self):
@@ -140,7 +141,7 @@ class Clients(guardian.Guardian):
         """Forget a connection. The servers of its client live until the end of their lifelines or of the client."""
         if connection.is_open:
             del self._connections[connection.sock.fileno()]
-            self._poll.unregister(connection.sock)
+            self._forget(connection.sock.fileno())
             connection.close()
         self._forget_client(connection)
         self._answer()
@@ -160,14 +161,19 @@ class Clients(guardian.Guardian):
             self._unwatch_client(connection)
 
     def _unwatch_client(self, connection):
-        self._poll.unregister(connection.pidfd)
+        self._forget(connection.pidfd)
         del self._clients[connection.pidfd]
         os.close(connection.pidfd)
         connection.pidfd = -1
 
+    def _forget(self, fd):
+        """Poll a descriptor no more. It may be closed, and its number be another's, while older events are handled."""
+        self._poll.unregister(fd)
+        self._forgotten.add(fd)
+
     def _end_lifeline(self, server):
         if not server.lifeline_ended:
-            self._poll.unregister(server.lifeline)
+            self._forget(server.lifeline.fileno())
             server.lifeline_ended = True
 
     def _release(self, server):

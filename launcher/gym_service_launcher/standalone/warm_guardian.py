@@ -121,8 +121,10 @@ class WarmGuardian(warm_clients.Clients):
             self._work(self._wait_ms())
 
     def _work(self, wait_ms):
+        self._forgotten.clear()
         for fd, _ in self._poll.poll(wait_ms):
-            self._handle(fd)
+            if fd not in self._forgotten:
+                self._handle(fd)
         for server in list(self._servers.values()):
             server.finish_diagnosis_if_due()
         self._kill_late_images()
@@ -159,7 +161,7 @@ class WarmGuardian(warm_clients.Clients):
     def _remove_socket(self):
         """Remove the file, unless it is another's by now: under the lock that everyone holds who binds there."""
         if self._listener.fileno() >= 0:
-            self._poll.unregister(self._listener)
+            self._forget(self._listener.fileno())
         self._listener.close()
         folder = guardian.quietly(os.open, os.path.dirname(self._path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         if folder is None:
@@ -249,7 +251,7 @@ class WarmGuardian(warm_clients.Clients):
 
     def _unhear(self, image):
         if image.is_heard:
-            self._poll.unregister(image.control)
+            self._forget(image.control.fileno())
             image.is_heard = False
 
     def _tell_failure(self, word, rest):
