@@ -2,17 +2,15 @@
 
 Knows the adapters and the forms of their results. Never knows who looks or how it travels. Python 3.6 and up.
 
-A picture is rendered only in a render mode whose render has no effect. Before and after, the random generators are
-compared, and put back if a render has drawn from them. Warnings of the render reach nobody, and leave no trace in the
-registries by which Python shows a warning once. An error of the render is shown to the viewer. After some errors in a
-row, or a render that draws random numbers, there are no more renders. What a render prints is not held back.
+A picture is rendered only in a render mode whose render has no effect, and ``unnoticed_render.py`` sees to the rest. An
+error of the render is shown to the viewer. After some errors in a row, or a render that draws random numbers, there are
+no more renders.
 
 While somebody looks, the adapter has attributes that replace its methods ``step`` and ``reset`` (of a batch also
 ``step_some``, ``reset_some`` and ``note_info``) and note the results. So code that steps an env must call these through
 the adapter, and must look them up for each call.
 """
 
-import warnings
 from collections import deque
 
 import numpy as np
@@ -20,9 +18,9 @@ import numpy as np
 from gym_service.protocol.array_likes import is_array_like, to_numpy
 from gym_service.protocol.plain_text import rows_of
 from gym_service.protocol.values import class_name
-from gym_service.server.adapters import attributes, detection
+from gym_service.server.adapters import attributes
 from gym_service.server.adapters.pettingzoo import MultiAgentAdapter
-from gym_service.server.random_states import RandomStates
+from gym_service.server.unnoticed_render import HasEffect
 
 PICTURES, TEXT = ("rgb_array", "depth_array", "rgbd_tuple"), "ansi"
 # The methods of an adapter whose results are noted, and what notes them. The last three are those of a batch.
@@ -46,8 +44,9 @@ NUMBERS = "buif"
 class ViewedEnv:
     """An adapter while somebody looks."""
 
-    def __init__(self, adapter):
-        self._adapter = adapter
+    def __init__(self, adapter, render):
+        """``render`` is the UnnoticedRender of this process."""
+        self._adapter, self._render = adapter, render
         self._adapters = getattr(adapter, "adapters", [adapter])  # of a batch: one for each env
         self._count = adapter.count or getattr(adapter, "num_envs", 1)
         self._returns = np.zeros(self._count)
@@ -191,10 +190,9 @@ class ViewedEnv:
         if refusal:
             return [], "", refusal
         try:
-            with _unnoticed(self._adapters):
-                rendered = [adapter.render() for adapter in self._adapters[:count]]
-        except _DrawsNumbers as error:
-            self._problem = str(error)
+            rendered = self._render(self._adapters, count)
+        except HasEffect as error:
+            self._problem = "%s, so it is not called again: pictures would change the run" % error
             return [], "", self._problem
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the border: an observer's error is not the trainer's
             return [], "", self._failed(error)
@@ -223,44 +221,6 @@ class ViewedEnv:
         return text
 
 
-class _DrawsNumbers(Exception):
-    pass
-
-
-class _unnoticed:  # noqa: N801 - a context manager, named as a function
-    """A render in this block leaves the random generators, the warnings and the flags of wrappers as they were."""
-
-    def __init__(self, adapters):
-        self._layers = [layer for adapter in adapters for layer in detection.layers(adapter.env)]
-
-    def __enter__(self):
-        self._states = RandomStates(self._layers)
-        # Gymnasium's PassiveEnvChecker checks the first render, and warns. That must still be the trainer's.
-        self._checkers = [layer for layer in self._layers if vars_of(layer).get("checked_render") is False]
-        # Not warnings.catch_warnings: that clears the registries, so that old warnings would be shown again. A filter
-        # "always" at the front neither reads nor writes them.
-        self._filters, self._show = warnings.filters, warnings.showwarning
-        self._filter = ("always", None, Warning, None, 0)
-        self._filters.insert(0, self._filter)
-        warnings.showwarning = _show_nowhere
-
-    def __exit__(self, kind, error, traceback):
-        if warnings.showwarning is _show_nowhere:
-            warnings.showwarning = self._show
-        if self._filter in self._filters:
-            self._filters.remove(self._filter)
-        for layer in self._checkers:
-            layer.checked_render = False
-        changed = self._states.restore_changed()
-        if changed and error is None:
-            text = "its render() draws from %s, so it is not called again: pictures would change the run"
-            raise _DrawsNumbers(text % changed)
-
-
-def _show_nowhere(*args, **kwargs):
-    """Replaces ``warnings.showwarning`` during a render for a viewer."""
-
-
 def refusal_of(mode):
     """Why an env with this render mode is not rendered for a viewer; empty if it is."""
     if isinstance(mode, str) and mode in (*PICTURES, TEXT):
@@ -285,11 +245,6 @@ def _resets_in_next_step(adapter):
         return adapter.resets_in_next_step
     mode = adapter.metadata().get("autoreset_mode") if hasattr(adapter, "num_envs") else None
     return getattr(mode, "value", mode) == "NextStep"
-
-
-def vars_of(thing):
-    """Its own attributes; empty if it has none."""
-    return getattr(thing, "__dict__", {})
 
 
 def _are_numbers(values):

@@ -75,7 +75,7 @@ class ViewerLink:
         self.words = memoryview(self._memory)[offset:end].cast("Q")
         self.words[VERSION] = THIS_VERSION
         self._socket_path = os.path.splitext(path)[0] + SOCKET_SUFFIX
-        self._look = None
+        self._look = self._render = None
 
     def after_call(self, adapter, counters):
         """Show the viewer what is due, after an answer. Returns once that is sent or dropped; never raises an error."""
@@ -86,7 +86,10 @@ class ViewerLink:
                 self._end()
                 return
             if self._look is None:
-                self._look = Look(adapter, self._socket_path)
+                from gym_service.server.unnoticed_render import UnnoticedRender  # most servers never need it
+
+                self._render = self._render or UnnoticedRender()
+                self._look = Look(adapter, self._render, self._socket_path)
             self._look.after_call(self.words[PER_1000_S] / 1000.0, self.words[COUNT], counters)
         except Exception:  # noqa: BLE001 - the border: what a viewer meets must never become an error of the trainer
             self._end()
@@ -101,9 +104,9 @@ class ViewerLink:
 class Look:
     """From the time that somebody begins to look until the last viewer has left."""
 
-    def __init__(self, adapter, socket_path):
+    def __init__(self, adapter, render, socket_path):
         """Connect to the viewer. Raises OSError if there is none."""
-        from gym_service.server.viewed_env import ViewedEnv  # only now: most servers are never looked at
+        from gym_service.server.viewed_env import ViewedEnv
 
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
@@ -115,7 +118,7 @@ class Look:
         self._memory = None
         self._number = 0
         self._due = 0.0
-        self._env = ViewedEnv(adapter)
+        self._env = ViewedEnv(adapter, render)
 
     def after_call(self, fps, count, counters):
         """Render and send if it is time. Raises OSError if the viewer has gone."""

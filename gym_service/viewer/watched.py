@@ -62,6 +62,7 @@ class Watched:
         self.pictures_count = 0  # how often there were new ones
         self.output = ""
         self.problem = ""  # why nothing comes
+        self.has_ended = False
         self.steps_per_s = 0.0
         self._rate = Rate()
         self._steps = 0
@@ -74,7 +75,7 @@ class Watched:
 
     def tick(self) -> None:
         """Called every TICK_S while somebody looks."""
-        self.steps_per_s = self._rate.update(self._steps)
+        self.steps_per_s = 0.0 if self.has_ended else self._rate.update(self._steps)
         self.tell()
 
     def take(self, views: Iterable[View]) -> None:
@@ -117,7 +118,6 @@ class ObservedEnv(Watched):
         self._fps, self._count = fps, count
         self._look: ObservedServer | None = None
         self._log = TailOfLog(server.pid)
-        self._has_ended = False
 
     def begin(self) -> None:
         self._try_to_look()
@@ -159,8 +159,8 @@ class ObservedEnv(Watched):
         self.take(views)
 
     def _say_ended(self) -> None:
-        if not self._has_ended:
-            self._has_ended = True
+        if not self.has_ended:
+            self.has_ended = True
             self.end()
             trainer = self.server.client_pid
             gone = procfs.process(trainer) is None

@@ -15,6 +15,9 @@ except ImportError:
     import gym
 
 
+RENDERS = []  # not an attribute of the env: those are put back after a render for a viewer
+
+
 class ViewedEnv(gym.Env):
     """A picture of 8 x 12. An episode has 10 steps, and each has the reward 1."""
 
@@ -25,7 +28,8 @@ class ViewedEnv(gym.Env):
         self.effect, self.render_mode = effect, "human" if effect == "human" else render_mode
         self.action_space = gym.spaces.Discrete(2)
         self.observation_space = gym.spaces.Box(0, 1, (3,), np.float64)
-        self.renders = 0
+        self.shade = 0
+        self.kept = []
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -42,8 +46,12 @@ class ViewedEnv(gym.Env):
         info = {"lap": self.count, "unprintable": Unprintable(), "position": np.arange(3.0)}
         return self._draw(), 1.0, self.count == 10, False, info
 
+    @property
+    def renders(self):
+        return len(RENDERS)
+
     def render(self):
-        self.renders += 1
+        RENDERS.append(self.count)
         getattr(self, "_" + self.effect, lambda: None)()
         if self.effect == "text":
             return "no picture"
@@ -51,7 +59,7 @@ class ViewedEnv(gym.Env):
             return "step %d" % self.count
         if self.render_mode == "depth_array":
             return np.linspace(0.0, 1.0, 96, dtype=np.float32).reshape(8, 12)
-        return np.full((8, 12, 3), self.count % 256, np.uint8)
+        return np.full((8, 12, 3), (self.count + self.shade) % 256, np.uint8)
 
     def _draw(self):
         return np.array([self.np_random.random(), random.random(), np.random.random()])
@@ -68,6 +76,12 @@ class ViewedEnv(gym.Env):
 
     def _exits(self):
         sys.exit(3)
+
+    def _blinks(self):
+        self.shade += 50
+
+    def _keeps(self):
+        self.kept.append(self.count)
 
     def _warns(self):
         warnings.warn("the camera is old", stacklevel=1)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,11 @@ def made(effect: str = "", mode: str | None = "rgb_array", **given: Any) -> Any:
     )
 
 
-def run(env: Any, plan: list[Any], steps: int = STEPS) -> list[Any]:
-    """A seeded run. ``plan`` says in which steps somebody looks: pairs of the first one and the one after the last."""
+def run(env: Any, plan: list[Any], steps: int = STEPS, *, renders: bool = False) -> list[Any]:
+    """A seeded run. ``plan`` says in which steps somebody looks: pairs of the first one and the one after the last.
+
+    ``renders``: the trainer renders now and then, too.
+    """
     env.action_space.seed(5)
     results: list[Any] = [env.reset(seed=3)]
     look: ObservedServer | None = None
@@ -49,6 +53,8 @@ def run(env: Any, plan: list[Any], steps: int = STEPS) -> list[Any]:
             look.close()
             look = None
         results.append(env.step(env.action_space.sample()))
+        if renders and step % 50 == 49:
+            results.append((env.render(), 0.0, False, False, {}))
         if look:
             look.renew()
             views += everything(look)
@@ -61,10 +67,11 @@ def run(env: Any, plan: list[Any], steps: int = STEPS) -> list[Any]:
     return results
 
 
-CARTPOLE = {"id": "CartPole-v1", "render_mode": "rgb_array"}
+CARTPOLE = {"id": "CartPole-v1"}
+CARTPOLE_OF_OLD = {"id": "CartPole-v1"}
 PLAYS = [
     # Rendering raises an ImportError there, which must not be the run's.
-    pytest.param("py36-gym021", CARTPOLE, id="cartpole-gym021"),
+    pytest.param("py36-gym021", CARTPOLE_OF_OLD, id="cartpole-gym021"),
     pytest.param("py36-gym021", {"id": "Camera-v0", "imports": ["camera_env"]}, id="camera-gym021"),
     pytest.param("py313-gymnasium14", CARTPOLE, id="cartpole"),
     pytest.param("py38-gym026", CARTPOLE, id="cartpole-gym026", marks=pytest.mark.long),
@@ -89,7 +96,7 @@ def test_a_run_is_the_same_with_an_observer_without_one_and_with_one_that_comes_
         where = {"python": str(TARGETS[target].python()), "pythonpath": [str(ENVS)]}
         env = gym_service.make(**{"env_id": given["id"], "render_mode": "rgb_array", **where, **_without(given, "id")})
         with env:
-            runs.append(run(env, plan))
+            runs.append(run(env, plan, renders=given is not CARTPOLE_OF_OLD))
     assert same(runs[0], runs[1])
     assert same(runs[0], runs[2])
 
@@ -111,6 +118,8 @@ def quiet_run() -> list[Any]:
         ("", "depth_array", ""),
         ("draws", "rgb_array", "render() draws from _np_random, so it is not called again"),
         ("draws_globally", "rgb_array", "render() draws from numpy.random, random, so"),
+        ("blinks", "rgb_array", ""),
+        ("keeps", "rgb_array", "each render() changes kept, so it is not called again"),
         ("raises", "rgb_array", "RuntimeError: no camera\n3 times in a row"),
         ("exits", "rgb_array", "SystemExit: 3\n3 times in a row"),
         ("text", "rgb_array", "render() returned a str, which is no picture"),
@@ -137,6 +146,22 @@ def test_what_a_render_does_stays_without_an_effect_on_the_run(effect: str, mode
         if problem and effect in ("", "human"):
             assert env.get_wrapper_attr("renders") == 0
     assert same(results, quiet)
+
+
+def test_a_picture_that_depends_on_those_before_is_the_same_for_the_trainer() -> None:
+    def pictures(env: Any, before: Callable[[], Any]) -> list[Any]:
+        env.reset(seed=1)
+        shown = []
+        for _ in range(4):
+            before()
+            shown.append(env.render())
+        return shown
+
+    with made("blinks") as env:
+        expected = pictures(env, lambda: env.get_wrapper_attr("count"))
+        assert [picture[0, 0, 0] for picture in expected] == [50, 100, 150, 200]
+    with made("blinks") as env, looking() as look:
+        assert same(pictures(env, lambda: seen(look, lambda: env.get_wrapper_attr("count"))), expected)
 
 
 def test_it_shows_steps_rewards_episodes_and_the_last_info() -> None:

@@ -4,8 +4,10 @@
 const RUNNING_MEAN = 20; // episodes
 const SMALL_PIXELS = 160; // a picture of this width or less is enlarged without smoothing
 const element = (id) => document.getElementById(id);
-const number = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
+const precise = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+
+const number = { format: (value) => (Math.abs(value) < 100 ? precise : whole).format(value) };
 
 let socket = null;
 let chosen = decodeURIComponent(location.hash.slice(1));
@@ -119,10 +121,9 @@ function showView(message) {
   element("rate").textContent = number.format(message.stepsPerS);
   element("steps").textContent = facts.steps === undefined ? "" : whole.format(facts.steps);
   element("episode").textContent = facts.episodes === undefined ? "" : whole.format(facts.episodes);
-  element("length").textContent = facts.lengths ? facts.lengths.map((each) => whole.format(each)).join(" · ") : "";
-  element("return").textContent = facts.returns ? facts.returns.map(returnText(facts)).join(" · ") : "";
-  element("reward").textContent = facts.rewards ? facts.rewards.map(text).join(" · ") : "";
-  for (const id of ["length", "return", "reward"]) element(id).title = element(id).textContent;
+  showEach("length", facts.lengths);
+  showEach("return", facts.returns, facts.are_whole);
+  showEach("reward", facts.rewards);
   if (facts.problem) element("frames").replaceChildren();
   element("text").hidden = !facts.text;
   element("text").textContent = facts.text || "";
@@ -138,13 +139,23 @@ function describe(facts) {
   const parts = [facts.env];
   if (facts.envs > 1) parts.push(`${facts.envs} envs`);
   parts.push(facts.render_mode ? `render_mode = "${facts.render_mode}"` : "no render_mode");
-  if (facts.render_s) parts.push(`a picture takes ${number.format(facts.render_s * 1000)} ms`);
+  const shown = Math.max(1, element("frames").childElementCount);
+  const what = shown > 1 ? `${shown} pictures take` : "a picture takes";
+  if (facts.render_s && facts.render_mode && !facts.problem) parts.push(`${what} ${number.format(facts.render_s * 1000)} ms`);
   return parts.join(", ");
 }
 
-// A return of an episode whose beginning nobody has seen counts from there on.
-function returnText(facts) {
-  return (value, index) => (facts.are_whole[index] ? "" : "… ") + text(value);
+// A number of each env that is shown: of several envs their mean, with each of them in the tooltip. "…" stands before the
+// return of an episode whose beginning nobody has seen: it counts from there on.
+function showEach(id, values, areWhole) {
+  const count = (values || []).length;
+  const texts = (values || []).map((value, index) => (areWhole && !areWhole[index] ? "… " : "") + text(value));
+  const known = (values || []).filter((value) => value !== null);
+  const mean = known.reduce((sum, value) => sum + value, 0) / known.length;
+  const isMean = count > 1 && known.length > 0;
+  element(id).textContent = isMean ? number.format(mean) : texts.join("");
+  element(id).previousElementSibling.dataset.of = isMean ? `, mean of ${known.length}` : "";
+  element(id).title = texts.join(" · ");
 }
 
 function text(value) {
@@ -153,10 +164,11 @@ function text(value) {
 
 function showNote(id, content) {
   element(id).hidden = !content;
-  element(id).textContent = content || "";
+  element(id).textContent = content ? content[0].toUpperCase() + content.slice(1) : "";
 }
 
 function showInfo(rows) {
+  if (!rows.length) rows = [["empty", ""]];
   element("info").tBodies[0].replaceChildren(...rows.map(([key, value]) => {
     const row = document.createElement("tr");
     for (const content of [key, value]) row.insertCell().textContent = content;
@@ -199,8 +211,8 @@ const WIDTH = 480, HEIGHT = 200, LEFT = 52, RIGHT = 8, TOP = 10, BOTTOM = 24;
 function showCurve() {
   const rows = finished.filter((row) => row[0] !== null);
   element("finished").textContent = finished.length
-    ? `${whole.format(finished.length)} finished, mean of the last ${RUNNING_MEAN} as a line`
-    : "none finished since this page looks";
+    ? `${whole.format(finished.length)} finished; line: mean of ${RUNNING_MEAN}`
+    : "none finished while you looked";
   const curve = element("curve");
   curve.replaceChildren();
   if (!rows.length) return;
