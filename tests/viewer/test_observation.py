@@ -20,6 +20,7 @@ from support.targets import TARGETS
 
 import gym_service
 from gym_service.errors import EnvError
+from gym_service.server.viewed_env import refusal_of
 from gym_service.viewer.observed import CannotLook, ObservedServer, View
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*cannot cross:UserWarning")
@@ -68,11 +69,11 @@ def run(env: Any, plan: list[Any], steps: int = STEPS, *, renders: bool = False)
 
 
 CARTPOLE = {"id": "CartPole-v1"}
-CARTPOLE_OF_OLD = {"id": "CartPole-v1"}
+# Rendering raises an ImportError there, which must not be the run's.
+CARTPOLE_OF_OLD = {"id": "CartPole-v1", "renders": False}
 PLAYS = [
-    # Rendering raises an ImportError there, which must not be the run's.
     pytest.param("py36-gym021", CARTPOLE_OF_OLD, id="cartpole-gym021"),
-    pytest.param("py36-gym021", {"id": "Camera-v0", "imports": ["camera_env"]}, id="camera-gym021"),
+    pytest.param("py36-gym021", {"id": "Camera-v0", "imports": ["camera_env"], "steps": 150}, id="camera-gym021"),
     pytest.param("py313-gymnasium14", CARTPOLE, id="cartpole"),
     pytest.param("py38-gym026", CARTPOLE, id="cartpole-gym026", marks=pytest.mark.long),
     pytest.param("py38-gym025", CARTPOLE, id="cartpole-gym025", marks=pytest.mark.long),
@@ -90,13 +91,16 @@ PLAYS = [
 def test_a_run_is_the_same_with_an_observer_without_one_and_with_one_that_comes_and_goes(
     target: str, given: dict[str, Any]
 ) -> None:
-    plans: list[list[Any]] = [[], [(0, STEPS + 1)], [(40, 90), (120, 121), (200, 400)]]
+    given = dict(given)
+    steps = given.pop("steps", STEPS)
+    renders = given.pop("renders", True)
+    plans: list[list[Any]] = [[], [(0, STEPS + 1)], [(40, 90), (120, 121), (125, 400)]]
     runs = []
     for plan in plans:
         where = {"python": str(TARGETS[target].python()), "pythonpath": [str(ENVS)]}
         env = gym_service.make(**{"env_id": given["id"], "render_mode": "rgb_array", **where, **_without(given, "id")})
         with env:
-            runs.append(run(env, plan, renders=given is not CARTPOLE_OF_OLD))
+            runs.append(run(env, plan, steps, renders=renders))
     assert same(runs[0], runs[1])
     assert same(runs[0], runs[2])
 
@@ -115,18 +119,16 @@ def quiet_run() -> list[Any]:
     ("effect", "mode", "problem"),
     [
         ("", "rgb_array", ""),
-        ("", "depth_array", ""),
         ("draws", "rgb_array", "render() draws from _np_random, so it is not called again"),
-        ("draws_globally", "rgb_array", "render() draws from numpy.random, random, so"),
         ("blinks", "rgb_array", ""),
         ("keeps", "rgb_array", "each render() changes kept, so it is not called again"),
         ("raises", "rgb_array", "RuntimeError: no camera\n3 times in a row"),
         ("exits", "rgb_array", "SystemExit: 3\n3 times in a row"),
-        ("text", "rgb_array", "render() returned a str, which is no picture"),
         ("human", "rgb_array", 'its own window\n  try: render_mode="rgb_array"'),
         ("", None, 'made without a render_mode, so it has no pictures\n  try: render_mode="rgb_array"'),
-        ("", "rgb_array_list", "empties the list of pictures that the trainer reads"),
-        ("", "state_pixels", "is not known"),
+        pytest.param("", "depth_array", "", marks=pytest.mark.long),
+        pytest.param("draws_globally", "rgb_array", "draws from numpy.random, random, so", marks=pytest.mark.long),
+        pytest.param("text", "rgb_array", "returned a str, which is no picture", marks=pytest.mark.long),
     ],
 )
 def test_what_a_render_does_stays_without_an_effect_on_the_run(effect: str, mode: str | None, problem: str) -> None:
@@ -146,6 +148,27 @@ def test_what_a_render_does_stays_without_an_effect_on_the_run(effect: str, mode
         if problem and effect in ("", "human"):
             assert env.get_wrapper_attr("renders") == 0
     assert same(results, quiet)
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [
+        ("rgb_array", ""),
+        ("depth_array", ""),
+        ("rgbd_tuple", ""),
+        ("ansi", ""),
+        ("rgb_array_list", "empties the list of pictures that the trainer reads"),
+        ("ansi_list", "empties the list of pictures that the trainer reads"),
+        ("human", "draws in its own window"),
+        ("state_pixels", "is not known"),
+        (None, "made without a render_mode"),
+        (np.zeros(2), "its render mode is a numpy.ndarray"),
+    ],
+)
+def test_only_modes_without_an_effect_are_rendered(mode: Any, reason: str) -> None:
+    refusal = refusal_of(mode)
+    assert reason in refusal
+    assert bool(reason) == ('try: render_mode="rgb_array"' in refusal)
 
 
 def test_a_picture_that_depends_on_those_before_is_the_same_for_the_trainer() -> None:
