@@ -5,10 +5,11 @@ and up.
 """
 
 import argparse
+import contextlib
 import math
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from gym_service.cli.help_format import HelpFormatter
 if TYPE_CHECKING:
     from gym_service_launcher.interpreters.environment import TargetEnvironment
     from gym_service_launcher.listener.pending import Endpoint
+    from gym_service_launcher.listener.warm_starts import WarmStarts
     from gym_service_launcher.net.tls import Certificate
 
 ABOUT = "serve the envs of an interpreter to clients on this machine or on others"
@@ -105,6 +107,12 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--idle-timeout", type=_seconds, default=math.inf, metavar="SECONDS", help="disconnect clients idle for so long"
     )
+    group.add_argument(
+        "--keep-warm",
+        type=_seconds,
+        metavar="SECONDS",
+        help="fork servers from a process that has imported ENV_ID, and keep it for so long after its last use",
+    )
 
 
 def _add_security(parser: argparse.ArgumentParser) -> None:
@@ -140,17 +148,16 @@ def run(arguments: argparse.Namespace) -> int:
     environment = environment_at(named, executable, [Path(folder).absolute() for folder in arguments.pythonpath])
     if arguments.stdio:
         return _become_server(executable, environment, arguments)
-    return _listen(executable, environment, arguments)
+    return _listen(named, executable, environment, arguments)
 
 
-def _listen(executable: Path, environment: "TargetEnvironment", arguments: argparse.Namespace) -> int:
+def _listen(named: str, executable: Path, environment: "TargetEnvironment", arguments: argparse.Namespace) -> int:
     from gym_service_launcher.listener import listener, pending, session
     from gym_service_launcher.net import tokens, unix
 
     from gym_service.cli import live_view
 
     given = environment.variables, tuple(arguments.ids), arguments.allow_import, environment.words
-    servers = session.ServerOptions(executable, *given)
     limits = listener.Limits(arguments.max_clients, arguments.idle_timeout)
     certificate = _certificate(arguments)
 
@@ -165,9 +172,34 @@ def _listen(executable: Path, environment: "TargetEnvironment", arguments: argpa
     def ready(address: str) -> None:
         view.announce(address, _how_to_use(address, arguments, certificate))
 
-    with live_view.view() as view:
+    with live_view.view() as view, _warm(named, executable, arguments, view.say) as warm:
+        servers = session.ServerOptions(executable, *given, warm=warm)
         listener.serve(endpoints, servers, view.say, ready, limits, view)
     return 0
+
+
+@contextlib.contextmanager
+def _warm(
+    named: str, executable: Path, arguments: argparse.Namespace, say: "Callable[[str], None]"
+) -> "Iterator[WarmStarts | None]":
+    """What forks the servers, once it has imported the env; None without --keep-warm. Raises ConfigError, OSError."""
+    if arguments.keep_warm is None:
+        yield None
+        return
+    from gym_service_launcher.config.entry import entry
+    from gym_service_launcher.listener.warm_starts import WarmStarts
+    from gym_service_launcher.servers.fork_plan import plan_of
+
+    module, _, env_id = arguments.ids[0].rpartition(":")
+    keys = {"python": named, "imports": [module] if module else [], "keep_warm_s": arguments.keep_warm}
+    made = entry(env_id, {**keys, "pythonpath": [os.path.abspath(folder) for folder in arguments.pythonpath]})
+    warm = WarmStarts(plan_of(made, executable), env_id, made.timeouts.start)
+    try:
+        if problem := warm.wait():
+            say(f"{env_id} is not kept warm: {problem}")
+        yield warm
+    finally:
+        warm.close()
 
 
 def _how_to_use(address: str, arguments: argparse.Namespace, certificate: "Certificate | None") -> list[str]:
@@ -210,6 +242,9 @@ def _refuse_conflicts(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"{_flag(option)} needs {_flag(needs)}", file=None, key=option)
     if arguments.insecure and arguments.tls_cert:
         raise ConfigError("--insecure means no TLS, and --tls-cert means TLS: choose one", file=None, key="insecure")
+    if arguments.keep_warm is not None and (arguments.stdio or len(arguments.ids) != 1):
+        text = "--keep-warm needs one ENV_ID, which it imports, and cannot be combined with --stdio"
+        raise ConfigError(text, file=None, key="keep_warm")
     for option, usual in (("allow_import", False), ("max_clients", math.inf), ("idle_timeout", math.inf)):
         if arguments.stdio and getattr(arguments, option) != usual:
             text = f"{_flag(option)} has no effect with --stdio, which has one client only"

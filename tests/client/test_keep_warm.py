@@ -150,6 +150,33 @@ def test_the_workers_of_a_vector_env_are_forked_from_it_too(group: Programs) -> 
 
 
 @LONG
+def test_servers_of_a_listener_are_forked_from_it_too(group: Programs, tmp_path: Path) -> None:
+    given = {"entry_point": None, "id": "Counted-v0", "imports": ["counted_ids"]}
+    group.run(opening(**given) + ONCE)
+    words = ["run", "--python", str(keys()["python"]), "--pythonpath", str(ENVS), "--unix", str(tmp_path / "s")]
+    argv = [sys.executable, "-m", "gym_service", *words, "--keep-warm", str(LONG_S), "counted_ids:Counted-v0"]
+    client = OPEN.format(keys={"address": f"unix://{tmp_path / 's'}", "id": "Counted-v0"}) + ONCE
+    with subprocess.Popen(argv, env=group.variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        try:
+            assert run.stdout
+            assert run.stdout.readline() == f"unix://{tmp_path / 's'}\n"
+            servers = [group.run(client) for _ in range(2)]
+            assert len(importers(group)) == 1
+            # After a change one server imports for itself, while the next fork server does.
+            group.command("stop", "--warm")
+            servers += [group.run(client)]
+            polling.until(lambda: len(importers(group)) == 3, "the imports of both")
+            polling.until(lambda: [one["state"] for one in warm(group)] == ["warm"], "the next fork server")
+            servers += [group.run(client)]
+            assert len(importers(group)) == 3
+            assert len({pid for (pid,) in servers}) == 4
+        finally:
+            run.send_signal(signal.SIGINT)
+            run.communicate()
+    stop(group)
+
+
+@LONG
 def test_a_restart_is_forked_from_it(group: Programs) -> None:
     restart = """
     import signal

@@ -9,8 +9,9 @@ import math
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import ssl
 
     from gym_service_launcher.listener.tls_relay import Relay
+    from gym_service_launcher.listener.warm_starts import WarmStarts
+    from gym_service_launcher.processes.forkservers import AnyForkServer
 
 # Seconds, once the client has disconnected: how long the server may still be in a call, whose result nobody reads; and
 # how long a server that is in no call may take to close its env.
@@ -43,6 +46,7 @@ class ServerOptions:
     ids: tuple[str, ...] = ()
     allow_import: bool = False
     words: tuple[str, ...] = ()  # what comes before the command of a server, as in TargetEnvironment
+    warm: "WarmStarts | None" = None  # forks them, where it can
 
     def argv(self) -> list[str]:
         """The command of a server. Its first passed descriptor is the client's socket, its second the counters."""
@@ -52,6 +56,21 @@ class ServerOptions:
         for env_id in self.ids:
             options += ["--allow", env_id]
         return [*self.words, *program.server_argv(self.executable, *options)]
+
+    def start(self, fds: Sequence[int]) -> Child:
+        """Start a server with these descriptors. Raises OSError."""
+        return self.warm.start(partial(self._started, fds)) if self.warm else self._started(fds, None)
+
+    def _started(self, fds: Sequence[int], fork_server: "AnyForkServer | None") -> Child:
+        return Child(
+            self.argv(),
+            fork_server.own_variables if fork_server else self.variables,
+            pass_fds=fds,
+            name=UNMADE,
+            executable=self.executable,
+            spawner=fork_server,
+            record_option=program.VIEWERS_OPTION,
+        )
 
 
 class Session:
@@ -75,15 +94,7 @@ class Session:
                 ours.enter_context(plain)
                 self.sock = ours.enter_context(socket.socket(fileno=os.dup(sock.fileno())))
             given.setblocking(True)  # the server's copy shares this property
-            fds = (given.fileno(), self._counters.fd)
-            self.child = Child(
-                servers.argv(),
-                servers.variables,
-                pass_fds=fds,
-                name=UNMADE,
-                executable=servers.executable,
-                record_option=program.VIEWERS_OPTION,
-            )
+            self.child = servers.start((given.fileno(), self._counters.fd))
             ours.pop_all()
         self._relay = _relay(sock, plain) if secured else None
 

@@ -32,8 +32,8 @@ from gym_service_launcher.standalone import guardian, procfs, warm_connection, w
 LEAST_MEMORY_SHARE = 0.1
 # How long a guardian may take to start, and to say that it is there.
 START_S, HELLO_S = 30.0, 10.0
-# How often to begin again, where the guardian ends or the files change in the meantime.
-ATTEMPTS = 4
+# How often to begin again within so many seconds, where the guardian ends or the files change.
+ATTEMPTS, ATTEMPTS_S = 4, 60.0
 
 
 class WarmForkServer:
@@ -54,7 +54,7 @@ class WarmForkServer:
         self._name = name
         self._path = warm_key.socket_path(plan)
         self._lock = threading.RLock()
-        self._attempts = 0
+        self._attempts: list[float] = []  # when they were made
         self._image_pid = self._guardian_pid = 0
         self._connect()
 
@@ -206,8 +206,9 @@ class WarmForkServer:
             self.problem = str(error).partition("\n")[0]
 
     def _has_tried_enough(self) -> bool:
-        self._attempts += 1
-        return self._attempts > ATTEMPTS
+        now = time.monotonic()
+        self._attempts = [*(at for at in self._attempts if at > now - ATTEMPTS_S), now]
+        return len(self._attempts) > ATTEMPTS
 
     def renew(self, error: OSError) -> bool:
         """After a server was not forked: whether ``wait`` can lead to a fork server of today's files.
