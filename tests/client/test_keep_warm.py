@@ -1,5 +1,6 @@
 """Fork servers that outlive their program: the next one does not import, and never gets an old image."""
 
+import contextlib
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from typing import Any
 
 import gymnasium
 import pytest
+from gym_service_launcher.standalone import fd_passing, warm_connection
 from support import polling, procfs
 from support.paths import ENVS
 from support.programs import Programs, programs
@@ -622,6 +624,40 @@ def test_another_user_is_not_served(group: Programs) -> None:
         folder.chmod(0o755)
     asking = "sock.connect(sys.argv[1]); sock.settimeout(10); print(sock.recv(64))"
     assert as_another_user(asking, path).communicate()[0] == "b''\n"
+    group.run(opening() + ONCE)
+    assert len(importers(group)) == 1
+    stop(group)
+
+
+@LONG
+def test_a_client_that_breaks_the_rules(group: Programs) -> None:
+    program = group.start(opening() + UNTIL_TOLD)
+    program.says()
+    frame = warm_connection.FRAME.pack
+    with open(os.devnull, "rb") as file:
+        null = file.fileno()
+        cases: list[tuple[bytes, list[int]]] = [
+            (b"GET / HTTP/1.1\r\n\r\n", []),
+            (frame(warm_connection.ASK, 0, 1) + b"5", []),
+            (frame(warm_connection.ASK, 1, 3) + b"inf", [null]),
+            (frame(warm_connection.ASK, 1, 3) + b"one", [null]),
+            (frame(warm_connection.ASK, 3, 1) + b"5", [null]),
+            (frame(warm_connection.ORDER, 4, 2) + b"0\0", [null] * 4),
+            (frame(warm_connection.ASK, 1, 1) + b"5" + frame(warm_connection.ORDER, 0, 0), [null]),
+            (frame(warm_connection.REQUEST, 0, 2**32 - 1), []),
+        ]
+        for data, fds in cases:
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.connect(str(sockets(group)[0]))
+                fd_passing.send(sock, data, fds)
+                sock.settimeout(SOON_S)
+                said = b""
+                with contextlib.suppress(ConnectionResetError):
+                    while more := sock.recv(64):
+                        said += more
+                assert re.fullmatch(rb"(here \d+\nready \d+\n)?", said)
+    program.hears()
+    assert (program.end(), program.lines()) == (0, ["0.0"])
     group.run(opening() + ONCE)
     assert len(importers(group)) == 1
     stop(group)

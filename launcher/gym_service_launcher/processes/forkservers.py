@@ -42,6 +42,11 @@ class Plan:
     keep_warm_s: float | None = None
     files: tuple[Path, ...] = ()
 
+    @property
+    def executable(self) -> Path:
+        """The interpreter. An activation script's shell may come before it in the command."""
+        return Path(self.command[-2])
+
 
 def plan(
     command: Sequence[str],
@@ -114,7 +119,13 @@ class ForkServer:
             argv = [*plan.command, str(PROGRAM), str(plan.server_program), plan.recipe]
             fds = [theirs.fileno()]
             self.child = Child(
-                argv, dict(plan.env), plan.cwd, pass_fds=fds, show=plan.show, name=f"forkserver:{name}" if name else ""
+                argv,
+                dict(plan.env),
+                plan.cwd,
+                pass_fds=fds,
+                show=plan.show,
+                name=f"forkserver:{name}" if name else "",
+                executable=plan.executable,
             )
             undo.pop_all()
         self._control = ours

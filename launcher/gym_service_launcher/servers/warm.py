@@ -95,7 +95,7 @@ class WarmForkServer:
             return
         with listener:
             try:
-                _start_guardian(listener, self._path, self.plan.command[-2])
+                _start_guardian(listener, self._path, str(self.plan.executable))
             except BaseException:
                 self._path.unlink(missing_ok=True)
                 raise
@@ -149,6 +149,7 @@ class WarmForkServer:
                 self.plan.cwd,
                 show=self.plan.show,
                 name=f"warm:{self._name}",
+                executable=self.plan.executable,
                 spawner=_Orders(self),
                 is_warm=True,
             )

@@ -151,9 +151,11 @@ def _mapped_files():
     files = set()
     with open("/proc/self/maps", errors="surrogateescape") as lines:
         for line in lines:
-            path = line.rstrip("\n").split(None, 5)[5:]
-            if path and path[0].startswith("/") and not path[0].startswith(("/dev/", "/memfd:", "/SYSV")):
-                files.add(path[0])
+            fields = line.rstrip("\n").split(None, 5)
+            # What the process shares and writes to is no part of the image, nor is what has no name in a folder.
+            path = fields[5] if len(fields) == 6 and fields[1] != "rw-s" else ""
+            if path.startswith("/") and not path.startswith(("/dev/", "/memfd:", "/SYSV")):
+                files.add(path)
     # A temporary file that was removed is no part of the image; libffi makes such a file.
     return {path for path in files if not path.endswith(DELETED)} | {
         path[: -len(DELETED)] for path in files if path.endswith(DELETED) and os.path.exists(path[: -len(DELETED)])

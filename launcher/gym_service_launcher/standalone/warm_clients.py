@@ -25,6 +25,10 @@ else:
     guardian, warm_connection = map(_load_sibling, ("guardian", "warm_connection"))
 
 
+# Some three years; poll() takes no longer time.
+LONGEST_S = 1.1e8
+
+
 class NoClient:
     """Stands for the client that a guardian has. This one ends for other reasons."""
 
@@ -112,7 +116,10 @@ class Clients(guardian.Guardian):
 
     def _obey(self, connection, kind, fds, text):
         if kind == warm_connection.ASK:
-            self._keep_s = float(text)
+            keep_s = float(text)
+            if not 0 < keep_s < LONGEST_S or not (fds or connection.pidfd >= 0):
+                raise OSError(errno.EPROTO, "a question without what it needs")
+            self._keep_s = keep_s
             if connection.pidfd < 0:
                 connection.pidfd = fds.pop()
                 self._clients[connection.pidfd] = connection
