@@ -1,39 +1,38 @@
-"""The step of one env as one function, for actions and results that a layout packs into a few bytes.
+"""The steps that ``compiled_call.py`` makes.
 
-Knows the layouts of an env, and the parts of a call in ``connection.py`` and ``exchange.py``, which it repeats in the
-same order without their intermediate objects. Never keeps the env alive. Python 3.10 and up.
-
-It makes a call only if nothing is unusual: no other thread's call, no half of a call, no interrupted call, no change
-of the spaces since it was compiled, and no notice of shared memory to send. Otherwise it returns NOT_COMPILED and has
-changed nothing, and the general call follows. An answer that is anything but the packed result of this step stays with
-the decoder, and ``Exchange.read_answer`` reads it. So both ways can follow each other at any point.
-
-Interrupts. All that ``exchange.py`` says about them holds here too, since each assignment is the same: the frame is
-committed by ``channel.outgoing``, the call by ``_answered``.
+They are those of one env, of a vector env with one worker, of a vectorized simulator, and of several agents. Knows
+layouts and the packed form of results. Never knows how bytes travel. Never keeps an env alive. Python 3.10 and up.
 """
 
-import math
-import time
+import struct
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 from gymnasium.spaces import GraphInstance
 
 from gym_service.client.answers import step_result
-from gym_service.client.call_queue import new_ticket
+from gym_service.client.compiled_call import NOT_COMPILED, CompiledCall, Leave, ReadSmall, compile_call
 from gym_service.client.connection import Connection
 from gym_service.client.observer import CallObserver
 from gym_service.protocol import messages
+from gym_service.protocol.agent_results import AgentLayouts
 from gym_service.protocol.decoder import ValueDecoder
-from gym_service.protocol.frames import HEADER, HEADER_BYTES, MAGIC, VERSION
-from gym_service.protocol.layout import Layout
-from gym_service.protocol.results import BESIDE_BYTES, FLAG_VALUES, HAS_INFO, PACKED_STEP, STEPPED_BEGINNING
-from gym_service.transport.streams import ChannelTimeout
+from gym_service.protocol.encoder import Packed
+from gym_service.protocol.frames import HEADER_BYTES, Frame
+from gym_service.protocol.layout import STAMP, Layout
+from gym_service.protocol.result_forms import FormReader
+from gym_service.protocol.results import (
+    BESIDE_BYTES,
+    BYTES_BESIDE,
+    FLAG_VALUES,
+    HAS_INFO,
+    NO_INFOS,
+    REWARD_AND_FLAGS,
+)
 
-# What a compiled step returns if the general call must make the step.
-NOT_COMPILED: Any = object()
-
+# Takes an action, and returns what step() returns or NOT_COMPILED.
 CompiledStep = Callable[[Any], Any]
 
 
@@ -49,129 +48,133 @@ def compile_step(
     limit_s: float,
     observer: CallObserver | None,
 ) -> CompiledStep:
-    """The step of an env whose spaces have these layouts now.
-
-    It takes an action, and returns what ``RemoteEnv.step`` returns or NOT_COMPILED. Blocks and raises as
-    ``Connection.call``.
-    """
+    """The step of an env whose spaces have these layouts now. Blocks and raises as ``Connection.call``."""
     if action_layout is None or action_layout.buffer_count or layout is None:
         return never
-    queue, tickets, stamp, pack = connection._queue, connection._tickets, action_layout.stamp, action_layout.pack
-    next_id, exchange = _turn(connection), _exchange(connection, layout, limit_s, observer)
+    read_small, read = _result_reader(connection, layout), partial(step_result, layout)
+    kind = messages.STEP_PACKED
+    return _packing(action_layout, compile_call(connection, kind, limit_s, read_small, read, observer=observer))
 
-    def step(action: Any) -> Any:
-        head = bytearray(stamp)
-        if not pack(action, head, ()):
-            return NOT_COMPILED
-        ticket = new_ticket()
-        try:
-            tickets.append(ticket)
-            call_id = next_id(ticket)
-            if call_id is None:
-                queue.leave(ticket)
-                return NOT_COMPILED
-            result = exchange(call_id, head, action)
-            tickets.remove(ticket)
-            if tickets:
-                queue.wake(1)
-        except BaseException as error:
-            mapped = connection._leave_with(ticket, error)
-            if observer is not None:
-                observer.failed(messages.STEP, (), mapped)
-            if mapped is error:
-                raise
-            raise mapped from error
-        if connection._warned:
-            connection.issue_warnings()
-        return result
+
+def compile_batch_step(
+    connection: Connection,
+    action_layout: Layout | None,
+    layout: Layout | None,
+    count: int,
+    limit_s: float,
+    read: Callable[[Frame], Any],
+    is_free: Callable[[], bool],
+    leave: Leave,
+) -> CompiledStep:
+    """The step of a vector env whose envs are all at this connection: see ``compile_call``.
+
+    It returns a batch, or the WorkerResult that ``read`` returns.
+    """
+    if action_layout is None or action_layout.buffer_count or layout is None or layout.buffer_count:
+        return never
+    read_small, kind = _batch_reader(connection, layout, count), messages.VEC_STEP_PACKED
+    call = compile_call(connection, kind, limit_s, read_small, read, is_free=is_free, leave=leave)
+    return _packing(action_layout, call)
+
+
+def compile_vectorized_step(
+    connection: Connection,
+    action_layout: Layout | None,
+    forms: FormReader,
+    limit_s: float,
+    read: Callable[[Frame], Any],
+) -> CompiledStep:
+    """The step of a simulator that is a vector env itself."""
+    if action_layout is None or action_layout.buffer_count:
+        return never
+    scratch = connection._channel.decoder.scratch
+    unpack: Callable[[Frame], Any] = forms.unpack
+
+    def read_small(end: int) -> Any:
+        return unpack(Frame(messages.STEPPED, 0, scratch[HEADER_BYTES:end], ()))
+
+    return _packing(action_layout, compile_call(connection, messages.STEP_PACKED, limit_s, read_small, read))
+
+
+def compile_agents_step(
+    connection: Connection, layouts: AgentLayouts, limit_s: float, read: Callable[[Frame], Any]
+) -> CompiledStep:
+    """The parallel step of several agents, which takes and returns dicts by agent."""
+    scratch = connection._channel.decoder.scratch
+    pack: Callable[[Any], Packed | None] = layouts.pack_actions
+    unpack: Callable[..., Any] = layouts.unpack_step
+
+    def read_small(end: int) -> Any:
+        return unpack(scratch[HEADER_BYTES:end], (), GraphInstance, connection.arrays)
+
+    call = compile_call(connection, messages.AGENT_STEP_PACKED, limit_s, read_small, read)
+
+    def step(actions: Any) -> Any:
+        packed = pack(actions)
+        return NOT_COMPILED if packed is None or packed.buffers else call(packed.head, actions)
 
     return step
 
 
-def _turn(connection: Connection) -> Callable[[Any], int | None]:
-    """A function that returns the id of the next call if this ticket has its turn and nothing is unusual, else None."""
-    channel, queue, tickets = connection._channel, connection._queue, connection._tickets
-    changes, arena = connection.changes, channel.arena
+def _packing(layout: Layout, call: CompiledCall) -> CompiledStep:
+    """A function that packs an action with a layout, and makes the call if it fits."""
+    stamp, pack = layout.stamp, layout.pack
 
-    def next_id(ticket: Any) -> int | None:
-        last_id = channel.outgoing[0]
-        if tickets[0] is not ticket or queue.half is not None or last_id != connection._answered:
-            return None
-        if connection.changes != changes or connection._closed_by or connection._is_forked:
-            return None
-        call_id: int = last_id + 1 & 0xFFFFFFFF
-        return None if arena is not None and arena.is_due(call_id) else call_id
+    def step(action: Any) -> Any:
+        head = bytearray(stamp)
+        return call(head, action) if pack(action, head, ()) else NOT_COMPILED
 
-    return next_id
+    return step
 
 
-def _exchange(
-    connection: Connection, layout: Layout, limit_s: float, observer: CallObserver | None
-) -> Callable[[int, bytearray, Any], Any]:
-    """A function that sends a packed action as the call of this id, and returns the result of the step."""
-    channel, header, kind = connection._channel, HEADER.pack, messages.STEP_PACKED
-    send: Callable[..., None] = channel.send_piece
-    read_some: Callable[..., Any] = channel.read_some
-    tell = None if observer is None else observer.step_answered
-    read_general, read_packed = partial(step_result, layout), _reader(connection, layout)
-    monotonic, has_limit = time.monotonic, limit_s != math.inf
-
-    def exchange(call_id: int, head: bytearray, action: Any) -> Any:
-        connection._deadline = deadline = monotonic() + limit_s if has_limit else None
-        connection._timeout_s, connection._during, connection._read = limit_s, "step", read_general
-        connection._calls[0] = call_id
-        try:
-            send(call_id, header(MAGIC, VERSION, kind, call_id, len(head), 0) + head, deadline)
-        except ChannelTimeout:
-            connection._go_on_late(channel.flush)
-        if observer is not None:
-            observer.step_sent((action,))
-        try:
-            sizes = read_some(deadline)
-        except ChannelTimeout:  # read_answer() gets it again, and goes on if bytes still arrive
-            sizes = None
-        result = read_packed(call_id, sizes[0]) if sizes is not None and len(sizes) == 1 else NOT_COMPILED
-        if result is NOT_COMPILED or sizes is None:
-            return connection.read_answer(read_general, tell)
-        if tell is not None:
-            tell(result)
-        connection._answered = call_id
-        sizes.clear()
-        return result
-
-    return exchange
-
-
-def _reader(connection: Connection, layout: Layout) -> Callable[[int, int], Any]:
-    """A function that reads the answer to a call from the first bytes of the scratch buffer.
-
-    It takes the call's id and the number of bytes, and returns NOT_COMPILED unless they are the whole packed result.
-    Raises as ``results.unpack_step``.
-    """
+def _result_reader(connection: Connection, layout: Layout) -> ReadSmall:
+    """A function that reads a step's result. Raises as ``results.unpack_step``."""
     if layout.buffer_count:
-        return lambda call_id, size_bytes: NOT_COMPILED
-    scratch = connection._channel.decoder.scratch
-    observation = layout.reader(scratch, HEADER_BYTES + BESIDE_BYTES)
-    unpack, version, info_at = PACKED_STEP.unpack_from, layout.version, BESIDE_BYTES + layout.head_bytes
+        return lambda end: NOT_COMPILED
+    scratch, unpack, version = connection._channel.decoder.scratch, REWARD_AND_FLAGS.unpack_from, layout.version
+    observation, info_at = layout.reader(scratch, HEADER_BYTES + BESIDE_BYTES), BESIDE_BYTES + layout.head_bytes
     least_bytes = HEADER_BYTES + info_at
 
-    def read(call_id: int, size_bytes: int) -> Any:
-        if size_bytes < least_bytes:
+    def read(end: int) -> Any:
+        if end < least_bytes:
             return NOT_COMPILED
-        beginning, answered, head_bytes, buffers, reward, flags, packed_by = unpack(scratch)
-        is_whole = size_bytes == HEADER_BYTES + head_bytes and not buffers
-        if beginning != STEPPED_BEGINNING or answered != call_id or not is_whole or packed_by != version:
+        reward, flags, packed_by = unpack(scratch, HEADER_BYTES)
+        if packed_by != version:
             return NOT_COMPILED
-        if not flags and size_bytes == least_bytes:  # most steps
+        if not flags and end == least_bytes:  # most steps
             return observation(), reward, False, False, {}
-        if flags >= len(FLAG_VALUES) or (flags & HAS_INFO == 0) != (size_bytes == least_bytes):
+        if flags >= len(FLAG_VALUES) or (flags & HAS_INFO == 0) != (end == least_bytes):
             return NOT_COMPILED
         terminated, truncated, reward_type = FLAG_VALUES[flags]
         info: Any = {}
         if flags & HAS_INFO:
-            rest = ValueDecoder(scratch[HEADER_BYTES:size_bytes], (), GraphInstance, info_at, connection.arrays)
+            rest = ValueDecoder(scratch[HEADER_BYTES:end], (), GraphInstance, info_at, connection.arrays)
             info = rest.read()
             rest.expect_end()
         return observation(), reward_type(reward), terminated, truncated, info
+
+    return read
+
+
+def _batch_reader(connection: Connection, layout: Layout, count: int) -> ReadSmall:
+    """A function that reads a batch whose infos are all empty."""
+    scratch = connection._channel.decoder.scratch
+    rewards_at, stamp_at = HEADER_BYTES, HEADER_BYTES + count * BYTES_BESIDE
+    ending_at = stamp_at + STAMP.size + layout.head_bytes
+    rewards = np.ndarray((count,), np.dtype("<f8"), scratch, rewards_at)
+    flags = [np.ndarray((count,), np.uint8, scratch, rewards_at + at * count) for at in (8, 9)]
+    terminations, truncations = flags
+    observations, unpack = (
+        layout.reader(scratch, stamp_at + STAMP.size),
+        struct.Struct(f"<{len(NO_INFOS)}s").unpack_from,
+    )
+    version, expected_end, no_infos = (layout.version,), ending_at + len(NO_INFOS), (NO_INFOS,)
+
+    def read(end: int) -> Any:
+        if end != expected_end or STAMP.unpack_from(scratch, stamp_at) != version:
+            return NOT_COMPILED
+        if unpack(scratch, ending_at) != no_infos:
+            return NOT_COMPILED
+        return observations(), rewards.astype(np.float64), terminations != 0, truncations != 0, {}
 
     return read

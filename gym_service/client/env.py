@@ -14,7 +14,8 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
 from gym_service.client.answers import attribute_of, further_fields, result_of, step_result
-from gym_service.client.compiled_step import NOT_COMPILED, CompiledStep, compile_step, never
+from gym_service.client.compiled_call import NOT_COMPILED
+from gym_service.client.compiled_step import CompiledStep, compile_step, never
 from gym_service.client.connection import Connection, SpacesChanged, one
 from gym_service.client.copying import CopiedByRecipe
 from gym_service.client.env_facts import FACTS, apply_facts, fact_data, reading_description

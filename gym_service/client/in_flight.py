@@ -62,6 +62,10 @@ class WorkersInFlight(Workers):
         self._may_wait = False  # whether anything in flight may wait for its worker
         self._was_interrupted = False  # whether a call to some envs is in progress, or was interrupted
 
+    def is_free(self) -> bool:
+        """As ``Workers.is_free``; with envs in flight it cannot."""
+        return super().is_free() and not self._in_flight and not self._was_interrupted
+
     @property
     def env_ids_in_flight(self) -> tuple[int, ...]:
         """The envs that were sent and not received, in the order of sending."""

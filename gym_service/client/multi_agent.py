@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from gymnasium import spaces
 from gymnasium.spaces import GraphInstance
 
+from gym_service.client.compiled_call import NOT_COMPILED
+from gym_service.client.compiled_step import CompiledStep, compile_agents_step
 from gym_service.client.connection import fields
 from gym_service.client.env import RemoteEnv
 from gym_service.client.remote_method import RemoteMethod
@@ -56,6 +58,7 @@ class _RemoteAgents:
     _spaces: dict[Any, Pair]
     _described: list[Any]
     _layouts: Any
+    _compiled_step: CompiledStep
     _version: int
 
     def __init__(self, remote: RemoteEnv, recreate: "Callable[[], _RemoteAgents] | None" = None) -> None:
@@ -187,7 +190,10 @@ class _RemoteAgents:
     def _compile(self) -> None:
         """Compile the layouts of the agents that both sides have known since the env was made."""
         described = [(agent, *[describe(space, "$") for space in self._spaces_of(agent)]) for agent in self._described]
-        self.__dict__["_layouts"] = AgentLayouts(described, self._version)
+        layouts = AgentLayouts(described, self._version)
+        connection, limit_s = self._remote._connection, self._remote._limits_s["step"]
+        compiled = compile_agents_step(connection, layouts, limit_s, partial(_step_result, layouts))
+        self.__dict__.update(_layouts=layouts, _compiled_step=compiled)
 
     def _spaces_of(self, agent: Any) -> Pair:
         found = self._spaces.get(agent)
@@ -234,11 +240,13 @@ class RemoteParallelEnv(_RemoteAgents, ParallelEnv):
         self, actions: dict[Any, Any]
     ) -> tuple[Observations, dict[Any, Any], dict[Any, bool], dict[Any, bool], Infos]:
         """(observations, rewards, terminations, truncations, infos), each by agent, in the simulator's order."""
-        packed, read = self._layouts.pack_actions(actions), partial(_step_result, self._layouts)
-        if packed is not None:
-            result = self._remote._call(messages.AGENT_STEP_PACKED, packed, read)
-        else:
-            result = self._remote._call(messages.AGENT_STEP, encode(("$.actions", actions)), read)
+        result = self._compiled_step(actions)
+        if result is NOT_COMPILED:
+            packed, read = self._layouts.pack_actions(actions), partial(_step_result, self._layouts)
+            if packed is not None:
+                result = self._remote._call(messages.AGENT_STEP_PACKED, packed, read)
+            else:
+                result = self._remote._call(messages.AGENT_STEP, encode(("$.actions", actions)), read)
         observations, rewards, terminations, truncations, infos, self.__dict__["agents"] = result
         return observations, rewards, terminations, truncations, infos
 

@@ -26,6 +26,8 @@ from gym_service.client.batch_results import (
     row_bytes,
     worker_result,
 )
+from gym_service.client.compiled_call import NOT_COMPILED
+from gym_service.client.compiled_step import CompiledStep, compile_batch_step, never
 from gym_service.client.connection import Connection, one
 from gym_service.client.copying import CopiedByRecipe
 from gym_service.client.env_facts import reading_description
@@ -100,7 +102,23 @@ class RemoteVectorEnv(
             connection.allow_replies_of(connection.bound_bytes)
             connection.close_s = self._limits_s["close"]
         self._batch_memory = BatchMemory([connection.arena for connection in connections])
+        self._compiled_step = self._compile_step(connections)
         self._finalizer = weakref.finalize(self, self._workers.close, self._limits_s["close"])
+
+    def _compile_step(self, connections: Sequence[Connection]) -> CompiledStep:
+        """The step as one function; with several workers, or with large arrays, there is none."""
+        if len(connections) > 1:
+            return never
+        return compile_batch_step(
+            connections[0],
+            self._action_layouts[0],
+            self._layouts[0],
+            self.num_envs,
+            self._limits_s["step"],
+            self._reads[0],
+            self._workers.is_free,
+            self._workers.leave_one,
+        )
 
     def _hold(self, descriptions: Sequence[Mapping[str, Any]]) -> None:
         first = descriptions[0]
@@ -152,7 +170,10 @@ class RemoteVectorEnv(
         Returns:
             The batched observations, float64 (num_envs,), bool (num_envs,) twice, and infos in Gymnasium's layout.
         """
-        return self._made(self._packed(actions) or self._listed(actions))
+        result = self._compiled_step(actions)
+        if result is NOT_COMPILED:
+            return self._made(self._packed(actions) or self._listed(actions))
+        return result if type(result) is tuple else self._result([result], [])
 
     def render(self) -> tuple[Any, ...]:
         """The rendering of each env, in the mode it was made with."""

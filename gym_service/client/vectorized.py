@@ -14,6 +14,8 @@ import gymnasium.vector
 from gymnasium.spaces import GraphInstance
 
 from gym_service.client.answers import attribute_of, further_fields, result_of
+from gym_service.client.compiled_call import NOT_COMPILED
+from gym_service.client.compiled_step import compile_vectorized_step
 from gym_service.client.connection import Connection, one
 from gym_service.client.copying import CopiedByRecipe
 from gym_service.client.env_facts import reading_description
@@ -82,12 +84,15 @@ class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gym
     def _attach(self, connection: Connection, description: Mapping[str, Any]) -> None:
         """Hold the vector env of a server that has just made it. Raises ProtocolError if it is not one."""
         self._connection = connection
-        self._read_step = partial(_step_result, FormReader())
+        forms = FormReader()
+        self._read_step = partial(_step_result, forms)
         connection.close_s = self._limits_s["close"]
         self._finalizer = weakref.finalize(self, connection.close, connection.close_s)
         with reading_description(connection.close, "vector env"):
             self._hold(description)
         connection.allow_replies_of(connection.bound_bytes)
+        given = self._action_layout, forms, self._limits_s["step"], self._read_step
+        self._compiled_step = compile_vectorized_step(connection, *given)
 
     def _hold(self, description: Mapping[str, Any]) -> None:
         vector, connection = description["vector"], self._connection
@@ -134,6 +139,10 @@ class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gym
 
     def step(self, actions: Any, *args: Any, **more: Any) -> Any:
         """(observations, rewards, terminations, truncations, infos), as the simulator returns them."""
+        if not args and not more:
+            result = self._compiled_step(actions)
+            if result is not NOT_COMPILED:
+                return result
         kind, arguments = self._step_call(actions, args, more)
         return self._connection.call(kind, arguments, self._limits_s["step"], self._read_step)
 

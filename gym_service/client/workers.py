@@ -48,6 +48,19 @@ class Workers:
         self._half_reads: Sequence[Callable[[Frame], Any]] = ()
         self._half_resets: Sequence[int] = ()  # the envs that half a call resets
 
+    def is_free(self) -> bool:
+        """Whether a step of all envs can be made at once, for a call that has its turn."""
+        return self._sending is None and self._are_in_step
+
+    def leave_one(self, ticket: Ticket, error: BaseException) -> BaseException:
+        """End a call to the only worker that has failed or was interrupted. Returns the exception to raise."""
+        mapped = error
+        if self._tickets and self._tickets[0] is ticket:
+            self._connections[0].keep_unsent()
+            mapped = self._connections[0].explained(error)
+        self._leave_with(ticket, mapped)
+        return mapped
+
     @property
     def arrays_seen(self) -> str | None:
         """The origin of arrays of other libraries, as in ``ArrayMaker.seen``: the first worker's; all are alike."""

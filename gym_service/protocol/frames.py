@@ -24,6 +24,8 @@ MAGIC = b"gS"
 VERSION = 2
 HEADER = struct.Struct("<2sBBIII")
 HEADER_BYTES = HEADER.size
+# The same bytes as four numbers, of which the first is the beginning: magic, version and kind.
+HEADER_NUMBERS = struct.Struct("<IIII")
 SCRATCH_BYTES = 65536
 # From this value on a descriptor is not a size: it describes a slot or an image.
 LENT = 1 << 63
@@ -31,6 +33,11 @@ LENT = 1 << 63
 BOUND_BYTES = 64 * 2**20
 # The most sizes of reads to keep before they are added up: a peer may send its bytes one by one.
 MANY_READS = 256
+
+
+def beginning_of(kind):
+    """The first number of HEADER_NUMBERS in a frame of this kind."""
+    return HEADER_NUMBERS.unpack(HEADER.pack(MAGIC, VERSION, kind, 0, 0, 0))[0]
 
 
 class BadFrame(Exception):

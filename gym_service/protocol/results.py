@@ -13,12 +13,12 @@ import numpy as np
 from gym_service.protocol import messages
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder, Packed
-from gym_service.protocol.frames import HEADER, MAGIC, VERSION, BadFrame
+from gym_service.protocol.frames import BadFrame, beginning_of
 from gym_service.protocol.layout import STAMP
 from gym_service.protocol.values import BadValue
 
-_REWARD_AND_FLAGS = struct.Struct("<dBH")  # also the version of the layout
-BESIDE_BYTES = _REWARD_AND_FLAGS.size
+REWARD_AND_FLAGS = struct.Struct("<dBH")  # also the version of the layout
+BESIDE_BYTES = REWARD_AND_FLAGS.size
 TERMINATED, TRUNCATED, _NUMPY_TERMINATED, _NUMPY_TRUNCATED, _NUMPY_REWARD, HAS_INFO = (1 << bit for bit in range(6))
 TERMINATED_FLAGS = {bool: 0, np.bool_: _NUMPY_TERMINATED}
 TRUNCATED_FLAGS = {bool: 0, np.bool_: _NUMPY_TRUNCATED}
@@ -35,10 +35,12 @@ def _values_of(flags):
 
 FLAG_VALUES = tuple(_values_of(flags) for flags in range(2 * HAS_INFO))
 
-# A whole frame with a packed result, up to the observation: the first four bytes of the header as one number, the rest
-# of the header (call id, size of the head, number of buffers), and what stands beside the observation.
+# A whole frame with a packed result up to the observation: HEADER_NUMBERS, and what stands beside the observation.
 PACKED_STEP = struct.Struct("<IIIIdBH")
-STEPPED_BEGINNING = struct.unpack("<I", HEADER.pack(MAGIC, VERSION, messages.STEPPED, 0, 0, 0)[:4])[0]
+STEPPED_BEGINNING = beginning_of(messages.STEPPED)
+
+# The end of a batch whose infos are all empty.
+NO_INFOS = bytes(Encoder().add(0).head)
 
 
 def unpack_action(layout, head, buffers):
@@ -94,7 +96,7 @@ def pack_step(layout, result):
     else:
         encoder = Encoder()
         flags |= HAS_INFO
-    encoder.head += _REWARD_AND_FLAGS.pack(reward, flags, layout.version)
+    encoder.head += REWARD_AND_FLAGS.pack(reward, flags, layout.version)
     if not layout.pack(observation, encoder.head, encoder.buffers):
         return None
     if flags & HAS_INFO:
@@ -106,7 +108,7 @@ def unpack_step(layout, head, buffers, graph, arrays=None):
     """The result that ``pack_step`` packed. Raises BadValue for malformed bytes, BadFrame for another layout's."""
     if len(head) < BESIDE_BYTES:
         raise BadValue("a step's result of %d bytes" % len(head))
-    reward, flags, version = _REWARD_AND_FLAGS.unpack_from(head)
+    reward, flags, version = REWARD_AND_FLAGS.unpack_from(head)
     if version != layout.version:
         raise _other_version(head, BESIDE_BYTES - STAMP.size, layout)
     observation = layout.unpack(head, BESIDE_BYTES, buffers)

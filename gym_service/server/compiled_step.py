@@ -1,21 +1,15 @@
-"""The step of one env as one function: reads a packed action, steps the env, and sends a packed result.
+"""The steps that ``compiled_call.py`` answers.
 
-Knows the layouts and the adapter of a server, and the parts of ``Server.answer``, which it repeats in the same order
-without their intermediate objects. Python 3.6 and up.
-
-It answers only what is usual. Bytes that are anything but one packed action stay with the decoder, and
-``Server.answer`` reads them. A result that fits no layout, has an info, or comes with warnings or notices of shared
-memory is encoded and sent by ``Server`` too.
+They are those of one env, of a batch, of a vectorized simulator, and of several agents. Knows adapters, layouts and the
+packed form of results. Never knows how bytes travel. Python 3.6 and up.
 """
 
-import os
-import struct
-
-from gym_service.protocol import messages
+from gym_service.protocol import messages, results
 from gym_service.protocol.frames import HEADER, HEADER_BYTES, MAGIC, VERSION
-from gym_service.protocol.layout import STAMP
+from gym_service.protocol.layout import STAMP, rows
 from gym_service.protocol.results import (
     BESIDE_BYTES,
+    NO_INFOS,
     PACKED_STEP,
     REWARD_FLAGS,
     STEPPED_BEGINNING,
@@ -24,64 +18,91 @@ from gym_service.protocol.results import (
     TRUNCATED,
     TRUNCATED_FLAGS,
 )
+from gym_service.server.compiled_call import compile_call
 
-# A whole frame with a packed action, up to the action: the first four bytes of the header as one number, the rest of
-# the header (call id, size of the head, number of buffers), and the version of the layout.
-_PACKED_ACTION = struct.Struct("<IIIIH")
 _ACTION_AT = HEADER_BYTES + STAMP.size
-_ACTION_BEGINNING = struct.unpack("<I", HEADER.pack(MAGIC, VERSION, messages.STEP_PACKED, 0, 0, 0)[:4])[0]
 
 
-def compile_step(server, channel, adapter, actions, layout, action_layout):
-    """A function that answers one call if it is a step with a packed action; None if the layouts do not allow one.
+def compile_any_step(server, channel, adapter, agents, actions, layout, action_layout, *, is_vectorized):
+    """A function that answers a packed step; None if there can be none. See ``compile_call``.
 
-    The function blocks until bytes arrive, and returns whether it has answered. Raises as ``Server.answer``.
+    ``agents`` is a MultiAgentCalls or None; ``actions`` is an ActionArrays.
     """
-    if layout is None or action_layout is None or layout.buffer_count or action_layout.buffer_count:
+    if agents is not None:
+        return _compile_agents_step(server, channel, agents)
+    if action_layout is None or action_layout.buffer_count:
         return None
-    arena, warnings, read_some, send = channel.arena, server.warnings, channel.read_some, channel.send_piece
-    scratch, unpack, getpid, process_id = channel.decoder.scratch, _PACKED_ACTION.unpack_from, os.getpid, os.getpid()
-    begun, finished, stepped = server.counters.call_started, server.counters.call_finished, server.counters.step
-    expected = _ACTION_BEGINNING, STAMP.size + action_layout.head_bytes, 0, action_layout.version
-    expected_sizes = [_ACTION_AT + action_layout.head_bytes]
-    read_action, pack_result = action_layout.reader(scratch, _ACTION_AT), _packer(layout)
+    read_action = _action_reader(channel.decoder.scratch, action_layout)
+    if is_vectorized:
+        return _compile_vectorized_step(server, channel, adapter, actions, read_action)
+    if layout is None or layout.buffer_count:
+        return None
+    compiled = _compile_step if adapter.count is None else _compile_batch_step
+    return compiled(server, channel, adapter, actions, layout, read_action)
 
-    def step():
-        sizes = read_some()
-        if sizes != expected_sizes or server.needs_reset:
-            return False
-        beginning, call_id, size_bytes, buffers, version = unpack(scratch)
-        if (beginning, size_bytes, buffers, version) != expected:
-            return False
-        del sizes[:]  # it is taken
-        server.call_id, answer = call_id, None
-        begun()
-        try:
-            result = adapter.step(actions.convert(read_action()))
-            stepped(1)
-            is_usual = not warnings.waiting and (arena is None or not arena.is_due(call_id))
-            frame = pack_result(call_id, result) if is_usual else None
-            if frame is None:
-                answer = server.encode_step(result)
-        except (SystemExit, KeyboardInterrupt):
-            server.note_exit()
-            raise
-        except Exception as error:  # noqa: BLE001 - the same border as in Server.answer
-            answer = server.error_answer(messages.STEP_PACKED, error)
-        finished()
-        if answer is not None:
-            server.send_answer(*answer)
-            return True
-        if getpid() != process_id:
-            server.leave_if_forked()
-        send(call_id, frame)
-        return True
 
-    return step
+def _compile_step(server, channel, adapter, actions, layout, read_action):
+    stepped = server.counters.step
+
+    def act(head_bytes):
+        result = adapter.step(actions.convert(read_action(head_bytes)))
+        stepped(1)
+        return result
+
+    return compile_call(server, channel, messages.STEP_PACKED, act, _packer(layout), server.encode_step)
+
+
+def _compile_batch_step(server, channel, batch, actions, layout, read_actions):
+    stepped = server.counters.step
+
+    def act(head_bytes):
+        result = batch.step(actions.convert(rows(read_actions(head_bytes), batch.count)))
+        stepped(batch.count)
+        return result
+
+    pack = _batch_packer(layout, batch)
+    return compile_call(server, channel, messages.VEC_STEP_PACKED, act, pack, server.encode_batch)
+
+
+def _compile_vectorized_step(server, channel, adapter, actions, read_actions):
+    def act(head_bytes):
+        return server.stepped(adapter.step(actions.convert(read_actions(head_bytes))))
+
+    return compile_call(server, channel, messages.STEP_PACKED, act, _pack_answer, server.checked)
+
+
+def _compile_agents_step(server, channel, agents):
+    scratch = channel.decoder.scratch
+
+    def act(head_bytes):
+        return agents.step_packed(scratch[HEADER_BYTES : HEADER_BYTES + head_bytes], ())
+
+    return compile_call(server, channel, messages.AGENT_STEP_PACKED, act, _pack_answer, server.checked)
+
+
+def _pack_answer(call_id, answer):
+    """A packed answer as a whole frame; None if it has buffers or came about in another way."""
+    kind, packed = answer
+    if kind != messages.STEPPED or packed.buffers or packed.replaced or packed.by_array_alone:
+        return None
+    return HEADER.pack(MAGIC, VERSION, kind, call_id, len(packed.head), 0) + packed.head
+
+
+def _action_reader(scratch, layout):
+    """A function that reads a packed action, and raises as ``results.unpack_action``. It takes the size of the head."""
+    read, expected_bytes = layout.reader(scratch, _ACTION_AT), STAMP.size + layout.head_bytes
+    version, unpack = (layout.version,), STAMP.unpack_from
+
+    def action(head_bytes):
+        if head_bytes != expected_bytes or unpack(scratch, HEADER_BYTES) != version:
+            return results.unpack_action(layout, scratch[HEADER_BYTES : HEADER_BYTES + head_bytes], ())
+        return read()
+
+    return action
 
 
 def _packer(layout):
-    """A function that packs a result as one whole frame; it returns None if the result does not fit or has an info."""
+    """A function that packs a step's result as a whole frame; None if the result does not fit or has an info."""
     pack, pack_observation, version = PACKED_STEP.pack, layout.pack, layout.version
     head_bytes = BESIDE_BYTES + layout.head_bytes
 
@@ -101,5 +122,24 @@ def _packer(layout):
             flags |= TRUNCATED
         head = bytearray(pack(STEPPED_BEGINNING, call_id, head_bytes, 0, reward, flags, version))
         return bytes(head) if pack_observation(observation, head, ()) else None
+
+    return packed
+
+
+def _batch_packer(layout, batch):
+    """The same for the result of a batch."""
+    pack, pack_observations, stamp, no_offers = HEADER.pack, layout.pack, layout.stamp, ()
+    head_bytes = batch.count * results.BYTES_BESIDE + STAMP.size + layout.head_bytes + len(NO_INFOS)
+
+    def packed(call_id, result):
+        observations, rewards, terminations, truncations, infos = result
+        if infos.count:
+            return None
+        stacked = batch.stacked(observations, no_offers)
+        head = bytearray(pack(MAGIC, VERSION, messages.STEPPED, call_id, head_bytes, 0))
+        head += rewards.tobytes() + terminations.tobytes() + truncations.tobytes() + stamp
+        if stacked is None or not pack_observations(stacked, head, ()):
+            return None
+        return bytes(head + NO_INFOS)
 
     return packed

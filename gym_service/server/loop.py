@@ -12,17 +12,17 @@ import warnings
 from gym_service.protocol import messages, results
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
-from gym_service.protocol.frames import BOUND_BYTES, BadFrame
+from gym_service.protocol.frames import BadFrame
 from gym_service.protocol.layout import compile_layout, rows
 from gym_service.protocol.result_forms import FormWriter
-from gym_service.protocol.space_spec import largest_value
-from gym_service.protocol.values import BadValue, CannotEncode
+from gym_service.protocol.values import BadValue
 from gym_service.server import env_batch, env_factory, error_report, generators, offscreen, refusals
 from gym_service.server.adapters.pettingzoo import MultiAgentAdapter
 from gym_service.server.arrays import ActionArrays, received
-from gym_service.server.compiled_step import compile_step
+from gym_service.server.compiled_step import compile_any_step
 from gym_service.server.counters import Counters
 from gym_service.server.env_facts import EnvFacts
+from gym_service.server.message_bound import MIB, MessageBound, in_parts
 from gym_service.server.multi_agent import MultiAgentCalls
 from gym_service.server.pending_warnings import PendingWarnings
 from gym_service.server.permissions import Permissions
@@ -31,9 +31,6 @@ from gym_service.transport import image_codec
 from gym_service.transport.arena import LIMIT_BYTES
 from gym_service.transport.streams import ChannelClosed
 
-# A list of rendered frames above this size is sent in several messages.
-PART_BYTES = 16 * 2**20
-MIB = 2**20
 EXIT_FORKED = 4
 
 
@@ -58,7 +55,7 @@ def serve(channel, permissions=None, counters=None, warned=(), is_debugged=False
         server.counters.mark_ready()
         wanted = viewers.words if viewers else (0,)  # the first number is not 0 while somebody looks
         while server.state != messages.CLOSED:
-            if server.compiled_step is None or not server.compiled_step():
+            if server.compiled is None or not server.compiled():
                 server.answer(channel.receive())
             if wanted[0]:
                 viewers.after_call(server._adapter, server.counters)
@@ -82,11 +79,11 @@ class Server:
         self._adapter = self._agents = self._some_envs = None
         self.call_id = 0  # of the call that is being answered
         self.needs_reset = False  # whether the client's env is a copy without a reset so far
-        self.compiled_step = None  # answers most steps of an env whose results are small
+        self.compiled = None  # answers most steps, if actions and results are small
         self._facts = self._layout = self._action_layout = self._layout_count = self._forms = None
         self._layout_versions = {"observation_space": -1, "action_space": -1}
         self._image_encoder = None
-        self._bound_bytes = BOUND_BYTES
+        self._bound = MessageBound()
         self._actions = ActionArrays()
         self.warnings = PendingWarnings()
         self._calls = {
@@ -130,7 +127,7 @@ class Server:
             if self._image_encoder is not None:
                 self._image_encoder.is_on = frame.kind in messages.SHOWING
             kind, encoder = self._calls[frame.kind](frame)
-            self._check_bound(encoder)
+            self._bound.check(encoder)
             if self._facts is not None and frame.kind in messages.CHANGING:
                 self._send_changes(self._facts.changes(frame.kind == messages.RESET))
         except (SystemExit, KeyboardInterrupt):
@@ -197,25 +194,6 @@ class Server:
         self._permissions.check_call(name, args, kwargs)
         return self._result(self._adapter.call(name, args, kwargs))
 
-    def _check_bound(self, encoder):
-        if encoder.size_bytes > self._bound_bytes:
-            size, path = encoder.largest
-            reason = "%d bytes; the whole answer holds %d and may hold %d\n  try: %s"
-            advice = "max_message_mib = %d" % -(-encoder.size_bytes // MIB)
-            if self._adapter is not None and self._adapter.count is not None:
-                advice += ", or more workers, each of which answers for fewer envs"
-            raise CannotEncode(path, "value", reason % (size, encoder.size_bytes, self._bound_bytes, advice))
-
-    def _check_spaces(self, description):
-        """Raise CannotEncode for a space whose values fit no message."""
-        for name in ("observation_space", "action_space"):
-            if description.get(name) is None:  # unknown before the first reset, or not among the changes
-                continue
-            size, path = largest_value(description[name], "$." + name)
-            if size > self._bound_bytes:
-                reason = "its values are %d bytes, and a message may hold %d\n  try: max_message_mib = %d"
-                raise CannotEncode(path, "space", reason % (size, self._bound_bytes, -(-size // MIB)))
-
     def _make(self, frame):
         recipe = self._permissions.check(self._decoder(frame).read())
         frames = recipe.get("frames", image_codec.RAW) if self._channel.arena is None else image_codec.RAW
@@ -224,12 +202,13 @@ class Server:
         image_encoder = image_codec.encoder_for(frames)
         adapter = env_batch.make(recipe) if "batch" in recipe else env_factory.make(recipe)
         description = adapter.describe()
-        self._bound_bytes = recipe.get("max_message_mib", BOUND_BYTES // MIB) * MIB
+        self._bound.set_mib(recipe.get("max_message_mib"))
+        self._bound.is_of_batch = adapter.count is not None
         vector = description.get("vector")
         spaces = description if vector is None else {name: vector["single_" + name] for name in self._layout_versions}
         self._layout_count = adapter.count if vector is None else vector["num_envs"]
         self._forms = None if vector is None else FormWriter()
-        self._check_spaces(spaces)
+        self._bound.check_spaces(spaces)
         description["target"]["frames"] = image_codec.shown(frames)
         if self._is_debugged:
             description["target"]["is_debugged"] = True
@@ -240,7 +219,7 @@ class Server:
         self.counters.set_env_id(str(recipe["entry_point"] or recipe["id"]))
         self.state = messages.MADE if adapter.count is None else messages.BATCHED
         if self.state == messages.BATCHED:
-            answering = self.counters, self.send_answer, self._check_bound
+            answering = self.counters, self.send_answer, self._bound.check
             self._some_envs = SomeEnvs(adapter, spaces, self._actions, *answering)
         if isinstance(adapter, MultiAgentAdapter):
             self.state = messages.MULTI_AGENT
@@ -260,23 +239,22 @@ class Server:
                 self._layout_versions[name] += 1
                 version = self._layout_versions[name]
                 new = None if space is None else compile_layout(space, self._layout_count, version)
-                self._bound_bytes += (new.size_bytes if new else 0) - (old.size_bytes if old else 0)
+                self._bound.replace_layout(old, new)
                 setattr(self, kept, new)
-        self._channel.decoder.bound_bytes = self._bound_bytes
+        self._channel.decoder.bound_bytes = self._bound.size_bytes
 
     def _compile_step(self):
-        """Compile the step for the present spaces, if this is a single env and its images are not encoded."""
-        if self._facts is not None and self._image_encoder is None:
-            self.compiled_step = compile_step(
-                self, self._channel, self._adapter, self._actions, self._layout, self._action_layout
-            )
+        """Compile the step for the present spaces; images that are encoded need the general one."""
+        if self._image_encoder is None:
+            given = self._adapter, self._agents, self._actions, self._layout, self._action_layout
+            self.compiled = compile_any_step(self, self._channel, *given, is_vectorized=self._forms is not None)
 
     def _send_changes(self, changes):
         """Send the client the changes before the answer, so that both sides have the same layouts after it."""
         if changes:
-            self._check_spaces(changes)
+            self._bound.check_spaces(changes)
             encoder = Encoder().add(changes, "$", opaque=True)
-            self._check_bound(encoder)
+            self._bound.check(encoder)
             self._send(messages.CHANGED, encoder)
             self._compile_layouts(changes)
             self._compile_step()
@@ -304,11 +282,11 @@ class Server:
         if mask is None or all(mask):
             self.needs_reset = False
         self._actions.learn(result[0])
-        return self._batch(frame, result)
+        return self._batch(frame.offers, result)
 
     def _step(self, frame):
         (action,), args, kwargs = self._read_with_more(frame, 1)
-        return self._stepped(self._adapter.step(self._actions.convert(action), *args, **kwargs))
+        return self.stepped(self._adapter.step(self._actions.convert(action), *args, **kwargs))
 
     def _read_with_more(self, frame, count):
         """``count`` fields, and the call's further arguments: none, or a tuple and a dict with text keys."""
@@ -335,17 +313,25 @@ class Server:
 
     def _step_packed(self, frame):
         action = results.unpack_action(self._action_layout, frame.head, frame.buffers)
-        return self._stepped(self._adapter.step(self._actions.convert(action)))
+        return self.stepped(self._adapter.step(self._actions.convert(action)))
 
-    def _stepped(self, result):
+    def stepped(self, result):
+        """The answer to a step that has this result."""
         self.counters.step(self._layout_count or 1)
         return self._encoded_step(result)
 
     def encode_step(self, result):
-        """The answer to a step that has this result. Raises CannotEncode."""
-        kind, encoder = self._encoded_step(result)
-        self._check_bound(encoder)
-        return kind, encoder
+        """The answer to a step of one env that has this result. Raises CannotEncode."""
+        return self.checked(self._encoded_step(result))
+
+    def encode_batch(self, result):
+        """The answer to a step of a batch that has this result. Raises CannotEncode."""
+        return self.checked(self._batch((), result))
+
+    def checked(self, answer):
+        """The answer itself. Raises CannotEncode if it is too large for a message."""
+        self._bound.check(answer[1])
+        return answer
 
     def _encoded_step(self, result):
         if type(result) is not tuple or len(result) != 5:
@@ -363,7 +349,7 @@ class Server:
         form = self._forms.new_form(result)
         if form is not None:
             encoder.add(form.version)
-            self._check_bound(encoder)  # before the form is kept: the client only learns of it from a sent answer
+            self._bound.check(encoder)  # before the form is kept: the client only learns of it from a sent answer
             self._forms.keep(form)
         return messages.RESULT, encoder
 
@@ -374,10 +360,9 @@ class Server:
     def _vec_step(self, frame, actions):
         result = self._adapter.step(self._actions.convert(actions))
         self.counters.step(self._adapter.count)
-        return self._batch(frame, result)
+        return self._batch(frame.offers, result)
 
-    def _batch(self, frame, result):
-        offers = frame.offers
+    def _batch(self, offers, result):
         stacked = self._adapter.stacked(result[0], offers) if self._layout else None
         return results.encode_batch(self._layout, stacked, result, self._adapter.first_index, bool(offers))
 
@@ -394,7 +379,7 @@ class Server:
         parts, sent = in_parts(frames), 0
         for part in parts[:-1]:
             encoder = Encoder().add(part, "$.result[%d:%d]" % (sent, sent + len(part)))
-            self._check_bound(encoder)
+            self._bound.check(encoder)
             self._send(messages.PART, encoder)
             sent += len(part)
         root = "$.result[%d:%d]" % (sent, len(frames)) if sent else "$.result"
@@ -414,15 +399,3 @@ class Server:
     @staticmethod
     def _result(value):
         return messages.RESULT, Encoder().add(value, "$.result")
-
-
-def in_parts(frames):
-    """A list split into lists. None is larger than PART_BYTES unless a single frame is."""
-    parts, size = [[]], 0
-    for frame in frames:
-        size += getattr(frame, "nbytes", 0)
-        if size > PART_BYTES and parts[-1]:
-            parts.append([])
-            size = getattr(frame, "nbytes", 0)
-        parts[-1].append(frame)
-    return parts

@@ -1,0 +1,152 @@
+"""One kind of call as one function, for calls and answers of a few bytes.
+
+Knows the parts of a call in ``connection.py`` and ``exchange.py``, which it repeats in the same order without their
+intermediate objects. Never knows what a call does (``compiled_step.py``). Never keeps an env alive. Python 3.10 and up.
+
+It makes a call only if nothing is unusual: no other thread's call, no half of a call, no interrupted call, no change
+of the spaces since it was compiled, and no notice of shared memory to send. Otherwise it returns NOT_COMPILED and has
+changed nothing, and the general call follows. An answer that is anything but one small result stays with the decoder,
+and ``Exchange.read_answer`` reads it. So both ways can follow each other at any point.
+
+Interrupts. All that ``exchange.py`` says about them holds here too, since each assignment is the same: the call is sent
+once ``channel.outgoing`` holds it, and answered once ``_answered`` is its id.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gym_service.client.call_queue import Ticket, new_ticket
+from gym_service.client.connection import Connection
+from gym_service.client.observer import CallObserver
+from gym_service.protocol import messages
+from gym_service.protocol.frames import HEADER, HEADER_BYTES, HEADER_NUMBERS, MAGIC, VERSION, Frame, beginning_of
+from gym_service.transport.streams import ChannelTimeout
+
+# What a compiled call returns if the general call must be made.
+NOT_COMPILED: Any = object()
+
+# Sends the head of a call, and returns its result or NOT_COMPILED. The other argument is the action, for an observer.
+CompiledCall = Callable[[bytes | bytearray, Any], Any]
+# Reads the result from the decoder's scratch buffer, in which the frame ends at this byte; or returns NOT_COMPILED.
+ReadSmall = Callable[[int], Any]
+Leave = Callable[[Ticket, BaseException], BaseException]
+
+_STEPPED = beginning_of(messages.STEPPED)
+
+
+def compile_call(
+    connection: Connection,
+    kind: int,
+    limit_s: float,
+    read_small: ReadSmall,
+    read: Callable[[Frame], Any],
+    *,
+    observer: CallObserver | None = None,
+    is_free: Callable[[], bool] = lambda: True,
+    leave: Leave | None = None,
+) -> CompiledCall:
+    """A function that makes a call of one kind. It blocks and raises as ``Connection.call``.
+
+    Args:
+        connection: the connection, whose spaces stay as they are now. Later the function returns NOT_COMPILED.
+        kind: a kind of step.
+        limit_s: as the ``timeout_s`` of ``Connection.call``.
+        read_small: decodes the result if it is whole and has no buffers; it must not keep the env alive.
+        read: decodes any result from a frame; the same holds.
+        observer: is told of each step.
+        is_free: whether nothing else prevents the call, once it is its turn.
+        leave: ends a call that has failed, and returns the exception to raise; by default the connection does.
+    """
+    queue, tickets, leave_with = connection._queue, connection._tickets, leave or connection._leave_with
+    next_id = _turn(connection, is_free)
+    exchange = _exchange(connection, kind, limit_s, read_small, read, observer)
+
+    def call(head: bytes | bytearray, action: Any) -> Any:
+        ticket = new_ticket()
+        try:
+            tickets.append(ticket)
+            call_id = next_id(ticket)
+            if call_id is None:
+                queue.leave(ticket)
+                return NOT_COMPILED
+            result = exchange(call_id, head, action)
+            tickets.remove(ticket)
+            if tickets:
+                queue.wake(1)
+        except BaseException as error:
+            mapped = leave_with(ticket, error)
+            if observer is not None:
+                observer.failed(messages.STEP, (), mapped)
+            if mapped is error:
+                raise
+            raise mapped from error
+        if connection._warned:
+            connection.issue_warnings()
+        return result
+
+    return call
+
+
+def _turn(connection: Connection, is_free: Callable[[], bool]) -> Callable[[Ticket], int | None]:
+    """A function that returns the id of the next call if this ticket has its turn and nothing is unusual, else None."""
+    channel, queue, tickets = connection._channel, connection._queue, connection._tickets
+    changes, arena = connection.changes, channel.arena
+
+    def next_id(ticket: Ticket) -> int | None:
+        last_id = channel.outgoing[0]
+        if tickets[0] is not ticket or queue.half is not None or last_id != connection._answered or not is_free():
+            return None
+        if connection.changes != changes or connection._closed_by or connection._is_forked:
+            return None
+        call_id: int = last_id + 1 & 0xFFFFFFFF
+        return None if arena is not None and arena.is_due(call_id) else call_id
+
+    return next_id
+
+
+def _exchange(
+    connection: Connection,
+    kind: int,
+    limit_s: float,
+    read_small: ReadSmall,
+    read: Callable[[Frame], Any],
+    observer: CallObserver | None,
+) -> Callable[[int, bytes | bytearray, Any], Any]:
+    """A function that sends the call of this id, and returns its result."""
+    channel, header, during = connection._channel, HEADER.pack, messages.CALL_NAMES[kind]
+    send: Callable[..., None] = channel.send_piece
+    read_some: Callable[..., Any] = channel.read_some
+    scratch, unpack = channel.decoder.scratch, HEADER_NUMBERS.unpack_from
+    tell = None if observer is None else observer.step_answered
+    monotonic, has_limit = time.monotonic, limit_s != math.inf
+
+    def exchange(call_id: int, head: bytes | bytearray, action: Any) -> Any:
+        connection._deadline = deadline = monotonic() + limit_s if has_limit else None
+        connection._timeout_s, connection._during, connection._read = limit_s, during, read
+        connection._calls[0] = call_id
+        try:
+            send(call_id, header(MAGIC, VERSION, kind, call_id, len(head), 0) + head, deadline)
+        except ChannelTimeout:
+            connection._go_on_late(channel.flush)
+        if observer is not None:
+            observer.step_sent((action,))
+        try:
+            sizes = read_some(deadline)
+        except ChannelTimeout:  # read_answer() gets it again, and goes on if bytes still arrive
+            sizes = None
+        if sizes is None or len(sizes) != 1 or sizes[0] < HEADER_BYTES:
+            return connection.read_answer(read, tell)
+        end = sizes[0]
+        is_small = unpack(scratch) == (_STEPPED, call_id, end - HEADER_BYTES, 0)
+        result = read_small(end) if is_small else NOT_COMPILED
+        if result is NOT_COMPILED:
+            return connection.read_answer(read, tell)
+        if tell is not None:
+            tell(result)
+        connection._answered = call_id
+        sizes.clear()
+        return result
+
+    return exchange
