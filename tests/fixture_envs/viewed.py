@@ -18,6 +18,18 @@ except ImportError:
 RENDERS = []  # not an attribute of the env: those are put back after a render for a viewer
 
 
+CALLS = [0]
+
+
+def count_calls():
+    """A function for ``setup``: counts the calls of Python functions in this process."""
+
+    def count(frame, event, argument):
+        CALLS[0] += event == "call"
+
+    sys.setprofile(count)
+
+
 class ViewedEnv(gym.Env):
     """A picture of 8 x 12. An episode has 10 steps, and each has the reward 1."""
 
@@ -49,6 +61,10 @@ class ViewedEnv(gym.Env):
     @property
     def renders(self):
         return len(RENDERS)
+
+    @property
+    def calls(self):
+        return CALLS[0]
 
     def render(self):
         RENDERS.append(self.count)

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +276,21 @@ def test_a_grid_of_the_first_envs_of_a_vector_env() -> None:
         assert {tuple(row[:2]) for row in finished} == {(10.0, 10)}
         assert {row[2] for row in finished} == {0, 1, 2, 3}
     envs.close()
+
+
+def test_while_nobody_looks_a_step_calls_no_further_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fewest_calls() -> int:
+        with made(setup=["viewed:count_calls"]) as env:
+            env.reset()
+            counts = [env.get_wrapper_attr("calls")]
+            for _ in range(300):
+                env.step(0)
+                counts.append(env.get_wrapper_attr("calls"))
+        return min(after - before for before, after in pairwise(counts))
+
+    with_record = fewest_calls()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/dev/null/none")  # without a record nobody can look
+    assert with_record == fewest_calls() > 0
 
 
 def test_only_one_process_looks_at_a_server_and_one_that_was_killed_is_replaced() -> None:
