@@ -1,5 +1,6 @@
 """Spaces, metadata and render mode equal the simulator's, also after they change or are assigned."""
 
+import itertools
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +12,7 @@ from support.opened import TARGET, opened
 
 from gym_service import RemoteEnv, errors
 from gym_service.client.compiled_step import never
+from gym_service.server.env_facts import _encoded
 
 TARGETS = ("py38-gym026", "py310-gymnasium029", TARGET)
 
@@ -165,3 +167,13 @@ def test_a_space_that_this_gymnasium_makes_none_of_closes_the_env_and_says_so() 
             env.unwrapped.make_impossible()
         with pytest.raises(errors.ClosedError):
             env.step(0)
+
+
+def test_metadata_of_another_type_are_other_metadata() -> None:
+    endless: list[object] = []
+    endless.append(endless)
+    values = [1, True, 1.0, "1", b"1", None, (1,), [1], {"a": 1}, {"a": True}, 0.0, -0.0, np.float64(1), endless]
+    values += [np.array([1]), np.array([1], np.uint64), {"a": np.array([1])}, {"a": np.array([1], np.uint64)}]
+    for one, other in itertools.combinations(values, 2):
+        assert _encoded(one) != _encoded(other), (one, other)
+    assert _encoded({"render_modes": ["a", "b"], "fps": 30}) == _encoded({"render_modes": ["a", "b"], "fps": 30})
