@@ -49,8 +49,8 @@ def compile_step(
     observer: CallObserver | None,
 ) -> CompiledStep:
     """The step of an env whose spaces have these layouts now. Blocks and raises as ``Connection.call``."""
-    if action_layout is None or action_layout.buffer_count or layout is None:
-        return never
+    if action_layout is None or action_layout.buffer_count or layout is None or layout.buffer_count:
+        return never  # large observations lie in shared memory, and almost each call returns some
     read_small, read = _result_reader(connection, layout), partial(step_result, layout)
     kind = messages.STEP_PACKED
     return _packing(action_layout, compile_call(connection, kind, limit_s, read_small, read, observer=observer))
@@ -129,8 +129,6 @@ def _packing(layout: Layout, call: CompiledCall) -> CompiledStep:
 
 def _result_reader(connection: Connection, layout: Layout) -> ReadSmall:
     """A function that reads a step's result. Raises as ``results.unpack_step``."""
-    if layout.buffer_count:
-        return lambda end: NOT_COMPILED
     scratch, unpack, version = connection._channel.decoder.scratch, REWARD_AND_FLAGS.unpack_from, layout.version
     observation, info_at = layout.reader(scratch, HEADER_BYTES + BESIDE_BYTES), BESIDE_BYTES + layout.head_bytes
     least_bytes = HEADER_BYTES + info_at
