@@ -51,6 +51,7 @@ class Counters:
         return self._counts[self._steps]
 
     def set_env_id(self, env_id):
-        """The id of the env that this server holds."""
+        """The id of the env that this server holds from now on."""
+        self.episodes = 0
         text = env_id.encode("utf-8", "backslashreplace")[: len(self._memory) - self._id_at - 1]
         self._memory[self._id_at : self._id_at + len(text)] = text

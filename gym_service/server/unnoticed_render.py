@@ -35,14 +35,34 @@ class HasEffect(Exception):
 
 
 class UnnoticedRender:
-    """Renders for viewers. One object for the life of a server: it keeps what the drawing needs."""
+    """Renders an adapter for viewers. One object for the life of the adapter: it keeps what the drawing needs."""
 
-    def __init__(self):
+    def __init__(self, adapter):
+        self.adapter = adapter
         self._viewers = {}  # of our own, by the id of the object that holds them: (viewer, all of them)
         self._are_set_up = set()  # the ids of the adapters that have been rendered
+        self._effect = ""
 
-    def __call__(self, adapters, count):
-        """What each of the first ``count`` adapters renders. Raises HasEffect, and what a render raises."""
+    def __call__(self, count):
+        """What each of the first ``count`` envs renders. Raises HasEffect, and what a render raises."""
+        if self._effect:
+            raise HasEffect(self._effect)
+        try:
+            return self._render_all(getattr(self.adapter, "adapters", [self.adapter]), count)
+        except HasEffect as error:
+            self._effect = str(error)
+            raise
+
+    def close(self):
+        """Free the viewers of our own."""
+        atexit.unregister(self.close)
+        for _, viewers in self._viewers.values():
+            for viewer in viewers.values():
+                if hasattr(viewer, "free"):
+                    viewer.free()
+        self._viewers.clear()
+
+    def _render_all(self, adapters, count):
         layers = [layer for adapter in adapters[:count] for layer in detection.layers(adapter.env)]
         states = RandomStates(layers)
         checkers = [layer for layer in layers if vars_of(layer).get("checked_render") is False]
@@ -81,7 +101,7 @@ class UnnoticedRender:
         holders = _viewer_holders(adapter)
         theirs = [(holder.viewer, holder._viewers) for holder in holders]
         if holders and not self._viewers:
-            atexit.register(_free, self._viewers)  # this runs before MuJoCo's own, which ends the display
+            atexit.register(self.close)  # this runs before MuJoCo's own, which ends the display
         for holder in holders:
             holder.viewer, holder._viewers = self._viewers.get(id(holder), (None, {}))
             _make_current(holder.viewer)
@@ -119,7 +139,7 @@ def _state_of(layers):
 
 
 class _Length(int):
-    """A container's length, which cannot be put back."""
+    """A container's length."""
 
 
 def _put_back(before, between, after):
@@ -129,9 +149,16 @@ def _put_back(before, between, after):
         if place in before and place in between and not _equal(value, between[place]):
             if type(value) is _Length:
                 grown.append(place.name)
+                _shorten(vars_of(place.layer)[place.name], before[place])
             else:
                 vars_of(place.layer)[place.name] = before[place]
     return ", ".join(grown)
+
+
+def _shorten(container, length):
+    """Take off what was appended. What was added to a dict or a set stays."""
+    while type(container) in (list, collections.deque) and len(container) > length:
+        container.pop()
 
 
 def _equal(one, two):
@@ -170,15 +197,6 @@ def _viewer_holders(adapter):
 def _make_current(viewer):
     if hasattr(viewer, "make_context_current"):
         viewer.make_context_current()
-
-
-def _free(own):
-    """Free the contexts of our viewers at the end of the process."""
-    for _, viewers in own.values():
-        for viewer in viewers.values():
-            if hasattr(viewer, "free"):
-                viewer.free()
-    own.clear()
 
 
 def vars_of(thing):

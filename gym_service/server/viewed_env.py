@@ -33,7 +33,7 @@ class ViewedEnv:
     """An adapter while somebody looks."""
 
     def __init__(self, adapter, render):
-        """``render`` is the UnnoticedRender of this process."""
+        """``render`` is the UnnoticedRender of the adapter."""
         self._adapter, self._render = adapter, render
         self._adapters = getattr(adapter, "adapters", [adapter])  # of a batch: one for each env
         self._count = adapter.count or getattr(adapter, "num_envs", 1)
@@ -105,7 +105,7 @@ class ViewedEnv:
         if refusal:
             return [], "", refusal
         try:
-            rendered = self._render(self._adapters, count)
+            rendered = self._render(count)
         except HasEffect as error:
             self._problem = "%s, so it is not called again: pictures would change the run" % error
             return [], "", self._problem

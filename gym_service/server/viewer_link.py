@@ -24,6 +24,7 @@ import os
 import socket
 import stat
 import struct
+import sys
 import time
 
 from gym_service.transport import shared_memory
@@ -48,7 +49,12 @@ LONGEST_PATH_BYTES = 103
 
 
 def open_link(place):
-    """The link of a server whose record is at ``place``, OFFSET:PATH; None if it cannot be mapped safely."""
+    """The link of a server whose record is at ``place``, OFFSET:PATH; None if it cannot be mapped safely.
+
+    Only on Linux: elsewhere there is no record, since its writer reads /proc.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
     offset, _, path = place.partition(":")
     try:
         return ViewerLink(path, int(offset))
@@ -78,24 +84,36 @@ class ViewerLink:
         self._look = self._render = None
 
     def after_call(self, adapter, counters):
-        """Show the viewer what is due, after an answer. Returns once that is sent or dropped; never raises an error."""
-        if adapter is None:  # no env is made yet, or it is closed
-            return
+        """Show the viewer what is due, after an answer. Returns once that is sent or dropped; never raises an error.
+
+        ``adapter`` is None where no env is made yet, or it is closed.
+        """
         try:
+            if self._render is not None and self._render.adapter is not adapter:
+                self._leave()
+                self._render.close()
+                self._render = None
             if time.monotonic() * 1e9 > self.words[UNTIL_NS]:
                 self._end()
-                return
-            if self._look is None:
-                from gym_service.server.unnoticed_render import UnnoticedRender  # most servers never need it
-
-                self._render = self._render or UnnoticedRender()
-                self._look = Look(adapter, self._render, self._socket_path)
-            self._look.after_call(self.words[PER_1000_S] / 1000.0, self.words[COUNT], counters)
+            elif adapter is not None:
+                self._show(adapter, counters)
         except Exception:  # noqa: BLE001 - the border: what a viewer meets must never become an error of the trainer
             self._end()
 
+    def _show(self, adapter, counters):
+        if self._render is None:
+            from gym_service.server.unnoticed_render import UnnoticedRender  # most servers never need it
+
+            self._render = UnnoticedRender(adapter)
+        if self._look is None:
+            self._look = Look(adapter, self._render, self._socket_path)
+        self._look.after_call(self.words[PER_1000_S] / 1000.0, self.words[COUNT], counters)
+
     def _end(self):
         self.words[WANTED] = 0
+        self._leave()
+
+    def _leave(self):
         look, self._look = self._look, None
         if look is not None:
             look.close()

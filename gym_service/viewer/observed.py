@@ -107,10 +107,12 @@ class ObservedServer:
                 facts = json.loads(data)
                 if fds:
                     self._memory = mmap.mmap(fds[0], os.fstat(fds[0]).st_size)
+                arrays = self._arrays(facts)
+            except (OSError, ValueError, KeyError, TypeError, struct.error):  # not from a server of this version
+                arrays = None
             finally:
                 for fd in fds:
                     os.close(fd)
-            arrays = self._arrays(facts)
             if arrays is not None:
                 return View(facts, arrays)
 
