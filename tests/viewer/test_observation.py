@@ -1,28 +1,24 @@
 """What a viewer sees of a running env, and that the run stays the same: bit for bit, with its errors and warnings."""
 
-import os
-import signal
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 from support.looking import FPS, everything, looking, records, seen
-from support.paths import ENVS, REPOSITORY
+from support.paths import ENVS
 from support.same import same
 from support.targets import TARGETS
 
 import gym_service
 from gym_service.errors import EnvError
 from gym_service.server.viewed_env import refusal_of
-from gym_service.viewer.observed import CannotLook, ObservedServer, View
+from gym_service.viewer.observed import ObservedServer, View
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*cannot cross:UserWarning")
 
@@ -293,48 +289,25 @@ def test_while_nobody_looks_a_step_calls_no_further_function(monkeypatch: pytest
     assert with_record == fewest_calls() > 0
 
 
-def test_only_one_process_looks_at_a_server_and_one_that_was_killed_is_replaced() -> None:
-    with made() as env:
-        env.reset()
-        (server,) = records()
-        code = (
-            "import sys; from pathlib import Path; from gym_service.viewer.observed import ObservedServer\n"
-            f"look = ObservedServer(Path({str(server.record)!r}), fps=100, count=1); print('looks', flush=True)\n"
-            "sys.stdin.read()"
-        )
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "launcher")])
-        other = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, **pipes)
-        with other:
-            assert other.stdout
-            assert other.stdout.readline() == b"looks\n"
-            with pytest.raises(CannotLook, match="another gym-service view"):
-                ObservedServer(server.record, fps=1, count=1)
-            # It reads nothing: its socket fills, and the trainer does not notice.
-            for _ in range(300):
-                env.step(0)
-            other.send_signal(signal.SIGKILL)
-        while _wanted(server.record):
-            env.step(0)
-        with looking() as look:
-            assert seen(look, lambda: env.step(0)).arrays
-
-
-def _wanted(record: Path) -> int:
-    from gym_service_launcher.processes import pidfiles
-
-    content = record.read_bytes()
-    return int.from_bytes(content[pidfiles.VIEWERS_AT : pidfiles.VIEWERS_AT + 8], sys.byteorder)
-
-
-def test_a_server_that_is_no_longer_looked_at_is_as_before() -> None:
-    with made() as env:
-        env.reset()
-        with looking() as look:
-            seen(look, lambda: env.step(0))
-        renders = env.get_wrapper_attr("renders")
-        for _ in range(50):
-            env.step(0)
-        assert env.get_wrapper_attr("renders") == renders
-        (server,) = records()
-        assert not server.record.with_suffix(".view").exists()
+@pytest.mark.long
+def test_the_episodes_of_a_simulator_that_is_a_vector_env_are_those_that_the_trainer_sees() -> None:
+    kwargs = {"num_envs": 3, "render_mode": "rgb_array"}
+    env = gym_service.make("CartPole-v1", vectorized=True, python=sys.executable, kwargs=kwargs)
+    views: list[View] = []
+    expected, returns, were_over = [], np.zeros(3), np.zeros(3, bool)
+    with looking() as look:
+        env.reset(seed=1)
+        first = [True] * 3  # the look began during the first episode of each
+        for step in range(400):
+            look.renew()
+            _, rewards, terminated, truncated, _ = env.step(np.full(3, step % 2))
+            returns = np.where(were_over, 0.0, returns + rewards)
+            were_over = np.logical_or(terminated, truncated)
+            for index in np.flatnonzero(were_over):
+                expected += [] if first[index] else [[float(returns[index]), int(index)]]
+                first[index] = False
+            views += everything(look)
+        views.append(seen(look, env.render, views))
+    env.close()
+    assert len(views[-1].arrays) == 3
+    assert [[row[0], row[2]] for view in views for row in view.facts["finished"]] == expected
