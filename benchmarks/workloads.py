@@ -62,6 +62,20 @@ def cartpole_busy() -> Workload:
     return Workload("CartPole, one step, the other core busy", few, beside=busy.other_cores)
 
 
+def cartpole_sessions() -> Workload:
+    return Workload(
+        "CartPole, one step, eight busy loops in other sessions", _two(CARTPOLE), beside=busy.other_sessions
+    )
+
+
+def cartpole_turns() -> Workload:
+    return Workload("CartPole, one step, four processes that run and sleep", _two(CARTPOLE), beside=busy.taking_turns)
+
+
+def frame_sessions() -> Workload:
+    return Workload("640×480×3, one step, eight busy loops in other sessions", _two(FRAME), beside=busy.other_sessions)
+
+
 def atari() -> Workload:
     return _frames("210×160×3, one step", ATARI, 210 * 160 * 3)
 
@@ -168,8 +182,11 @@ def first_ready_light() -> Workload:
 WORKLOADS: dict[str, Callable[[], Workload]] = {
     "cartpole": cartpole,
     "busy": cartpole_busy,
+    "sessions": cartpole_sessions,
+    "turns": cartpole_turns,
     "atari": atari,
     "frame": frame,
+    "frame_sessions": frame_sessions,
     "cameras": cameras,
     "vector8": vector_8,
     "vector32": vector_32,
@@ -195,6 +212,10 @@ def _one_env(simulator: Simulator) -> dict[str, Contender]:
         SLEEPING: lambda: floors.ping_pong("sleeping"),
         LOOKING: lambda: floors.ping_pong("yielding"),
     }
+
+
+def _two(simulator: Simulator) -> dict[str, Contender]:
+    return {OURS: lambda: contenders.remote(simulator), ASYNC: lambda: contenders.async_one(simulator)}
 
 
 def _frames(title: str, simulator: Simulator, size_bytes: int) -> Workload:
