@@ -557,10 +557,10 @@ def test_an_import_that_hangs_ends_at_its_timeout(group: Programs) -> None:
     except gym_service.errors.ServerStartError as error:
         say(error)
     """.replace("\n    ", "\n")
-    lines = group.run(opening(timeouts={"start": 3}) + text, COUNTED="hang")
+    lines = group.run(opening(timeouts={"start": 10}) + text, COUNTED="hang")
     assert (
         lines[0]
-        == "the server of 'Counted' did not start: it was not up after 3 s (blocked); its Python code was here:"
+        == "the server of 'Counted' did not start: it was not up after 10 s (blocked); its Python code was here:"
     )
     assert "    still here" in lines
     group.assert_nothing_is_left(SOON_S)

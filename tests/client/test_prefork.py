@@ -297,10 +297,14 @@ def test_an_interpreter_without_numpy_is_the_same_error(trace: Path, tmp_path: P
 
 
 def test_an_import_that_hangs_ends_at_its_timeout(trace: Path) -> None:
-    begun = time.monotonic()
-    error = start_error(trace, "hang", True, timeouts={"start": 3})
-    assert time.monotonic() - begun >= 3
-    assert str(error).startswith("the server of 'Counted' did not start: it was not up after 3 s (blocked)")
+    # On a busy machine the modules that it imports first may take longer than that. Then nothing hangs yet.
+    for limit_s in (3, 15, 60):
+        begun = time.monotonic()
+        error = start_error(trace, "hang", True, timeouts={"start": limit_s})
+        assert time.monotonic() - begun >= limit_s
+        if importers(trace):
+            break
+    assert str(error).startswith(f"the server of 'Counted' did not start: it was not up after {limit_s} s (blocked)")
     assert "in hang\n" in str(error)
     assert "still here" in error.tail
     assert len(importers(trace)) == 1

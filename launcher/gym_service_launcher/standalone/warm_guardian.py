@@ -159,21 +159,20 @@ class WarmGuardian(warm_clients.Clients):
         return min(waits_ms) if waits_ms else None
 
     def _remove_socket(self):
-        """Remove the file, unless it is another's by now: under the lock that everyone holds who binds there."""
-        if self._listener.fileno() >= 0:
-            self._forget(self._listener.fileno())
-        self._listener.close()
+        """Remove the file, unless it is another's by now, and stop listening.
+
+        In this order, and under the lock that everyone holds who binds there: only a file without a listener is
+        replaced. Clients that are not accepted yet see the end of their connection, and start another guardian.
+        """
         folder = guardian.quietly(os.open, os.path.dirname(self._path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        if folder is None:
-            return
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            if os.path.samestat(os.lstat(self._path), self._bound):
-                os.unlink(self._path)
-        except OSError:
-            pass  # it is gone
-        finally:
+        if folder is not None:
+            guardian.quietly(fcntl.flock, folder, fcntl.LOCK_EX)
+            found = guardian.quietly(os.lstat, self._path)
+            if found and os.path.samestat(found, self._bound):
+                guardian.quietly(os.unlink, self._path)
             os.close(folder)
+        self._forget(self._listener.fileno())
+        self._listener.close()
 
     # -- the fork server -----------------------------------------------------------------------------------------
 
