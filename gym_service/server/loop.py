@@ -40,8 +40,7 @@ def serve(channel, permissions=None, counters=None, warned=(), is_debugged=False
     ``permissions``: what the client may make this server do.
     ``counters``: the process that started this server reads them.
     ``warned``: warnings for the user to send with the first answer, as ``warnings.showwarning`` takes them.
-    ``is_debugged``: tells the client not to limit its calls.
-    ``viewers``: the ViewerLink through which ``gym-service view`` looks at this server, if it can.
+    ``is_debugged``: tells the client not to limit its calls. ``viewers``: the ViewerLink of this server, if it has one.
     """
     faulthandler.enable()  # a native crash leaves its stack on stderr, which the client keeps
     server = Server(channel, permissions or Permissions(), counters or Counters(), is_debugged)
