@@ -136,6 +136,7 @@ def test_nobody_asks_the_server_for_pictures_while_no_browser_looks() -> None:
         assert server.record.read_bytes()[pidfiles.VIEWERS_AT :][:8] == bytes(8)
 
 
+@pytest.mark.long
 def test_the_servers_of_gym_service_run_are_seen_by_its_address() -> None:
     with running(sys.executable, "--allow-import", "--pythonpath", ENVS, unix="") as serving, made() as other:
         other.reset()
