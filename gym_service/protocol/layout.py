@@ -79,6 +79,8 @@ class Layout:
         self.stamp = STAMP.pack(self.version)
         # Appends a value to head and buffers and returns whether it fitted. If not, both hold incomplete data.
         self.pack = node.pack
+        # As ``unpack``, but it checks no sizes.
+        self.unpack_unchecked = node.unpack
         self.head_bytes = plan.head_bytes
         self.buffer_bytes = tuple(plan.buffer_bytes)
         self.buffer_count = len(plan.buffer_bytes)
