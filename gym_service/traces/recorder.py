@@ -180,6 +180,8 @@ class Recorder:
         summary = self.digest.add(call.encode("ascii"), results)
         if self._is_full:
             self._writer.write(call, arguments, summary, results)
+        elif call == "step" and len(arguments) == 1:
+            self._writer.write_step(arguments[0], summary)
         else:
             self._writer.write(call, arguments, summary)
         self._count(call)

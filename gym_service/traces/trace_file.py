@@ -17,6 +17,7 @@ fourth item is a dict of one item: ``raised`` (by the simulator) or ``ended`` (t
 
 import contextlib
 import errno
+import functools
 import os
 import secrets
 import struct
@@ -48,6 +49,20 @@ CALLS = ("reset", "step", "render", "set", "call", "function", "restart")
 
 _block = struct.Struct("<III")
 _sizes = struct.Struct("<II")
+
+
+def _encoded(value: Any) -> bytes:
+    return bytes(Encoder().add(value).head)
+
+
+@functools.cache
+def _before_bytes(size_bytes: int) -> bytes:
+    """What stands before the content of an encoded ``bytes`` object of this length."""
+    return _encoded(bytes(size_bytes))[: -size_bytes or None]
+
+
+# The row of a step up to the action. Each None ends what stands before it, and is one byte.
+_BEFORE_ACTION = _encoded((None, None, None))[:-3] + _encoded("step") + _encoded((None,))[:-1]
 
 
 class Row(NamedTuple):
@@ -98,11 +113,24 @@ class TraceWriter:
         if self.failure:
             return
         self._add(row, "$")
+        self._flush_if_due()
+
+    def _flush_if_due(self) -> None:
         if self._encoder.size_bytes > BLOCK_BYTES or time.monotonic() - self._flushed_at > FLUSH_S:
             try:
                 self._flush()
             except OSError as error:
                 self.failure = _cannot_write(self.path, error)
+
+    def write_step(self, action: Any, summary: bytes) -> None:
+        """As ``write("step", (action,), summary)``, but in two thirds of the time."""
+        if self.failure:
+            return
+        self._encoder.head += _BEFORE_ACTION
+        self._add(action, "$[1][0]")
+        self._encoder.head += _before_bytes(len(summary))
+        self._encoder.head += summary
+        self._flush_if_due()
 
     def _add(self, value: Any, path: str) -> None:
         buffers = self._encoder.buffers
