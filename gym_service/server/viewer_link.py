@@ -167,7 +167,9 @@ class Look:
                 self._memory = FrameMemory(size_bytes)
             view["place"], view["arrays"] = self._memory.write(self._number, arrays)
             fds = self._memory.unsent_fds
-        data = json.dumps(dict(view, number=self._number, has_memory=bool(fds))).encode("utf-8")
+        text = json.dumps(dict(view, number=self._number, has_memory=bool(fds)), ensure_ascii=False)
+        # As UTF-8 the longest text fits a datagram. The escape of a lone surrogate is the one of JSON.
+        data = text.encode("utf-8", "backslashreplace")
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fd)) for fd in fds]
         try:
             # Without MSG_NOSIGNAL a simulator that has set SIGPIPE back would be killed.

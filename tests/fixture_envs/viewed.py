@@ -72,7 +72,7 @@ class ViewedEnv(gym.Env):
         if self.effect == "text":
             return "no picture"
         if self.render_mode == "ansi":
-            return "step %d" % self.count
+            return "step %d" % self.count + "\u2588" * 30000 * (self.effect == "long")
         if self.render_mode == "depth_array":
             return np.linspace(0.0, 1.0, 96, dtype=np.float32).reshape(8, 12)
         return np.full((8, 12, 3), (self.count + self.shade) % 256, np.uint8)

@@ -217,6 +217,13 @@ def test_an_env_that_renders_text_is_shown_as_text() -> None:
         assert seen(look, lambda: env.get_wrapper_attr("count")).facts["text"] == "step 0"
 
 
+def test_the_longest_text_fits_too() -> None:
+    with made("long", "ansi") as env, looking() as look:
+        env.reset()
+        view = seen(look, lambda: env.get_wrapper_attr("count"))
+        assert view.facts["text"] == ("step 0" + "\u2588" * 30000)[:20000]
+
+
 def test_an_error_of_a_step_is_the_same_while_somebody_looks() -> None:
     def error_of(env: Any) -> str:
         env.reset(seed=1)
