@@ -233,6 +233,7 @@ def test_a_lock_pins_versions_and_plays_and_is_the_same_elsewhere(
     assert run(there, "lock").stdout.splitlines()[0] == f"{there}/envs.lock: unchanged"
 
 
+@pytest.mark.long
 def test_what_differs_from_the_lock_is_told_with_both_versions(project: Path, cache: Path) -> None:
     write(project, f"[envs.A]\nPYTHON\nrequires = {json.dumps(wheels.requires('./one'))}\nid = 'CartPole-v1'\n")
     assert run(project, "lock", "--no-play").returncode == 0

@@ -198,7 +198,7 @@ def test_a_full_filesystem(folder: str, tmp_path: Path) -> None:
     assert "No space left" not in ran.stderr.replace("cat: write error: No space left on device", "")
 
 
-LONG = [8, pytest.param(1000, marks=pytest.mark.long)]
+LONG = [4, pytest.param(1000, marks=pytest.mark.long)]
 GROWTH_BYTES = 4 * 2**20
 
 

@@ -48,7 +48,9 @@ TIME_STEPS = {
 }
 
 
-@pytest.mark.parametrize("name", TIME_STEPS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name == "finger" else ()) for name in TIME_STEPS]
+)
 def test_dm_env_gives_what_it_gives_raw_and_what_shimmy_gives(name: str) -> None:
     found = TIME_STEPS[name]
     python = TARGETS["dm-control"].python()
@@ -69,7 +71,7 @@ def test_dm_env_gives_what_it_gives_raw_and_what_shimmy_gives(name: str) -> None
         plays.assert_same(list(time_step_play.play(env, {**found, "seed": None}, trajectory)), raw)
 
 
-@pytest.mark.parametrize("cameras", [[], ["agentview"]])
+@pytest.mark.parametrize("cameras", [pytest.param([], marks=pytest.mark.long), ["agentview"]])
 def test_robosuite_lift(cameras: list[str]) -> None:
     kwargs: dict[str, Any] = {"env_name": "Lift", "robots": "Panda", "seed": 3, "has_renderer": False, "horizon": 6}
     kwargs |= {"has_offscreen_renderer": bool(cameras), "use_camera_obs": bool(cameras)}

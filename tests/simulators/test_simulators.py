@@ -80,7 +80,12 @@ def skip(what_is_missing: str) -> NoReturn:
     pytest.skip(what_is_missing)
 
 
-@pytest.mark.parametrize("name", SIMULATORS)
+# Each has another one of its kind that the ordinary form plays.
+ONLY_LONG = ("aloha forked", "panda stdio", "pusht state")
+NAMES = [pytest.param(name, marks=pytest.mark.long if name in ONLY_LONG else ()) for name in SIMULATORS]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_simulator_gives_what_it_gives_inside_its_interpreter(name: str) -> None:
     simulator = SIMULATORS[name]
     python = TARGETS[simulator.target].python()

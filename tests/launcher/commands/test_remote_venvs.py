@@ -117,7 +117,7 @@ def test_a_build_that_fails_there_says_so_once_and_leaves_nothing(
     assert venvs_in(cache) == []
 
 
-@pytest.mark.parametrize("place_name", ["ssh", "docker"])
+@pytest.mark.parametrize("place_name", ["ssh", pytest.param("docker", marks=pytest.mark.long)])
 def test_a_client_that_dies_takes_the_build_along(
     places: dict[str, list[str]], place_name: str, cache: Path, tmp_path: Path
 ) -> None:
