@@ -43,6 +43,11 @@ BOOTSTRAP = (
     "from gym_service_launcher.standalone import remote_guardian; remote_guardian.main(order)"
 )
 GIVE_UP = "import os; os._exit(1)"
+# What only servers on this machine use: viewers look at those alone, and warm fork servers are here.
+ONLY_HERE = {
+    "episode_tally.py", "image_files.py", "random_states.py", "unnoticed_render.py", "viewed_env.py", "viewer_link.py",
+    "warm_clients.py", "warm_connection.py", "warm_forks.py", "warm_guardian.py",
+}  # fmt: skip
 
 
 def make_bundle(
@@ -93,7 +98,8 @@ def sources() -> dict[str, str]:
     for package, folders in FOLDERS.items():
         root = _folder(package)
         for path in sorted(path for folder in folders for path in (root / folder).rglob("*.py")):
-            found[f"{package}/{path.relative_to(root).as_posix()}"] = path.read_text("utf-8")
+            if path.name not in ONLY_HERE:
+                found[f"{package}/{path.relative_to(root).as_posix()}"] = path.read_text("utf-8")
     return found
 
 
