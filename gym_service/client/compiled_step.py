@@ -70,9 +70,11 @@ def compile_batch_step(
 
     It returns a batch, or the WorkerResult that ``read`` returns.
     """
-    if action_layout is None or action_layout.buffer_count or layout is None or layout.buffer_count:
+    if action_layout is None or action_layout.buffer_count or layout is None:
         return never
     read_small, kind = _batch_reader(connection, layout, count), messages.VEC_STEP_PACKED
+    if read_small is None:
+        return never
     call = compile_call(connection, kind, limit_s, read_small, read, is_free=is_free, leave=leave)
     return _packing(action_layout, call)
 
@@ -131,6 +133,8 @@ def _result_reader(connection: Connection, layout: Layout) -> ReadSmall:
     """A function that reads a step's result. Raises as ``results.unpack_step``."""
     scratch, unpack, version = connection._channel.decoder.scratch, REWARD_AND_FLAGS.unpack_from, layout.version
     observation, info_at = layout.reader(scratch, HEADER_BYTES + BESIDE_BYTES), BESIDE_BYTES + layout.head_bytes
+    if observation is None:
+        return lambda end: NOT_COMPILED
     least_bytes = HEADER_BYTES + info_at
 
     def read(end: int) -> Any:
@@ -154,18 +158,16 @@ def _result_reader(connection: Connection, layout: Layout) -> ReadSmall:
     return read
 
 
-def _batch_reader(connection: Connection, layout: Layout, count: int) -> ReadSmall:
-    """A function that reads a batch whose infos are all empty."""
+def _batch_reader(connection: Connection, layout: Layout, count: int) -> ReadSmall | None:
+    """A function that reads a batch whose infos are all empty; None if a batch is too large for that."""
     scratch = connection._channel.decoder.scratch
     rewards_at, stamp_at = HEADER_BYTES, HEADER_BYTES + count * BYTES_BESIDE
-    ending_at = stamp_at + STAMP.size + layout.head_bytes
+    observations, ending_at = layout.reader(scratch, stamp_at + STAMP.size), stamp_at + STAMP.size + layout.head_bytes
+    if observations is None:
+        return None
     rewards = np.ndarray((count,), np.dtype("<f8"), scratch, rewards_at)
     flags = [np.ndarray((count,), np.uint8, scratch, rewards_at + at * count) for at in (8, 9)]
-    terminations, truncations = flags
-    observations, unpack = (
-        layout.reader(scratch, stamp_at + STAMP.size),
-        struct.Struct(f"<{len(NO_INFOS)}s").unpack_from,
-    )
+    (terminations, truncations), unpack = flags, struct.Struct(f"<{len(NO_INFOS)}s").unpack_from
     version, expected_end, no_infos = (layout.version,), ending_at + len(NO_INFOS), (NO_INFOS,)
 
     def read(end: int) -> Any:

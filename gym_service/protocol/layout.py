@@ -95,8 +95,10 @@ class Layout:
     def reader(self, memory, start):
         """A function that unpacks the value whose bytes begin at ``start`` of this memory, each time it is called.
 
-        It checks no sizes. Only for a layout without buffers.
+        None if the value has buffers, or if the memory is too small for it.
         """
+        if self.buffer_count or len(memory) - start < self.head_bytes:
+            return None
         return self._node.reader(memory, start)
 
 

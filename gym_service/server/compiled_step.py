@@ -5,7 +5,7 @@ packed form of results. Never knows how bytes travel. Python 3.6 and up.
 """
 
 from gym_service.protocol import messages, results
-from gym_service.protocol.frames import HEADER, HEADER_BYTES, MAGIC, VERSION
+from gym_service.protocol.frames import HEADER, HEADER_BYTES, MAGIC, SCRATCH_BYTES, VERSION
 from gym_service.protocol.layout import STAMP, rows
 from gym_service.protocol.results import (
     BESIDE_BYTES,
@@ -30,9 +30,9 @@ def compile_any_step(server, channel, adapter, agents, actions, layout, action_l
     """
     if agents is not None:
         return _compile_agents_step(server, channel, agents)
-    if action_layout is None or action_layout.buffer_count:
+    read_action = None if action_layout is None else _action_reader(channel.decoder.scratch, action_layout)
+    if read_action is None:
         return None
-    read_action = _action_reader(channel.decoder.scratch, action_layout)
     if is_vectorized:
         return _compile_vectorized_step(server, channel, adapter, actions, read_action)
     if layout is None or layout.buffer_count:
@@ -81,17 +81,24 @@ def _compile_agents_step(server, channel, agents):
 
 
 def _pack_answer(call_id, answer):
-    """A packed answer as a whole frame; None if it has buffers or came about in another way."""
+    """A packed answer as a whole frame; None if it is large, or holds replaced values, or is not packed."""
     kind, packed = answer
-    if kind != messages.STEPPED or packed.buffers or packed.replaced or packed.by_array_alone:
+    if kind != messages.STEPPED or packed.size_bytes > SCRATCH_BYTES or packed.buffers:
+        return None
+    if packed.replaced or packed.by_array_alone:
         return None
     return HEADER.pack(MAGIC, VERSION, kind, call_id, len(packed.head), 0) + packed.head
 
 
 def _action_reader(scratch, layout):
-    """A function that reads a packed action, and raises as ``results.unpack_action``. It takes the size of the head."""
+    """A function that reads a packed action, and raises as ``results.unpack_action``. It takes the size of the head.
+
+    None if an action has buffers, or is too large for the scratch buffer.
+    """
     read, expected_bytes = layout.reader(scratch, _ACTION_AT), STAMP.size + layout.head_bytes
     version, unpack = (layout.version,), STAMP.unpack_from
+    if read is None:
+        return None
 
     def action(head_bytes):
         if head_bytes != expected_bytes or unpack(scratch, HEADER_BYTES) != version:

@@ -113,6 +113,42 @@ def test_in_a_vector_env_it_names_the_workers_too() -> None:
     envs.close()
 
 
+def many_leaves(observed: int, acted: int) -> dict[str, Any]:
+    found = {"entry_point": "large:ManyLeavesEnv", "kwargs": {"observed": observed, "acted": acted}}
+    return {**found, "python": TARGETS["py312-gymnasium14"].python(), "pythonpath": [ENVS]}
+
+
+# One message of small arrays alone may be larger than the buffer for small messages, 65,536 bytes.
+SIDES = [(16, 1), (17, 1), (1, 17), (17, 17)]
+
+
+@pytest.mark.parametrize(("observed", "acted"), SIDES)
+def test_many_small_arrays_that_are_large_together(observed: int, acted: int) -> None:
+    with opened("leaves", **many_leaves(observed, acted)) as env:
+        env.reset()
+        for number in (1, 2):
+            action = {key: np.full(1000, number, np.float32) for key in env.action_space}
+            observation, *rest = env.step(action)
+            assert {key: set(value.tolist()) for key, value in observation.items()} == {
+                key: {number * acted} for key in env.observation_space
+            }
+            assert rest == [0.5, False, False, {}]
+
+
+@pytest.mark.skipif(int(gymnasium.__version__.partition(".")[0]) < 1, reason="vector envs need gymnasium 1.0")
+@pytest.mark.parametrize(("observed", "acted"), SIDES)
+def test_many_small_arrays_of_one_env_in_a_vector_env(observed: int, acted: int) -> None:
+    envs = gym_service.make_vec("leaves", 1, **many_leaves(observed, acted))
+    envs.reset()
+    for number in (1, 2):
+        action = {key: np.full((1, 1000), number, np.float32) for key in envs.single_action_space}
+        observations, rewards, *_ = envs.step(action)
+        assert all((value == number * acted).all() for value in observations.values())
+        assert len(observations) == observed
+        assert rewards.tolist() == [0.5]
+    envs.close()
+
+
 def test_what_is_no_size_is_refused() -> None:
     for size in (0, 1.5, "64"):
         with pytest.raises(ConfigError, match="max_message_mib"):

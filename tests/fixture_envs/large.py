@@ -1,4 +1,4 @@
-"""An env whose observation has a given size. Gymnasium, any version."""
+"""Envs whose values have a given size: entry points, by name. Gymnasium, any version."""
 
 import resource
 
@@ -35,3 +35,23 @@ class LargeEnv(gym.Env):
 
     def memory_mib(self):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+class ManyLeavesEnv(gym.Env):
+    """An observation returns the action, or is made of its number; both may have many small leaves, 4000 bytes each."""
+
+    def __init__(self, observed, acted):
+        self.observation_space, self.action_space = self._space(observed), self._space(acted)
+
+    def _space(self, leaves):
+        return gym.spaces.Dict({"%03d" % at: gym.spaces.Box(-9, 9, (1000,), np.float32) for at in range(leaves)})
+
+    def _observe(self, number):
+        return {key: np.full(space.shape, number, space.dtype) for key, space in self.observation_space.spaces.items()}
+
+    def reset(self, seed=None, options=None):
+        return self._observe(0), {}
+
+    def step(self, action):
+        assert list(action) == list(self.action_space.spaces)
+        return self._observe(sum(part.sum() for part in action.values()) / 1000), 0.5, False, False, {}

@@ -103,6 +103,13 @@ def plain_team(**kwargs):
     return env
 
 
+def talkative_team(**kwargs):
+    """As ``plain_team``, but the second step has an info of 2 MiB of text."""
+    env = plain_team(**kwargs)
+    env._info = lambda place: {"text": "x" * 2**21} if env.count == 2 and place == 0 else {}
+    return env
+
+
 class Uncrossable(Team):
     """An info holds an object of the env's own class."""
 

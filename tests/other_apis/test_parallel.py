@@ -96,6 +96,16 @@ def test_options_infos_and_what_cannot_cross() -> None:
         assert len(env.step(dict.fromkeys(env.agents, 0))) == 5
 
 
+def test_infos_that_are_too_large_name_the_key_and_the_env_goes_on() -> None:
+    with opened("parallel", "several_agents:talkative_team", max_message_mib=1) as env:
+        env.reset(seed=1)
+        actions = dict.fromkeys(env.agents, 0)
+        env.step(actions)
+        with pytest.raises(errors.CannotCross, match=r"\$\.infos\['red'\].*\n  try: max_message_mib = 3"):
+            env.step(actions)
+        assert env.step(actions)[4] == {agent: {} for agent in actions}
+
+
 def test_actions_arrive_as_they_are() -> None:
     with opened("parallel", TEAM) as env:
         env.reset()
