@@ -46,11 +46,12 @@ def compile_call(
     observer: CallObserver | None = None,
     is_free: Callable[[], bool] = lambda: True,
     leave: Leave | None = None,
+    changes: int | None = None,
 ) -> CompiledCall:
     """A function that makes a call of one kind. It blocks and raises as ``Connection.call``.
 
     Args:
-        connection: the connection, whose spaces stay as they are now. Later the function returns NOT_COMPILED.
+        connection: the connection to call.
         kind: a kind of step.
         limit_s: as the ``timeout_s`` of ``Connection.call``.
         read_small: decodes the result if it is whole and has no buffers; it must not keep the env alive.
@@ -58,9 +59,11 @@ def compile_call(
         observer: is told of each step.
         is_free: whether nothing else prevents the call, once it is its turn.
         leave: ends a call that has failed, and returns the exception to raise; by default the connection does.
+        changes: the value of ``connection.changes`` from before the layouts were read; by default the present one. With
+            another value the function returns NOT_COMPILED.
     """
     queue, tickets, leave_with = connection._queue, connection._tickets, leave or connection._leave_with
-    next_id = _turn(connection, is_free)
+    next_id = _turn(connection, connection.changes if changes is None else changes, is_free)
     exchange = _exchange(connection, kind, limit_s, read_small, read, observer)
 
     def call(head: bytes | bytearray, action: Any) -> Any:
@@ -89,10 +92,10 @@ def compile_call(
     return call
 
 
-def _turn(connection: Connection, is_free: Callable[[], bool]) -> Callable[[Ticket], int | None]:
+def _turn(connection: Connection, changes: int, is_free: Callable[[], bool]) -> Callable[[Ticket], int | None]:
     """A function that returns the id of the next call if this ticket has its turn and nothing is unusual, else None."""
     channel, queue, tickets = connection._channel, connection._queue, connection._tickets
-    changes, arena = connection.changes, channel.arena
+    arena = channel.arena
 
     def next_id(ticket: Ticket) -> int | None:
         last_id = channel.outgoing[0]

@@ -47,13 +47,17 @@ def compile_step(
     layout: Layout | None,
     limit_s: float,
     observer: CallObserver | None,
+    changes: int,
 ) -> CompiledStep:
-    """The step of an env whose spaces have these layouts now. Blocks and raises as ``Connection.call``."""
+    """The step of an env whose spaces have these layouts. Blocks and raises as ``Connection.call``.
+
+    ``changes`` is the value of ``connection.changes`` from before the layouts were read.
+    """
     if action_layout is None or action_layout.buffer_count or layout is None or layout.buffer_count:
         return never  # large observations lie in shared memory, and almost each call returns some
     read_small, read = _result_reader(connection, layout), partial(step_result, layout)
-    kind = messages.STEP_PACKED
-    return _packing(action_layout, compile_call(connection, kind, limit_s, read_small, read, observer=observer))
+    given = connection, messages.STEP_PACKED, limit_s, read_small, read
+    return _packing(action_layout, compile_call(*given, observer=observer, changes=changes))
 
 
 def compile_batch_step(

@@ -340,11 +340,12 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gymnasium.Env
 
     def _compile_step(self) -> None:
         """Compile the next steps, unless they are compiled for the present spaces."""
-        present = self._connection, self._connection.changes, self._observer
-        if present != self._compiled_for:
-            layouts = self._action_layout, self._layout
-            self._compiled_step = compile_step(self._connection, *layouts, self._limits_s["step"], self._observer)
-            self._compiled_for = present
+        connection, observer = self._connection, self._observer
+        changes = connection.changes  # read first: another thread's call may store new layouts at any moment
+        if (connection, changes, observer) != self._compiled_for:
+            given = connection, self._action_layout, self._layout, self._limits_s["step"], observer, changes
+            self._compiled_step = compile_step(*given)
+            self._compiled_for = connection, changes, observer
 
     def _step_call(self, action: Any, args: tuple[Any, ...], more: dict[str, Any]) -> tuple[int, Packed]:
         if args or more:

@@ -2,7 +2,10 @@
 
 import itertools
 import signal
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -141,6 +144,35 @@ def test_a_step_that_waited_for_another_threads_change_goes_by_the_new_spaces() 
         polling.until(lambda: env._connection.during == "call", "the call of the other thread")
         env.step_async(1)
         assert env.step_wait()[0].tolist() == [1.0] * 3
+
+
+def test_a_change_by_another_thread_while_a_step_is_compiled() -> None:
+    """The new spaces arrive while the step is compiled for the old ones. An interrupt ends it before it is made."""
+    with changing() as env, ThreadPoolExecutor(1) as pool:
+        env.reset()
+        for size, at in enumerate(("compile_step", "compile_call", "_exchange"), start=3):
+            compiling, is_changed = threading.Event(), threading.Event()
+
+            def trace(frame: FrameType, event: str, arg: object) -> None:
+                if frame.f_code.co_name == at and not compiling.is_set():  # noqa: B023
+                    compiling.set()  # noqa: B023
+                    is_changed.wait(10)  # noqa: B023
+                elif frame.f_code.co_name == "_step_call":
+                    raise TimeoutError("the user's own")
+
+            def stepped() -> list[float]:
+                sys.settrace(trace)
+                with pytest.raises(TimeoutError, match="the user's own"):
+                    env.step(1)
+                sys.settrace(None)
+                return env.step(1)[0].tolist()
+
+            env.unwrapped._compiled_step, env.unwrapped._compiled_for = never, ()
+            found = pool.submit(stepped)
+            assert compiling.wait(10)
+            env.unwrapped.configure(size, at_once=True)
+            is_changed.set()
+            assert found.result(10) == [1.0] * size, at
 
 
 def test_a_step_after_an_interrupted_change_goes_by_the_new_spaces() -> None:
