@@ -1,0 +1,167 @@
+"""Exceptions of signal handlers at any line and bytecode of a step that both sides have compiled.
+
+As in ``test_interrupts.py``: the exception is the user's own, the next steps answer their own actions, and the server
+is still the same. The envs of ``small_steps.py`` are small enough for compiled steps; a test asserts that their steps
+are.
+"""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from support.interrupts import KINDS, OTHER, caught, interrupted_after, interrupted_at
+from support.opened import TARGET
+from support.paths import ENVS
+from support.targets import TARGETS
+
+import gym_service
+
+# These tests do not depend on the client's version, so they run with the newest client only.
+pytestmark = pytest.mark.slow
+
+EACH = pytest.param(1, marks=pytest.mark.long)
+NUM_ENVS = 3
+
+
+class Form(NamedTuple):
+    """A form of env; ``step`` takes a number, and returns the number of the step and the actions that it answers."""
+
+    make: Callable[..., Any]
+    step: Callable[[Any, int], tuple[Any, Any]]
+    attribute: Callable[[Any, str], Any]
+
+
+def single(env: Any, number: int) -> tuple[Any, Any]:
+    observation, *rest = env.step(number)
+    assert rest == [0.5, False, False, {}]
+    return observation.tolist()
+
+
+def batch(envs: Any, number: int) -> tuple[Any, Any]:
+    observations, rewards, terminations, truncations, infos = envs.step(np.full(NUM_ENVS, number))
+    assert (rewards.tolist(), infos) == ([0.5] * NUM_ENVS, {})
+    assert not (terminations | truncations).any()
+    (found,) = {tuple(row) for row in observations.tolist()}
+    return found
+
+
+def team(env: Any, number: int) -> tuple[Any, Any]:
+    observations, rewards, *ended, infos = env.step(dict.fromkeys(env.possible_agents, number))
+    assert rewards == dict.fromkeys(env.possible_agents, 0.5)
+    assert ended == [dict.fromkeys(env.possible_agents, False)] * 2
+    assert infos == {agent: {} for agent in env.possible_agents}
+    (found,) = {tuple(observation.tolist()) for observation in observations.values()}
+    return found
+
+
+FORMS = {
+    "SmallEnv": Form(gym_service.make, single, lambda env, name: getattr(env, name)),
+    "SmallEnv of a vector env": Form(
+        lambda env_id, **given: gym_service.make_vec(env_id, NUM_ENVS, workers=1, **given),
+        batch,
+        lambda envs, name: envs.get_attr(name)[0],
+    ),
+    "SmallVectorEnv": Form(gym_service.make, batch, lambda envs, name: getattr(envs, name)),
+    "SmallTeam": Form(gym_service.make_parallel, team, lambda env, name: getattr(env, name)),
+}
+
+
+@contextmanager
+def made(name: str, **given: Any) -> Iterator[tuple[Any, Callable[[int], tuple[Any, Any]]]]:
+    """An env after a reset and two steps, and its step."""
+    form = FORMS[name]
+    if form.make is gym_service.make_parallel:
+        pytest.importorskip("pettingzoo")
+    keys = {"python": str(TARGETS[TARGET].python()), "pythonpath": [str(ENVS)]}
+    env = form.make(name, entry_point=f"small_steps:{name.partition(' ')[0]}", **keys, **given)
+    try:
+        env.reset()
+        for number in (1, 2):
+            assert tuple(form.step(env, number)) == (number, number)
+        yield env, lambda number: form.step(env, number)
+    finally:
+        env.close()
+
+
+def functions_of(act: Callable[[], object]) -> set[str]:
+    """The names of the functions that it calls."""
+    found = set()
+    sys.setprofile(lambda frame, event, arg: found.add(frame.f_code.co_name))
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_both_sides_have_compiled_the_step(name: str) -> None:
+    with made(name) as (env, step):
+        called = functions_of(lambda: step(3))
+        assert "exchange" in called
+        assert not called & {"open_call", "send_call", "read_answer", "await_frame"}
+        assert "act" in FORMS[name].attribute(env, "callers")  # of gym_service/server/compiled_step.py
+
+
+@pytest.mark.parametrize("bytecodes", [False, True], ids=["lines", "bytecodes"])
+@pytest.mark.parametrize("every", [7, EACH])
+@pytest.mark.parametrize("name", FORMS)
+def test_at_every_point(name: str, every: int, bytecodes: bool) -> None:
+    if bytecodes and sys.version_info < (3, 12):
+        pytest.skip("sys.monitoring is new in Python 3.12")
+    every = every * 5 - 4 if bytecodes else every
+    with made(name) as (env, step):
+        last, interrupts, pid = 2, 0, FORMS[name].attribute(env, "process_id")
+        for number, kind in enumerate(KINDS):
+            for point in range(number * every // len(KINDS), 20_000, every):
+                with interrupted_at(point, kind, bytecodes=bytecodes) as found:
+                    error = caught(lambda: step(OTHER))
+                assert error is found.raised, (found.where, error)
+                count, action = step(7)
+                assert action == 7, found.where
+                assert count - last in ((1, 2) if found.raised else (2,)), found.where
+                assert tuple(step(8)) == (count + 1, 8), found.where
+                last = count + 1
+                if found.raised is None:
+                    break
+                interrupts += 1
+        assert FORMS[name].attribute(env, "process_id") == pid
+    print(interrupts, "interrupts")
+    assert interrupts > 20
+
+
+@pytest.mark.parametrize("timers", [20, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", FORMS)
+def test_timers_at_random_moments(name: str, timers: int) -> None:
+    chosen = np.random.default_rng(timers)
+    with made(name) as (_, step):
+        for number in range(timers):
+            kind = KINDS[number % len(KINDS)]
+            with interrupted_after(chosen.uniform(1e-4, 5e-3), kind) as raised:
+                error = caught(lambda: [step(OTHER) for _ in range(10**6)])
+            assert error is raised[0]
+            count, action = step(7)
+            assert action == 7
+            assert tuple(step(8)) == (count + 1, 8)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_threads_that_share_an_env(name: str) -> None:
+    answered: list[tuple[Any, Any, int]] = []
+    with made(name) as (_, step):
+
+        def run(first: int) -> None:
+            for number in range(first, first + 300):
+                answered.append((*step(number), number))
+
+        threads = [threading.Thread(target=run, args=(1000 * number,)) for number in range(1, 5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(count for count, _, _ in answered) == list(range(3, 1203))
+    assert all(action == number for _, action, number in answered)

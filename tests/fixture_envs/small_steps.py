@@ -1,0 +1,81 @@
+"""Envs whose actions and results are small, so that both sides compile their steps: entry points, by name.
+
+Each observation is (number of the step, action), int64. ``callers`` are the names of the functions that have called the
+last step. Gymnasium 1.0 and up.
+"""
+
+import os
+import traceback
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+OBSERVATION = spaces.Box(-(2**60), 2**60, (2,), np.int64)
+ACTION = spaces.Discrete(2**40)
+PROCESS_ID = os.getpid()
+
+
+def callers():
+    return [frame.f_code.co_name for frame, _ in traceback.walk_stack(None)]
+
+
+class SmallEnv(gym.Env):
+    observation_space, action_space = OBSERVATION, ACTION
+    process_id = PROCESS_ID
+
+    def reset(self, seed=None, options=None):
+        self.count = 0
+        return np.zeros(2, np.int64), {}
+
+    def step(self, action):
+        self.count, self.callers = self.count + 1, callers()
+        return np.array([self.count, action], np.int64), 0.5, False, False, {}
+
+
+class SmallVectorEnv(gym.vector.VectorEnv):
+    single_observation_space, single_action_space = OBSERVATION, ACTION
+    process_id = PROCESS_ID
+
+    def __init__(self, num_envs=3):
+        self.num_envs = num_envs
+        self.observation_space = gym.vector.utils.batch_space(OBSERVATION, num_envs)
+        self.action_space = gym.vector.utils.batch_space(ACTION, num_envs)
+
+    def reset(self, seed=None, options=None):
+        self.count = 0
+        return np.zeros((self.num_envs, 2), np.int64), {}
+
+    def step(self, actions):
+        self.count, self.callers = self.count + 1, callers()
+        observations = np.stack([np.full(self.num_envs, self.count), actions], axis=1)
+        ended = np.zeros(self.num_envs, np.bool_)
+        return observations, np.full(self.num_envs, 0.5), ended, ended, {}
+
+
+class SmallTeam:
+    """A parallel env of PettingZoo's."""
+
+    metadata = {"name": "small_v0", "render_modes": []}  # noqa: RUF012
+    render_mode = None
+    possible_agents = ("red", "green", "blue")
+    process_id = PROCESS_ID
+
+    def observation_space(self, agent):
+        return OBSERVATION
+
+    def action_space(self, agent):
+        return ACTION
+
+    def reset(self, seed=None, options=None):
+        self.count, self.agents = 0, list(self.possible_agents)
+        return {agent: np.zeros(2, np.int64) for agent in self.agents}, {agent: {} for agent in self.agents}
+
+    def step(self, actions):
+        self.count, self.callers = self.count + 1, callers()
+        observations = {agent: np.array([self.count, actions[agent]], np.int64) for agent in self.agents}
+        ended = dict.fromkeys(self.agents, False)
+        return observations, dict.fromkeys(self.agents, 0.5), ended, dict(ended), {agent: {} for agent in self.agents}
+
+    def close(self):
+        pass
