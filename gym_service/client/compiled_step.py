@@ -103,9 +103,12 @@ def compile_vectorized_step(
 
 
 def compile_agents_step(
-    connection: Connection, layouts: AgentLayouts, limit_s: float, read: Callable[[Frame], Any]
+    connection: Connection, layouts: AgentLayouts, limit_s: float, read: Callable[[Frame], Any], changes: int
 ) -> CompiledStep:
-    """The parallel step of several agents, which takes and returns dicts by agent."""
+    """The parallel step of several agents, which takes and returns dicts by agent.
+
+    ``changes`` is the value of ``connection.changes`` as long as the layouts are right.
+    """
     scratch = connection._channel.decoder.scratch
     pack: Callable[[Any], Packed | None] = layouts.pack_actions
     unpack: Callable[..., Any] = layouts.unpack_step
@@ -113,7 +116,7 @@ def compile_agents_step(
     def read_small(end: int) -> Any:
         return unpack(scratch[HEADER_BYTES:end], (), GraphInstance, connection.arrays)
 
-    call = compile_call(connection, messages.AGENT_STEP_PACKED, limit_s, read_small, read)
+    call = compile_call(connection, messages.AGENT_STEP_PACKED, limit_s, read_small, read, changes=changes)
 
     def step(actions: Any) -> Any:
         packed = pack(actions)

@@ -7,7 +7,9 @@ Both hold a ``RemoteEnv``, which treats the env as one whose spaces are Dicts ov
 starts another server if ``restart`` asks for one, and reads and sets attributes.
 """
 
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,8 +18,9 @@ from gymnasium.spaces import GraphInstance
 
 from gym_service.client.compiled_call import NOT_COMPILED
 from gym_service.client.compiled_step import CompiledStep, compile_agents_step
-from gym_service.client.connection import fields
+from gym_service.client.connection import SpacesChanged, fields
 from gym_service.client.env import RemoteEnv
+from gym_service.client.env_facts import MALFORMED
 from gym_service.client.remote_method import RemoteMethod
 from gym_service.client.requests import encode
 from gym_service.client.spaces import space_from
@@ -25,6 +28,7 @@ from gym_service.protocol import agent_results, messages
 from gym_service.protocol.agent_results import AgentLayouts
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.frames import Frame
+from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.space_spec import describe
 from gym_service.protocol.values import BadValue
 
@@ -60,6 +64,7 @@ class _RemoteAgents:
     _layouts: Any
     _compiled_step: CompiledStep
     _version: int
+    _changed_in: int | None  # the call that has changed the spaces last
 
     def __init__(self, remote: RemoteEnv, recreate: "Callable[[], _RemoteAgents] | None" = None) -> None:
         """Take over an env that a server has made.
@@ -79,7 +84,7 @@ class _RemoteAgents:
         possible_agents, state_space = remote._call(messages.AGENT_FACTS, Encoder(), lambda frame: fields(frame, 2))
         own["metadata"] = remote.metadata
         own["render_mode"] = remote.render_mode
-        own["_version"] = 0
+        own.update(_version=0, _changed_in=None)
         self._keep_possible(possible_agents)
         if state_space is not None:
             own["state_space"] = space_from(state_space)
@@ -87,7 +92,7 @@ class _RemoteAgents:
         for (agent, observation_space), (_, action_space) in pairs:
             self._keep_spaces(agent, (observation_space, action_space))
         own["_described"] = list(remote.observation_space)  # type: ignore[call-overload]
-        self._compile()
+        self._compile(remote._connection.changes)
 
     # -- PettingZoo's contract, as far as both APIs have it --------------------------------------------------------
 
@@ -176,23 +181,30 @@ class _RemoteAgents:
             remote._start_again()
             self._learn()
         arguments = encode(("$.seed", seed), ("$.options", options))
-        *result, possible_agents, changed = remote._call(
-            messages.AGENT_RESET, arguments, lambda frame: agent_results.decode(names, frame, GraphInstance, more=2)
-        )
-        self._keep_possible(possible_agents)
-        for agent, *data in changed:
-            self._keep_spaces(agent, (space_from(data[0]), space_from(data[1])))
-        if any(agent in self._described for agent, *_ in changed):
-            self.__dict__["_version"] += 1
-            self._compile()
-        return result
+        read = partial(_reset_result, names, weakref.WeakMethod(self._keep_changes))
+        return remote._call(messages.AGENT_RESET, arguments, read)
 
-    def _compile(self) -> None:
-        """Compile the layouts of the agents that both sides have known since the env was made."""
+    def _keep_changes(self, call_id: int, possible_agents: Any, changed: list[tuple[Any, Pair]]) -> None:
+        """Store what a reset has changed. After an interrupt the same answer may arrive here again."""
+        own, connection = self.__dict__, self._remote._connection
+        self._keep_possible(possible_agents)
+        for agent, found in changed:
+            self._keep_spaces(agent, found)
+        if any(agent in self._described for agent, _ in changed):
+            if own["_changed_in"] != call_id:
+                own.update(_version=own["_version"] + 1, _changed_in=call_id)
+            self._compile(connection.changes + 1)
+            connection.changes += 1  # a step that waits, and was packed for the old spaces, is packed again
+
+    def _compile(self, changes: int) -> None:
+        """Compile the layouts of the agents that both sides have known since the env was made.
+
+        ``changes``: the value of ``connection.changes`` as long as they are right.
+        """
         described = [(agent, *[describe(space, "$") for space in self._spaces_of(agent)]) for agent in self._described]
         layouts = AgentLayouts(described, self._version)
         connection, limit_s = self._remote._connection, self._remote._limits_s["step"]
-        compiled = compile_agents_step(connection, layouts, limit_s, partial(_step_result, layouts))
+        compiled = compile_agents_step(connection, layouts, limit_s, partial(_step_result, layouts), changes)
         self.__dict__.update(_layouts=layouts, _compiled_step=compiled)
 
     def _spaces_of(self, agent: Any) -> Pair:
@@ -241,18 +253,38 @@ class RemoteParallelEnv(_RemoteAgents, ParallelEnv):
     ) -> tuple[Observations, dict[Any, Any], dict[Any, bool], dict[Any, bool], Infos]:
         """(observations, rewards, terminations, truncations, infos), each by agent, in the simulator's order."""
         result = self._compiled_step(actions)
-        if result is NOT_COMPILED:
-            packed, read = self._layouts.pack_actions(actions), partial(_step_result, self._layouts)
-            if packed is not None:
-                result = self._remote._call(messages.AGENT_STEP_PACKED, packed, read)
-            else:
-                result = self._remote._call(messages.AGENT_STEP, encode(("$.actions", actions)), read)
+        while result is NOT_COMPILED:
+            connection, limit_s = self._remote._connection, self._remote._limits_s["step"]
+            changes, layouts = connection.changes, self._layouts
+            packed = layouts.pack_actions(actions)
+            kind = messages.AGENT_STEP if packed is None else messages.AGENT_STEP_PACKED
+            arguments = packed or encode(("$.actions", actions))
+            with suppress(SpacesChanged):  # the call that this one waited for has stored them
+                result = connection.call(kind, arguments, limit_s, partial(_step_result, layouts), changes=changes)
         observations, rewards, terminations, truncations, infos, self.__dict__["agents"] = result
         return observations, rewards, terminations, truncations, infos
 
 
+# The next two are not methods: the connection keeps these functions, and must not keep the env alive.
+
+
+def _reset_result(names: tuple[str, ...], keep: "weakref.WeakMethod[Callable[..., None]]", frame: Frame) -> list[Any]:
+    """The result of a reset. What it has changed is kept here, since after an interrupt no caller gets the result."""
+    *result, possible_agents, changed = agent_results.decode(names, frame, GraphInstance, more=2)
+    try:
+        spaces_of = [(agent, (space_from(one), space_from(other))) for agent, one, other in changed]
+    except MALFORMED as error:
+        if is_foreign(error):
+            raise
+        raise BadValue(f"not the spaces of agents: {error}") from error
+    keep_changes = keep()
+    if keep_changes is not None:
+        keep_changes(frame.call_id, possible_agents, spaces_of)
+    return result
+
+
 def _step_result(layouts: AgentLayouts, frame: Frame) -> list[Any]:
-    """The result of a step. Not a method: the connection keeps this function, and must not keep the env alive."""
+    """The result of a step."""
     if frame.kind == messages.STEPPED:
         return layouts.unpack_step(frame.head, frame.buffers, GraphInstance, frame.arrays)
     return agent_results.decode(agent_results.PARALLEL_STEP, frame, GraphInstance)

@@ -4,6 +4,8 @@ import copy
 import os
 import pickle
 import signal
+import sys
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -149,6 +151,29 @@ def test_a_space_that_changes_is_seen_after_the_reset() -> None:
         observations = env.step(dict.fromkeys(env.agents, 1))[0]
         assert (observations["red"].shape, observations["red"].dtype) == ((9,), np.float64)
         assert env.observation_space("red").contains(observations["red"])
+
+
+@pytest.mark.parametrize("at", ["await_frame", "decode", "_keep_spaces", "_compile", "compile_call", "take"])
+def test_a_reset_that_was_interrupted_changes_the_spaces_too(at: str) -> None:
+    """The interrupt comes when a function of the client is called, after the reset was sent."""
+
+    def trace(frame: FrameType, event: str, arg: object) -> None:
+        if frame.f_code.co_name == at and frame.f_globals["__name__"].startswith("gym_service."):
+            sys.settrace(None)
+            raise TimeoutError("the user's own")
+
+    with opened("parallel", PLAIN) as env:
+        env.reset(seed=1)
+        actions = dict.fromkeys(env.possible_agents, 0)
+        env.step(actions)
+        env.widen()
+        sys.settrace(trace)
+        with pytest.raises(TimeoutError, match="the user's own"):
+            env.reset(seed=2)
+        for _ in range(2):
+            assert env.step(actions)[0]["red"].shape == (9,)
+            assert env.observation_space("red").shape == (9,)
+            env.reset(seed=3)
 
 
 def test_agents_that_nobody_names_beforehand() -> None:
