@@ -21,7 +21,8 @@ from gym_service.client.call_queue import Ticket, new_ticket
 from gym_service.client.connection import Connection
 from gym_service.client.observer import CallObserver
 from gym_service.protocol import messages
-from gym_service.protocol.frames import HEADER, HEADER_BYTES, HEADER_NUMBERS, MAGIC, VERSION, Frame, beginning_of
+from gym_service.protocol.frames import HEADER, HEADER_BYTES, HEADER_NUMBERS, MAGIC, VERSION, Frame
+from gym_service.protocol.results import STEPPED_BEGINNING
 from gym_service.transport.streams import ChannelTimeout
 
 # What a compiled call returns if the general call must be made.
@@ -32,8 +33,6 @@ CompiledCall = Callable[[bytes | bytearray, Any], Any]
 # Reads the result from the decoder's scratch buffer, in which the frame ends at this byte; or returns NOT_COMPILED.
 ReadSmall = Callable[[int], Any]
 Leave = Callable[[Ticket, BaseException], BaseException]
-
-_STEPPED = beginning_of(messages.STEPPED)
 
 
 def compile_call(
@@ -142,7 +141,7 @@ def _exchange(
         if sizes is None or len(sizes) != 1 or sizes[0] < HEADER_BYTES:
             return connection.read_answer(read, tell)
         end = sizes[0]
-        is_small = unpack(scratch) == (_STEPPED, call_id, end - HEADER_BYTES, 0)
+        is_small = unpack(scratch) == (STEPPED_BEGINNING, call_id, end - HEADER_BYTES, 0)
         result = read_small(end) if is_small else NOT_COMPILED
         if result is NOT_COMPILED:
             return connection.read_answer(read, tell)
