@@ -11,7 +11,9 @@ What counts:
   found at import;
 - each site-packages folder of sys.path, and the ``.pth`` files there, which lead to editable installs;
 - of each other folder of sys.path, the names that can be imported: another one may hide a module that is loaded. A log
-  or a checkpoint that a run writes there does not count;
+  or a checkpoint that a run writes there does not count. An archive in sys.path counts as a file;
+- folders that the interpreter adds to sys.path once they exist: the user's site-packages, lines of ``.pth`` files;
+- folders without an ``__init__`` that have the name of a loaded module: with one they may hide it;
 - the working directory itself, not what is in it: its path must not lead to another folder by now.
 
 Two files are the same if they have one inode, size, modification time and, unless the file has several names, one
@@ -30,6 +32,8 @@ SITE_FOLDERS = ("site-packages", "dist-packages")
 # What the name of an entry of a sys.path folder ends with, if importing or importlib.metadata may use it.
 IMPORTABLE = (".py", ".pyc", ".so", ".zip", ".egg", ".pth", ".egg-link", ".dist-info", ".egg-info")
 DELETED = " (deleted)"
+# How a line of a .pth file begins that names no folder.
+PTH_OTHER = ("#", "import ", "import\t")
 
 
 class ImageFiles:
@@ -42,14 +46,18 @@ class ImageFiles:
         modules.
         """
         self._moved = next((path for path, names in before.items() if _all_names(path) != names), None)
-        files = _module_files() | _mapped_files() | set(more_paths)
+        files = _module_files() | _mapped_files() | _missing_folders() | set(more_paths)
         listings = dict.fromkeys(_package_folders(), _all_names)
         for folder in map(os.path.abspath, sys.path):
-            if os.path.basename(folder) in SITE_FOLDERS:
+            if not os.path.isdir(folder):  # an archive, or nothing yet
+                files.add(folder)
+            elif os.path.basename(folder) in SITE_FOLDERS:
                 listings[folder] = None
-                files.update(os.path.join(folder, name) for name in _listed(folder) if name.endswith(".pth"))
+                files.update(_pth_files(folder))
             else:
                 listings.setdefault(folder, _importable_names)
+        for folder in _folders_named_as_modules():
+            listings.setdefault(folder, _init_names)
         files.add(os.path.join(sys.prefix, "pyvenv.cfg"))
         self._files = {path: _file_stamp(path) for path in {_outermost_file(path) for path in files}}
         self._folders = [Folder(path, listing) for path, listing in listings.items()]
@@ -136,14 +144,54 @@ def _own(module, name):
 
 
 def _package_folders():
+    return {path for module in list(sys.modules.values()) for path in _portions(module) if os.path.isdir(path)}
+
+
+def _portions(module):
+    """The folders of a package; empty for any other module."""
+    try:
+        portions = list(_own(module, "__path__") or ())
+    except Exception:  # noqa: BLE001 - the border: a module may be any object, with any __path__
+        return []
+    return [path for path in portions if isinstance(path, str)]
+
+
+def _folders_named_as_modules():
+    """The folders that an import of a loaded module's name looks at."""
     folders = set()
-    for module in list(sys.modules.values()):
-        try:
-            portions = list(_own(module, "__path__") or ())
-        except Exception:  # noqa: BLE001 - the border: a module may be any object, with any __path__
-            continue
-        folders.update(path for path in portions if isinstance(path, str) and os.path.isdir(path))
+    for name in list(sys.modules):
+        package, _, last = name.rpartition(".")
+        for path in _portions(sys.modules.get(package)) if package else sys.path:
+            folder = os.path.join(os.path.abspath(path), last)
+            if os.path.isdir(folder):
+                folders.add(folder)
     return folders
+
+
+def _missing_folders():
+    """The folders that do not exist, and which the ``site`` module adds to sys.path where they do."""
+    site = sys.modules.get("site")
+    user = [getattr(site, "USER_SITE", None)] if getattr(site, "ENABLE_USER_SITE", None) else []
+    folders = [*user, *getattr(site, "getsitepackages", list)()]
+    for file in (file for folder in sys.path for file in _pth_files(folder)):
+        folders += [os.path.join(os.path.dirname(file), line) for line in _pth_lines(file)]
+    return {os.path.abspath(folder) for folder in folders if folder and not os.path.exists(folder)}
+
+
+def _pth_files(folder):
+    if os.path.basename(folder) not in SITE_FOLDERS:
+        return []
+    return [os.path.join(folder, name) for name in _listed(folder) if name.endswith(".pth")]
+
+
+def _pth_lines(file):
+    """The lines that name a folder."""
+    try:
+        with open(file, errors="surrogateescape") as opened:
+            lines = opened.read().splitlines()
+    except OSError:
+        return []
+    return [line.rstrip() for line in lines if line.strip() and "\0" not in line and not line.startswith(PTH_OTHER)]
 
 
 def _mapped_files():
@@ -209,6 +257,10 @@ def _importable_names(folder):
         pass
     names.discard("__pycache__")
     return names
+
+
+def _init_names(folder):
+    return {name for name in _listed(folder) if name.startswith("__init__.")}
 
 
 def _listed(folder):

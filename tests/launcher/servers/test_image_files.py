@@ -5,7 +5,9 @@ import ctypes
 import importlib
 import os
 import shutil
+import subprocess
 import sys
+import textwrap
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -29,12 +31,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "whole/__init__.py").write_text("")
     (tmp_path / "site-packages/img_installed.py").write_text("")
     (tmp_path / "site-packages/editable.pth").write_text("/nowhere\n")
-    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
-        archive.writestr("img_packed.py", "")
-    for name in ("packed.zip", "site-packages", "", "portion", "plain", "first"):
+    (tmp_path / "site-packages/relative.pth").write_text("# a comment\n../made-later\nimport sys\n")
+    for name, content in (("packed.zip", "img_packed.py"), ("other.zip", "img_nothing.py")):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr(content, "")
+    for name in ("first/img_plain", "whole/bare", "portion/img_packed"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "whole/bare.py").write_text("")
+    for name in ("packed.zip", "site-packages", "", "portion", "plain", "first", "other.zip"):
         monkeypatch.syspath_prepend(str(tmp_path / name))
     monkeypatch.chdir(tmp_path / "cwd")
-    for name in ("img_plain", "spaced.img_part", "whole", "img_installed", "img_packed"):
+    for name in ("img_plain", "spaced.img_part", "whole.bare", "img_installed", "img_packed"):
         importlib.import_module(name)
     yield tmp_path
     for name in set(sys.modules) - before:
@@ -69,6 +76,16 @@ CHANGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a module is removed": ("plain/img_plain.py", lambda at: (at / "plain/img_plain.py").unlink()),
     "a module is hidden": ("first", lambda at: (at / "first/img_plain.py").touch()),
     "a package is hidden": ("first", lambda at: (at / "first/whole").mkdir()),
+    "a folder before a module becomes a package": (
+        "first/img_plain",
+        lambda at: (at / "first/img_plain/__init__.py").touch(),
+    ),
+    "a folder beside a module becomes a package": ("whole/bare", lambda at: (at / "whole/bare/__init__.py").touch()),
+    "an archive before a module is written again": (
+        "other.zip",
+        lambda at: zipfile.ZipFile(at / "other.zip", "w").close(),
+    ),
+    "a folder that a .pth file names is made": ("made-later", lambda at: (at / "made-later").mkdir()),
     "a package grows": ("whole", lambda at: (at / "whole/more.py").touch()),
     "a portion grows": ("portion/spaced", lambda at: (at / "portion/spaced/more.py").touch()),
     "an archive is written again": ("packed.zip", lambda at: zipfile.ZipFile(at / "packed.zip", "w").close()),
@@ -95,10 +112,31 @@ def test_a_change_is_found(folder: Path, change: str) -> None:
 
 def test_what_runs_write_beside_modules_is_no_change(folder: Path) -> None:
     files = ImageFiles(image_files.installed_names(), [])
-    for name in ("plain/run.log", "first/checkpoint-1.pt", "plain/__pycache__/a.pyc", "whole/__pycache__/b.pyc"):
+    for name in (
+        "first/img_plain/run.log",
+        "plain/run.log",
+        "first/checkpoint-1.pt",
+        "plain/__pycache__/a.pyc",
+        "whole/__pycache__/b.pyc",
+    ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
     assert files.first_difference() is None
+
+
+def test_the_first_package_of_the_user_is_a_change(tmp_path: Path) -> None:
+    """``pip install --user`` makes the folder, which comes before that of the interpreter."""
+    text = """
+    import os, runpy, site, sys
+    module = runpy.run_path(sys.argv[1])
+    files = module["ImageFiles"](module["installed_names"](), [])
+    assert site.ENABLE_USER_SITE and not files.first_difference()
+    os.makedirs(site.USER_SITE)
+    print(files.first_difference() == site.USER_SITE)
+    """
+    variables = {"PYTHONUSERBASE": str(tmp_path), "PATH": os.environ["PATH"]}
+    argv = [getattr(sys, "_base_executable", sys.executable), "-c", textwrap.dedent(text), image_files.__file__]
+    assert subprocess.check_output(argv, env=variables, text=True) == "True\n"
 
 
 def test_a_library_that_a_module_loads_counts(folder: Path) -> None:
