@@ -550,6 +550,25 @@ def test_an_import_that_fails_is_the_same_error(group: Programs, deed: str) -> N
 
 
 @LONG
+def test_an_import_that_is_killed_is_not_tried_again_and_again(group: Programs, tmp_path: Path) -> None:
+    """As the kernel kills it where memory is too short."""
+    record = "open(os.environ['COUNTED_IN'], 'a').write(str(os.getpid()) + chr(10))"
+    (tmp_path / "killed.py").write_text(f"import os\n{record}\nos.kill(os.getpid(), 9)\n")
+    text = opening(entry_point="killed:Env", pythonpath=[str(tmp_path)])
+    text += """
+    try:
+        with_env()
+    except gym_service.errors.ServerStartError as error:
+        say(error.exit_code)
+    """.replace("\n    ", "\n")
+    started = [group.start(text) for _ in range(2)]
+    assert [(program.end(), program.lines()) for program in started] == [(0, ["-9"])] * 2
+    # Each of them tries once to keep it, and then starts a server in the ordinary way.
+    assert len(importers(group)) == 4
+    group.assert_nothing_is_left(SOON_S)
+
+
+@LONG
 def test_an_import_that_hangs_ends_at_its_timeout(group: Programs) -> None:
     text = """
     try:
@@ -661,6 +680,18 @@ def test_a_client_that_breaks_the_rules(group: Programs) -> None:
     group.run(opening() + ONCE)
     assert len(importers(group)) == 1
     stop(group)
+
+
+@pytest.mark.parametrize(
+    ("folder", "why"),
+    [("/tmp/" + 120 * "x", "is longer than 107 bytes"), ("/dev/null", "cannot be bound: Not a directory")],
+)
+@LONG
+def test_a_runtime_folder_that_cannot_be_used(group: Programs, folder: str, why: str) -> None:
+    told, _ = group.run(opening() + ONCE, XDG_RUNTIME_DIR=folder)
+    assert told.startswith(f"warning: 'Counted' is not kept warm: {folder}/gym-service/warm-")
+    assert why in told
+    group.assert_nothing_is_left(SOON_S)
 
 
 @LONG

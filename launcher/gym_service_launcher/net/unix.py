@@ -90,14 +90,19 @@ def bind(path: Path) -> socket.socket:
             socket.
         ServerStartError: a server already listens there.
     """
-    if len(os.fsencode(path)) > LONGEST_PATH_BYTES:
-        raise _unusable(path, f"is longer than {LONGEST_PATH_BYTES} bytes, the limit of Unix sockets", "--unix PATH")
+    check_length(path)
     try:
         with _folder_locked(path.parent):
             _remove_stale(path)
             return _bind(path)
     except OSError as error:
         raise _unusable(path, f"cannot be bound: {error.strerror or error}", "another path, --unix PATH") from error
+
+
+def check_length(path: Path) -> None:
+    """Raise ConfigError if the path is too long for a Unix socket."""
+    if len(os.fsencode(path)) > LONGEST_PATH_BYTES:
+        raise _unusable(path, f"is longer than {LONGEST_PATH_BYTES} bytes, the limit of Unix sockets", "--unix PATH")
 
 
 def remove(path: Path, bound: os.stat_result) -> None:

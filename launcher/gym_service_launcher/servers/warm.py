@@ -53,6 +53,7 @@ class WarmForkServer:
         self.child: Child | None = None  # while it imports, where this program has ordered it
         self._name = name
         self._path = warm_key.socket_path(plan)
+        unix.check_length(self._path)
         self._lock = threading.RLock()
         self._attempts: list[float] = []  # when they were made
         self._image_pid = self._guardian_pid = 0
@@ -67,7 +68,7 @@ class WarmForkServer:
         for _ in range(ATTEMPTS):
             try:
                 self._socket = unix.connect(str(self._path), HELLO_S)
-            except (FileNotFoundError, ConnectionError):
+            except (FileNotFoundError, NotADirectoryError, ConnectionError):
                 self._start_guardian()
                 continue
             try:
@@ -136,7 +137,7 @@ class WarmForkServer:
         except ConnectionError:
             self._reconnect()
         except OSError as error:
-            self.problem = str(error)
+            self.problem = _reason(error)
         return True
 
     def _obey(self, line: str) -> None:
@@ -204,7 +205,7 @@ class WarmForkServer:
                 raise OSError(errno.EAGAIN, "the guardian of its warm fork server has ended again and again")
             self._connect()
         except (OSError, GymServiceError) as error:
-            self.problem = str(error).partition("\n")[0]
+            self.problem = _reason(error)
 
     def _has_tried_enough(self) -> bool:
         now = time.monotonic()
@@ -284,8 +285,15 @@ def start(plan: Plan, name: str) -> "ForkServer | WarmForkServer":
         return WarmForkServer(plan, name)
     except (OSError, GymServiceError) as error:
         fork_server = ForkServer(plan, name)
-        fork_server.not_kept = str(error).partition("\n")[0]
+        fork_server.not_kept = _reason(error)
         return fork_server
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in a part of a sentence."""
+    text = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+    where = getattr(error, "filename", None)
+    return f"{text}: {where}" if where else text
 
 
 def _start_guardian(listener: socket.socket, path: Path, executable: str) -> None:

@@ -286,12 +286,16 @@ class WarmGuardian(warm_clients.Clients):
         return process is not None and process.state in "Tt"
 
     def _end_image(self, image):
-        """It has ended. If it was killed while it imported, the next client that asks orders another."""
+        """It has ended. If it was killed while it imported, another client that asks orders another.
+
+        Not the same client: where memory is too short for the imports, it would order one after the other.
+        """
         code = image.server.exit_code
-        if image.client is not None and code != -signal.SIGKILL:
+        if image.client is not None:
             image.client.asks = False  # it knows from the lifeline
-            how = "exit code %d" % code if code >= 0 else "killed by signal %d" % -code
-            self._tell_failure(FAILED, "the process that imported it ended: %s" % how)
+            if code != -signal.SIGKILL:
+                how = "exit code %d" % code if code >= 0 else "killed by signal %d" % -code
+                self._tell_failure(FAILED, "the process that imported it ended: %s" % how)
         self._retire(image)
         self._answer()
 
