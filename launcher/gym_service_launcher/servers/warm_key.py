@@ -12,19 +12,22 @@ import hashlib
 import json
 import os
 import resource
+import signal
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from gym_service_launcher import user_dirs
 from gym_service_launcher.processes.forkservers import Plan
-from gym_service_launcher.standalone import warm_forks
+from gym_service_launcher.standalone import spawning, warm_forks
 
 # Of /proc/thread-self/status: users and groups, umask, what a sandbox forbids, processors and memory nodes.
 STATUS_FIELDS = (
     *("Umask", "Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "Seccomp_filters", "Cpus_allowed", "Mems_allowed"),
     *("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"),
 )
+# The actions for these signals are set in each server, whatever its program has.
+SET_SIGNALS = (*spawning.IGNORED, "SIGCHLD")
 DIGITS = 24
 
 
@@ -68,12 +71,22 @@ def _attributes() -> list[Any]:
     root = os.stat("/")
     return [
         {name: status.get(name, "").strip() for name in STATUS_FIELDS},
+        _ignored_signals(status.get("SigIgn", "")),
         {name: resource.getrlimit(getattr(resource, name)) for name in limits},
         {name: _link(f"self/ns/{name}") for name in sorted(os.listdir("/proc/self/ns"))},
         [_text(name) for name in ("self/personality", "self/oom_score_adj", "self/attr/current")],
         # The runtime folder may be on a disk that several machines share.
         _text("sys/kernel/random/boot_id"),
         [os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0), root.st_dev, root.st_ino],
+    ]
+
+
+def _ignored_signals(mask: str) -> list[int]:
+    """The signals of a mask of /proc that a program and its descendants ignore."""
+    bits = int(mask or "0", 16)
+    set_again = {getattr(signal, name) for name in SET_SIGNALS}
+    return [
+        number for number in range(1, bits.bit_length() + 1) if bits >> (number - 1) & 1 and number not in set_again
     ]
 
 
