@@ -333,6 +333,23 @@ def test_a_module_that_is_edited_while_it_is_imported(group: Programs, tmp_path:
     group.assert_nothing_is_left(SOON_S)
 
 
+@LONG
+def test_a_module_that_is_hidden_while_it_is_imported(group: Programs, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    gate = 'while not os.path.exists(os.environ["GATE"]): time.sleep(0.01)'
+    write_simulator(tmp_path / "second/edited.py", 1, gate)
+    folders = [str(tmp_path / "first"), str(tmp_path / "second"), str(ENVS)]
+    text = opening(entry_point="edited:Env", pythonpath=folders)
+    program = group.start(text + SAY_VALUE, GATE=str(tmp_path / "open"))
+    polling.until(lambda: importers(group), "the import")
+    write_simulator(tmp_path / "first/edited.py", 2, gate)
+    (tmp_path / "open").touch()
+    assert program.end() == 0
+    assert program.lines()[1:] == ["2"]
+    group.assert_nothing_is_left(SOON_S)
+
+
 @pytest.fixture
 def installed(tmp_path: Path) -> tuple[Path, Path]:
     """A venv, and its site-packages. It sees what the usual target has."""

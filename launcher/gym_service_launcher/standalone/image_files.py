@@ -42,10 +42,10 @@ class ImageFiles:
     def __init__(self, before, more_paths):
         """Look at them, after the imports.
 
-        ``before``: ``installed_names()`` before the imports. ``more_paths``: files that belong to the image and are no
+        ``before``: ``importable_names()`` before the imports. ``more_paths``: files that belong to the image and are no
         modules.
         """
-        self._moved = next((path for path, names in before.items() if _all_names(path) != names), None)
+        self._moved = next((path for path, names in before.items() if _names_of(path) != names), None)
         files = _module_files() | _mapped_files() | _missing_folders() | set(more_paths)
         listings = dict.fromkeys(_package_folders(), _all_names)
         for folder in map(os.path.abspath, sys.path):
@@ -77,7 +77,7 @@ class ImageFiles:
                 continue
             if stat.S_ISREG(found.st_mode) and found.st_ctime >= time_s:
                 return path
-        return None
+        return next((folder.path for folder in self._folders if folder.gained_since(time_s)), None)
 
     def first_difference(self):
         """A path where something is not as it was; None if all is as it was. Some microseconds for each file."""
@@ -116,10 +116,25 @@ class Folder:
         self._stamp = stamp
         return False
 
+    def gained_since(self, time_s):
+        """Whether a file that can be imported appeared at ``time_s`` or later."""
+        try:
+            if os.stat(self.path).st_mtime < time_s:
+                return False
+            with os.scandir(self.path) as entries:
+                files = [entry for entry in entries if entry.name.endswith(IMPORTABLE)]
+            return any(entry.stat().st_ctime >= time_s and entry.is_file() for entry in files)
+        except OSError:  # removed meanwhile
+            return False
 
-def installed_names():
-    """What is in each site-packages folder of sys.path: installing or removing anything changes it."""
-    return {path: _all_names(path) for path in sys.path if os.path.basename(path) in SITE_FOLDERS}
+
+def importable_names():
+    """What is in each folder of sys.path. In site-packages installing or removing anything counts."""
+    return {path: _names_of(path) for path in map(os.path.abspath, sys.path)}
+
+
+def _names_of(folder):
+    return _all_names(folder) if os.path.basename(folder) in SITE_FOLDERS else _importable_names(folder)
 
 
 def _all_names(folder):

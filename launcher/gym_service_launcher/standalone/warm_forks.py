@@ -42,7 +42,7 @@ class WarmForks:
         spec = importlib.util.spec_from_file_location("gym_service_image_files", os.path.join(here, "image_files.py"))
         self._image_files = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self._image_files)
-        self._before = self._image_files.installed_names()
+        self._before = self._image_files.importable_names()
         self._files = None
         _, _, (_, _, _, env) = self._receive()
         self._terminal = {name: value for name, value in env.items() if is_of_terminal(os.fsdecode(name))}

@@ -103,7 +103,7 @@ CHANGES: dict[str, tuple[str, Callable[[Path], object]]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_is_found(folder: Path, change: str) -> None:
-    files = ImageFiles(image_files.installed_names(), [])
+    files = ImageFiles(image_files.importable_names(), [])
     assert files.first_difference() is None
     where, deed = CHANGES[change]
     deed(folder)
@@ -111,7 +111,7 @@ def test_a_change_is_found(folder: Path, change: str) -> None:
 
 
 def test_what_runs_write_beside_modules_is_no_change(folder: Path) -> None:
-    files = ImageFiles(image_files.installed_names(), [])
+    files = ImageFiles(image_files.importable_names(), [])
     for name in (
         "first/img_plain/run.log",
         "plain/run.log",
@@ -129,7 +129,7 @@ def test_the_first_package_of_the_user_is_a_change(tmp_path: Path) -> None:
     text = """
     import os, runpy, site, sys
     module = runpy.run_path(sys.argv[1])
-    files = module["ImageFiles"](module["installed_names"](), [])
+    files = module["ImageFiles"](module["importable_names"](), [])
     assert site.ENABLE_USER_SITE and not files.first_difference()
     os.makedirs(site.USER_SITE)
     print(files.first_difference() == site.USER_SITE)
@@ -143,7 +143,7 @@ def test_a_library_that_a_module_loads_counts(folder: Path) -> None:
     library = folder / "plain/library.bin"
     shutil.copy(_ctypes.__file__, library)
     ctypes.CDLL(str(library))
-    files = ImageFiles(image_files.installed_names(), [])
+    files = ImageFiles(image_files.importable_names(), [])
     shutil.copy(library, folder / "new")
     (folder / "new").replace(library)
     assert files.first_difference() == str(library)
@@ -154,16 +154,27 @@ def test_a_library_that_a_module_loads_counts(folder: Path) -> None:
 def test_a_link_from_a_cache_is_no_change(folder: Path) -> None:
     """uv gives files of its cache more names with each venv, which sets their change time."""
     os.link(folder / "plain/img_plain.py", folder / "first/one")
-    files = ImageFiles(image_files.installed_names(), [])
+    files = ImageFiles(image_files.importable_names(), [])
     os.link(folder / "plain/img_plain.py", folder / "first/two")
     assert files.first_difference() is None
 
 
 def test_what_changes_while_it_is_imported(folder: Path) -> None:
-    begun, before = time.time(), image_files.installed_names()
+    begun, before = time.time(), image_files.importable_names()
     assert ImageFiles(before, []).changed_since(begun) is None
     replace(folder / "plain/img_plain.py", "VALUE = 2\n")
     assert ImageFiles(before, []).changed_since(begun) == str(folder / "plain/img_plain.py")
     assert ImageFiles(before, []).changed_since(time.time()) is None
     (folder / "site-packages/added-1.0.dist-info").mkdir()
     assert ImageFiles(before, []).changed_since(time.time()) == str(folder / "site-packages")
+
+
+def test_what_appears_while_it_is_imported(folder: Path) -> None:
+    begun, before = time.time(), image_files.importable_names()
+    (folder / "portion/spaced/__pycache__").mkdir(exist_ok=True)
+    (folder / "plain/run.log").touch()
+    assert ImageFiles(before, []).changed_since(begun) is None
+    (folder / "whole/more.py").touch()
+    assert ImageFiles(before, []).changed_since(begun) == str(folder / "whole")
+    (folder / "first/img_packed.py").touch()
+    assert ImageFiles(before, []).changed_since(time.time()) == str(folder / "first")
