@@ -14,6 +14,7 @@ What counts:
   or a checkpoint that a run writes there does not count. An archive in sys.path counts as a file;
 - folders that the interpreter adds to sys.path once they exist: the user's site-packages, lines of ``.pth`` files;
 - folders without an ``__init__`` that have the name of a loaded module: with one they may hide it;
+- temporary folders (``tempfile.TemporaryDirectory``) that the imports have made: a server that ends removes them;
 - the working directory itself, not what is in it: its path must not lead to another folder by now.
 
 Two files are the same if they have one inode, size, modification time and, unless the file has several names, one
@@ -61,6 +62,7 @@ class ImageFiles:
         files.add(os.path.join(sys.prefix, "pyvenv.cfg"))
         self._files = {path: _file_stamp(path) for path in {_outermost_file(path) for path in files}}
         self._folders = [Folder(path, listing) for path, listing in listings.items()]
+        self._temporary = _temporary_folders()
         self._cwd = _working_folder()
 
     def changed_since(self, time_s):
@@ -87,6 +89,9 @@ class ImageFiles:
         for folder in self._folders:
             if folder.has_changed():
                 return folder.path
+        for path in self._temporary:
+            if not os.path.isdir(path):
+                return path
         try:
             is_here = os.path.samefile(self._cwd, os.curdir)
         except OSError:  # one of them was removed
@@ -191,6 +196,18 @@ def _missing_folders():
     for file in (file for folder in sys.path for file in _pth_files(folder)):
         folders += [os.path.join(os.path.dirname(file), line) for line in _pth_lines(file)]
     return {os.path.abspath(folder) for folder in folders if folder and not os.path.exists(folder)}
+
+
+def _temporary_folders():
+    """The temporary folders that this process removes at its end.
+
+    The registry of finalizers is the only place that knows them. It is no public name, so it may be missing.
+    """
+    tempfile, weakref = sys.modules.get("tempfile"), sys.modules.get("weakref")
+    cleanup = getattr(getattr(tempfile, "TemporaryDirectory", None), "_cleanup", None)
+    registry = getattr(getattr(weakref, "finalize", None), "_registry", {})
+    found = [info for info in list(registry.values()) if cleanup and info.func == cleanup]
+    return [info.args[0] for info in found if info.args and isinstance(info.args[0], str)]
 
 
 def _pth_files(folder):

@@ -135,8 +135,20 @@ def test_the_first_package_of_the_user_is_a_change(tmp_path: Path) -> None:
     print(files.first_difference() == site.USER_SITE)
     """
     variables = {"PYTHONUSERBASE": str(tmp_path), "PATH": os.environ["PATH"]}
-    argv = [getattr(sys, "_base_executable", sys.executable), "-c", textwrap.dedent(text), image_files.__file__]
+    python = Path(sys.base_prefix, "bin", "python%d.%d" % sys.version_info[:2])  # a venv has no folder of the user
+    argv = [python, "-c", textwrap.dedent(text), image_files.__file__]
     assert subprocess.check_output(argv, env=variables, text=True) == "True\n"
+
+
+def test_a_temporary_folder_that_a_server_has_removed(folder: Path) -> None:
+    """Each forked server removes it when it ends, and the next one would miss it."""
+    (folder / "plain/img_temporary.py").write_text("import tempfile\nFOLDER = tempfile.TemporaryDirectory()\n")
+    made = importlib.import_module("img_temporary").FOLDER
+    files = ImageFiles(image_files.importable_names(), [])
+    Path(made.name, "written").touch()
+    assert files.first_difference() is None
+    made.cleanup()
+    assert files.first_difference() == made.name
 
 
 def test_a_library_that_a_module_loads_counts(folder: Path) -> None:
