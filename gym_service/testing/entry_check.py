@@ -186,7 +186,7 @@ class _EntryCheck:
 
     def _open(self, **kwargs: Any) -> RemoteEnv:
         """The env, in a server of its own, whose processes carry the mark."""
-        entry = self.entry
+        entry = replace(self.entry, keep_warm_s=None)  # what stays would be taken for what the simulator leaves
         if self.mark and self.executable:
             entry = replace(entry, environ={**entry.environ, leaked_processes.NAME: self.mark})
 

@@ -151,6 +151,9 @@ class EnvUnderTest:
         """The env through gym-service, closed afterwards. Its server, and what that starts, carry the mark."""
         given: dict[str, Any] = {**self.given, **over}
         given["environ"] = {**self.entry.environ, leaked_processes.NAME: mark}
+        if self.entry.keep_warm_s:  # what stays would be taken for what the simulator leaves
+            given.pop("keep_warm_s", None)
+            given["prefork"] = False
         if self.render_mode:
             given["render_mode"] = self.render_mode
         with warnings.catch_warnings():

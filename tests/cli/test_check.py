@@ -12,10 +12,14 @@ import pytest
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.interpreters import causes
 from gym_service_launcher.interpreters.evidence import Evidence, how_to_install
+from support import polling
 from support.opened import TARGET
 from support.paths import ENVS
 from support.serving import running
 from support.targets import TARGETS
+
+from gym_service.testing import leaked_processes
+from gym_service.testing.env_under_test import env_under_test
 
 
 def check(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -56,6 +60,20 @@ def test_the_rows_of_an_entry_that_works_as_text_and_as_json(lab: Path) -> None:
     ran = check(lab, "Ploe")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.endswith("it has: Pole, Loud\n  try: 'Pole'\n")
+
+
+@pytest.mark.slow
+def test_nothing_stays_warm_after_a_check(lab: Path) -> None:
+    keys = {"python": str(TARGETS[TARGET].python()), "id": "CartPole-v1"}
+    with (lab / "envs.toml").open("a") as file:
+        file.write(f'[envs.Kept]\npython = "{keys["python"]}"\nid = "CartPole-v1"\nkeep_warm_s = 600\n')
+    ran = check(lab, "Kept")
+    assert ran.returncode == 0, ran.stdout
+    subject = env_under_test("CartPole-v1", {**keys, "keep_warm_s": 600}, print)
+    mark = leaked_processes.new_mark()
+    with subject.opened(mark) as env:
+        env.reset(seed=0)
+    polling.until(lambda: not leaked_processes.find_marked(mark), "the end of its processes")
 
 
 @pytest.mark.slow
