@@ -82,12 +82,13 @@ def _attributes() -> list[Any]:
 
 
 def _ignored_signals(mask: str) -> list[int]:
-    """The signals of a mask of /proc that a program and its descendants ignore."""
+    """The signals of a mask of /proc that a program and its descendants ignore.
+
+    Those that the C library keeps for itself (32 and 33) do not count: posix_spawn leaves them ignored.
+    """
     bits = int(mask or "0", 16)
-    set_again = {getattr(signal, name) for name in SET_SIGNALS}
-    return [
-        number for number in range(1, bits.bit_length() + 1) if bits >> (number - 1) & 1 and number not in set_again
-    ]
+    counted = signal.valid_signals() - {getattr(signal, name) for name in SET_SIGNALS}
+    return sorted(int(number) for number in counted if bits >> (number - 1) & 1)
 
 
 def _text(name: str) -> str:

@@ -20,3 +20,7 @@ def test_signals_that_a_server_would_ignore(number: int, is_inherited: bool) -> 
     finally:
         signal.signal(number, handler)
     assert warm_key._attributes() == before
+
+
+def test_signals_of_the_c_library_do_not_count() -> None:
+    assert warm_key._ignored_signals(f"{1 << 31 | 1 << 32 | 1 << 24:016x}") == [signal.SIGXFSZ]
