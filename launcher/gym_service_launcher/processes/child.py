@@ -212,7 +212,9 @@ class Child:
         if self.rung is None:
             self.rung = yield from self._climb(ask_s, terminate_s)
             self._lifeline.close()
-            if self._record:
+            if self._record and self._is_warm and self.rung == "unkillable":
+                self._write_record(pidfiles.WARM)  # it was ready meanwhile, so it is kept; its guardian has the record
+            elif self._record:
                 self._record.remove()
 
     def leave(self) -> None:
