@@ -13,6 +13,9 @@ from support.targets import TARGETS
 import gym_service
 from gym_service.errors import ConfigError, EnvError
 
+# These tests do not depend on the client's version, so they run with the newest client only.
+pytestmark = pytest.mark.slow
+
 WAYS: dict[str, dict[str, Any]] = {
     "unix": {},
     "stdio": {"transport": "stdio"},

@@ -12,6 +12,9 @@ from support.opened import misbehaving
 
 from gym_service import errors
 
+# These tests do not depend on the client's version, so they run with the newest client only.
+pytestmark = pytest.mark.slow
+
 # The wall-clock time that may pass between a server's end and its error on a busy machine. Seconds.
 MARGIN_S = 0.5
 DEATHS = {

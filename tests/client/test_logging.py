@@ -10,6 +10,9 @@ import pytest
 import gym_service
 from gym_service import errors
 
+# These tests do not depend on the client's version, so they run with the newest client only.
+pytestmark = pytest.mark.slow
+
 # Attaching to an address without a server logs one line, and then fails.
 ATTACH = """
 import gym_service

@@ -15,6 +15,9 @@ from support.opened import misbehaving
 from gym_service import Opaque, RemoteEnv, errors
 from gym_service.testing.in_target import trajectory
 
+# These tests do not depend on the client's version, so they run with the newest client only.
+pytestmark = pytest.mark.slow
+
 TRANSPORTS = ("unix", "stdio")
 METHODS = ("reset", "step", "render")
 STEPS = 4

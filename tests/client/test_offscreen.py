@@ -11,7 +11,10 @@ from support.targets import TARGETS
 import gym_service
 from gym_service.errors import EnvError, ImportFailed
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: macOS draws without DISPLAY")
+pytestmark = [
+    pytest.mark.slow,  # these tests do not depend on the client's version
+    pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: macOS draws without DISPLAY"),
+]
 
 SETTINGS = ("MUJOCO_GL", "PYOPENGL_PLATFORM", "PYGLET_HEADLESS")
 TARGET = "py36-gym021"

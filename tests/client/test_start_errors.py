@@ -16,6 +16,9 @@ from support.targets import TARGETS, find_interpreter
 import gym_service
 from gym_service import errors
 
+# These tests do not depend on the client's version, so they run with the newest client only.
+pytestmark = pytest.mark.slow
+
 TARGET_VERSION = TARGETS[TARGET].version
 
 
