@@ -116,7 +116,7 @@ def test_at_every_bytecode(what: str, every: int) -> None:
     tally.check(usable=1.0)
 
 
-@pytest.mark.parametrize("every", [5, EACH])
+@pytest.mark.parametrize("every", [11, EACH])
 def test_at_every_line_of_the_first_frames(every: int) -> None:
     """Where shared memory is made, announced and mapped. No memory, descriptor or map is left behind."""
     tally = Tally()

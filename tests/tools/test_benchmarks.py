@@ -45,6 +45,7 @@ def test_the_command_runs_what_does_the_same(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "benchmarks.png").size[0] == 1800
 
 
+@pytest.mark.long
 def test_the_command_runs_what_starts_processes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
