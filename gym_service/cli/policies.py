@@ -21,26 +21,31 @@ def policy_of(name: str, env: Any, seed: int) -> Callable[[Any], Any]:
         ConfigError: it is none of these.
         GymServiceError: there is no such function, or no zero action.
     """
+    imported = imported_policy(name)
+    if imported is not None:
+        return imported
     if name == "random":
         env.action_space.seed(seed)
         return lambda observation: env.action_space.sample()
-    if name == "zero":
-        from gym_service.traces.actions import NoFixedActions, zero_action
+    from gym_service.traces.actions import NoFixedActions, zero_action
 
-        try:
-            action = zero_action(env.action_space)
-        except NoFixedActions as error:
-            raise GymServiceError(f"--policy zero: {error}\n  try: --policy random") from error
-        return lambda observation: action
-    return _imported(name)
+    try:
+        action = zero_action(env.action_space)
+    except NoFixedActions as error:
+        raise GymServiceError(f"--policy zero: {error}\n  try: --policy random") from error
+    return lambda observation: action
 
 
-def _imported(name: str) -> Callable[[Any], Any]:
+def imported_policy(name: str) -> Callable[[Any], Any] | None:
+    """The function that ``module:function`` names; None for ``random`` and ``zero``. Raises as ``policy_of``."""
+    if name in ("random", "zero"):
+        return None
     module, _, path = name.partition(":")
     if not module or not path:
         text = f"--policy {name!r} is none of random, zero and module:function"
         raise ConfigError(text, file=None, key="policy")
-    sys.path.insert(0, str(Path.cwd()))
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
     try:
         found: Any = importlib.import_module(module)
         for attribute in path.split("."):

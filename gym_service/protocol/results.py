@@ -19,15 +19,15 @@ from gym_service.protocol.values import BadValue
 
 REWARD_AND_FLAGS = struct.Struct("<dBH")  # also the version of the layout
 BESIDE_BYTES = REWARD_AND_FLAGS.size
-TERMINATED, TRUNCATED, _NUMPY_TERMINATED, _NUMPY_TRUNCATED, _NUMPY_REWARD, HAS_INFO = (1 << bit for bit in range(6))
-TERMINATED_FLAGS = {bool: 0, np.bool_: _NUMPY_TERMINATED}
-TRUNCATED_FLAGS = {bool: 0, np.bool_: _NUMPY_TRUNCATED}
-REWARD_FLAGS = {float: 0, np.float64: _NUMPY_REWARD}
+_TERMINATED, _TRUNCATED, _NUMPY_TERMINATED, _NUMPY_TRUNCATED, _NUMPY_REWARD, HAS_INFO = (1 << bit for bit in range(6))
+_TERMINATED_FLAGS = {bool: 0, np.bool_: _NUMPY_TERMINATED}
+_TRUNCATED_FLAGS = {bool: 0, np.bool_: _NUMPY_TRUNCATED}
+_REWARD_FLAGS = {float: 0, np.float64: _NUMPY_REWARD}
 
 
 def _values_of(flags):
     """(terminated, truncated, the type of the reward) for the flags of a packed result."""
-    terminated, truncated = flags & TERMINATED != 0, flags & TRUNCATED != 0
+    terminated, truncated = flags & _TERMINATED != 0, flags & _TRUNCATED != 0
     terminated = np.bool_(terminated) if flags & _NUMPY_TERMINATED else terminated
     truncated = np.bool_(truncated) if flags & _NUMPY_TRUNCATED else truncated
     return terminated, truncated, np.float64 if flags & _NUMPY_REWARD else float
@@ -77,20 +77,24 @@ def encode_step(result):
     return encoder.add(result[4], "$.info", opaque=True)
 
 
+def flags_of(reward, terminated, truncated):
+    """The flags of a packed result without an info; None if a type does not fit."""
+    try:
+        flags = _REWARD_FLAGS[type(reward)] | _TERMINATED_FLAGS[type(terminated)] | _TRUNCATED_FLAGS[type(truncated)]
+    except KeyError:
+        return None
+    return flags | (_TERMINATED if terminated else 0) | (_TRUNCATED if truncated else 0)
+
+
 def pack_step(layout, result):
     """A step's result as an Encoder that holds a STEPPED reply, or None if it does not fit the layout exactly.
 
     The info is not part of a layout: if it is not empty, it follows in the general form.
     """
     observation, reward, terminated, truncated, info = result
-    try:
-        flags = REWARD_FLAGS[type(reward)] | TERMINATED_FLAGS[type(terminated)] | TRUNCATED_FLAGS[type(truncated)]
-    except KeyError:
+    flags = flags_of(reward, terminated, truncated)
+    if flags is None:
         return None
-    if terminated:
-        flags |= TERMINATED
-    if truncated:
-        flags |= TRUNCATED
     if type(info) is dict and not info:
         encoder = Packed()
     else:

@@ -7,17 +7,7 @@ packed form of results. Never knows how bytes travel. Python 3.6 and up.
 from gym_service.protocol import messages, results
 from gym_service.protocol.frames import HEADER, HEADER_BYTES, MAGIC, SCRATCH_BYTES, VERSION
 from gym_service.protocol.layout import STAMP, rows
-from gym_service.protocol.results import (
-    BESIDE_BYTES,
-    NO_INFOS,
-    PACKED_STEP,
-    REWARD_FLAGS,
-    STEPPED_BEGINNING,
-    TERMINATED,
-    TERMINATED_FLAGS,
-    TRUNCATED,
-    TRUNCATED_FLAGS,
-)
+from gym_service.protocol.results import BESIDE_BYTES, NO_INFOS, PACKED_STEP, STEPPED_BEGINNING, flags_of
 from gym_service.server.compiled_call import compile_call
 
 _ACTION_AT = HEADER_BYTES + STAMP.size
@@ -119,14 +109,9 @@ def _packer(layout):
         observation, reward, terminated, truncated, info = result
         if type(info) is not dict or info:
             return None
-        try:
-            flags = REWARD_FLAGS[type(reward)] | TERMINATED_FLAGS[type(terminated)] | TRUNCATED_FLAGS[type(truncated)]
-        except KeyError:
+        flags = flags_of(reward, terminated, truncated)
+        if flags is None:
             return None
-        if terminated:
-            flags |= TERMINATED
-        if truncated:
-            flags |= TRUNCATED
         head = bytearray(pack(STEPPED_BEGINNING, call_id, head_bytes, 0, reward, flags, version))
         return bytes(head) if pack_observation(observation, head, ()) else None
 

@@ -18,7 +18,7 @@ class RandomStates:
         self._layers = layers
         self._generators = _generators_of(layers)
         self._states = [_state(generator) for _, _, generator in self._generators]
-        self._absent = [(layer, name) for layer in layers for name in NAMES if _own(layer).get(name, layer) is None]
+        self._absent = [(layer, name) for layer in layers for name in NAMES if vars_of(layer).get(name, layer) is None]
         self._global = random.getstate(), np.random.get_state()
 
     def restore_changed(self):
@@ -28,12 +28,12 @@ class RandomStates:
             if not _same(_state(generator), state):
                 _set_state(generator, state)
                 changed.append(name)
-            if _own(layer).get(name) is not generator:
-                _own(layer)[name] = generator
+            if vars_of(layer).get(name) is not generator:
+                vars_of(layer)[name] = generator
                 changed.append(name)
         for layer, name in self._absent:
-            if _own(layer).get(name) is not None:
-                _own(layer)[name] = None
+            if vars_of(layer).get(name) is not None:
+                vars_of(layer)[name] = None
                 changed.append(name)
         if random.getstate() != self._global[0]:
             random.setstate(self._global[0])
@@ -44,8 +44,9 @@ class RandomStates:
         return ", ".join(sorted(set(changed)))
 
 
-def _own(layer):
-    return getattr(layer, "__dict__", {})
+def vars_of(thing):
+    """Its own attributes; empty if it has none."""
+    return getattr(thing, "__dict__", {})
 
 
 def _generators_of(layers):
@@ -53,7 +54,7 @@ def _generators_of(layers):
     kinds = (np.random.RandomState, *filter(None, [getattr(np.random, "Generator", None)]))
     found = []
     for layer in layers:
-        found += [(layer, name, value) for name, value in list(_own(layer).items()) if isinstance(value, kinds)]
+        found += [(layer, name, value) for name, value in list(vars_of(layer).items()) if isinstance(value, kinds)]
     return found
 
 

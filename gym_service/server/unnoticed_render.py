@@ -24,7 +24,7 @@ import warnings
 import numpy as np
 
 from gym_service.server.adapters import detection
-from gym_service.server.random_states import RandomStates
+from gym_service.server.random_states import RandomStates, vars_of
 
 NUMBERS = (int, float, np.number)
 CONTAINERS = (list, dict, set, collections.deque)
@@ -197,8 +197,3 @@ def _viewer_holders(adapter):
 def _make_current(viewer):
     if hasattr(viewer, "make_context_current"):
         viewer.make_context_current()
-
-
-def vars_of(thing):
-    """Its own attributes; empty if it has none."""
-    return getattr(thing, "__dict__", {})

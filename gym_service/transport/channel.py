@@ -55,14 +55,11 @@ class Channel:
                 buffers, notes = arena.compose(buffers, offers, call_id)
         elif self.image_codec is not None:
             buffers, notes = self.image_codec.compose(buffers)
-        pieces, sizes = frame_bytes(kind, call_id, head, buffers), []
-        self.outgoing = (call_id, pieces, sizes, notes)
-        if notes is not None:
-            notes.settle()
-        if len(pieces) == 1:
-            self._stream.write(pieces, sizes, deadline)
-            if sizes[0] == len(pieces[0]):  # a single small piece was sent at once
-                return
+        pieces = frame_bytes(kind, call_id, head, buffers)
+        if notes is None and len(pieces) == 1:
+            self.send_piece(call_id, pieces[0], deadline)
+            return
+        self.outgoing = (call_id, pieces, [], notes)
         self.flush(deadline)
 
     def send_piece(self, call_id, piece, deadline=None):

@@ -74,8 +74,6 @@ FORMS = {
 def made(name: str, **given: Any) -> Iterator[tuple[Any, Callable[[int], tuple[Any, Any]]]]:
     """An env after a reset and two steps, and its step."""
     form = FORMS[name]
-    if form.make is gym_service.make_parallel:
-        pytest.importorskip("pettingzoo")
     keys = {"python": str(TARGETS[TARGET].python()), "pythonpath": [str(ENVS)]}
     env = form.make(name, entry_point=f"small_steps:{name.partition(' ')[0]}", **keys, **given)
     try:

@@ -8,20 +8,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import numpy as np
 import pytest
+from gym_service_launcher.processes import pidfiles
+from support.looking import records
+from support.paths import ENVS, REPOSITORY
+from support.serving import running
+from support.viewing import browser, files_of, page
 
-aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed: the extra `view`")
-
-from gym_service_launcher.processes import pidfiles  # noqa: E402
-from support.looking import records  # noqa: E402
-from support.paths import ENVS, REPOSITORY  # noqa: E402
-from support.serving import running  # noqa: E402
-from support.viewing import browser, files_of, page  # noqa: E402
-
-import gym_service  # noqa: E402
-from gym_service.cli import main as cli  # noqa: E402
-from gym_service.viewer.pictures import encode  # noqa: E402
+import gym_service
+from gym_service.cli import main as cli
+from gym_service.viewer.pictures import encode
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*cannot cross:UserWarning")
 STATIC = REPOSITORY / "gym_service/viewer/static"
@@ -200,6 +198,9 @@ def test_what_cannot_be_shown_is_refused_with_what_to_try(
         assert "try: --port 0, a free one" in told("--port", str(taken.getsockname()[1]))
     (tmp_path / "envs.toml").write_text('[envs."Broken-v0"]\npyhton = "3.8"\n', encoding="utf-8")
     assert "pyhton" in told("Broken-v0")
+    (tmp_path / "envs.toml").write_text('[envs."Played-v0"]\npython = "3.8"\n', encoding="utf-8")
+    assert "is none of random, zero and module:function" in told("Played-v0", "--policy", "best")
+    assert "No module named 'no_such_module'" in told("Played-v0", "--policy", "no_such_module:act")
     monkeypatch.delitem(sys.modules, "gym_service.viewer.app")
     monkeypatch.delattr("gym_service.viewer.app")
     monkeypatch.setitem(sys.modules, "aiohttp", None)

@@ -289,9 +289,13 @@ def _refuse_incomplete(made: Entry, given: Mapping[str, Any], location: Location
 def _refuse_beside_warm(made: Entry, given: Mapping[str, Any], location: Location) -> None:
     """Raise if an entry asks for a fork server that is kept and cannot have one."""
     if made.keep_warm_s and given.get("prefork") is False:
-        raise location.at("keep_warm_s").error("cannot be combined with prefork = false: it keeps a fork server")
+        raise location.at("keep_warm_s").error(
+            "cannot be combined with prefork = false: it keeps a fork server\n  try: one of the two"
+        )
     if made.keep_warm_s and made.is_remote:
-        raise location.at("keep_warm_s").error("keeps a process of this machine; the interpreter is a remote one")
+        raise location.at("keep_warm_s").error(
+            "keeps a process of this machine; the interpreter is a remote one\n  try: without it"
+        )
 
 
 def is_ssh(python: str | None) -> bool:
