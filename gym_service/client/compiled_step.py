@@ -19,7 +19,6 @@ from gym_service.client.observer import CallObserver
 from gym_service.protocol import messages
 from gym_service.protocol.agent_results import AgentLayouts
 from gym_service.protocol.decoder import ValueDecoder
-from gym_service.protocol.encoder import Packed
 from gym_service.protocol.frames import HEADER_BYTES, Frame
 from gym_service.protocol.layout import STAMP, Layout
 from gym_service.protocol.result_forms import FormReader
@@ -109,18 +108,20 @@ def compile_agents_step(
 
     ``changes`` is the value of ``connection.changes`` as long as the layouts are right.
     """
-    scratch = connection._channel.decoder.scratch
-    pack: Callable[[Any], Packed | None] = layouts.pack_actions
-    unpack: Callable[..., Any] = layouts.unpack_step
+    if layouts.all_agents is None:
+        return never
+    pack: Callable[[Any], bytearray | None] = layouts.all_agents.pack_actions
+    unpack: Callable[[int], Any] = layouts.all_agents.step_reader(connection._channel.decoder.scratch, HEADER_BYTES)
 
     def read_small(end: int) -> Any:
-        return unpack(scratch[HEADER_BYTES:end], (), GraphInstance, connection.arrays)
+        result = unpack(end - HEADER_BYTES)
+        return NOT_COMPILED if result is None else result
 
     call = compile_call(connection, messages.AGENT_STEP_PACKED, limit_s, read_small, read, changes=changes)
 
     def step(actions: Any) -> Any:
-        packed = pack(actions)
-        return NOT_COMPILED if packed is None or packed.buffers else call(packed.head, actions)
+        head = pack(actions)
+        return NOT_COMPILED if head is None else call(head, actions)
 
     return step
 

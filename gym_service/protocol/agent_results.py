@@ -10,9 +10,7 @@ flags that are bools. Anything else takes the general path for that message.
 
 import struct
 
-import numpy as np
-
-from gym_service.protocol.all_agents import AllAgents
+from gym_service.protocol.all_agents import AllAgents, flags_of, read_flags
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder, Packed
 from gym_service.protocol.frames import BadFrame
@@ -37,10 +35,7 @@ _LAST = ("observation", "reward", "terminated", "truncated", "info")
 
 _VERSION = struct.Struct("<HH")  # the version of the layouts, the number of agents
 _COUNTS = struct.Struct("<HHHB")  # the same, the number of present agents, whether infos follow
-_REWARD_TYPES = {float: 0, np.float64: 4, int: 8}
-_TERMINATED, _TRUNCATED = 1, 2
 _MOST_AGENTS = 0xFFFF
-_EXACT_INT = 2**53
 
 
 def encode(names, result, *more):
@@ -100,31 +95,27 @@ class AgentLayouts:
         self._all_places = list(range(len(self._agents)))
         self._observations = [compile_layout(observation_space) for _, observation_space, _ in spaces]
         self._actions = [compile_layout(action_space) for _, _, action_space in spaces]
-        self._all_actions = self._all_steps = None
-        count = len(self._agents)
-        if 0 < count <= _MOST_AGENTS:
-            places = struct.pack("<%dH" % count, *self._all_places)
-            prefix = _VERSION.pack(self._version, count) + places
-            self._all_actions = AllAgents(self._agents, self._actions, prefix)
-            prefix = _COUNTS.pack(self._version, count, count, False) + places + places
-            self._all_steps = AllAgents(self._agents, self._observations, prefix, "%dd%dB" % (count, count))
+        # For messages of all agents in this order; None if one has large values, or values of no fixed size.
+        self.all_agents = self._all() if 0 < len(self._agents) <= _MOST_AGENTS else None
+
+    def _all(self):
+        count, places = len(self._agents), struct.pack("<%dH" % len(self._agents), *self._all_places)
+        action_prefix = _VERSION.pack(self._version, count) + places
+        step_prefix = _COUNTS.pack(self._version, count, count, False) + places + places
+        found = AllAgents(self._agents, self._actions, self._observations, action_prefix, step_prefix)
+        return found if found.fits else None
 
     def pack_actions(self, actions):
         """Actions by agent as a Packed message; None if they do not fit exactly."""
-        places = self._places_of(actions)
+        places = self._places_of(actions) if type(actions) is dict else None
         if places is None:
             return None
         packed = Packed()
-        if places is self._all_places and self._all_actions is not None:
-            packed.head += self._all_actions.prefix
-        else:
-            packed.head += _VERSION.pack(self._version, len(places)) + struct.pack("<%dH" % len(places), *places)
+        packed.head += _VERSION.pack(self._version, len(places)) + struct.pack("<%dH" % len(places), *places)
         return packed if self._pack(self._actions, places, actions, packed) else None
 
     def unpack_actions(self, head, buffers):
         """What ``pack_actions`` packed. Raises BadValue for malformed bytes."""
-        if self._all_actions is not None and self._all_actions.is_in(head, buffers):
-            return self._all_actions.read(head)
         version, count = _unpack(_VERSION.format, head, 0)
         self._check_version(version)
         places, at = self._read_places(head, _VERSION.size, count)
@@ -136,20 +127,17 @@ class AgentLayouts:
     def pack_step(self, result):
         """A parallel step's result as an Encoder; None if it does not fit exactly."""
         observations, rewards, terminations, truncations, infos, agents = result
-        places = self._places_of(observations)
+        places = self._places_of(observations) if type(observations) is dict else None
         living = self._places_of(agents) if type(agents) is list else None
         if places is None or living is None or not _have_same_keys(observations, rewards, terminations, truncations):
             return None
-        flags = _flags_of(rewards, terminations, truncations)
+        flags = flags_of(rewards, terminations, truncations)
         if flags is None:
             return None
         has_infos = not _is_empty(infos, observations)
         encoder = Encoder() if has_infos else Packed()
-        if places is living is self._all_places and not has_infos and self._all_steps is not None:
-            encoder.head += self._all_steps.prefix
-        else:
-            encoder.head += _COUNTS.pack(self._version, len(places), len(living), has_infos)
-            encoder.head += struct.pack("<%dH" % (len(places) + len(living)), *places, *living)
+        encoder.head += _COUNTS.pack(self._version, len(places), len(living), has_infos)
+        encoder.head += struct.pack("<%dH" % (len(places) + len(living)), *places, *living)
         encoder.head += struct.pack("<%dd" % len(places), *rewards.values())
         encoder.head += flags
         if not self._pack(self._observations, places, observations, encoder):
@@ -158,28 +146,19 @@ class AgentLayouts:
 
     def unpack_step(self, head, buffers, graph, arrays=None):
         """The result that ``pack_step`` packed, as a list. Raises BadValue for malformed bytes."""
-        if self._all_steps is not None and self._all_steps.is_in(head, buffers):
-            return self._unpack_all(head)
         version, count, living_count, has_infos = _unpack(_COUNTS.format, head, 0)
         self._check_version(version)
         places, at = self._read_places(head, _COUNTS.size, count)
         living, at = self._read_places(head, at, living_count)
         numbers = _unpack("<%dd%dB" % (count, count), head, at)
         agents = [self._agents[place] for place in places]
-        rewards, terminations, truncations = _read_flags(agents, numbers[:count], numbers[count:])
+        rewards, terminations, truncations = read_flags(agents, numbers[:count], numbers[count:])
         at += 9 * count
         observations, at, rest = self._unpack(self._observations, places, head, at, buffers)
         decoder = ValueDecoder(head, rest, graph, at, arrays)
         infos = decoder.read() if has_infos else {agent: {} for agent in agents}
         decoder.expect_end()
         return [observations, rewards, terminations, truncations, infos, [self._agents[place] for place in living]]
-
-    def _unpack_all(self, head):
-        """A step of all agents without infos."""
-        agents, beside = self._agents, self._all_steps.beside(head)
-        rewards, terminations, truncations = _read_flags(agents, beside[: len(agents)], beside[len(agents) :])
-        infos = {agent: {} for agent in agents}
-        return [self._all_steps.read(head), rewards, terminations, truncations, infos, list(agents)]
 
     def _check_version(self, version):
         if version != self._version:
@@ -237,43 +216,6 @@ def _have_same_keys(first, *others):
         if not isinstance(other, dict) or list(other) != keys:
             return False
     return True
-
-
-def _flags_of(rewards, terminations, truncations):
-    """One byte per agent; None if a reward or a flag has a type that does not fit."""
-    count = len(rewards)
-    types_of_flags = [*map(type, terminations.values()), *map(type, truncations.values())]
-    is_usual = [*map(type, rewards.values())] == [float] * count and types_of_flags == [bool] * (2 * count)
-    if is_usual and not any(terminations.values()) and not any(truncations.values()):
-        return bytes(count)
-    flags = bytearray()
-    for reward, terminated, truncated in zip(rewards.values(), terminations.values(), truncations.values()):
-        kind = _REWARD_TYPES.get(type(reward))
-        if kind is None or type(terminated) is not bool or type(truncated) is not bool:
-            return None
-        if kind == 8 and not -_EXACT_INT <= reward <= _EXACT_INT:
-            return None
-        flags.append(kind | (_TERMINATED if terminated else 0) | (_TRUNCATED if truncated else 0))
-    return flags
-
-
-def _read_flags(agents, numbers, flags):
-    if not any(flags):  # the usual case: floats, and no agent's episode is over
-        return dict(zip(agents, numbers)), dict.fromkeys(agents, False), dict.fromkeys(agents, False)
-    rewards, terminations, truncations = {}, {}, {}
-    for agent, reward, flag in zip(agents, numbers, flags):
-        if flag & 8:
-            reward = _int(reward)
-        rewards[agent] = np.float64(reward) if flag & 4 else reward
-        terminations[agent] = flag & _TERMINATED != 0
-        truncations[agent] = flag & _TRUNCATED != 0
-    return rewards, terminations, truncations
-
-
-def _int(number):
-    if number != number or not -_EXACT_INT <= number <= _EXACT_INT:
-        raise BadValue("%r is no integer" % number)
-    return int(number)
 
 
 def _is_empty(infos, observations):

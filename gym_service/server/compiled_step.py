@@ -62,12 +62,21 @@ def _compile_vectorized_step(server, channel, adapter, actions, read_actions):
 
 
 def _compile_agents_step(server, channel, agents):
-    scratch = channel.decoder.scratch
+    layouts, scratch = agents.layouts, channel.decoder.scratch
+    if layouts.all_agents is None:
+        return None
+    read_actions = layouts.all_agents.action_reader(scratch, HEADER_BYTES)
 
     def act(head_bytes):
-        return agents.step_packed(scratch[HEADER_BYTES : HEADER_BYTES + head_bytes], ())
+        actions = read_actions(head_bytes)
+        if actions is None:
+            actions = layouts.unpack_actions(scratch[HEADER_BYTES : HEADER_BYTES + head_bytes], ())
+        return agents.act(actions)
 
-    return compile_call(server, channel, messages.AGENT_STEP_PACKED, act, _pack_answer, server.checked)
+    def encode(result):
+        return server.checked(agents.encode_step(result))
+
+    return compile_call(server, channel, messages.AGENT_STEP_PACKED, act, layouts.all_agents.pack_step, encode)
 
 
 def _pack_answer(call_id, answer):

@@ -222,7 +222,7 @@ class Server:
             self._some_envs = SomeEnvs(adapter, spaces, self._actions, *answering)
         if isinstance(adapter, MultiAgentAdapter):
             self.state = messages.MULTI_AGENT
-            self._agents = MultiAgentCalls(adapter, self.counters, description)
+            self._agents = MultiAgentCalls(adapter, self.counters, description, self._compile_step)
         if self.state == messages.MADE and vector is None:  # vector envs keep their spaces; agents have their own
             self._facts = EnvFacts(adapter)
         if image_encoder is not None:

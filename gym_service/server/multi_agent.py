@@ -14,8 +14,10 @@ from gym_service.server.adapters.pettingzoo import AecAdapter
 class MultiAgentCalls:
     """Answers each call with the kind of the reply and its Encoder, which the loop sends."""
 
-    def __init__(self, adapter, counters, description):
+    def __init__(self, adapter, counters, description, layouts_changed):
+        """``layouts_changed()`` is called after a reset that has changed ``layouts``."""
         self._adapter = adapter
+        self._layouts_changed = layouts_changed
         self._counters = counters
         self._is_aec = isinstance(adapter, AecAdapter)
         self._reset_names = agent_results.TURN if self._is_aec else agent_results.PARALLEL_RESET
@@ -45,16 +47,30 @@ class MultiAgentCalls:
             self._spaces.update(known)
             self._version += 1
             self._compile()
+            self._layouts_changed()
         possible_agents = self._adapter.possible_agents()
         return messages.RESULT, agent_results.encode(self._reset_names, result, possible_agents, changed)
 
     def step(self, action):
         """One parallel step, or one turn of an AEC env."""
-        return self._stepped(self._adapter.step(action))
+        return self.encode_step(self.act(action))
 
     def step_packed(self, head, buffers):
         """One parallel step whose actions fit their layouts."""
-        return self._stepped(self._adapter.step(self._layouts.unpack_actions(head, buffers)))
+        return self.step(self.layouts.unpack_actions(head, buffers))
+
+    def act(self, action):
+        """Carry out a step, and return its result as the adapter does."""
+        result = self._adapter.step(action)
+        self._counters.step(1)
+        return result
+
+    def encode_step(self, result):
+        """The answer to a step that has this result."""
+        encoder = None if self._is_aec else self.layouts.pack_step(result)
+        if encoder is not None:
+            return messages.STEPPED, encoder
+        return messages.RESULT, agent_results.encode(self._step_names, result)
 
     def turn(self):
         """The current turn of an AEC env, again. Raises BadValue for the parallel API, which has no turns."""
@@ -62,12 +78,5 @@ class MultiAgentCalls:
             raise BadValue("a parallel env has no turns")
         return messages.RESULT, agent_results.encode(agent_results.TURN, self._adapter.turn())
 
-    def _stepped(self, result):
-        self._counters.step(1)
-        encoder = None if self._is_aec else self._layouts.pack_step(result)
-        if encoder is not None:
-            return messages.STEPPED, encoder
-        return messages.RESULT, agent_results.encode(self._step_names, result)
-
     def _compile(self):
-        self._layouts = AgentLayouts([(agent, *spaces) for agent, spaces in self._spaces.items()], self._version)
+        self.layouts = AgentLayouts([(agent, *spaces) for agent, spaces in self._spaces.items()], self._version)
