@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
@@ -59,6 +59,13 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gymnasium.Env
     and ``step_wait``. If a simulator has them too, ``get_wrapper_attr`` and ``set_wrapper_attr`` mean the simulator's.
     """
 
+    _layout: Layout | None
+    _action_layout: Layout | None
+    _target: dict[str, Any]
+    _remote_spec: dict[str, Any]
+    _compiled_step: CompiledStep
+    _compiled_for: tuple[Any, ...]
+
     def __init__(
         self,
         connection: Connection,
@@ -97,19 +104,19 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gymnasium.Env
             self._hold(connection, description)
 
     def _hold(self, connection: Connection, description: Mapping[str, Any]) -> None:
-        self._connection = connection
-        self._target = {**description["target"]}
-        spec = description["spec"]
-        self._remote_spec = {name: spec[name] for name in ("max_episode_steps", "reward_threshold", "nondeterministic")}
-        self._layout, self._action_layout = cast("tuple[Layout | None, Layout | None]", (None, None))
-        self._layout_versions: dict[str, int] = {}
-        apply = partial(apply_facts, self.__dict__, connection, weakref.WeakMethod(self._tell_fact))
-        apply({name: description[name] for name in FACTS})
-        connection.on_changed = apply
+        own = self.__dict__
+        new: dict[str, Any] = {name: own[name] for name in (*FACTS, "_origin") if name in own}
+        new.update(_layout=None, _action_layout=None, _layout_versions={})
+        tell: weakref.WeakMethod[Any] = weakref.WeakMethod(self._tell_fact)
+        apply_facts(new, connection, tell, {name: description[name] for name in FACTS})
+        connection.on_changed = partial(apply_facts, own, connection, tell)
         connection.close_s = self._limits_s["close"]
-        self._finalizer = weakref.finalize(self, connection.close, connection.close_s)
-        self._compiled_step: CompiledStep = never
-        self._compiled_for: tuple[Any, ...] = ()
+        stated = "max_episode_steps", "reward_threshold", "nondeterministic"
+        new["_remote_spec"] = {name: description["spec"][name] for name in stated}
+        new["_target"] = {**description["target"]}
+        new["_finalizer"] = weakref.finalize(self, connection.close, connection.close_s)
+        new.update(_connection=connection, _compiled_step=never, _compiled_for=())
+        own.update(new)  # all at once: see restart_policy.py
 
     @property
     def target(self) -> dict[str, Any]:

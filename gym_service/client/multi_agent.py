@@ -18,7 +18,7 @@ from gymnasium.spaces import GraphInstance
 
 from gym_service.client.compiled_call import NOT_COMPILED
 from gym_service.client.compiled_step import CompiledStep, compile_agents_step
-from gym_service.client.connection import SpacesChanged, fields
+from gym_service.client.connection import Connection, SpacesChanged, fields
 from gym_service.client.env import RemoteEnv
 from gym_service.client.env_facts import MALFORMED
 from gym_service.client.remote_method import RemoteMethod
@@ -51,10 +51,13 @@ class _RemoteAgents:
 
     The facts that the simulator states (``metadata``, ``agents``, …) are stored in the instance, as of the last call
     that may have changed them; reading any other public attribute asks the simulator.
+
+    Interrupts and errors. A call that changes facts removes them first, and stores them when its result is here. If it
+    ends in between, they are missing, so the next read asks the simulator.
     """
 
     # Attributes that the simulator changes by itself. They are stored here after a reset or a step, and requested again
-    # after a method call or an assignment.
+    # after a method call or an assignment, or if a reset or a step has failed.
     _MIRRORED: tuple[str, ...] = ("agents",)
 
     _remote: RemoteEnv
@@ -63,6 +66,7 @@ class _RemoteAgents:
     _described: list[Any]
     _layouts: Any
     _compiled_step: CompiledStep
+    _learned_from: Connection  # the server that all of these are from
     _version: int
     _changed_in: int | None  # the call that has changed the spaces last
 
@@ -81,6 +85,7 @@ class _RemoteAgents:
     def _learn(self) -> None:
         """Ask a server that has just made the env for facts that its description omits."""
         remote, own = self._remote, self.__dict__
+        connection = remote._connection
         possible_agents, state_space = remote._call(messages.AGENT_FACTS, Encoder(), lambda frame: fields(frame, 2))
         own["metadata"] = remote.metadata
         own["render_mode"] = remote.render_mode
@@ -92,7 +97,17 @@ class _RemoteAgents:
         for (agent, observation_space), (_, action_space) in pairs:
             self._keep_spaces(agent, (observation_space, action_space))
         own["_described"] = list(remote.observation_space)  # type: ignore[call-overload]
-        self._compile(remote._connection.changes)
+        self._compile(connection.changes)
+        own["_learned_from"] = connection
+
+    def _learn_again(self) -> None:
+        """Learn from another server, unless another thread has done so: also after an interrupted restart."""
+        remote = self._remote
+        with remote._restarting:
+            if remote._connection is not self._learned_from:
+                for agent in self._spaces.keys() - {*self._described}:
+                    del self._spaces[agent]  # the description omits it
+                self._learn()
 
     # -- PettingZoo's contract, as far as both APIs have it --------------------------------------------------------
 
@@ -138,10 +153,11 @@ class _RemoteAgents:
 
     def call(self, method: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run code in the simulator's process and return its result; see ``RemoteEnv.call``."""
+        self._forget()
         try:
             return self._remote.call(method, *args, **kwargs)
         finally:
-            self._forget()
+            self._forget()  # another thread may have requested them before the call
 
     def __getattr__(self, name: str) -> Any:
         """An attribute that only the simulator has. Raises AttributeError if it has none."""
@@ -157,10 +173,12 @@ class _RemoteAgents:
             return
         if name.startswith("_"):
             raise AttributeError(f"{name!r} is private to the simulator, and does not cross")
-        self._remote._ask(messages.SET, name, value, True)
-        if name in self.__dict__:
-            self.__dict__[name] = value
+        was_stored = self.__dict__.pop(name, self) is not self
         self._forget()
+        self._remote._ask(messages.SET, name, value, True)
+        if was_stored:
+            self.__dict__[name] = value
+        self._forget()  # another thread may have requested them before the assignment
 
     def __reduce__(self) -> tuple[Any, ...]:
         """An env is pickled, copied and spawned as its recipe: a new server is started where it is unpickled."""
@@ -177,9 +195,11 @@ class _RemoteAgents:
     def _begin(self, seed: Any, options: Any, names: tuple[str, ...]) -> list[Any]:
         """Reset: the parts of the result. First starts another server if ``restart`` says so."""
         remote = self._remote
+        self._forget()
         if remote._restart and remote._connection.has_failed():
             remote._start_again()
-            self._learn()
+        if remote._connection is not self._learned_from:
+            self._learn_again()
         arguments = encode(("$.seed", seed), ("$.options", options))
         read = partial(_reset_result, names, weakref.WeakMethod(self._keep_changes))
         return remote._call(messages.AGENT_RESET, arguments, read)
@@ -201,13 +221,15 @@ class _RemoteAgents:
 
         ``changes``: the value of ``connection.changes`` as long as they are right.
         """
-        described = [(agent, *[describe(space, "$") for space in self._spaces_of(agent)]) for agent in self._described]
+        described = [(agent, *[describe(space, "$") for space in self._spaces[agent]]) for agent in self._described]
         layouts = AgentLayouts(described, self._version)
         connection, limit_s = self._remote._connection, self._remote._limits_s["step"]
         compiled = compile_agents_step(connection, layouts, limit_s, partial(_step_result, layouts), changes)
         self.__dict__.update(_layouts=layouts, _compiled_step=compiled)
 
     def _spaces_of(self, agent: Any) -> Pair:
+        if self._remote._connection is not self._learned_from:
+            self._learn_again()
         found = self._spaces.get(agent)
         if found is None:
             arguments = encode(("$.agent", agent))
@@ -252,6 +274,8 @@ class RemoteParallelEnv(_RemoteAgents, ParallelEnv):
         self, actions: dict[Any, Any]
     ) -> tuple[Observations, dict[Any, Any], dict[Any, bool], dict[Any, bool], Infos]:
         """(observations, rewards, terminations, truncations, infos), each by agent, in the simulator's order."""
+        own = self.__dict__
+        own.pop("agents", None)
         result = self._compiled_step(actions)
         while result is NOT_COMPILED:
             connection, limit_s = self._remote._connection, self._remote._limits_s["step"]
@@ -261,7 +285,7 @@ class RemoteParallelEnv(_RemoteAgents, ParallelEnv):
             arguments = packed or encode(("$.actions", actions))
             with suppress(SpacesChanged):  # the call that this one waited for has stored them
                 result = connection.call(kind, arguments, limit_s, partial(_step_result, layouts), changes=changes)
-        observations, rewards, terminations, truncations, infos, self.__dict__["agents"] = result
+        observations, rewards, terminations, truncations, infos, own["agents"] = result
         return observations, rewards, terminations, truncations, infos
 
 
@@ -316,7 +340,9 @@ class RemoteAECEnv(_RemoteAgents, AECEnv):
 
     def step(self, action: Any) -> None:
         """Act for the agent whose turn it is (``agent_selection``); None for one whose episode is over."""
-        self._keep_turn(self._remote._call(messages.AGENT_STEP, encode(("$.action", action)), _turn))
+        arguments = encode(("$.action", action))
+        self._forget()
+        self._keep_turn(self._remote._call(messages.AGENT_STEP, arguments, _turn))
 
     def observe(self, agent: Any) -> Any:
         """The agent's observation, as the simulator returns it now."""
@@ -348,18 +374,19 @@ class RemoteAECEnv(_RemoteAgents, AECEnv):
         return self.__dict__[name]
 
     def _keep_turn(self, turn: list[Any]) -> None:
-        own = self.__dict__
+        """Store a turn, all of it at once."""
         *parts, last = turn
-        own.update(zip(self._MIRRORED, parts, strict=False), _was_reset=True)
-        own["_has_observation"] = last is not None
-        own["_is_standard"] = last is not None and len(last) == 1
-        if own["_is_standard"]:
-            agent = own["agent_selection"]
+        new = dict(zip(self._MIRRORED, parts, strict=False))
+        is_standard = last is not None and len(last) == 1
+        if is_standard:
+            agent = new["agent_selection"]
             try:
-                last = (*last, *[own[name][agent] for name in _OF_AN_AGENT])
+                last = (*last, *[new[name][agent] for name in _OF_AN_AGENT])
             except (KeyError, TypeError) as error:
                 raise BadValue(f"a turn of {agent!r} without its reward, flags and info") from error
-        own["_last"] = last
+        self.__dict__.update(
+            new, _last=last, _has_observation=last is not None, _is_standard=is_standard, _was_reset=True
+        )
 
 
 _OF_AN_AGENT = ("_cumulative_rewards", "terminations", "truncations", "infos")

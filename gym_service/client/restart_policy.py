@@ -1,6 +1,10 @@
 """Starts another server after one has failed, and limits how often.
 
-Knows a clock, a limit, and whether a connection has failed. Never knows a call. Python 3.10 and up.
+Knows a clock, a limit, and whether a connection has failed. Of the calls it knows only the one after which a step
+needs a reset. Python 3.10 and up.
+
+Interrupts. ``_connection`` is the failed connection until ``_attach`` has stored the new one and all that belongs to
+it. So an interrupted restart leaves a failed env, whose next reset() starts a server, or a new env that needs a reset.
 """
 
 import threading
@@ -10,8 +14,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gym_service.client.connection import Connection
+from gym_service.client.connection import Connection, one
 from gym_service.errors import ServerCrashed
+from gym_service.protocol import messages
+from gym_service.protocol.encoder import Encoder
 
 # Starts a server that makes the env. Returns the connection to it and the env's description.
 Opening = Callable[[], tuple[Connection, Mapping[str, Any]]]
@@ -55,6 +61,7 @@ class Restartable:
     _restart: Opening | None
     _connection: Connection
     _finalizer: "weakref.finalize[..., Any]"
+    _limits_s: Mapping[str, float]
 
     def _allow_restart(self, restart: Opening | None, at_close: Callable[[float], object] | None, close_s: Any) -> None:
         """Restart with ``restart``, None for never. ``at_close`` releases its resources within ``close_s`` seconds."""
@@ -64,7 +71,7 @@ class Restartable:
         self._restarting = threading.RLock()
 
     def _attach(self, connection: Connection, description: Mapping[str, Any]) -> None:
-        """Hold the env of a server that has just made it."""
+        """Hold the env of a server that has just made it: all of it or, if it is interrupted, nothing."""
         raise NotImplementedError
 
     def _start_again(self) -> bool:
@@ -76,7 +83,10 @@ class Restartable:
             self._restart_policy.wait_for_next(self._connection.failure)
             self._connection.close(0.0)  # it has failed, so its server has ended, unless an interrupt prevented that
             self._finalizer.detach()
-            self._attach(*opening())
+            connection, description = opening()
+            # If the reset is interrupted from here on, a step must not be one of an env without a reset.
+            connection.call(messages.REQUIRE_RESET, Encoder(), self._limits_s["reset"], one)
+            self._attach(connection, description)
             if self._restart is None:  # close() ran in the meantime, and closed the failed connection
                 self._connection.close(0.0)
                 self._finalizer.detach()

@@ -15,7 +15,7 @@ from gymnasium.spaces import GraphInstance
 
 from gym_service.client.answers import attribute_of, further_fields, result_of
 from gym_service.client.compiled_call import NOT_COMPILED
-from gym_service.client.compiled_step import compile_vectorized_step
+from gym_service.client.compiled_step import CompiledStep, compile_vectorized_step
 from gym_service.client.connection import Connection, one
 from gym_service.client.copying import CopiedByRecipe
 from gym_service.client.env_facts import reading_description
@@ -29,7 +29,7 @@ from gym_service.errors import AttributeCannotCross, AttributeOfClosedError, Can
 from gym_service.protocol import messages
 from gym_service.protocol.encoder import Encoder, Packed
 from gym_service.protocol.frames import Frame
-from gym_service.protocol.layout import MAX_LAYOUT_BYTES, compile_layout
+from gym_service.protocol.layout import MAX_LAYOUT_BYTES, Layout, compile_layout
 from gym_service.protocol.result_forms import FormReader
 from gym_service.protocol.values import BadValue
 
@@ -64,6 +64,11 @@ class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gym
     that this class does not define are the simulator's, as with a RemoteEnv.
     """
 
+    _action_layout: Layout | None
+    _target: dict[str, Any]
+    _read_step: Callable[[Frame], Any]
+    _compiled_step: CompiledStep
+
     def __init__(
         self,
         connection: Connection,
@@ -83,41 +88,41 @@ class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gym
 
     def _attach(self, connection: Connection, description: Mapping[str, Any]) -> None:
         """Hold the vector env of a server that has just made it. Raises ProtocolError if it is not one."""
-        self._connection = connection
         forms = FormReader()
-        self._read_step = partial(_step_result, forms)
+        read_step = partial(_step_result, forms)
         connection.close_s = self._limits_s["close"]
-        self._finalizer = weakref.finalize(self, connection.close, connection.close_s)
         with reading_description(connection.close, "vector env"):
-            self._hold(description)
+            new = self._held(connection, description)
         connection.allow_replies_of(connection.bound_bytes)
-        given = self._action_layout, forms, self._limits_s["step"], self._read_step
-        self._compiled_step = compile_vectorized_step(connection, *given)
+        compiled = compile_vectorized_step(connection, new["_action_layout"], forms, self._limits_s["step"], read_step)
+        finalizer = weakref.finalize(self, connection.close, connection.close_s)
+        new.update(_connection=connection, _read_step=read_step, _compiled_step=compiled, _finalizer=finalizer)
+        self.__dict__.update(new)  # all at once: see restart_policy.py
 
-    def _hold(self, description: Mapping[str, Any]) -> None:
-        vector, connection = description["vector"], self._connection
-        self.num_envs = vector["num_envs"]
-        if type(self.num_envs) is not int or self.num_envs < 0:
-            raise BadValue(f"not a number of envs: {self.num_envs!r}")
+    def _held(self, connection: Connection, description: Mapping[str, Any]) -> dict[str, Any]:
+        """The attributes that a description gives, and the bound of the connection that fits them."""
+        vector = description["vector"]
+        new: dict[str, Any] = {"num_envs": vector["num_envs"]}
+        if type(new["num_envs"]) is not int or new["num_envs"] < 0:
+            raise BadValue(f"not a number of envs: {new['num_envs']!r}")
         for name in ("observation_space", "action_space"):
             single = vector["single_" + name]
             refuse_larger(single, connection.bound_bytes)
             refuse_larger(description[name], MAX_LAYOUT_BYTES)
-            setattr(self, "single_" + name, space_from(single))
-            setattr(self, name, space_from(description[name]))
+            new["single_" + name], new[name] = space_from(single), space_from(description[name])
         layouts = [
-            compile_layout(vector["single_" + name], self.num_envs) for name in ("observation_space", "action_space")
+            compile_layout(vector["single_" + name], new["num_envs"]) for name in ("observation_space", "action_space")
         ]
-        self._action_layout = layouts[1]
+        new["_action_layout"] = layouts[1]
         connection.bound_bytes += sum(layout.size_bytes for layout in layouts if layout)
-        self.metadata = dict(description["metadata"])
-        self.render_mode = description["render_mode"]
+        new.update(metadata=dict(description["metadata"]), render_mode=description["render_mode"])
         mode = vector["autoreset_mode"]
         if mode not in [known.value for known in AutoresetMode]:
             mode = None
         if mode is not None:
-            self.metadata["autoreset_mode"] = AutoresetMode(mode)
-        self._target = {**description["target"], "autoreset_mode": mode or "unknown"}
+            new["metadata"]["autoreset_mode"] = AutoresetMode(mode)
+        new["_target"] = {**description["target"], "autoreset_mode": mode or "unknown"}
+        return new
 
     @property
     def target(self) -> dict[str, Any]:

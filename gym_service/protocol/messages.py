@@ -130,13 +130,15 @@ LEGAL = {
         HAS,
         CALL,
         CALL_FUNCTION,
+        REQUIRE_RESET,
         NAMES,
         CLOSE,
     },
     CLOSED: set(),
 }
-# For copied envs: the calls that are legal in these two states but refused until the first reset.
+# For copied and restarted envs: the calls that are legal but refused until the first reset.
 UNTIL_RESET = {STEP, STEP_PACKED, VEC_STEP, VEC_STEP_PACKED, STEP_SOME, STEP_SOME_PACKED, RENDER}
+UNTIL_RESET |= {AGENT_STEP, AGENT_STEP_PACKED}
 
 # The calls whose answers show the env's state: their images may be encoded, perhaps with loss (``image_codec.py``).
 SHOWING = {RESET, STEP, STEP_PACKED, RENDER, VEC_RESET, VEC_STEP, VEC_STEP_PACKED}

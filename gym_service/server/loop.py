@@ -77,7 +77,7 @@ class Server:
         self.counters = counters
         self._adapter = self._agents = self._some_envs = None
         self.call_id = 0  # of the call that is being answered
-        self.needs_reset = False  # whether the client's env is a copy without a reset so far
+        self.needs_reset = False  # whether the client's env is a copy, or a restarted one, without a reset so far
         self.compiled = None  # answers most steps, if actions and results are small
         self._facts = self._layout = self._action_layout = self._layout_count = self._forms = None
         self._layout_versions = {"observation_space": -1, "action_space": -1}
@@ -108,7 +108,7 @@ class Server:
             messages.RESET_SOME: lambda frame: self._some_envs.reset(*self._read(frame, 3)),
             messages.AGENT_FACTS: lambda frame: self._agents.facts(),
             messages.AGENT_SPACES: lambda frame: self._agents.spaces(*self._read(frame, 1)),
-            messages.AGENT_RESET: lambda frame: self._agents.reset(*self._read(frame, 2)),
+            messages.AGENT_RESET: self._reset_agents,
             messages.AGENT_STEP: lambda frame: self._agents.step(*self._read(frame, 1)),
             messages.AGENT_STEP_PACKED: lambda frame: self._agents.step_packed(frame.head, frame.buffers),
             messages.AGENT_TURN: lambda frame: self._agents.turn(),
@@ -121,8 +121,8 @@ class Server:
         try:
             if frame.kind not in messages.LEGAL[self.state]:
                 raise messages.Illegal(frame.kind, self.state)
-            if self.needs_reset:
-                self._check_reset(frame.kind)
+            if self.needs_reset and frame.kind in messages.UNTIL_RESET:
+                raise refusals.reset_needed(messages.CALL_NAMES[frame.kind])
             if self._image_encoder is not None:
                 self._image_encoder.is_on = frame.kind in messages.SHOWING
             kind, encoder = self._calls[frame.kind](frame)
@@ -301,14 +301,14 @@ class Server:
             return self._result([generators.exchange(self._adapter.env_at(at), name, one) for at, one in given])
         return self._result(generators.exchange(self._adapter.env, name, given))
 
+    def _reset_agents(self, frame):
+        answer = self._agents.reset(*self._read(frame, 2))
+        self.needs_reset = False
+        return answer
+
     def _require_reset(self, frame):
         self.needs_reset = True
         return self._result(None)
-
-    def _check_reset(self, kind):
-        """Refuse a step or render of a copy without a reset. A failed reset does not count."""
-        if kind in messages.UNTIL_RESET:
-            raise refusals.reset_needed(messages.CALL_NAMES[kind])
 
     def _step_packed(self, frame):
         action = results.unpack_action(self._action_layout, frame.head, frame.buffers)

@@ -27,8 +27,9 @@ def api_mismatch(message):
 
 
 def reset_needed(call):
-    """The call needs a reset first: the env is a copy, and its simulator is new."""
-    text = "Cannot call env.%s() before calling env.reset(): this env is a copy, and its simulator is a new one"
+    """The call needs a reset first: the env is a copy or was restarted, so its simulator is new."""
+    text = "Cannot call env.%s() before calling env.reset(): this env is a copy or was restarted, and its simulator is"
+    text += " a new one\n  try: reset() first"
     return Refused(text % call, "gymnasium.error.ResetNeeded", ["gymnasium.error.ResetNeeded"])
 
 

@@ -7,82 +7,18 @@ are.
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from support.interrupts import KINDS, OTHER, caught, interrupted_after, interrupted_at
-from support.opened import TARGET
-from support.paths import ENVS
-from support.targets import TARGETS
-
-import gym_service
+from support.small_forms import FORMS, made
 
 # These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 EACH = pytest.param(1, marks=pytest.mark.long)
-NUM_ENVS = 3
-
-
-class Form(NamedTuple):
-    """A form of env; ``step`` takes a number, and returns the number of the step and the actions that it answers."""
-
-    make: Callable[..., Any]
-    step: Callable[[Any, int], tuple[Any, Any]]
-    attribute: Callable[[Any, str], Any]
-
-
-def single(env: Any, number: int) -> tuple[Any, Any]:
-    observation, *rest = env.step(number)
-    assert rest == [0.5, False, False, {}]
-    return observation.tolist()
-
-
-def batch(envs: Any, number: int) -> tuple[Any, Any]:
-    observations, rewards, terminations, truncations, infos = envs.step(np.full(NUM_ENVS, number))
-    assert (rewards.tolist(), infos) == ([0.5] * NUM_ENVS, {})
-    assert not (terminations | truncations).any()
-    (found,) = {tuple(row) for row in observations.tolist()}
-    return found
-
-
-def team(env: Any, number: int) -> tuple[Any, Any]:
-    observations, rewards, *ended, infos = env.step(dict.fromkeys(env.possible_agents, number))
-    assert rewards == dict.fromkeys(env.possible_agents, 0.5)
-    assert ended == [dict.fromkeys(env.possible_agents, False)] * 2
-    assert infos == {agent: {} for agent in env.possible_agents}
-    (found,) = {tuple(observation.tolist()) for observation in observations.values()}
-    return found
-
-
-FORMS = {
-    "SmallEnv": Form(gym_service.make, single, lambda env, name: getattr(env, name)),
-    "SmallEnv of a vector env": Form(
-        lambda env_id, **given: gym_service.make_vec(env_id, NUM_ENVS, workers=1, **given),
-        batch,
-        lambda envs, name: envs.get_attr(name)[0],
-    ),
-    "SmallVectorEnv": Form(gym_service.make, batch, lambda envs, name: getattr(envs, name)),
-    "SmallTeam": Form(gym_service.make_parallel, team, lambda env, name: getattr(env, name)),
-}
-
-
-@contextmanager
-def made(name: str, **given: Any) -> Iterator[tuple[Any, Callable[[int], tuple[Any, Any]]]]:
-    """An env after a reset and two steps, and its step."""
-    form = FORMS[name]
-    keys = {"python": str(TARGETS[TARGET].python()), "pythonpath": [str(ENVS)]}
-    env = form.make(name, entry_point=f"small_steps:{name.partition(' ')[0]}", **keys, **given)
-    try:
-        env.reset()
-        for number in (1, 2):
-            assert tuple(form.step(env, number)) == (number, number)
-        yield env, lambda number: form.step(env, number)
-    finally:
-        env.close()
 
 
 def functions_of(act: Callable[[], object]) -> set[str]:

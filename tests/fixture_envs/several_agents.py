@@ -117,6 +117,29 @@ class Uncrossable(Team):
         return {"self": self}
 
 
+class Relay(Team):
+    """Each step and each ``pass_on`` changes the order of the agents."""
+
+    def step(self, actions):
+        result = Team.step(self, actions)
+        self.agents, self.count = list(self.possible_agents), self.count % 7
+        return result if self.pass_on() else None
+
+    def pass_on(self):
+        self.turns = getattr(self, "turns", 0) + 1
+        place = self.turns % len(self.possible_agents)
+        self.agents = list(self.possible_agents[place:] + self.possible_agents[:place])
+        return self.turns
+
+
+class RelayThatDrops(Relay):
+    """Its step changes the agents, then raises."""
+
+    def step(self, actions):
+        Relay.step(self, actions)
+        raise ValueError("dropped the baton")
+
+
 class Nameless(Team):
     """It does not list its agents in advance: there are no possible agents."""
 
@@ -214,6 +237,19 @@ class Game:
             del each[agent]
         self.agents.remove(agent)
         self.agent_selection = self.agents[0] if self.agents else agent
+
+
+class GameThatDrops(Game):
+    """Its step removes the agent whose turn it is, then raises."""
+
+    def step(self, action):
+        self._remove(self.agent_selection)
+        raise ValueError("dropped the baton")
+
+
+def state_of(env, names):
+    """The attributes of an env, as texts."""
+    return [repr(getattr(env, name)) for name in names]
 
 
 def game_of_old(**kwargs):

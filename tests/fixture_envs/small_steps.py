@@ -1,7 +1,7 @@
 """Envs whose actions and results are small, so that both sides compile their steps: entry points, by name.
 
-Each observation is (number of the step, action), int64. ``callers`` are the names of the functions that have called the
-last step. Gymnasium 1.0 and up.
+Each observation is (number of the step, action), int64. A step without a reset counts on from LOST. ``callers`` are the
+names of the functions that have called the last step. Gymnasium 1.0 and up.
 """
 
 import os
@@ -14,6 +14,7 @@ from gymnasium import spaces
 OBSERVATION = spaces.Box(-(2**60), 2**60, (2,), np.int64)
 ACTION = spaces.Discrete(2**40)
 PROCESS_ID = os.getpid()
+LOST = 1000
 
 
 def callers():
@@ -22,7 +23,7 @@ def callers():
 
 class SmallEnv(gym.Env):
     observation_space, action_space = OBSERVATION, ACTION
-    process_id = PROCESS_ID
+    process_id, count = PROCESS_ID, LOST
 
     def reset(self, seed=None, options=None):
         self.count = 0
@@ -35,7 +36,7 @@ class SmallEnv(gym.Env):
 
 class SmallVectorEnv(gym.vector.VectorEnv):
     single_observation_space, single_action_space = OBSERVATION, ACTION
-    process_id = PROCESS_ID
+    process_id, count = PROCESS_ID, LOST
 
     def __init__(self, num_envs=3):
         self.num_envs = num_envs
@@ -59,7 +60,7 @@ class SmallTeam:
     metadata = {"name": "small_v0", "render_modes": []}  # noqa: RUF012
     render_mode = None
     possible_agents = ("red", "green", "blue")
-    process_id = PROCESS_ID
+    process_id, count, agents = PROCESS_ID, LOST, ["red", "green", "blue"]
 
     def observation_space(self, agent):
         return OBSERVATION

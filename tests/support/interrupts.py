@@ -42,22 +42,25 @@ class Interruption:
 
 
 @contextmanager
-def interrupted_at(point: int, kind: type[BaseException], *, bytecodes: bool = False) -> Iterator[Interruption]:
-    """Raise once, at the ``point``-th line or bytecode of the client's code.
+def interrupted_at(
+    point: int, kind: type[BaseException], *, bytecodes: bool = False, modules: tuple[str, ...] = OURS
+) -> Iterator[Interruption]:
+    """Raise once, at the ``point``-th line or bytecode of the client's code; lines can be limited to some modules.
 
     This is like a signal handler's exception, but at a chosen point. Finalizers are left out: CPython prints and drops
     whatever is raised there.
     """
     found = Interruption()
-    with (_each_bytecode if bytecodes else _each_line)(partial(found.count, point, kind)):
+    count = partial(found.count, point, kind)
+    with _each_bytecode(count) if bytecodes else _each_line(count, modules):
         yield found
 
 
 @contextmanager
-def _each_line(count: Callable[[str, int, str], None]) -> Iterator[None]:
+def _each_line(count: Callable[[str, int, str], None], modules: tuple[str, ...]) -> Iterator[None]:
     def trace_calls(frame: FrameType, event: str, arg: Any) -> Any:
-        module = frame.f_globals.get("__name__", "").partition(".")[0]
-        return trace_lines if module in OURS and frame.f_code.co_name != "__del__" else None
+        is_counted = (frame.f_globals.get("__name__") or "").startswith(modules)
+        return trace_lines if is_counted and frame.f_code.co_name != "__del__" else None
 
     def trace_lines(frame: FrameType, event: str, arg: Any) -> Any:
         if event == "line":
