@@ -24,7 +24,8 @@ from gym_service.client.observer import observe
 from gym_service.errors import CannotCross, ClosedError, EnvError, ForkedError, TraceError
 from gym_service.protocol import messages
 from gym_service.protocol.value_digest import RollingDigest
-from gym_service.traces.trace_file import TraceWriter
+from gym_service.traces.trace_file import CALLS, TraceWriter
+from gym_service.traces.usual_steps import UsualSteps
 
 # An error of these says that nothing was sent, or that the env had ended before: it is no part of what was played.
 _NOT_PLAYED = (ClosedError, ForkedError, gymnasium.error.AlreadyPendingCallError)
@@ -108,8 +109,9 @@ class Recorder:
         self.warns = True  # whether ``closed`` warns of a file that could not be written
         self._writer = writer
         self._is_full = full
+        self._usual_steps = UsualSteps(self.digest, writer)
         self._arguments: tuple[Any, ...] | None = None  # of the step that is under way
-        self._counts = {"calls": 0, "steps": 0, "episodes": 0}
+        self._counts = dict.fromkeys(CALLS, 0)
         self._has_warned = False
         # It holds the counts and the digest, not this object, which could else never be collected.
         self._finalizer = weakref.finalize(self, _finish_quietly, writer, self.digest, self._counts)
@@ -127,7 +129,11 @@ class Recorder:
     def step_answered(self, result: Any) -> None:
         """See CallObserver."""
         arguments, self._arguments = self._arguments, None
-        if arguments is not None:  # else it was sent before the recording began
+        if arguments is None:  # it was sent before the recording began
+            return
+        if not self._is_full and len(arguments) == 1 and self._usual_steps.add(arguments[0], result):
+            self._count("step")
+        else:
             self._write("step", arguments, results_of("step", result))
 
     def answered(self, kind: int, arguments: tuple[Any, ...], result: Any) -> None:
@@ -180,8 +186,6 @@ class Recorder:
         summary = self.digest.add(call.encode("ascii"), results)
         if self._is_full:
             self._writer.write(call, arguments, summary, results)
-        elif call == "step" and len(arguments) == 1:
-            self._writer.write_step(arguments[0], summary)
         else:
             self._writer.write(call, arguments, summary)
         self._count(call)
@@ -194,12 +198,7 @@ class Recorder:
         self._count(call)
 
     def _count(self, call: str) -> None:
-        counts = self._counts
-        counts["calls"] += 1
-        if call == "step":
-            counts["steps"] += 1
-        elif call == "reset":
-            counts["episodes"] += 1
+        self._counts[call] += 1
         if self._writer.failure and not self._has_warned:
             self._has_warned = True
             with contextlib.suppress(RuntimeWarning):  # a filter may make an error of it, which has no place in a call
@@ -242,7 +241,8 @@ def _without_byte_code(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _end(digest: RollingDigest, counts: Mapping[str, int]) -> dict[str, Any]:
-    return {**counts, "digest": digest.value}
+    totals = {"calls": sum(counts.values()), "steps": counts["step"], "episodes": counts["reset"]}
+    return {**totals, "digest": digest.value}
 
 
 def _finish_quietly(

@@ -51,18 +51,19 @@ _block = struct.Struct("<III")
 _sizes = struct.Struct("<II")
 
 
-def _encoded(value: Any) -> bytes:
+def encoded(value: Any) -> bytes:
+    """A value as it stands in a row. It holds no large array."""
     return bytes(Encoder().add(value).head)
 
 
 @functools.cache
-def _before_bytes(size_bytes: int) -> bytes:
+def before_bytes(size_bytes: int) -> bytes:
     """What stands before the content of an encoded ``bytes`` object of this length."""
-    return _encoded(bytes(size_bytes))[: -size_bytes or None]
+    return encoded(bytes(size_bytes))[: -size_bytes or None]
 
 
 # The row of a step up to the action. Each None ends what stands before it, and is one byte.
-_BEFORE_ACTION = _encoded((None, None, None))[:-3] + _encoded("step") + _encoded((None,))[:-1]
+BEFORE_ACTION = encoded((None, None, None))[:-3] + encoded("step") + encoded((None,))[:-1]
 
 
 class Row(NamedTuple):
@@ -122,15 +123,11 @@ class TraceWriter:
             except OSError as error:
                 self.failure = _cannot_write(self.path, error)
 
-    def write_step(self, action: Any, summary: bytes) -> None:
-        """As ``write("step", (action,), summary)``, but in two thirds of the time."""
-        if self.failure:
-            return
-        self._encoder.head += _BEFORE_ACTION
-        self._add(action, "$[1][0]")
-        self._encoder.head += _before_bytes(len(summary))
-        self._encoder.head += summary
-        self._flush_if_due()
+    def write_encoded(self, row: bytes) -> None:
+        """As ``write``, for a row that is encoded already."""
+        if not self.failure:
+            self._encoder.head += row
+            self._flush_if_due()
 
     def _add(self, value: Any, path: str) -> None:
         buffers = self._encoder.buffers

@@ -148,17 +148,3 @@ def test_other_files_and_other_versions_are_told_apart(tmp_path: Path) -> None:
     path.write_bytes(b"gym-service trace 2\n")
     with pytest.raises(TraceError, match="is a trace of format 2, and this gym-service reads format 1"):
         TraceReader(path)
-
-
-def test_a_step_is_written_as_any_other_row(tmp_path: Path) -> None:
-    actions = [0, np.int64(3), np.zeros(4, np.float32), np.zeros(9000), {"a": (1, None)}, None, "x", object]
-    for name in ("rows", "steps"):
-        writer = TraceWriter(tmp_path / name, {"env": "x"})
-        for number, action in enumerate(3 * actions):
-            summary = bytes([number]) * (3 * number)
-            if name == "steps":
-                writer.write_step(action, summary)
-            else:
-                writer.write("step", (action,), summary)
-        writer.finish({})
-    assert (tmp_path / "rows").read_bytes() == (tmp_path / "steps").read_bytes()
