@@ -109,8 +109,8 @@ def _shown(rows: Iterator[Row], *, is_quiet: bool) -> Iterator[Row]:
 
 
 def _lines(row: Row) -> Iterator[str]:
-    """A row as lines: the cause first, then the evidence, then what to try. Wrapped on a terminal only."""
-    parts = [row.cause, row.text] if row.cause else [row.text]
+    """A row as lines: the cause, the error, its evidence, and what to try. Wrapped on a terminal only."""
+    parts = [*([row.cause] if row.cause else []), row.text, *row.evidence]
     parts += [f"try: {row.advice}"] if row.advice else []
     mark = _mark(row.outcome)
     indent = " " * (LABEL_COLUMNS + 4 + (0 if _has_symbols() else 5))

@@ -103,7 +103,11 @@ def _row(name: str, entry: Entry | ConfigError) -> Row:
 
 def _broken(name: str, where: str, problem: str) -> Row:
     what, _, advice = problem.partition("\n  try: ")
-    return Row(name, "broken", where, " ".join(what.removeprefix(f"{where} ").split()), advice)
+    first, _, more = what.removeprefix(f"{where} ").partition(":\n")
+    # Below a line that ends in a colon stands a list, such as that of the places that were searched.
+    listed = "; ".join(line.strip() for line in more.splitlines() if line.strip())
+    found = f"{first}: {listed}" if listed else first
+    return Row(name, "broken", where, " ".join(found.split()), advice)
 
 
 def _reached(name: str, entry: Entry) -> Row:

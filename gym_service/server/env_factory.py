@@ -262,6 +262,8 @@ def _maker_of_registered(library, env_id, max_episode_steps):
 
 def _from_entry_point(recipe):
     creator = resolve(recipe["entry_point"])
+    if not callable(creator):
+        raise TypeError("the entry point %r is of type %s" % (recipe["entry_point"], type(creator).__name__))
     # A function does not show the API of its env before it has made one.
     make = partial(other_apis.create, creator, recipe["api"])
     env, renders_by_call = _made(creator, make, recipe["kwargs"], _is_new(recipe["api"] or _library_of(creator)))

@@ -27,7 +27,7 @@ from gym_service.client.env import RemoteEnv
 from gym_service.errors import EnvError, GymServiceError, ImportFailed, ServerCrashed
 from gym_service.factory import make, per_env
 from gym_service.factory.server_startup import explain
-from gym_service.testing import checks, leaked_processes, trajectory_diff
+from gym_service.testing import checks, failure_evidence, leaked_processes, result_shapes, trajectory_diff
 from gym_service.testing.env_under_test import EnvUnderTest, Failed, is_portable
 from gym_service.testing.in_target import trajectory
 from gym_service.testing.space_containment import containment_error
@@ -45,7 +45,10 @@ NOT_LOCAL = "not compared: the simulator is not on this machine"
 
 @dataclass(frozen=True)
 class Row:
-    """One question and its answer. ``cause`` and ``advice``: why it failed and what to try. ``facts``: for programs."""
+    """One question and its answer.
+
+    ``cause`` and ``advice``: why it failed and what to try. ``evidence``: lines of the error. ``facts``: for programs.
+    """
 
     check: str
     outcome: Outcome
@@ -53,6 +56,7 @@ class Row:
     cause: str = ""
     advice: str = ""
     facts: Mapping[str, Any] | None = None
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ class _Stopped(Exception):
 
 
 def failed_row(check: str, error: Exception) -> Row:
-    """The row of an error: its first line, its cause, and what to try."""
+    """The row of an error: its first line, its evidence, its cause, and what to try."""
     text, cause, advice = str(error), "", ""
     if "\n  try: " in text:
         text, _, advice = text.rpartition("\n  try: ")
@@ -97,7 +101,7 @@ def failed_row(check: str, error: Exception) -> Row:
     first = text.strip().partition("\n")[0] or type(error).__name__
     if isinstance(error, EnvError):
         first = f"{error.type_name}: {error.message.strip().partition(chr(10))[0]}".rstrip(": ")
-    return Row(check, "failed", first, cause, advice)
+    return Row(check, "failed", first, cause, advice, evidence=failure_evidence.lines_of(error))
 
 
 class _EntryCheck:
@@ -113,6 +117,7 @@ class _EntryCheck:
         self.step_times_s: list[float] = []
         self.records: list[tuple[str, str, str, str, Any]] = []
         self.actions: list[Any] = []
+        self.odd = {"reset": "", "step": ""}
 
     @property
     def kwargs(self) -> dict[str, Any]:
@@ -227,6 +232,7 @@ class _EntryCheck:
             begin = time.perf_counter()
             result = env.reset(seed=seed, options=trajectory.from_data(data))
             made_s["reset"] = made_s["reset"] or time.perf_counter() - begin
+            self.odd["reset"] = self.odd["reset"] or result_shapes.misfit("reset", result)
             return result
 
         def step(data: Any) -> Any:
@@ -234,13 +240,15 @@ class _EntryCheck:
             begin = time.perf_counter()
             result = env.step(action)
             self.step_times_s.append(time.perf_counter() - begin)
+            self.odd["step"] = self.odd["step"] or result_shapes.misfit("step", result)
             return result
 
         for record in trajectory.run_episode_plan(plan, reset, step, env.render, checks.remote_error):
             self.records.append(record)
         raised = self.records[-1] if self.records and self.records[-1][2] == trajectory.RAISED else None
         if made_s["reset"]:
-            yield Row("reset", "passed", f"in {_seconds(made_s['reset'])}", facts={"reset_s": made_s["reset"]})
+            text = f"in {_seconds(made_s['reset'])}"
+            yield self._shape("reset", Row("reset", "passed", text, facts={"reset_s": made_s["reset"]}))
         if raised:
             check = "reset" if not made_s["reset"] else "steps"
             raise _Stopped(self._explained(check, raised[4]))
@@ -248,7 +256,14 @@ class _EntryCheck:
         is_cut = len(self.step_times_s) < STEPS
         text = f"{len(self.step_times_s)}, {_seconds(median_s)} each (median)"
         text += f"; no more than {PLAY_S:g} s of them" if is_cut else ""
-        yield Row("steps", "passed", text, facts={"steps": len(self.step_times_s), "step_median_s": median_s})
+        facts = {"steps": len(self.step_times_s), "step_median_s": median_s}
+        yield self._shape("step", Row("steps", "passed", text, facts=facts))
+
+    def _shape(self, call: str, row: Row) -> Row:
+        """The row, or a warning if the simulator has returned something else than Gymnasium's envs do."""
+        if not self.odd[call]:
+            return row
+        return replace(row, outcome="warned", text=f"{row.text}; {self.odd[call]}", advice=result_shapes.advice(call))
 
     def _plan(self, env: RemoteEnv) -> dict[str, Any]:
         render_every = RENDER_EVERY if self.kwargs.get("render_mode") in RENDERABLE else 0
@@ -266,10 +281,12 @@ class _EntryCheck:
     def _explained(self, check: str, error: Exception) -> Row:
         """The row of an error. One after the env was made comes without a cause, which is looked for here."""
         row = failed_row(check, error)
-        if row.advice:
+        if row.advice and not isinstance(error, ServerCrashed):  # whose advice is about another try
             return row
         if isinstance(error, EnvError):
-            row = replace(row, advice=f'gym_service.make("{self.entry.name}") in Python, whose error has the traceback')
+            row = replace(row, advice=failure_evidence.next_step(self.entry, check))
+        elif isinstance(error, ServerCrashed) and self.executable:
+            row = replace(row, advice=f"gym-service debug {self.entry.name}, which runs the simulator in this terminal")
         found = explain(error, self.entry, self.kwargs) if isinstance(error, EnvError | ServerCrashed) else None
         return replace(row, cause=found.cause, advice=found.advice) if found else row
 
@@ -348,6 +365,8 @@ class _EntryCheck:
                 env.close()
         except GymServiceError as error:
             return self._explained("render", error)
+        if odd := result_shapes.frame_misfit(str(mode), frame):
+            return Row("render", "warned", odd, "", "another render mode, or the documentation of the simulator")
         shape = getattr(frame, "shape", None)
         return Row("render", "passed", f"{mode}, {'×'.join(map(str, shape)) if shape else type(frame).__name__}")
 

@@ -31,6 +31,7 @@ SSH = (
 class Broken(NamedTuple):
     """An entry and the message about it. ``text`` is given if it states the cause itself.
 
+    ``evidence``: a line that ``check`` shows below the error.
     ``is_made``: gym.make succeeds, and the failure comes later.
     """
 
@@ -42,6 +43,7 @@ class Broken(NamedTuple):
     is_made: bool = False
     has_python: bool = True
     text: str = ""
+    evidence: str = ""
 
 
 BROKEN = (
@@ -229,6 +231,153 @@ BROKEN = (
         text="tcp://127.0.0.1:{port}: the token file {folder}/gym-service/token does not exist",
     ),
     Broken(
+        "PackageForModule-v0",
+        'imports = ["gym-arms"]',
+        "imports",
+        "'gym-arms' is the name of a package, and an import needs the name of a module",
+        'imports = ["gym_arms"]',
+    ),
+    Broken(
+        "FileForModule-v0",
+        'imports = ["arms.py"]',
+        "imports",
+        "'arms.py' is the name of a file, and an import needs the name of a module",
+        'imports = ["arms"]',
+    ),
+    Broken(
+        "RemovedModule-v0",
+        'imports = ["wants_imp"]',
+        "imports",
+        "Python {version} has no module 'imp' any more, and wants_imp needs it",
+        "a Python older than 3.12 for this simulator",
+        evidence="in <module>, {broken}/wants_imp.py, line 3: import imp  # noqa: F401",
+    ),
+    Broken(
+        "ModuleOfAnotherVersion-v0",
+        'imports = ["wants_monitoring"]',
+        "imports",
+        "gymnasium 1.4.0 in {python} has no module 'gymnasium.wrappers.monitoring': the simulator was written for "
+        "another version",
+        "the version of gymnasium that it was written for",
+    ),
+    Broken(
+        "NameOfAnotherVersion-v0",
+        'imports = ["wants_monitor"]',
+        "imports",
+        "gymnasium 1.4.0 in {python} has no gymnasium.wrappers.Monitor: the simulator was written for another version",
+        "the version of gymnasium that it was written for",
+    ),
+    Broken(
+        "OldCollections-v0",
+        'imports = ["wants_collections"]',
+        "imports",
+        "the simulator was written for Python 3.9 or older: newer ones have no collections.Mapping",
+        "a Python older than 3.10 for this simulator",
+    ),
+    Broken(
+        "Unreadable-v0",
+        'python = "{python}"\npythonpath = ["{folder}"]\nimports = ["unreadable"]',
+        "make",
+        "Python {version} cannot read unreadable.py, line 2: it is for another Python, or has a mistake",
+        "the Python that the simulator was written for, if it is another one",
+        has_python=False,
+        evidence='in {folder}/unreadable.py, line 2: print "made"',
+    ),
+    Broken(
+        "MissingKeyword-v0",
+        'entry_point = "arms:Scene"\nkwargs = { joints = 4 }',
+        "make",
+        "the env needs the keyword 'scene'; it takes scene, joints",
+        "kwargs = { …, scene = … }",
+    ),
+    Broken(
+        "EnvironmentVariable-v0",
+        'entry_point = "arms:Home"',
+        "make",
+        "the simulator reads the environment variable ROBOT_HOME, which is not set",
+        'environ = { ROBOT_HOME = "…" }',
+        evidence='in __init__, {broken}/arms/__init__.py, line 93: os.environ["ROBOT_HOME"]',
+    ),
+    Broken(
+        "RelativePath-v0",
+        'entry_point = "arms:Meshes"',
+        "reset",
+        "the simulator opens meshes/arm.xml, a path in its working directory, and that folder has no such file",
+        'cwd = "…", the folder that has meshes/arm.xml',
+        is_made=True,
+    ),
+    Broken(
+        "MissingProgram-v0",
+        'entry_point = "arms:Program"',
+        "make",
+        "the simulator runs the program no-such-physics, which is not on this machine",
+        "the apt package that has no-such-physics, named in system_packages; or environ = { PATH = … } if it is "
+        "installed",
+    ),
+    Broken(
+        "NoGpu-v0",
+        'entry_point = "arms:Gpu"',
+        "make",
+        "the simulator asks for an NVIDIA GPU, and its libraries find none that they can use on this machine",
+        'its keyword for the CPU, such as kwargs = { device = "cpu" }; or a machine with a GPU and its driver',
+    ),
+    Broken(
+        "NotCallable-v0",
+        'entry_point = "arms:VERSION"',
+        "make",
+        "VERSION of the module arms is of type int, and makes no env",
+        'entry_point = "arms:…", with the class of the env or a function that returns one',
+    ),
+    Broken(
+        "Exits-v0",
+        'entry_point = "arms:Exits"',
+        "make",
+        "",
+        "PYTHONPATH={broken} {python} -c 'import arms; arms.Exits()'",
+        text="the server of 'Exits-v0' did not start: exit code 1",
+        evidence="accept the license first: set ARMS_LICENSE=yes",
+    ),
+    Broken(
+        "Aborts-v0",
+        'entry_point = "arms:Aborts"',
+        "steps",
+        "",
+        "gym-service debug Aborts-v0, which runs the simulator in this terminal",
+        is_made=True,
+        text="the server of 'Aborts-v0' died during step: killed by SIGABRT (signal 6)",
+        evidence="in step, {broken}/arms/__init__.py, line 127",
+    ),
+    Broken(
+        "ResetRaises-v0",
+        'entry_point = "arms:NoLicense"',
+        "reset",
+        "",
+        'gym_service.make("ResetRaises-v0").reset() in Python: its error has the whole traceback',
+        is_made=True,
+        text="RuntimeError: the license server does not answer",
+        evidence="in reset, {broken}/arms/__init__.py, line 145: "
+        'raise RuntimeError("the license server does not answer")',
+    ),
+    Broken(
+        "NoVariables-v0",
+        'python = "$HOME/sim"',
+        "interpreter",
+        "",
+        "the path itself, or ~ for your home folder: variables such as $HOME are not replaced in envs.toml",
+        has_python=False,
+        text="{folder}/$HOME/sim does not exist",
+    ),
+    Broken(
+        "NoCondaEnv-v0",
+        'python = "conda:nowhere"',
+        "interpreter",
+        "",
+        "conda create -n nowhere python=3.10 numpy gymnasium",
+        has_python=False,
+        text="There is no conda env nowhere; searched:",
+        evidence="conda's folders: none found",
+    ),
+    Broken(
         "NoInterpreter-v0",
         'python = "./nowhere"',
         "interpreter",
@@ -265,6 +414,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     folder = tmp_path_factory.mktemp("broken")
     python = TARGETS[TARGET].python()
     subprocess.run([python, "-m", "venv", "--without-pip", folder / "bare"], check=True)
+    (folder / "unreadable.py").write_text('"""For Python 2."""\nprint "made"\n')
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = {
             "python": str(python),
@@ -343,6 +493,7 @@ def test_the_cause_is_named_and_the_advice_is_that_of_make(
     assert row.get("cause", "") == filled(broken.cause, words)
     assert row.get("advice", "") == filled(broken.advice, words)
     assert filled(broken.text, words) in (row["text"], "")
+    assert not broken.evidence or filled(broken.evidence, words) in row["evidence"]
     if broken.is_made:
         assert made == "made"
     else:

@@ -63,6 +63,23 @@ def test_the_rows_of_an_entry_that_works_as_text_and_as_json(lab: Path) -> None:
 
 
 @pytest.mark.slow
+def test_results_of_another_form_than_gymnasiums_are_warned_of(lab: Path) -> None:
+    with (lab / "envs.toml").open("a") as file:
+        file.write(f'[envs.Odd]\npython = "{TARGETS[TARGET].python()}"\npythonpath = ["{ENVS / "broken"}"]\n')
+        file.write('entry_point = "arms:OldResults"\n')
+    ran = check(lab, "--json", "Odd")
+    (odd,) = json.loads(ran.stdout)["entries"]
+    warned = {row["check"]: row for row in odd["rows"] if row["outcome"] == "warned"}
+    assert (ran.returncode, list(warned)) == (0, ["reset", "steps", "render"])
+    returned = "; reset() returned one value (ndarray), where Gymnasium's returns (observation, info)"
+    assert warned["reset"]["text"].endswith(returned)
+    assert "; step() returned a tuple of 3, where Gymnasium's returns (obs" in warned["steps"]["text"]
+    assert warned["render"]["text"].startswith(
+        "render() returned None for rgb_array, where Gymnasium's returns an array"
+    )
+
+
+@pytest.mark.slow
 def test_nothing_stays_warm_after_a_check(lab: Path) -> None:
     keys = {"python": str(TARGETS[TARGET].python()), "id": "CartPole-v1"}
     with (lab / "envs.toml").open("a") as file:

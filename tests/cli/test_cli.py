@@ -174,8 +174,13 @@ def test_list_of_what_works_is_exit_code_0(tmp_path: Path) -> None:
 def test_list_as_json_and_when_an_entry_was_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     file = tmp_path / "envs.toml"
-    file.write_text('[envs.Broken]\npyton = "3.10"\n[interpreters.spare]\npython = "3.10"\n')
-    assert json.loads(run("list", "--json", "--envs", file).stdout)["entries"][0]["checked"] is None
+    file.write_text(
+        '[envs.Broken]\npyton = "3.10"\ninterpreter = "used"\n'
+        '[interpreters.spare]\npython = "3.10"\n[interpreters.used]\npython = "3.10"\n'
+    )
+    listed = json.loads(run("list", "--json", "--envs", file).stdout)
+    assert listed["entries"][0]["checked"] is None
+    assert listed["unused"] == ['[interpreters.spare] is not used: no entry has interpreter = "spare"']
     assert run("check", "--envs", file).returncode == 1
     ran = run("list", "--json", "--envs", file)
     (entry,) = json.loads(ran.stdout)["entries"]

@@ -37,13 +37,15 @@ SECTIONS = ("envs", "interpreters")
 class EnvsFile:
     """The content of one envs.toml, in the order of the file.
 
-    ``problems`` are the mistakes outside of entries, such as an unknown table.
+    ``problems`` are the mistakes outside of entries, such as an unknown table. ``used_interpreters`` are those that an
+    entry names, also one with a mistake.
     """
 
     path: Path
     entries: dict[str, Entry | ConfigError]
     interpreters: dict[str, Interpreter | ConfigError] = field(default_factory=dict)
     problems: tuple[ConfigError, ...] = ()
+    used_interpreters: frozenset[str] = frozenset()
 
 
 def find() -> Path | None:
@@ -95,11 +97,7 @@ def problems_outside_entries(file: EnvsFile) -> list[ConfigError]:
 
 def unused_interpreters(file: EnvsFile) -> list[str]:
     """A line for each interpreter that no entry names."""
-    used = {entry.interpreter for entry in file.entries.values() if isinstance(entry, Entry)}
-    # An entry with a mistake may name any of them.
-    if any(isinstance(entry, ConfigError) for entry in file.entries.values()):
-        return []
-    unused = [name for name in file.interpreters if name not in used]
+    unused = [name for name in file.interpreters if name not in file.used_interpreters]
     return [f'[interpreters.{name}] is not used: no entry has interpreter = "{name}"' for name in unused]
 
 
@@ -149,7 +147,13 @@ def _envs_file(file: Path, tables: dict[str, Any], location: Location) -> EnvsFi
             # Users will ask for the ids below a misspelt [envs.…]: each of them gets this error.
             for name in tables[key]:
                 entries.setdefault(name, problems[-1])
-    return EnvsFile(file, entries, interpreters, tuple(problems))
+    named = (table.get("interpreter") for table in _tables(tables.get("envs")))
+    used = frozenset(name for name in named if isinstance(name, str))
+    return EnvsFile(file, entries, interpreters, tuple(problems), used)
+
+
+def _tables(section: Any) -> list[dict[str, Any]]:
+    return [table for table in section.values() if isinstance(table, dict)] if isinstance(section, dict) else []
 
 
 def _section(tables: dict[str, Any], key: str, location: Location, problems: list[ConfigError]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ HINTS = {
     "apt-get install swig": r"command '?swig'? failed",
     REACH: r"dns error|name resolution|Max retries exceeded|Connect(?:ion|Timeout)|timed out|tunnel",
     "SSL_CERT_FILE=/the/certificates/of/your/proxy.pem": r"certificate|UnknownIssuer",
+    "the spelling of {1}: a requirement is written as in gymnasium>=1.0": r"Failed to parse: `([^`]+)`",
     "the spelling of {1}, or another index": r"(\S+) was not found in the package registry",
     'another python = "3.X" that these versions support': (
         r"no wheels? with a matching|requires a different Python|depends on Python|Requires-Python"

@@ -17,11 +17,21 @@ GL_PACKAGES = "libegl1 libgl1 libgles2 libosmesa6 libglu1-mesa"
 UNREGISTERED = (
     r"\A(?:gym|gymnasium)\.error\.(?:NameNotFound|NamespaceNotFound|VersionNotFound|UnregisteredEnv|DeprecatedEnv)"
 )
-MISSING_MODULE = r"\A(?:\w+\.)*(?:ModuleNotFoundError|ImportError): No module named '?([\w.]+)'?"
+MISSING_MODULE = r"\A(?:\w+\.)*(?:ModuleNotFoundError|ImportError): No module named '?([^\s';]+)"
 # The simulator tells of it in words of its own, and Python's error is the one that it came from.
 RETOLD_MISSING_MODULE = (
     r"\A[\w.]*(?:ImportError|DependencyNotInstalled)\b[\s\S]*?^ModuleNotFoundError: No module named '([\w.]+)'"
 )
+SYNTAX = r"\A(?:SyntaxError|IndentationError|TabError): .*\((\S+), line (\d+)\)"
+MISSING_ARGUMENTS = r"\ATypeError: .*missing \d+ required (?:positional|keyword-only) arguments?: (.+)"
+# What the collections module had until Python 3.9, as the interpreter tells that it is gone.
+ABSTRACT_CLASSES = (
+    r"cannot import name '((?:Mutable)?(?:Mapping|Sequence|Set)|Iterable|Iterator|Callable|Hashable|Sized|Container)'"
+    r" from 'collections'|module 'collections' has no attribute '([A-Z]\w+)'"
+)
+# The type of what os.environ raises, and where.
+OF_ENVIRON = r'File "(?:<frozen os>|[^"]*\bos\.py)", line \d+, in __getitem__'
+OF_SUBPROCESS = r'subprocess\.py", line \d+, in _execute_child'
 REFUSAL = r"\A(?:\w+\.)*(?:AssertionError|ValueError|NotImplementedError|KeyError|Error)\b"
 
 
@@ -87,8 +97,15 @@ CAUSES: tuple[Cause, ...] = (
         traceback="mujoco|dm_control|robosuite",
     ),
     Cause(
+        "no GPU",
+        r"Found no NVIDIA driver|no CUDA-capable device|No CUDA GPUs are available|CUDA driver version is insufficient"
+        r"|NVIDIA driver on your system is too old|libcuda\.so[.\d]*: cannot open|Torch not compiled with CUDA enabled",
+        "the simulator asks for an NVIDIA GPU, and its libraries find none that they can use on this machine",
+        'its keyword for the CPU, such as kwargs = {{ device = "cpu" }}; or a machine with a GPU and its driver',
+    ),
+    Cause(
         "no display",
-        r"neither the simulator nor this process has a display|No available video device"
+        r"\AKeyError: 'DISPLAY'|neither the simulator nor this process has a display|No available video device"
         r"|(?:x11|wayland) not available|video system not initialized"
         r"|DISPLAY environment variable is missing|NoSuchDisplayException|Cannot connect to \"?(?:None|:\d)"
         r"|Failed to open display|could not connect to display|no display name and no \$DISPLAY",
@@ -116,10 +133,74 @@ CAUSES: tuple[Cause, ...] = (
         "the simulator finds no OpenGL to draw with on this machine",
         f'apt-get install {GL_PACKAGES}; and environ = {{{{ MUJOCO_GL = "egl" }}}} ("osmesa" without a GPU driver)',
     ),
+    Cause(
+        "newer Linux",
+        r"version [`'](GLIBC|GLIBCXX|CXXABI)_([\d.]+)' not found",
+        "a package of {place} was built for a newer Linux than this one, which has no {1}_{2}",
+        "an older version of that package, or a container with a newer Linux",
+    ),
+    Cause(
+        "newer processor",
+        r"Fatal Python error: Illegal instruction",
+        "the simulator uses instructions that this processor does not have (such as AVX)",
+        "a build of the package for older processors, or another machine",
+    ),
+    Cause(
+        "other library",
+        r"([^\s:]+\.so[.\d]*): undefined symbol: (\w+)",
+        "{1} was built for another version of a library of {place}: it needs {2}",
+        "versions of these packages that fit each other, in a new venv",
+    ),
+    Cause(
+        "damaged library",
+        r"([^\s:]+\.so[.\d]*): (?:file too short|invalid ELF header|wrong ELF class)",
+        "{1} is damaged, or built for another kind of machine",
+        "the package that has this file, installed again",
+    ),
+    Cause(
+        "environment variable",
+        r"\AKeyError: '(\w+)'",
+        "the simulator reads the environment variable {1}, which is not set",
+        'environ = {{ {1} = "…" }}',
+        traceback=OF_ENVIRON,
+    ),
+    Cause(
+        "no program",
+        r"\AFileNotFoundError: .*No such file or directory: '([^']+)'",
+        "the simulator runs the program {1}, which is not on this machine",
+        "the apt package that has {1}, named in system_packages; or environ = {{ PATH = … }} if it is installed",
+        traceback=OF_SUBPROCESS,
+    ),
+    Cause(
+        "relative path",
+        r"\AFileNotFoundError: .*No such file or directory: '([^/'][^']*)'",
+        "the simulator opens {1}, a path in its working directory, and that folder has no such file",
+        'cwd = "…", the folder that has {1}',
+    ),
+    Cause(
+        "Python 3.10",
+        ABSTRACT_CLASSES,
+        "the simulator was written for Python 3.9 or older: newer ones have no collections.{1}{2}",
+        "a Python older than 3.10 for this simulator",
+    ),
+    Cause(
+        "newer Python",
+        r"\ATypeError: (?:'\w+' object is not subscriptable|unsupported operand type\(s\) for \|: )",
+        judge=surveyed_causes.newer_annotations,
+    ),
+    Cause("unreadable", SYNTAX, judge=surveyed_causes.unreadable),
     Cause("unregistered id", UNREGISTERED, judge=surveyed_causes.unregistered),
     Cause("missing module", MISSING_MODULE, judge=surveyed_causes.missing_module),
     Cause("missing module", RETOLD_MISSING_MODULE, judge=surveyed_causes.missing_module),
+    Cause("missing name", r"cannot import name '(\w+)' from '([\w.]+)'", judge=surveyed_causes.missing_name),
+    Cause("missing keyword", MISSING_ARGUMENTS, judge=surveyed_causes.missing_keyword),
     Cause("bad keyword", r"got an unexpected keyword argument '(\w+)'", judge=surveyed_causes.keyword),
     Cause("wrong entry point", r"module '([\w.]+)' has no attribute '(\w+)'", judge=surveyed_causes.entry_point),
+    Cause(
+        "no creator",
+        r"the entry point '([\w.]+):([\w.]+)' is of type (\w+)",
+        "{2} of the module {1} is of type {3}, and makes no env",
+        'entry_point = "{1}:…", with the class of the env or a function that returns one',
+    ),
     Cause("render mode", REFUSAL, traceback="render_?mode", judge=surveyed_causes.render_mode),
 )

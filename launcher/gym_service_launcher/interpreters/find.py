@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from gym_service_launcher.errors import InterpreterNotFound
-from gym_service_launcher.interpreters import discovery
+from gym_service_launcher.interpreters import diagnosis, discovery
 from gym_service_launcher.spelling import nearest
 
 
@@ -53,7 +53,9 @@ def _path(path: Path) -> Path:
     searched = (f"{path / 'bin/python'}: does not exist",)
     if os.path.lexists(path / "python"):
         raise _not_found(f"{path} is not a venv", searched, f'python = "{path.parent}"')
-    raise _not_found(f"{path} is not a venv", searched, f"python -m venv {path}")
+    has_others = {*_names(path)} - {"bin", "include", "lib", "lib64", "pyvenv.cfg", "share"}
+    advice = f"python -m venv {path}" if not has_others else "the folder of a venv, or its bin/python"
+    raise _not_found(f"{path} is not a venv", searched, advice)
 
 
 def _executable(path: Path) -> Path:
@@ -67,7 +69,16 @@ def _executable(path: Path) -> Path:
     raise _not_found(f"{path} does not exist", (), _nearest_path(path))
 
 
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
 def _nearest_path(path: Path) -> str:
+    if "$" in str(path):
+        return "the path itself, or ~ for your home folder: variables such as $HOME are not replaced in envs.toml"
     try:
         near = nearest(path.name, os.listdir(path.parent))
     except OSError:
@@ -130,6 +141,9 @@ def _version(wanted: str) -> Path:
                 return executable
             failed.append(f"{source}: {candidate} is {version}")
         searched += failed or [f"{source}: {_none_found(source, wanted)}"]
+    if tuple(int(part) for part in wanted.split(".")) < diagnosis.OLDEST_PYTHON[: wanted.count(".") + 1]:
+        advice = "a newer Python: the oldest that works is Python 3.6"
+        raise _not_found(f"There is no Python {wanted}", searched, advice)
     # uv offers no CPython older than 3.8.
     tool = "pyenv" if re.match(r"2|3\.[0-7]\b", wanted) else "uv python"
     raise _not_found(f"There is no Python {wanted}", searched, f"{tool} install {wanted}")

@@ -31,14 +31,16 @@ TIMEOUT_S = 60.0
 class Survey:
     """What a target holds.
 
-    ``packages`` has versions by package, ``modules`` the package of each top-level module, ``importable`` all top-level
-    modules. ``own`` are the ids that gym or gymnasium registers itself, ``ids`` those that are registered after the
-    imports of the entry, ``found_in`` the ids that the import of another installed module would add. ``plugins`` maps
-    the entry points of Gymnasium's former plugin groups to their packages. ``parameters`` and ``render_modes`` are
-    those of the env's creator, ``names`` what the module of its entry point holds; None where they are unknown.
+    ``python`` is its version. ``packages`` has versions by package, ``modules`` the package of each top-level module,
+    ``importable`` all top-level modules. ``own`` are the ids that gym or gymnasium registers itself, ``ids`` those that
+    are registered after the imports of the entry, ``found_in`` the ids that the import of another installed module
+    would add. ``plugins`` maps the entry points of Gymnasium's former plugin groups to their packages. ``parameters``
+    and ``render_modes`` are those of the env's creator, ``names`` what the module of its entry point holds; None where
+    they are unknown.
     """
 
     executable: Path
+    python: str = ""
     packages: Mapping[str, str] = field(default_factory=dict)
     modules: Mapping[str, str] = field(default_factory=dict)
     importable: Sequence[str] = ()
@@ -60,6 +62,11 @@ class Survey:
         """Whether the package is installed, in this major version or a newer one."""
         first = (self.version(package) or "").partition(".")[0]
         return first.isdigit() and int(first) >= major
+
+    def is_python_before(self, *version: int) -> bool:
+        """Whether its Python is known, and older than this version."""
+        own = tuple(int(part) for part in self.python.split(".")) if self.python else version
+        return own < version
 
     def all_ids(self) -> dict[str, str]:
         """Each id, with the module that has to be imported for it; empty for those that are registered already."""

@@ -34,6 +34,16 @@ PACKAGE_OF = {
 }
 
 
+# What was in the standard library, and the first Python without it.
+REMOVED_MODULES = {
+    **dict.fromkeys(("formatter", "parser", "symbol"), (3, 10)),
+    **dict.fromkeys(("binhex",), (3, 11)),
+    **dict.fromkeys(("asynchat", "asyncore", "distutils", "imp", "smtpd"), (3, 12)),
+    **dict.fromkeys(("aifc", "audioop", "cgi", "cgitb", "chunk", "crypt", "imghdr", "lib2to3", "mailcap"), (3, 13)),
+    **dict.fromkeys(("nntplib", "pipes", "sndhdr", "spwd", "sunau", "telnetlib", "uu", "xdrlib"), (3, 13)),
+}
+
+
 def unregistered(evidence: Evidence, match: "re.Match[str]") -> tuple[str, str] | None:
     """An id that nobody registered: a plugin that is not read, a missing import, or a wrong id."""
     found = evidence.wide_survey
@@ -94,6 +104,8 @@ def missing_module(evidence: Evidence, match: "re.Match[str]") -> tuple[str, str
     named = [*entry.imports, *([entry.entry_point.partition(":")[0]] if entry.entry_point else [])]
     asked = [name for name in named if name == missing or name.startswith(f"{missing}.")]
     found = evidence.survey
+    if asked and (mistaken := _no_module_name(missing, evidence)):
+        return mistaken
     gone = [str(path) for path in entry.pythonpath if not entry.is_remote and not path.exists()]
     if asked and gone:
         cause = f"the folder {gone[0]} of pythonpath does not exist"
@@ -114,11 +126,95 @@ def missing_module(evidence: Evidence, match: "re.Match[str]") -> tuple[str, str
     if found is None and not entry.is_remote and not entry.address:
         return None
     whose = "" if asked or not named else f", and {named[0]} needs it"
+    if found and not asked and (changed := _of_another_version(missing, whose, found, evidence)):
+        return changed
     cause = f"the module {top!r} is not installed in {evidence.place}{whose}"
     advice = evidence.install(package)
     if asked and not entry.address:
         advice += f"; or name the folder of {top} in pythonpath = […], if it is your own"
     return cause, advice
+
+
+def _no_module_name(name: str, evidence: Evidence) -> tuple[str, str] | None:
+    """The name of a package or of a file, where the entry must have that of a module."""
+    if "-" in name:
+        kind, meant = "a package", name.replace("-", "_")
+    elif name.endswith(".py"):
+        kind, meant = "a file", name.removesuffix(".py")
+    else:
+        return None
+    cause = f"{name!r} is the name of {kind}, and an import needs the name of a module"
+    if name in evidence.entry.imports:
+        return cause, f"imports = {json.dumps([meant if each == name else each for each in evidence.entry.imports])}"
+    return cause, f"entry_point = {_quoted((evidence.entry.entry_point or '').replace(name, meant, 1))}"
+
+
+def _of_another_version(missing: str, whose: str, found: Survey, evidence: Evidence) -> tuple[str, str] | None:
+    """A module that another version of Python or of an installed package has."""
+    top = missing.partition(".")[0]
+    gone = REMOVED_MODULES.get(top)
+    if gone and found.python and not found.is_python_before(*gone):
+        cause = f"Python {found.python} has no module {top!r} any more{whose}"
+        if top == "distutils":
+            return cause, evidence.install("setuptools")  # it brings one
+        return cause, f"a Python older than {gone[0]}.{gone[1]} for this simulator"
+    if missing != top and top in found.importable:
+        return _other_version(f"{_version_of(top, found)} in {evidence.place} has no module {missing!r}", top, found)
+    return None
+
+
+def missing_name(evidence: Evidence, match: "re.Match[str]") -> tuple[str, str] | None:
+    """A name that another version of an installed package has."""
+    name, module = match[1], match[2]
+    top, found = module.partition(".")[0], evidence.survey
+    if found is None or top not in found.modules or "circular import" in evidence.message:
+        return None
+    return _other_version(f"{_version_of(top, found)} in {evidence.place} has no {module}.{name}", top, found)
+
+
+def _version_of(module: str, found: Survey) -> str:
+    package = found.modules.get(module)
+    return f"{package} {found.version(package)}" if package else module
+
+
+def _other_version(lack: str, module: str, found: Survey) -> tuple[str, str]:
+    package = found.modules.get(module, module)
+    return f"{lack}: the simulator was written for another version", f"the version of {package} that it was written for"
+
+
+def newer_annotations(evidence: Evidence, match: "re.Match[str]") -> tuple[str, str] | None:
+    """Annotations such as list[int] and int | None, in a Python that is too old for them."""
+    first = (3, 9) if "subscriptable" in match[0] else (3, 10)
+    is_annotation = re.search(r"'(?:type|ABCMeta|_GenericAlias|NoneType|builtin_function_or_method)'", evidence.message)
+    found = evidence.survey
+    if not is_annotation or found is None or not found.is_python_before(*first):
+        return None
+    wanted = f"{first[0]}.{first[1]}"
+    cause = f"the simulator was written for Python {wanted} or newer, and {evidence.place} is Python {found.python}"
+    return cause, f"Python {wanted} or newer for this simulator"
+
+
+def unreadable(evidence: Evidence, match: "re.Match[str]") -> tuple[str, str] | None:
+    """Source code that this Python cannot read."""
+    found = evidence.survey
+    if found is None or not found.python:
+        return None
+    cause = f"Python {found.python} cannot read {match[1]}, line {match[2]}: it is for another Python, or has a mistake"
+    return cause, "the Python that the simulator was written for, if it is another one"
+
+
+def missing_keyword(evidence: Evidence, match: "re.Match[str]") -> tuple[str, str] | None:
+    """Keywords without a default that kwargs does not have."""
+    wanted, found = re.findall(r"'(\w+)'", match[1]), evidence.survey
+    if found is None or found.parameters is None or not wanted or {*wanted} - {*found.parameters}:
+        return None  # another function deep inside the simulator lacks it
+    if {*wanted} & {*evidence.kwargs}:
+        return None
+    which = f"the keyword {wanted[0]!r}" if len(wanted) == 1 else f"the keywords {', '.join(map(repr, wanted))}"
+    takes = ", ".join(name for name in found.parameters if name != "self")
+    cause = f"the env needs {which}; it takes {takes}"
+    given = "…, " if {*evidence.kwargs} - {"render_mode"} else ""
+    return cause, f"kwargs = {{ {given}{', '.join(f'{name} = …' for name in wanted)} }}"
 
 
 def keyword(evidence: Evidence, match: "re.Match[str]") -> tuple[str, str] | None:

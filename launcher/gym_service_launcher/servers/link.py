@@ -143,6 +143,18 @@ def import_statement(entry: Entry) -> str:
     return f"import {modules or ('pettingzoo' if entry.api in MULTI_AGENT_APIS else entry.api or 'gymnasium')}"
 
 
+def start_statement(entry: Entry) -> str:
+    """The same, and what makes the env where the entry names it: the simulator may have died while it was made."""
+    statement = import_statement(entry)
+    if not entry.entry_point:
+        return statement
+    module, _, name = entry.entry_point.partition(":")
+    kwargs = ", ".join(f"{key}={value!r}" for key, value in entry.kwargs.items())
+    if entry.imports and module not in entry.imports:
+        statement += f", {module}"
+    return f"{statement}; {module}.{name}({kwargs})"
+
+
 def late_start_reason(timeout_s: float, state: str, stack: str) -> str:
     """The reason of a start that took too long: what the server was doing, and its Python stack."""
     where = f"; its Python code was here:\n{textwrap.indent(stack, '    ')}" if stack else ""

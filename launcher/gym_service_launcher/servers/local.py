@@ -30,6 +30,7 @@ from gym_service_launcher.servers.link import (
     late_start_reason,
     limit_advice,
     output_block,
+    start_statement,
 )
 from gym_service_launcher.servers.program import VIEWERS_OPTION, server_argv
 from gym_service_launcher.servers.stream import Opening, PipeEnds, SocketEnd, StreamEnd
@@ -122,7 +123,7 @@ class LocalServer(ServerLink):
             self._executable,
             self._child,
             reason or diagnosis.problem or self._child.describe_exit(exit_code),
-            repair or advice or self.import_command(),
+            repair or advice or self._command_by_hand(start_statement(self._entry)),
             tail,
         )
 
@@ -136,8 +137,11 @@ class LocalServer(ServerLink):
         return f"install it for {self._executable}, or name its folder in pythonpath = […]{note}"
 
     def import_command(self) -> str:
+        return self._command_by_hand(import_statement(self._entry))
+
+    def _command_by_hand(self, statement: str) -> str:
         importable = os.pathsep.join(map(str, self._entry.pythonpath))
-        command = shlex.join([str(self._executable), "-c", import_statement(self._entry)])
+        command = shlex.join([str(self._executable), "-c", statement])
         return _by_hand(self._entry, f"PYTHONPATH={shlex.quote(importable)} {command}" if importable else command)
 
     def died(self, during: str) -> ServerCrashed:

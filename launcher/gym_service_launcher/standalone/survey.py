@@ -36,6 +36,7 @@ def main(task):
     sys.argv[:] = [""]
     found = {"packages": {}, "modules": {}, "importable": [], "imports": [], "own": [], "ids": [], "found_in": {}}
     found.update({"plugins": {}, "parameters": None, "render_modes": None, "names": None})
+    found["python"] = "%d.%d.%d" % sys.version_info[:3]
 
     def tell():
         answers.write(json.dumps(found) + "\n")

@@ -72,6 +72,9 @@ def test_paths_that_lead_to_no_interpreter(tmp_path: Path) -> None:
         f"{tmp_path}/empty is not a venv; searched:\n    {tmp_path}/empty/bin/python: does not exist\n"
         f"  try: python -m venv {tmp_path}/empty"
     )
+    (tmp_path / "empty/setup.py").touch()
+    assert text_of("./empty", tmp_path).endswith("\n  try: the folder of a venv, or its bin/python")
+    assert text_of("$HOME/venv", tmp_path).endswith(": variables such as $HOME are not replaced in envs.toml")
     assert text_of("./emty", tmp_path) == f'{tmp_path}/emty does not exist\n  try: python = "{tmp_path}/empty"'
     assert text_of("./no/python", tmp_path) == (
         f"{tmp_path}/no/python does not exist\n"
@@ -145,6 +148,8 @@ def test_the_newest_patch_of_pyenv_that_runs(nowhere: Path, monkeypatch: pytest.
     assert find_interpreter("3.10.9", nowhere).parent.parent.name == "3.10.9"
     assert "pyenv: no 3.11 in" in text_of("3.11", nowhere)
     assert text_of("3.6", nowhere).endswith("\n  try: pyenv install 3.6")
+    assert text_of("3.5", nowhere).endswith("\n  try: a newer Python: the oldest that works is Python 3.6")
+    assert text_of("2", nowhere).endswith("\n  try: a newer Python: the oldest that works is Python 3.6")
 
 
 def test_a_python_on_path_with_another_patch_is_not_what_was_asked_for(nowhere: Path) -> None:

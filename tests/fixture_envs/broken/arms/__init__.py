@@ -1,7 +1,13 @@
 """``arms/Reach-v0``: a simulator that works. The entry that names it is broken."""
 
+import os
+import subprocess
+import sys
+
 import gymnasium
 import numpy as np
+
+VERSION = 3
 
 
 class Reach(gymnasium.Env):
@@ -79,6 +85,64 @@ class Window(Reach):
         super().__init__(**given)
         pygame.display.init()
         pygame.display.set_mode((8, 8))
+
+
+class Home(Reach):
+    def __init__(self):
+        super().__init__()
+        os.environ["ROBOT_HOME"]
+
+
+class Scene(Reach):
+    def __init__(self, scene, joints=3):
+        super().__init__(joints)
+        self.scene = scene
+
+
+class Meshes(Reach):
+    def reset(self, *, seed=None, options=None):
+        with open("meshes/arm.xml"):
+            return super().reset(seed=seed)
+
+
+class Program(Reach):
+    def __init__(self):
+        super().__init__()
+        subprocess.check_call(["no-such-physics"])
+
+
+class Gpu(Reach):
+    def __init__(self):
+        raise RuntimeError("Found no NVIDIA driver on your system.")  # as torch says it
+
+
+class Exits(Reach):
+    def __init__(self):
+        sys.exit("accept the license first: set ARMS_LICENSE=yes")
+
+
+class Aborts(Reach):
+    def step(self, action):
+        print("physics: the state is not finite", file=sys.stderr, flush=True)
+        os.abort()
+
+
+class OldResults(Reach):
+    """Returns fewer values than any gym does."""
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0]
+
+    def step(self, action):
+        return super().step(action)[:3]
+
+    def render(self):
+        return None
+
+
+class NoLicense(Reach):
+    def reset(self, *, seed=None, options=None):
+        raise RuntimeError("the license server does not answer")
 
 
 gymnasium.register("arms/Reach-v0", Reach)

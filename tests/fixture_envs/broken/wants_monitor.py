@@ -1,0 +1,3 @@
+"""Written for the old gym."""
+
+from gymnasium.wrappers import Monitor  # noqa: F401

@@ -1,0 +1,3 @@
+"""Written for the old gym."""
+
+import gymnasium.wrappers.monitoring  # noqa: F401
