@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.interrupts import KINDS, OTHER, caught, interrupted_after, interrupted_at
+from gymnasium.error import AlreadyPendingCallError
+from support.interrupts import KINDS, OTHER, Tally, caught, interrupt_at_each, interrupted_after, interrupted_at
 from support.small_forms import FORMS, made
 
 # These tests do not depend on the client's version, so they run with the newest client only.
@@ -66,6 +67,31 @@ def test_at_every_point(name: str, every: int, bytecodes: bool) -> None:
         assert FORMS[name].attribute(env, "process_id") == pid
     print(interrupts, "interrupts")
     assert interrupts > 20
+
+
+@pytest.mark.parametrize("every", [31, EACH])
+@pytest.mark.parametrize("name", [name for name, form in FORMS.items() if form.action])
+def test_halves_at_every_line(name: str, every: int) -> None:
+    """Before the second half has begun, the step is still pending, and its result is its own."""
+    tally, form = Tally(), FORMS[name]
+    assert form.action is not None
+
+    with made(name) as (env, step):
+
+        def halves() -> None:
+            env.step_async(form.action(OTHER))
+            env.step_wait()
+
+        def check(point: int, where: str) -> None:
+            try:
+                assert step(7)[1] == 7, where
+            except AlreadyPendingCallError:
+                assert (env.step_wait()[0].reshape(-1, 2)[:, 1] == OTHER).all(), where
+                tally["still pending"] += 1
+                assert step(7)[1] == 7, where
+
+        interrupt_at_each(halves, check, every, tally)
+    tally.check()
 
 
 @pytest.mark.parametrize("timers", [20, pytest.param(1000, marks=pytest.mark.long)])

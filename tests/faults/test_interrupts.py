@@ -9,48 +9,37 @@ import contextlib
 import random
 import signal
 import sys
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import numpy as np
 import pytest
-from gymnasium.error import AlreadyPendingCallError, ResetNeeded
 from support import procfs
 from support.faulty import act, assert_exact, faulty
-from support.interrupts import KINDS, OTHER, Interruption, Late, caught, interrupted_after, interrupted_at, is_in_client
-from support.vector_play import remote
+from support.interrupts import (
+    KINDS,
+    OTHER,
+    Late,
+    Tally,
+    assert_unchanged,
+    busy,
+    caught,
+    interrupt_at_each,
+    interrupted_after,
+    interrupted_at,
+    is_in_client,
+)
 
-from gym_service import RemoteEnv, RemoteVectorEnv, errors
+from gym_service import RemoteEnv, errors
 
 # These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 EACH = pytest.param(1, marks=pytest.mark.long)
-NUM_ENVS = 3
 # The share of interrupts after which the next reset() must work without a new server.
 LEAST_USABLE = 0.95
-
-
-class Tally(Counter[str]):
-    """Counts the outcomes of the env after each interrupt."""
-
-    def check(self, *, usable: float = LEAST_USABLE) -> None:
-        print(dict(self))
-        assert self["interrupts"] > 0
-        assert self["usable"] >= usable * self["interrupts"], dict(self)
-
-
-def is_same(error: BaseException | None, found: Interruption) -> None:
-    """Assert that the call raised the user's own exception."""
-    if found.raised is not None:
-        assert error is found.raised, (found.where, error)
-    elif error is not None:
-        raise error
-
 
 ACTS: dict[str, Callable[[RemoteEnv], Any]] = {
     "step": lambda env: act(env, "step", OTHER),
@@ -61,8 +50,9 @@ ACTS: dict[str, Callable[[RemoteEnv], Any]] = {
 }
 
 
-def assert_goes_on(env: RemoteEnv, resets: bool, where: str) -> None:
-    """The next step must answer its own action (``resets``: after a reset), and so must a few more."""
+def assert_goes_on(env: RemoteEnv, number: int, where: str) -> None:
+    """The next step must answer its own action (for an odd number: after a reset), and so must a few more."""
+    resets = number % 2
     if resets:
         assert env.reset()[0]["answers"].tolist() == [0, 0, 0], where
     observation, reward, *_ = act(env, "step", 7)
@@ -73,22 +63,6 @@ def assert_goes_on(env: RemoteEnv, resets: bool, where: str) -> None:
     assert_exact(env, 2)
 
 
-def interrupt_each(
-    env: RemoteEnv, what: str, kind: type[BaseException], points: range, tally: Tally, **how: Any
-) -> None:
-    """Interrupt a call at each of these points, until the call has no more points."""
-    for point in points:
-        with interrupted_at(point, kind, **how) as found:
-            error = caught(lambda: ACTS[what](env))
-        is_same(error, found)
-        if found.raised is None:
-            return
-        tally["interrupts"] += 1
-        assert_goes_on(env, bool(point % 2), found.where)
-        tally["usable"] += 1
-    raise AssertionError(f"more points than {points}")
-
-
 @pytest.mark.parametrize("every", [23, EACH])
 @pytest.mark.parametrize(("transport", "side"), [("unix", 96), ("stdio", 160)])
 @pytest.mark.parametrize("what", ACTS)
@@ -97,10 +71,9 @@ def test_at_every_line(what: str, transport: str, side: int, every: int) -> None
     with faulty(transport=transport, side=side) as env:
         env.reset()
         pid = env.target["pid"]
-        for number, kind in enumerate(KINDS):
-            interrupt_each(env, what, kind, range(number * every // len(KINDS), 5000, every), tally)
+        interrupt_at_each(lambda: ACTS[what](env), partial(assert_goes_on, env), every, tally)
         assert env.target["pid"] == pid
-    tally.check(usable=1.0)
+    tally.check()
 
 
 @pytest.mark.parametrize("every", [311, EACH])
@@ -108,12 +81,12 @@ def test_at_every_line(what: str, transport: str, side: int, every: int) -> None
 def test_at_every_bytecode(what: str, every: int) -> None:
     if sys.version_info < (3, 12):
         pytest.skip("sys.monitoring is new in Python 3.12")
-    tally = Tally()
+    tally, kinds = Tally(), (KeyboardInterrupt, TimeoutError)
     with faulty() as env:
         env.reset()
-        for kind in (KeyboardInterrupt, TimeoutError):
-            interrupt_each(env, what, kind, range(0, 50_000, every), tally, bytecodes=True)
-    tally.check(usable=1.0)
+        check = partial(assert_goes_on, env)
+        interrupt_at_each(lambda: ACTS[what](env), check, every, tally, kinds=kinds, bytecodes=True)
+    tally.check()
 
 
 @pytest.mark.parametrize("every", [11, EACH])
@@ -126,7 +99,7 @@ def test_at_every_line_of_the_first_frames(every: int) -> None:
             fds = len(procfs.open_fds())
             with interrupted_at(point, KINDS[point % len(KINDS)]) as found:
                 error = caught(lambda: [env.reset(), env.render()])
-            is_same(error, found)
+            assert_unchanged(error, found)
             if found.raised is None:
                 break
             tally["interrupts"] += 1
@@ -135,128 +108,7 @@ def test_at_every_line_of_the_first_frames(every: int) -> None:
             tally["usable"] += 1
         if every > 1 and tally["interrupts"] >= 30:
             break
-    tally.check(usable=1.0)
-
-
-def actions(number: int) -> Any:
-    return np.array([[number + index, -7 * (number + index)] for index in range(NUM_ENVS)], np.int64)
-
-
-def assert_batch(observations: Any, number: int) -> int:
-    """Assert that each row answers its own action and all are in the same step. Returns its number."""
-    answers = observations["answers"]
-    assert answers[:, 1:].tolist() == actions(number).tolist()
-    assert len(set(answers[:, 0].tolist())) == 1
-    for index in range(NUM_ENVS):
-        assert (observations["image"][index] == (number + index) % 256).all()
-    return int(answers[0, 0])
-
-
-def half_by_half(envs: RemoteVectorEnv) -> None:
-    envs.step_async(actions(OTHER))
-    envs.step_wait()
-
-
-BATCH_ACTS: dict[str, Callable[[RemoteVectorEnv], Any]] = {
-    "step": lambda envs: envs.step(actions(OTHER)),
-    "halves": half_by_half,
-    "reset": lambda envs: envs.reset(),
-    "call": lambda envs: envs.call("number"),
-}
-
-
-def assert_batch_goes_on(envs: RemoteVectorEnv, what: str, resets: bool, tally: Tally) -> None:
-    """Assert that all workers are in the same step, or say that a reset is needed."""
-    try:
-        if resets:
-            envs.reset()
-        step = assert_batch(envs.step(actions(7))[0], 7)
-        assert not resets or step == 1
-    except AlreadyPendingCallError:
-        # The interrupt came before step_wait() began: the call is still pending, and can be waited for.
-        assert what == "halves"
-        assert_batch(envs.step_wait()[0], OTHER)
-        tally["still pending"] += 1
-        assert_batch_goes_on(envs, what, resets, tally)
-        return
-    except ResetNeeded:
-        assert len(envs.targets) > 1
-        assert not resets
-        tally["reset needed"] += 1
-        with pytest.raises(ResetNeeded, match="reset"):
-            envs.reset(options={"reset_mask": np.array([True, False, False])})
-        assert_batch_goes_on(envs, what, True, tally)
-        return
-    assert assert_batch(envs.step(actions(8))[0], 8) == step + 1
-
-
-@pytest.mark.parametrize("every", [61, EACH])
-@pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("what", BATCH_ACTS)
-def test_a_vector_env_at_every_line(what: str, workers: int, every: int) -> None:
-    tally = Tally()
-    with remote("Faulty", NUM_ENVS, entry_point="faulty:FaultyEnv", workers=workers, kwargs={"side": 96}) as envs:
-        envs.reset()
-        pids = [target["pid"] for target in envs.targets]
-        for number, kind in enumerate(KINDS):
-            for point in range(number * every // len(KINDS), 10_000, every):
-                with interrupted_at(point, kind) as found:
-                    error = caught(lambda: BATCH_ACTS[what](envs))
-                is_same(error, found)
-                if found.raised is None:
-                    break
-                tally["interrupts"] += 1
-                assert_batch_goes_on(envs, what, bool(point % 2) or what == "reset", tally)
-                tally["usable"] += 1
-        assert [target["pid"] for target in envs.targets] == pids
-    tally.check(usable=1.0)
-
-
-def first_ready(envs: RemoteVectorEnv, sent: dict[int, int]) -> None:
-    """Envs are sent one by one and received; ``sent`` is what each has been sent and has not given back yet."""
-    for index in (2, 0, 1):
-        if index not in envs.in_flight:
-            sent[index] = OTHER + index
-            envs.send(actions(OTHER)[index : index + 1], [index])
-    for _ in range(2):
-        observations, *_, env_ids = envs.recv(1, 2)
-        for row, index in enumerate(env_ids.tolist()):
-            number = sent.pop(index)
-            assert observations["answers"][row, 1:].tolist() == [number, -7 * number]
-
-
-@pytest.mark.parametrize("every", [311, EACH])
-@pytest.mark.parametrize("workers", [1, 3])
-def test_first_ready_at_every_line(workers: int, every: int) -> None:
-    """What is in flight comes once, or was lost with the call that gave it; each env's next step is its own."""
-    tally = Tally()
-    with remote("Faulty", NUM_ENVS, entry_point="faulty:FaultyEnv", workers=workers, kwargs={"side": 96}) as envs:
-        envs.reset()
-        pids = [target["pid"] for target in envs.targets]
-        for number, kind in enumerate(KINDS):
-            for point in range(number * every // len(KINDS), 10_000, every):
-                sent: dict[int, int] = {}
-                with interrupted_at(point, kind) as found:
-                    error = caught(lambda: first_ready(envs, sent))  # noqa: B023
-                is_same(error, found)
-                if found.raised is not None:
-                    tally["interrupts"] += 1
-                left = [index for index in sent if index in envs.in_flight]
-                assert {*envs.in_flight} == {*left}, found.where
-                tally["lost"] += len(sent) - len(left)
-                received: list[int] = []
-                while envs.in_flight:
-                    observations, *_, env_ids = envs.recv()
-                    for answer in observations["answers"][:, 1].tolist():
-                        assert answer - OTHER in left, found.where
-                    received += env_ids.tolist()
-                assert sorted(received) == sorted(left), found.where
-                assert envs.step(actions(7))[0]["answers"][:, 1:].tolist() == actions(7).tolist()
-                tally["usable"] += found.raised is not None
-                if found.raised is None:
-                    break
-        assert [target["pid"] for target in envs.targets] == pids
-    tally.check(usable=1.0)
+    tally.check()
 
 
 @pytest.mark.parametrize("every", [40, EACH])
@@ -270,7 +122,7 @@ def test_close_at_every_line(transport: str, every: int) -> None:
             pid = env.target["pid"]
             with interrupted_at(point, KINDS[point % len(KINDS)]) as found:
                 error = caught(env.close)
-            is_same(error, found)
+            assert_unchanged(error, found)
             env.close()
             assert not procfs.state(pid), found.where
             with pytest.raises(errors.ClosedError):
@@ -279,27 +131,7 @@ def test_close_at_every_line(transport: str, every: int) -> None:
             break
         tally["interrupts"] += 1
         tally["usable"] += 1
-    tally.check(usable=1.0)
-
-
-@contextmanager
-def busy(threads: int) -> Iterator[None]:
-    """Run threads that compute, so that the main thread has to wait for the GIL and for a processor."""
-    over = threading.Event()
-
-    def compute() -> None:
-        while not over.is_set():
-            sum(range(1000))
-
-    running = [threading.Thread(target=compute) for _ in range(threads)]
-    for thread in running:
-        thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        for thread in running:
-            thread.join()
+    tally.check()
 
 
 @pytest.mark.parametrize("load", [0, 2], ids=["quiet", "loaded"])
@@ -317,9 +149,9 @@ def test_timers_at_random_moments(transport: str, timers: int, load: int) -> Non
             assert raised
             assert error is raised[0]
             tally["interrupts"] += 1
-            assert_goes_on(env, bool(number % 2), str(number))
+            assert_goes_on(env, number, str(number))
             tally["usable"] += 1
-    tally.check()
+    tally.check(usable=LEAST_USABLE)
 
 
 @pytest.mark.parametrize("timers", [15, pytest.param(500, marks=pytest.mark.long)])
@@ -344,7 +176,7 @@ def test_timers_that_interrupt_what_the_first_has_left(timers: int) -> None:
                         while True:
                             act(env, chosen.choice(["step", "reset"]), OTHER)
                 signal.setitimer(signal.ITIMER_REAL, 0)
-                assert_goes_on(env, bool(number % 2), str(number))
+                assert_goes_on(env, number, str(number))
                 tally["usable"] += 20
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -6,6 +6,8 @@ Knows sys.settrace, and the modules of the client. Never knows what is interrupt
 import os
 import signal
 import sys
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -134,3 +136,66 @@ def caught(act: Callable[[], object]) -> BaseException | None:
     except BaseException as error:  # noqa: BLE001 - whatever it is, the test compares it
         return error
     return None
+
+
+class Tally(Counter[str]):
+    """Counts the outcomes of an env after each interrupt: ``interrupts``, ``usable``, and whatever a test adds."""
+
+    def check(self, *, usable: float = 1.0) -> None:
+        """Assert that the env was usable after this share of the interrupts, without a new server."""
+        print(dict(self))
+        assert self["interrupts"] > 0
+        assert self["usable"] >= usable * self["interrupts"], dict(self)
+
+
+def assert_unchanged(error: BaseException | None, found: Interruption) -> None:
+    """Assert that the call raised the user's own exception; any other error is raised."""
+    if found.raised is not None:
+        assert error is found.raised, (found.where, error)
+    elif error is not None:
+        raise error
+
+
+def interrupt_at_each(
+    act: Callable[[], object],
+    check: Callable[[int, str], None],
+    every: int,
+    tally: Tally,
+    *,
+    kinds: tuple[type[BaseException], ...] = KINDS,
+    bytecodes: bool = False,
+) -> None:
+    """Interrupt a call at every so many points, until it has no more, with each kind of exception.
+
+    ``check`` gets the number of the point and its place, after each interrupt.
+    """
+    for number, kind in enumerate(kinds):
+        for point in range(number * every // len(kinds), 100_000, every):
+            with interrupted_at(point, kind, bytecodes=bytecodes) as found:
+                error = caught(act)
+            assert_unchanged(error, found)
+            if found.raised is None:
+                break
+            tally["interrupts"] += 1
+            check(point, found.where)
+            tally["usable"] += 1
+
+
+@contextmanager
+def busy(threads: int) -> Iterator[None]:
+    """Run threads that compute, so that the main thread has to wait for the GIL and for a processor."""
+    over = threading.Event()
+
+    def compute() -> None:
+        while not over.is_set():
+            sum(range(1000))
+
+    running = [threading.Thread(target=compute) for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in running:
+            thread.join()

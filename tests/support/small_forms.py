@@ -18,11 +18,16 @@ NUM_ENVS = 3
 
 
 class Form(NamedTuple):
-    """A form of env; ``step`` takes a number, and returns the number of the step and the actions that it answers."""
+    """A form of env.
+
+    ``step`` takes a number, and returns the number of the step and the action that it answers. ``action`` makes the
+    action of a number, for ``step_async``; None if the form has no halves.
+    """
 
     make: Callable[..., Any]
     step: Callable[[Any, int], tuple[Any, Any]]
     attribute: Callable[[Any, str], Any]
+    action: Callable[[int], Any] | None
 
 
 def single(env: Any, number: int) -> tuple[Any, Any]:
@@ -32,7 +37,7 @@ def single(env: Any, number: int) -> tuple[Any, Any]:
 
 
 def batch(envs: Any, number: int) -> tuple[Any, Any]:
-    observations, rewards, terminations, truncations, infos = envs.step(np.full(NUM_ENVS, number))
+    observations, rewards, terminations, truncations, infos = envs.step(repeated(number))
     assert (rewards.tolist(), infos) == ([0.5] * NUM_ENVS, {})
     assert not (terminations | truncations).any()
     (found,) = {tuple(row) for row in observations.tolist()}
@@ -48,15 +53,20 @@ def team(env: Any, number: int) -> tuple[Any, Any]:
     return found
 
 
+def repeated(number: int) -> Any:
+    return np.full(NUM_ENVS, number)
+
+
 FORMS = {
-    "SmallEnv": Form(gym_service.make, single, lambda env, name: getattr(env, name)),
+    "SmallEnv": Form(gym_service.make, single, getattr, lambda number: number),
     "SmallEnv of a vector env": Form(
         lambda env_id, **given: gym_service.make_vec(env_id, NUM_ENVS, workers=1, **given),
         batch,
         lambda envs, name: envs.get_attr(name)[0],
+        repeated,
     ),
-    "SmallVectorEnv": Form(gym_service.make, batch, lambda envs, name: getattr(envs, name)),
-    "SmallTeam": Form(gym_service.make_parallel, team, lambda env, name: getattr(env, name)),
+    "SmallVectorEnv": Form(gym_service.make, batch, getattr, repeated),
+    "SmallTeam": Form(gym_service.make_parallel, team, getattr, None),
 }
 
 

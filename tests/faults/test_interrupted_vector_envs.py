@@ -1,0 +1,224 @@
+"""Exceptions of signal handlers at any line, bytecode and moment of a vector env's calls, with one and three workers.
+
+As in ``test_interrupts.py``. In addition, all workers are in the same step afterwards, or a reset is asked for.
+"""
+
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.error import AlreadyPendingCallError, ResetNeeded
+from support import procfs
+from support.interrupts import (
+    KINDS,
+    OTHER,
+    Tally,
+    assert_unchanged,
+    busy,
+    caught,
+    interrupt_at_each,
+    interrupted_after,
+    interrupted_at,
+)
+from support.vector_play import remote
+
+from gym_service import RemoteVectorEnv, errors
+
+# These tests do not depend on the client's version, so they run with the newest client only.
+pytestmark = pytest.mark.slow
+
+EACH = pytest.param(1, marks=pytest.mark.long)
+NUM_ENVS = 3
+
+
+@contextmanager
+def made(workers: int, tally: Tally) -> Iterator[RemoteVectorEnv]:
+    """A vector env after a reset. At the end all servers must be those of the beginning."""
+    with remote("Faulty", NUM_ENVS, entry_point="faulty:FaultyEnv", workers=workers, kwargs={"side": 96}) as envs:
+        envs.reset()
+        pids = [target["pid"] for target in envs.targets]
+        yield envs
+        assert [target["pid"] for target in envs.targets] == pids
+    tally.check()
+
+
+def actions(number: int) -> Any:
+    return np.array([[number + index, -7 * (number + index)] for index in range(NUM_ENVS)], np.int64)
+
+
+def assert_batch(observations: Any, number: int) -> int:
+    """Assert that each row answers its own action and all are in the same step. Returns its number."""
+    answers = observations["answers"]
+    assert answers[:, 1:].tolist() == actions(number).tolist()
+    assert len(set(answers[:, 0].tolist())) == 1
+    for index in range(NUM_ENVS):
+        assert (observations["image"][index] == (number + index) % 256).all()
+    return int(answers[0, 0])
+
+
+def halves(envs: RemoteVectorEnv, kind: str, *given: Any) -> None:
+    getattr(envs, f"{kind}_async")(*given)
+    getattr(envs, f"{kind}_wait")()
+
+
+BATCH_ACTS: dict[str, Callable[[RemoteVectorEnv], Any]] = {
+    "step": lambda envs: envs.step(actions(OTHER)),
+    "halves of step": lambda envs: halves(envs, "step", actions(OTHER)),
+    "reset": lambda envs: envs.reset(),
+    "halves of reset": lambda envs: halves(envs, "reset"),
+    "render": lambda envs: envs.render(),
+    "attribute": lambda envs: envs.get_attr("number"),
+    "halves of call": lambda envs: halves(envs, "call", "number"),
+}
+
+
+def assert_goes_on(envs: RemoteVectorEnv, what: str, tally: Tally, point: int, where: str) -> None:
+    """Assert that all workers are in the same step, or say that a reset is needed. For an odd point, reset first."""
+    try:
+        if point % 2 or what.endswith("reset"):
+            envs.reset()
+            assert assert_batch(envs.step(actions(7))[0], 7) == 1, where
+        else:
+            assert_batch(envs.step(actions(7))[0], 7)
+    except AlreadyPendingCallError:
+        # The interrupt came before the second half began: the call is still pending, and can be waited for.
+        kind = what.removeprefix("halves of ")
+        assert kind != what, where
+        result = getattr(envs, f"{kind}_wait")()
+        if kind == "step":
+            assert_batch(result[0], OTHER)
+        tally["still pending"] += 1
+        assert_goes_on(envs, what, tally, point, where)
+        return
+    except ResetNeeded:
+        assert len(envs.targets) > 1, where
+        assert not point % 2, where
+        tally["reset needed"] += 1
+        with pytest.raises(ResetNeeded, match="reset"):
+            envs.reset(options={"reset_mask": np.array([True, False, False])})
+        assert_goes_on(envs, what, tally, point + 1, where)
+        return
+    step = assert_batch(envs.step(actions(8))[0], 8)
+    assert assert_batch(envs.step(actions(9))[0], 9) == step + 1, where
+
+
+@pytest.mark.parametrize("every", [97, EACH])
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("what", BATCH_ACTS)
+def test_at_every_line(what: str, workers: int, every: int) -> None:
+    tally = Tally()
+    with made(workers, tally) as envs:
+        interrupt_at_each(lambda: BATCH_ACTS[what](envs), partial(assert_goes_on, envs, what, tally), every, tally)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("what", ["step", "halves of step"])
+def test_at_every_bytecode(what: str, workers: int) -> None:
+    if sys.version_info < (3, 12):
+        pytest.skip("sys.monitoring is new in Python 3.12")
+    tally, kinds = Tally(), (KeyboardInterrupt, TimeoutError)
+    with made(workers, tally) as envs:
+        check = partial(assert_goes_on, envs, what, tally)
+        interrupt_at_each(lambda: BATCH_ACTS[what](envs), check, 1, tally, kinds=kinds, bytecodes=True)
+
+
+def first_ready(envs: RemoteVectorEnv, sent: dict[int, int]) -> None:
+    """Envs are sent one by one and received; ``sent`` is what each has been sent and has not given back yet."""
+    for index in (2, 0, 1):
+        if index not in envs.in_flight:
+            sent[index] = OTHER + index
+            envs.send(actions(OTHER)[index : index + 1], [index])
+    for _ in range(2):
+        observations, *_, env_ids = envs.recv(1, 2)
+        for row, index in enumerate(env_ids.tolist()):
+            number = sent.pop(index)
+            assert observations["answers"][row, 1:].tolist() == [number, -7 * number]
+
+
+@pytest.mark.parametrize("load", [0, 2], ids=["quiet", "loaded"])
+@pytest.mark.parametrize("timers", [12, pytest.param(500, marks=pytest.mark.long)])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_timers_at_random_moments(workers: int, timers: int, load: int) -> None:
+    """The handler of SIGALRM raises while a loop steps and renders, or sends and receives and then resets."""
+    chosen, tally = random.Random(timers + load), Tally()
+
+    def loop(envs: RemoteVectorEnv, number: int) -> None:
+        sent: dict[int, int] = {}
+        while number % 2:
+            first_ready(envs, sent)
+        while True:
+            for what in ("step", "render", "halves of step", "reset"):
+                BATCH_ACTS[what](envs)
+
+    with made(workers, tally) as envs, busy(load):
+        for number in range(timers):
+            with interrupted_after(chosen.uniform(1e-4, 1e-2), chosen.choice(KINDS)) as raised:
+                error = caught(lambda: loop(envs, number))  # noqa: B023
+            assert raised
+            assert error is raised[0]
+            tally["interrupts"] += 1
+            while envs.in_flight:
+                envs.recv()
+            what = "halves of " + (envs._half_kind or "step")
+            assert_goes_on(envs, what, tally, number, str(number))
+            tally["usable"] += 1
+
+
+@pytest.mark.parametrize("every", [311, EACH])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_first_ready_at_every_line(workers: int, every: int) -> None:
+    """What is in flight comes once, or was lost with the call that gave it; each env's next step is its own."""
+    tally, sent = Tally(), dict[int, int]()
+
+    def act(envs: RemoteVectorEnv) -> None:
+        sent.clear()
+        first_ready(envs, sent)
+        while envs.in_flight:
+            envs.recv()
+
+    def check(point: int, where: str) -> None:
+        left = [index for index in sent if index in envs.in_flight]
+        assert {*envs.in_flight} == {*left}, where
+        tally["lost"] += len(sent) - len(left)
+        received: list[int] = []
+        while envs.in_flight:
+            observations, *_, env_ids = envs.recv()
+            for answer in observations["answers"][:, 1].tolist():
+                assert answer - OTHER in left, where
+            received += env_ids.tolist()
+        assert sorted(received) == sorted(left), where
+        assert envs.step(actions(7))[0]["answers"][:, 1:].tolist() == actions(7).tolist(), where
+
+    with made(workers, tally) as envs:
+        interrupt_at_each(lambda: act(envs), check, every, tally)
+
+
+@pytest.mark.parametrize(
+    ("workers", "every"),
+    [(3, 173), pytest.param(1, 1, marks=pytest.mark.long), pytest.param(3, 1, marks=pytest.mark.long)],
+)
+def test_close_at_every_line(workers: int, every: int) -> None:
+    """close() can be called again, and then nothing is left."""
+    tally = Tally()
+    given: dict[str, Any] = {"entry_point": "faulty:FaultyEnv", "workers": workers, "prefork": True}
+    for point in range(0, 10_000, every):
+        with remote("Faulty", NUM_ENVS, **given) as envs:
+            pids = [target["pid"] for target in envs.targets]
+            with interrupted_at(point, KINDS[point % len(KINDS)]) as found:
+                error = caught(envs.close)
+            assert_unchanged(error, found)
+            envs.close()
+            assert not any(procfs.state(pid) for pid in pids), found.where
+            with pytest.raises(errors.ClosedError):
+                envs.step(actions(7))
+        if found.raised is None:
+            break
+        tally["interrupts"] += 1
+        tally["usable"] += 1
+    tally.check()
