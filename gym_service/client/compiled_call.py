@@ -62,8 +62,8 @@ def compile_call(
             another value the function returns NOT_COMPILED.
     """
     queue, tickets, leave_with = connection._queue, connection._tickets, leave or connection._leave_with
-    next_id = _turn(connection, connection.changes if changes is None else changes, is_free)
-    exchange = _exchange(connection, kind, limit_s, read_small, read, observer)
+    next_id, look_ahead = _turn(connection, connection.changes if changes is None else changes, is_free)
+    exchange = _exchange(connection, kind, limit_s, read_small, read, observer, look_ahead)
 
     def call(head: bytes | bytearray, action: Any) -> Any:
         ticket = new_ticket()
@@ -91,10 +91,17 @@ def compile_call(
     return call
 
 
-def _turn(connection: Connection, changes: int, is_free: Callable[[], bool]) -> Callable[[Ticket], int | None]:
-    """A function that returns the id of the next call if this ticket has its turn and nothing is unusual, else None."""
+def _turn(
+    connection: Connection, changes: int, is_free: Callable[[], bool]
+) -> tuple[Callable[[Ticket], int | None], Callable[[int], None]]:
+    """Two functions.
+
+    The first returns the id of the next call if this ticket has its turn and nothing is unusual, else None. The second
+    does a part of that work in advance, while a call waits for its answer. It takes the id of that call.
+    """
     channel, queue, tickets = connection._channel, connection._queue, connection._tickets
     arena = channel.arena
+    quiet_id = -1  # the id of a call that has no notices of shared memory to send; those that come now go with the next
 
     def next_id(ticket: Ticket) -> int | None:
         last_id = channel.outgoing[0]
@@ -103,9 +110,14 @@ def _turn(connection: Connection, changes: int, is_free: Callable[[], bool]) -> 
         if connection.changes != changes or connection._closed_by or connection._is_forked:
             return None
         call_id: int = last_id + 1 & 0xFFFFFFFF
-        return None if arena is not None and arena.is_due(call_id) else call_id
+        return call_id if call_id == quiet_id or arena is None or not arena.is_due(call_id) else None
 
-    return next_id
+    def look_ahead(call_id: int) -> None:
+        nonlocal quiet_id
+        following_id = call_id + 1 & 0xFFFFFFFF
+        quiet_id = -1 if arena is None or arena.is_due(following_id) else following_id
+
+    return next_id, look_ahead
 
 
 def _exchange(
@@ -115,6 +127,7 @@ def _exchange(
     read_small: ReadSmall,
     read: Callable[[Frame], Any],
     observer: CallObserver | None,
+    look_ahead: Callable[[int], None],
 ) -> Callable[[int, bytes | bytearray, Any], Any]:
     """A function that sends the call of this id, and returns its result."""
     channel, header, during = connection._channel, HEADER.pack, messages.CALL_NAMES[kind]
@@ -134,6 +147,7 @@ def _exchange(
             connection._go_on_late(channel.flush)
         if observer is not None:
             observer.step_sent((action,))
+        look_ahead(call_id)
         try:
             sizes = read_some(deadline)
         except ChannelTimeout:  # read_answer() gets it again, and goes on if bytes still arrive

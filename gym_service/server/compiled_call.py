@@ -26,8 +26,10 @@ def compile_call(server, channel, kind, act, pack, encode):
     arena, warnings, read_some, send = channel.arena, server.warnings, channel.read_some, channel.send_piece
     scratch, unpack, getpid, process_id = channel.decoder.scratch, HEADER_NUMBERS.unpack_from, os.getpid, os.getpid()
     begun, finished, beginning = server.counters.call_started, server.counters.call_finished, beginning_of(kind)
+    quiet_id = -1  # the id of a call whose answer has no notices of shared memory to send
 
     def answer():
+        nonlocal quiet_id
         sizes = read_some()
         if sizes is None or len(sizes) != 1 or sizes[0] < HEADER_BYTES or server.needs_reset:
             return False
@@ -39,7 +41,7 @@ def compile_call(server, channel, kind, act, pack, encode):
         begun()
         try:
             result = act(head_bytes)
-            is_usual = not warnings.waiting and (arena is None or not arena.is_due(call_id))
+            is_usual = not warnings.waiting and (call_id == quiet_id or arena is None or not arena.is_due(call_id))
             frame = pack(call_id, result) if is_usual else None
             if frame is None:
                 general = encode(result)
@@ -55,6 +57,8 @@ def compile_call(server, channel, kind, act, pack, encode):
         if getpid() != process_id:
             server.leave_if_forked()
         send(call_id, frame)
+        if arena is not None:  # looked up for the next answer now, while the client works
+            quiet_id = -1 if arena.is_due(call_id + 1) else call_id + 1
         return True
 
     return answer

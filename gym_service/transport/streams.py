@@ -118,9 +118,12 @@ class PollingStream(Stream):
 
     def __init__(self, yields_cpu):
         self._adaptive_spin = AdaptiveSpin(yields_cpu)
+        self._last_wait = ()  # how long it took, and its polls
 
     def read_into(self, buffer, sizes, deadline):
         now, spin, reads, polls = time.perf_counter, self._adaptive_spin, len(sizes), 0
+        if self._last_wait:  # recorded now, while the peer works: after the wait it would delay the caller
+            spin.record_wait(*self._last_wait)
         begun, buffers = now(), (buffer,)
         if spin.spinning:
             poll, yield_cpu, until, polls = self._readable.poll, os.sched_yield, begun + spin.spin_s, 1
@@ -133,7 +136,7 @@ class PollingStream(Stream):
             polls = 0
             self._wait(self._readable, deadline)
             self._attempt(buffers, sizes)
-        spin.record_wait(now() - begun, polls)
+        self._last_wait = now() - begun, polls
 
     def try_read(self, buffer, sizes):
         self._attempt((buffer,), sizes)
