@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         document = {"file": str(file.path), "entries": checked, "problems": problems, "unused": unused}
         print(json.dumps(document, indent=1))
     else:
-        _print_end(checked, [*problems, *envs_file.unused_interpreters(file)])
+        _print_end(checked, [*problems, *envs_file.unused_interpreters(file)], is_file_ok=not problems)
     return int(bool(problems) or not all(one["ok"] for one in checked))
 
 
@@ -149,11 +149,14 @@ def _wrapped(text: str, indent_columns: int) -> list[str]:
     return textwrap.wrap(text, columns, break_long_words=False, break_on_hyphens=False) or [""]
 
 
-def _print_end(checked: Sequence[dict[str, Any]], notes: Sequence[str]) -> None:
+def _print_end(checked: Sequence[dict[str, Any]], notes: Sequence[str], *, is_file_ok: bool) -> None:
     print()
     for note in notes:
         print(note)
-    failed = [one["name"] for one in checked if not one["ok"]]
+    if not checked:
+        print("there is no entry\n  try: gym-service add --venv ./sim_env")
+        return
+    failed = [*([] if is_file_ok else ["the file itself"]), *(one["name"] for one in checked if not one["ok"])]
     seconds = sum(one["seconds"] for one in checked)
     count = f"{len(checked)} {'entry' if len(checked) == 1 else 'entries'}"
     outcome = f"not in order: {', '.join(failed)}" if failed else "all in order"

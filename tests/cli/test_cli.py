@@ -171,6 +171,14 @@ def test_list_of_what_works_is_exit_code_0(tmp_path: Path) -> None:
     assert ran.stdout.splitlines()[2] == f"B-v0  found      {serving.address}  a server listens"
 
 
+def test_a_file_without_an_entry_is_not_called_in_order(tmp_path: Path) -> None:
+    file = tmp_path / "envs.toml"
+    file.write_text('python = "3.10"\n')
+    ran = run("check", "--envs", file)
+    said = f"\n{file}: python: unknown key; known are envs, interpreters\nthere is no entry\n  try: gym-service add "
+    assert (ran.returncode, said in ran.stdout, "in order" in ran.stdout) == (1, True, False)
+
+
 def test_list_as_json_and_when_an_entry_was_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     file = tmp_path / "envs.toml"

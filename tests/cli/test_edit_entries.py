@@ -143,6 +143,7 @@ def test_the_ids_of_an_interpreter_are_found_with_their_imports(tmp_path: Path) 
     python = TARGETS["pusht"].python()
     shown = run(tmp_path, "ids", python)
     assert (shown.returncode, shown.stdout) == (0, 'gym_pusht/PushT-v0  imports = ["gym_pusht"]\n')
+    assert "gym_service" not in run(tmp_path, "ids", sys.executable).stdout  # whose ids stand for other interpreters
     (found,) = json.loads(run(tmp_path, "ids", python, "--json").stdout)["ids"]
     assert found == {"id": "gym_pusht/PushT-v0", "import": "gym_pusht"}
     added = run(tmp_path, "add", "--venv", python.parent.parent)

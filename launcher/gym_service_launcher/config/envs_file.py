@@ -31,6 +31,9 @@ else:
 T = TypeVar("T")
 
 SECTIONS = ("envs", "interpreters")
+# Of a line that is no TOML.
+SHOWN_LINE_CHARS = 80
+NAMESPACE = "gym_service/"
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,8 @@ def unknown_entry(file: EnvsFile, name: str) -> ConfigError:
     known = ", ".join(file.entries) or "none"
     near = spelling.nearest(name, file.entries)
     advice = f"{near!r}" if near else f'python="./sim_env" (a venv), or a table [envs."{name}"] in that file'
-    text = f"{file.path}: [envs] has no key {name!r}; it has: {known}\n  try: {advice}"
+    also = "".join(f"\n  and {problem}" for problem in file.problems[:1])
+    text = f"{file.path}: [envs] has no key {name!r}; it has: {known}{also}\n  try: {advice}"
     return ConfigError(text, file=str(file.path), key=f'envs."{name}"')
 
 
@@ -178,6 +182,9 @@ def _named(
     name: str, table: Any, file: Path, interpreters: Mapping[str, Interpreter | ConfigError], location: Location
 ) -> Entry:
     here = location.at("envs").at(name, quoted=True)
+    if re.fullmatch(NAMESPACE + r"[\w.-]+", name):
+        own = name.removeprefix(NAMESPACE)
+        raise here.error(f'{NAMESPACE} is put in front by gym.make and is no part of the key; write [envs."{own}"]')
     if not re.fullmatch(r"[\w.-]+", name):
         own = json.dumps(re.sub(r"[^\w.-]+", "-", name) or "Name-v0", ensure_ascii=False)
         real = json.dumps(name or "Name-v0", ensure_ascii=False)
@@ -206,8 +213,28 @@ def parse(content: bytes, location: Location) -> dict[str, Any]:
         where = _position(content[: error.start].decode("utf-8"))
         raise location.error(f"invalid TOML: it is not UTF-8 (at {where})") from error
     except (ValueError, RecursionError) as error:  # also ValueError: int() refuses a number of 5000 digits
-        what = str(error).replace("at end of document", f"at {_position(text)}, the end of the file")
-        raise location.error(f"invalid TOML: {what}") from error
+        raise location.error(f"invalid TOML: {_explained(str(error), text)}") from error
+
+
+# What to try, by the words of the parser.
+TOML_ADVICE = {
+    "Invalid value": 'a text stands in straight quotes, such as id = "CartPole-v1"; numbers, true and false in none',
+    "overwrite a value": "the key stands there twice: keep one of the two",
+    "twice": "the table stands there twice: keep one of the two, or give the second another name",
+    "Cannot redefine": "the table stands there twice: keep one of the two, or give the second another name",
+    "Expected newline or end of document after a statement": "one key in each line; a # begins a comment",
+    "Illegal character '\\n'": "a closing quotation mark, which this line lacks",
+    "Unescaped": "a backslash is written \\\\, or the text stands in single quotes",
+}
+
+
+def _explained(what: str, text: str) -> str:
+    """The parser's words, the line that they are about, and what to try."""
+    advice = next((advice for words, advice in TOML_ADVICE.items() if words in what), "")
+    at = re.search(r"\(at line (\d+), column \d+\)", what)
+    line = text.split("\n")[int(at[1]) - 1].strip()[:SHOWN_LINE_CHARS] if at else ""
+    what = what.replace("at end of document", f"at {_position(text)}, the end of the file")
+    return what + (f": {line}" if line else "") + (f"\n  try: {advice}" if advice else "")
 
 
 def _position(before: str) -> str:

@@ -21,6 +21,8 @@ import sys
 import time
 
 LIBRARIES = ("gymnasium", "gym")
+# The ids of gym-service are not a simulator's: they stand for interpreters such as this one.
+OURS = "gym-service"
 PLUGIN_GROUPS = ("gymnasium.envs", "gym.envs")
 FIELD = re.compile(r"^(Name|Version): *(\S+)", re.MULTILINE)
 NEEDS_GYM = re.compile(r"^(?:Requires-Dist: *)?gym(?:nasium)?(?![\w.-])", re.MULTILINE)
@@ -76,7 +78,7 @@ def read_packages(found):
             plugins = plugins_of(info)
             found["plugins"].update(plugins)
             is_simulator = NEEDS_GYM.search(metadata) or NEEDS_GYM.search(read(info, "requires.txt")) or plugins
-            if is_simulator and fields["Name"].lower() not in LIBRARIES:
+            if is_simulator and fields["Name"].lower() not in (*LIBRARIES, OURS):
                 candidates += [module for module in modules if not module.startswith("_")]
     return candidates
 

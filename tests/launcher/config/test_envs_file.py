@@ -209,23 +209,41 @@ def test_a_section_that_is_no_table_is_a_problem_of_the_file(tmp_path: Path) -> 
 
 
 NO_TOML = {
-    b'[envs."X-v0"]\npython = 3.10.13\n': "(at line 2, column 14)",
-    b'[envs."X-v0"]\npython = "3.10\n': "(at line 2, column 15)",
-    b'[envs."X-v0"]\nkwargs = {': "(at line 2, column 11, the end of the file)",
-    b'[envs."X-v0"]\n# caf\xe9\n': "(at line 2, column 6)",
-    b'[envs."X-v0"]\npython = "3"\npython = "4"\n': "(at line 3, column 13)",
+    b"python = 3.10.13\n": ("(at line 2, column 14): python = 3.10.13", "one key in each line; a # begins a comment"),
+    b'python = "3.10\n': ('(at line 2, column 15): python = "3.10', "a closing quotation mark, which this line lacks"),
+    b"kwargs = {": ("(at line 2, column 11, the end of the file)", ""),
+    b"# caf\xe9\n": ("(at line 2, column 6)", ""),
+    b'python = "3"\npython = "4"\n': (
+        '(at line 3, column 13): python = "4"',
+        "the key stands there twice: keep one of the two",
+    ),
+    b'[envs."X-v0"]\n': (
+        '(at line 2, column 13): [envs."X-v0"]',
+        "the table stands there twice: keep one of the two, or give the second another name",
+    ),
+    b"id = CartPole-v1\n": (
+        "(at line 2, column 6): id = CartPole-v1",
+        'a text stands in straight quotes, such as id = "CartPole-v1"; numbers, true and false in none',
+    ),
 }
 
 
-@pytest.mark.parametrize(("content", "where"), NO_TOML.items())
-def test_no_toml_names_line_and_column(tmp_path: Path, content: bytes, where: str) -> None:
-    (tmp_path / "envs.toml").write_bytes(content)
+@pytest.mark.parametrize(("content", "said_of_it"), NO_TOML.items())
+def test_no_toml_names_the_line_and_what_to_try(tmp_path: Path, content: bytes, said_of_it: tuple[str, str]) -> None:
+    (tmp_path / "envs.toml").write_bytes(b'[envs."X-v0"]\n' + content)
     error = envs_file.load(tmp_path / "envs.toml").entries["X-v0"]
     assert isinstance(error, ConfigError)
-    text = said(tmp_path, error)
-    assert text.startswith("invalid TOML: ")
-    assert text.endswith(where)
+    what, _, advice = said(tmp_path, error).partition("\n  try: ")
+    assert what.startswith("invalid TOML: ")
+    assert what.endswith(said_of_it[0])
+    assert advice == said_of_it[1]
     assert error.__dict__["key"] is None
+
+
+def test_the_namespace_is_no_part_of_a_key(tmp_path: Path) -> None:
+    error = loaded(tmp_path, '[envs."gym_service/X-v0"]').entries["gym_service/X-v0"]
+    assert isinstance(error, ConfigError)
+    assert said(tmp_path, error).endswith('is no part of the key; write [envs."X-v0"]')
 
 
 def test_in_a_file_that_is_no_toml_every_id_of_a_header_says_so(tmp_path: Path) -> None:
