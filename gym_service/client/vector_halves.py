@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gymnasium.error import NoAsyncCallError
-
 from gym_service.client.connection import one
 from gym_service.protocol.encoder import Packed
 
@@ -25,14 +23,13 @@ class HalvesOfCalls:
 
     _workers: "WorkersInFlight"
     _half_offers: "list[Offer]"
-    _half_kind = ""  # the pending call: step, reset or call
 
     def step_async(self, actions: Any) -> None:
         """Start a step of all envs and return at once; ``step_wait`` returns its result.
 
         Raises AlreadyPendingCallError if a call is pending. While it is pending, all other calls raise it too.
         """
-        self._begin_batch("step", self._packed(actions) or self._listed(actions))
+        self._begin_batch(self._packed(actions) or self._listed(actions))
 
     def step_wait(self) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """The result of the step that ``step_async`` started. Raises NoAsyncCallError if none was started."""
@@ -50,7 +47,7 @@ class HalvesOfCalls:
             self._send_reset(seed, options)
             return
         calls, env_ids = self._reset_calls(seed, options)
-        self._begin_batch("reset", calls, env_ids)
+        self._begin_batch(calls, env_ids)
 
     def reset_wait(self) -> tuple[Any, dict[str, Any]]:
         """The result of the reset that ``reset_async`` started. Raises NoAsyncCallError if none was started."""
@@ -61,29 +58,21 @@ class HalvesOfCalls:
         """Start a call of a method of every env; ``call_wait`` returns its results. Errors as ``step_async``."""
         calls = self._method_calls(name, args, kwargs)
         self._workers.begin(calls, lambda: [one] * len(calls))
-        self._half_kind = "call"
 
     def call_wait(self) -> tuple[Any, ...]:
         """The results of the method that ``call_async`` started. Raises NoAsyncCallError if none was started."""
-        self._refuse_other("call")
-        return flattened(self._workers.finish())
+        return flattened(self._workers.finish("call"))
 
-    def _begin_batch(self, kind: str, calls: Calls, resets: Sequence[int] = ()) -> None:
-        offers: list[Offer] = []
+    def _begin_batch(self, calls: Calls, resets: Sequence[int] = ()) -> None:
+        # Stored before the call: an interrupt may come as soon as it has begun. If it is refused, it offers nothing,
+        # and the batch of the pending call is copied once more.
+        self._half_offers = offers = list["Offer"]()
         self._workers.begin(calls, partial(self._offer_memory, calls, offers), resets)
-        self._half_offers, self._half_kind = offers, kind
 
-    def _finish_batch(self, kind: str) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        self._refuse_other(kind)
+    def _finish_batch(self, name: str) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         # Without the offers a batch is only copied once more, so it does no harm if an interrupt loses them here.
         offers, self._half_offers = self._half_offers, []
-        return self._result(self._workers.finish(), offers)
-
-    def _refuse_other(self, kind: str) -> None:
-        """Raise if a call of another kind is pending. If none is pending, ``finish`` raises."""
-        if self._workers.has_begun and self._half_kind != kind:
-            text = f"a {self._half_kind} has begun, and no {kind}\n  try: {self._half_kind}_wait()"
-            raise NoAsyncCallError(text, f"{kind}_wait")
+        return self._result(self._workers.finish(name), offers)
 
     if TYPE_CHECKING:
 

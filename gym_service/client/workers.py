@@ -116,8 +116,11 @@ class Workers:
             self._leave_with(ticket, error, ticket)
             raise
 
-    def finish(self) -> list[Any]:
-        """The second half of ``call``. Any thread may do so. Raises NoAsyncCallError if no call was begun."""
+    def finish(self, name: str) -> list[Any]:
+        """The second half of ``call``. Any thread may do so. Raises NoAsyncCallError if no call of this name was begun.
+
+        ``name``: step, reset or call.
+        """
         ticket: Ticket | None = None
         half: Ticket | None = None
         try:
@@ -125,9 +128,13 @@ class Workers:
             self._tickets.append(ticket)
             if self._tickets[0] is not ticket or self._connections[0].is_closed:
                 limit_s = self._limits_s.get(self._connections[0].during, math.inf)
-                self._queue.wait_for_turn(ticket, self._connections[0], "step_wait", limit_s, is_second_half=True)
+                self._queue.wait_for_turn(ticket, self._connections[0], f"{name}_wait", limit_s, is_second_half=True)
             if half is None or half is not self._queue.half:
-                raise NoAsyncCallError("nothing has begun whose answer could be waited for", "step_wait")
+                raise NoAsyncCallError("nothing has begun whose answer could be waited for", f"{name}_wait")
+            pending = self._connections[0].during  # of the half, since no other call is made until its second half
+            if pending != name:
+                text = f"a {pending} has begun, and no {name}\n  try: {pending}_wait()"
+                raise NoAsyncCallError(text, f"{name}_wait")
             self._queue.half = None
             reads, self._half_reads = self._half_reads, ()
             answers = self._answers(reads)

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gymnasium.error import AlreadyPendingCallError, ResetNeeded
+from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError, ResetNeeded
 from support import procfs
 from support.interrupts import (
     KINDS,
     OTHER,
+    Late,
     Tally,
     assert_unchanged,
     busy,
@@ -24,10 +25,12 @@ from support.interrupts import (
     interrupt_at_each,
     interrupted_after,
     interrupted_at,
+    interrupted_at_return,
 )
 from support.vector_play import remote
 
 from gym_service import RemoteVectorEnv, errors
+from gym_service.client.workers import Workers
 
 # These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
@@ -37,14 +40,13 @@ NUM_ENVS = 3
 
 
 @contextmanager
-def made(workers: int, tally: Tally) -> Iterator[RemoteVectorEnv]:
+def made(workers: int) -> Iterator[RemoteVectorEnv]:
     """A vector env after a reset. At the end all servers must be those of the beginning."""
     with remote("Faulty", NUM_ENVS, entry_point="faulty:FaultyEnv", workers=workers, kwargs={"side": 96}) as envs:
         envs.reset()
         pids = [target["pid"] for target in envs.targets]
         yield envs
         assert [target["pid"] for target in envs.targets] == pids
-    tally.check()
 
 
 def actions(number: int) -> Any:
@@ -112,8 +114,9 @@ def assert_goes_on(envs: RemoteVectorEnv, what: str, tally: Tally, point: int, w
 @pytest.mark.parametrize("what", BATCH_ACTS)
 def test_at_every_line(what: str, workers: int, every: int) -> None:
     tally = Tally()
-    with made(workers, tally) as envs:
+    with made(workers) as envs:
         interrupt_at_each(lambda: BATCH_ACTS[what](envs), partial(assert_goes_on, envs, what, tally), every, tally)
+    tally.check()
 
 
 @pytest.mark.long
@@ -123,9 +126,10 @@ def test_at_every_bytecode(what: str, workers: int) -> None:
     if sys.version_info < (3, 12):
         pytest.skip("sys.monitoring is new in Python 3.12")
     tally, kinds = Tally(), (KeyboardInterrupt, TimeoutError)
-    with made(workers, tally) as envs:
+    with made(workers) as envs:
         check = partial(assert_goes_on, envs, what, tally)
         interrupt_at_each(lambda: BATCH_ACTS[what](envs), check, 1, tally, kinds=kinds, bytecodes=True)
+    tally.check()
 
 
 def first_ready(envs: RemoteVectorEnv, sent: dict[int, int]) -> None:
@@ -156,7 +160,7 @@ def test_timers_at_random_moments(workers: int, timers: int, load: int) -> None:
             for what in ("step", "render", "halves of step", "reset"):
                 BATCH_ACTS[what](envs)
 
-    with made(workers, tally) as envs, busy(load):
+    with made(workers) as envs, busy(load):
         for number in range(timers):
             with interrupted_after(chosen.uniform(1e-4, 1e-2), chosen.choice(KINDS)) as raised:
                 error = caught(lambda: loop(envs, number))  # noqa: B023
@@ -165,9 +169,9 @@ def test_timers_at_random_moments(workers: int, timers: int, load: int) -> None:
             tally["interrupts"] += 1
             while envs.in_flight:
                 envs.recv()
-            what = "halves of " + (envs._half_kind or "step")
-            assert_goes_on(envs, what, tally, number, str(number))
+            assert_goes_on(envs, "halves of step", tally, number, str(number))
             tally["usable"] += 1
+    tally.check()
 
 
 @pytest.mark.parametrize("every", [311, EACH])
@@ -195,8 +199,9 @@ def test_first_ready_at_every_line(workers: int, every: int) -> None:
         assert sorted(received) == sorted(left), where
         assert envs.step(actions(7))[0]["answers"][:, 1:].tolist() == actions(7).tolist(), where
 
-    with made(workers, tally) as envs:
+    with made(workers) as envs:
         interrupt_at_each(lambda: act(envs), check, every, tally)
+    tally.check()
 
 
 @pytest.mark.parametrize(
@@ -222,3 +227,17 @@ def test_close_at_every_line(workers: int, every: int) -> None:
         tally["interrupts"] += 1
         tally["usable"] += 1
     tally.check()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_half_whose_beginning_was_interrupted_is_that_of_its_own_call(workers: int) -> None:
+    """The step was sent. A half of another kind came before, and what it has left must not decide."""
+    with made(workers) as envs:
+        halves(envs, "call", "number")
+        with interrupted_at_return(Workers.begin), pytest.raises(Late):
+            envs.step_async(actions(OTHER))
+        for other in (envs.reset_wait, envs.call_wait):
+            with pytest.raises(NoAsyncCallError, match=r"a step has begun.*\n  try: step_wait\(\)"):
+                other()
+        assert_batch(envs.step_wait()[0], OTHER)
+        assert_batch(envs.step(actions(7))[0], 7)

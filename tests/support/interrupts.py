@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 OTHER = 100  # the action of the interrupted step
@@ -56,6 +56,27 @@ def interrupted_at(
     count = partial(found.count, point, kind)
     with _each_bytecode(count) if bytecodes else _each_line(count, modules):
         yield found
+
+
+@contextmanager
+def interrupted_at_return(function: FunctionType) -> Iterator[None]:
+    """Raise Late once, when this function has done everything and returns."""
+
+    def trace_calls(frame: FrameType, event: str, arg: Any) -> Any:
+        return trace_return if frame.f_code is function.__code__ else None
+
+    def trace_return(frame: FrameType, event: str, arg: Any) -> Any:
+        if event == "return":
+            sys.settrace(None)
+            raise Late
+        return trace_return
+
+    before = sys.gettrace()
+    sys.settrace(trace_calls)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 @contextmanager
