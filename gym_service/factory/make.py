@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from gym_service_launcher.config import entry as entries
 from gym_service_launcher.config import envs_file
@@ -145,7 +145,7 @@ def make_registered_vector(
     service: "EntryOptions | None" = None,
     host: str | None = None,
     port: int | None = None,
-    workers: int | None = None,
+    workers: int | Literal["auto"] | None = None,
     max_episode_steps: int | None = None,
     autoreset_mode: Any = "NextStep",
     **kwargs: Any,
@@ -244,7 +244,8 @@ def make_vec(
             ``"Disabled"``).
         render_mode: as in ``make``.
         options: as in ``make``. ``workers`` is the number of server processes, 1 by default. Each holds a contiguous
-            share of the envs and steps them one after another. There is at most one worker for each env.
+            share of the envs and steps them one after another. There is at most one worker for each env. With
+            ``"auto"``, two envs are made and stepped first, and the number is that which promises the shortest step.
 
     Raises:
         ValueError: ``num_envs`` or ``autoreset_mode`` is not a valid value.
@@ -360,9 +361,17 @@ def _open_vector(
     merged = {**entry.kwargs, **kwargs}
     if not entry.vectorized:
         given = {"num_envs": num_envs, "autoreset_mode": autoreset_mode, "recreate": recreate}
-        return open_vector_env(entry, merged, **given)
+        return open_vector_env(entry, merged, workers=_workers(entry, merged, num_envs), **given)
     _refuse_beside_vectorized(entry, autoreset_mode)
     return cast("RemoteVectorEnv", open_env(entry, {**merged, entry.num_envs_key: num_envs}, recreate))
+
+
+def _workers(entry: entries.Entry, kwargs: Mapping[str, Any], num_envs: int) -> int:
+    if isinstance(entry.workers, int):
+        return entry.workers
+    from gym_service.factory.worker_choice import choose_workers
+
+    return choose_workers(entry, kwargs, num_envs)
 
 
 def _refuse_beside_vectorized(entry: entries.Entry, autoreset_mode: Any) -> None:

@@ -84,6 +84,7 @@ def open_vector_env(
     kwargs: Mapping[str, Any],
     *,
     num_envs: int,
+    workers: int,
     autoreset_mode: Any,
     recreate: "Callable[[], RemoteVectorEnv]",
 ) -> "RemoteVectorEnv":
@@ -96,7 +97,7 @@ def open_vector_env(
     from gym_service.factory.server_startup import PendingServer, recipe_of
 
     mode = AutoresetMode(autoreset_mode)
-    shares = shares_of(num_envs, entry.workers)
+    shares = shares_of(num_envs, workers)
     if len(shares) < num_envs:
         per_env.refuse_shared(entry)
     recipe = recipe_of(entry, kwargs)

@@ -111,8 +111,8 @@ class EntryOptions(TypedDict, total=False):
     """Import the simulator once and fork the servers from that process. Default False."""
     keep_warm_s: float | None
     """Keep that process for so many seconds after its last use, for the next program. Implies ``prefork``."""
-    workers: int | None
-    """The number of server processes of a vector env. Default 1."""
+    workers: int | Literal["auto"] | None
+    """The number of server processes of a vector env; ``"auto"`` measures two envs and chooses. Default 1."""
     frames: str | None
     """The coding of images where no memory is shared: ``"raw"`` (default), ``"zlib"``, ``"auto"``, ``"jpeg:90"``."""
     max_message_mib: int | None

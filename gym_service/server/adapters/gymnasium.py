@@ -156,6 +156,7 @@ class GymnasiumAdapter:
         return {
             "pid": os.getpid(),
             "executable": sys.executable,
+            "processors": _processors(),
             "python": platform.python_version(),
             "numpy": np.__version__,
             "api": "%s %s" % (library.__name__, library.__version__) if library else "none",
@@ -197,3 +198,8 @@ class GymnasiumAdapter:
             name = next((name for name in ("gymnasium", "gym") if name in roots), "")
             self._library_of = type(self.env), name
         return sys.modules.get(".".join(filter(None, (name, inner))))
+
+
+def _processors():
+    """The number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -91,7 +91,7 @@ class Entry(VenvKeys):
     restart: str = "never"
     prefork: bool = False
     keep_warm_s: float | None = None
-    workers: int = 1
+    workers: int | Literal["auto"] = 1
     frames: str = "raw"
     max_message_mib: int = 64
     arena_mib: int = 256

@@ -241,10 +241,12 @@ def step_limit(value: object, location: Location) -> int:
     return int(value)
 
 
-@accepts({"type": "integer", "minimum": 1})
-def worker_count(value: object, location: Location) -> int:
+@accepts({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "auto"}]})
+def worker_count(value: object, location: Location) -> int | Literal["auto"]:
+    if isinstance(value, str) and value == "auto":
+        return "auto"
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise type_error(value, "an integer", location)
+        raise type_error(value, 'an integer or "auto"', location)
     if value < 1:
         raise location.error(f"{value} is not a number of workers; expected 1 or more")
     return int(value)

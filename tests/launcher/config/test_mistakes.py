@@ -184,7 +184,8 @@ MISTAKES = [
         for frames in ("jpeg", "jpeg:0", "jpeg:101", "jpeg:9.5", "png", "Zlib", "raw ")
     ),
     ("frames = 90", 'envs."X-v0".frames', "90 is an integer; expected a string"),
-    ("workers = true", 'envs."X-v0".workers', "true is a boolean; expected an integer"),
+    ("workers = true", 'envs."X-v0".workers', 'true is a boolean; expected an integer or "auto"'),
+    ("workers = 'all'", 'envs."X-v0".workers', '"all" is a string; expected an integer or "auto"'),
     ("workers = 0", 'envs."X-v0".workers', "0 is not a number of workers; expected 1 or more"),
 ]
 
