@@ -2,9 +2,13 @@
 
 Knows numpy's generators, and the call that reads their state and writes it back. Python 3.10 and up.
 
-Each method fetches the state, draws, and sends the new state back: two round trips per draw, and no cost for users who
-never draw. The fetched state is sent along, and the server refuses it if it is out of date: another thread may have
-made a step in between. A copy is a plain numpy generator with the state at that moment.
+Each method fetches the state into a plain numpy generator, draws from that, and sends its new state back: two round
+trips per draw, and no cost for users who never draw. The fetched state is sent along, and the server refuses it if it
+is out of date: another thread may have made a step in between. A copy is a plain numpy generator with the state at that
+moment.
+
+Interrupts. Nothing is kept from one draw to the next. So an interrupted draw either was made in the simulator or was
+not, and the next one goes on from there.
 """
 
 import threading
@@ -34,15 +38,15 @@ class RemoteGenerator(np.random.Generator):
     def __init__(self, name: str, ask: Ask) -> None:
         super().__init__(_bit_generator(name))
         self._name, self._ask = name, ask
-        self._lock, self._is_drawing = threading.RLock(), False
+        self._lock, self._local = threading.RLock(), np.random.Generator(_bit_generator(name))
 
     def _fetch(self) -> Any:
         fetched = _state(self._ask("np_random", None), "Generator", self._name)
-        super().bit_generator.state = fetched
+        self._local.bit_generator.state = fetched
         return fetched
 
     def _put_back(self, fetched: Any) -> None:
-        self._ask("np_random", ("Generator", self._name, super().bit_generator.state, fetched))
+        self._ask("np_random", ("Generator", self._name, self._local.bit_generator.state, fetched))
 
     def spawn(self, n_children: int) -> Any:
         """Refused: numpy spawns from the seed sequence, which is not part of the state."""
@@ -71,15 +75,15 @@ class RemoteRandomState(np.random.RandomState):
     def __init__(self, ask: Ask) -> None:
         super().__init__()
         self._ask = ask
-        self._lock, self._is_drawing = threading.RLock(), False
+        self._lock, self._local = threading.RLock(), np.random.RandomState()
 
     def _fetch(self) -> Any:
         fetched = _state(self._ask("np_random", None), "RandomState", "MT19937")
-        super().set_state(tuple(fetched))
+        self._local.set_state(tuple(fetched))
         return fetched
 
     def _put_back(self, fetched: Any) -> None:
-        self._ask("np_random", ("RandomState", "MT19937", list(super().get_state()), fetched))
+        self._ask("np_random", ("RandomState", "MT19937", list(self._local.get_state()), fetched))
 
     def __reduce__(self) -> tuple[Any, ...]:
         copied = np.random.RandomState()
@@ -97,15 +101,11 @@ def _forward(cls: Any, base: type) -> None:
 
 def _drawing(method: Any) -> Any:
     def draw(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with self._lock:  # two threads would draw from one local copy
-            if self._is_drawing:  # a nested call: permutation() calls shuffle(), for example
-                return method(self, *args, **kwargs)
+        with self._lock:  # two threads would draw from one local generator
             fetched = self._fetch()
-            self._is_drawing = True
             try:
-                return method(self, *args, **kwargs)
+                return method(self._local, *args, **kwargs)
             finally:
-                self._is_drawing = False
                 self._put_back(fetched)
 
     draw.__name__, draw.__doc__ = method.__name__, method.__doc__
