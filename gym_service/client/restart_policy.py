@@ -84,9 +84,14 @@ class Restartable:
             self._connection.close(0.0)  # it has failed, so its server has ended, unless an interrupt prevented that
             self._finalizer.detach()
             connection, description = opening()
-            # If the reset is interrupted from here on, a step must not be one of an env without a reset.
-            connection.call(messages.REQUIRE_RESET, Encoder(), self._limits_s["reset"], one)
-            self._attach(connection, description)
+            try:
+                # If the reset is interrupted from here on, a step must not be one of an env without a reset.
+                connection.call(messages.REQUIRE_RESET, Encoder(), self._limits_s["reset"], one)
+                self._attach(connection, description)
+            except BaseException:
+                if self._connection is not connection:
+                    connection.close(0.0)
+                raise
             if self._restart is None:  # close() ran in the meantime, and closed the failed connection
                 self._connection.close(0.0)
                 self._finalizer.detach()

@@ -47,32 +47,35 @@ def open_env(
         EnvError: the simulator raised while the env was made.
         CannotCross: a keyword or one of the env's spaces has no form on the wire.
     """
-    pending = _pending_server(entry, kwargs)
-    from gym_service.client.env import RemoteEnv
-
-    env_class: type[RemoteEnv] = RemoteEnv
-    if windowed:
-        from gym_service.client.human_env import WindowedEnv
-
-        env_class = WindowedEnv
-    pending.request_env()
-    description = pending.wait_for_env()
-    restarts = entry.restart == "on-reset"
-    release = pending.keep_for_restart() if restarts else None
-    given: dict[str, Any] = {
-        "timeouts": _timeouts(entry, description),
-        "recreate": recreate,
-        "restart": partial(connect, entry, kwargs) if restarts else None,
-        "at_close": release,
-    }
+    pending, release = _pending_server(entry, kwargs), None
     try:
+        from gym_service.client.env import RemoteEnv
+
+        env_class: type[RemoteEnv] = RemoteEnv
+        if windowed:
+            from gym_service.client.human_env import WindowedEnv
+
+            env_class = WindowedEnv
+        pending.request_env()
+        description = pending.wait_for_env()
+        restarts = entry.restart == "on-reset"
+        release = pending.keep_for_restart() if restarts else None
+        given: dict[str, Any] = {
+            "timeouts": _timeouts(entry, description),
+            "recreate": recreate,
+            "restart": partial(connect, entry, kwargs) if restarts else None,
+            "at_close": release,
+        }
         if "vector" in description:
             per_env.refuse_vector_env(entry, kwargs)
-            return cast("RemoteEnv", _vectorized(pending.connection, description, given))
-        origin = {"entry": entry.name if entry.file else None, **pending.recipe}
-        return env_class(pending.connection, description, origin=origin, **given)
+            env = cast("RemoteEnv", _vectorized(pending.connection, description, given))
+        else:
+            origin = {"entry": entry.name if entry.file else None, **pending.recipe}
+            env = env_class(pending.connection, description, origin=origin, **given)
+        pending.hand_over()
+        return env
     except BaseException:
-        pending.connection.close(entry.timeouts.close)
+        pending.close(entry.timeouts.close)
         if release:
             release(0.0)
         raise
@@ -120,6 +123,8 @@ def open_vector_env(
         connections = [pending.connection for pending in pending_servers]
         given = {"autoreset_mode": mode, "timeouts": _timeouts(entry, descriptions[0]), "recreate": recreate}
         env = RemoteVectorEnv(connections, descriptions, shares, **given)
+        for pending in pending_servers:
+            pending.hand_over()
         undo.pop_all()
     return env
 
@@ -171,8 +176,14 @@ def connect(entry: Entry, kwargs: Mapping[str, Any]) -> tuple["Connection", dict
     Blocks and raises as ``open_env``.
     """
     pending = _pending_server(entry, kwargs)
-    pending.request_env()
-    return pending.connection, pending.wait_for_env()
+    try:
+        pending.request_env()
+        description = pending.wait_for_env()
+        pending.hand_over()
+        return pending.connection, description
+    except BaseException:
+        pending.close()
+        raise
 
 
 def _pending_server(entry: Entry, kwargs: Mapping[str, Any]) -> "PendingServer":

@@ -6,6 +6,7 @@ it is, nor how it was started. Python 3.10 and up.
 
 import select
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -72,7 +73,8 @@ def _portable_wrapper(wrapper: Any) -> Any:
 class PendingServer:
     """A server that makes the env of a recipe, in steps, so that several servers can be at it at the same time.
 
-    An error in any step ends the server.
+    An error in any step ends the server. Until ``hand_over``, so does the end of this object: an interrupt may come
+    while no handler knows it.
     """
 
     def __init__(self, entry: Entry, link: ServerLink, recipe: Mapping[str, Any], *, announces: bool = True) -> None:
@@ -90,6 +92,8 @@ class PendingServer:
         self._deadline = link.started_at + entry.timeouts.start
         self._announce_at = min(link.started_at + QUIET_S, self._deadline) if announces else self._deadline
         self._connection: Connection | None = None
+        self._finalizer = weakref.finalize(self, link.close, 0.0)
+        self._finalizer.atexit = False  # the guardian ends it then
         with self._errors_explained():
             self._encoded = encode(("$", recipe))
             self._wait_in_steps(link.begin, "start")
@@ -150,10 +154,14 @@ class PendingServer:
             self.connection.warn(self._link.start_warning())
         return description
 
-    def close(self) -> None:
-        """End the server at once; any number of times."""
+    def hand_over(self) -> None:
+        """The connection has another owner from here on."""
+        self._finalizer.detach()
+
+    def close(self, ask_s: float = 0.0) -> None:
+        """End the server, any number of times; give a server that is up ``ask_s`` seconds to close its env."""
         if self._connection:
-            self._connection.close(0.0)
+            self._connection.close(ask_s)
         else:
             self._link.close(0.0)
 

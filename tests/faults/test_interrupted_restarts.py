@@ -15,9 +15,13 @@ import pytest
 from gym_service_launcher.processes import pidfiles
 from gymnasium.error import ResetNeeded
 from support import polling
-from support.interrupts import KINDS, OTHER, caught, interrupted_at
+from support.interrupts import KINDS, OTHER, Late, caught, interrupted_at
+from support.opened import TARGET
+from support.paths import ENVS
 from support.small_forms import FORMS, made
+from support.targets import TARGETS
 
+import gym_service
 from gym_service import errors
 from gym_service.client.restart_policy import RestartPolicy
 
@@ -81,3 +85,30 @@ def test_a_step_after_a_reset_that_restarted_and_was_interrupted_is_refused() ->
                     step(OTHER)
             env.reset()
             assert tuple(step(7)) == (1, 7)
+
+
+TAKING_OVER = ("open_env", "open_vector_env")
+
+
+@pytest.mark.parametrize(
+    ("form", "every"),
+    [("one", 5), *[pytest.param(form, 1, marks=pytest.mark.long) for form in ("one", "restart", "several")]],
+)
+def test_after_the_env_is_made_no_server_is_left(form: str, every: int) -> None:
+    """The interrupts come at each line of the functions that take over an env which a server has just made."""
+    make: Callable[..., Any] = gym_service.make_vec if form == "several" else gym_service.make
+    given: dict[str, Any] = {"several": {"num_envs": 2, "workers": 2}, "restart": {"restart": "on-reset"}}.get(form, {})
+    keys = {"python": str(TARGETS[TARGET].python()), "pythonpath": [str(ENVS)], "prefork": True}
+    interrupts = 0
+    for point in range(every - 1, 1000, every):
+        with interrupted_at(point, Late, modules=("gym_service.factory.open_env",), functions=TAKING_OVER) as found:
+            error = caught(lambda: make("x", entry_point="small_steps:SmallEnv", **keys, **given).close())
+        assert error is found.raised, (found.where, error)
+        where, is_over = found.where, error is None
+        del error, found  # the traceback holds what the functions had
+        gc.collect()
+        polling.until(lambda: not pidfiles.list_servers(), f"the end of the servers, after {where}", 5.0)
+        if is_over:
+            break
+        interrupts += 1
+    assert interrupts > 2

@@ -45,16 +45,23 @@ class Interruption:
 
 @contextmanager
 def interrupted_at(
-    point: int, kind: type[BaseException], *, bytecodes: bool = False, modules: tuple[str, ...] = OURS
+    point: int,
+    kind: type[BaseException],
+    *,
+    bytecodes: bool = False,
+    modules: tuple[str, ...] = OURS,
+    functions: tuple[str, ...] = (),
 ) -> Iterator[Interruption]:
-    """Raise once, at the ``point``-th line or bytecode of the client's code; lines can be limited to some modules.
+    """Raise once, at the ``point``-th line or bytecode of the client's code.
+
+    Lines can be limited to those of some modules, and of some functions in them.
 
     This is like a signal handler's exception, but at a chosen point. Finalizers are left out: CPython prints and drops
     whatever is raised there.
     """
     found = Interruption()
     count = partial(found.count, point, kind)
-    with _each_bytecode(count) if bytecodes else _each_line(count, modules):
+    with _each_bytecode(count) if bytecodes else _each_line(count, modules, functions):
         yield found
 
 
@@ -80,10 +87,13 @@ def interrupted_at_return(function: FunctionType) -> Iterator[None]:
 
 
 @contextmanager
-def _each_line(count: Callable[[str, int, str], None], modules: tuple[str, ...]) -> Iterator[None]:
+def _each_line(
+    count: Callable[[str, int, str], None], modules: tuple[str, ...], functions: tuple[str, ...]
+) -> Iterator[None]:
     def trace_calls(frame: FrameType, event: str, arg: Any) -> Any:
         is_counted = (frame.f_globals.get("__name__") or "").startswith(modules)
-        return trace_lines if is_counted and frame.f_code.co_name != "__del__" else None
+        name = frame.f_code.co_name
+        return trace_lines if is_counted and name != "__del__" and (not functions or name in functions) else None
 
     def trace_lines(frame: FrameType, event: str, arg: Any) -> Any:
         if event == "line":
