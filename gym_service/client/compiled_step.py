@@ -21,6 +21,7 @@ from gym_service.protocol.agent_results import AgentLayouts
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.frames import HEADER_BYTES, Frame
 from gym_service.protocol.layout import STAMP, Layout
+from gym_service.protocol.plain_arrays import ArrayWriter
 from gym_service.protocol.result_forms import FormReader
 from gym_service.protocol.results import (
     BESIDE_BYTES,
@@ -52,11 +53,14 @@ def compile_step(
 
     ``changes`` is the value of ``connection.changes`` from before the layouts were read.
     """
-    if action_layout is None or action_layout.buffer_count or layout is None or layout.buffer_count:
+    if layout is None or layout.buffer_count:
         return never  # large observations lie in shared memory, and almost each call returns some
-    read_small, read = _result_reader(connection, layout), partial(step_result, layout)
-    given = connection, messages.STEP_PACKED, limit_s, read_small, read
-    return _packing(action_layout, compile_call(*given, observer=observer, changes=changes))
+    given = limit_s, _result_reader(connection, layout), partial(step_result, layout)
+    packed, general = (
+        compile_call(connection, kind, *given, observer=observer, changes=changes)
+        for kind in (messages.STEP_PACKED, messages.STEP)
+    )
+    return _packing_or_writing(action_layout, packed, general)
 
 
 def compile_batch_step(
@@ -90,15 +94,17 @@ def compile_vectorized_step(
     read: Callable[[Frame], Any],
 ) -> CompiledStep:
     """The step of a simulator that is a vector env itself."""
-    if action_layout is None or action_layout.buffer_count:
-        return never
     scratch = connection._channel.decoder.scratch
-    unpack: Callable[[Frame], Any] = forms.unpack
+    unpack: Callable[[memoryview, int, int], Any] = forms.unpack_at
 
     def read_small(end: int) -> Any:
-        return unpack(Frame(messages.STEPPED, 0, scratch[HEADER_BYTES:end], ()))
+        result = unpack(scratch, HEADER_BYTES, end - HEADER_BYTES)
+        return NOT_COMPILED if result is None else result
 
-    return _packing(action_layout, compile_call(connection, messages.STEP_PACKED, limit_s, read_small, read))
+    packed, general = (
+        compile_call(connection, kind, limit_s, read_small, read) for kind in (messages.STEP_PACKED, messages.STEP)
+    )
+    return _packing_or_writing(action_layout, packed, general)
 
 
 def compile_agents_step(
@@ -135,6 +141,26 @@ def _packing(layout: Layout, call: CompiledCall) -> CompiledStep:
         return call(head, action) if pack(action, head, ()) else NOT_COMPILED
 
     return step
+
+
+def _packing_or_writing(layout: Layout | None, packed: CompiledCall, general: CompiledCall) -> CompiledStep:
+    """The same; an array that does not fit, as one of another dtype, goes in the general form."""
+    write: Callable[[Any], bytes | None] = ArrayWriter().write
+    stamp: bytes = b"" if layout is None else layout.stamp
+    pack: Callable[..., bool] = _pack_nothing if layout is None or layout.buffer_count else layout.pack
+
+    def step(action: Any) -> Any:
+        head = bytearray(stamp)
+        if pack(action, head, ()):
+            return packed(head, action)
+        written = write(action)
+        return NOT_COMPILED if written is None else general(written, action)
+
+    return step
+
+
+def _pack_nothing(action: Any, head: bytearray, buffers: Any) -> bool:
+    return False
 
 
 def _result_reader(connection: Connection, layout: Layout) -> ReadSmall:

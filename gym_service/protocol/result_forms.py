@@ -56,6 +56,22 @@ class FormReader:
 
     def __init__(self):
         self._forms = {}
+        self._readers = {}  # of the forms that have been read from a memory
+
+    def unpack_at(self, memory, start, size_bytes):
+        """The packed result that fills so many bytes of a memory, always the same one, from ``start`` on.
+
+        None if ``unpack`` must read it. Raises BadValue.
+        """
+        version = STAMP.unpack_from(memory, start)[0] if size_bytes >= STAMP.size else None
+        form = self._forms.get(version)
+        if form is None or form.buffer_count or size_bytes != STAMP.size + form.head_bytes:
+            return None
+        read = self._readers.get(form)
+        if read is None:
+            self._readers = {known: self._readers[known] for known in self._forms.values() if known in self._readers}
+            read = self._readers[form] = form.reader(memory, start + STAMP.size)
+        return read()
 
     def unpack(self, frame):
         """The packed result. Raises BadValue for malformed bytes, BadFrame for an unknown form."""

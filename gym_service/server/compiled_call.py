@@ -1,9 +1,9 @@
-"""One kind of call as one function: reads it, carries it out, and sends its answer, if both are small.
+"""A kind of call as one function: reads it, carries it out, and sends its answer, if both are small.
 
 Knows the fields of a header and the parts of ``Server.answer``, which it repeats in the same order without their
 intermediate objects. Never knows what a call does: ``compiled_step.py`` does. Python 3.6 and up.
 
-It answers only what is usual. Bytes that are anything but one whole call of this kind stay with the decoder, and
+It answers only what is usual. Bytes that are anything but one whole call that it can read stay with the decoder, and
 ``Server.answer`` reads them. A result that does not fit, or that comes with warnings or notices of shared memory, is
 encoded and sent by ``Server`` too.
 """
@@ -11,36 +11,41 @@ encoded and sent by ``Server`` too.
 import os
 
 from gym_service.protocol.frames import HEADER_BYTES, HEADER_NUMBERS, beginning_of
+from gym_service.protocol.values import BadValue
 
 
-def compile_call(server, channel, kind, act, pack, encode):
-    """A function that answers one call of this kind. It blocks until bytes arrive, and returns whether it has answered.
+def compile_call(server, channel, readers, act, pack, encode):
+    """A function that answers one call. It blocks until bytes arrive, and returns whether it has answered.
 
     It raises as ``Server.answer``.
 
-    ``act`` carries out the call and returns a result; it takes the size of the head, whose bytes are in the decoder's
-    scratch buffer, after the header, until the next read.
+    ``readers``: by kind of call, the function that reads the argument of ``act``; None if it cannot. It takes the size
+    of the head, whose bytes are in the decoder's scratch buffer, after the header, until the next read.
+    ``act`` carries out the call and returns a result.
     ``pack`` takes the call's id and the result, and returns the whole frame of the answer; None if it does not fit.
     ``encode`` takes the result, and returns the kind and the Encoder of the answer.
     """
-    arena, warnings, read_some, send = channel.arena, server.warnings, channel.read_some, channel.send_piece
-    scratch, unpack, getpid, process_id = channel.decoder.scratch, HEADER_NUMBERS.unpack_from, os.getpid, os.getpid()
-    begun, finished, beginning = server.counters.call_started, server.counters.call_finished, beginning_of(kind)
+    arena, warnings, send, getpid, process_id = (
+        channel.arena,
+        server.warnings,
+        channel.send_piece,
+        os.getpid,
+        os.getpid(),
+    )
+    begun, finished = server.counters.call_started, server.counters.call_finished
+    read_call = _call_reader(server, channel, readers)
     quiet_id = -1  # the id of a call whose answer has no notices of shared memory to send
 
     def answer():
         nonlocal quiet_id
-        sizes = read_some()
-        if sizes is None or len(sizes) != 1 or sizes[0] < HEADER_BYTES or server.needs_reset:
+        call = read_call()
+        if call is None:
             return False
-        found, call_id, head_bytes, buffers = unpack(scratch)
-        if found != beginning or buffers or sizes[0] != HEADER_BYTES + head_bytes:
-            return False
-        del sizes[:]  # it is taken
+        kind, call_id, argument = call
         server.call_id, general = call_id, None
         begun()
         try:
-            result = act(head_bytes)
+            result = act(argument)
             is_usual = not warnings.waiting and (call_id == quiet_id or arena is None or not arena.is_due(call_id))
             frame = pack(call_id, result) if is_usual else None
             if frame is None:
@@ -62,3 +67,28 @@ def compile_call(server, channel, kind, act, pack, encode):
         return True
 
     return answer
+
+
+def _call_reader(server, channel, readers):
+    """A function that waits for a call, and returns its kind, its id and its argument; None for any other bytes."""
+    read_some, scratch, unpack = channel.read_some, channel.decoder.scratch, HEADER_NUMBERS.unpack_from
+    kinds = {beginning_of(kind): (kind, read) for kind, read in readers.items()}
+
+    def read_call():
+        sizes = read_some()
+        if sizes is None or len(sizes) != 1 or sizes[0] < HEADER_BYTES or server.needs_reset:
+            return None
+        found, call_id, head_bytes, buffers = unpack(scratch)
+        if found not in kinds or buffers or sizes[0] != HEADER_BYTES + head_bytes:
+            return None
+        kind, read = kinds[found]
+        try:
+            argument = read(head_bytes)
+        except BadValue:
+            return None  # the general way reads it again, and answers with the error
+        if argument is None:
+            return None
+        del sizes[:]  # it is taken
+        return kind, call_id, argument
+
+    return read_call

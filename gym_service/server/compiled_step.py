@@ -7,6 +7,7 @@ packed form of results. Never knows how bytes travel. Python 3.6 and up.
 from gym_service.protocol import messages, results
 from gym_service.protocol.frames import HEADER, HEADER_BYTES, MAGIC, SCRATCH_BYTES, VERSION
 from gym_service.protocol.layout import STAMP, rows
+from gym_service.protocol.plain_arrays import ArrayReader
 from gym_service.protocol.results import BESIDE_BYTES, NO_INFOS, PACKED_STEP, STEPPED_BEGINNING, flags_of
 from gym_service.server.compiled_call import compile_call
 
@@ -20,63 +21,66 @@ def compile_any_step(server, channel, adapter, agents, actions, layout, action_l
     """
     if agents is not None:
         return _compile_agents_step(server, channel, agents)
-    read_action = None if action_layout is None else _action_reader(channel.decoder.scratch, action_layout)
-    if read_action is None:
-        return None
+    scratch = channel.decoder.scratch
+    packed = messages.STEP_PACKED if adapter.count is None else messages.VEC_STEP_PACKED
+    readers = {packed: None if action_layout is None else _action_reader(scratch, action_layout)}
+    if adapter.count is None:  # a batch of such actions is a list
+        readers[messages.STEP] = ArrayReader(scratch, HEADER_BYTES).read
+    readers = {kind: read for kind, read in readers.items() if read is not None}
     if is_vectorized:
-        return _compile_vectorized_step(server, channel, adapter, actions, read_action)
-    if layout is None or layout.buffer_count:
+        return _compile_vectorized_step(server, channel, adapter, actions, readers)
+    if layout is None or layout.buffer_count or not readers:
         return None
     compiled = _compile_step if adapter.count is None else _compile_batch_step
-    return compiled(server, channel, adapter, actions, layout, read_action)
+    return compiled(server, channel, adapter, actions, layout, readers)
 
 
-def _compile_step(server, channel, adapter, actions, layout, read_action):
+def _compile_step(server, channel, adapter, actions, layout, readers):
     stepped = server.counters.step
 
-    def act(head_bytes):
-        result = adapter.step(actions.convert(read_action(head_bytes)))
+    def act(action):
+        result = adapter.step(actions.convert(action))
         stepped(1)
         return result
 
-    return compile_call(server, channel, messages.STEP_PACKED, act, _packer(layout), server.encode_step)
+    return compile_call(server, channel, readers, act, _packer(layout), server.encode_step)
 
 
-def _compile_batch_step(server, channel, batch, actions, layout, read_actions):
+def _compile_batch_step(server, channel, batch, actions, layout, readers):
     stepped = server.counters.step
 
-    def act(head_bytes):
-        result = batch.step(actions.convert(rows(read_actions(head_bytes), batch.count)))
+    def act(given):
+        result = batch.step(actions.convert(rows(given, batch.count)))
         stepped(batch.count)
         return result
 
-    pack = _batch_packer(layout, batch)
-    return compile_call(server, channel, messages.VEC_STEP_PACKED, act, pack, server.encode_batch)
+    return compile_call(server, channel, readers, act, _batch_packer(layout, batch), server.encode_batch)
 
 
-def _compile_vectorized_step(server, channel, adapter, actions, read_actions):
-    def act(head_bytes):
-        return server.stepped(adapter.step(actions.convert(read_actions(head_bytes))))
+def _compile_vectorized_step(server, channel, adapter, actions, readers):
+    def act(given):
+        return server.stepped(adapter.step(actions.convert(given)))
 
-    return compile_call(server, channel, messages.STEP_PACKED, act, _pack_answer, server.checked)
+    return compile_call(server, channel, readers, act, _pack_answer, server.checked)
 
 
 def _compile_agents_step(server, channel, agents):
     layouts, scratch = agents.layouts, channel.decoder.scratch
     if layouts.all_agents is None:
         return None
-    read_actions = layouts.all_agents.action_reader(scratch, HEADER_BYTES)
+    read_all = layouts.all_agents.action_reader(scratch, HEADER_BYTES)
 
-    def act(head_bytes):
-        actions = read_actions(head_bytes)
+    def read(head_bytes):
+        actions = read_all(head_bytes)
         if actions is None:
-            actions = layouts.unpack_actions(scratch[HEADER_BYTES : HEADER_BYTES + head_bytes], ())
-        return agents.act(actions)
+            return layouts.unpack_actions(scratch[HEADER_BYTES : HEADER_BYTES + head_bytes], ())
+        return actions
 
     def encode(result):
         return server.checked(agents.encode_step(result))
 
-    return compile_call(server, channel, messages.AGENT_STEP_PACKED, act, layouts.all_agents.pack_step, encode)
+    readers = {messages.AGENT_STEP_PACKED: read}
+    return compile_call(server, channel, readers, agents.act, layouts.all_agents.pack_step, encode)
 
 
 def _pack_answer(call_id, answer):
@@ -90,7 +94,7 @@ def _pack_answer(call_id, answer):
 
 
 def _action_reader(scratch, layout):
-    """A function that reads a packed action, and raises as ``results.unpack_action``. It takes the size of the head.
+    """A function that reads a packed action; see ``compile_call``.
 
     None if an action has buffers, or is too large for the scratch buffer.
     """
@@ -101,7 +105,7 @@ def _action_reader(scratch, layout):
 
     def action(head_bytes):
         if head_bytes != expected_bytes or unpack(scratch, HEADER_BYTES) != version:
-            return results.unpack_action(layout, scratch[HEADER_BYTES : HEADER_BYTES + head_bytes], ())
+            return None
         return read()
 
     return action

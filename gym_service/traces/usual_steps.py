@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from gym_service.protocol.plain_arrays import ArrayWriter
 from gym_service.protocol.value_digest import KEPT_BYTES, MARK_BYTES, RollingDigest, canonical_bytes
 from gym_service.traces.trace_file import BEFORE_ACTION, TraceWriter, before_bytes, encoded
 
-MOST_BYTES = 4096  # of an observation or an action
+MOST_BYTES = 4096  # of an observation
 # An env has one form or two. One whose observations change their shape takes the general way after so many.
 MOST_FORMS = 64
 
@@ -37,7 +38,7 @@ class UsualSteps:
     def __init__(self, digest: RollingDigest, writer: TraceWriter) -> None:
         self._digest, self._writer = digest, writer
         self._forms: dict[Any, _Form] = {}
-        self._before_actions: dict[Any, bytes] = {}  # empty for an action that is not usual
+        self._arrays = ArrayWriter()
 
     def add(self, action: Any, result: Any) -> bool:
         """Add a step. Returns False for a step that is not usual, and has changed nothing then."""
@@ -65,23 +66,10 @@ class UsualSteps:
 
     def _encoded_action(self, action: Any) -> bytes | None:
         """A row up to the action; None if that is not usual."""
-        kind: Any = type(action)
-        if kind is int:
+        if type(action) is int:
             return _BEFORE_INT + _int64(action) if -(2**63) <= action < 2**63 else None
-        if kind is np.ndarray:
-            kind = action.dtype, action.shape
-        elif not issubclass(kind, np.integer):
-            return None
-        before = self._before_actions.get(kind)
-        if before is None:
-            before = self._learn_action(kind, action)
-        return before + action.tobytes() if before else None
-
-    def _learn_action(self, kind: Any, action: Any) -> bytes:
-        if len(self._before_actions) >= MOST_FORMS or not _is_plain(action):
-            return b""
-        before = self._before_actions[kind] = BEFORE_ACTION + _before(encoded(action), action.tobytes())
-        return before
+        written = self._arrays.write(action)
+        return None if written is None else BEFORE_ACTION + written
 
     def _learn_form(self, kind: Any, result: tuple[Any, ...]) -> _Form:
         observation, reward, terminated, truncated, info = result
@@ -89,7 +77,7 @@ class UsualSteps:
             return ()
         form: _Form = ()
         has_usual_types = type(reward) in _FLOATS and type(terminated) in _FLAGS and type(truncated) in _FLAGS
-        if has_usual_types and _is_plain(observation):
+        if has_usual_types and observation.dtype.char in _DTYPES and observation.nbytes <= MOST_BYTES:
             endings = {}
             for one, other in itertools.product((False, True), repeat=2):
                 parts = [canonical_bytes(value) for value in (type(terminated)(one), type(truncated)(other), info)]
@@ -98,11 +86,6 @@ class UsualSteps:
             form = before_observation, _before(canonical_bytes(reward), _float64(reward)), endings
         self._forms[kind] = form
         return form
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether the bytes of an array or numpy scalar stand as they are in every form."""
-    return value.dtype.char in _DTYPES and value.nbytes <= MOST_BYTES
 
 
 def _before(whole: bytes, data: bytes) -> bytes:

@@ -133,3 +133,39 @@ def test_bytes_that_are_no_result() -> None:
     encoder = results.encode_step(result(info={"a": 1})).add(3)
     with pytest.raises(BadValue):
         pair.reader.read(Frame(messages.RESULT, 1, bytes(encoder.head), received(encoder.buffers)), 5, None)
+
+
+def small(seed: int = 0, count: int = 4) -> Any:
+    rng = np.random.default_rng(seed)
+    flags = rng.random(count) < 0.5
+    return rng.random((count, 3)), rng.random(count), flags, ~flags, {"id": np.arange(count), "in": (flags,)}
+
+
+def test_a_packed_result_is_read_from_a_memory_too() -> None:
+    """As many forms, one after another, as either side keeps and more."""
+    pair, memory = Pair(), memoryview(bytearray(65536))
+    for turn in range(3):
+        for count in range(2, 2 + KEPT_FORMS + 2):
+            pair.crossed(small(turn, count))
+            expected = small(turn + 100, count)
+            packed = pair.writer.pack(expected)
+            assert packed is not None
+            size_bytes = len(packed.head)
+            memory[20 : 20 + size_bytes] = packed.head
+            found = pair.reader.unpack_at(memory, 20, size_bytes)
+            for other in (0, 1, size_bytes - 1, size_bytes + 1):
+                assert pair.reader.unpack_at(memory, 20, other) is None
+            memory[20:22] = b"\xff\xff"  # an unknown form
+            assert pair.reader.unpack_at(memory, 20, size_bytes) is None
+            memory[:] = bytes(65536)
+            assert same(found, expected)
+            assert len(pair.reader._readers) <= KEPT_FORMS
+
+
+def test_a_result_with_large_arrays_is_not_read_from_a_memory() -> None:
+    pair = Pair()
+    pair.crossed(result())
+    packed = pair.writer.pack(result())
+    assert packed is not None
+    assert packed.buffers
+    assert pair.reader.unpack_at(memoryview(bytes(packed.head)), 0, len(packed.head)) is None

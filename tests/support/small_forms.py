@@ -30,10 +30,14 @@ class Form(NamedTuple):
     action: Callable[[int], Any] | None
 
 
-def single(env: Any, number: int) -> tuple[Any, Any]:
+def single(env: Any, number: Any) -> tuple[Any, Any]:
     observation, *rest = env.step(number)
     assert rest == [0.5, False, False, {}]
     return observation.tolist()
+
+
+def single_of_arrays(env: Any, number: int) -> tuple[Any, Any]:
+    return single(env, array_of(number))
 
 
 def batch(envs: Any, number: int) -> tuple[Any, Any]:
@@ -53,12 +57,18 @@ def team(env: Any, number: int) -> tuple[Any, Any]:
     return found
 
 
+def array_of(number: int) -> Any:
+    """An action that does not fit its space, so it travels in the general form."""
+    return np.array(number, np.int32)
+
+
 def repeated(number: int) -> Any:
     return np.full(NUM_ENVS, number)
 
 
 FORMS = {
     "SmallEnv": Form(gym_service.make, single, getattr, lambda number: number),
+    "SmallEnv with arrays": Form(gym_service.make, single_of_arrays, getattr, array_of),
     "SmallEnv of a vector env": Form(
         lambda env_id, **given: gym_service.make_vec(env_id, NUM_ENVS, workers=1, **given),
         batch,

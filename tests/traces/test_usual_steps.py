@@ -20,7 +20,7 @@ USUAL: list[tuple[Any, Any]] = [
     (np.zeros(2, np.float32), (np.array(2.5), np.float64(1e-300), np.True_, np.False_, {})),
     (np.zeros((2, 3))[:, ::2], (np.arange(12).reshape(3, 4).T, 1.0, False, np.False_, {})),
     (np.array(True), (np.zeros(7, ">f8") + 1, 0.1, False, False, {})),
-    (np.zeros(0), (np.zeros((2, 2), np.complex64), 0.1, False, False, {})),
+    (np.zeros(1), (np.zeros((2, 2), np.complex64), 0.1, False, False, {})),
     (np.zeros(3, np.float16), (np.zeros(4096, np.uint8), 0.1, False, False, {})),
     (0, (np.arange(11, dtype=np.uint8), 0.1, False, False, {})),  # 32 canonical bytes, which a summary still holds
     (0, (np.arange(12, dtype=np.uint8), 0.1, False, False, {})),
@@ -31,6 +31,7 @@ OTHER: list[tuple[Any, Any]] = [
     (None, (FLOATS, 1.0, False, False, {})),
     (np.float32(1), (FLOATS, 1.0, False, False, {})),
     ({"a": 1}, (FLOATS, 1.0, False, False, {})),
+    (np.zeros(0), (FLOATS, 1.0, False, False, {})),
     (np.zeros(9000), (FLOATS, 1.0, False, False, {})),
     (np.array(["x", None]), (FLOATS, 1.0, False, False, {})),
     (np.zeros(2, np.longdouble), (FLOATS, 1.0, False, False, {})),
@@ -80,7 +81,7 @@ def test_the_digest_and_the_file_are_those_of_the_general_way(tmp_path: Path) ->
 @pytest.mark.parametrize("what", ["observation", "action"])
 def test_values_that_change_their_shape_do_not_grow_the_tables(tmp_path: Path, what: str) -> None:
     count = usual_steps.MOST_FORMS + 20
-    arrays = [np.zeros(size) for size in range(count)]
+    arrays = [np.zeros(size + 1) for size in range(count)]
     steps: list[tuple[Any, Any]] = [
         (0, (array, 1.0, False, False, {})) if what == "observation" else (array, (FLOATS, 1.0, False, False, {}))
         for array in arrays
