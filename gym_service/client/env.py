@@ -122,10 +122,10 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gymnasium.Env
     def target(self) -> dict[str, Any]:
         """Facts about the simulator's side.
 
-        ``executable``, ``python``, ``numpy``, ``api``, ``pid``, ``env`` (the name of its class), ``takes_options``
-        (whether the simulator accepts ``reset(options=…)``), and ``frames``: how images travel, ``"raw"`` over shared
-        memory, ``"jpeg:90 (lossy)"`` if they change. ``arrays``: the origin of arrays of other libraries so far, such
-        as ``"torch cuda:0"``; None if there were none.
+        ``executable``, ``python``, ``numpy``, ``api``, ``pid``, ``processors`` (how many it may use), ``env`` (the name
+        of its class), ``takes_options`` (whether the simulator accepts ``reset(options=…)``), and ``frames``: how
+        images travel, ``"raw"`` over shared memory, ``"jpeg:90 (lossy)"`` if they change. ``arrays``: the origin of
+        arrays of other libraries so far, such as ``"torch cuda:0"``; None if there were none.
         """
         return {**self._target, "arrays": self._connection.arrays.seen}
 
