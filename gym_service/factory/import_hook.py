@@ -8,7 +8,6 @@ longer than all of our own imports, and a server that is started before can do i
 
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -21,8 +20,11 @@ def on_import(name: str, act: Callable[[], object]) -> None:
         sys.meta_path.insert(0, _ImportHook(name, act))
 
 
-class _ImportHook(MetaPathFinder):
-    """It stays in ``sys.meta_path`` when it is done: removing a finder makes the import of another thread skip one."""
+class _ImportHook:
+    """It stays in ``sys.meta_path`` when it is done: removing a finder makes the import of another thread skip one.
+
+    It has no base class, since ``importlib.abc`` loads fifteen modules that a start does not need.
+    """
 
     def __init__(self, name: str, act: Callable[[], object]) -> None:
         self._name = name

@@ -3,7 +3,6 @@
 Knows spellings. Never knows what the words are for. Python 3.10 and up.
 """
 
-import difflib
 import json
 from collections.abc import Iterable
 
@@ -15,6 +14,8 @@ LONG_CHARS = 8
 
 def nearest(word: object, words: Iterable[str]) -> str | None:
     """The known word that resembles ``word`` most, or None. For a place in which only known words are valid."""
+    import difflib  # only a mistake needs it, and each start would pay for it
+
     return next(iter(difflib.get_close_matches(str(word), list(words), n=1, cutoff=0.6)), None)
 
 

@@ -17,7 +17,6 @@ The life of a link, and who calls what:
 
 import errno
 import socket
-import textwrap
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -157,7 +156,8 @@ def start_statement(entry: Entry) -> str:
 
 def late_start_reason(timeout_s: float, state: str, stack: str) -> str:
     """The reason of a start that took too long: what the server was doing, and its Python stack."""
-    where = f"; its Python code was here:\n{textwrap.indent(stack, '    ')}" if stack else ""
+    indented = "".join(f"    {line}" for line in stack.splitlines(keepends=True))
+    where = f"; its Python code was here:\n{indented}" if stack else ""
     return f"it was not up after {timeout_s:g} s ({state}){where}"
 
 
