@@ -8,6 +8,7 @@ a mistake in envs.toml cannot make it fail.
 """
 
 import json
+import operator
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -360,10 +361,19 @@ def _open_vector(
     require_vector_envs()
     merged = {**entry.kwargs, **kwargs}
     if not entry.vectorized:
+        num_envs = _as_count(num_envs)
         given = {"num_envs": num_envs, "autoreset_mode": autoreset_mode, "recreate": recreate}
         return open_vector_env(entry, merged, workers=_workers(entry, merged, num_envs), **given)
     _refuse_beside_vectorized(entry, autoreset_mode)
     return cast("RemoteVectorEnv", open_env(entry, {**merged, entry.num_envs_key: num_envs}, recreate))
+
+
+def _as_count(num_envs: Any) -> int:
+    """A number of envs as an int: numpy's integers would not cross in a space's shape. Raises ValueError."""
+    try:
+        return operator.index(num_envs)
+    except TypeError:
+        raise ValueError(f"num_envs={num_envs!r}: a number of envs is an integer") from None
 
 
 def _workers(entry: entries.Entry, kwargs: Mapping[str, Any], num_envs: int) -> int:

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import gymnasium
 from gym_service_launcher.config.entry import Entry
 from gymnasium.vector.utils import batch_space
 
 from gym_service.client.vector import RemoteVectorEnv, shares_of
-from gym_service.errors import EnvError
+from gym_service.errors import EnvError, GymServiceError
 from gym_service.factory import per_env
 from gym_service.factory.open_env import open_vector_env
 from gym_service.factory.progress import log
@@ -30,6 +31,9 @@ PROBE_ENVS = 2
 LEAST_STEPS, MEASURED_S = 4, 0.3
 # More workers must save this share of a step, since each one needs memory.
 LEAST_SAVED = 0.05
+# Of the calls; and of batching and sampling an action space. A class of the simulator's own cannot be sampled here, and
+# numpy cannot sample between the limits of float64.
+_FAILURES = (GymServiceError, gymnasium.error.Error, NotImplementedError, TypeError, ValueError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Costs:
 def choose_workers(entry: Entry, kwargs: Mapping[str, Any], num_envs: int) -> int:
     """The number of workers, measured. Logs the number and the reason.
 
-    Blocks for up to two starts of the simulator, and some second for the steps.
+    Blocks for up to two starts of the simulator, and about a second for the steps.
 
     Args:
         entry: the entry of the envs.
@@ -53,15 +57,17 @@ def choose_workers(entry: Entry, kwargs: Mapping[str, Any], num_envs: int) -> in
 
     Raises:
         ValueError: ``num_envs`` is no number of envs.
-        Otherwise as ``open_vector_env``. An env that raises in its reset or step is no error here: that is one worker.
+        Otherwise as ``open_vector_env``, if the first two envs cannot be made. If anything fails after that, such as a
+        step or the sampling of an action, this is no error: the number is one.
     """
     shares_of(num_envs, 1)
     if any(per_env.differs(value) for value in entry.environ.values()):
         return _chosen(num_envs, "environ differs between the envs")
     if num_envs == 1:
         return 1
+    probe = _open_probe(entry, kwargs, 1)
     try:
-        with closing(_open_probe(entry, kwargs, 1)) as envs:
+        with closing(probe) as envs:
             processors = min(num_envs, *[target["processors"] for target in envs.targets])
             one_s, two_s = _measure(envs, [[0], [0, 1]])
         env_s, call_s = max(two_s - one_s, 0.0), max(2 * one_s - two_s, 0.0)
@@ -72,8 +78,8 @@ def choose_workers(entry: Entry, kwargs: Mapping[str, Any], num_envs: int) -> in
             return _chosen(1, f"a step of one env takes {_text(env_s)}, a call {_text(call_s)}")
         with closing(_open_probe(entry, kwargs, 2)) as envs:
             (both_s,) = _measure(envs, [[0, 1]])
-    except EnvError as error:
-        return _chosen(1, f"the steps for measuring failed: {error.type_name}: {error.message}")
+    except _FAILURES as error:
+        return _chosen(1, f"the measurement failed: {_reason(error)}")
     costs = Costs(env_s, call_s, max(both_s - one_s, 0.0))
     workers = best(costs, num_envs, processors)
     times = ", ".join(f"{_text(predicted_s(costs, num_envs, each))} with {each}" for each in sorted({1, 2, workers}))
@@ -127,6 +133,13 @@ def _time_of_step(envs: RemoteVectorEnv, group: Sequence[int], space: Any) -> fl
 def _chosen(workers: int, reason: str) -> int:
     log(f'workers = "auto" is {workers} here: {reason}')
     return workers
+
+
+def _reason(error: Exception) -> str:
+    """One line: the simulator's exception, or what happened on this side."""
+    if isinstance(error, EnvError):
+        return f"{error.type_name}: {error.message}"
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def _text(seconds: float) -> str:

@@ -82,8 +82,44 @@ def test_an_env_that_raises_while_it_is_measured_has_one_worker_and_is_made(said
     with remote("Steady-v0", 4, "steady", kwargs={"fails": call}, workers="auto") as envs:
         assert workers_of(envs) == 1
         (text,) = said()
-        assert text.startswith('workers = "auto" is 1 here: the steps for measuring failed: ')
+        assert text.startswith('workers = "auto" is 1 here: the measurement failed: ')
         assert f"RuntimeError: no {call} today" in text
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "reason"),
+    [
+        ({"actions": "own"}, "NotImplementedError: only the simulator has the class steady.OwnSpace"),
+        ({"actions": "widest"}, "OverflowError: "),
+        ({"fails": "exit"}, "ServerCrashed: "),
+    ],
+)
+def test_an_env_that_cannot_be_measured_has_one_worker_and_is_made(said: Any, kwargs: Any, reason: str) -> None:
+    with remote("Steady-v0", 4, "steady", kwargs=kwargs, workers="auto") as envs:
+        assert workers_of(envs) == 1
+        envs.reset()
+        (text,) = said()
+        assert text.startswith('workers = "auto" is 1 here: the measurement failed: ' + reason)
+        assert "\n" not in text
+
+
+def test_an_env_that_cannot_be_made_is_its_own_error(said: Any) -> None:
+    with (
+        pytest.raises(RuntimeError, match="no make today"),
+        remote("Steady-v0", 4, "steady", kwargs={"fails": "make"}, workers="auto"),
+    ):
+        pass
+    assert said() == []
+
+
+@pytest.mark.parametrize("workers", [2, "auto"])
+def test_the_number_of_envs_may_be_an_integer_of_numpy(workers: Any) -> None:
+    with remote("Steady-v0", np.int64(2), "steady", workers=workers) as envs:  # type: ignore[arg-type]
+        assert type(envs.num_envs) is int
+        assert envs.reset()[0].shape == (2, 1)
+    for wrong in ("3", 2.0, None):
+        with pytest.raises(ValueError, match="a number of envs is an integer"):
+            gym_service.make_vec("CartPole-v1", wrong, python=sys.executable, workers=workers)
 
 
 def test_one_env_is_not_measured(said: Any) -> None:
