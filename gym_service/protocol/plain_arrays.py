@@ -15,6 +15,8 @@ from gym_service.protocol.values import LARGE_BYTES, BadValue
 # A user has one kind of action or two. Whoever sends ever new shapes takes the general way after so many.
 MOST_KINDS = 64
 _CODES = "?bBhHiIlLqQefdFD"  # of dtypes whose bytes stand as they are
+# These alone, since a subclass may have a ``tobytes`` of its own.
+_INTEGERS = {np.dtype(code).type for code in "bBhHiIlLqQ"}
 
 
 class ArrayWriter:
@@ -28,7 +30,7 @@ class ArrayWriter:
         cls = type(value)
         if cls is np.ndarray:
             kind = value.dtype, value.shape
-        elif issubclass(cls, np.integer):
+        elif cls in _INTEGERS:
             kind = cls
         else:
             return None

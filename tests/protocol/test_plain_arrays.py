@@ -10,6 +10,14 @@ from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.plain_arrays import ArrayReader, ArrayWriter
 
+
+class OwnBytes(np.int64):
+    """A subclass that says something else of itself."""
+
+    def tobytes(self, *args: Any) -> bytes:
+        return b""
+
+
 ARRAYS = [
     np.zeros(3, np.float32),
     np.array([np.nan, -0.0, np.inf]),
@@ -37,6 +45,7 @@ OTHER: list[Any] = [
     np.array([None]),
     np.zeros(2, "M8[s]"),
     np.timedelta64(3, "s"),
+    OwnBytes(3),
     np.zeros(2, np.longdouble),
     np.zeros(2, [("x", "f4")]),
     np.ma.masked_array([1.0]),
