@@ -17,6 +17,8 @@ from typing import Any
 OTHER = 100  # the action of the interrupted step
 
 OURS = ("gym_service", "gym_service_launcher")
+# A finalizer, and a callback of weak references: CPython prints and drops whatever is raised there.
+DROPPED = ("__del__", "_forget")
 
 
 class Late(Exception):
@@ -93,7 +95,7 @@ def _each_line(
     def trace_calls(frame: FrameType, event: str, arg: Any) -> Any:
         is_counted = (frame.f_globals.get("__name__") or "").startswith(modules)
         name = frame.f_code.co_name
-        return trace_lines if is_counted and name != "__del__" and (not functions or name in functions) else None
+        return trace_lines if is_counted and name not in DROPPED and (not functions or name in functions) else None
 
     def trace_lines(frame: FrameType, event: str, arg: Any) -> Any:
         if event == "line":
@@ -115,7 +117,7 @@ def _each_bytecode(count: Callable[[str, int, str], None]) -> Iterator[None]:
     folders = tuple(f"{os.sep}{name}{os.sep}" for name in OURS)
 
     def see(code: CodeType, offset: int) -> Any:
-        if code.co_name == "__del__" or not any(folder in code.co_filename for folder in folders):
+        if code.co_name in DROPPED or not any(folder in code.co_filename for folder in folders):
             return monitoring.DISABLE
         count(code.co_filename, offset, code.co_name)
         return None

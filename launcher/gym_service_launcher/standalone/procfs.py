@@ -33,7 +33,8 @@ def _shows_us(pid):
         with open("/proc/self/status") as file:
             # Seen from an outer namespace, a process has one pid for each namespace that it is in.
             pids = [line.split()[1:] for line in file if line.startswith("NSpid:")]
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        _raise_foreign(error)
         return False
     return not pids or len(pids[0]) == 1
 
@@ -69,7 +70,8 @@ def oom_kills():
     try:
         with open("/proc/vmstat") as file:
             return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), None)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        _raise_foreign(error)
         return None
 
 
@@ -79,7 +81,8 @@ def memory_bytes():
         with open("/proc/meminfo") as file:
             found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in file if line.startswith("Mem")}
         return found["MemAvailable"], found["MemTotal"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError) as error:
+        _raise_foreign(error)
         return None
 
 
@@ -87,7 +90,8 @@ def pid_namespace():
     """A name for the PID namespace of this process; empty if there is none."""
     try:
         return os.readlink("/proc/self/ns/pid") if is_ours() else ""
-    except OSError:
+    except OSError as error:
+        _raise_foreign(error)
         return ""
 
 
@@ -99,7 +103,8 @@ def children():
     try:
         with open("/proc/%d/task/%d/children" % (me, me)) as file:
             return [int(pid) for pid in file.read().split()]
-    except OSError:  # a kernel without CONFIG_PROC_CHILDREN
+    except OSError as error:  # a kernel without CONFIG_PROC_CHILDREN
+        _raise_foreign(error)
         return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _stat("/proc/%s/" % pid)[1:2] == [str(me)]]
 
 
@@ -112,7 +117,12 @@ def main_thread(pid):
     try:
         with open(task + "schedstat") as file:
             return fields[0], int(file.read().split()[0]) / 1e9
-    except (OSError, ValueError, IndexError):  # a kernel without it, or the process has just ended: use clock ticks
+    except (
+        OSError,
+        ValueError,
+        IndexError,
+    ) as error:  # a kernel without it, or the process has just ended: use clock ticks
+        _raise_foreign(error)
         return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -136,12 +146,22 @@ def open_files():
     return [_link("/proc/self/fd/%s" % fd) for fd in os.listdir("/proc/self/fd")] if is_ours() else []
 
 
+def _raise_foreign(error):
+    """Raise an OSError that is not the system's, such as the TimeoutError of a signal handler: it has no errno.
+
+    Otherwise it would look as if a process had ended.
+    """
+    if isinstance(error, OSError) and error.errno is None:
+        raise error
+
+
 def _stat(folder):
     """The fields of a stat file from the state on; empty if there is no such file."""
     try:
         with open(folder + "stat") as file:
             return file.read().rpartition(")")[2].split()  # the name before them may contain spaces and parentheses
-    except OSError:
+    except OSError as error:
+        _raise_foreign(error)
         return []
 
 
@@ -149,12 +169,14 @@ def _name(folder):
     try:
         with open(folder + "comm") as file:
             return file.read().strip()
-    except OSError:
+    except OSError as error:
+        _raise_foreign(error)
         return "?"
 
 
 def _link(path):
     try:
         return os.readlink(path)
-    except OSError:  # the descriptor of this listing itself
+    except OSError as error:  # the descriptor of this listing itself
+        _raise_foreign(error)
         return ""
