@@ -2,7 +2,7 @@
 
     .venv/bin/python docs/scripts/pictures.py ./sim_env         # the simulator's venv of docs/quickstart.md
 
-Writes docs/check.svg, docs/list.svg and docs/episode.png. Knows the commands whose output is shown. Draws nothing.
+Writes docs/check*.svg, docs/list*.svg and docs/episode.png. Knows the commands whose output is shown. Draws nothing.
 Needs rich and Pillow. Python 3.10 and up.
 """
 
@@ -20,6 +20,7 @@ from rich.text import Text
 ROOT = Path(__file__).absolute().parent.parent.parent
 DOCS = ROOT / "docs"
 COLUMNS = 80
+WIDE_COLUMNS = 200
 PROGRAM = [sys.executable, "-m", "gym_service"]
 ENVS = """\
 [envs."PushT-v0"]
@@ -45,18 +46,23 @@ def main(words: list[str]) -> int:
         (lab / "sim_env").symlink_to(simulator)
         (lab / "envs.toml").write_text(ENVS)
         for command in ("check", "list"):
-            shown = captured([*PROGRAM, command], lab).replace(name, "")
-            (DOCS / f"{command}.svg").write_text(as_svg(f"gym-service {command}", shown))
+            for suffix, columns, more in (
+                ("", COLUMNS, {}),
+                ("-200", WIDE_COLUMNS, {}),
+                ("-plain", COLUMNS, {"NO_COLOR": "1"}),
+            ):
+                shown = captured([*PROGRAM, command], lab, columns, more).replace(name, "")
+                (DOCS / f"{command}{suffix}.svg").write_text(as_svg(f"gym-service {command}", shown, columns))
         record = ["record", "PushT-v0", "-o", str(DOCS / "episode.png"), "--steps", "60", "--seed", "1"]
         subprocess.run([*PROGRAM, *record], cwd=lab, check=True)
     return 0
 
 
-def captured(command: list[str], folder: Path) -> str:
-    """What a command prints in a terminal of 80 columns, with its colours."""
+def captured(command: list[str], folder: Path, columns: int, more: dict[str, str]) -> str:
+    """What a command prints in a terminal of so many columns, with its colours. ``more``: environment variables."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "COLUMNS": str(COLUMNS), "TERM": "xterm-256color", "HOME": str(folder.parent)}
-    environment |= {"PYTHONPATH": f"{ROOT}:{ROOT / 'launcher'}", "XDG_STATE_HOME": str(folder.parent / "state")}
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color", "HOME": str(folder.parent)}
+    environment |= {"PYTHONPATH": f"{ROOT}:{ROOT / 'launcher'}", "XDG_STATE_HOME": str(folder.parent / "state"), **more}
     with subprocess.Popen(command, cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs):
         os.close(theirs)
         output = b""
@@ -72,10 +78,10 @@ def captured(command: list[str], folder: Path) -> str:
     return output.decode().replace("\r\n", "\n")
 
 
-def as_svg(title: str, shown: str) -> str:
+def as_svg(title: str, shown: str, columns: int) -> str:
     """A picture of a terminal. Fonts are those of the reader: rich would load one from another host."""
     with Path(os.devnull).open("w") as nowhere:
-        console = Console(record=True, width=COLUMNS, file=nowhere)
+        console = Console(record=True, width=columns, file=nowhere)
         console.print(Text.from_ansi(shown.strip()))
         svg = console.export_svg(title=title, unique_id=title.replace(" ", "-"))
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)

@@ -38,7 +38,8 @@ def lines_of(error: Exception) -> tuple[str, ...]:
         found = _stopped_at(first.splitlines()) or _last_words(error.tail)
     else:
         found = []
-    return tuple(line.strip()[:SHOWN_CHARS] for line in found)
+    first = str(error).partition("\n")[0]  # as of ssh, whose last word is part of it
+    return tuple(line.strip()[:SHOWN_CHARS] for line in found if line.strip() not in first)
 
 
 def next_step(entry: Entry, check: str) -> str:

@@ -153,6 +153,46 @@ def test_a_warning_of_the_simulator_is_not_taken_for_the_cause() -> None:
 
 
 @pytest.mark.parametrize(
+    ("type_name", "message", "cause"),
+    [
+        (
+            "ImportError",
+            "/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.34' not found (required by /venv/physics.so)",
+            "a package of the interpreter of tcp://a:1 was built for a newer Linux than this one, which has no GLIBC_2.34",
+        ),
+        (
+            "ServerStartError",
+            "Fatal Python error: Illegal instruction",
+            "the simulator uses instructions that this processor does not have (such as AVX)",
+        ),
+        (
+            "ImportError",
+            "/venv/physics.so: undefined symbol: _ZN5torch3jit",
+            "/venv/physics.so was built for another version of a library of the interpreter of tcp://a:1: "
+            "it needs _ZN5torch3jit",
+        ),
+        (
+            "OSError",
+            "/venv/physics.so: invalid ELF header",
+            "/venv/physics.so is damaged, or built for another kind of machine",
+        ),
+        (
+            "OSError",
+            "libcuda.so.1: cannot open shared object file: No such file or directory",
+            "the simulator asks for an NVIDIA GPU, and its libraries find none that they can use on this machine",
+        ),
+        ("KeyError", "'DISPLAY'", "there is no display here, and the simulator wants to open a window"),
+        ("KeyError", "'ROBOT_HOME'", None),  # of any dict, as long as the traceback does not name os
+        ("FileNotFoundError", "[Errno 2] No such file or directory: '/data/arm.xml'", None),
+        ("TypeError", "'NoneType' object is not subscriptable", None),
+    ],
+)
+def test_causes_that_the_text_alone_decides(type_name: str, message: str, cause: str | None) -> None:
+    found = causes.explain(Evidence(Entry("X-v0", address="tcp://a:1"), type_name, message))
+    assert (found.cause if found else None) == cause
+
+
+@pytest.mark.parametrize(
     ("keys", "told"),
     [
         ({"python": "3.10", "requires": ()}, 'add "numpy<2" to requires'),

@@ -22,6 +22,10 @@ HINTS = {
     "apt-get install build-essential": r"command '?\S*(?:gcc|g\+\+|cc|clang)'? failed: No such|unable to execute '\S+'",
     'build_requires = ["cmake"], or apt-get install cmake': r"CMake must be installed|cmake(?:: not found|' failed)",
     "apt-get install swig": r"command '?swig'? failed",
+    # The index may well be reached: Pythons come from another host.
+    "Python {1} on PATH, in pyenv or in conda: none runs here, and uv could not download one": (
+        r"Failed to download `\S*/cpython-(\d+\.\d+(?:\.\d+)?)"
+    ),
     REACH: r"dns error|name resolution|Max retries exceeded|Connect(?:ion|Timeout)|timed out|tunnel",
     "SSL_CERT_FILE=/the/certificates/of/your/proxy.pem": r"certificate|UnknownIssuer",
     "the spelling of {1}: a requirement is written as in gymnasium>=1.0": r"Failed to parse: `([^`]+)`",

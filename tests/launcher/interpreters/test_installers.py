@@ -1,8 +1,11 @@
-"""Which installer builds a venv, and which parts of an index URL are passed on or shown."""
+"""Which installer builds a venv, what to try if it fails, and which parts of an index URL are passed on or shown."""
 
 from pathlib import Path
 
 import pytest
+from gym_service_launcher.config.entry import Entry
+from gym_service_launcher.interpreters import build_hints
+from gym_service_launcher.interpreters.venv_spec import spec_of
 from gym_service_launcher.standalone import build_commands, installers
 
 
@@ -55,3 +58,18 @@ def test_passwords_of_an_index_are_shown_nowhere(tmp_path: Path) -> None:
     assert said == ["at https://***@index/simple"]
     assert failed.value.tail == "error: https://***@index/simple"
     assert "s3cret" not in repr(failed.value.argv)
+
+
+UV_WITHOUT_NETWORK = """\
+error: Request failed after 3 retries in 5.8s
+  cause: Failed to download `https://downloads.example/python-build-standalone/cpython-3.10.13%2B20240224-x86_64.tar.gz`
+  cause: dns error
+"""
+
+
+def test_a_python_that_uv_cannot_download_is_not_blamed_on_the_index() -> None:
+    entry = Entry(name="X-v0", id="X-v0", python="3.10", requires=("gymnasium",))
+    spec = spec_of(entry)
+    assert spec
+    expected = "Python 3.10.13 on PATH, in pyenv or in conda: none runs here, and uv could not download one"
+    assert build_hints.advice(UV_WITHOUT_NETWORK, spec) == expected
