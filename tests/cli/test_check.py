@@ -158,7 +158,8 @@ def test_a_warning_of_the_simulator_is_not_taken_for_the_cause() -> None:
         (
             "ImportError",
             "/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.34' not found (required by /venv/physics.so)",
-            "a package of the interpreter of tcp://a:1 was built for a newer Linux than this one, which has no GLIBC_2.34",
+            "a package of the interpreter of tcp://a:1 was built for a newer Linux than this one, which has no "
+            "GLIBC_2.34",
         ),
         (
             "ServerStartError",
