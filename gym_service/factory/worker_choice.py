@@ -33,7 +33,7 @@ LEAST_STEPS, MEASURED_S = 4, 0.3
 LEAST_SAVED = 0.05
 # Of the calls; and of batching and sampling an action space. A class of the simulator's own cannot be sampled here, and
 # numpy cannot sample between the limits of float64.
-_FAILURES = (GymServiceError, gymnasium.error.Error, NotImplementedError, TypeError, ValueError, OverflowError)
+_FAILURES = (GymServiceError, gymnasium.error.Error, NotImplementedError, TypeError, ValueError, ArithmeticError)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Costs:
 def choose_workers(entry: Entry, kwargs: Mapping[str, Any], num_envs: int) -> int:
     """The number of workers, measured. Logs the number and the reason.
 
-    Blocks for up to two starts of the simulator, and about a second for the steps.
+    Blocks for up to two starts of the simulator, and for the steps: about a second, or twenty steps of one env if those
+    take longer. Each step has the entry's timeout.
 
     Args:
         entry: the entry of the envs.
@@ -137,9 +138,10 @@ def _chosen(workers: int, reason: str) -> int:
 
 def _reason(error: Exception) -> str:
     """One line: the simulator's exception, or what happened on this side."""
+    name, text = type(error).__name__, str(error)
     if isinstance(error, EnvError):
-        return f"{error.type_name}: {error.message}"
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        name, text = error.type_name, error.message
+    return f"{name}: {text.strip().partition(chr(10))[0]}"
 
 
 def _text(seconds: float) -> str:

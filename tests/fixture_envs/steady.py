@@ -41,7 +41,7 @@ class SteadyEnv(gym.Env):
 
     def _check(self, name):
         if name == self.fails:
-            raise RuntimeError("no %s today" % name)
+            raise RuntimeError("no %s today\nnor tomorrow" % name)
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
