@@ -39,8 +39,13 @@ def kill_server(env: Any, step: Callable[[int], Any]) -> None:
         step(OTHER)
 
 
-@pytest.mark.parametrize("every", [163, pytest.param(1, marks=pytest.mark.long)])
-@pytest.mark.parametrize("name", [name for name in FORMS if "vector env" not in name])
+@pytest.mark.parametrize(
+    ("name", "every"),
+    [
+        ("SmallTeam", 211),
+        *[pytest.param(name, 1, marks=pytest.mark.long) for name in FORMS if "vector env" not in name],
+    ],
+)
 def test_at_every_line(name: str, every: int) -> None:
     """A step that is answered answers its own action, and is the first one after a reset."""
     read, outcomes = FORMS[name].attribute, {"interrupts": 0, "refused": 0, "closed": 0, "answered": 0}
