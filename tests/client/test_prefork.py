@@ -219,6 +219,7 @@ def test_its_output_and_its_record_are_its_own(trace: Path) -> None:
             env.reset()
             pid = env.target["pid"]
             assert (running[pid].name, running[pid].calls) == (name, 3)
+            polling.until(lambda pid=pid: logs.of_pid(str(pid)), "its log")  # a thread of this process writes it
             (log,) = logs.of_pid(str(pid))
             polling.until(lambda log=log: log.read_text().count("\n") == 2, "its two lines")
             assert log.read_text() == f"line {number}\n" * 2
