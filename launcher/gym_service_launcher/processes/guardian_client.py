@@ -163,8 +163,8 @@ class Lifeline:
         """Send the guardian an order. Nothing happens where the server or the guardian has ended."""
         try:
             self._socket.send(order.value)
-        except OSError:
-            pass
+        except OSError as error:
+            _raise_foreign(error)
 
     def detach(self) -> None:
         """Close this process's copy, in a forked child. The parent keeps the server."""
@@ -174,8 +174,8 @@ class Lifeline:
         """Kill what is left of the server, also where a forked child holds a copy of the lifeline."""
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the guardian was first
+        except OSError as error:  # the guardian was first
+            _raise_foreign(error)
         self._socket.close()
 
     def _line(self, words: tuple[str, ...], timeout_s: float) -> tuple[str, str] | None:
@@ -205,11 +205,21 @@ class Lifeline:
             if not poll.poll(min(max(0.0, deadline - time.monotonic()), LONGEST_WAIT_S) * 1000):
                 return False
             data = self._socket.recv(4096)
-        except (OSError, ValueError):  # closed here, perhaps by another thread
+        except (OSError, ValueError) as error:  # closed here, perhaps by another thread
+            _raise_foreign(error)
             data = b""
         self._lost = self._lost or not data
         self._unread += data
         return bool(data)
+
+
+def _raise_foreign(error: Exception) -> None:
+    """Raise the error again if a signal handler has raised it, such as a TimeoutError: it says nothing of the guardian.
+
+    For errors of C code that the ``try`` calls itself: their traceback ends there, and that of a handler goes on.
+    """
+    if error.__traceback__ and error.__traceback__.tb_next:
+        raise error
 
 
 def _texts(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, record: Path | None) -> bytes:
