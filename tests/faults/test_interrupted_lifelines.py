@@ -1,13 +1,20 @@
 """A TimeoutError of a signal handler during talk with the guardian: it comes out, and no server counts as ended."""
 
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from gym_service_launcher.processes.guardian_client import Lifeline
 from gym_service_launcher.standalone.guardian import Order
-from support.interrupts import Tally, interrupt_at_each
+from support import polling
+from support.interrupts import Tally, caught, interrupt_at_each, interrupted_at
+from support.opened import TARGET
+from support.paths import ENVS
+from support.targets import TARGETS
+
+import gym_service
 
 # These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
@@ -39,3 +46,19 @@ def test_at_every_line(what: str) -> None:
         guardian.send(b"ended 3\n")
         assert lifeline.exit_code(5.0) == 3
         lifeline.close()
+
+
+def test_a_fork_server_whose_release_was_interrupted_ends_with_the_next_close() -> None:
+    threads, interrupts = threading.active_count(), 0
+    keys: dict[str, Any] = {"python": str(TARGETS[TARGET].python()), "pythonpath": [str(ENVS)], "prefork": True}
+    for point in range(100):
+        env = gym_service.make("small", entry_point="small_steps:SmallEnv", **keys)
+        with interrupted_at(point, TimeoutError, modules=("gym_service_launcher.processes.forkservers",)) as found:
+            error = caught(env.close)
+        assert error is found.raised, (found.where, error)
+        env.close()
+        polling.until(lambda: threading.active_count() <= threads, f"the end of the fork server: {found.where}", 10.0)
+        if found.raised is None:
+            break
+        interrupts += 1
+    assert interrupts > 5

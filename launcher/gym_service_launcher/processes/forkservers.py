@@ -69,7 +69,7 @@ class AnyForkServer(guardian_client.ServerSpawner, Protocol):
     """What a ``ForkServer`` has, and a fork server that outlives this program (``servers/warm.py``)."""
 
     plan: Plan
-    references: int
+    holders: set[object]
     problem: str | None
     is_unforkable: bool
     # Why it ends with this program although ``keep_warm_s`` asks for more; empty if it does not.
@@ -104,7 +104,7 @@ class ForkServer:
     def __init__(self, plan: Plan, name: str) -> None:
         """Start it. Raises OSError where it cannot be executed."""
         self.plan = plan
-        self.references = 0
+        self.holders: set[object] = set()
         self.not_kept = ""
         self.own_variables: dict[str, str] = {}
         # Why it forks nothing; empty where it forks, None before either is known.
@@ -194,7 +194,7 @@ class ForkServer:
         return where + "stopped" if self.is_stopped() else ""
 
     def end(self, ask_s: float) -> None:
-        """End it, and its servers with it. Blocks for LEAVE_S at most."""
+        """End it, and its servers with it. Blocks for LEAVE_S at most. Any number of times."""
         self._control.close()
         self.child.stop(min(ask_s, LEAVE_S), 0.0)
 
@@ -209,9 +209,9 @@ class ForkServerRef:
     def __init__(self, fork_server: AnyForkServer) -> None:
         self.fork_server = fork_server
         self._process_id = os.getpid()
+        self._holder = object()
         with _changing:
-            fork_server.references += 1
-            self._is_held = True
+            fork_server.holders.add(self._holder)
 
     def duplicate(self) -> "ForkServerRef":
         """Another reference to the same fork server."""
@@ -225,9 +225,9 @@ class ForkServerRef:
         if self._process_id != os.getpid():
             return
         with _changing:
-            was_held, self._is_held = self._is_held, False
-            self.fork_server.references -= was_held
-            is_last = was_held and self.fork_server.references == 0
+            self.fork_server.holders.discard(self._holder)
+            # Also if it was released before: an interrupt may have come before the end.
+            is_last = not self.fork_server.holders
             # One that is unforkable stays in the table: to find that out again would take an import each time.
             if (
                 is_last

@@ -46,7 +46,7 @@ class WarmForkServer:
     def __init__(self, plan: Plan, name: str) -> None:
         """Connect, and start what is not there. Raises OSError or GymServiceError."""
         self.plan = plan
-        self.references = 0
+        self.holders: set[object] = set()
         self.own_variables = warm_key.terminal_variables(dict(plan.env))
         self.problem: str | None = None
         self.is_unforkable = False
