@@ -12,9 +12,9 @@ from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.values import LARGE_BYTES, BadValue
 
-# A user has one kind of action or two. Whoever sends ever new shapes takes the general way after so many.
+# A user has one kind of action or two. Shapes that change all the time take the general way after so many.
 MOST_KINDS = 64
-_CODES = "?bBhHiIlLqQefdFD"  # of dtypes whose bytes stand as they are
+PLAIN_CODES = "?bBhHiIlLqQefdFD"  # of dtypes whose bytes stand as they are in every form
 # These alone, since a subclass may have a ``tobytes`` of its own.
 _INTEGERS = {np.dtype(code).type for code in "bBhHiIlLqQ"}
 
@@ -40,7 +40,7 @@ class ArrayWriter:
         return before + value.tobytes() if before else None
 
     def _learn(self, kind, value):
-        if len(self._before) >= MOST_KINDS or value.dtype.char not in _CODES or not 0 < value.nbytes < LARGE_BYTES:
+        if len(self._before) >= MOST_KINDS or value.dtype.char not in PLAIN_CODES or not 0 < value.nbytes < LARGE_BYTES:
             return b""
         whole = bytes(Encoder().add(value).head)
         before = self._before[kind] = whole[: len(whole) - value.nbytes]
@@ -70,7 +70,7 @@ class ArrayReader:
             decoder.expect_end()
         except BadValue:
             return None  # the general way says what is wrong with it
-        if type(array) is np.ndarray and array.dtype.char in _CODES and array.nbytes:
+        if type(array) is np.ndarray and array.dtype.char in PLAIN_CODES and array.nbytes:
             before = size_bytes - array.nbytes
             self._copy = np.ndarray(array.shape, array.dtype, self._memory, self._start + before).copy
             self._before = bytes(self._memory[self._start : self._start + before])

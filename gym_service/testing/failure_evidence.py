@@ -45,14 +45,11 @@ def lines_of(error: Exception) -> tuple[str, ...]:
 def next_step(entry: Entry, check: str) -> str:
     """How to see more of an error of the simulator than a row shows. Its traceback is in the error in Python."""
     calls = {
-        "make": "",
-        "reset": ".reset()",
-        "steps": ", then reset() and step() until it raises,",
-        "render": '(render_mode="rgb_array"), then reset() and render(),',
+        "reset": 'gym_service.make("{0}").reset()',
+        "steps": 'gym_service.make("{0}"), then reset() and step() until it raises,',
+        "render": 'gym_service.make("{0}", render_mode="rgb_array"), then reset() and render(),',
     }
-    call = f'gym_service.make("{entry.name}"'
-    more = calls.get(check, "")
-    call += f", {more.removeprefix('(')}" if more.startswith("(") else f"){more}"
+    call = calls.get(check, 'gym_service.make("{0}")').format(entry.name)
     return f"{call} in Python: its error has the whole traceback"
 
 

@@ -3,7 +3,7 @@
 Knows the calls of a RemoteEnv, digests and the trace file. Never knows how a trace is played again. Python 3.10 and up.
 
 The recording is made at the bridge: what wrappers on this side change is not in it, and what they ask for is. A call
-costs some 10 us, and the time of a digest: 60 us for a picture of 640x480x3 (``python -m benchmarks.tracing``).
+costs some 15 us, and the time of a digest: 60 us for a picture of 640x480x3 (``python -m benchmarks.tracing``).
 """
 
 import contextlib

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gym_service.protocol.plain_arrays import ArrayWriter
+from gym_service.protocol.plain_arrays import PLAIN_CODES, ArrayWriter
 from gym_service.protocol.value_digest import KEPT_BYTES, MARK_BYTES, RollingDigest, canonical_bytes
 from gym_service.traces.trace_file import BEFORE_ACTION, TraceWriter, before_bytes, encoded
 
@@ -22,7 +22,7 @@ MOST_BYTES = 4096  # of an observation
 # An env has one form or two. One whose observations change their shape takes the general way after so many.
 MOST_FORMS = 64
 
-_FLOATS, _FLAGS, _DTYPES = (float, np.float64), (bool, np.bool_), "?bBhHiIlLqQefdFD"
+_FLOATS, _FLAGS = (float, np.float64), (bool, np.bool_)
 _float64, _int64, _checksum = struct.Struct("<d").pack, struct.Struct("<q").pack, struct.Struct("<BI").pack
 _LENGTHS = [bytes([length]) for length in range(KEPT_BYTES + 1)]
 _BEFORE_INT = BEFORE_ACTION + encoded(1)[:-8]
@@ -77,7 +77,7 @@ class UsualSteps:
             return ()
         form: _Form = ()
         has_usual_types = type(reward) in _FLOATS and type(terminated) in _FLAGS and type(truncated) in _FLAGS
-        if has_usual_types and observation.dtype.char in _DTYPES and observation.nbytes <= MOST_BYTES:
+        if has_usual_types and observation.dtype.char in PLAIN_CODES and observation.nbytes <= MOST_BYTES:
             endings = {}
             for one, other in itertools.product((False, True), repeat=2):
                 parts = [canonical_bytes(value) for value in (type(terminated)(one), type(truncated)(other), info)]
