@@ -49,7 +49,7 @@ LAUNCHER_RULES = {
     "errors": set(),
     "spelling": set(),
     "tables": {"rich"},
-    "user_dirs": set(),
+    "user_dirs": {"standalone"},
     "config": {*LEAVES, "tomli"},
     "interpreters": {*LEAVES, "config"},
     "processes": {*LEAVES, "config"},

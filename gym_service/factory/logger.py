@@ -10,6 +10,8 @@ decide. ``setLevel(logging.WARNING)`` or a NullHandler on this logger silences i
 import logging
 import sys
 
+from gym_service_launcher.standalone import interrupts
+
 
 class StderrHandler(logging.Handler):
     """Writes a record to stderr where no handler of the program takes it."""
@@ -19,8 +21,8 @@ class StderrHandler(logging.Handler):
             return
         try:
             print(self.format(record), file=sys.stderr, flush=True)
-        except (OSError, ValueError):
-            pass  # stderr is closed, or its reader has gone: to show a line must not fail a call
+        except (OSError, ValueError) as error:  # stderr is closed, or its reader has gone: that must not fail a call
+            interrupts.raise_if_from_handler(error)
 
 
 LOG = logging.getLogger("gym_service")

@@ -12,6 +12,8 @@ import os
 import stat
 from pathlib import Path
 
+from gym_service_launcher.standalone import interrupts
+
 # The home of a user without one: $HOME is not set, and the user is not in the passwd database, as in some containers.
 # Nothing exists below it and nothing can be created there, also by root. "~" itself would be a folder of that name.
 NO_HOME = Path("/dev/null")
@@ -42,7 +44,8 @@ def working() -> Path | None:
     """The working directory; None if it was deleted."""
     try:
         return Path.cwd()
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        interrupts.raise_if_from_handler(error)
         return None
 
 

@@ -25,6 +25,7 @@ from gym_service_launcher.config.envs_file import parse
 from gym_service_launcher.config.lock import LockFile
 from gym_service_launcher.config.validation import Location, read, table
 from gym_service_launcher.errors import ConfigError
+from gym_service_launcher.standalone import interrupts
 
 FORMAT = 1
 LARGEST_BYTES, MOST_FILES = 1024 * 1024, 500
@@ -60,6 +61,7 @@ def load(path: Path) -> Bundle:
         with path.open("rb") as file:
             content = file.read(2 * LARGEST_BYTES + 1)
     except OSError as error:
+        interrupts.raise_if_from_handler(error)
         raise location.error(f"cannot be read: {error.strerror}") from error
     if len(content) > 2 * LARGEST_BYTES:
         raise location.error("is too large for a bundle")

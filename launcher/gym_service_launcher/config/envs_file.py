@@ -22,6 +22,7 @@ from gym_service_launcher.config.entry import Entry, Interpreter
 from gym_service_launcher.config.validation import Location
 from gym_service_launcher.config.venv_keys import refuse_useless
 from gym_service_launcher.errors import ConfigError
+from gym_service_launcher.standalone import interrupts
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -125,6 +126,7 @@ def load(path: str | os.PathLike[str]) -> EnvsFile:
     try:
         content = file.read_bytes()
     except OSError as error:
+        interrupts.raise_if_from_handler(error)
         raise location.error(f"cannot be read: {error.strerror}") from error
     try:
         tables = parse(content, location)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gym_service_launcher.errors import ConfigError
+from gym_service_launcher.standalone import interrupts
 
 FORMAT = 1
 # They end in the command lines and files of installers, where a space could begin an option.
@@ -95,9 +96,11 @@ def read(path: Path) -> LockFile | None:
                 path, f"its format is {data['format']}; this gym-service reads {FORMAT}", "a newer gym-service"
             )
         return from_data(data)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        interrupts.raise_if_from_handler(error)
         return None
     except OSError as error:
+        interrupts.raise_if_from_handler(error)
         raise _broken(path, f"cannot be read: {error.strerror}", "another owner or mode") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _broken(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gym_service_launcher.config.validation import Location, shown
 from gym_service_launcher.spelling import listed
+from gym_service_launcher.standalone import interrupts
 
 # The long name of each option, and whether a value follows.
 OPTIONS: dict[str, bool] = {
@@ -174,6 +175,7 @@ def _lines(path: Path, location: Location, seen: tuple[Path, ...]) -> Iterator[t
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
+        interrupts.raise_if_from_handler(error)
         raise location.error(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise location.error(f"{path} is not UTF-8") from error

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from gym_service_launcher.standalone import activation
+from gym_service_launcher.standalone import activation, interrupts
 
 # What ``conda env config vars unset`` writes in place of a value.
 UNSET = "***unset***"
@@ -67,9 +67,11 @@ def _variables(prefix: Path) -> dict[str, str]:
     for file in [*sorted((prefix / "etc/conda/env_vars.d").glob("*.json")), prefix / "conda-meta/state"]:
         try:
             data = json.loads(file.read_text("utf-8"))
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            interrupts.raise_if_from_handler(error)
             continue
         except (OSError, ValueError) as error:
+            interrupts.raise_if_from_handler(error)
             raise ValueError(f"{file} cannot be read: {error}") from error
         if file.name == "state":
             data = data.get("env_vars", {}) if isinstance(data, dict) else None

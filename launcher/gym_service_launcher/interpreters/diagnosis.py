@@ -4,7 +4,6 @@ Knows what a target needs: Python 3.6, numpy, and gym or gymnasium. Never knows 
 is started. Python 3.10 and up; the probe itself runs from 2.7 on.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -15,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from gym_service_launcher.standalone import interrupts
 
 OLDEST_PYTHON = (3, 6)
 PROBE = Path(__file__).parent.parent / "standalone" / "probe.py"
@@ -66,6 +67,7 @@ def diagnose(
         late = f"it did not answer within {timeout_s:g} s"
         return _not_activated(path, late, "") if words else _broken(path, late)
     except OSError as error:
+        interrupts.raise_if_from_handler(error)
         return _broken(path, error.strerror or str(error))
     found = _answer(stdout)
     if found is None:
@@ -102,7 +104,7 @@ def _run(command: list[str], env: Mapping[str, str], timeout_s: float) -> tuple[
         try:
             stdout, _ = process.communicate(timeout=timeout_s)
             # Whatever of its group still runs keeps the id from being another group's.
-            with contextlib.suppress(ProcessLookupError):
+            with interrupts.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         except BaseException:
             # The whole group, because the probe imports numpy in a child. The probe is not reaped yet, so the id

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from gym_service_launcher.standalone import interrupts
 from gym_service_launcher.standalone.env_vars import without_python_vars
 
 VERSION = re.compile(r"\d+(\.\d+){0,2}")
@@ -52,6 +53,7 @@ def query_version(executable: str | Path) -> tuple[str, Path]:
     except subprocess.TimeoutExpired:
         raise ValueError(f"does not answer within {VERSION_TIMEOUT_S:g} s") from None
     except OSError as error:
+        interrupts.raise_if_from_handler(error)
         raise ValueError(f"does not run: {error.strerror}") from error
     version, _, path = os.fsdecode(ran.stdout).partition(" ")
     if ran.returncode == 0 and VERSION.fullmatch(version):
@@ -183,6 +185,7 @@ def _conda_prefixes() -> Iterator[Path]:
         yield from sorted(parent.glob("*"))
     try:
         lines = Path(os.path.expanduser("~/.conda/environments.txt")).read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError) as error:
+        interrupts.raise_if_from_handler(error)
         return
     yield from (Path(line.strip()) for line in lines if line.strip())

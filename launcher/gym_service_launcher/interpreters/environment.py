@@ -11,7 +11,7 @@ from typing import Any
 
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import ConfigError
-from gym_service_launcher.standalone import env_vars
+from gym_service_launcher.standalone import env_vars, interrupts
 
 CONDA = "conda:"
 
@@ -44,6 +44,7 @@ def environment_of(entry: Entry, executable: Path) -> TargetEnvironment:
     try:
         return TargetEnvironment(activation.variables(*given), tuple(activation.words(executable)))
     except OSError as error:
+        interrupts.raise_if_from_handler(error)
         raise _error(entry, "activate", error.strerror or str(error)) from error
 
 

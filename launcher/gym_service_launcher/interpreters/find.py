@@ -14,6 +14,7 @@ from pathlib import Path
 from gym_service_launcher.errors import InterpreterNotFound
 from gym_service_launcher.interpreters import diagnosis, discovery
 from gym_service_launcher.spelling import nearest
+from gym_service_launcher.standalone import interrupts
 
 
 def find_interpreter(python: str, folder: Path) -> Path:
@@ -72,7 +73,8 @@ def _executable(path: Path) -> Path:
 def _names(folder: Path) -> list[str]:
     try:
         return os.listdir(folder)
-    except OSError:
+    except OSError as error:
+        interrupts.raise_if_from_handler(error)
         return []
 
 
@@ -81,7 +83,8 @@ def _nearest_path(path: Path) -> str:
         return "the path itself, or ~ for your home folder: variables such as $HOME are not replaced in envs.toml"
     try:
         near = nearest(path.name, os.listdir(path.parent))
-    except OSError:
+    except OSError as error:
+        interrupts.raise_if_from_handler(error)
         return f"another path; {path.parent} does not exist either (relative paths start from the folder of envs.toml)"
     return f'python = "{path.parent / near}"' if near else f"python -m venv {path}"
 

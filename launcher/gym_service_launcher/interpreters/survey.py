@@ -7,7 +7,6 @@ A survey imports simulators, so it takes as long as their imports. It runs where
 commands that ask for ids.
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -21,6 +20,7 @@ from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import GymServiceError
 from gym_service_launcher.interpreters.environment import environment_of
 from gym_service_launcher.interpreters.find import find_interpreter
+from gym_service_launcher.standalone import interrupts
 
 PROGRAM = Path(__file__).parent.parent / "standalone" / "survey.py"
 # Seconds. Imports of large simulators take some ten on a cold disk.
@@ -102,7 +102,8 @@ def survey(
             cwd=cwd,
             start_new_session=True,
         )
-    except OSError:
+    except OSError as error:
+        interrupts.raise_if_from_handler(error)
         return None
     with process:
         try:
@@ -157,13 +158,13 @@ def executable_if_local(entry: Entry) -> Path | None:
 
 def _kill_left(process: "subprocess.Popen[bytes]") -> None:
     """Kill what an activation script has left running. As long as it runs, the id is that of no other group."""
-    with contextlib.suppress(ProcessLookupError):
+    with interrupts.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:
     if process.returncode is None:  # it is not reaped yet, so the id cannot belong to another group
-        with contextlib.suppress(ProcessLookupError):
+        with interrupts.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
 

@@ -18,7 +18,7 @@ from gym_service_launcher.config.entry import Entry, Interpreter
 from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.interpreters.venv_spec import VenvSpec, spec_of, spec_of_interpreter
 from gym_service_launcher.interpreters.venvs import cache_folder
-from gym_service_launcher.standalone import venv_builder
+from gym_service_launcher.standalone import interrupts, venv_builder
 
 State = Literal["complete", "incomplete", "being built", "broken"]
 DAY_S = 24 * 60 * 60.0
@@ -85,7 +85,8 @@ def _cached(path: Path, asking: dict[str, dict[str, set[str]]]) -> CachedVenv:
     was_asked_by = tuple((str(file), str(name)) for file, name in marker.get("asked_by", []))
     try:
         used_at = (path / venv_builder.MARKER).stat().st_mtime
-    except OSError:
+    except OSError as error:
+        interrupts.raise_if_from_handler(error)
         used_at = path.stat().st_mtime
     return CachedVenv(
         path,
@@ -108,11 +109,13 @@ def _state(path: Path, has_marker: bool) -> State:
 def _is_locked(path: str) -> bool:
     try:
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-    except OSError:
+    except OSError as error:
+        interrupts.raise_if_from_handler(error)
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except BlockingIOError as error:
+        interrupts.raise_if_from_handler(error)
         return True
     finally:
         os.close(fd)

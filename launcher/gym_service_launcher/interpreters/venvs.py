@@ -21,7 +21,7 @@ from gym_service_launcher.errors import ConfigError, ServerStartError
 from gym_service_launcher.interpreters import build_hints, discovery
 from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.interpreters.venv_spec import VenvSpec, exact_order, spec_of
-from gym_service_launcher.standalone import installed_packages, venv_builder
+from gym_service_launcher.standalone import installed_packages, interrupts, venv_builder
 from gym_service_launcher.standalone.build_commands import BuildFailed
 
 Progress = Callable[[str], None]
@@ -126,6 +126,7 @@ def _provide(order: dict[str, Any], spec: VenvSpec, progress: Progress, watched:
     except BuildFailed as error:
         raise build_error(spec, str(error), error.argv, error.exit_code, error.tail) from error
     except OSError as error:
+        interrupts.raise_if_from_handler(error)
         text = f"the venv of {spec.whose} cannot be built: {error}"
         text += "\n  try: XDG_CACHE_HOME=/a/folder/you/may/write/to"
         raise ServerStartError(text, argv=(), interpreter=spec.python, exit_code=None, tail="") from error

@@ -16,7 +16,6 @@ On a Unix socket the kernel identifies both sides. There the same bytes are sent
 that both sides are gym-service of one version, and that the server accepts the client.
 """
 
-import contextlib
 import hmac
 import secrets
 import socket
@@ -25,6 +24,7 @@ from typing import Literal
 
 from gym_service_launcher.errors import AuthError
 from gym_service_launcher.net.tokens import Token
+from gym_service_launcher.standalone import interrupts
 
 Role = Literal["client", "server"]
 
@@ -143,14 +143,16 @@ def perform(sock: socket.socket, handshake: Handshake, limit_s: float = LIMIT_S)
             if not handshake.missing_bytes:
                 break
             answer = handshake.receive(sock.recv(handshake.missing_bytes))
-    except TimeoutError:
+    except TimeoutError as error:
+        interrupts.raise_if_from_handler(error)
         raise HandshakeTimeout(f"the handshake took more than {limit_s:.3g} s") from None
     except OSError as error:
+        interrupts.raise_if_from_handler(error)
         raise handshake.disconnected() from error
     sock.settimeout(None)
 
 
 def _send(sock: socket.socket, data: bytes) -> None:
     """Send, and ignore that the other side disconnected: what it sent before, or its end, can still be read."""
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    with interrupts.suppress(BrokenPipeError, ConnectionResetError):
         sock.sendall(data)

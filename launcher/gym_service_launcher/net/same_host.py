@@ -24,7 +24,7 @@ import sys
 from typing import Protocol
 
 from gym_service_launcher.net import tcp, unix
-from gym_service_launcher.standalone import fd_passing
+from gym_service_launcher.standalone import fd_passing, interrupts
 
 PREAMBLE_BYTES = 32
 NAME = "gym-service-"  # then the preamble: the name of the abstract socket
@@ -85,8 +85,9 @@ class LoopbackRendezvous:
             listener.bind(f"\0{NAME}{name}")
             listener.listen(1)
             listener.setblocking(False)
-        except OSError:  # without such a socket arrays are sent inline
+        except OSError as error:  # without such a socket arrays are sent inline
             listener.close()
+            interrupts.raise_if_from_handler(error)
             return
         self.preamble, self._listener = name.encode("ascii"), listener
 
@@ -95,7 +96,8 @@ class LoopbackRendezvous:
             return None
         try:
             sock, _ = self._listener.accept()
-        except OSError:
+        except OSError as error:
+            interrupts.raise_if_from_handler(error)
             return None
         finally:
             self.close()
@@ -135,9 +137,11 @@ class PassedSocket:
             return None
         try:
             is_connected = bool(self._end.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-        except BlockingIOError:
+        except BlockingIOError as error:
+            interrupts.raise_if_from_handler(error)
             is_connected = True
-        except OSError:
+        except OSError as error:
+            interrupts.raise_if_from_handler(error)
             is_connected = False
         if not is_connected:
             self.close()

@@ -10,6 +10,7 @@ import socket
 from urllib.parse import urlsplit
 
 from gym_service_launcher.errors import ConfigError, ServerStartError
+from gym_service_launcher.standalone import interrupts
 
 BACKLOG = 128
 # A lost host must be noticed within 35 s. While this side sends, TCP_USER_TIMEOUT (ms) notices it; that also ends a
@@ -93,6 +94,7 @@ def _addresses(host: str, *, public: bool) -> list[tuple[socket.AddressFamily, s
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
+        interrupts.raise_if_from_handler(error)
         raise ConfigError(f"there is no host {host!r}: {error}", file=None, key="host") from error
     addresses = [(family, str(sockaddr[0])) for family, _, _, _, sockaddr in found]
     for _, ip in addresses:
@@ -111,6 +113,7 @@ def _bind_one(family: socket.AddressFamily, ip: str, port: int) -> socket.socket
     try:
         return socket.create_server((ip, port), family=family, backlog=BACKLOG)
     except OSError as error:
+        interrupts.raise_if_from_handler(error)
         if error.errno in _NOT_HERE:
             return None
         reason = "the address is already in use" if error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)

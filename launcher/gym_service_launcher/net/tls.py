@@ -20,6 +20,7 @@ from pathlib import Path
 
 from gym_service_launcher.errors import AuthError, ConfigError
 from gym_service_launcher.net.handshake import ServerFullError
+from gym_service_launcher.standalone import interrupts
 
 # What to try where OpenSSL does not verify a certificate, by its number in openssl's x509_vfy.h.
 NOT_YET_VALID, EXPIRED, OTHER_HOST, OTHER_IP = 9, 10, 62, 64
@@ -61,6 +62,7 @@ class Certificate:
             assert shown, "load_cert_chain found a certificate"
             self.fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(shown[0])).hexdigest()
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            interrupts.raise_if_from_handler(error)
             why = f"and {key} are not a certificate and its key" if key != cert else "is not a certificate with its key"
             raise _unusable(cert, f"{why}: {error}", HOW_TO_CREATE) from error
 
@@ -128,6 +130,7 @@ def _context_of_client(ca: Path | None) -> ssl.SSLContext:
     try:
         context.load_verify_locations(ca)
     except OSError as error:
+        interrupts.raise_if_from_handler(error)
         raise ConfigError(f"tls_ca: {ca}: {error.strerror or error}", file=None, key="tls_ca") from error
     return context
 

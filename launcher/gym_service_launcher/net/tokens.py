@@ -10,7 +10,6 @@ server would know that token. The secret stays inside a Token, whose repr hides 
 
 import base64
 import binascii
-import contextlib
 import hmac
 import os
 import secrets
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from gym_service_launcher import user_dirs
 from gym_service_launcher.errors import AuthError
+from gym_service_launcher.standalone import interrupts
 from gym_service_launcher.standalone.env_vars import TOKEN
 
 CREATED_BYTES = 32
@@ -101,6 +101,7 @@ def of_descriptor(fd: int) -> Token:
         with open(fd, "rb") as opened:
             content = opened.read(LONGEST_BYTES)
     except OSError as error:
+        interrupts.raise_if_from_handler(error)
         raise _refused(origin, f"cannot be read: {error.strerror}", "gym-service run --token-fd 3 3< FILE") from error
     return _token(content, origin)
 
@@ -115,9 +116,11 @@ def read(file: Path, advice: str = COPY_ADVICE) -> Token:
     try:
         # O_NONBLOCK, because the file may be a FIFO.
         fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        interrupts.raise_if_from_handler(error)
         raise _refused(origin, "does not exist", advice) from None
     except OSError as error:
+        interrupts.raise_if_from_handler(error)
         raise _refused(origin, f"cannot be read: {error.strerror}", "a file of your own") from error
     try:
         _check(os.fstat(fd), file)
@@ -148,6 +151,7 @@ def read_or_make(file: Path) -> Token:
         try:
             _make(file)
         except OSError as error:
+            interrupts.raise_if_from_handler(error)
             raise _refused(_origin(file), f"cannot be created: {error.strerror or error}", "another path") from error
     return read(file)
 
@@ -158,7 +162,7 @@ def _make(file: Path) -> None:
     try:
         with open(fd, "w") as opened:
             opened.write(secrets.token_hex(CREATED_BYTES) + "\n")
-        with contextlib.suppress(FileExistsError):  # another server was faster: use its token
+        with interrupts.suppress(FileExistsError):  # another server was faster: use its token
             os.link(unfinished, file)
     finally:
         os.unlink(unfinished)
@@ -167,13 +171,14 @@ def _make(file: Path) -> None:
 def _token(content: bytes, origin: str) -> Token:
     """Hex, or base64 of either alphabet, padded or not."""
     text = content.strip()
-    with contextlib.suppress(ValueError):
+    with interrupts.suppress(ValueError):
         return Token(binascii.unhexlify(text), origin)
     try:
         url = text.translate(bytes.maketrans(b"-_", b"+/")) + b"=" * (-len(text) % 4)
         secret = base64.b64decode(url, validate=True)
-    except ValueError:
+    except ValueError as error:
         # Not "from error": what cannot be decoded may still be a secret.
+        interrupts.raise_if_from_handler(error)
         raise _refused(origin, "is not a token: it contains neither hex nor base64") from None
     return Token(secret, origin)
 

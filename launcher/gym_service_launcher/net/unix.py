@@ -21,6 +21,7 @@ from pathlib import Path
 
 from gym_service_launcher import user_dirs
 from gym_service_launcher.errors import AuthError, ConfigError, ServerStartError
+from gym_service_launcher.standalone import interrupts
 
 BACKLOG = 128
 # The size of sun_path without its NUL.
@@ -96,6 +97,7 @@ def bind(path: Path) -> socket.socket:
             _remove_stale(path)
             return _bind(path)
     except OSError as error:
+        interrupts.raise_if_from_handler(error)
         raise _unusable(path, f"cannot be bound: {error.strerror or error}", "another path, --unix PATH") from error
 
 
@@ -107,7 +109,7 @@ def check_length(path: Path) -> None:
 
 def remove(path: Path, bound: os.stat_result) -> None:
     """Remove the file of a socket, unless another socket has replaced it."""
-    with contextlib.suppress(OSError), _folder_locked(path.parent):
+    with interrupts.suppress(OSError), _folder_locked(path.parent):
         if os.path.samestat(os.lstat(path), bound):
             path.unlink()
 
@@ -140,7 +142,8 @@ def _remove_stale(path: Path) -> None:
     """Remove the socket of a dead server. Anything else is left alone."""
     try:
         state = os.lstat(path)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        interrupts.raise_if_from_handler(error)
         return
     if not stat.S_ISSOCK(state.st_mode):
         what = "a symbolic link" if stat.S_ISLNK(state.st_mode) else "not a socket"

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from gym_service_launcher.processes import guardian_client
 from gym_service_launcher.processes.child import Child
-from gym_service_launcher.standalone import guardian
+from gym_service_launcher.standalone import guardian, interrupts
 
 PROGRAM = Path(guardian.__file__).with_name("forkserver.py")
 # How long a fork server that is not needed any more may take to end by itself: its simulator may act at exit.
@@ -177,7 +177,8 @@ class ForkServer:
         poll = select.poll()
         try:
             poll.register(self._control, select.POLLIN)
-        except ValueError:  # closed here
+        except ValueError as error:  # closed here
+            interrupts.raise_if_from_handler(error)
             return True
         return bool(poll.poll(0))
 

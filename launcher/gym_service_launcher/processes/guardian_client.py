@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, Protocol, cast
 
 from gym_service_launcher.processes.guardian_process import GuardianProcess
-from gym_service_launcher.standalone import fd_passing, guardian
+from gym_service_launcher.standalone import fd_passing, guardian, interrupts
 from gym_service_launcher.standalone.guardian import Order
 
 # For an answer that the guardian gives at once. On a loaded machine it may have to wait for a processor.
@@ -164,7 +164,7 @@ class Lifeline:
         try:
             self._socket.send(order.value)
         except OSError as error:
-            _raise_foreign(error)
+            interrupts.raise_if_from_handler(error)
 
     def detach(self) -> None:
         """Close this process's copy, in a forked child. The parent keeps the server."""
@@ -175,7 +175,7 @@ class Lifeline:
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError as error:  # the guardian was first
-            _raise_foreign(error)
+            interrupts.raise_if_from_handler(error)
         self._socket.close()
 
     def _line(self, words: tuple[str, ...], timeout_s: float) -> tuple[str, str] | None:
@@ -206,20 +206,11 @@ class Lifeline:
                 return False
             data = self._socket.recv(4096)
         except (OSError, ValueError) as error:  # closed here, perhaps by another thread
-            _raise_foreign(error)
+            interrupts.raise_if_from_handler(error)
             data = b""
         self._lost = self._lost or not data
         self._unread += data
         return bool(data)
-
-
-def _raise_foreign(error: Exception) -> None:
-    """Raise the error again if a signal handler has raised it, such as a TimeoutError: it says nothing of the guardian.
-
-    For errors of C code that the ``try`` calls itself: their traceback ends there, and that of a handler goes on.
-    """
-    if error.__traceback__ and error.__traceback__.tb_next:
-        raise error
 
 
 def _texts(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, record: Path | None) -> bytes:
@@ -245,13 +236,13 @@ def ensure(*, portable: bool = False) -> None:
 def started_early() -> Iterator[None]:
     """Have the guardian start while the block does something else. Where that fails, the first server tells why."""
     global _guardian
-    with _starting, contextlib.suppress(OSError):
+    with _starting, interrupts.suppress(OSError):
         if _guardian is None:
             _guardian = GuardianProcess()
     try:
         yield
     finally:
-        with _starting, contextlib.suppress(OSError):
+        with _starting, interrupts.suppress(OSError):
             if _guardian:
                 _guardian.wait_for_start()
 
@@ -282,14 +273,16 @@ def _request(server_executable: str, fds: Sequence[int], texts: bytes) -> None:
                 _guardian = GuardianProcess(server_executable)
             try:
                 _guardian.wait_for_start()
-            except OSError:
+            except OSError as error:
+                interrupts.raise_if_from_handler(error)
                 _drop_guardian()
                 raise
             with _guardian.control() as control:
                 try:
                     send_request(control, fds, texts)
                     return
-                except (BrokenPipeError, ConnectionResetError):
+                except (BrokenPipeError, ConnectionResetError) as error:
+                    interrupts.raise_if_from_handler(error)
                     _drop_guardian()
     raise GuardianDied("the guardian ended twice in a row")
 

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from gym_service_launcher.standalone import client_watch, guardian, procfs
+from gym_service_launcher.standalone import client_watch, guardian, interrupts, procfs
 
 PROGRAM = Path(guardian.__file__)
 PIDFD_FD = guardian.CONTROL_FD + 1
@@ -78,7 +78,7 @@ class GuardianProcess:
                 # In one step of the interpreter: what was read is kept, also where a handler raises.
                 self._told += map(os.read, (self._control_fd,), (64,))
         finally:  # also after Ctrl-C; then the next call goes on
-            with contextlib.suppress(ChildProcessError):  # ignored SIGCHLD, or a wait for any child has reaped it
+            with interrupts.suppress(ChildProcessError):  # ignored SIGCHLD, or a wait for any child has reaped it
                 _, status = os.waitpid(self._started_pid, 0)
         self._must_wait = False
         word, _, number = b"".join(self._told).decode("ascii", "replace").partition(" ")
@@ -105,7 +105,7 @@ class GuardianProcess:
         """Let go of a guardian that has ended. Where it is a child, reap it: it has ended, or is about to."""
         os.close(self._control_fd)
         if self._child_pid:
-            with contextlib.suppress(ChildProcessError):  # ignored SIGCHLD, or a wait for any child has reaped it
+            with interrupts.suppress(ChildProcessError):  # ignored SIGCHLD, or a wait for any child has reaped it
                 os.waitpid(self._child_pid, 0)
 
     def forget(self) -> None:

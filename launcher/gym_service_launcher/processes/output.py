@@ -11,6 +11,7 @@ import time
 
 from gym_service_launcher.processes.logs import Log
 from gym_service_launcher.processes.output_writer import OutputWriter
+from gym_service_launcher.standalone import interrupts
 
 TAIL_BYTES = 65536
 
@@ -39,6 +40,7 @@ class OutputTail:
         except RuntimeError as error:  # the limit of processes of this user, or of a container
             if self._shown:
                 self._shown.close()
+            interrupts.raise_if_from_handler(error)
             raise OSError(errno.EAGAIN, f"{error} to read its output") from error
 
     @property

@@ -17,6 +17,8 @@ import time
 from collections import deque
 from typing import TextIO
 
+from gym_service_launcher.standalone import interrupts
+
 QUEUE_CHARS = 262_144
 # Seconds that close() waits for text that is still queued.
 FLUSH_S = 0.5
@@ -133,5 +135,6 @@ def _copied_fd_of(stream: TextIO | None) -> int | None:
     try:
         stream.flush()
         return fcntl.fcntl(stream.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
-    except (AttributeError, OSError, ValueError):  # not a file: of a notebook, or captured
+    except (AttributeError, OSError, ValueError) as error:  # not a file: of a notebook, or captured
+        interrupts.raise_if_from_handler(error)
         return None

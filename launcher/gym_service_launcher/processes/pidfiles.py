@@ -9,7 +9,6 @@ killed too, the record stays, and is known to be stale: its process has ended, o
 another start time.
 """
 
-import contextlib
 import json
 import mmap
 import os
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gym_service_launcher import user_dirs
-from gym_service_launcher.standalone import procfs
+from gym_service_launcher.standalone import interrupts, procfs
 
 RECORD_BYTES = mmap.PAGESIZE
 CALLS_BYTES = 8
@@ -52,7 +51,7 @@ class PidFile:
         """
         self.path: Path | None = None
         self._count_in(bytearray(CALLS_BYTES))
-        with contextlib.suppress(OSError):
+        with interrupts.suppress(OSError):
             folder = user_dirs.private(user_dirs.runtime_dir())
             stem = below.stem if below else os.getpid()
             self.path = folder / f"{stem}-{os.urandom(6).hex()}.server"
@@ -60,7 +59,7 @@ class PidFile:
     def create(self) -> None:
         """Create the file, for a record of this process itself. It is removed with ``remove``, or found to be stale."""
         if self.path:
-            with contextlib.suppress(OSError):
+            with interrupts.suppress(OSError):
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
 
     def write(self, name: str, executable: Path, pid: int, status: str = "", *, is_warm: bool = False) -> None:
@@ -76,7 +75,7 @@ class PidFile:
             facts |= {"start_time": process.start_time, "pid_namespace": procfs.pid_namespace(), "status": status}
             content = json.dumps(facts).encode()
             if len(content) <= VIEWERS_AT - CALLS_BYTES:
-                with contextlib.suppress(OSError):
+                with interrupts.suppress(OSError):
                     memory = _mapped(self.path)
                     memory[CALLS_BYTES:VIEWERS_AT] = content.ljust(VIEWERS_AT - CALLS_BYTES, b"\0")
                     self._count_in(memory)
@@ -85,7 +84,7 @@ class PidFile:
         """Remove the file, unless the guardian has done so. Nobody sees what is counted from here on."""
         self._count_in(bytearray(CALLS_BYTES))
         if self.path:
-            with contextlib.suppress(OSError):
+            with interrupts.suppress(OSError):
                 self.path.unlink()
 
     def _count_in(self, memory: bytearray | mmap.mmap) -> None:
@@ -139,12 +138,13 @@ def list_servers() -> list[ServerInfo]:
     folder = user_dirs.runtime_dir()
     try:
         user_dirs.private(folder, create=False)
-    except OSError:  # it does not exist, or belongs to another user
+    except OSError as error:  # it does not exist, or belongs to another user
+        interrupts.raise_if_from_handler(error)
         return found
     if not procfs.is_ours():
         return found
     for path in folder.glob("*.server"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with interrupts.suppress(OSError, ValueError, KeyError, TypeError):
             content = _content(path)
             facts = json.loads(content[CALLS_BYTES:VIEWERS_AT].rstrip(b"\0") or b"{}")
             if facts.get("pid_namespace", procfs.pid_namespace()) != procfs.pid_namespace():
@@ -171,7 +171,8 @@ def stop(server: ServerInfo) -> bool:
     """
     try:
         pidfd = os.pidfd_open(server.pid)
-    except ProcessLookupError:
+    except ProcessLookupError as error:
+        interrupts.raise_if_from_handler(error)
         return False
     try:
         # Only now: the pidfd keeps naming the same process, so this tells whether that is the record's.
@@ -184,7 +185,8 @@ def stop(server: ServerInfo) -> bool:
             signal.pidfd_send_signal(pidfd, number)
             if end.poll(wait_s * 1000):
                 break
-    except ProcessLookupError:
+    except ProcessLookupError as error:
+        interrupts.raise_if_from_handler(error)
         return False
     finally:
         os.close(pidfd)

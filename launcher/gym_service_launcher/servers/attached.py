@@ -27,6 +27,7 @@ from gym_service_launcher.net.same_host import SameHost, same_host_over
 from gym_service_launcher.net.tokens import Token
 from gym_service_launcher.servers.link import ServerLink
 from gym_service_launcher.servers.stream import LONGEST_WAIT_S, Opening, SocketEnd, StreamEnd, TlsEnd
+from gym_service_launcher.standalone import interrupts
 from gym_service_launcher.standalone.env_vars import TOKEN
 
 # Where the output of such a server is.
@@ -135,10 +136,12 @@ def attach(entry: Entry, progress: Callable[[str], None]) -> AttachedServer:
         except ServerFullError as error:
             attempts.failed(str(error), error, "--max-clients there, or fewer clients at once")
         except (socket.gaierror, UnicodeError) as error:
+            interrupts.raise_if_from_handler(error)
             raise _not_reached(
                 entry.address, f"there is no such host ({error})", "another spelling of its name"
             ) from error
         except OSError as error:
+            interrupts.raise_if_from_handler(error)
             attempts.failed(error.strerror or str(error), error, _how_to_start(entry.address))
 
 
@@ -213,7 +216,8 @@ def _secured(sock: socket.socket, entry: Entry, limit_s: float) -> socket.socket
     host, _ = tcp.host_and_port(entry.address or "")
     try:
         return tls.connect(sock, host, entry.tls_ca, entry.tls_sha256)
-    except TimeoutError:
+    except TimeoutError as error:
+        interrupts.raise_if_from_handler(error)
         raise HandshakeTimeout(f"the handshake of TLS was not done within {limit_s:.3g} s") from None
 
 

@@ -34,7 +34,7 @@ from gym_service_launcher.servers.link import (
 )
 from gym_service_launcher.servers.program import VIEWERS_OPTION, server_argv
 from gym_service_launcher.servers.stream import Opening, PipeEnds, SocketEnd, StreamEnd
-from gym_service_launcher.standalone import activation
+from gym_service_launcher.standalone import activation, interrupts
 
 TERMINATE_S = 2.0
 # How long a server may take to end after its stream has ended: its exit code is part of the error.
@@ -234,6 +234,7 @@ def start(entry: Entry, progress: Callable[[str], None]) -> LocalServer:
     try:
         return _forked(entry, executable) if entry.prefork else _executed(entry, executable)
     except OSError as error:
+        interrupts.raise_if_from_handler(error)
         argv = (str(executable),)
         text = f"the server of {entry.name!r} did not start: {error}\n  interpreter: {executable}"
         text += f"\n  try: {limit_advice(error) or f'{executable} --version'}"
@@ -301,6 +302,7 @@ def _forked_by(fork_server: AnyForkServer, entry: Entry, executable: Path) -> tu
         except SpawnerStopped:
             return _started(entry, executable, None), f"its fork server, process {fork_server.pid}, is stopped"
         except OSError as error:
+            interrupts.raise_if_from_handler(error)
             if fork_server.renew(error):
                 continue
             if entry.keep_warm_s is None:

@@ -24,7 +24,7 @@ from gym_service_launcher.processes.child import Child, ending
 from gym_service_launcher.servers import source_bundle
 from gym_service_launcher.servers.link import ServerLink, import_statement, limit_advice, output_block
 from gym_service_launcher.servers.stream import Opening, PipeEnds
-from gym_service_launcher.standalone import remote_guardian
+from gym_service_launcher.standalone import interrupts, remote_guardian
 
 DEFAULT_PYTHON = "python3"
 # The options, in order: no terminal; no questions, since no person can answer them; the first of several servers must
@@ -148,6 +148,7 @@ def start(entry: Entry, venv: Mapping[str, Any] | None = None, *, serve: bool = 
             name=entry.name if serve else "",
         )
     except OSError as error:
+        interrupts.raise_if_from_handler(error)
         text = f"the server of {entry.name!r} did not start: {route.command[0]}: {error.strerror or error}"
         text += f"\n  command: {shlex.join(route.argv)}\n  try: {limit_advice(error) or route.by_hand}"
         raise ServerStartError(text, argv=route.argv, interpreter=route.python, exit_code=None, tail="") from error

@@ -12,6 +12,8 @@ import select
 import socket
 import time
 
+from gym_service_launcher.standalone import interrupts
+
 # The kernel counts a wait in milliseconds, in 31 bits. 24 days stand for every longer wait.
 LONGEST_WAIT_S = 2e6
 # What is kept of the bytes before a mark: the beginning, where a program says what is wrong, and the end.
@@ -35,15 +37,16 @@ class SocketEnd:
             return self.sock.recv(most_bytes)
         except TimeoutError:
             raise
-        except OSError:  # the peer has gone, with bytes of ours unread
+        except OSError as error:  # the peer has gone, with bytes of ours unread
+            interrupts.raise_if_from_handler(error)
             return b""
 
     def end_sending(self) -> None:
         """Let the peer see the end of what is sent. What the peer sends can still be read."""
         try:
             socket.socket.shutdown(self.sock, socket.SHUT_WR)
-        except OSError:
-            pass  # it is closed already
+        except OSError as error:  # it is closed already
+            interrupts.raise_if_from_handler(error)
 
     def close(self) -> None:
         self.sock.close()
@@ -70,16 +73,18 @@ class PipeEnds:
                 raise TimeoutError
             try:
                 return os.read(self.read_fd, most_bytes)
-            except BlockingIOError:
-                continue  # another process has read it
+            except BlockingIOError as error:  # another process has read it
+                interrupts.raise_if_from_handler(error)
 
     def write_some(self, data: memoryview) -> int:
         """Write what fits, and return how many bytes. All of it where no process reads it any more."""
         try:
             return os.write(self.write_fd, data)
-        except BlockingIOError:
+        except BlockingIOError as error:
+            interrupts.raise_if_from_handler(error)
             return 0
-        except OSError:
+        except OSError as error:
+            interrupts.raise_if_from_handler(error)
             return len(data)
 
     def end_sending(self) -> None:
@@ -130,7 +135,8 @@ class Opening:
         try:
             while not self.is_over:
                 self.read(end, deadline)
-        except TimeoutError:
+        except TimeoutError as error:
+            interrupts.raise_if_from_handler(error)
             return False
         return True
 

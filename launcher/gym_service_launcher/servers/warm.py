@@ -8,7 +8,6 @@ of the folder and starts the guardian with it. Only one of them can, and the oth
 tells one client to order the fork server, which all of them then share.
 """
 
-import contextlib
 import errno
 import os
 import select
@@ -26,7 +25,7 @@ from gym_service_launcher.processes import guardian_client, guardian_process
 from gym_service_launcher.processes.child import Child
 from gym_service_launcher.processes.forkservers import PROGRAM, ForkServer, Plan
 from gym_service_launcher.servers import warm_key
-from gym_service_launcher.standalone import guardian, procfs, warm_connection, warm_guardian
+from gym_service_launcher.standalone import guardian, interrupts, procfs, warm_connection, warm_guardian
 
 # A warm fork server that nobody uses ends while less than this share of the memory is available.
 LEAST_MEMORY_SHARE = 0.1
@@ -68,14 +67,16 @@ class WarmForkServer:
         for _ in range(ATTEMPTS):
             try:
                 self._socket = unix.connect(str(self._path), HELLO_S)
-            except (FileNotFoundError, NotADirectoryError, ConnectionError):
+            except (FileNotFoundError, NotADirectoryError, ConnectionError) as error:
+                interrupts.raise_if_from_handler(error)
                 self._start_guardian()
                 continue
             try:
                 self._greet()
                 return
-            except ConnectionError:  # it has ended meanwhile
+            except ConnectionError as error:  # it has ended meanwhile
                 self._socket.close()
+                interrupts.raise_if_from_handler(error)
             except BaseException:
                 self._socket.close()
                 raise
@@ -134,9 +135,11 @@ class WarmForkServer:
             if line is None:
                 return False
             self._obey(line)
-        except ConnectionError:
+        except ConnectionError as error:
+            interrupts.raise_if_from_handler(error)
             self._reconnect()
         except OSError as error:
+            interrupts.raise_if_from_handler(error)
             self.problem = _reason(error)
         return True
 
@@ -205,6 +208,7 @@ class WarmForkServer:
                 raise OSError(errno.EAGAIN, "the guardian of its warm fork server has ended again and again")
             self._connect()
         except (OSError, GymServiceError) as error:
+            interrupts.raise_if_from_handler(error)
             self.problem = _reason(error)
 
     def _has_tried_enough(self) -> bool:
@@ -220,7 +224,7 @@ class WarmForkServer:
         is_gone = isinstance(error, (guardian_client.GuardianDied, ConnectionError)) or error.errno == errno.ESTALE
         if not is_gone or self._has_tried_enough():
             return False
-        with self._lock, contextlib.suppress(ConnectionError):  # where it has ended, wait() notices
+        with self._lock, interrupts.suppress(ConnectionError):  # where it has ended, wait() notices
             self.problem = None
             self._ask()
         return True
@@ -232,7 +236,8 @@ class WarmForkServer:
         poll = select.poll()
         try:
             poll.register(self._socket, select.POLLIN)
-        except ValueError:  # closed here
+        except ValueError as error:  # closed here
+            interrupts.raise_if_from_handler(error)
             return True
         return bool(poll.poll(0))
 
@@ -284,6 +289,7 @@ def start(plan: Plan, name: str) -> "ForkServer | WarmForkServer":
             raise OSError("this system cannot keep it: it has no /proc, or that of another PID namespace")
         return WarmForkServer(plan, name)
     except (OSError, GymServiceError) as error:
+        interrupts.raise_if_from_handler(error)
         fork_server = ForkServer(plan, name)
         fork_server.not_kept = _reason(error)
         return fork_server
@@ -314,7 +320,7 @@ def _start_guardian(listener: socket.socket, path: Path, executable: str) -> Non
             if not said:
                 os.kill(pid, signal.SIGKILL)
         finally:
-            with contextlib.suppress(ChildProcessError):  # ignored SIGCHLD, or a wait for any child has reaped it
+            with interrupts.suppress(ChildProcessError):  # ignored SIGCHLD, or a wait for any child has reaped it
                 os.waitpid(pid, 0)
     if said[:1] != [b"pid"]:
         number = int(said[1]) if said[:1] == [b"errno"] else errno.ETIMEDOUT

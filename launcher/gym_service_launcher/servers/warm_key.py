@@ -19,7 +19,7 @@ from typing import Any
 
 from gym_service_launcher import user_dirs
 from gym_service_launcher.processes.forkservers import Plan
-from gym_service_launcher.standalone import spawning, warm_forks
+from gym_service_launcher.standalone import interrupts, spawning, warm_forks
 
 # Of /proc/thread-self/status: users and groups, umask, what a sandbox forbids, processors and memory nodes.
 STATUS_FIELDS = (
@@ -56,7 +56,8 @@ def _stamps(paths: Iterable[Path]) -> list[Any]:
     for path in paths:
         try:
             state = os.stat(path)
-        except OSError:
+        except OSError as error:
+            interrupts.raise_if_from_handler(error)
             found.append([str(path), None])
             continue
         content = [] if path.is_dir() else [state.st_size, state.st_mtime_ns]
@@ -94,12 +95,14 @@ def _ignored_signals(mask: str) -> list[int]:
 def _text(name: str) -> str:
     try:
         return Path("/proc", name).read_text()
-    except OSError:  # not in this kernel, or not for this user
+    except OSError as error:  # not in this kernel, or not for this user
+        interrupts.raise_if_from_handler(error)
         return ""
 
 
 def _link(name: str) -> str:
     try:
         return os.readlink(f"/proc/{name}")
-    except OSError:
+    except OSError as error:
+        interrupts.raise_if_from_handler(error)
         return ""

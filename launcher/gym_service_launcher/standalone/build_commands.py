@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 
-from gym_service_launcher.standalone import env_vars, installers
+from gym_service_launcher.standalone import env_vars, installers, interrupts
 
 # How often to check whether a command has ended whose output other processes hold open (seconds).
 LOOK_S = 0.2
@@ -73,6 +73,7 @@ class Commands:
         try:
             process = self._started(argv, env)
         except OSError as error:
+            interrupts.raise_if_from_handler(error)
             raise BuildFailed("%s cannot be run: %s" % (argv[0], error.strerror or error), shown(argv)) from error
         lines = Lines(self._say)
         try:

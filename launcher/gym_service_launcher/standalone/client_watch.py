@@ -7,6 +7,13 @@ import os
 import select
 import time
 
+if __package__:
+    from gym_service_launcher.standalone.interrupts import raise_if_from_handler as _raise_if_from_handler
+else:  # loaded by path: into a process of ours, where no handler of a user runs
+
+    def _raise_if_from_handler(error):
+        pass
+
 
 class Client:
     """The client: the process whose servers a guardian guards.
@@ -40,7 +47,8 @@ def open_pidfd(pid):
     """A pidfd of a process; -1 if the system or this Python has none."""
     try:
         return getattr(os, "pidfd_open")(pid)  # noqa: B009 - new in Python 3.9
-    except (AttributeError, OSError):
+    except (AttributeError, OSError) as error:
+        _raise_if_from_handler(error)
         return -1
 
 

@@ -10,6 +10,14 @@ processes. Each function then returns the same as if it had found nothing.
 import collections
 import os
 
+if __package__:
+    from gym_service_launcher.standalone.interrupts import raise_if_from_handler as _raise_if_from_handler
+else:  # loaded by path: into a process of ours, where no handler of a user runs
+
+    def _raise_if_from_handler(error):
+        pass
+
+
 # ``state`` is a letter, as in ps. ``start_time`` counts the kernel's clock ticks since boot: together with the pid it
 # identifies a process for ever.
 Process = collections.namedtuple("Process", ["state", "parent_pid", "start_time", "memory_bytes"])
@@ -34,7 +42,7 @@ def _shows_us(pid):
             # Seen from an outer namespace, a process has one pid for each namespace that it is in.
             pids = [line.split()[1:] for line in file if line.startswith("NSpid:")]
     except (OSError, ValueError) as error:
-        _raise_foreign(error)
+        _raise_if_from_handler(error)
         return False
     return not pids or len(pids[0]) == 1
 
@@ -71,7 +79,7 @@ def oom_kills():
         with open("/proc/vmstat") as file:
             return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), None)
     except (OSError, ValueError) as error:
-        _raise_foreign(error)
+        _raise_if_from_handler(error)
         return None
 
 
@@ -82,7 +90,7 @@ def memory_bytes():
             found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in file if line.startswith("Mem")}
         return found["MemAvailable"], found["MemTotal"]
     except (OSError, ValueError, KeyError) as error:
-        _raise_foreign(error)
+        _raise_if_from_handler(error)
         return None
 
 
@@ -91,7 +99,7 @@ def pid_namespace():
     try:
         return os.readlink("/proc/self/ns/pid") if is_ours() else ""
     except OSError as error:
-        _raise_foreign(error)
+        _raise_if_from_handler(error)
         return ""
 
 
@@ -104,7 +112,7 @@ def children():
         with open("/proc/%d/task/%d/children" % (me, me)) as file:
             return [int(pid) for pid in file.read().split()]
     except OSError as error:  # a kernel without CONFIG_PROC_CHILDREN
-        _raise_foreign(error)
+        _raise_if_from_handler(error)
         return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _stat("/proc/%s/" % pid)[1:2] == [str(me)]]
 
 
@@ -117,12 +125,8 @@ def main_thread(pid):
     try:
         with open(task + "schedstat") as file:
             return fields[0], int(file.read().split()[0]) / 1e9
-    except (
-        OSError,
-        ValueError,
-        IndexError,
-    ) as error:  # a kernel without it, or the process has just ended: use clock ticks
-        _raise_foreign(error)
+    except (OSError, ValueError, IndexError) as error:  # a kernel without it, or it has just ended: use clock ticks
+        _raise_if_from_handler(error)
         return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -146,22 +150,13 @@ def open_files():
     return [_link("/proc/self/fd/%s" % fd) for fd in os.listdir("/proc/self/fd")] if is_ours() else []
 
 
-def _raise_foreign(error):
-    """Raise an OSError that is not the system's, such as the TimeoutError of a signal handler: it has no errno.
-
-    Otherwise it would look as if a process had ended.
-    """
-    if isinstance(error, OSError) and error.errno is None:
-        raise error
-
-
 def _stat(folder):
     """The fields of a stat file from the state on; empty if there is no such file."""
     try:
         with open(folder + "stat") as file:
             return file.read().rpartition(")")[2].split()  # the name before them may contain spaces and parentheses
     except OSError as error:
-        _raise_foreign(error)
+        _raise_if_from_handler(error)
         return []
 
 
@@ -170,7 +165,7 @@ def _name(folder):
         with open(folder + "comm") as file:
             return file.read().strip()
     except OSError as error:
-        _raise_foreign(error)
+        _raise_if_from_handler(error)
         return "?"
 
 
@@ -178,5 +173,5 @@ def _link(path):
     try:
         return os.readlink(path)
     except OSError as error:  # the descriptor of this listing itself
-        _raise_foreign(error)
+        _raise_if_from_handler(error)
         return ""

@@ -44,7 +44,7 @@ import shutil
 import subprocess
 import sys
 
-from gym_service_launcher.standalone import build_commands, env_vars, installed_packages, installers
+from gym_service_launcher.standalone import build_commands, env_vars, installed_packages, installers, interrupts
 from gym_service_launcher.standalone.build_commands import BuildFailed
 
 MARKER = "gym-service.json"
@@ -121,7 +121,8 @@ def read_marker(venv):
     try:
         with open(os.path.join(venv, MARKER), encoding="utf-8") as file:
             marker = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        interrupts.raise_if_from_handler(error)
         return {}
     return marker if isinstance(marker, dict) else {}
 
@@ -137,7 +138,8 @@ def query_version(python):
             env=variables,
             timeout=ANSWER_S,
         )
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.SubprocessError) as error:
+        interrupts.raise_if_from_handler(error)
         return None
     version = answer.decode("ascii", "replace")
     return version if version.replace(".", "").isdigit() else None
@@ -152,7 +154,8 @@ def missing_system_packages(names):
         with open(os.devnull, "wb") as null:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=null)
             answer = process.communicate()[0].decode("utf-8", "replace")
-    except OSError:
+    except OSError as error:
+        interrupts.raise_if_from_handler(error)
         return None
     installed = {line.split(" ")[0] for line in answer.splitlines() if line.endswith(" installed")}
     return [name for name in names if name.partition(":")[0] not in installed]
@@ -186,7 +189,7 @@ def locked(venv, say, watched=()):
         yield lock
     finally:
         # Removed while it is held: a process that waits for it gets the lock of a removed file, and tries again.
-        with contextlib.suppress(OSError):
+        with interrupts.suppress(OSError):
             os.unlink(path)
         os.close(lock)
 
@@ -199,7 +202,8 @@ def lock_file(venv):
 def _is_file(fd, path):
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path))
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        interrupts.raise_if_from_handler(error)
         return False
 
 
@@ -211,7 +215,7 @@ def _use(venv, asked_by):
     """Add ``asked_by`` to the marker, or set its time, which means when the venv was last used. Returns the marker."""
     marker = read_marker(venv)
     path = os.path.join(venv, MARKER)
-    with contextlib.suppress(OSError):  # the venv may belong to another user
+    with interrupts.suppress(OSError):  # the venv may belong to another user
         known = marker.get("asked_by", [])
         new = [list(pair) for pair in asked_by if list(pair) not in known]
         if new:
@@ -230,7 +234,7 @@ def _write(path, text):
             file.write(text)
         os.replace(unfinished, path)
     except OSError:
-        with contextlib.suppress(OSError):
+        with interrupts.suppress(OSError):
             os.unlink(unfinished)
         raise
 
@@ -304,7 +308,7 @@ class Build:
     def _create(self):
         """Create the empty venv in place of any old one. Returns the version of its Python."""
         # The marker is removed first: without it the rest counts as incomplete.
-        with contextlib.suppress(FileNotFoundError):
+        with interrupts.suppress(FileNotFoundError):
             os.unlink(os.path.join(self.venv, MARKER))
         if os.path.lexists(self.venv):
             shutil.rmtree(self.venv)
