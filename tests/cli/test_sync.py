@@ -196,8 +196,15 @@ def test_a_lock_pins_versions_and_plays_and_is_the_same_elsewhere(
     project: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     locked_project(project)
+    # A Python on PATH that has nothing to do with it, such as pyenv's shims, which take seconds.
+    shim = tmp_path / "shims" / f"python{wheels.VERSION}"
+    shim.parent.mkdir()
+    shim.write_text(f"#!/bin/sh\ntouch '{tmp_path}/ran'\nexit 1\n")
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", str(shim.parent), prepend=os.pathsep)
     done = run(project, "lock")
     assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "ran").exists()
     text = (project / "envs.lock").read_text()
     for machine in ("://", str(tmp_path), os.uname().nodename, str(wheels.folder())):
         assert machine not in text

@@ -76,6 +76,8 @@ def _hashes(spec: VenvSpec, venv: Venv, pins: Mapping[str, str]) -> dict[str, tu
         asked.write_text("".join(f"{name}=={version}\n" for name, version in pins.items()))
         command = [*uv, "pip", "compile", "--quiet", "--no-deps", "--generate-hashes", "--no-header", "--no-annotate"]
         command += ["--python-version", str(venv.version), "--output-file", str(answer)]
+        # Without it uv runs each Python on PATH until one fits, which takes seconds. A remote host's is not here.
+        command += ["--python", str(venv.python)] if venv.python.exists() else []
         command += installers.uv_words(options)
         try:
             Commands(str(spec.folder), lambda line: None).run([*command, str(asked)])
