@@ -28,10 +28,10 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 ROOT = Path(__file__).absolute().parent
 TOOLS = ROOT / ".tools"
@@ -54,7 +54,17 @@ PYTHON_36_FOLDERS = (
 RUNTIME = ("gymnasium", "numpy", "rich", "cloudpickle")
 
 # The folders of one half of the tests; the other half is all else.
-FIRST_HALF = ("client", "compliance", "launcher/commands", "other_apis", "parity", "protocol", "traces")
+FIRST_HALF = (
+    "client",
+    "compliance",
+    "docs",
+    "launcher/commands",
+    "other_apis",
+    "parity",
+    "protocol",
+    "tools",
+    "traces",
+)
 
 # The folders that the oldest client tests: of the rest, nothing depends on the versions of what it is installed with.
 OLDEST_CLIENTS = (
@@ -100,12 +110,40 @@ def test(words: Sequence[str]) -> int:
     parser.add_argument("--clients", default="newest", type=lambda names: names.split(","))
     options, pytest_words = parser.parse_known_args(words)
     pythons = [python for python in map(python_of, options.clients) if python]
-    failed = checks(pythons[-1])
-    if not pytest_words:
-        say("the interpreters that the tests drive")
-        failed += ["targets"] if call(pythons[-1], ROOT / "tests/support/targets.py", "build", "--all") else []
+    if pytest_words:
+        return verdict(checks(pythons[-1]) + run_pytest(pythons, pytest_words))
+    # The build downloads for the most part, so the checks run at the same time.
+    with started(pythons[-1], ROOT / "tests/support/targets.py", "build", "--all") as build:
+        failed = checks(pythons[-1])
         failed += ["docs"] if docs([]) else []
+        failed += ["targets"] if build.finish("the interpreters that the tests drive") else []
     return verdict(failed + run_pytest(pythons, pytest_words))
+
+
+class Started(NamedTuple):
+    """A command that runs at the same time as others, and the file of its output."""
+
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]
+
+    def finish(self, title: str) -> int:
+        """Wait for its end and show its output under this title. Returns its exit code."""
+        exit_code = self.process.wait()
+        say(title)
+        self.output.seek(0)
+        shutil.copyfileobj(self.output, sys.stdout.buffer)
+        sys.stdout.flush()
+        return exit_code
+
+
+@contextlib.contextmanager
+def started(*command: str | Path) -> Iterator[Started]:
+    """A command that runs in the clone. Leaving waits for its end."""
+    with (
+        tempfile.TemporaryFile() as output,
+        subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT) as process,
+    ):
+        yield Started(process, output)
 
 
 def run_pytest(pythons: Sequence[Path], words: Sequence[str]) -> list[str]:
@@ -122,22 +160,13 @@ def run_pytest(pythons: Sequence[Path], words: Sequence[str]) -> list[str]:
     runs = [(python, ["-m", "not slow", *words, *folders(OLDEST_CLIENTS)]) for python in pythons[:-1]]
     first_half = folders(FIRST_HALF)
     runs += [(pythons[-1], first_half)] if first_half else []
-    with contextlib.ExitStack() as beside:
-        started = []
-        for python, given in runs:
-            output = beside.enter_context(tempfile.TemporaryFile())
-            command: list[str | Path] = [python, "-m", "pytest", *given]
-            ran = beside.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT))
-            started.append((python, ran, output))
+    with contextlib.ExitStack() as stack:
+        beside = [(python, stack.enter_context(started(python, "-m", "pytest", *given))) for python, given in runs]
         say(f"pytest in {pythons[-1].parent.parent.name}")
         others = [f"--ignore={folder}" for folder in first_half]
         failed = ["pytest"] if call(pythons[-1], "-m", "pytest", *others, *words) else []
-        for python, ran, output in started:
-            failed += ["pytest"] if ran.wait() else []
-            say(f"pytest in {python.parent.parent.name}")
-            output.seek(0)
-            shutil.copyfileobj(output, sys.stdout.buffer)
-            sys.stdout.flush()
+        for python, pytest in beside:
+            failed += ["pytest"] if pytest.finish(f"pytest in {python.parent.parent.name}") else []
     return failed
 
 

@@ -28,6 +28,9 @@ GRACE_S = 3.0
 # uv leaves its lock files in the temp folder.
 FOREIGN_FILES = ("uv-",)
 
+# What ran before the tests is none of theirs: pids with the times at which they started.
+EARLIER = frozenset(procfs.started_at())
+
 Reporting = Generator[None, pytest.TestReport, pytest.TestReport]
 HAS_PASSED = pytest.StashKey[bool]()
 
@@ -75,6 +78,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+def pytest_collection_finish() -> None:
+    """Leave the modules and tests that are loaded now out of each later garbage collection.
+
+    They are a million objects that stay until the end, and most tests collect garbage to find what they have left.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -125,8 +137,8 @@ def traces() -> Traces:
 def our_processes() -> Iterator[str]:
     """Each living descendant: ``pid command line``."""
     own = os.getpid()
-    for pid in procfs.all_pids():
-        if pid != own and procfs.state(pid) and is_ours(pid, own):
+    for pid, started_at in procfs.started_at():
+        if pid != own and (pid, started_at) not in EARLIER and procfs.state(pid) and is_ours(pid, own):
             yield f"{pid} {procfs.command_line(pid)}"
 
 

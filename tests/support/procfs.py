@@ -23,7 +23,12 @@ TICKS_PER_S = float(os.sysconf("SC_CLK_TCK"))
 def stat_fields(pid: int) -> list[str]:
     """The fields of /proc/PID/stat from the state on. Raises OSError once the process has been reaped."""
     # The name before them may contain spaces and parentheses.
-    return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    # Each test reads this file of all processes, twice: pathlib takes six times as long, and open() three times.
+    fd = os.open(f"{PROC}/{pid}/stat", os.O_RDONLY)
+    try:
+        return os.read(fd, 4096).rpartition(b")")[2].decode().split()
+    finally:
+        os.close(fd)
 
 
 def exists(pid: int) -> bool:
@@ -83,8 +88,8 @@ def command_line(pid: int) -> str:
 
 def environment(pid: int) -> list[bytes]:
     """The NAME=VALUE entries that a process was started with; none once it has ended."""
-    with contextlib.suppress(OSError):
-        return (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    with contextlib.suppress(OSError), open(f"{PROC}/{pid}/environ", "rb") as file:
+        return file.read().split(b"\0")
     return []
 
 
@@ -144,6 +149,15 @@ def peak_memory_bytes(pid: int) -> int:
 
 def all_pids() -> Iterator[int]:
     return (int(name) for name in os.listdir(PROC) if name.isdigit())
+
+
+def started_at() -> Iterator[tuple[int, int]]:
+    """Each process with its start time, in clock ticks since boot. The pair is never used again, but the pid may be."""
+    if not HAS_PROC:
+        return
+    for pid in all_pids():
+        with contextlib.suppress(OSError):
+            yield pid, int(stat_fields(pid)[19])
 
 
 def marked(mark: str) -> list[int]:
