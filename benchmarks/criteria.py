@@ -85,6 +85,7 @@ CRITERIA = (
     Criterion("a step with 64 open envs ÷ with one", "open", names.MANY_OPEN, names.ONE_OPEN, 1.1, 1.0),
     Criterion("8 × 2 ms, 5 % of 20 ms: recv ÷ step", "first_ready", names.READY, names.EIGHT_WORKERS, 1.8, 2.2, True),
     Criterion("the same ÷ AsyncVectorEnv", "first_ready", names.READY, names.ASYNC, 1.8, 2.2, True),
+    Criterion("the same ÷ TorchRL AsyncEnvPool", "first_ready", names.READY, names.TORCHRL, 1.0, 1.5, True),
     Criterion("32 CartPoles, recv of all ÷ step", "first_ready_light", names.SENT, names.TWO_WORKERS, 0.9, 1.0, True),
     Criterion("CartPole over TCP ÷ pickles over TCP", "cartpole", names.TCP, names.PICKLE, 0.5),
     Criterion("640×480×3 over TCP ÷ pickles over TCP", "frame", names.TCP, names.PICKLE, 0.35),

@@ -7,12 +7,27 @@ The protocol: the process prints a line once it is ready; then it reads a number
 and prints the seconds that they took; it ends at the end of its standard input.
 """
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from benchmarks.children import started
+from benchmarks.children import Missing, started
 from benchmarks.interleaved import Block, Clocked
+
+
+def python_with(module: str, variable: str) -> str:
+    """The interpreter that this environment variable names, else this one. Raises Missing if it lacks the module."""
+    python = os.environ.get(variable, sys.executable)
+    find = f"import importlib.util, sys; sys.exit(not importlib.util.find_spec({module!r}))"
+    try:
+        has_it = not subprocess.run([python, "-c", find], capture_output=True, check=False).returncode
+    except OSError as error:
+        raise Missing(f"{variable}={python}: {error.strerror}") from error
+    if not has_it:
+        raise Missing(f"{python} has no {module}; {variable}=… names an interpreter that has")
+    return python
 
 
 @contextmanager

@@ -5,12 +5,11 @@ Knows gym-service as a user does. Python 3.10 and up.
 A call is as many env steps as there are envs, whichever of them make these.
 """
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks.contenders import opened_vector
-from benchmarks.interleaved import Block, Clocked
+from benchmarks.interleaved import Clocked, until_stepped
 from benchmarks.simulators import Simulator
 from benchmarks.stepping import SEED, batches_of
 
@@ -32,19 +31,3 @@ def received(simulator: Simulator, num_envs: int, workers: int, min_envs: int) -
         yield Clocked(until_stepped(receive, num_envs))
     finally:
         envs.close()
-
-
-def until_stepped(receive: Callable[[], int], num_envs: int) -> Block:
-    """The block of a contender whose ``receive`` gives the number of env steps that came; what is over counts later."""
-    over = 0
-
-    def block(calls: int) -> float:
-        nonlocal over
-        begun = time.perf_counter()
-        stepped = over
-        while stepped < calls * num_envs:
-            stepped += receive()
-        over = stepped - calls * num_envs
-        return time.perf_counter() - begun
-
-    return block

@@ -55,6 +55,22 @@ def repeated(call: Callable[[], object]) -> Block:
     return block
 
 
+def until_stepped(receive: Callable[[], int], num_envs: int) -> Block:
+    """The block of a contender whose ``receive`` gives the number of env steps that came; what is over counts later."""
+    over = 0
+
+    def block(calls: int) -> float:
+        nonlocal over
+        begun = time.perf_counter()
+        stepped = over
+        while stepped < calls * num_envs:
+            stepped += receive()
+        over = stepped - calls * num_envs
+        return time.perf_counter() - begun
+
+    return block
+
+
 def time_in_turn(
     contenders: Mapping[str, Block],
     *,

@@ -4,15 +4,13 @@ It needs torch, so it is no dependency: its blocks are taken in an interpreter t
 there. Never imports gym_service. Python 3.10 and up.
 """
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from benchmarks.children import Missing, python_of
-from benchmarks.elsewhere import on_order, serve
+from benchmarks.children import python_of
+from benchmarks.elsewhere import on_order, python_with, serve
 from benchmarks.interleaved import Clocked, repeated
 from benchmarks.simulators import Simulator
 
@@ -22,18 +20,9 @@ VARIABLE = "GYM_BENCH_SB3"
 @contextmanager
 def subproc(simulator: Simulator, num_envs: int = 1) -> Iterator[Clocked]:
     """SubprocVecEnv with so many envs. It resets an env within the step that ends its episode."""
-    python = os.environ.get(VARIABLE, sys.executable)
-    try:
-        has_it = not subprocess.run([python, "-c", FIND], capture_output=True, check=False).returncode
-    except OSError as error:
-        raise Missing(f"{VARIABLE}={python}: {error.strerror}") from error
-    if not has_it:
-        raise Missing(f"{python} has no stable_baselines3; {VARIABLE}=… names an interpreter that has")
+    python = python_with("stable_baselines3", VARIABLE)
     with on_order(python_of("benchmarks.sb3", simulator.to_json(), str(num_envs), python=python)) as clocked:
         yield clocked
-
-
-FIND = "import importlib.util, sys; sys.exit(not importlib.util.find_spec('stable_baselines3'))"
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import bare, busy, contenders, first_ready, floors, many, pickle_bridge, sb3, starts
+from benchmarks import async_env_pool, bare, busy, contenders, first_ready, floors, many, pickle_bridge, sb3, starts
 from benchmarks.interleaved import Clocked, Step
 from benchmarks.simulators import ATARI, CAMERAS, CARTPOLE, FRAME, UNEVEN, Simulator, work
 
@@ -29,7 +29,7 @@ START_OURS, START_FIRST = "gym-service, first reset", "gym-service, its server f
 START_SLOWER, START_WARM = "in-process, imports for 5 s", "gym-service, kept warm"
 WORKER, PREFORKED = "1 worker", "16 workers, prefork"
 READY, SENT = "gym-service, first ready", "gym-service, sent and received"
-EIGHT_WORKERS = "gym-service, 8 workers"
+EIGHT_WORKERS, TORCHRL = "gym-service, 8 workers", "TorchRL AsyncEnvPool"
 ONE_OPEN, MANY_OPEN, IN_TURN = "1 open", "64 open, one stepped", "64 open, each in turn"
 
 # The envs of one client, and the workers that start at once.
@@ -163,6 +163,7 @@ def first_ready_8() -> Workload:
             EIGHT_WORKERS: lambda: contenders.remote_vector(UNEVEN, 8, 8),
             READY: lambda: first_ready.received(UNEVEN, 8, 8, 4),
             ASYNC: lambda: contenders.async_vector(UNEVEN, 8),
+            TORCHRL: lambda: async_env_pool.received(UNEVEN, 8, 4),
         },
         env_steps=8,
     )

@@ -243,6 +243,23 @@ def test_a_task_that_is_not_there_says_what_to_try(lerobot: LeRobot) -> None:
     assert "--env.envs_file=" in done.stderr
 
 
+def test_the_example_prints_what_lerobot_has_written(lerobot: LeRobot) -> None:
+    example = str(REPOSITORY / "examples/lerobot_eval.py")
+    words = ["--python", str(TARGETS["pusht"].python()), "--episodes", "2", "--episode-length", "12"]
+    done = lerobot.run([str(lerobot.python), example, *words, "--output", "run"])
+    assert done.returncode == 0, done.stderr[-5000:]
+    info = json.loads((lerobot.folder / "run/eval_info.json").read_text())
+    assert [video[:5] for video in lerobot.videos(info)] == [[12, 680, 680, 3, 10]] * 2
+    returns, best, successes = per_episode(info)
+    expected = [
+        [str(number), f"{total:.2f}", f"{most:.3f}", str(success)]
+        for number, (total, most, success) in enumerate(zip(returns, best, successes, strict=True))
+    ]
+    lines = [line.split() for line in done.stdout[done.stdout.index("episode   return") :].splitlines()]
+    assert lines[1:3] == expected
+    assert [line[0] for line in lines[4:]] == info["overall"]["video_paths"]
+
+
 def test_an_envhub_repository_of_one_file(lerobot: LeRobot) -> None:
     """As if it had been downloaded: LeRobot finds it in the hub's cache."""
     repository = lerobot.folder / "hub/models--you--pusht"

@@ -23,15 +23,16 @@ from benchmarks import commands, criteria, floors, memory, pending_clients, prof
 from benchmarks.criteria import CRITERIA, Criterion, Verdict
 from benchmarks.interleaved import repeated, time_in_turn
 from benchmarks.record import Found, Memory, Record
-from benchmarks.workloads import ASYNC, IN_PROCESS, LOOKING, OURS, SB3, WORKLOADS
+from benchmarks.workloads import ASYNC, IN_PROCESS, LOOKING, OURS, SB3, TORCHRL, WORKLOADS
 
 # The contenders need Gymnasium 1.1. They do not depend on the client's version.
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
-def no_sb3(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GYM_BENCH_SB3", "/nowhere/python")
+def nothing_with_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GYM_BENCH_SB3", "GYM_BENCH_TORCHRL"):
+        monkeypatch.setenv(name, "/nowhere/python")
 
 
 def test_the_command_runs_what_does_the_same(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def check_kept(names: list[str], folder: Path, shown: str) -> None:
         assert found["title"] in shown
         timed = {contender for contender, blocks_us in found["blocks_us"].items() if len(blocks_us) == 1}
         assert timed | set(found["missing"]) == set(WORKLOADS[name]().contenders)
-        assert set(found["missing"]) <= {SB3, workloads.PREFORKED}
+        assert set(found["missing"]) <= {SB3, TORCHRL, workloads.PREFORKED}
     assert {one["text"] for one in kept["criteria"]} >= {one.text for one in CRITERIA}
 
 
