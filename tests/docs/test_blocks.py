@@ -4,11 +4,13 @@ An ordinary run includes the blocks that download nothing; the long form include
 tests/docs -m long``.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from gym_service_launcher.config import envs_file
 from gym_service_launcher.interpreters.discovery import find_uv
 from support import doc_blocks
 from support.doc_blocks import BlockFailed, PageRun
-from support.hosts import missing
+from support.hosts import missing, sshd, which
 from support.paths import REPOSITORY
 from support.targets import TARGETS, find_interpreter
 
@@ -27,6 +29,8 @@ LONG = [page for page in PAGES if any(block.runs and "long" in block.words.split
 SIMULATOR = "pusht"
 # This page creates the simulator and envs.toml itself, so it starts without them.
 OWN = REPOSITORY / "docs/quickstart.md"
+# This page uses the host "sim-host", on which /opt/sim_env is the simulator's venv.
+SSH = REPOSITORY / "docs/commands.md"
 # The Pythons on a reader's machine, and the settings that a proxy, an index and a package cache need.
 READERS_PYTHONS = ("3.10", "3.8")
 NETWORK = ("PIP_", "UV_", "SSL_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "PYENV_ROOT")
@@ -79,6 +83,23 @@ def readers(tmp_path: Path, variables: dict[str, str], wheels: Path) -> dict[str
     return found
 
 
+@contextlib.contextmanager
+def sim_host(folder: Path) -> Iterator[None]:
+    """A running sshd that ``ssh sim-host`` reaches. OpenSSH does not look for its config in $HOME, so it is named."""
+    (folder / "sshd").mkdir()
+    with sshd(folder / "sshd", TARGETS[SIMULATOR].python().parent.parent) as host:
+        config = folder / "sshd/reader"
+        config.write_text(
+            f"Host sim-host\n  HostName 127.0.0.1\n  Port {host.port}\n  User {host.user}\n"
+            f"  IdentityFile {host.folder / 'sh'}\n  IdentitiesOnly yes\n  StrictHostKeyChecking yes\n"
+            f"  UserKnownHostsFile {host.folder / 'known_hosts'}\n  LogLevel ERROR\n"
+        )
+        ssh = folder / "programs/ssh"
+        ssh.write_text(f'#!/bin/sh\nexec {which("ssh")} -F {config} "$@"\n')
+        ssh.chmod(0o755)
+        yield
+
+
 def uv() -> list[str]:
     found = find_uv()
     if found is None:
@@ -107,7 +128,10 @@ def test_blocks_that_download_nothing(page: Path, tmp_path: Path, variables: dic
 @pytest.mark.parametrize("page", LONG, ids=lambda page: page.stem)
 def test_all_blocks(page: Path, tmp_path: Path, readers: dict[str, str]) -> None:
     """Takes some minutes and some GB in all."""
-    with PageRun(tmp_path, readers, long=True) as run:
+    with contextlib.ExitStack() as stack:
+        if page == SSH:
+            stack.enter_context(sim_host(tmp_path))
+        run = stack.enter_context(PageRun(tmp_path, readers, long=True))
         if page != OWN:
             given(run)
         run.play(BLOCKS[page])

@@ -69,8 +69,13 @@ class SshHost:
 
 
 @contextmanager
-def sshd(folder: Path) -> Iterator[SshHost]:
-    """A real sshd on loopback, with its own host and user keys, in a mount namespace without this repository."""
+def sshd(folder: Path, sim_env: Path | None = None) -> Iterator[SshHost]:
+    """A real sshd on loopback, with its own host and user keys, in a mount namespace without this repository.
+
+    Args:
+        folder: for its files.
+        sim_env: a venv that this host has as /opt/sim_env; nothing else is in /opt then.
+    """
     need_namespaces()
     program = which("sshd")
     which("ssh")
@@ -82,7 +87,7 @@ def sshd(folder: Path) -> Iterator[SshHost]:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd, as root, wants it, and a boot would make it
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
-            [*engine.namespaces(), str(program), "-D", "-e", "-f", str(folder / "sshd_config")],
+            [*engine.namespaces(), *_with_sim_env(sim_env), program, "-D", "-e", "-f", folder / "sshd_config"],
             stdin=subprocess.DEVNULL,
             stderr=log,
             env={**os.environ, "HIDDEN": str(REPOSITORY)},
@@ -93,6 +98,13 @@ def sshd(folder: Path) -> Iterator[SshHost]:
     finally:
         process.terminate()
         process.wait(TIMEOUT_S)
+
+
+def _with_sim_env(sim_env: Path | None) -> list[str]:
+    """The words before a command, in a mount namespace, that give it this venv as /opt/sim_env."""
+    if sim_env is None:
+        return []
+    return ["sh", "-c", 'mount -t tmpfs none /opt && ln -s "$0" /opt/sim_env && exec "$@"', str(sim_env)]
 
 
 def _configure(host: SshHost) -> None:
