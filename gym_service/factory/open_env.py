@@ -109,9 +109,10 @@ def open_vector_env(
         for number, share in enumerate(shares):
             places = [per_env.Place(index, number, num_envs) for index in range(share.start, share.stop)]
             own = _recipe_of_share(recipe, places, mode.value)
-            with started_server(per_env.entry_at(entry, places[0])) as take:
-                worker = PendingServer(entry, take(), own, announces=not pending_servers)
+            with started_server(per_env.entry_at(entry, places[0])) as started:
+                worker = PendingServer(entry, started[0], own, announces=not pending_servers)
                 pending_servers.append(worker)
+                started.clear()
             undo.callback(worker.close)
         for pending in pending_servers:
             pending.request_env()
@@ -189,24 +190,28 @@ def connect(entry: Entry, kwargs: Mapping[str, Any]) -> tuple["Connection", dict
 def _pending_server(entry: Entry, kwargs: Mapping[str, Any]) -> "PendingServer":
     place = per_env.only_place(entry, kwargs)
     entry = per_env.entry_at(entry, place)
-    with started_server(entry) as take:
+    with started_server(entry) as started:
         from gym_service.factory.server_startup import PendingServer, recipe_of
 
         # Before the server is taken: a wrapper that does not pickle raises here.
         recipe = per_env.recipe_at(recipe_of(entry, kwargs), place)
-        return PendingServer(entry, take(), recipe)
+        pending = PendingServer(entry, started[0], recipe)
+        started.clear()
+        return pending
 
 
 @contextmanager
-def started_server(entry: Entry) -> Iterator[Callable[[], ServerLink]]:
+def started_server(entry: Entry) -> Iterator[list[ServerLink]]:
     """Start the server of an entry, which loads its libraries while the block loads those of this process.
 
-    The block is given a function that hands over the server's link. It is called at most once; the caller sees
-    to the server's end. A server that was not taken is killed after the block.
+    The block is given a list of the server's link. Whoever has taken the server over clears the list, and then sees to
+    the server's end. The server in the list is killed after the block.
     """
-    untaken = [kinds.open_link(entry, log)]
+    untaken: list[ServerLink] = []
     try:
-        yield untaken.pop
+        # In one step of the interpreter: an interrupt comes before the server is started or after it is in the list.
+        untaken += map(kinds.open_link, [entry], [log])
+        yield untaken
     finally:
         for link in untaken:
             link.close(0.0)

@@ -86,14 +86,15 @@ class PendingServer:
             ServerStartError: it has ended already, or takes nothing in time.
             CannotCross: the recipe has no form on the wire.
         """
+        # First: an interrupt of any later line must not leave the server.
+        self._finalizer = weakref.finalize(self, link.close, 0.0)
+        self._finalizer.atexit = False  # the guardian ends it then
         self.recipe = recipe
         self._entry = entry
         self._link = link
         self._deadline = link.started_at + entry.timeouts.start
         self._announce_at = min(link.started_at + QUIET_S, self._deadline) if announces else self._deadline
         self._connection: Connection | None = None
-        self._finalizer = weakref.finalize(self, link.close, 0.0)
-        self._finalizer.atexit = False  # the guardian ends it then
         with self._errors_explained():
             self._encoded = encode(("$", recipe))
             self._wait_in_steps(link.begin, "start")

@@ -1,15 +1,17 @@
 """A TimeoutError of a signal handler during talk with the guardian: it comes out, and no server counts as ended."""
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from gym_service_launcher.processes.guardian_client import Lifeline
 from gym_service_launcher.standalone.guardian import Order
 from support import polling
-from support.interrupts import Tally, caught, interrupt_at_each, interrupted_at
+from support.interrupts import Late, Tally, caught, interrupt_at_each, interrupted_at
 from support.opened import TARGET
 from support.paths import ENVS
 from support.targets import TARGETS
@@ -62,3 +64,22 @@ def test_a_fork_server_whose_release_was_interrupted_ends_with_the_next_close() 
             break
         interrupts += 1
     assert interrupts > 5
+
+
+@pytest.mark.parametrize("prefork", [False, True])
+def test_half_a_request_is_never_left(prefork: bool) -> None:
+    """A process takes the next request for the rest of it, and ends; all servers that it has started end with it."""
+    keys: dict[str, Any] = {"python": str(TARGETS[TARGET].python()), "pythonpath": [str(ENVS)], "prefork": prefork}
+    make = partial(gym_service.make, "small", entry_point="small_steps:SmallEnv", **keys)
+    modules = ("gym_service_launcher.processes.guardian_client", "gym_service_launcher.standalone.fd_passing")
+    with contextlib.closing(make()) as kept:
+        kept.reset()
+        for point in range(20):
+            with interrupted_at(point, Late, modules=modules, functions=("send_request", "send")) as found:
+                error = caught(lambda: make().close())
+            assert error is found.raised, (found.where, error)
+            make().close()
+            assert kept.step(7)[0].tolist() == [point + 1, 7], found.where
+            if found.raised is None:
+                break
+        assert point > 2

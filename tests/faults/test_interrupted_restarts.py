@@ -39,6 +39,11 @@ def kill_server(env: Any, step: Callable[[int], Any]) -> None:
         step(OTHER)
 
 
+def servers() -> list[int]:
+    """The pids of the servers, without those of fork servers."""
+    return [server.pid for server in pidfiles.list_servers() if not server.name.startswith("forkserver:")]
+
+
 @pytest.mark.parametrize(
     ("name", "every"),
     [
@@ -49,7 +54,7 @@ def kill_server(env: Any, step: Callable[[int], Any]) -> None:
 def test_at_every_line(name: str, every: int) -> None:
     """A step that is answered answers its own action, and is the first one after a reset."""
     read, outcomes = FORMS[name].attribute, {"interrupts": 0, "refused": 0, "closed": 0, "answered": 0}
-    with made(name, restart="on-reset") as (env, step):
+    with made(name, restart="on-reset", prefork=True) as (env, step):
         holder = getattr(env, "_remote", env)
         for point in range(every - 1, 5000, every):
             kill_server(env, step)
@@ -71,9 +76,10 @@ def test_at_every_line(name: str, every: int) -> None:
             env.reset()
             assert tuple(step(8)) == (1, 8), found.where
             assert read(env, "process_id") == env.target["pid"], found.where
+            where = found.where
             del error, found
             gc.collect()
-            polling.until(lambda: [one.pid for one in pidfiles.list_servers()] == [env.target["pid"]], "one server")
+            polling.until(lambda: servers() == [env.target["pid"]], f"one server: {where}")
     print(outcomes)
     assert outcomes["interrupts"] > 1
 

@@ -5,6 +5,7 @@ As in ``test_interrupts.py``. In addition, all workers are in the same step afte
 
 import random
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -204,12 +205,7 @@ def test_first_ready_at_every_line(workers: int, every: int) -> None:
     tally.check()
 
 
-@pytest.mark.parametrize(
-    ("workers", "every"),
-    [(3, 173), pytest.param(1, 1, marks=pytest.mark.long), pytest.param(3, 1, marks=pytest.mark.long)],
-)
-def test_close_at_every_line(workers: int, every: int) -> None:
-    """close() can be called again, and then nothing is left."""
+def interrupt_closes(workers: int, every: int) -> None:
     tally = Tally()
     given: dict[str, Any] = {"entry_point": "faulty:FaultyEnv", "workers": workers, "prefork": True}
     for point in range(0, 10_000, every):
@@ -224,9 +220,25 @@ def test_close_at_every_line(workers: int, every: int) -> None:
                 envs.step(actions(7))
         if found.raised is None:
             break
+        # CPython 3.13.0 can leak a generator that a tracer has interrupted, and with it all that its frames hold.
+        traceback.clear_frames(found.raised.__traceback__)
         tally["interrupts"] += 1
         tally["usable"] += 1
     tally.check()
+
+
+@pytest.mark.parametrize(("workers", "every"), [(3, 173), pytest.param(1, 11, marks=pytest.mark.long)])
+def test_close_at_some_lines(workers: int, every: int) -> None:
+    """close() can be called again, and then nothing is left. It also ends the fork server."""
+    interrupt_closes(workers, every)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("workers", [1, 3])
+def test_close_at_every_line(workers: int) -> None:
+    """Each point needs new envs. The first one keeps the fork server from which all others come."""
+    with remote("Faulty", NUM_ENVS, entry_point="faulty:FaultyEnv", prefork=True):
+        interrupt_closes(workers, 1)
 
 
 @pytest.mark.parametrize("workers", [1, 3])

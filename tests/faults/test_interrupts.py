@@ -111,13 +111,10 @@ def test_at_every_line_of_the_first_frames(every: int) -> None:
     tally.check()
 
 
-@pytest.mark.parametrize("every", [40, EACH])
-@pytest.mark.parametrize("transport", ["unix", "stdio"])
-def test_close_at_every_line(transport: str, every: int) -> None:
-    """close() can be called again, and then nothing is left."""
+def interrupt_closes(every: int, **given: Any) -> None:
     tally = Tally()
     for point in range(0, 5000, every):
-        with faulty(transport=transport) as env:
+        with faulty(**given) as env:
             env.reset()
             pid = env.target["pid"]
             with interrupted_at(point, KINDS[point % len(KINDS)]) as found:
@@ -132,6 +129,20 @@ def test_close_at_every_line(transport: str, every: int) -> None:
         tally["interrupts"] += 1
         tally["usable"] += 1
     tally.check()
+
+
+@pytest.mark.parametrize("transport", ["unix", "stdio"])
+def test_close_at_some_lines(transport: str) -> None:
+    """close() can be called again, and then nothing is left."""
+    interrupt_closes(40, transport=transport)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("transport", ["unix", "stdio"])
+def test_close_at_every_line(transport: str) -> None:
+    """Each point needs a new env. The first one keeps the fork server from which all others come."""
+    with faulty(transport=transport, prefork=True):
+        interrupt_closes(1, transport=transport, prefork=True)
 
 
 @pytest.mark.parametrize("load", [0, 2], ids=["quiet", "loaded"])

@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 OBSERVATION = spaces.Box(-(2**60), 2**60, (2,), np.int64)
 ACTION = spaces.Discrete(2**40)
-PROCESS_ID = os.getpid()
+PROCESS_ID = property(lambda self: os.getpid())  # also right in a server that was forked after the import
 LOST = 1000
 
 

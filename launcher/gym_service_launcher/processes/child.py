@@ -72,7 +72,7 @@ class Child:
         self.argv = tuple(argv)
         self._executable = executable or Path(argv[0])
         self.rung: Rung | None = None
-        self._has_ended = False
+        self._has_ended = self._is_let_go = False
         self._is_warm = is_warm
         self._spawner = spawner
         self._oom_kills = procfs.oom_kills()
@@ -92,9 +92,9 @@ class Child:
             ours.callback(self._lifeline.close)
             self._output = OutputTail(output_fd, show=show, log=Log(name, self.pid) if name else None)
             self._pipes = from_stdout, to_stdin
+            self._name = name
+            self._write_record(pidfiles.STARTING)
             ours.pop_all()
-        self._name = name
-        self._write_record(pidfiles.STARTING)
 
     @property
     def pid(self) -> int:
@@ -209,13 +209,16 @@ class Child:
 
         A step waits for what the step before it has begun. Its time counts from there on.
         """
+        if self._is_let_go:
+            return
         if self.rung is None:
             self.rung = yield from self._climb(ask_s, terminate_s)
-            self._lifeline.close()
-            if self._record and self._is_warm and self.rung == "unkillable":
-                self._write_record(pidfiles.WARM)  # it was ready meanwhile, so it is kept; its guardian has the record
-            elif self._record:
-                self._record.remove()
+        self._lifeline.close()
+        if self._record and self._is_warm and self.rung == "unkillable":
+            self._write_record(pidfiles.WARM)  # it was ready meanwhile, so it is kept; its guardian has the record
+        elif self._record:
+            self._record.remove()
+        self._is_let_go = True  # at last: what an interrupt leaves is for the next call
 
     def leave(self) -> None:
         """Let it go on without this process, where its guardian allows that. Its record and its log stay."""

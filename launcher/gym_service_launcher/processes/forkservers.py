@@ -11,6 +11,7 @@ import select
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,12 +206,17 @@ class ForkServer:
 
 
 class ForkServerRef:
-    """Keeps a fork server alive until ``release``."""
+    """Keeps a fork server alive until ``release``, or until it is collected.
+
+    The second is for interrupts: one may come before anything holds this object.
+    """
 
     def __init__(self, fork_server: AnyForkServer) -> None:
         self.fork_server = fork_server
         self._process_id = os.getpid()
         self._holder = object()
+        self._finalizer = weakref.finalize(self, _release, fork_server, self._holder, self._process_id, 0.0)
+        self._finalizer.atexit = False  # the guardian ends it then
         with _changing:
             fork_server.holders.add(self._holder)
 
@@ -223,21 +229,27 @@ class ForkServerRef:
 
         In a forked child it does nothing: the fork server belongs to the parent.
         """
-        if self._process_id != os.getpid():
+        _release(self.fork_server, self._holder, self._process_id, ask_s)
+        self._finalizer.detach()
+
+
+def _release(fork_server: AnyForkServer, holder: object, process_id: int, ask_s: float) -> None:
+    if process_id != os.getpid():
+        return
+    with _changing:
+        fork_server.holders.discard(holder)
+    _end_unused(fork_server, ask_s)
+
+
+def _end_unused(fork_server: AnyForkServer, ask_s: float) -> None:
+    """End a fork server that has no holders, also one that was ended before: an interrupt may have come meanwhile."""
+    with _changing:
+        if fork_server.holders:
             return
-        with _changing:
-            self.fork_server.holders.discard(self._holder)
-            # Also if it was released before: an interrupt may have come before the end.
-            is_last = not self.fork_server.holders
-            # One that is unforkable stays in the table: to find that out again would take an import each time.
-            if (
-                is_last
-                and _fork_servers.get(self.fork_server.plan) is self.fork_server
-                and not self.fork_server.is_unforkable
-            ):
-                del _fork_servers[self.fork_server.plan]
-        if is_last:
-            self.fork_server.end(ask_s)
+        # One that is unforkable stays in the table: to find that out again would take an import each time.
+        if _fork_servers.get(fork_server.plan) is fork_server and not fork_server.is_unforkable:
+            del _fork_servers[fork_server.plan]
+    fork_server.end(ask_s)
 
 
 _fork_servers: dict[Plan, AnyForkServer] = {}
@@ -247,10 +259,15 @@ _changing = threading.RLock()
 def acquire(plan: Plan, name: str, start: Callable[[Plan, str], AnyForkServer] = ForkServer) -> ForkServerRef:
     """A reference to the fork server of a plan. ``start`` starts it, with this name, if none runs. Raises OSError."""
     with _changing:
-        fork_server = _fork_servers.get(plan)
-        if fork_server is None or (fork_server.problem == "" and fork_server.has_died()):
-            fork_server = _fork_servers[plan] = start(plan, name)
-        return ForkServerRef(fork_server)
+        try:
+            fork_server = _fork_servers.get(plan)
+            if fork_server is None or (fork_server.problem == "" and fork_server.has_died()):
+                fork_server = _fork_servers[plan] = start(plan, name)
+            return ForkServerRef(fork_server)
+        except BaseException:
+            if plan in _fork_servers:
+                _end_unused(_fork_servers[plan], 0.0)
+            raise
 
 
 def _forget() -> None:

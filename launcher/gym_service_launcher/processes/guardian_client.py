@@ -296,6 +296,9 @@ def _drop_guardian() -> None:
 
 
 def send_request(control: socket.socket, fds: Sequence[int], texts: bytes) -> None:
-    """Request a server, as the guardian's contract says. Raises OSError where the guardian has ended."""
-    fd_passing.send(control, guardian.HEADER.pack(len(texts)), fds)
-    control.sendall(texts)
+    """Request a server, as the guardian's contract says. Raises OSError where the guardian has ended.
+
+    In one call of the system: an interrupt between two would leave half a request, whose rest the next request would
+    seem to be. Only where the texts are larger than the socket's buffer, some 200 KiB, it takes more calls.
+    """
+    fd_passing.send(control, guardian.HEADER.pack(len(texts)) + texts, fds)
