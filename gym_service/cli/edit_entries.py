@@ -164,6 +164,10 @@ def _completed(keys: dict[str, Any], name: str | None, file: Path, *, may_ask: b
 
 def _choice(found: Survey, offered: Mapping[str, str]) -> str | None:
     """The id that the user chooses on the terminal; None, and the ids on stderr, without one."""
+    if not offered and found.failed:
+        module, error = next(iter(found.failed.items()))
+        text = f"{module} in {found.executable} cannot be imported: {error}"
+        raise GymServiceError(f"{text}\n  try: {found.executable} -c 'import {module}'")
     if not offered:
         text = f"no simulator is installed in {found.executable}: it has the {len(found.own)} ids of gymnasium itself"
         raise GymServiceError(f"{text}\n  try: --id CartPole-v1, or --import with the module that registers ids")
@@ -207,6 +211,8 @@ def show_ids(arguments: argparse.Namespace) -> int:
     failed = [one for one in found.imports if one["error"]]
     for one in failed:
         print(f"{one['name']}: {one['error']}", file=sys.stderr)
+    for module, error in found.failed.items():
+        print(f"{module} cannot be imported: {error}", file=sys.stderr)
     if not arguments.all:
         print(f"and {len(found.own)} of gym or gymnasium itself, which --all shows", file=sys.stderr)
     return int(bool(failed))

@@ -24,7 +24,7 @@ HINTS = {
     "apt-get install swig": r"command '?swig'? failed",
     # The index may well be reached: Pythons come from another host.
     "Python {1} on PATH, in pyenv or in conda: none runs here, and uv could not download one": (
-        r"Failed to download `\S*/cpython-(\d+\.\d+(?:\.\d+)?)"
+        r"Failed to download `\S*/cpython-(\d+\.\d+)"
     ),
     REACH: r"dns error|name resolution|Max retries exceeded|Connect(?:ion|Timeout)|timed out|tunnel",
     "SSL_CERT_FILE=/the/certificates/of/your/proxy.pem": r"certificate|UnknownIssuer",

@@ -34,9 +34,9 @@ class Survey:
     ``python`` is its version. ``packages`` has versions by package, ``modules`` the package of each top-level module,
     ``importable`` all top-level modules. ``own`` are the ids that gym or gymnasium registers itself, ``ids`` those that
     are registered after the imports of the entry, ``found_in`` the ids that the import of another installed module
-    would add. ``plugins`` maps the entry points of Gymnasium's former plugin groups to their packages. ``parameters``
-    and ``render_modes`` are those of the env's creator, ``names`` what the module of its entry point holds; None where
-    they are unknown.
+    would add, and ``failed`` why such a module cannot be imported. ``plugins`` maps the entry points of Gymnasium's
+    former plugin groups to their packages. ``parameters`` and ``render_modes`` are those of the env's creator,
+    ``names`` what the module of its entry point holds; None where they are unknown.
     """
 
     executable: Path
@@ -48,6 +48,7 @@ class Survey:
     own: Sequence[str] = ()
     ids: Sequence[str] = ()
     found_in: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
     plugins: Mapping[str, str] = field(default_factory=dict)
     parameters: Sequence[str] | None = None
     render_modes: Sequence[str] | None = None

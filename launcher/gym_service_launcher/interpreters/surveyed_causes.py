@@ -56,6 +56,10 @@ def unregistered(evidence: Evidence, match: "re.Match[str]") -> tuple[str, str] 
     if ids.get(wanted):
         return _needs_import(wanted, ids[wanted], found, evidence)
     near = _nearest_id(wanted, ids)
+    if near is None and found.failed:
+        module, error = next(iter(found.failed.items()))
+        cause = f"nothing in {evidence.place} registers {wanted!r}, and {module} cannot be imported: {error}"
+        return cause, f"{_imports(evidence, module)}, then gym-service check {evidence.entry.name}, which says why"
     if near is None:
         own = [env_id for env_id in ids if env_id not in found.own]
         what = f"it has {len(own)} ids of simulators" if own else "no simulator is installed there"

@@ -37,7 +37,7 @@ def main(task):
     os.dup2(2, 1)  # a simulator's output must not mix with the answer
     sys.argv[:] = [""]
     found = {"packages": {}, "modules": {}, "importable": [], "imports": [], "own": [], "ids": [], "found_in": {}}
-    found.update({"plugins": {}, "parameters": None, "render_modes": None, "names": None})
+    found.update({"failed": {}, "plugins": {}, "parameters": None, "render_modes": None, "names": None})
     found["python"] = "%d.%d.%d" % sys.version_info[:3]
 
     def tell():
@@ -142,12 +142,11 @@ def registered_ids(libraries):
 
 
 def search(found, module, libraries):
-    """Record the ids that the import of a module registers."""
+    """Record the ids that the import of a module registers, or why it cannot be imported."""
     before = set(registered_ids(libraries))
-    try:
-        importlib.import_module(module)
-    except BaseException:  # noqa: BLE001 - a simulator that cannot be imported registers nothing
-        pass
+    error = outcome_of_import(module)["error"]
+    if error:
+        found["failed"][module] = error
     new = [name for name in registered_ids(libraries) if name not in before]
     if new:
         found["found_in"][module] = new

@@ -71,5 +71,5 @@ def test_a_python_that_uv_cannot_download_is_not_blamed_on_the_index() -> None:
     entry = Entry(name="X-v0", id="X-v0", python="3.10", requires=("gymnasium",))
     spec = spec_of(entry)
     assert spec
-    expected = "Python 3.10.13 on PATH, in pyenv or in conda: none runs here, and uv could not download one"
+    expected = "Python 3.10 on PATH, in pyenv or in conda: none runs here, and uv could not download one"
     assert build_hints.advice(UV_WITHOUT_NETWORK, spec) == expected
