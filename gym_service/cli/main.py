@@ -10,6 +10,7 @@ wrong command line; 130 for Ctrl-C.
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if "command" not in arguments:
         parser.error(f"a command is missing: {', '.join(commands.choices)}")
+    location, warnings.formatwarning = warnings.formatwarning, _without_location
     try:
         return int(arguments.command(arguments))
     except GymServiceError as error:
@@ -63,6 +65,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    finally:
+        warnings.formatwarning = location
+
+
+def _without_location(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A simulator's warning. Its location is that of a call in this program, which tells a user nothing."""
+    return f"{category.__name__}: {message}\n"
 
 
 def _version() -> str:

@@ -193,3 +193,17 @@ def test_a_contact_sheet_keeps_few_of_many_frames(tmp_path: Path) -> None:
         assert len(writer._kept) <= 49
     writer.finish()
     assert writer.notes == ["24 of 5000 frames, with their numbers"]
+
+
+def test_a_warning_of_the_simulator_is_one_line(envs: Path) -> None:
+    (envs / "warns.py").write_text(
+        "import warnings\nfrom gymnasium.envs.classic_control import CartPoleEnv\n"
+        "class Warns(CartPoleEnv):\n    def __init__(self, **kwargs):\n        super().__init__(**kwargs)\n"
+        "        warnings.warn('an old simulator')\n"
+    )
+    python = TARGETS["py312-gymnasium14"].python()
+    entry = ENTRY.format("Warns-v0", python, 'entry_point = "warns:Warns"\npythonpath = ["."]')
+    (envs / "envs.toml").write_text(entry)
+    command = [sys.executable, "-m", "gym_service", "record", "Warns-v0", "-o", "a.gif", "--steps", "1"]
+    done = subprocess.run(command, cwd=envs, capture_output=True, text=True, check=True)
+    assert [line for line in done.stderr.splitlines() if "waiting for" not in line] == ["UserWarning: an old simulator"]
