@@ -19,7 +19,6 @@ from gym_service_launcher.errors import ConfigError, GymServiceError
 from gym_service_launcher.interpreters.environment import environment_at
 from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.interpreters.survey import Survey, survey
-from gym_service_launcher.spelling import nearest
 
 from gym_service.cli import envs_editor
 from gym_service.cli.tables import print_columns
@@ -155,7 +154,7 @@ def _completed(keys: dict[str, Any], name: str | None, file: Path, *, may_ask: b
         if wanted is None:
             return None
     elif wanted not in ids and keys.get("id"):
-        near = nearest(wanted, ids)
+        near = found.nearest_id(wanted)
         advice = f"--id {near}" if near else f"gym-service ids {executable}, or --import with the module that has it"
         raise GymServiceError(f"{executable} has no id {wanted!r}\n  try: {advice}")
     keys = {**keys, "id": wanted}

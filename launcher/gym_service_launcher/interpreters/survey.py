@@ -9,6 +9,7 @@ commands that ask for ids.
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -20,11 +21,13 @@ from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import GymServiceError
 from gym_service_launcher.interpreters.environment import environment_of
 from gym_service_launcher.interpreters.find import find_interpreter
+from gym_service_launcher.spelling import nearest
 from gym_service_launcher.standalone import interrupts
 
 PROGRAM = Path(__file__).parent.parent / "standalone" / "survey.py"
 # Seconds. Imports of large simulators take some ten on a cold disk.
 TIMEOUT_S = 60.0
+VERSION = re.compile(r"-v\d+$")
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,25 @@ class Survey:
         """Each id, with the module that has to be imported for it; empty for those that are registered already."""
         needs = {env_id: module for module, ids in self.found_in.items() for env_id in ids}
         return {**needs, **dict.fromkeys(self.ids, "")}
+
+    def nearest_id(self, wanted: str) -> str | None:
+        """The id that was probably meant: the same name elsewhere or in another version, or another spelling."""
+        ids = self.all_ids()
+        for env_id in ids:
+            if _bare(env_id) == _bare(wanted):
+                return env_id
+        for form in (str, _bare):
+            # Without versions, which would make any two ids alike.
+            names = {env_id: VERSION.sub("", form(env_id)) for env_id in ids}
+            near = nearest(VERSION.sub("", form(wanted)), set(names.values()))
+            if near is not None:
+                alike = [env_id for env_id, name in names.items() if name == near]
+                return nearest(wanted, alike) or alike[-1]
+        return None
+
+
+def _bare(env_id: str) -> str:
+    return env_id.rpartition("/")[2].lower()
 
 
 def survey(

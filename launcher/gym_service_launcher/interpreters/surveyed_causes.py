@@ -7,7 +7,6 @@ cause and the advice, or None if the row does not apply. Never knows how the tar
 
 import json
 import re
-from collections.abc import Iterable
 
 from gym_service_launcher.interpreters.evidence import Evidence
 from gym_service_launcher.interpreters.survey import Survey
@@ -55,7 +54,7 @@ def unregistered(evidence: Evidence, match: "re.Match[str]") -> tuple[str, str] 
         return None  # it is there, in the registry of another library
     if ids.get(wanted):
         return _needs_import(wanted, ids[wanted], found, evidence)
-    near = _nearest_id(wanted, ids)
+    near = found.nearest_id(wanted)
     if near is None and found.failed:
         module, error = next(iter(found.failed.items()))
         cause = f"nothing in {evidence.place} registers {wanted!r}, and {module} cannot be imported: {error}"
@@ -85,20 +84,6 @@ def _needs_import(env_id: str, module: str, found: Survey, evidence: Evidence) -
 
 def _imports(evidence: Evidence, module: str) -> str:
     return f"imports = {json.dumps([*evidence.entry.imports, module])}"
-
-
-def _nearest_id(wanted: str, ids: Iterable[str]) -> str | None:
-    """The id that was probably meant: the same name elsewhere, or another spelling."""
-    names = {env_id: env_id.rpartition("/")[2] for env_id in ids}
-    bare = wanted.rpartition("/")[2].lower()
-    for env_id, name in names.items():
-        if name.lower() == bare:
-            return env_id
-    near = nearest(wanted, ids)
-    if near is None:
-        close = nearest(bare, [name.lower() for name in names.values()])
-        near = next((env_id for env_id, name in names.items() if name.lower() == close), None)
-    return near
 
 
 def missing_module(evidence: Evidence, match: "re.Match[str]") -> tuple[str, str] | None:
