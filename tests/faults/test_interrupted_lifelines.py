@@ -1,6 +1,8 @@
 """A TimeoutError of a signal handler during talk with the guardian: it comes out, and no server counts as ended."""
 
 import contextlib
+import gc
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -9,8 +11,10 @@ from typing import Any
 
 import pytest
 from gym_service_launcher.processes.guardian_client import Lifeline
+from gym_service_launcher.processes.guardian_process import GuardianProcess
 from gym_service_launcher.standalone.guardian import Order
-from support import polling
+from gym_service_launcher.standalone.procfs import children as all_children  # zombies too
+from support import polling, procfs
 from support.interrupts import Late, Tally, caught, interrupt_at_each, interrupted_at
 from support.opened import TARGET
 from support.paths import ENVS
@@ -83,3 +87,35 @@ def test_half_a_request_is_never_left(prefork: bool) -> None:
             if found.raised is None:
                 break
         assert point > 2
+
+
+def start_guardian() -> GuardianProcess:
+    guardian = GuardianProcess()
+    guardian.wait_for_start()
+    return guardian
+
+
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.long)])
+def test_no_guardian_and_no_zombie_is_left_by_an_interrupted_start(every: int) -> None:
+    interrupts, fds, children = 0, {*procfs.open_fds()}, all_children()
+    for point in range(0, 200, every):
+        started: list[GuardianProcess] = []
+        with interrupted_at(point, TimeoutError, modules=(GuardianProcess.__module__,)) as found:
+            error = caught(lambda: started.append(start_guardian()))  # noqa: B023
+        assert error is found.raised, (found.where, error)
+        where, is_over = found.where, error is None
+        for guardian in started:
+            guardian.dispose()
+        del error, found
+        gc.collect()
+        polling.until(lambda: all_children() == children, f"no child, after {where}", 5.0)
+        polling.until(
+            lambda: caught(procfs.guardian_of) is None, f"only this process's own guardian, after {where}", 5.0
+        )
+        if is_over:
+            break
+        interrupts += 1
+    assert interrupts > 5
+    # A few lines open a descriptor, and the next one remembers it.
+    for opened in {*procfs.open_fds()} - fds:
+        os.close(int(opened.partition(" ")[0]))

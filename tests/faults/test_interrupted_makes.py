@@ -95,7 +95,7 @@ def interrupt_makes(form: str, every: int, folder: Path) -> None:
     assert tally["descriptors"] <= tally["interrupts"] / 20
 
 
-@pytest.mark.parametrize(("form", "every"), [("executed", 499), ("forked", 397), ("restart", 509)])
+@pytest.mark.parametrize(("form", "every"), [("executed", 997), ("forked", 397), ("restart", 509)])
 def test_at_some_lines(form: str, every: int, tmp_path: Path) -> None:
     interrupt_makes(form, every, tmp_path)
 

@@ -4,6 +4,7 @@ Knows processes, pipes and the guardian's lifeline. Never knows what the process
 """
 
 import contextlib
+import itertools
 import os
 import signal
 import time
@@ -77,11 +78,10 @@ class Child:
         self._spawner = spawner
         self._oom_kills = procfs.oom_kills()
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
-            null = os.open(os.devnull, os.O_RDONLY)
-            theirs.callback(os.close, null)
-            output_fd, output = _pipe(ours, theirs)
-            to_stdin, stdin = _pipe(ours, theirs, child_reads=True) if piped else (-1, null)
-            from_stdout, stdout = _pipe(ours, theirs) if piped else (-1, output)
+            null = theirs.enter_context(open(os.devnull, "rb", buffering=0)).fileno()
+            from_output, output = _pipe(ours, theirs)
+            to_stdin, stdin = _pipe(ours, theirs, child_reads=True) if piped else ([], null)
+            from_stdout, stdout = _pipe(ours, theirs) if piped else ([], output)
             self._record = PidFile(spawner.record if spawner else None) if name else None
             if self._record:
                 ours.callback(self._record.remove)
@@ -90,7 +90,7 @@ class Child:
                 argv = [*argv, record_option, f"{pidfiles.VIEWERS_AT}:{self.record}"]
             self._lifeline = guardian_client.start(argv, env, cwd, fds, self.record, spawner)
             ours.callback(self._lifeline.close)
-            self._output = OutputTail(output_fd, show=show, log=Log(name, self.pid) if name else None)
+            self._output = OutputTail(from_output, show=show, log=Log(name, self.pid) if name else None)
             self._pipes = from_stdout, to_stdin
             self._name = name
             self._write_record(pidfiles.STARTING)
@@ -130,9 +130,10 @@ class Child:
 
     def take_pipes(self) -> tuple[int, int]:
         """(read, write): descriptors of its stdout and stdin. They do not block, and the caller closes them."""
-        for fd in self._pipes:
+        from_stdout, to_stdin = self._pipes
+        for fd in (*from_stdout, *to_stdin):
             os.set_blocking(fd, False)
-        return self._pipes
+        return from_stdout.pop(), to_stdin.pop()
 
     def tail(self) -> str:
         """The end of its output so far, 64 KiB at most. Bytes that are not UTF-8 appear as escapes."""
@@ -244,13 +245,27 @@ class Child:
         return self.exit_code(max(0.0, deadline - time.monotonic())) is not None
 
 
-def _pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack, *, child_reads: bool = False) -> tuple[int, int]:
-    """(our end, the child's end) of a new pipe; each of the stacks closes its end."""
-    read_fd, write_fd = os.pipe()
-    our_end, child_end = (write_fd, read_fd) if child_reads else (read_fd, write_fd)
-    ours.callback(os.close, our_end)
-    theirs.callback(os.close, child_end)
-    return our_end, child_end
+def _pipe(
+    ours: contextlib.ExitStack, theirs: contextlib.ExitStack, *, child_reads: bool = False
+) -> tuple[list[int], int]:
+    """([our end], the child's end) of a new pipe. Each of the stacks closes its end.
+
+    Whoever takes our end out of the list closes it instead of the stack.
+    """
+    our_end: list[int] = []
+    their_end: list[int] = []
+    ours.callback(_close_all, our_end)
+    theirs.callback(_close_all, their_end)
+    # Each in one step of the interpreter, so that an interrupt loses no descriptor.
+    our_end += itertools.chain.from_iterable(itertools.starmap(os.pipe, [()]))
+    their_end += map(our_end.pop, [0 if child_reads else 1])
+    return our_end, their_end[0]
+
+
+def _close_all(fds: list[int]) -> None:
+    with contextlib.suppress(IndexError):  # another thread may take the last one
+        while True:
+            os.close(fds.pop())
 
 
 def ending(exit_code: int | None) -> str:

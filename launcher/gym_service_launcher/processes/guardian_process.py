@@ -14,7 +14,9 @@ import shutil
 import signal
 import socket
 import sys
+import weakref
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from gym_service_launcher.standalone import client_watch, guardian, interrupts, procfs
@@ -44,6 +46,12 @@ class GuardianProcess:
         self._python = guardian_python(server_executable)
         self._child_pid = 0  # of the guardian, where it is a child of this process
         self._told: list[bytes] = []
+        # A plain descriptor, since it stays open until this process ends: a socket object would warn of that.
+        self._control_fds: list[int] = []
+        self._unreaped: list[int] = []
+        # An interrupt may come before anything holds this object. Without its control socket the guardian ends.
+        self._finalizer = weakref.finalize(self, _let_go, self._control_fds, self._unreaped, os.getpid())
+        self._finalizer.atexit = False
         ours, theirs = socket.socketpair()
         with ours, contextlib.ExitStack() as opened:
             files = {guardian.CONTROL_FD: opened.enter_context(theirs).fileno()}
@@ -53,12 +61,15 @@ class GuardianProcess:
                 opened.callback(os.close, pidfd)
                 files[PIDFD_FD], how = pidfd, [str(PIDFD_FD)]
             argv = [self._python, "-I", "-S", str(PROGRAM), str(os.getpid()), *how]
-            self._started_pid = spawn_detached(argv, files)
             self._must_wait = pidfd >= 0
-            # A plain descriptor, since it stays open until this process ends: a socket object would warn of that.
-            self._control_fd = ours.detach()
+            spawn_detached(argv, files, self._unreaped)
+            self._control_fds += map(socket.socket.detach, [ours])
         if not self._must_wait:
-            self._child_pid = self._started_pid
+            self._child_pid = self._unreaped[0]
+
+    @property
+    def _control_fd(self) -> int:
+        return self._control_fds[0]
 
     def wait_for_start(self) -> None:
         """Wait until it is no child of this process any more, some 20 ms after its start. Raises OSError.
@@ -73,14 +84,15 @@ class GuardianProcess:
         try:
             while not b"".join(self._told).endswith(b"\n") and b"" not in self._told:
                 if not poll.poll(START_S * 1000):
-                    os.kill(self._started_pid, signal.SIGKILL)
+                    os.kill(self._unreaped[0], signal.SIGKILL)
                     raise OSError(errno.ETIMEDOUT, f"the guardian did not start within {START_S} s", self._python)
                 # In one step of the interpreter: what was read is kept, also where a handler raises.
                 self._told += map(os.read, (self._control_fd,), (64,))
         finally:  # also after Ctrl-C; then the next call goes on
             with interrupts.suppress(ChildProcessError):  # ignored SIGCHLD, or a wait for any child has reaped it
-                _, status = os.waitpid(self._started_pid, 0)
+                _, status = os.waitpid(self._unreaped[0], 0)
         self._must_wait = False
+        self._unreaped.clear()
         word, _, number = b"".join(self._told).decode("ascii", "replace").partition(" ")
         if word == "errno":
             raise OSError(int(number), os.strerror(int(number)), self._python)
@@ -103,14 +115,24 @@ class GuardianProcess:
 
     def dispose(self) -> None:
         """Let go of a guardian that has ended. Where it is a child, reap it: it has ended, or is about to."""
-        os.close(self._control_fd)
-        if self._child_pid:
-            with interrupts.suppress(ChildProcessError):  # ignored SIGCHLD, or a wait for any child has reaped it
-                os.waitpid(self._child_pid, 0)
+        self._unreaped[:] = [self._child_pid] if self._child_pid else []
+        self._finalizer()
 
     def forget(self) -> None:
         """In a forked child of this process: close the copy of what belongs to the parent."""
-        os.close(self._control_fd)
+        self._finalizer.detach()
+        os.close(self._control_fds.pop())
+
+
+def _let_go(control_fds: list[int], unreaped: list[int], process_id: int) -> None:
+    """End a guardian, if it still runs, and reap what is a child of this process."""
+    if process_id != os.getpid():
+        return
+    while control_fds:
+        os.close(control_fds.pop())
+    for pid in unreaped:
+        with interrupts.suppress(ChildProcessError):  # ignored SIGCHLD, or a wait for any child has reaped it
+            os.waitpid(pid, 0)
 
 
 def guardian_python(server_executable: str) -> str:
@@ -127,8 +149,10 @@ def guardian_python(server_executable: str) -> str:
     raise OSError(f"{text}: nothing can run the guardian of its servers")
 
 
-def spawn_detached(argv: list[str], files: Mapping[int, int]) -> int:
+def spawn_detached(argv: list[str], files: Mapping[int, int], pids: list[int]) -> None:
     """Start a program in a process group of its own, with /dev/null as its 0, 1 and 2, and these files. Raises OSError.
+
+    Its pid is appended to ``pids`` before an interrupt can come. The caller reaps it.
 
     Not subprocess: its Popen would have to be kept alive, and would warn of a child that still runs when this
     interpreter ends. The program must not inherit the signals that this thread blocks: SIGCHLD wakes the guardian.
@@ -141,4 +165,5 @@ def spawn_detached(argv: list[str], files: Mapping[int, int]) -> int:
             apart = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(files) + 1)
             opened.callback(os.close, apart)
             actions.append((os.POSIX_SPAWN_DUP2, apart, number))
-        return os.posix_spawn(argv[0], argv, os.environ, file_actions=actions, setpgroup=0, setsigmask=())
+        spawn = partial(os.posix_spawn, file_actions=actions, setpgroup=0, setsigmask=())
+        pids += map(spawn, [argv[0]], [argv], [os.environ])

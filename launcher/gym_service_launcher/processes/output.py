@@ -19,20 +19,23 @@ TAIL_BYTES = 65536
 class OutputTail:
     """The reading end of a pipe, which it owns. A process that prints much neither blocks nor fills the memory."""
 
-    def __init__(self, fd: int, *, show: bool = False, log: Log | None = None) -> None:
+    def __init__(self, fds: list[int], *, show: bool = False, log: Log | None = None) -> None:
         """Begin to drain, into ``log`` too. ``show`` copies it to this process's stderr as it comes.
+
+        The only descriptor of ``fds`` is taken out of the list, then it belongs to the thread that drains it. So an
+        interrupt leaves no doubt about who closes it.
 
         Where that stderr is full and nobody reads it, the text is dropped: neither the child nor a call waits for a
         terminal.
 
-        Raises OSError where no thread can be started; the descriptor stays the caller's then.
+        Raises OSError where no thread can be started; the descriptor stays in the list then.
         """
         self._tail = bytearray()
         self._total_bytes = 0
         self._grown = threading.Condition()
         self._shown: OutputWriter | None = None
         self._log = log
-        self._thread = threading.Thread(target=self._drain, args=(fd,), name="gym-service output", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(fds,), name="gym-service output", daemon=True)
         try:
             if show:
                 self._shown = OutputWriter(sys.stderr)
@@ -71,6 +74,13 @@ class OutputTail:
     def _since(self, since_bytes: int) -> bytes:
         new = min(self._total_bytes - since_bytes, TAIL_BYTES)
         return bytes(self._tail[-new:]) if new > 0 else b""
+
+    def _run(self, fds: list[int]) -> None:
+        try:
+            fd = fds.pop()
+        except IndexError:  # the start was interrupted, and has closed it
+            return
+        self._drain(fd)
 
     def _drain(self, fd: int) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")

@@ -306,22 +306,24 @@ def _start_guardian(listener: socket.socket, path: Path, executable: str) -> Non
     """Start the guardian of a warm fork server. Waits until it is no child of this process. Raises OSError."""
     python = guardian_process.guardian_python(executable)
     argv = [python, "-I", "-S", warm_guardian.__file__, str(path), repr(LEAST_MEMORY_SHARE)]
+    pids: list[int] = []
     told, teller = os.pipe()
     with open(told, "rb") as file:
         try:
             files = {guardian.CONTROL_FD: teller, warm_guardian.LISTENER_FD: listener.fileno()}
-            pid = guardian_process.spawn_detached(argv, files)
-        finally:
-            os.close(teller)
-        poll = select.poll()
-        poll.register(file, select.POLLIN)
-        try:
+            try:
+                guardian_process.spawn_detached(argv, files, pids)
+            finally:
+                os.close(teller)
+            poll = select.poll()
+            poll.register(file, select.POLLIN)
             said = file.readline(64).split() if poll.poll(START_S * 1000) else []
             if not said:
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pids[0], signal.SIGKILL)
         finally:
-            with interrupts.suppress(ChildProcessError):  # ignored SIGCHLD, or a wait for any child has reaped it
-                os.waitpid(pid, 0)
+            for pid in pids:
+                with interrupts.suppress(ChildProcessError):  # ignored SIGCHLD, or a wait for any child has reaped it
+                    os.waitpid(pid, 0)
     if said[:1] != [b"pid"]:
         number = int(said[1]) if said[:1] == [b"errno"] else errno.ETIMEDOUT
         raise OSError(number, f"the guardian of a warm fork server did not start: {os.strerror(number)}", python)

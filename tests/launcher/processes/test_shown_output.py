@@ -40,7 +40,7 @@ def test_a_reader_that_is_slow_gets_every_line(monkeypatch: pytest.MonkeyPatch) 
     expected = "".join(f"{number} \N{GREEK SMALL LETTER ALPHA}\n" * 5 for number in range(LINES))
     read_fd, write_fd = os.pipe()
     with stderr_pipe(monkeypatch) as reader:
-        output = OutputTail(read_fd, show=True)
+        output = OutputTail([read_fd], show=True)
 
         def print_all() -> None:
             with open(write_fd, "wb") as printed:
@@ -59,7 +59,7 @@ def test_a_reader_that_is_slow_gets_every_line(monkeypatch: pytest.MonkeyPatch) 
 def test_output_after_the_stream_is_closed_is_still_kept_for_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     read_fd, write_fd = os.pipe()
     with stderr_pipe(monkeypatch):
-        output = OutputTail(read_fd, show=True)
+        output = OutputTail([read_fd], show=True)
     with contextlib.closing(os.fdopen(write_fd, "wb")) as printed:
         printed.write(b"last words\n")
     output.join(TIMEOUT_S)
@@ -69,7 +69,7 @@ def test_output_after_the_stream_is_closed_is_still_kept_for_errors(monkeypatch:
 def test_nothing_is_written_to_the_next_file_of_that_number(monkeypatch: pytest.MonkeyPatch) -> None:
     output, child = os.pipe()
     with stderr_pipe(monkeypatch):
-        tail = OutputTail(output, show=True)
+        tail = OutputTail([output], show=True)
         number = sys.stderr.fileno()
         sys.stderr.close()
         reader, writer = os.pipe()
