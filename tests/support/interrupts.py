@@ -9,7 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from types import CodeType, FrameType, FunctionType
 from typing import Any
@@ -80,18 +80,23 @@ def interrupted_at_return(function: FunctionType) -> Iterator[None]:
             raise Late
         return trace_return
 
+    with _tracing(trace_calls):
+        yield
+
+
+@contextmanager
+def _tracing(trace: Callable[[FrameType, str, Any], Any]) -> Iterator[None]:
     before = sys.gettrace()
-    sys.settrace(trace_calls)
+    sys.settrace(trace)
     try:
         yield
     finally:
         sys.settrace(before)
 
 
-@contextmanager
 def _each_line(
     count: Callable[[str, int, str], None], modules: tuple[str, ...], functions: tuple[str, ...]
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     def trace_calls(frame: FrameType, event: str, arg: Any) -> Any:
         is_counted = (frame.f_globals.get("__name__") or "").startswith(modules)
         name = frame.f_code.co_name
@@ -102,12 +107,7 @@ def _each_line(
             count(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
         return trace_lines
 
-    before = sys.gettrace()
-    sys.settrace(trace_calls)
-    try:
-        yield
-    finally:
-        sys.settrace(before)
+    return _tracing(trace_calls)
 
 
 @contextmanager

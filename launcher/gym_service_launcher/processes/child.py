@@ -255,10 +255,11 @@ def _pipe(
     our_end: list[int] = []
     their_end: list[int] = []
     ours.callback(_close_all, our_end)
-    theirs.callback(_close_all, their_end)
     # Each in one step of the interpreter, so that an interrupt loses no descriptor.
     our_end += itertools.chain.from_iterable(itertools.starmap(os.pipe, [()]))
     their_end += map(our_end.pop, [0 if child_reads else 1])
+    # Not a function of ours, which an interrupt could end before it has closed: the output would have no end.
+    theirs.callback(os.close, their_end[0])
     return our_end, their_end[0]
 
 
