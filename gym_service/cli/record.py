@@ -57,7 +57,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("--episodes", type=_count, metavar="N", help="how many episodes")
     parser.add_argument("--steps", type=_count, metavar="N", help="how many steps, in as many episodes as it takes")
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="of the first reset and of the policy (default: 0)"
+        "--seed", type=int, metavar="S", help="of the first reset and of the policy (default: 0, if it can be seeded)"
     )
     parser.add_argument("--policy", default="random", metavar="P", help="random (default), zero or module:function")
     fps = "frames a second (default: those of the env, or 30)"
@@ -212,7 +212,7 @@ def _play(env: Any, arguments: argparse.Namespace, show: Callable[[], None]) -> 
     """Play as many episodes and steps as are asked for; show after each reset and each step."""
     from gym_service.cli.progress import progress_bar
 
-    policy = policy_of(arguments.policy, env, arguments.seed)
+    policy = policy_of(arguments.policy, env, arguments.seed or 0)
     episodes = arguments.episodes or (math.inf if arguments.steps else 1)
     steps = arguments.steps or (math.inf if arguments.episodes else DEFAULT_STEPS)
     played, over, observation = Played(), True, None
@@ -220,7 +220,7 @@ def _play(env: Any, arguments: argparse.Namespace, show: Callable[[], None]) -> 
     with progress_bar(f"recording {arguments.env}", total) as progress:
         while played.steps < steps and not (over and played.episodes >= episodes):
             if over:
-                observation, _ = env.reset(seed=arguments.seed + played.episodes)
+                observation = _reset(env, arguments.seed, played.episodes)
                 played.episodes += 1
                 _show(show, played)
             observation, _, terminated, truncated, _ = env.step(policy(observation))
@@ -229,6 +229,18 @@ def _play(env: Any, arguments: argparse.Namespace, show: Callable[[], None]) -> 
             _show(show, played)
             progress(played.steps)
     return played
+
+
+def _reset(env: Any, seed: int | None, episode: int) -> Any:
+    """The first observation of an episode. If no seed was asked for, an env that cannot be seeded goes without."""
+    from gym_service.errors import ApiMismatch
+
+    try:
+        return env.reset(seed=(seed or 0) + episode)[0]
+    except ApiMismatch:
+        if seed is not None:
+            raise
+        return env.reset()[0]
 
 
 def _show(show: Callable[[], None], played: Played) -> None:

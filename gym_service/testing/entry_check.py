@@ -10,7 +10,7 @@ start.
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from gym_service_launcher.servers.over_command import route_of
 from gymnasium.spaces import GraphInstance
 
 from gym_service.client.env import RemoteEnv
-from gym_service.errors import EnvError, GymServiceError, ImportFailed, ServerCrashed
+from gym_service.errors import ApiMismatch, EnvError, GymServiceError, ImportFailed, ServerCrashed
 from gym_service.factory import make, per_env
 from gym_service.factory.server_startup import explain
 from gym_service.testing import checks, failure_evidence, leaked_processes, result_shapes, trajectory_diff
@@ -40,6 +40,8 @@ STEPS = 100
 PLAY_S = 15.0
 RENDER_EVERY = 10
 RENDERABLE = ("rgb_array", "ansi")
+UNLIKE = "of the same types; the simulator itself is not deterministic"
+UNSEEDED = "not compared: it cannot be seeded"
 NOT_LOCAL = "not compared: the simulator is not on this machine"
 
 
@@ -118,6 +120,7 @@ class _EntryCheck:
         self.records: list[tuple[str, str, str, str, Any]] = []
         self.actions: list[Any] = []
         self.odd = {"reset": "", "step": ""}
+        self.unseeded: Row | None = None  # why it cannot be seeded
 
     @property
     def kwargs(self) -> dict[str, Any]:
@@ -131,8 +134,8 @@ class _EntryCheck:
         env, start_s = self._made()
         if self.executable:
             yield from self._imports()
-        what = self.entry.entry_point or self.entry.id
-        yield Row("make", "passed", f"{what}, in {_seconds(start_s)}", facts={"start_s": start_s})
+        text = f"{self.entry.entry_point or self.entry.id}, in {_seconds(start_s)}"
+        yield Row("make", "passed", text, facts={"start_s": start_s})
         try:
             yield from self._play(env)
             self._take_reference()
@@ -204,7 +207,7 @@ class _EntryCheck:
 
     def _take_reference(self) -> None:
         """Play the env with the same actions in a bare process, if it can be."""
-        if self.executable is None or not is_portable(self.entry):
+        if self.executable is None or self.unseeded or not is_portable(self.entry):
             return
         place = per_env.only_place(self.entry, self.kwargs)
         entry = per_env.entry_at(self.entry, place)
@@ -230,7 +233,7 @@ class _EntryCheck:
 
         def reset(seed: Any, data: Any) -> Any:
             begin = time.perf_counter()
-            result = env.reset(seed=seed, options=trajectory.from_data(data))
+            result = self._reset(env, seed, trajectory.from_data(data))
             made_s["reset"] = made_s["reset"] or time.perf_counter() - begin
             self.odd["reset"] = self.odd["reset"] or result_shapes.misfit("reset", result)
             return result
@@ -253,14 +256,25 @@ class _EntryCheck:
             check = "reset" if not made_s["reset"] else "steps"
             raise _Stopped(self._explained(check, raised[4]))
         median_s = statistics.median(self.step_times_s)
-        is_cut = len(self.step_times_s) < STEPS
         text = f"{len(self.step_times_s)}, {_seconds(median_s)} each (median)"
-        text += f"; no more than {PLAY_S:g} s of them" if is_cut else ""
+        text += f"; no more than {PLAY_S:g} s of them" if len(self.step_times_s) < STEPS else ""
         facts = {"steps": len(self.step_times_s), "step_median_s": median_s}
         yield self._shape("step", Row("steps", "passed", text, facts=facts))
 
+    def _reset(self, env: RemoteEnv, seed: int, options: Any = None) -> Any:
+        """A reset with a seed; without one if the env cannot be seeded, as some of gym's days."""
+        if not self.unseeded:
+            try:
+                return env.reset(seed=seed, options=options)
+            except ApiMismatch as error:
+                self.unseeded = failed_row("reset", error)
+        return env.reset(options=options)
+
     def _shape(self, call: str, row: Row) -> Row:
         """The row, or a warning if the simulator has returned something else than Gymnasium's envs do."""
+        if call == "reset" and self.unseeded:
+            text = f"{row.text}; {self.unseeded.text.partition(': ')[2]}"
+            return replace(row, outcome="warned", text=text, advice=self.unseeded.advice or "reset() without a seed")
         if not self.odd[call]:
             return row
         return replace(row, outcome="warned", text=f"{row.text}; {self.odd[call]}", advice=result_shapes.advice(call))
@@ -310,7 +324,8 @@ class _EntryCheck:
 
     def _parity(self) -> Iterator[Row]:
         if self.subject is None:
-            yield Row("parity", "skipped", NOT_LOCAL if self.executable is None else "the bare process cannot play it")
+            why = UNSEEDED if self.unseeded else "the bare process cannot play it"
+            yield Row("parity", "skipped", NOT_LOCAL if self.executable is None else why)
             return
         subject, theirs = self.subject, self.subject.played["records"]
         subject.deterministic = not subject.facts["nondeterministic"]
@@ -322,20 +337,15 @@ class _EntryCheck:
         except Failed as failure:
             yield failed_row("parity", failure)
             return
-        what = f"{len(theirs)} values as in the simulator's own process, bit for bit"
-        if not subject.deterministic:
-            what = f"{len(theirs)} values of the same types; the simulator itself is not deterministic"
-        yield Row("parity", "passed", what)
+        alike = "as in the simulator's own process, bit for bit" if subject.deterministic else UNLIKE
+        yield Row("parity", "passed", f"{len(theirs)} values {alike}")
 
     def _lock(self) -> Iterator[Row]:
         if not self.locked:
             return
         try:
-            env = self._open()
-            try:
+            with closing(self._open()) as env:
                 found = self.locked.compute(env)
-            finally:
-                env.close()
         except GymServiceError as error:
             yield failed_row("lock", error)
             return
@@ -353,13 +363,12 @@ class _EntryCheck:
         if mode == "human":
             return Row("render", "skipped", "human: a window shows it while it plays")
         if modes and mode not in modes:
-            known = ", ".join(modes)
-            cause = f"the env has no render mode {mode!r}; it has {known}"
+            cause = f"the env has no render mode {mode!r}; it has {', '.join(modes)}"
             return Row("render", "failed", f"render_mode = {mode!r}", cause, f'render_mode = "{modes[-1]}"')
         try:
             env = self._open(render_mode=mode)
             try:
-                env.reset(seed=SEED)
+                self._reset(env, SEED)
                 frame = env.render()
             finally:
                 env.close()

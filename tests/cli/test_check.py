@@ -42,6 +42,20 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
+def test_an_env_that_cannot_be_seeded_is_checked_without_a_seed(lab: Path) -> None:
+    with (lab / "envs.toml").open("a") as file:
+        file.write(f'[envs.Odd]\npython = "{TARGETS[TARGET].python()}"\npythonpath = ["{ENVS}"]\n')
+        file.write('entry_point = "odd_forms:SeedlessEnv"\n')
+    ran = check(lab, "--json", "Odd")
+    rows = {row["check"]: row for row in json.loads(ran.stdout)["entries"][0]["rows"]}
+    assert ran.returncode == 0, ran.stdout
+    assert rows["reset"]["outcome"] == "warned"
+    assert "; reset(seed=1): this env cannot be seeded: its reset() takes no seed, and " in rows["reset"]["text"]
+    assert rows["reset"]["advice"].startswith("kwargs = { rand_seed = 1 }")
+    assert (rows["steps"]["outcome"], rows["parity"]["text"]) == ("passed", "not compared: it cannot be seeded")
+
+
+@pytest.mark.slow
 def test_the_rows_of_an_entry_that_works_as_text_and_as_json(lab: Path) -> None:
     ran = check(lab, "gym_service/Pole")
     assert (ran.returncode, ran.stderr) == (0, "")

@@ -207,3 +207,15 @@ def test_a_warning_of_the_simulator_is_one_line(envs: Path) -> None:
     command = [sys.executable, "-m", "gym_service", "record", "Warns-v0", "-o", "a.gif", "--steps", "1"]
     done = subprocess.run(command, cwd=envs, capture_output=True, text=True, check=True)
     assert [line for line in done.stderr.splitlines() if "waiting for" not in line] == ["UserWarning: an old simulator"]
+
+
+def test_an_env_that_cannot_be_seeded_is_recorded_unless_a_seed_is_asked_for(envs: Path) -> None:
+    python = TARGETS["py312-gymnasium14"].python()
+    entry = ENTRY.format("Odd-v0", python, f'entry_point = "odd_forms:SeedlessEnv"\npythonpath = ["{ENVS}"]')
+    (envs / "envs.toml").write_text(entry)
+    command = [sys.executable, "-m", "gym_service", "record", "Odd-v0", "-o", "a.trace", "--steps", "2"]
+    done = subprocess.run(command, cwd=envs, capture_output=True, text=True, check=False)
+    assert (done.returncode, files(envs)) == (0, {"a.trace"}), done.stderr
+    done = subprocess.run([*command, "--seed", "0"], cwd=envs, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "this env cannot be seeded" in done.stderr
