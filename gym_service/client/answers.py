@@ -8,19 +8,27 @@ from typing import Any
 
 from gymnasium.spaces import GraphInstance
 
-from gym_service.client.connection import fields
+from gym_service.client.connection import Connection, fields
 from gym_service.protocol import messages, results
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.frames import Frame
 from gym_service.protocol.layout import Layout
+from gym_service.protocol.result_forms import FormReader
 from gym_service.protocol.values import BadValue
 
 
-def step_result(layout: Layout | None, frame: Frame) -> Any:
+def step_result(layout: Layout | None, forms: FormReader, frame: Frame) -> Any:
     """The result of step()."""
-    if frame.kind == messages.STEPPED and layout:
-        return results.unpack_step(layout, frame.head, frame.buffers, GraphInstance, frame.arrays)
-    return result_of(frame, 5)
+    if frame.kind != messages.STEPPED:
+        return forms.read(frame, 5, GraphInstance)
+    if layout is None or results.is_by_form(frame.head):
+        return forms.unpack(frame)
+    return results.unpack_step(layout, frame.head, frame.buffers, GraphInstance, frame.arrays)
+
+
+def forms_of(connection: Connection) -> FormReader:
+    """The forms of one env's results: none yet."""
+    return FormReader(len(results.BEFORE_FORM), connection.arrays)
 
 
 def result_of(frame: Frame, count: int) -> Any:

@@ -25,6 +25,7 @@ from gym_service.protocol.plain_arrays import ArrayWriter
 from gym_service.protocol.result_forms import FormReader
 from gym_service.protocol.results import (
     BESIDE_BYTES,
+    BY_FORM,
     BYTES_BESIDE,
     FLAG_VALUES,
     HAS_INFO,
@@ -45,6 +46,7 @@ def compile_step(
     connection: Connection,
     action_layout: Layout | None,
     layout: Layout | None,
+    forms: FormReader,
     limit_s: float,
     observer: CallObserver | None,
     changes: int,
@@ -55,7 +57,7 @@ def compile_step(
     """
     if layout is None or layout.buffer_count:
         return never  # large observations lie in shared memory, and almost each call returns some
-    given = limit_s, _result_reader(connection, layout), partial(step_result, layout)
+    given = limit_s, _result_reader(connection, layout, forms), partial(step_result, layout, forms)
     packed, general = (
         compile_call(connection, kind, *given, observer=observer, changes=changes)
         for kind in (messages.STEP_PACKED, messages.STEP)
@@ -94,16 +96,8 @@ def compile_vectorized_step(
     read: Callable[[Frame], Any],
 ) -> CompiledStep:
     """The step of a simulator that is a vector env itself."""
-    scratch = connection._channel.decoder.scratch
-    unpack: Callable[[memoryview, int, int], Any] = forms.unpack_at
-
-    def read_small(end: int) -> Any:
-        result = unpack(scratch, HEADER_BYTES, end - HEADER_BYTES)
-        return NOT_COMPILED if result is None else result
-
-    packed, general = (
-        compile_call(connection, kind, limit_s, read_small, read) for kind in (messages.STEP_PACKED, messages.STEP)
-    )
+    given = limit_s, _form_reader(forms, connection._channel.decoder.scratch), read
+    packed, general = (compile_call(connection, kind, *given) for kind in (messages.STEP_PACKED, messages.STEP))
     return _packing_or_writing(action_layout, packed, general)
 
 
@@ -163,19 +157,21 @@ def _pack_nothing(action: Any, head: bytearray, buffers: Any) -> bool:
     return False
 
 
-def _result_reader(connection: Connection, layout: Layout) -> ReadSmall:
+def _result_reader(connection: Connection, layout: Layout, forms: FormReader) -> ReadSmall:
     """A function that reads a step's result. Raises as ``results.unpack_step``."""
     scratch, unpack, version = connection._channel.decoder.scratch, REWARD_AND_FLAGS.unpack_from, layout.version
     observation, info_at = layout.reader(scratch, HEADER_BYTES + BESIDE_BYTES), BESIDE_BYTES + layout.head_bytes
     if observation is None:
         return lambda end: NOT_COMPILED
-    least_bytes = HEADER_BYTES + info_at
+    least_bytes, by_form = HEADER_BYTES + info_at, _form_reader(forms, scratch)
 
     def read(end: int) -> Any:
-        if end < least_bytes:
+        if end < HEADER_BYTES + BESIDE_BYTES:
             return NOT_COMPILED
         reward, flags, packed_by = unpack(scratch, HEADER_BYTES)
-        if packed_by != version:
+        if flags == BY_FORM:
+            return by_form(end)
+        if packed_by != version or end < least_bytes:
             return NOT_COMPILED
         if not flags and end == least_bytes:  # most steps
             return observation(), reward, False, False, {}
@@ -188,6 +184,17 @@ def _result_reader(connection: Connection, layout: Layout) -> ReadSmall:
             info = rest.read()
             rest.expect_end()
         return observation(), reward_type(reward), terminated, truncated, info
+
+    return read
+
+
+def _form_reader(forms: FormReader, scratch: memoryview) -> ReadSmall:
+    """A function that reads what a form has packed. Raises BadValue."""
+    unpack: Callable[[memoryview, int, int], Any] = forms.unpack_at
+
+    def read(end: int) -> Any:
+        result = unpack(scratch, HEADER_BYTES, end - HEADER_BYTES)
+        return NOT_COMPILED if result is None else result
 
     return read
 

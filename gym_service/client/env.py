@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
-from gym_service.client.answers import attribute_of, further_fields, result_of, step_result
+from gym_service.client.answers import attribute_of, forms_of, further_fields, result_of, step_result
 from gym_service.client.compiled_call import NOT_COMPILED
 from gym_service.client.compiled_step import CompiledStep, compile_step, never
 from gym_service.client.connection import Connection, SpacesChanged, one
@@ -106,7 +106,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gymnasium.Env
     def _hold(self, connection: Connection, description: Mapping[str, Any]) -> None:
         own = self.__dict__
         new: dict[str, Any] = {name: own[name] for name in (*FACTS, "_origin") if name in own}
-        new.update(_layout=None, _action_layout=None, _layout_versions={})
+        new.update(_layout=None, _action_layout=None, _layout_versions={}, _forms=forms_of(connection))
         tell: weakref.WeakMethod[Any] = weakref.WeakMethod(self._tell_fact)
         apply_facts(new, connection, tell, {name: description[name] for name in FACTS})
         connection.on_changed = partial(apply_facts, own, connection, tell)
@@ -160,7 +160,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gymnasium.Env
             changes = connection.changes
             self._compile_step()
             kind, arguments = self._step_call(action, args, more)
-            read = partial(step_result, self._layout)
+            read = partial(step_result, self._layout, self._forms)
             try:
                 if self._observer is None:
                     return connection.call(kind, arguments, limit_s, read, changes=changes)
@@ -177,7 +177,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gymnasium.Env
         while True:
             changes = self._connection.changes
             kind, arguments = self._step_call(action, args, more)
-            read = partial(step_result, self._layout)
+            read = partial(step_result, self._layout, self._forms)
             try:
                 self._connection.begin(kind, arguments, self._limits_s["step"], read, changes)
                 break
@@ -350,8 +350,8 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gymnasium.Env
         connection, observer = self._connection, self._observer
         changes = connection.changes  # read first: another thread's call may store new layouts at any moment
         if (connection, changes, observer) != self._compiled_for:
-            given = connection, self._action_layout, self._layout, self._limits_s["step"], observer, changes
-            self._compiled_step = compile_step(*given)
+            layouts = self._action_layout, self._layout, self._forms
+            self._compiled_step = compile_step(connection, *layouts, self._limits_s["step"], observer, changes)
             self._compiled_for = connection, changes, observer
 
     def _step_call(self, action: Any, args: tuple[Any, ...], more: dict[str, Any]) -> tuple[int, Packed]:

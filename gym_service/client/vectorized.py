@@ -88,7 +88,7 @@ class RemoteVectorizedEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gym
 
     def _attach(self, connection: Connection, description: Mapping[str, Any]) -> None:
         """Hold the vector env of a server that has just made it. Raises ProtocolError if it is not one."""
-        forms = FormReader()
+        forms = FormReader(arrays=connection.arrays)
         read_step = partial(_step_result, forms)
         connection.close_s = self._limits_s["close"]
         with reading_description(connection.close, "vector env"):

@@ -71,7 +71,7 @@ class ClassEncoder:
         inner._nesting = self._nesting + 1
         inner.add(data, data[2])
         if inner.buffers:
-            raise ClassRefused("its class has an array of 4 KiB or more among its values")
+            raise ClassRefused("its class has an array of 12 KiB or more among its values")
         return bytes(inner.head)
 
     def _put_definition(self, definition):

@@ -21,7 +21,7 @@ import numpy as np
 from gym_service.protocol.values import LARGE_BYTES, flat_bytes
 
 MAGIC = b"gS"
-VERSION = 2
+VERSION = 3
 HEADER = struct.Struct("<2sBBIII")
 HEADER_BYTES = HEADER.size
 # The same bytes as four numbers, of which the first is the beginning: magic, version and kind.
@@ -31,6 +31,9 @@ SCRATCH_BYTES = 65536
 LENT = 1 << 63
 # In addition to the layouts' needs: for infos, rendered frames, and results of calls.
 BOUND_BYTES = 64 * 2**20
+# A descriptor counts as so many bytes of the bound before it is read. So the bound also limits the table of
+# descriptors, and numpy's overhead for each buffer. Half of the smallest image, since an encoded one has two.
+DESCRIPTOR_BOUND_BYTES = 4096
 # The most sizes of reads to keep before they are added up: a peer may send its bytes one by one.
 MANY_READS = 256
 
@@ -188,7 +191,7 @@ class FrameDecoder:
             self._check_beginning(scratch[start : start + have])
             return self._make_space(HEADER_BYTES)
         magic, version, kind, call_id, head_bytes, count = HEADER.unpack_from(scratch, start)
-        if magic != MAGIC or version != VERSION or head_bytes + count * LARGE_BYTES > self.bound_bytes:
+        if magic != MAGIC or version != VERSION or head_bytes + count * DESCRIPTOR_BOUND_BYTES > self.bound_bytes:
             self._refuse(magic, version, head_bytes, count)
         head_at = HEADER_BYTES + 8 * count
         if have < head_at:
@@ -241,8 +244,7 @@ class FrameDecoder:
             raise BadFrame("bytes that start with %r are not a frame" % magic)
         if version != VERSION:
             raise WrongVersion(version)
-        # No buffer is small, so this also bounds the table of sizes, and numpy's overhead for each buffer.
-        self._check_size(head_bytes + count * LARGE_BYTES)
+        self._check_size(head_bytes + count * DESCRIPTOR_BOUND_BYTES)
 
     def _check_size(self, size_bytes):
         if size_bytes > self.bound_bytes:

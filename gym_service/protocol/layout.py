@@ -29,7 +29,11 @@ def compile_layout(space, count=None, version=0):
     ``version`` counts how often the space has changed since the env was made. Raises BadValue if the data is not a
     space.
     """
-    plan = _Plan()
+    return compiled(Plan(_KINDS), space, count, version)
+
+
+def compiled(plan, space, count=None, version=0):
+    """As ``compile_layout``, with a Plan of one's own."""
     try:
         node = plan.add(space if count is None else batched(space, count))
     except (KeyError, TypeError, ValueError) as error:
@@ -102,16 +106,24 @@ class Layout:
         return self._node.reader(memory, start)
 
 
-class _Plan:
+class Plan:
     """The position of the next leaf, while a layout is being compiled."""
 
-    def __init__(self):
+    def __init__(self, kinds):
+        """``kinds``: by the kind of a space, the function that adds it to this plan and returns its node."""
+        self._kinds = kinds
         self.head_bytes = 0
         self.buffer_bytes = []  # of each large leaf
 
     def add(self, space):
-        add = _ADD.get(space["kind"])
+        """The node of a space; None if its values have no fixed size. Raises KeyError, TypeError or ValueError."""
+        add = self._kinds.get(space["kind"])
         return add(self, space) if add else None
+
+    def take(self, size_bytes):
+        """Where a leaf of so many bytes lies in the head."""
+        self.head_bytes += size_bytes
+        return self.head_bytes - size_bytes
 
     def add_array(self, space):
         dtype, shape = dtype_from(space["dtype"]), tuple(space["shape"])
@@ -119,10 +131,11 @@ class _Plan:
             raise BadValue("not a shape: %r" % (shape,))
         if dtype is None:
             return None  # above all object arrays: their "bytes" are addresses
+        if element_count(filter(None, shape)) * dtype.itemsize >= 2**63:
+            return None  # numpy has no such array, not even one without elements
         size = element_count(shape) * dtype.itemsize
         if size < LARGE_BYTES:
-            self.head_bytes += size
-            return _SmallArray(dtype, shape, self.head_bytes - size)
+            return _SmallArray(dtype, shape, self.take(size))
         self.buffer_bytes.append(size)
         return _LargeArray(dtype, shape, len(self.buffer_bytes) - 1)
 
@@ -130,8 +143,7 @@ class _Plan:
         dtype = dtype_from(space["dtype"])
         if dtype is None or dtype.kind not in "iu":
             return None
-        self.head_bytes += _Integer.form.size
-        return _Integer(dtype, self.head_bytes - _Integer.form.size)
+        return _Integer(dtype, self.take(_Integer.form.size))
 
     def add_tuple(self, space):
         nodes = [self.add(part) for part in space["spaces"]]
@@ -142,13 +154,13 @@ class _Plan:
         return None if None in nodes.values() else _Dict(nodes)
 
 
-_ADD = {
-    "Box": _Plan.add_array,
-    "MultiBinary": _Plan.add_array,
-    "MultiDiscrete": _Plan.add_array,
-    "Discrete": _Plan.add_integer,
-    "Tuple": _Plan.add_tuple,
-    "Dict": _Plan.add_dict,
+_KINDS = {
+    "Box": Plan.add_array,
+    "MultiBinary": Plan.add_array,
+    "MultiDiscrete": Plan.add_array,
+    "Discrete": Plan.add_integer,
+    "Tuple": Plan.add_tuple,
+    "Dict": Plan.add_dict,
 }
 
 

@@ -1,60 +1,86 @@
-"""Forms of results: the structure that several steps of a vector env share is sent once, and then only the bytes.
+"""Forms of results: the structure that several steps share is sent once, and then only the bytes.
 
-Knows values of arrays in dicts and tuples, and layouts. Never knows an env or a socket. Python 3.6 and up; runs on both
-sides.
+Knows layouts of results (``form_layout.py``). Never knows an env or a socket. Python 3.6 and up; runs on both sides.
 
-A vectorised simulator returns the same keys, dtypes and shapes step after step, and its infos have no space. So a
-result that consists only of arrays becomes a layout, its *form*. The server makes the form when it sends such a result
-in the general form, and adds a version as one more value. The client makes the same form from what it has read. From
-then on a result that fits exactly is packed after the version. Any other takes the general path again, and may become
-another form.
+A simulator returns the same keys, types and shapes step after step, and what is in its infos stands in no space. The
+server makes a layout of what a result consists of, its *form*, when it sends that result in the general form. It adds
+the form's version and what the form consists of as one more value, and the client compiles the same form. From then on
+a result that fits exactly is packed after the version. Any other takes the general path again, and may become another
+form.
 """
-
-import numpy as np
 
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Packed
+from gym_service.protocol.form_layout import compile_form, spec_of
 from gym_service.protocol.frames import BadFrame
-from gym_service.protocol.layout import STAMP, compile_layout
-from gym_service.protocol.values import BadValue, dtype_text
+from gym_service.protocol.interrupts import is_from_handler
+from gym_service.protocol.layout import STAMP
+from gym_service.protocol.values import BadValue
 
 # The number of forms that either side keeps; the oldest goes first.
 KEPT_FORMS = 4
-# The limit for one env. If results never repeat, forms cost more time than they save.
-MAX_FORMS = 64
+# The limit of attempts for one env, and of results in turn that fit no form. If results never repeat, forms cost more
+# time than they save.
+MAX_ATTEMPTS = 64
+MAX_MISSES = 16
 
 
 class FormWriter:
-    """The server's end."""
+    """The server's end. ``before``: the bytes before the version in each packed result."""
 
-    def __init__(self):
+    def __init__(self, before=b""):
+        self._before = before
         self._forms = []
-        self._made = 0
+        self._attempts = self._made = self._misses = 0
 
-    def pack(self, result):
-        """The result packed by the first form that fits; None if none fits."""
+    def pack(self, result, *, only_small=False):
+        """The result packed by the first form that fits; None if none fits.
+
+        With ``only_small`` only forms without buffers are tried.
+        """
         for form in self._forms:
+            if only_small and form.buffer_count:
+                continue
             packed = Packed()
+            packed.head += self._before
             packed.head += form.stamp
             if form.pack(result, packed.head, packed.buffers):
+                self._misses = 0
                 return packed
         return None
 
     def new_form(self, result):
-        """A form for results like this one; None if there can be none, or the limit is reached."""
-        space = _space_of(result) if self._made < MAX_FORMS else None
-        return None if space is None else compile_layout(space, version=self._made)
+        """A form for results like this one, and the value that tells the client of it; (None, None) if there is none.
+
+        To be called for each result that no form fits.
+        """
+        self._misses += 1
+        if self._misses > MAX_MISSES:
+            self._forms = []
+        if self._attempts >= MAX_ATTEMPTS:
+            return None, None
+        self._attempts += 1
+        try:
+            spec = spec_of(result)
+            form = None if spec is None else compile_form(spec, self._made)
+        except Exception as error:  # a simulator's value may raise anything
+            if is_from_handler(error):
+                raise
+            return None, None
+        return (None, None) if form is None else (form, (form.version, spec))
 
     def keep(self, form):
-        """Use the form from the next result on. This answer must tell the client its version."""
+        """Use the form from the next result on. This answer must tell the client."""
         self._made += 1
         self._forms = [form, *self._forms[: KEPT_FORMS - 1]]
 
 
 class FormReader:
-    """The client's end."""
+    """The client's end. ``before``: how many bytes stand before the version; ``arrays`` as for ``ValueDecoder``."""
 
-    def __init__(self):
+    def __init__(self, before_bytes=0, arrays=None):
+        self._before_bytes = before_bytes
+        self._arrays = arrays
         self._forms = {}
         self._readers = {}  # of the forms that have been read from a memory
 
@@ -63,58 +89,45 @@ class FormReader:
 
         None if ``unpack`` must read it. Raises BadValue.
         """
-        version = STAMP.unpack_from(memory, start)[0] if size_bytes >= STAMP.size else None
+        at, beside_bytes = start + self._before_bytes, self._before_bytes + STAMP.size
+        version = STAMP.unpack_from(memory, at)[0] if size_bytes >= beside_bytes else None
         form = self._forms.get(version)
-        if form is None or form.buffer_count or size_bytes != STAMP.size + form.head_bytes:
+        if form is None or form.buffer_count or size_bytes != beside_bytes + form.head_bytes:
             return None
         read = self._readers.get(form)
         if read is None:
             self._readers = {known: self._readers[known] for known in self._forms.values() if known in self._readers}
-            read = self._readers[form] = form.reader(memory, start + STAMP.size)
+            read = self._readers[form] = form.reader(memory, at + STAMP.size)
         return read()
 
     def unpack(self, frame):
         """The packed result. Raises BadValue for malformed bytes, BadFrame for an unknown form."""
-        head, buffers = frame.head, frame.buffers
-        if len(head) < STAMP.size:
+        head, buffers, beside_bytes = frame.head, frame.buffers, self._before_bytes + STAMP.size
+        if len(head) < beside_bytes:
             raise BadValue("a packed result of %d bytes" % len(head))
-        version = STAMP.unpack_from(head)[0]
+        version = STAMP.unpack_from(head, self._before_bytes)[0]
         form = self._forms.get(version)
         if form is None:
             raise BadFrame("packed by form %d, which is unknown" % version)
-        if (len(head), len(buffers)) != (STAMP.size + form.head_bytes, form.buffer_count):
+        if (len(head), len(buffers)) != (beside_bytes + form.head_bytes, form.buffer_count):
             raise BadValue("%d bytes and %d buffers are not one result" % (len(head), len(buffers)))
-        return form.unpack(head, STAMP.size, buffers)
+        return form.unpack(head, beside_bytes, buffers)
 
     def read(self, frame, count, graph):
         """A result in the general form: a tuple of ``count`` values, or one value instead."""
         values = ValueDecoder(frame.head, frame.buffers, graph, arrays=frame.arrays).read_rest()
         if len(values) == count + 1:
-            self._keep(tuple(values[:count]), values.pop())
+            self._keep(values.pop())
         if len(values) not in (1, count):
             raise BadValue("%d values came where %d were due, or one" % (len(values), count))
         return tuple(values) if len(values) == count else values[0]
 
-    def _keep(self, result, version):
-        space = _space_of(result)
-        form = None if space is None or type(version) is not int else compile_layout(space, version=version)
-        if form is None:
-            raise BadValue("not a result that has a form")
+    def _keep(self, told):
+        if type(told) is not tuple or len(told) != 2 or type(told[0]) is not int:
+            raise BadValue("not a form: %s" % type(told).__name__)
+        version, spec = told
+        form = compile_form(spec, version, self._arrays)
         self._forms.pop(form.version, None)
         self._forms[form.version] = form
         if len(self._forms) > KEPT_FORMS:
             del self._forms[next(iter(self._forms))]
-
-
-def _space_of(value):
-    """The space for packing such a value, as plain data; None if it holds anything but arrays."""
-    if type(value) is np.ndarray:
-        dtype = dtype_text(value.dtype)
-        return None if dtype is None else {"kind": "Box", "dtype": dtype.decode("ascii"), "shape": value.shape}
-    if type(value) is tuple:
-        parts = [_space_of(part) for part in value]
-        return None if None in parts else {"kind": "Tuple", "spaces": parts}
-    if type(value) is dict and all(type(key) is str for key in value):
-        pairs = [(key, _space_of(part)) for key, part in value.items()]
-        return None if any(part is None for _, part in pairs) else {"kind": "Dict", "spaces": pairs}
-    return None

@@ -20,6 +20,9 @@ from gym_service.protocol.values import BadValue
 REWARD_AND_FLAGS = struct.Struct("<dBH")  # also the version of the layout
 BESIDE_BYTES = REWARD_AND_FLAGS.size
 _TERMINATED, _TRUNCATED, _NUMPY_TERMINATED, _NUMPY_TRUNCATED, _NUMPY_REWARD, HAS_INFO = (1 << bit for bit in range(6))
+# Instead of flags: all five values are packed by a form (``result_forms.py``), and the version is the form's.
+BY_FORM = 64
+BEFORE_FORM = REWARD_AND_FLAGS.pack(0.0, BY_FORM, 0)[: -STAMP.size]
 _TERMINATED_FLAGS = {bool: 0, np.bool_: _NUMPY_TERMINATED}
 _TRUNCATED_FLAGS = {bool: 0, np.bool_: _NUMPY_TRUNCATED}
 _REWARD_FLAGS = {float: 0, np.float64: _NUMPY_REWARD}
@@ -60,6 +63,11 @@ def _other_version(head, at, layout):
         return BadValue("%d bytes are too few for a packed message" % len(head))
     named = STAMP.unpack_from(head, at)[0]
     return BadFrame("packed by version %d of a layout, and this is version %d" % (named, layout.version))
+
+
+def is_by_form(head):
+    """Whether a packed step's result is packed by a form."""
+    return len(head) >= BESIDE_BYTES and head[BESIDE_BYTES - STAMP.size - 1] == BY_FORM
 
 
 def encode_reset(result):

@@ -17,8 +17,9 @@ import numpy as np
 
 from gym_service.protocol.interrupts import is_from_handler
 
-# Arrays of at least one memory page travel as separate buffers; for smaller ones a copy costs less than a descriptor.
-LARGE_BYTES = 4096
+# Arrays of at least this size travel as separate buffers. For smaller ones two more copies cost less than a descriptor,
+# memory of their own, and a step that is not compiled. An image of 64x64x3 bytes is large: over TCP it is encoded.
+LARGE_BYTES = 12288
 # Each level is two Python frames on either side; 100 levels stay clear of the default recursion limit of 1,000.
 MAX_DEPTH = 100
 # numpy's own limit before 2.0; later it is 64.

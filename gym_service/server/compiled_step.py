@@ -14,10 +14,11 @@ from gym_service.server.compiled_call import compile_call
 _ACTION_AT = HEADER_BYTES + STAMP.size
 
 
-def compile_any_step(server, channel, adapter, agents, actions, layout, action_layout, *, is_vectorized):
+def compile_any_step(server, channel, adapter, agents, actions, layout, action_layout, forms):
     """A function that answers a packed step; None if there can be none. See ``compile_call``.
 
-    ``agents`` is a MultiAgentCalls or None; ``actions`` is an ActionArrays.
+    ``agents`` is a MultiAgentCalls or None; ``actions`` is an ActionArrays; ``forms`` is the FormWriter of a single
+    env, and None for a vectorized simulator.
     """
     if agents is not None:
         return _compile_agents_step(server, channel, agents)
@@ -27,15 +28,16 @@ def compile_any_step(server, channel, adapter, agents, actions, layout, action_l
     if adapter.count is None:  # a batch of such actions is a list
         readers[messages.STEP] = ArrayReader(scratch, HEADER_BYTES).read
     readers = {kind: read for kind, read in readers.items() if read is not None}
-    if is_vectorized:
+    if forms is None:
         return _compile_vectorized_step(server, channel, adapter, actions, readers)
     if layout is None or layout.buffer_count or not readers:
         return None
-    compiled = _compile_step if adapter.count is None else _compile_batch_step
-    return compiled(server, channel, adapter, actions, layout, readers)
+    if adapter.count is not None:
+        return _compile_batch_step(server, channel, adapter, actions, layout, readers)
+    return _compile_step(server, channel, adapter, actions, _packer(layout, forms), readers)
 
 
-def _compile_step(server, channel, adapter, actions, layout, readers):
+def _compile_step(server, channel, adapter, actions, pack, readers):
     stepped = server.counters.step
 
     def act(action):
@@ -43,7 +45,7 @@ def _compile_step(server, channel, adapter, actions, layout, readers):
         stepped(1)
         return result
 
-    return compile_call(server, channel, readers, act, _packer(layout), server.encode_step)
+    return compile_call(server, channel, readers, act, pack, server.encode_step)
 
 
 def _compile_batch_step(server, channel, batch, actions, layout, readers):
@@ -111,8 +113,8 @@ def _action_reader(scratch, layout):
     return action
 
 
-def _packer(layout):
-    """A function that packs a step's result as a whole frame; None if the result does not fit or has an info."""
+def _packer(layout, forms):
+    """A function that packs a step's result as a whole frame; None if it fits neither the layout nor a form."""
     pack, pack_observation, version = PACKED_STEP.pack, layout.pack, layout.version
     head_bytes = BESIDE_BYTES + layout.head_bytes
 
@@ -120,13 +122,13 @@ def _packer(layout):
         if type(result) is not tuple or len(result) != 5:
             return None
         observation, reward, terminated, truncated, info = result
-        if type(info) is not dict or info:
-            return None
-        flags = flags_of(reward, terminated, truncated)
-        if flags is None:
-            return None
-        head = bytearray(pack(STEPPED_BEGINNING, call_id, head_bytes, 0, reward, flags, version))
-        return bytes(head) if pack_observation(observation, head, ()) else None
+        flags = None if type(info) is not dict or info else flags_of(reward, terminated, truncated)
+        if flags is not None:
+            head = bytearray(pack(STEPPED_BEGINNING, call_id, head_bytes, 0, reward, flags, version))
+            if pack_observation(observation, head, ()):
+                return bytes(head)
+        by_form = forms.pack(result, only_small=True)
+        return None if by_form is None else _pack_answer(call_id, (messages.STEPPED, by_form))
 
     return packed
 

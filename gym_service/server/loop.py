@@ -79,7 +79,8 @@ class Server:
         self.call_id = 0  # of the call that is being answered
         self.needs_reset = False  # whether the client's env is a copy, or a restarted one, without a reset so far
         self.compiled = None  # answers most steps, if actions and results are small
-        self._facts = self._layout = self._action_layout = self._layout_count = self._forms = None
+        self._facts = self._layout = self._action_layout = self._layout_count = None
+        self._forms, self._is_vectorized = FormWriter(), False
         self._layout_versions = {"observation_space": -1, "action_space": -1}
         self._image_encoder = None
         self._bound = MessageBound()
@@ -206,7 +207,8 @@ class Server:
         vector = description.get("vector")
         spaces = description if vector is None else {name: vector["single_" + name] for name in self._layout_versions}
         self._layout_count = adapter.count if vector is None else vector["num_envs"]
-        self._forms = None if vector is None else FormWriter()
+        self._forms = FormWriter(results.BEFORE_FORM if vector is None else b"")
+        self._is_vectorized = vector is not None
         self._bound.check_spaces(spaces)
         description["target"]["frames"] = image_codec.shown(frames)
         if self._is_debugged:
@@ -245,8 +247,8 @@ class Server:
     def _compile_step(self):
         """Compile the step for the present spaces; images that are encoded need the general one."""
         if self._image_encoder is None:
-            given = self._adapter, self._agents, self._actions, self._layout, self._action_layout
-            self.compiled = compile_any_step(self, self._channel, *given, is_vectorized=self._forms is not None)
+            layouts = self._layout, self._action_layout, None if self._is_vectorized else self._forms
+            self.compiled = compile_any_step(self, self._channel, self._adapter, self._agents, self._actions, *layouts)
 
     def _send_changes(self, changes):
         """Send the client the changes before the answer, so that both sides have the same layouts after it."""
@@ -335,22 +337,20 @@ class Server:
     def _encoded_step(self, result):
         if type(result) is not tuple or len(result) != 5:
             return messages.RESULT, Encoder().add(result, "$.result")
-        if self._forms is not None:
-            return self._stepped_vectorized(result)
-        encoder = results.pack_step(self._layout, result) if self._layout else None
-        return (messages.RESULT, results.encode_step(result)) if encoder is None else (messages.STEPPED, encoder)
-
-    def _stepped_vectorized(self, result):
-        packed = self._forms.pack(result)
+        layout, packed = None if self._is_vectorized else self._layout, None
+        if layout is not None and type(result[4]) is dict and not result[4]:
+            packed = results.pack_step(layout, result)
+        packed = packed or self._forms.pack(result)
         if packed is not None:
             return messages.STEPPED, packed
-        encoder = results.encode_step(result)
-        form = self._forms.new_form(result)
+        form, told = self._forms.new_form(result)
         if form is not None:
-            encoder.add(form.version)
+            encoder = results.encode_step(result).add(told)
             self._bound.check(encoder)  # before the form is kept: the client only learns of it from a sent answer
             self._forms.keep(form)
-        return messages.RESULT, encoder
+            return messages.RESULT, encoder
+        packed = None if layout is None else results.pack_step(layout, result)
+        return (messages.RESULT, results.encode_step(result)) if packed is None else (messages.STEPPED, packed)
 
     def _vec_step_packed(self, frame):
         actions = results.unpack_action(self._action_layout, frame.head, frame.buffers)

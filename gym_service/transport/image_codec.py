@@ -34,8 +34,8 @@ from gym_service.transport import jpeg
 
 RAW, ZLIB, AUTO = "raw", "zlib", "auto"
 QUALITIES = frozenset(map(str, range(1, 101)))  # of a JPEG
-# Smaller images are sent in less time than encoding takes. At least two pages: each buffer needs two descriptors.
-LEAST_BYTES = 2 * LARGE_BYTES
+# Smaller images are sent in less time than encoding takes.
+LEAST_BYTES = LARGE_BYTES
 # The most references on either side. A batch of 32 renders of 680 x 680 has 44 MB.
 MAX_REFERENCES, MAX_REFERENCE_BYTES = 8, 64 * 2**20
 # The number of bytes to compare; the fraction that must be equal for a difference to pay; and the fraction for the new

@@ -24,7 +24,7 @@ from gym_service.errors import CannotCross, ConfigError, EnvError
 STAND_INS = str(ENVS / "stand_ins")
 FOLDERS = [str(ENVS), STAND_INS]
 ROW = np.arange(4, dtype=np.float32)
-PIXELS = np.arange(6000, dtype=np.uint8).reshape(20, 100, 3)
+PIXELS = (np.arange(13200) % 251).astype(np.uint8).reshape(40, 110, 3)
 ARRIVES: dict[str, Any] = {
     "tensor": ROW,
     "large tensor": PIXELS,

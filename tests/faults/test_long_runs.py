@@ -60,8 +60,8 @@ def test_the_memory_of_both_sides_is_flat(steps: int, transport: str) -> None:
 
 @pytest.mark.parametrize("count", [2_000, pytest.param(50_000, marks=pytest.mark.long)])
 def test_kept_frames_stay_what_they_were(count: int) -> None:
-    """Many times more frames than slots, of 4 KiB each, which is too large to travel inline."""
-    with faulty(side=48) as env:
+    """Many times more frames than slots, of 19 KB each, which is large enough for a slot."""
+    with faulty(side=80) as env:
         env.reset()
         kept = [act(env, "step", number)[0]["image"] for number in range(count)]
         assert all((image == number % 256).all() for number, image in enumerate(kept))

@@ -15,7 +15,7 @@ except ImportError:
 
 import torch
 
-PIXELS = np.arange(6000, dtype=np.uint8).reshape(20, 100, 3)
+PIXELS = (np.arange(13200) % 251).astype(np.uint8).reshape(40, 110, 3)
 ROW = np.arange(4, dtype=np.float32)
 BITS = np.array([0x3F80, 0xC000, 0x7F80], np.uint16)  # 1, -2 and infinity as bfloat16
 

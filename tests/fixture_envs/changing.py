@@ -17,8 +17,8 @@ class ChangingEnv(gym.Env):
 
     metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012
 
-    def __init__(self, late=False, render_mode=None):
-        self.render_mode = render_mode
+    def __init__(self, late=False, render_mode=None, has_infos=True):
+        self.render_mode, self.has_infos = render_mode, has_infos
         self.size = 2
         self.observation_space = self.action_space = None
         if not late:
@@ -55,7 +55,8 @@ class ChangingEnv(gym.Env):
         return np.full(self.size, 0.5, np.float32), {}
 
     def step(self, action):
-        return np.full(self.size, float(action), np.float32), 1.0, False, False, {"n": int(self.action_space.n)}
+        info = {"n": int(self.action_space.n)} if self.has_infos else {}
+        return np.full(self.size, float(action), np.float32), 1.0, False, False, info
 
     def render(self):
         return self.render_mode

@@ -21,9 +21,11 @@ from gym_service.protocol.frames import (
     frame_bytes,
 )
 
-PAGE = bytes(range(256)) * 16
-LIGHT = b"gS\x02\x41\x07\0\0\0\x03\0\0\0\0\0\0\0abc"
-HEAVY = b"gS\x02\x02\xff\xff\xff\xff\x01\0\0\0\x02\0\0\0" + struct.pack("<2Q", 4096, 4097) + b"x" + PAGE + PAGE + b"!"
+LARGE = bytes(range(256)) * 48  # 12 KiB, the least of a buffer
+LIGHT = b"gS\x03\x41\x07\0\0\0\x03\0\0\0\0\0\0\0abc"
+HEAVY = (
+    b"gS\x03\x02\xff\xff\xff\xff\x01\0\0\0\x02\0\0\0" + struct.pack("<2Q", 12288, 12289) + b"x" + LARGE + LARGE + b"!"
+)
 
 
 def facts(frame: Frame | None) -> tuple[int, int, bytes, list[bytes]]:
@@ -32,18 +34,18 @@ def facts(frame: Frame | None) -> tuple[int, int, bytes, list[bytes]]:
 
 
 LIGHT_FACTS = (0x41, 7, b"abc", [])
-HEAVY_FACTS = (2, 2**32 - 1, b"x", [PAGE, PAGE + b"!"])
+HEAVY_FACTS = (2, 2**32 - 1, b"x", [LARGE, LARGE + b"!"])
 
 
 def test_golden_frames() -> None:
     assert b"".join(frame_bytes(0x41, 7, bytearray(b"abc"))) == LIGHT
-    assert b"".join(frame_bytes(2, 2**32 - 1, b"x", [PAGE, PAGE + b"!"])) == HEAVY
+    assert b"".join(frame_bytes(2, 2**32 - 1, b"x", [LARGE, LARGE + b"!"])) == HEAVY
     assert facts(feed(FrameDecoder(), LIGHT)) == LIGHT_FACTS
     assert facts(feed(FrameDecoder(), HEAVY)) == HEAVY_FACTS
 
 
 def test_buffers_are_not_copied_into_a_frame() -> None:
-    array = np.frombuffer(PAGE, np.uint8)
+    array = np.frombuffer(LARGE, np.uint8)
     pieces = frame_bytes(1, 1, b"", [array])
     assert len(pieces) == 2
     assert np.shares_memory(pieces[1], array)
@@ -93,11 +95,11 @@ def test_random_frames_in_random_pieces() -> None:
         frames = []
         for call_id in range(10):
             head = chance.randbytes(chance.choice([0, 1, 100, SCRATCH_BYTES - 16, SCRATCH_BYTES, SCRATCH_BYTES + 1]))
-            sizes = chance.choices([4096, 5000, 70_000], k=chance.choice([0, 0, 1, 3]))
+            sizes = chance.choices([12288, 13000, 70_000], k=chance.choice([0, 0, 1, 3]))
             buffers = [chance.randbytes(size) for size in sizes]
             frames.append((chance.randrange(256), call_id, head, buffers))
         data = b"".join(piece for frame in frames for piece in frame_bytes(*frame))
-        assert frames_in(data, chance.choice([100, 4096, SCRATCH_BYTES, 10**6])) == frames
+        assert frames_in(data, chance.choice([100, 12288, SCRATCH_BYTES, 10**6])) == frames
 
 
 def test_several_frames_in_one_read() -> None:
@@ -134,7 +136,7 @@ def test_the_room_is_as_large_as_a_head_and_small_again_after_it() -> None:
 
 
 def test_large_arrays_land_in_memory_of_their_own() -> None:
-    sent = [np.arange(1024, dtype="<i4"), np.arange(1024, dtype="<i4"), np.arange(3000.0)]
+    sent = [np.arange(4096, dtype="<i4"), np.arange(4096, dtype="<i4"), np.arange(3000.0)]
     encoder = encoded(*sent)
     data = b"".join(frame_bytes(1, 1, encoder.head, encoder.buffers))
     decoder = FrameDecoder()
@@ -154,12 +156,12 @@ def test_large_arrays_land_in_memory_of_their_own() -> None:
 
 
 def test_an_array_is_its_buffer_and_no_copy_of_it() -> None:
-    encoder = encoded(np.arange(1000))
+    encoder = encoded(np.arange(3000))
     buffers = received(encoder.buffers)
     assert np.shares_memory(ValueDecoder(encoder.head, buffers).read(), buffers[0])
 
 
-def header(head_bytes: int = 0, *sizes: int, count: int | None = None, start: bytes = b"gS\x02") -> bytes:
+def header(head_bytes: int = 0, *sizes: int, count: int | None = None, start: bytes = b"gS\x03") -> bytes:
     count = len(sizes) if count is None else count
     return start + struct.pack(f"<BIII{len(sizes)}Q", 1, 1, head_bytes, count, *sizes)
 
@@ -173,8 +175,8 @@ TOO_MUCH = {
     "largest buffer": header(0, 2**64 - 1),
     "sum of buffers": header(0, *[BOUND_BYTES // 4 + 1] * 4),
     "sum that would wrap at 64 bits": header(0, 2**63, 2**63),
-    "head and buffer": header(BOUND_BYTES - 4095, 4096),
-    "small buffer": header(0, 4095),
+    "head and buffer": header(BOUND_BYTES - 12287, 12288),
+    "small buffer": header(0, 12287),
     "empty buffers": header(0, *[0] * 100),
 }
 
@@ -192,7 +194,7 @@ def test_what_is_over_the_bound_is_refused_before_anything_is_allocated(name: st
 
 
 def test_the_bound_met_exactly_and_exceeded_by_one() -> None:
-    for data, bound in ((header(100) + bytes(100), 100), (header(100, 5000) + bytes(5100), 5100)):
+    for data, bound in ((header(100) + bytes(100), 100), (header(100, 13000) + bytes(13100), 13100)):
         assert feed(FrameDecoder(bound), data) is not None
         with pytest.raises(BadFrame, match=f"bound is {bound - 1}"):
             feed(FrameDecoder(bound - 1), data)
@@ -211,13 +213,13 @@ def test_what_is_no_frame_is_known_by_its_first_bytes(beginning: bytes) -> None:
         feed(FrameDecoder(), beginning)
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, 255])
+@pytest.mark.parametrize("version", [0, 1, 2, 4, 255])
 @pytest.mark.parametrize("rest", [b"", bytes(100)])
 def test_another_version_is_known_by_its_third_byte(version: int, rest: bytes) -> None:
     with pytest.raises(WrongVersion) as wrong:
         feed(FrameDecoder(), b"gS" + bytes([version]) + rest)
     assert wrong.value.theirs == version
-    assert f"version {version} of the wire, this side version 2" in str(wrong.value)
+    assert f"version {version} of the wire, this side version 3" in str(wrong.value)
 
 
 def test_a_bad_frame_after_a_good_one_is_refused_too() -> None:
@@ -236,7 +238,7 @@ def test_a_long_head_takes_memory_as_its_bytes_come() -> None:
     decoder, head_bytes = FrameDecoder(), 40 * 2**20
     tracemalloc.start()
     try:
-        feed(decoder, HEADER.pack(b"gS", 2, 65, 1, head_bytes, 0) + bytes(SCRATCH_BYTES))
+        feed(decoder, HEADER.pack(b"gS", 3, 65, 1, head_bytes, 0) + bytes(SCRATCH_BYTES))
         assert tracemalloc.get_traced_memory()[1] < 6 * SCRATCH_BYTES
         for sent in (2**20, 4 * 2**20):
             feed(decoder, bytes(sent))

@@ -111,7 +111,7 @@ class Action(enum.IntEnum):
 BOX = Box(-1, 1, (2, 3), np.float32)
 TRUE = np.zeros((2, 3), np.float32)
 PAIR = Dict({"a": Discrete(3), "b": BOX})
-LARGE = Box(0, 255, (64, 64), np.uint8)
+LARGE = Box(0, 255, (96, 128), np.uint8)
 DOES_NOT_FIT: list[tuple[Space[Any], Any]] = [
     (BOX, TRUE.astype(np.float64)),
     (BOX, TRUE.astype(">f4")),
@@ -124,9 +124,9 @@ DOES_NOT_FIT: list[tuple[Space[Any], Any]] = [
     (BOX, TRUE.astype(object)),
     (Box(-1, 1, ()), np.float32(0.5)),
     (Box(-1, 1, ()), 0.5),
-    (LARGE, np.zeros((64, 64), np.int8)),
+    (LARGE, np.zeros((96, 128), np.int8)),
     (LARGE, np.zeros((64, 65), np.uint8)),
-    (LARGE, np.zeros((64, 64), np.uint8).view(np.matrix)),
+    (LARGE, np.zeros((96, 128), np.uint8).view(np.matrix)),
     (Discrete(3), True),
     (Discrete(3), np.int32(1)),
     (Discrete(3), np.array(1)),
@@ -163,8 +163,8 @@ FITS: list[tuple[Space[Any], Any]] = [
     (BOX, np.arange(12, dtype=np.float32).reshape(2, 6)[::-1, ::-2]),
     (BOX, np.full((2, 3), np.nan, np.float32)),
     (BOX, np.full((2, 3), 99, np.float32)),
-    (LARGE, np.asfortranarray(np.arange(4096, dtype=np.uint8).reshape(64, 64))),
-    (LARGE, np.arange(4096, dtype=np.uint8).reshape(64, 64)[::-1]),
+    (LARGE, np.asfortranarray(np.arange(12288).astype(np.uint8).reshape(96, 128))),
+    (LARGE, np.arange(12288).astype(np.uint8).reshape(96, 128)[::-1]),
     (Discrete(3), 1),
     (Discrete(3), np.int64(1)),
     (Discrete(3), 99),

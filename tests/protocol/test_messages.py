@@ -18,8 +18,8 @@ from gym_service.protocol.layout import Layout, compile_layout
 from gym_service.protocol.space_spec import describe
 from gym_service.protocol.values import BadValue, CannotEncode, Opaque
 
-SPACE = Dict({"image": Box(0, 255, (64, 64), np.uint8), "state": Box(-1, 1, (4,), np.float32), "t": Discrete(9)})
-OBSERVATION = {"image": np.eye(64, dtype=np.uint8), "state": np.arange(4, dtype=np.float32), "t": 3}
+SPACE = Dict({"image": Box(0, 255, (128, 96), np.uint8), "state": Box(-1, 1, (4,), np.float32), "t": Discrete(9)})
+OBSERVATION = {"image": np.eye(128, 96, dtype=np.uint8), "state": np.arange(4, dtype=np.float32), "t": 3}
 PACKED_REWARDS = [0.0, -0.0, float("nan"), float("-inf"), np.float64(1.5), np.float64("nan")]
 OTHER_REWARDS = [1, True, np.float32(0.5), np.int64(2), np.array(1.0), None, 1 + 2j]
 FLAGS = [False, True, np.bool_(False), np.bool_(True)]

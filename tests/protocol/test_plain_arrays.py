@@ -40,7 +40,7 @@ OTHER: list[Any] = [
     np.bool_(True),
     np.str_("x"),
     np.zeros(0),
-    np.zeros(4096, np.uint8),
+    np.zeros(12288, np.uint8),
     np.array(["x"]),
     np.array([None]),
     np.zeros(2, "M8[s]"),

@@ -9,8 +9,9 @@ from support.crossing import received
 from support.same import same
 
 from gym_service.protocol import messages, results
+from gym_service.protocol.form_layout import spec_of
 from gym_service.protocol.frames import BadFrame, Frame
-from gym_service.protocol.result_forms import KEPT_FORMS, MAX_FORMS, FormReader, FormWriter
+from gym_service.protocol.result_forms import KEPT_FORMS, MAX_ATTEMPTS, MAX_MISSES, FormReader, FormWriter
 from gym_service.protocol.values import BadValue
 
 
@@ -29,9 +30,9 @@ class Pair:
             frame = Frame(messages.STEPPED, 1, bytes(packed.head), received(packed.buffers))
             return self.reader.unpack(frame)
         encoder = results.encode_step(result)
-        form = self.writer.new_form(result)
+        form, told = self.writer.new_form(result)
         if form is not None:
-            encoder.add(form.version)
+            encoder.add(told)
             if not is_sent:
                 return None
             self.writer.keep(form)
@@ -66,6 +67,8 @@ def test_from_the_second_on_they_are_packed() -> None:
         result(count=5),
         result(info={}),
         result(info={"n": 1}),
+        result(info={"n": [np.zeros(2)]}),
+        result(info={"n": {1, 2}}),
         result(info={"n": {"x": np.zeros(4, np.float32)}, "0": np.array(1)}),
         result(info={"0": np.array(1), "n": {"x": np.zeros(4)}}),
         result(info={"n": {"x": np.zeros(4)}, "0": np.int64(1)}),
@@ -97,7 +100,7 @@ def test_few_forms_are_kept_on_both_sides_and_few_are_made() -> None:
         for count in range(1, 3 * KEPT_FORMS):
             assert same(pair.crossed(result(turn, count)), result(turn, count))
     assert pair.packed == 0
-    for count in range(100, 100 + 2 * MAX_FORMS):
+    for count in range(100, 100 + 2 * MAX_ATTEMPTS):
         assert same(pair.crossed(result(0, count)), result(0, count))
     kept = pair.packed
     assert same(pair.crossed(result(1, 5000)), result(1, 5000))
@@ -126,13 +129,22 @@ def test_bytes_that_are_no_result() -> None:
         pair.reader.unpack(Frame(messages.STEPPED, 1, bytes(packed.head), []))
     with pytest.raises(BadFrame, match="form 7"):
         pair.reader.unpack(Frame(messages.STEPPED, 1, b"\7\0" + bytes(packed.head[2:]), buffers))
-    for wrong in ("a", -1.5, None):
+    for wrong in ("a", -1.5, None, 3, (1,), ("a", spec_of(1)), (0, None), (0, {}), (0, {"kind": []}), (0, 5, 5)):
         encoder = results.encode_step(result()).add(wrong)
         with pytest.raises(BadValue):
             pair.reader.read(Frame(messages.RESULT, 1, bytes(encoder.head), received(encoder.buffers)), 5, None)
-    encoder = results.encode_step(result(info={"a": 1})).add(3)
-    with pytest.raises(BadValue):
-        pair.reader.read(Frame(messages.RESULT, 1, bytes(encoder.head), received(encoder.buffers)), 5, None)
+
+
+def test_results_that_fit_no_form_end_the_attempts_soon() -> None:
+    """Each step has another number of keys: no form pays, and none is kept."""
+    pair = Pair()
+    for number in range(2 * MAX_ATTEMPTS):
+        info = {str(key): key for key in range(number % 40)}
+        assert same(pair.crossed(result(number, info=info)), result(number, info=info))
+    assert pair.writer._forms == []
+    for number in range(2 * MAX_MISSES):  # and what could be packed goes the general way
+        assert same(pair.crossed(result(number)), result(number))
+    assert pair.packed == 0
 
 
 def small(seed: int = 0, count: int = 4) -> Any:

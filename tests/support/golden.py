@@ -75,8 +75,8 @@ UTC_BYTES = (
     b"k\x02\0\0\0s\x08\0\0\0timezonek\x04\0\0\0s\x09\0\0\0timedeltai\0\0\0\0\0\0\0\0i\0\0\0\0\0\0\0\0i\0\0\0\0\0\0\0\0"
 )
 
-PAGE = bytes(range(256)) * 16
-PAGE_2D = np.frombuffer(PAGE, "u1").reshape(64, 64)
+LARGE = bytes(range(256)) * 48  # 12 KiB, the least of a buffer
+LARGE_2D = np.frombuffer(LARGE, "u1").reshape(96, 128)
 
 GOLDEN: dict[str, Row] = {
     "nothing": ((), b"", []),
@@ -150,14 +150,14 @@ GOLDEN: dict[str, Row] = {
     "array of bytes": ((np.array([b"ab"]),), b"a\x03\0\0\0|S2\x01\x01\0\0\0\0\0\0\0ab", []),
     "array of dates": ((np.array([1], "M8[D]"),), b"a\x06\0\0\0<M8[D]\x01\x01" + b"\0" * 7 + b"\x01" + b"\0" * 7, []),
     "large array": (
-        (PAGE_2D, None),
-        b"A\x03\0\0\0|u1\x02\x40\0\0\0\0\0\0\0\x40\0\0\0\0\0\0\0N",
-        [PAGE],
+        (LARGE_2D, None),
+        b"A\x03\0\0\0|u1\x02\x60\0\0\0\0\0\0\0\x80\0\0\0\0\0\0\0N",
+        [LARGE],
     ),
     "two large arrays in a list": (
-        ([PAGE_2D.ravel(), np.frombuffer(PAGE[::-1], ">u2")],),
-        b"l\x02\0\0\0A\x03\0\0\0|u1\x01\0\x10\0\0\0\0\0\0A\x03\0\0\0>u2\x01\0\x08\0\0\0\0\0\0",
-        [PAGE, PAGE[::-1]],
+        ([LARGE_2D.ravel(), np.frombuffer(LARGE[::-1], ">u2")],),
+        b"l\x02\0\0\0A\x03\0\0\0|u1\x01\0\x30\0\0\0\0\0\0A\x03\0\0\0>u2\x01\0\x18\0\0\0\0\0\0",
+        [LARGE, LARGE[::-1]],
     ),
     "object array": ((objects(None, "x", [True]),), b"o\x01\x03\0\0\0\0\0\0\0Ns\x01\0\0\0xl\x01\0\0\0T", []),
     "0-d object array": ((np.array(None, object),), b"o\0N", []),

@@ -86,7 +86,7 @@ HOSTILE: dict[str, bytes] = {
     "dtype with a space": array(b"<i4 ", 1) + bytes(4),
     "dtype that is no text": array(b"<\xff4", 1) + bytes(4),
     "dtype of no bytes": array(b"<U0", 1),
-    "large array without its buffer": array(b"|u1", 4096, tag=b"A"),
+    "large array without its buffer": array(b"|u1", 12288, tag=b"A"),
     "large array of objects": array(b"|O8", 512, tag=b"A"),
     "texts with characters that do not exist": array(b"<U1", 1) + b"\xff" * 4,
     "big-endian ones": array(b">U1", 2) + b"\0\0\0a\0\x11\0\0",

@@ -13,7 +13,7 @@ from typing import Any
 from gym_service.protocol.frames import HEADER, frame_bytes
 from support.hostile import HOSTILE
 
-NUMBERS = (0, 1, 2, 7, 64, 127, 128, 255, 4095, 4096, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63, 2**64 - 1)
+NUMBERS = (0, 1, 2, 7, 64, 127, 128, 255, 12287, 12288, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63, 2**64 - 1)
 HOSTILE_HEADS = [head for head in HOSTILE.values() if len(head) < 4096]
 
 
@@ -38,7 +38,7 @@ class Mutator:
 
     def _place(self, said: bytearray) -> int:
         """A position, mostly where there is structure: in the first bytes, or just after the start of a frame."""
-        start = self._random.choice([match.start() for match in re.finditer(b"gS\x02", said)] or [0])
+        start = self._random.choice([match.start() for match in re.finditer(b"gS\x03", said)] or [0])
         near = start + self._random.randrange(64) if self._random.random() < 0.7 else self._random.randrange(len(said))
         return min(near, len(said) - 1)
 

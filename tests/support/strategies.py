@@ -23,7 +23,7 @@ SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 @st.composite
 def arrays(draw: st.DrawFn) -> np.ndarray:
     """Arrays of any dtype and bits (also NaN payloads and NaT), small or large, in any memory order."""
-    dtype, shape = draw(DTYPES), draw(SHAPES | st.sampled_from([(4096,), (70, 70), (0, 2**40)]))
+    dtype, shape = draw(DTYPES), draw(SHAPES | st.sampled_from([(12288,), (120, 120), (0, 2**40)]))
     count = int(np.prod(shape, dtype=object))
     if dtype.kind in "UbgG" or (dtype.itemsize > 8 and dtype.kind in "fc"):
         elements = np.array(draw(st.lists(hnp.from_dtype(np.dtype(dtype.char)), min_size=1, max_size=5)), dtype)

@@ -82,7 +82,9 @@ def test_frames_go_both_ways(pair: Pair) -> None:
 @pytest.mark.parametrize("turn", [1, -1], ids=["to the right", "to the left"])
 def test_many_large_pieces_arrive_whole(pair: Pair, turn: int) -> None:
     sender, receiver = pair[::turn]
-    pieces = [np.full(4096 + index % 3, index % 251, np.uint8) for index in range(3000)]  # more than one write may take
+    pieces = [
+        np.full(12288 + index % 3, index % 251, np.uint8) for index in range(3000)
+    ]  # more than one write may take
     pieces.append(np.arange(5 * 2**20, dtype=np.uint32).view(np.uint8))
     with beside(lambda: sender.send(frame_bytes(1, 1, b"", pieces), deadline(LONG_S))):
         frame = receiver.receive(deadline(LONG_S))
@@ -161,7 +163,7 @@ def test_frames_before_the_end_are_still_read(pair: Pair, frames: int) -> None:
 @pytest.mark.parametrize("size", [0, 1, 16, 23, 24, 25, 30, 4000])
 def test_the_end_within_a_heavy_frame_is_never_clean(pair: Pair, size: int) -> None:
     left, right = pair
-    data = b"".join(frame_bytes(1, 1, b"abc", [bytes(4096)]))
+    data = b"".join(frame_bytes(1, 1, b"abc", [bytes(12288)]))
     right.send([data[:size]], deadline(LONG_S))
     right.close()
     with pytest.raises(ChannelClosed) as end:

@@ -41,21 +41,21 @@ PLAIN_ONES = b"\xff\x00" + zlib.compress(ONES, 9)
 
 
 def test_golden_frames() -> None:
-    page = bytes(range(256)) * 32
+    page = bytes(range(256)) * 48
     assert restored(frame(entry(STORED, len(page)), page)) == [page]
     assert restored(frame(entry(DEFLATED, LEAST_BYTES), PLAIN_ONES)) == [ONES]
     twice = b"\x00\x01" + zlib.compress(ONES)  # each byte one more than in place 0; stored in place 1
     assert restored(frame(entry(DEFLATED, LEAST_BYTES), PLAIN_ONES), frame(entry(DEFLATED, LEAST_BYTES), twice)) == [
         b"\2" * LEAST_BYTES
     ]
-    between = frame(page[:4096], entry(DEFLATED, LEAST_BYTES), PLAIN_ONES, page)
-    assert restored(between) == [page[:4096], ONES, page]
+    between = frame(page[:12288], entry(DEFLATED, LEAST_BYTES), PLAIN_ONES, page)
+    assert restored(between) == [page[:12288], ONES, page]
 
 
 def test_what_is_sent_is_what_the_golden_frames_say() -> None:
     coder = ImageEncoder(False)
     coder.is_on = True
-    ones = np.ones((64, 128), np.uint8)
+    ones = np.ones((96, 128), np.uint8)
     first, coded = coder.descriptors([ones])
     assert first & ~(2**24 - 1 << 32) == entry(DEFLATED, LEAST_BYTES, 0)
     assert (first >> 32) & (2**24 - 1) > 0
@@ -72,8 +72,8 @@ def test_what_is_sent_is_what_the_golden_frames_say() -> None:
 CODED = {
     "colours": picture(),
     "with transparency": picture(shape=(64, 96, 4)),
-    "grey": picture(shape=(96, 96)),
-    "grey with an axis": picture(shape=(96, 96, 1)),
+    "grey": picture(shape=(96, 128)),
+    "grey with an axis": picture(shape=(96, 128, 1)),
     "channels first": picture(shape=(4, 84, 84)),
     "a batch": picture(shape=(5, 64, 96, 3)),
     "upside down": picture()[::-1],
@@ -388,7 +388,7 @@ def test_a_wish_goes_with_the_next_call_and_is_followed() -> None:
 
 def test_a_wish_beside_a_large_action_leaves_it_whole() -> None:
     selector = Wishes()
-    link, action = Link("auto", selector), noise((100, 100))
+    link, action = Link("auto", selector), noise((100, 200))
     at_server = FrameDecoder()
     at_server.image_codec = link.coder
     selector.use_codec = False

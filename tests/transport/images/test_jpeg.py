@@ -10,7 +10,7 @@ from gym_service.protocol.values import BadValue
 from gym_service.transport import image_codec, jpeg
 
 
-@pytest.mark.parametrize("shape", [(64, 96, 3), (3, 64, 96, 3), (2, 2, 40, 40, 3), (53, 53, 3)])
+@pytest.mark.parametrize("shape", [(64, 96, 3), (3, 64, 96, 3), (2, 2, 40, 40, 3), (64, 64, 3)])
 def test_jpeg_gives_nearly_the_picture(shape: tuple[int, ...]) -> None:
     sent = (np.indices(shape)[-3] * 2 + np.indices(shape)[-2]).astype(np.uint8)  # smooth, so JPEG loses little
     link = Link("jpeg:90")
@@ -22,7 +22,7 @@ def test_jpeg_gives_nearly_the_picture(shape: tuple[int, ...]) -> None:
     assert link.sent[-1] < sent.nbytes / 3
 
 
-@pytest.mark.parametrize("shape", [(96, 96), (96, 96, 1), (96, 96, 4), (3, 96, 96), (4, 15, 96, 3)])
+@pytest.mark.parametrize("shape", [(96, 128), (96, 128, 1), (96, 96, 4), (3, 96, 96), (4, 15, 96, 3)])
 def test_what_is_no_colour_picture_stays_exact_under_jpeg(shape: tuple[int, ...]) -> None:
     sent = picture(shape=shape)
     assert np.array_equal(Link("jpeg:50").cross(sent)[0], sent)

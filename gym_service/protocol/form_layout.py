@@ -1,0 +1,232 @@
+"""The layout of a result: what one result consists of, as plain data, and the byte plan for others like it.
+
+Knows arrays, numbers and constants in dicts and tuples, and arrays of the frameworks. Never knows an env or a socket.
+Python 3.6 and up; runs on both sides. ``result_forms.py`` says when such layouts are made.
+
+As in ``layout.py`` only the exact type, dtype, shape and key order fit. A text and None fit only if they are equal.
+"""
+
+import struct
+
+import numpy as np
+
+from gym_service.protocol.array_likes import (
+    BFLOAT16,
+    FRAMEWORK,
+    FRAMEWORKS,
+    float32_of,
+    framework_of,
+    label_of,
+    to_numpy,
+)
+from gym_service.protocol.interrupts import is_from_handler
+from gym_service.protocol.layout import Plan, compiled
+from gym_service.protocol.values import BadValue, dtype_from, dtype_text
+
+# A longer text is hardly the same in each step.
+MAX_TEXT_CHARS = 200
+_FRAMEWORKS = frozenset(FRAMEWORKS.values())
+# numpy's scalars whose bytes are the value, and nothing else.
+_SCALARS = {cls: np.dtype(cls) for cls in (np.dtype(code).type for code in "?bBhHiIlLqQefdFD")}
+
+
+def spec_of(value):
+    """What such values consist of, as plain data; None if they can have no layout.
+
+    Raises what a value of a framework raises.
+    """
+    cls = type(value)
+    if cls is tuple:
+        parts = [spec_of(part) for part in value]
+        return None if None in parts else {"kind": "Tuple", "spaces": parts}
+    if cls is dict and all(type(key) is str for key in value):
+        pairs = [(key, spec_of(part)) for key, part in value.items()]
+        return None if any(part is None for _, part in pairs) else {"kind": "Dict", "spaces": pairs}
+    if cls is np.ndarray:
+        dtype = dtype_text(value.dtype)
+        return None if dtype is None else {"kind": "Box", "dtype": dtype.decode("ascii"), "shape": value.shape}
+    if cls in _NUMBERS:
+        return {"kind": _NUMBERS[cls].kind}
+    if cls in _SCALARS:
+        dtype = _SCALARS[cls].str
+        return {"kind": "scalar", "dtype": dtype} if np.dtype(dtype).type is cls else None  # longlong has int64's
+    if value is None or (cls is str and len(value) <= MAX_TEXT_CHARS):
+        return {"kind": "constant", "value": value}
+    return _framework_array_spec(value) if framework_of(cls) in _FRAMEWORKS else None
+
+
+def _framework_array_spec(value):
+    array, flags = to_numpy(value)
+    spec = spec_of(array) if type(array) is np.ndarray else None
+    return None if spec is None else {"kind": "framework", "array": spec, "label": label_of(value), "flags": flags}
+
+
+def compile_form(spec, version, arrays=None):
+    """The Layout of values that consist of this. ``arrays`` is as for ``ValueDecoder``. Raises BadValue."""
+    form = compiled(_FormPlan(arrays), spec, version=version)
+    if form is None:
+        raise BadValue("not what a result consists of")
+    return form
+
+
+class _FormPlan(Plan):
+    def __init__(self, arrays):
+        super().__init__(_KINDS)
+        self._arrays = arrays
+
+    def add_number(self, spec):
+        number = _NUMBERS_BY_KIND[spec["kind"]]
+        return number(self.take(number.form.size))
+
+    def add_scalar(self, spec):
+        dtype = dtype_from(spec["dtype"])
+        return None if dtype is None or dtype.type not in _SCALARS else _Scalar(dtype, self.take(dtype.itemsize))
+
+    def add_constant(self, spec):
+        value = spec["value"]
+        return _Constant(value) if value is None or type(value) is str else None
+
+    def add_framework_array(self, spec):
+        array, label, flags = spec["array"], spec["label"], spec["flags"]
+        if array["kind"] != "Box" or type(label) is not str or flags not in (FRAMEWORK, FRAMEWORK | BFLOAT16):
+            return None
+        node = self.add_array(array)
+        if node is None or (flags & BFLOAT16 and node.dtype != np.uint16):
+            return None
+        return _FrameworkArray(node, label, flags, self._arrays)
+
+
+_KINDS = {
+    "Box": Plan.add_array,
+    "Tuple": Plan.add_tuple,
+    "Dict": Plan.add_dict,
+    "float": _FormPlan.add_number,
+    "int": _FormPlan.add_number,
+    "bool": _FormPlan.add_number,
+    "scalar": _FormPlan.add_scalar,
+    "constant": _FormPlan.add_constant,
+    "framework": _FormPlan.add_framework_array,
+}
+
+
+class _Number:
+    """A number of Python's own."""
+
+    kind = ""
+
+    def __init__(self, at):
+        self.at = at
+
+    def unpack(self, head, start, buffers):
+        return self.form.unpack_from(head, start + self.at)[0]
+
+    def reader(self, memory, start):
+        unpack, at = self.form.unpack_from, start + self.at
+        return lambda: unpack(memory, at)[0]
+
+
+class _Float(_Number):
+    kind, form = "float", struct.Struct("<d")
+
+    def pack(self, value, head, buffers):
+        if type(value) is not float:
+            return False
+        head += self.form.pack(value)
+        return True
+
+
+class _Int(_Number):
+    kind, form = "int", struct.Struct("<q")
+
+    def pack(self, value, head, buffers):
+        if type(value) is not int or not -(2**63) <= value < 2**63:
+            return False
+        head += self.form.pack(value)
+        return True
+
+
+class _Bool(_Number):
+    kind, form = "bool", struct.Struct("<?")
+
+    def pack(self, value, head, buffers):
+        if type(value) is not bool:
+            return False
+        head.append(value)
+        return True
+
+
+_NUMBERS = {float: _Float, int: _Int, bool: _Bool}
+_NUMBERS_BY_KIND = {number.kind: number for number in _NUMBERS.values()}
+
+
+class _Scalar:
+    def __init__(self, dtype, at):
+        self.dtype, self.type, self.at = dtype, dtype.type, at
+
+    def pack(self, value, head, buffers):
+        if type(value) is not self.type:
+            return False
+        head += value.tobytes()
+        return True
+
+    def unpack(self, head, start, buffers):
+        return np.ndarray((), self.dtype, head, start + self.at)[()]
+
+    def reader(self, memory, start):
+        array = np.ndarray((), self.dtype, memory, start + self.at)
+        return lambda: array[()]
+
+
+class _Constant:
+    def __init__(self, value):
+        self.value, self.type = value, type(value)
+
+    def pack(self, value, head, buffers):
+        return type(value) is self.type and value == self.value
+
+    def unpack(self, head, start, buffers):
+        return self.value
+
+    def reader(self, memory, start):
+        return lambda: self.value
+
+
+class _FrameworkArray:
+    """An array of a framework: the numpy array that it becomes, and what it was."""
+
+    def __init__(self, node, label, flags, arrays):
+        self.node, self.label, self.flags, self.arrays = node, label, flags, arrays
+        self.at_last = None  # (class, device) of the last array that had the label
+
+    def pack(self, value, head, buffers):
+        try:
+            if not self._has_label(value):
+                return False
+            array, flags = to_numpy(value)
+        except Exception as error:  # a simulator's value may raise anything
+            if is_from_handler(error):
+                raise
+            return False
+        return flags == self.flags and self.node.pack(array, head, buffers)
+
+    def _has_label(self, value):
+        cls = type(value)
+        known, device = self.at_last or (None, None)
+        if cls is known and device is not None and value.device == device:
+            return True
+        if framework_of(cls) not in _FRAMEWORKS or label_of(value) != self.label:
+            return False
+        self.at_last = cls, getattr(value, "device", None) if self.label.startswith("torch ") else None
+        return True
+
+    def unpack(self, head, start, buffers):
+        return self._made(self.node.unpack(head, start, buffers))
+
+    def reader(self, memory, start):
+        read = self.node.reader(memory, start)
+        return lambda: self._made(read())
+
+    def _made(self, array):
+        if self.arrays is not None:
+            return self.arrays(array, self.label, self.flags)
+        return float32_of(array) if self.flags & BFLOAT16 else array
