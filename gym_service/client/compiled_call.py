@@ -4,7 +4,7 @@ Knows the parts of a call in ``connection.py`` and ``exchange.py``, which it rep
 intermediate objects. Never knows what a call does (``compiled_step.py``). Never keeps an env alive. Python 3.10 and up.
 
 It makes a call only if nothing is unusual: no other thread's call, no half of a call, no interrupted call, no change
-of the spaces since it was compiled, and no notice of shared memory to send. Otherwise it returns NOT_COMPILED and has
+of the spaces since it was compiled. Otherwise it returns NOT_COMPILED and has
 changed nothing, and the general call follows. An answer that is anything but one small result stays with the decoder,
 and ``Exchange.read_answer`` reads it. So both ways can follow each other at any point.
 
@@ -46,6 +46,7 @@ def compile_call(
     is_free: Callable[[], bool] = lambda: True,
     leave: Leave | None = None,
     changes: int | None = None,
+    is_large: bool = False,
 ) -> CompiledCall:
     """A function that makes a call of one kind. It blocks and raises as ``Connection.call``.
 
@@ -60,10 +61,11 @@ def compile_call(
         leave: ends a call that has failed, and returns the exception to raise; by default the connection does.
         changes: the value of ``connection.changes`` from before the layouts were read; by default the present one. With
             another value the function returns NOT_COMPILED.
+        is_large: whether most answers lie in shared memory.
     """
     queue, tickets, leave_with = connection._queue, connection._tickets, leave or connection._leave_with
-    next_id, look_ahead = _turn(connection, connection.changes if changes is None else changes, is_free)
-    exchange = _exchange(connection, kind, limit_s, read_small, read, observer, look_ahead)
+    next_id = _turn(connection, connection.changes if changes is None else changes, is_free)
+    exchange = _exchange(connection, kind, limit_s, read_small, read, observer, is_large)
 
     def call(head: bytes | bytearray, action: Any) -> Any:
         ticket = new_ticket()
@@ -91,17 +93,9 @@ def compile_call(
     return call
 
 
-def _turn(
-    connection: Connection, changes: int, is_free: Callable[[], bool]
-) -> tuple[Callable[[Ticket], int | None], Callable[[int], None]]:
-    """Two functions.
-
-    The first returns the id of the next call if this ticket has its turn and nothing is unusual, else None. The second
-    does a part of that work in advance, while a call waits for its answer. It takes the id of that call.
-    """
+def _turn(connection: Connection, changes: int, is_free: Callable[[], bool]) -> Callable[[Ticket], int | None]:
+    """A function that returns the id of the next call if this ticket has its turn and nothing is unusual, else None."""
     channel, queue, tickets = connection._channel, connection._queue, connection._tickets
-    arena = channel.arena
-    quiet_id = -1  # the id of a call that has no notices of shared memory to send; those that come now go with the next
 
     def next_id(ticket: Ticket) -> int | None:
         last_id = channel.outgoing[0]
@@ -110,14 +104,9 @@ def _turn(
         if connection.changes != changes or connection._closed_by or connection._is_forked:
             return None
         call_id: int = last_id + 1 & 0xFFFFFFFF
-        return call_id if call_id == quiet_id or arena is None or not arena.is_due(call_id) else None
+        return call_id
 
-    def look_ahead(call_id: int) -> None:
-        nonlocal quiet_id
-        following_id = call_id + 1 & 0xFFFFFFFF
-        quiet_id = -1 if arena is None or arena.is_due(following_id) else following_id
-
-    return next_id, look_ahead
+    return next_id
 
 
 def _exchange(
@@ -127,27 +116,36 @@ def _exchange(
     read_small: ReadSmall,
     read: Callable[[Frame], Any],
     observer: CallObserver | None,
-    look_ahead: Callable[[int], None],
+    is_large: bool,
 ) -> Callable[[int, bytes | bytearray, Any], Any]:
     """A function that sends the call of this id, and returns its result."""
     channel, header, during = connection._channel, HEADER.pack, messages.CALL_NAMES[kind]
+    arena = channel.arena
     send: Callable[..., None] = channel.send_piece
     read_some: Callable[..., Any] = channel.read_some
     scratch, unpack = channel.decoder.scratch, HEADER_NUMBERS.unpack_from
     tell = None if observer is None else observer.step_answered
     monotonic, has_limit = time.monotonic, limit_s != math.inf
+    quiet_id = -1  # the id of a call that has no notices of shared memory to send; those that come now go with the next
 
     def exchange(call_id: int, head: bytes | bytearray, action: Any) -> Any:
+        nonlocal quiet_id
         connection._deadline = deadline = monotonic() + limit_s if has_limit else None
         connection._timeout_s, connection._during, connection._read = limit_s, during, read
         connection._calls[0] = call_id
         try:
-            send(call_id, header(MAGIC, VERSION, kind, call_id, len(head), 0) + head, deadline)
+            if call_id == quiet_id or arena is None or not arena.is_due(call_id):
+                send(call_id, header(MAGIC, VERSION, kind, call_id, len(head), 0) + head, deadline)
+            else:
+                channel.send_head(kind, call_id, head, deadline)
         except ChannelTimeout:
             connection._go_on_late(channel.flush)
         if observer is not None:
             observer.step_sent((action,))
-        look_ahead(call_id)
+        # Looked up for the next call now, while the server works. Not where each call returns the last answer's memory.
+        if arena is not None and not is_large:
+            following_id = call_id + 1 & 0xFFFFFFFF
+            quiet_id = -1 if arena.is_due(following_id) else following_id
         try:
             sizes = read_some(deadline)
         except ChannelTimeout:  # read_answer() gets it again, and goes on if bytes still arrive

@@ -55,11 +55,12 @@ def compile_step(
 
     ``changes`` is the value of ``connection.changes`` from before the layouts were read.
     """
-    if layout is None or layout.buffer_count:
-        return never  # large observations lie in shared memory, and almost each call returns some
+    if layout is None or (layout.buffer_count and connection.encodes_images):
+        return never
     given = limit_s, _result_reader(connection, layout, forms), partial(step_result, layout, forms)
+    is_large = layout.buffer_count > 0
     packed, general = (
-        compile_call(connection, kind, *given, observer=observer, changes=changes)
+        compile_call(connection, kind, *given, observer=observer, changes=changes, is_large=is_large)
         for kind in (messages.STEP_PACKED, messages.STEP)
     )
     return _packing_or_writing(action_layout, packed, general)
@@ -162,7 +163,7 @@ def _result_reader(connection: Connection, layout: Layout, forms: FormReader) ->
     scratch, unpack, version = connection._channel.decoder.scratch, REWARD_AND_FLAGS.unpack_from, layout.version
     observation, info_at = layout.reader(scratch, HEADER_BYTES + BESIDE_BYTES), BESIDE_BYTES + layout.head_bytes
     if observation is None:
-        return lambda end: NOT_COMPILED
+        return lambda end: NOT_COMPILED  # the call is compiled, and a large answer is read in the general way
     least_bytes, by_form = HEADER_BYTES + info_at, _form_reader(forms, scratch)
 
     def read(end: int) -> Any:

@@ -190,6 +190,11 @@ class Exchange:
         """Share memory from now on; before the first call."""
         self._channel.share(arena)
 
+    @property
+    def encodes_images(self) -> bool:
+        """Whether calls say how answers are to be encoded."""
+        return self._channel.image_codec is not None
+
     def use_image_codec(self, decoder: ImageDecoder) -> None:
         """Decode the images that the server has been told to encode, from now on."""
         self._channel.use_image_codec(decoder)

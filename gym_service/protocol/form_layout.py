@@ -196,22 +196,32 @@ class _FrameworkArray:
 
     def __init__(self, node, label, flags, arrays):
         self.node, self.label, self.flags, self.arrays = node, label, flags, arrays
-        self.at_last = None  # (class, device) of the last array that had the label
+        self.at_last = None, None  # the class and the device of the last array that had the label
+        self.is_in_place = label == "torch cpu" and flags == FRAMEWORK  # until a tensor is not
 
     def pack(self, value, head, buffers):
         try:
             if not self._has_label(value):
                 return False
-            array, flags = to_numpy(value)
+            array, flags = self._to_numpy(value)
         except Exception as error:  # a simulator's value may raise anything
             if is_from_handler(error):
                 raise
             return False
         return flags == self.flags and self.node.pack(array, head, buffers)
 
+    def _to_numpy(self, value):
+        if self.is_in_place:
+            try:
+                return value.numpy(), FRAMEWORK
+            except (RuntimeError, TypeError) as error:  # it has a gradient, or is a lazy view
+                if is_from_handler(error):
+                    raise
+                self.is_in_place = False
+        return to_numpy(value)
+
     def _has_label(self, value):
-        cls = type(value)
-        known, device = self.at_last or (None, None)
+        cls, (known, device) = type(value), self.at_last
         if cls is known and device is not None and value.device == device:
             return True
         if framework_of(cls) not in _FRAMEWORKS or label_of(value) != self.label:

@@ -122,6 +122,13 @@ def frame_bytes(kind, call_id, head, buffers=()):
     return [b"".join((header, struct.pack("<%dQ" % len(descriptors), *descriptors), head)), *flat]
 
 
+def frame_of_notices(kind, call_id, head, descriptors):
+    """As ``frame_bytes``, for a frame whose descriptors are all notices: one piece of bytes."""
+    count = len(descriptors)
+    header = HEADER.pack(MAGIC, VERSION, kind, call_id, len(head), count)
+    return b"".join((header, struct.pack("<%dQ" % count, *descriptors), head))
+
+
 class FrameDecoder:
     """Turns received bytes into frames.
 

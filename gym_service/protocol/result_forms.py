@@ -32,6 +32,7 @@ class FormWriter:
         self._before = before
         self._forms = []
         self._attempts = self._made = self._misses = 0
+        self.is_usual = False  # whether a form has fitted the last result that was tried
 
     def pack(self, result, *, only_small=False):
         """The result packed by the first form that fits; None if none fits.
@@ -45,8 +46,9 @@ class FormWriter:
             packed.head += self._before
             packed.head += form.stamp
             if form.pack(result, packed.head, packed.buffers):
-                self._misses = 0
+                self._misses, self.is_usual = 0, True
                 return packed
+        self.is_usual = False
         return None
 
     def new_form(self, result):

@@ -9,6 +9,7 @@ encoded and sent by ``Server`` too.
 """
 
 import os
+import struct
 
 from gym_service.protocol.frames import HEADER_BYTES, HEADER_NUMBERS, beginning_of
 from gym_service.protocol.values import BadValue
@@ -19,8 +20,9 @@ def compile_call(server, channel, readers, act, pack, encode):
 
     It raises as ``Server.answer``.
 
-    ``readers``: by kind of call, the function that reads the argument of ``act``; None if it cannot. It takes the size
-    of the head, whose bytes are in the decoder's scratch buffer, after the header, until the next read.
+    ``readers``: by kind of call and number of descriptors, the function that reads the argument of ``act``; None if it
+    cannot. It takes the size of the head, whose bytes are in the decoder's scratch buffer, after the header and the
+    descriptors, until the next read.
     ``act`` carries out the call and returns a result.
     ``pack`` takes the call's id and the result, and returns the whole frame of the answer; None if it does not fit.
     ``encode`` takes the result, and returns the kind and the Encoder of the answer.
@@ -72,16 +74,20 @@ def compile_call(server, channel, readers, act, pack, encode):
 def _call_reader(server, channel, readers):
     """A function that waits for a call, and returns its kind, its id and its argument; None for any other bytes."""
     read_some, scratch, unpack = channel.read_some, channel.decoder.scratch, HEADER_NUMBERS.unpack_from
-    kinds = {beginning_of(kind): (kind, read) for kind, read in readers.items()}
+    known = {(beginning_of(kind), count): (kind, read) for (kind, count), read in readers.items()}
+    arena = channel.arena
 
     def read_call():
         sizes = read_some()
         if sizes is None or len(sizes) != 1 or sizes[0] < HEADER_BYTES or server.needs_reset:
             return None
-        found, call_id, head_bytes, buffers = unpack(scratch)
-        if found not in kinds or buffers or sizes[0] != HEADER_BYTES + head_bytes:
+        found, call_id, head_bytes, count = unpack(scratch)
+        if (found, count) not in known or sizes[0] != HEADER_BYTES + 8 * count + head_bytes:
             return None
-        kind, read = kinds[found]
+        kind, read = known[found, count]
+        returned = () if not count else _returned(arena, scratch, count)
+        if returned is None:
+            return None
         try:
             argument = read(head_bytes)
         except BadValue:
@@ -89,6 +95,14 @@ def _call_reader(server, channel, readers):
         if argument is None:
             return None
         del sizes[:]  # it is taken
+        for slot in returned:
+            slot.is_out = False
         return kind, call_id, argument
 
     return read_call
+
+
+def _returned(arena, scratch, count):
+    """The slots that the descriptors of a call return; None if the descriptors are anything else."""
+    descriptors = struct.unpack_from("<%dQ" % count, scratch, HEADER_BYTES)
+    return None if arena is None else arena.returned(descriptors)

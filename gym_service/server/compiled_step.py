@@ -11,7 +11,8 @@ from gym_service.protocol.plain_arrays import ArrayReader
 from gym_service.protocol.results import BESIDE_BYTES, NO_INFOS, PACKED_STEP, STEPPED_BEGINNING, flags_of
 from gym_service.server.compiled_call import compile_call
 
-_ACTION_AT = HEADER_BYTES + STAMP.size
+# The most slots of shared memory that a call of the compiled way returns: those of a step, or of two.
+MOST_RETURNED = 2
 
 
 def compile_any_step(server, channel, adapter, agents, actions, layout, action_layout, forms):
@@ -22,19 +23,29 @@ def compile_any_step(server, channel, adapter, agents, actions, layout, action_l
     """
     if agents is not None:
         return _compile_agents_step(server, channel, agents)
-    scratch = channel.decoder.scratch
-    packed = messages.STEP_PACKED if adapter.count is None else messages.VEC_STEP_PACKED
-    readers = {packed: None if action_layout is None else _action_reader(scratch, action_layout)}
-    if adapter.count is None:  # a batch of such actions is a list
-        readers[messages.STEP] = ArrayReader(scratch, HEADER_BYTES).read
-    readers = {kind: read for kind, read in readers.items() if read is not None}
+    readers = _readers(channel.decoder.scratch, action_layout, adapter.count is not None)
     if forms is None:
         return _compile_vectorized_step(server, channel, adapter, actions, readers)
-    if layout is None or layout.buffer_count or not readers:
+    if layout is None or not readers:
         return None
     if adapter.count is not None:
+        if layout.buffer_count:
+            return None  # such a call offers memory
         return _compile_batch_step(server, channel, adapter, actions, layout, readers)
     return _compile_step(server, channel, adapter, actions, _packer(layout, forms), readers)
+
+
+def _readers(scratch, action_layout, is_batch):
+    """The functions that read an action, by kind of call and number of descriptors; see ``compile_call``."""
+    readers = {}
+    for count in range(MOST_RETURNED + 1):
+        head_at = HEADER_BYTES + 8 * count
+        if action_layout is not None:
+            kind = messages.VEC_STEP_PACKED if is_batch else messages.STEP_PACKED
+            readers[kind, count] = _action_reader(scratch, head_at, action_layout)
+        if not is_batch:  # a batch of such actions is a list
+            readers[messages.STEP, count] = ArrayReader(scratch, head_at).read
+    return {key: read for key, read in readers.items() if read is not None}
 
 
 def _compile_step(server, channel, adapter, actions, pack, readers):
@@ -81,8 +92,12 @@ def _compile_agents_step(server, channel, agents):
     def encode(result):
         return server.checked(agents.encode_step(result))
 
-    readers = {messages.AGENT_STEP_PACKED: read}
+    readers = {(messages.AGENT_STEP_PACKED, 0): read}
     return compile_call(server, channel, readers, agents.act, layouts.all_agents.pack_step, encode)
+
+
+def _pack_nothing(call_id, result):
+    return None
 
 
 def _pack_answer(call_id, answer):
@@ -95,18 +110,18 @@ def _pack_answer(call_id, answer):
     return HEADER.pack(MAGIC, VERSION, kind, call_id, len(packed.head), 0) + packed.head
 
 
-def _action_reader(scratch, layout):
-    """A function that reads a packed action; see ``compile_call``.
+def _action_reader(scratch, head_at, layout):
+    """A function that reads a packed action whose head begins at ``head_at``; see ``compile_call``.
 
     None if an action has buffers, or is too large for the scratch buffer.
     """
-    read, expected_bytes = layout.reader(scratch, _ACTION_AT), STAMP.size + layout.head_bytes
+    read, expected_bytes = layout.reader(scratch, head_at + STAMP.size), STAMP.size + layout.head_bytes
     version, unpack = (layout.version,), STAMP.unpack_from
     if read is None:
         return None
 
     def action(head_bytes):
-        if head_bytes != expected_bytes or unpack(scratch, HEADER_BYTES) != version:
+        if head_bytes != expected_bytes or unpack(scratch, head_at) != version:
             return None
         return read()
 
@@ -115,6 +130,8 @@ def _action_reader(scratch, layout):
 
 def _packer(layout, forms):
     """A function that packs a step's result as a whole frame; None if it fits neither the layout nor a form."""
+    if layout.buffer_count:
+        return _pack_nothing  # the call is compiled, and a large answer is sent in the general way
     pack, pack_observation, version = PACKED_STEP.pack, layout.pack, layout.version
     head_bytes = BESIDE_BYTES + layout.head_bytes
 

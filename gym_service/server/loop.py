@@ -337,10 +337,12 @@ class Server:
     def _encoded_step(self, result):
         if type(result) is not tuple or len(result) != 5:
             return messages.RESULT, Encoder().add(result, "$.result")
-        layout, packed = None if self._is_vectorized else self._layout, None
-        if layout is not None and type(result[4]) is dict and not result[4]:
+        layout = None if self._is_vectorized else self._layout
+        packed = self._forms.pack(result) if self._forms.is_usual else None
+        if packed is None and layout is not None and type(result[4]) is dict and not result[4]:
             packed = results.pack_step(layout, result)
-        packed = packed or self._forms.pack(result)
+        if packed is None:
+            packed = self._forms.pack(result)
         if packed is not None:
             return messages.STEPPED, packed
         form, told = self._forms.new_form(result)

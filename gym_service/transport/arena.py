@@ -272,6 +272,17 @@ class Arena:
             return buffers, ()
         return buffers, [each for each in descriptors if each >= LENT and each & ANNOUNCED]
 
+    def returned(self, descriptors):
+        """The slots that a frame returns with these descriptors; None if they are anything else."""
+        slots = []
+        for descriptor in descriptors:
+            slot = self._slots.get(descriptor >> NUMBER_SHIFT & MAX_NUMBER)
+            is_return = descriptor & ~(MAX_NUMBER << NUMBER_SHIFT) == LENT | RETURNED
+            if not is_return or slot is None or not slot.is_out or slot in slots:
+                return None
+            slots.append(slot)
+        return slots
+
     def lease(self, descriptor):
         """A buffer of ``size_bytes`` in the slot that a frame names. ``receive`` makes it the slot's lease.
 

@@ -15,7 +15,7 @@ to send and what it has received, and the next call goes on from there:
    memory that its owner may have changed since (``keep_unsent`` copies that memory).
 """
 
-from gym_service.protocol.frames import FrameDecoder, frame_bytes
+from gym_service.protocol.frames import FrameDecoder, frame_bytes, frame_of_notices
 from gym_service.transport.streams import ChannelClosed, PipeStream, SocketStream
 
 # POSIX promises at least 16 pieces in one gathered write; Linux and macOS take 1,024.
@@ -66,6 +66,16 @@ class Channel:
         """Write a frame that is one piece of ``bytes``. Blocks and raises as ``send``."""
         sizes = []
         self.outgoing = (call_id, [piece], sizes, None)
+        self._stream.write([piece], sizes, deadline)
+        if sizes[0] != len(piece):
+            self.flush(deadline)
+
+    def send_head(self, kind, call_id, head, deadline=None):
+        """As ``send_frame``, for a frame without buffers."""
+        descriptors, notes = self.arena.compose((), (), call_id)
+        piece, sizes = frame_of_notices(kind, call_id, head, descriptors), []
+        self.outgoing = (call_id, [piece], sizes, notes)
+        notes.settle()
         self._stream.write([piece], sizes, deadline)
         if sizes[0] != len(piece):
             self.flush(deadline)

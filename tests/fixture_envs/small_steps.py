@@ -1,4 +1,4 @@
-"""Envs whose actions and results are small, so that both sides compile their steps: entry points, by name.
+"""Envs whose actions are small, and whose results are too but for LargeEnv: both sides compile their steps.
 
 Each observation is (number of the step, action), int64. A step without a reset counts on from LOST. ``callers`` are the
 names of the functions that have called the last step. Gymnasium 1.0 and up.
@@ -32,6 +32,28 @@ class SmallEnv(gym.Env):
     def step(self, action):
         self.count, self.callers = self.count + 1, callers()
         return np.array([self.count, action], np.int64), 0.5, False, False, {}
+
+
+class InfoEnv(SmallEnv):
+    """Its infos have the same keys and types in each step."""
+
+    def step(self, action):
+        observation, *rest = super().step(action)
+        return (observation, *rest[:-1], {"count": self.count, "action": {"half": action / 2, "is": np.int64(action)}})
+
+
+class LargeEnv(SmallEnv):
+    """Its observations lie in shared memory: the number of the step and the action, as often as fits into 16 KiB."""
+
+    observation_space = spaces.Box(-(2**60), 2**60, (2, 1024), np.int64)
+
+    def reset(self, seed=None, options=None):
+        self.count = 0
+        return np.zeros((2, 1024), np.int64), {}
+
+    def step(self, action):
+        observation, *rest = super().step(action)
+        return (np.repeat(observation[:, None], 1024, axis=1), *rest)
 
 
 class SmallVectorEnv(gym.vector.VectorEnv):

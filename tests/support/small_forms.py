@@ -36,6 +36,20 @@ def single(env: Any, number: Any) -> tuple[Any, Any]:
     return observation.tolist()
 
 
+def single_with_info(env: Any, number: Any) -> tuple[Any, Any]:
+    observation, *rest, info = env.step(number)
+    assert rest == [0.5, False, False]
+    assert repr(info) == repr({"count": int(observation[0]), "action": {"half": number / 2, "is": np.int64(number)}})
+    return observation.tolist()
+
+
+def large(env: Any, number: Any) -> tuple[Any, Any]:
+    observation, *rest = env.step(number)
+    assert rest == [0.5, False, False, {}]
+    assert (observation == observation[:, :1]).all()
+    return observation[:, 0].tolist()
+
+
 def single_of_arrays(env: Any, number: int) -> tuple[Any, Any]:
     return single(env, array_of(number))
 
@@ -69,6 +83,8 @@ def repeated(number: int) -> Any:
 FORMS = {
     "SmallEnv": Form(gym_service.make, single, getattr, lambda number: number),
     "SmallEnv with arrays": Form(gym_service.make, single_of_arrays, getattr, array_of),
+    "InfoEnv": Form(gym_service.make, single_with_info, getattr, lambda number: number),
+    "LargeEnv": Form(gym_service.make, large, getattr, lambda number: number),
     "SmallEnv of a vector env": Form(
         lambda env_id, **given: gym_service.make_vec(env_id, NUM_ENVS, workers=1, **given),
         batch,
