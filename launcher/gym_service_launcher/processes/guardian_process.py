@@ -49,6 +49,7 @@ class GuardianProcess:
         # A plain descriptor, since it stays open until this process ends: a socket object would warn of that.
         self._control_fds: list[int] = []
         self._unreaped: list[int] = []
+        self._status = 0
         # An interrupt may come before anything holds this object. Without its control socket the guardian ends.
         self._finalizer = weakref.finalize(self, _let_go, self._control_fds, self._unreaped, os.getpid())
         self._finalizer.atexit = False
@@ -78,26 +79,27 @@ class GuardianProcess:
         """
         if not self._must_wait:
             return
-        status = 0
         poll = select.poll()
         poll.register(self._control_fd, select.POLLIN)
         try:
             while not b"".join(self._told).endswith(b"\n") and b"" not in self._told:
                 if not poll.poll(START_S * 1000):
-                    os.kill(self._unreaped[0], signal.SIGKILL)
+                    for pid in self._unreaped:
+                        os.kill(pid, signal.SIGKILL)
                     raise OSError(errno.ETIMEDOUT, f"the guardian did not start within {START_S} s", self._python)
                 # In one step of the interpreter: what was read is kept, also where a handler raises.
                 self._told += map(os.read, (self._control_fd,), (64,))
         finally:  # also after Ctrl-C; then the next call goes on
-            with interrupts.suppress(ChildProcessError):  # ignored SIGCHLD, or a wait for any child has reaped it
-                _, status = os.waitpid(self._unreaped[0], 0)
+            for pid in self._unreaped:
+                with interrupts.suppress(ChildProcessError):  # ignored SIGCHLD, or a wait for any child has reaped it
+                    _, self._status = os.waitpid(pid, 0)
+            self._unreaped.clear()  # the pid may become that of a child of the user
         self._must_wait = False
-        self._unreaped.clear()
         word, _, number = b"".join(self._told).decode("ascii", "replace").partition(" ")
         if word == "errno":
             raise OSError(int(number), os.strerror(int(number)), self._python)
         if word != "pid":
-            code = os.waitstatus_to_exitcode(status)
+            code = os.waitstatus_to_exitcode(self._status)
             raise OSError(f"the guardian did not start: {self._python} ended with exit code {code}")
         # Orphans become children of this process where it is a subreaper, or process 1 of a container.
         process = procfs.process(int(number))
