@@ -70,6 +70,7 @@ CRITERIA = (
     Criterion("the same, eight busy loops in other sessions", "frame_sessions", names.OURS, names.ASYNC, 0.8, 0.6),
     Criterion("the same, copied", "frame", names.COPIED, names.ASYNC, 0.60, 0.48),
     Criterion("two cameras and 14 floats ÷ AsyncVectorEnv", "cameras", names.OURS, names.ASYNC, 0.36, 0.29),
+    Criterion("an info of eight values ÷ no info", "infos", names.OURS, names.WITHOUT, 1.8, 1.4),
     Criterion("8 CartPoles, env steps/s ÷ AsyncVectorEnv", "vector8", names.ONE_WORKER, names.ASYNC, 5, 7, True),
     Criterion("8 CartPoles, env steps/s ÷ SyncVectorEnv", "vector8", names.ONE_WORKER, names.SYNC, 0.80, 0.9, True),
     Criterion("32 CartPoles, env steps/s ÷ AsyncVectorEnv", "vector32", names.ONE_WORKER, names.ASYNC, 7, 10, True),

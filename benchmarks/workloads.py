@@ -12,11 +12,12 @@ from typing import Any
 
 from benchmarks import async_env_pool, bare, busy, contenders, first_ready, floors, many, pickle_bridge, sb3, starts
 from benchmarks.interleaved import Clocked, Step
-from benchmarks.simulators import ATARI, CAMERAS, CARTPOLE, FRAME, UNEVEN, Simulator, work
+from benchmarks.simulators import ATARI, CAMERAS, CARTPOLE, FRAME, INFOS, NO_INFOS, UNEVEN, Simulator, work
 
 Contender = Callable[[], AbstractContextManager[Step | Clocked]]
 
 OURS, COPIED = "gym-service, unix", "gym-service, unix, copied"
+WITHOUT = "gym-service, unix, no info"
 STDIO, TCP = "gym-service, stdio", "gym-service, tcp"
 ONE_WORKER, TWO_WORKERS = "gym-service, 1 worker", "gym-service, 2 workers"
 ASYNC, SYNC, SB3 = "AsyncVectorEnv", "SyncVectorEnv", "SB3 SubprocVecEnv"
@@ -86,6 +87,16 @@ def frame() -> Workload:
 
 def cameras() -> Workload:
     return _frames("two cameras of 480×640×3 and 14 floats, one step", CAMERAS, 2 * 640 * 480 * 3)
+
+
+def infos() -> Workload:
+    few: dict[str, Contender] = {
+        IN_PROCESS: lambda: contenders.in_process(INFOS),
+        OURS: lambda: contenders.remote(INFOS),
+        WITHOUT: lambda: contenders.remote(NO_INFOS),
+        ASYNC: lambda: contenders.async_one(INFOS),
+    }
+    return Workload("17 numbers and an info of eight, one step", few)
 
 
 def vector_8() -> Workload:
@@ -189,6 +200,7 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
     "frame": frame,
     "frame_sessions": frame_sessions,
     "cameras": cameras,
+    "infos": infos,
     "vector8": vector_8,
     "vector32": vector_32,
     "work": work_8,

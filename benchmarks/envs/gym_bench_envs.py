@@ -108,6 +108,32 @@ class Uneven(gym.Env[Any, Any]):
         return np.full(4, self._steps, np.float32), 1.0, False, False, {}
 
 
+class Infos(gym.Env[Any, Any]):
+    """As a robot of MuJoCo: 17 numbers, a float64 as reward, and an info of seven numbers and a flag, or none."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (17,), np.float64)
+    action_space = gym.spaces.Box(-1, 1, (6,), np.float32)
+
+    def __init__(self, has_infos: bool) -> None:
+        self._has_infos = has_infos
+        self._steps = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self._steps = 0
+        return np.zeros(17), {}
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        self._steps += 1
+        info: dict[str, Any] = {}
+        if self._has_infos:
+            info = {name: np.float64(self._steps) for name in INFO_NAMES}
+            info["success"] = False
+        return np.full(17, float(self._steps)), np.float64(self._steps), False, False, info
+
+
+INFO_NAMES = ("x_position", "y_position", "x_velocity", "y_velocity", "forward", "control", "survive")
+
+
 def work(rounds: int) -> None:
     for _ in range(rounds):
         pass
@@ -130,5 +156,6 @@ def _picture(height: int, width: int) -> np.ndarray:
 
 # The checker would warn of the memory that all observations share.
 _ENVS = {"Frame-v0": Frame, "DrawnFrame-v0": DrawnFrame, "Cameras-v0": Cameras, "Work-v0": Work, "Uneven-v0": Uneven}
+_ENVS["Infos-v0"] = Infos
 for _name, _class in _ENVS.items():
     gym.register(_name, entry_point=_class, disable_env_checker=True)
