@@ -1,4 +1,4 @@
-"""The options of the commands that play an env: ``--policy`` and ``--fps``.
+"""The options of the commands that play an env: ``--policy``, ``--seed`` and ``--fps``.
 
 Knows actions and imports. Never knows what is done with the play. Python 3.10 and up.
 """
@@ -66,3 +66,18 @@ def frames_per_second(text: str) -> float:
     if not 0 < fps <= 1000:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of frames a second above 0")
     return fps
+
+
+def reset_of_episode(env: Any, seed: int | None, episode: int) -> Any:
+    """The result of the reset before an episode. Each has a seed of its own, counted from ``seed`` or 0.
+
+    If no seed was asked for, an env that cannot be seeded goes without. Blocks and raises as ``env.reset``.
+    """
+    from gym_service.errors import ApiMismatch
+
+    try:
+        return env.reset(seed=(seed or 0) + episode)
+    except ApiMismatch:
+        if seed is not None:
+            raise
+        return env.reset()

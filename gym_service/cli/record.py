@@ -19,7 +19,7 @@ from typing import Any
 from gym_service_launcher.errors import ConfigError, GymServiceError
 
 from gym_service.cli.help_format import HelpFormatter
-from gym_service.cli.policies import frames_per_second, policy_of
+from gym_service.cli.policies import frames_per_second, policy_of, reset_of_episode
 from gym_service.cli.progress import counted
 
 ABOUT = "play an env and record it: a video, a GIF, a contact sheet or a trace"
@@ -220,7 +220,7 @@ def _play(env: Any, arguments: argparse.Namespace, show: Callable[[], None]) -> 
     with progress_bar(f"recording {arguments.env}", total) as progress:
         while played.steps < steps and not (over and played.episodes >= episodes):
             if over:
-                observation = _reset(env, arguments.seed, played.episodes)
+                observation, _ = reset_of_episode(env, arguments.seed, played.episodes)
                 played.episodes += 1
                 _show(show, played)
             observation, _, terminated, truncated, _ = env.step(policy(observation))
@@ -229,18 +229,6 @@ def _play(env: Any, arguments: argparse.Namespace, show: Callable[[], None]) -> 
             _show(show, played)
             progress(played.steps)
     return played
-
-
-def _reset(env: Any, seed: int | None, episode: int) -> Any:
-    """The first observation of an episode. If no seed was asked for, an env that cannot be seeded goes without."""
-    from gym_service.errors import ApiMismatch
-
-    try:
-        return env.reset(seed=(seed or 0) + episode)[0]
-    except ApiMismatch:
-        if seed is not None:
-            raise
-        return env.reset()[0]
 
 
 def _show(show: Callable[[], None], played: Played) -> None:

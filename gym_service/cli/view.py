@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from gym_service_launcher.errors import ConfigError, GymServiceError
 
 from gym_service.cli.help_format import HelpFormatter
-from gym_service.cli.policies import frames_per_second, imported_policy, policy_of
+from gym_service.cli.policies import frames_per_second, imported_policy, policy_of, reset_of_episode
 
 if TYPE_CHECKING:
     from gym_service_launcher.processes.pidfiles import ServerInfo
@@ -182,10 +182,11 @@ def _condition(which: str) -> "Callable[[ServerInfo], bool]":
 def _played(arguments: argparse.Namespace) -> "PlayedEnv":
     from gym_service.viewer.player import PlayedEnv
 
-    seed, name = arguments.seed or 0, arguments.policy or "random"
+    name = arguments.policy or "random"
     imported_policy(name)  # a name that leads nowhere is refused now, not when somebody looks
-    policy = lambda env: policy_of(name, env, seed)  # noqa: E731
-    return PlayedEnv(arguments.which, partial(_make, arguments.which), policy, seed=seed, fps=arguments.fps)
+    policy = lambda env: policy_of(name, env, arguments.seed or 0)  # noqa: E731
+    reset = lambda env, episode: reset_of_episode(env, arguments.seed, episode)  # noqa: E731
+    return PlayedEnv(arguments.which, partial(_make, arguments.which), policy, reset, fps=arguments.fps)
 
 
 def _make(name: str) -> Any:

@@ -31,13 +31,17 @@ class PlayedEnv(Watched):
         name: str,
         make: Callable[[], Any],
         policy: Callable[[Any], Callable[[Any], Any]],
+        reset: Callable[[Any, int], Any],
         *,
-        seed: int,
         fps: float,
     ) -> None:
-        """``make`` makes the env, and ``policy`` what gives an action for an observation. Both are called once."""
+        """Play an env.
+
+        ``make`` makes the env, and ``policy`` what gives an action for an observation; both are called once. ``reset``
+        takes the env and the number of the episode, and returns what ``env.reset`` does.
+        """
         super().__init__("played", name)
-        self._make, self._policy, self._seed, self._fps = make, policy, seed, fps
+        self._make, self._policy, self._reset, self._fps = make, policy, reset, fps
         self._is_looked_at, self._must_end = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -73,7 +77,8 @@ class PlayedEnv(Watched):
                     self._call(self._fail, "it is a vector env: a page shows it while a program of yours steps it")
                     return
                 self._log = TailOfLog(env.target["pid"])
-                _Play(env, self._policy(env), self._seed, self._fps, self._show).run(self._is_looked_at, self._must_end)
+                play = _Play(env, self._policy(env), self._reset, self._fps, self._show)
+                play.run(self._is_looked_at, self._must_end)
         except GymServiceError as error:
             self._call(self._fail, str(error))
         except Exception as error:  # noqa: BLE001 - the border: a policy of the user's may raise anything
@@ -96,9 +101,14 @@ class _Play:
     """Steps an env at its own speed, and shows it at most ``fps`` times per second."""
 
     def __init__(
-        self, env: Any, policy: Callable[[Any], Any], seed: int, fps: float, show: Callable[[View], None]
+        self,
+        env: Any,
+        policy: Callable[[Any], Any],
+        reset: Callable[[Any, int], Any],
+        fps: float,
+        show: Callable[[View], None],
     ) -> None:
-        self._env, self._policy, self._seed, self._fps, self._show = env, policy, seed, fps, show
+        self._env, self._policy, self._reset, self._fps, self._show = env, policy, reset, fps, show
         self._finished: list[list[Any]] = []
         self._steps = self._episodes = self._length = 0
         self._return = 0.0
@@ -112,7 +122,7 @@ class _Play:
             is_looked_at.wait()
             began = time.monotonic()
             if over:
-                observation, info = self._env.reset(seed=self._seed + self._episodes)
+                observation, info = self._reset(self._env, self._episodes)
                 self._episodes += 1
                 self._return, self._length, reward = 0.0, 0, None
                 over = False
