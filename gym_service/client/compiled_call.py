@@ -1,12 +1,12 @@
-"""One kind of call as one function, for calls and answers of a few bytes.
+"""One kind of call as one function, for calls of a few bytes.
 
 Knows the parts of a call in ``connection.py`` and ``exchange.py``, which it repeats in the same order without their
 intermediate objects. Never knows what a call does (``compiled_step.py``). Never keeps an env alive. Python 3.10 and up.
 
 It makes a call only if nothing is unusual: no other thread's call, no half of a call, no interrupted call, no change
-of the spaces since it was compiled. Otherwise it returns NOT_COMPILED and has
-changed nothing, and the general call follows. An answer that is anything but one small result stays with the decoder,
-and ``Exchange.read_answer`` reads it. So both ways can follow each other at any point.
+of the spaces since it was compiled. Otherwise it returns NOT_COMPILED and has changed nothing, and the general call
+follows. An answer that is anything but one small result, such as one in shared memory, stays with the decoder, and
+``Exchange.read_answer`` reads it. So both ways can follow each other at any point.
 
 Interrupts. All that ``exchange.py`` says about them holds here too, since each assignment is the same: the call is sent
 once ``channel.outgoing`` holds it, and answered once ``_answered`` is its id.

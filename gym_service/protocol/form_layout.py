@@ -3,7 +3,8 @@
 Knows arrays, numbers and constants in dicts and tuples, and arrays of the frameworks. Never knows an env or a socket.
 Python 3.6 and up; runs on both sides. ``result_forms.py`` says when such layouts are made.
 
-As in ``layout.py`` only the exact type, dtype, shape and key order fit. A text and None fit only if they are equal.
+As in ``layout.py`` only the exact type, dtype, shape and key order fit. A text and None fit only if they are equal. The
+plain data has the words of ``space_spec.py``: a Box for an array, Dict and Tuple, and kinds of its own beside them.
 """
 
 import struct
@@ -23,25 +24,54 @@ from gym_service.protocol.interrupts import is_from_handler
 from gym_service.protocol.layout import Plan, compiled
 from gym_service.protocol.values import BadValue, dtype_from, dtype_text
 
-# A longer text is hardly the same in each step.
+# A longer text seldom stays the same from step to step.
 MAX_TEXT_CHARS = 200
+# Values of more parts, or nested deeper, have no form: to tell and compile it would take longer than many steps.
+MAX_PARTS, MAX_NESTING = 1000, 16
 _FRAMEWORKS = frozenset(FRAMEWORKS.values())
 # numpy's scalars whose bytes are the value, and nothing else.
 _SCALARS = {cls: np.dtype(cls) for cls in (np.dtype(code).type for code in "?bBhHiIlLqQefdFD")}
 
 
 def spec_of(value):
-    """What such values consist of, as plain data; None if they can have no layout.
+    """What such values consist of, as plain data; None if they have no form.
 
     Raises what a value of a framework raises.
     """
+    return _Spec().of(value, 0)
+
+
+class _Spec:
+    """Counts the parts of one value while its spec is made."""
+
+    def __init__(self):
+        self._left = MAX_PARTS
+
+    def of(self, value, nesting):
+        self._left -= 1
+        if self._left < 0 or nesting > MAX_NESTING:
+            return None
+        cls = type(value)
+        if cls is tuple:
+            parts = self._of_each(value, nesting)
+            return None if parts is None else {"kind": "Tuple", "spaces": parts}
+        if cls is dict and all(type(key) is str and len(key) <= MAX_TEXT_CHARS for key in value):
+            parts = self._of_each(value.values(), nesting)
+            return None if parts is None else {"kind": "Dict", "spaces": list(zip(value, parts))}
+        return _leaf_spec(value)
+
+    def _of_each(self, values, nesting):
+        specs = []
+        for value in values:
+            spec = self.of(value, nesting + 1)
+            if spec is None:
+                return None
+            specs.append(spec)
+        return specs
+
+
+def _leaf_spec(value):
     cls = type(value)
-    if cls is tuple:
-        parts = [spec_of(part) for part in value]
-        return None if None in parts else {"kind": "Tuple", "spaces": parts}
-    if cls is dict and all(type(key) is str for key in value):
-        pairs = [(key, spec_of(part)) for key, part in value.items()]
-        return None if any(part is None for _, part in pairs) else {"kind": "Dict", "spaces": pairs}
     if cls is np.ndarray:
         dtype = dtype_text(value.dtype)
         return None if dtype is None else {"kind": "Box", "dtype": dtype.decode("ascii"), "shape": value.shape}
@@ -57,7 +87,7 @@ def spec_of(value):
 
 def _framework_array_spec(value):
     array, flags = to_numpy(value)
-    spec = spec_of(array) if type(array) is np.ndarray else None
+    spec = _leaf_spec(array) if type(array) is np.ndarray else None
     return None if spec is None else {"kind": "framework", "array": spec, "label": label_of(value), "flags": flags}
 
 
@@ -73,6 +103,13 @@ class _FormPlan(Plan):
     def __init__(self, arrays):
         super().__init__(_KINDS)
         self._arrays = arrays
+        self._parts = 0
+
+    def add(self, space):
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise BadValue("a form of more than %d parts" % MAX_PARTS)
+        return super().add(space)
 
     def add_number(self, spec):
         number = _NUMBERS_BY_KIND[spec["kind"]]
@@ -110,9 +147,9 @@ _KINDS = {
 
 
 class _Number:
-    """A number of Python's own."""
+    """A number of Python's own. A subclass knows the kind, and the form of its bytes."""
 
-    kind = ""
+    kind, form = "", struct.Struct("<")
 
     def __init__(self, at):
         self.at = at
@@ -196,8 +233,9 @@ class _FrameworkArray:
 
     def __init__(self, node, label, flags, arrays):
         self.node, self.label, self.flags, self.arrays = node, label, flags, arrays
-        self.at_last = None, None  # the class and the device of the last array that had the label
-        self.is_in_place = label == "torch cpu" and flags == FRAMEWORK  # until a tensor is not
+        self.last_class_and_device = None, None  # of the last array that had the label
+        # Whether numpy can take such tensors as they are; False after the first that it cannot take.
+        self.shares_memory = label == "torch cpu" and flags == FRAMEWORK
 
     def pack(self, value, head, buffers):
         try:
@@ -211,22 +249,22 @@ class _FrameworkArray:
         return flags == self.flags and self.node.pack(array, head, buffers)
 
     def _to_numpy(self, value):
-        if self.is_in_place:
+        if self.shares_memory:
             try:
                 return value.numpy(), FRAMEWORK
             except (RuntimeError, TypeError) as error:  # it has a gradient, or is a lazy view
                 if is_from_handler(error):
                     raise
-                self.is_in_place = False
+                self.shares_memory = False
         return to_numpy(value)
 
     def _has_label(self, value):
-        cls, (known, device) = type(value), self.at_last
+        cls, (known, device) = type(value), self.last_class_and_device
         if cls is known and device is not None and value.device == device:
             return True
         if framework_of(cls) not in _FRAMEWORKS or label_of(value) != self.label:
             return False
-        self.at_last = cls, getattr(value, "device", None) if self.label.startswith("torch ") else None
+        self.last_class_and_device = cls, getattr(value, "device", None) if self.label.startswith("torch ") else None
         return True
 
     def unpack(self, head, start, buffers):

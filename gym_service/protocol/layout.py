@@ -36,7 +36,7 @@ def compiled(plan, space, count=None, version=0):
     """As ``compile_layout``, with a Plan of one's own."""
     try:
         node = plan.add(space if count is None else batched(space, count))
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         if is_foreign(error):
             raise
         raise BadValue("not a space: %s" % error) from error
@@ -117,6 +117,8 @@ class Plan:
 
     def add(self, space):
         """The node of a space; None if its values have no fixed size. Raises KeyError, TypeError or ValueError."""
+        if type(space) is not dict:
+            raise BadValue("not a space: %s" % type(space).__name__)
         add = self._kinds.get(space["kind"])
         return add(self, space) if add else None
 

@@ -10,17 +10,17 @@ form.
 """
 
 from gym_service.protocol.decoder import ValueDecoder
-from gym_service.protocol.encoder import Packed
+from gym_service.protocol.encoder import Encoder, Packed
 from gym_service.protocol.form_layout import compile_form, spec_of
-from gym_service.protocol.frames import BadFrame
+from gym_service.protocol.frames import SCRATCH_BYTES, BadFrame
 from gym_service.protocol.interrupts import is_from_handler
 from gym_service.protocol.layout import STAMP
 from gym_service.protocol.values import BadValue
 
 # The number of forms that either side keeps; the oldest goes first.
 KEPT_FORMS = 4
-# The limit of attempts for one env, and of results in turn that fit no form. If results never repeat, forms cost more
-# time than they save.
+# The limit of attempts in the life of one env, and of results in turn that fit no form. If results never repeat, forms
+# cost more time than they save.
 MAX_ATTEMPTS = 64
 MAX_MISSES = 16
 
@@ -32,6 +32,7 @@ class FormWriter:
         self._before = before
         self._forms = []
         self._attempts = self._made = self._misses = 0
+        self._pending = None  # (a form, the answer that tells of it), until that is sent
         self.is_usual = False  # whether a form has fitted the last result that was tried
 
     def pack(self, result, *, only_small=False):
@@ -52,7 +53,7 @@ class FormWriter:
         return None
 
     def new_form(self, result):
-        """A form for results like this one, and the value that tells the client of it; (None, None) if there is none.
+        """A form for results like this one, and the Encoder that tells the client of it; (None, None) if there is none.
 
         To be called for each result that no form fits.
         """
@@ -64,17 +65,32 @@ class FormWriter:
         self._attempts += 1
         try:
             spec = spec_of(result)
-            form = None if spec is None else compile_form(spec, self._made)
+            if spec is None:
+                return None, None
+            form = compile_form(spec, self._made)
+            told = Encoder().add((form.version, spec))
         except Exception as error:  # a simulator's value may raise anything
             if is_from_handler(error):
                 raise
             return None, None
-        return (None, None) if form is None else (form, (form.version, spec))
+        return (None, None) if told.size_bytes > SCRATCH_BYTES else (form, told)
 
-    def keep(self, form):
-        """Use the form from the next result on. This answer must tell the client."""
+    def keep(self, form, answer):
+        """Use the form once this answer, which tells the client of it, is sent: see ``answered``.
+
+        The client forgets its oldest form then, so that is given up now.
+        """
         self._made += 1
-        self._forms = [form, *self._forms[: KEPT_FORMS - 1]]
+        self._forms = self._forms[: KEPT_FORMS - 1]
+        self._pending = form, answer
+
+    def answered(self, answer):
+        """An answer is sent. If it is another one than ``keep`` got, such as an error, that form is dropped."""
+        if self._pending is not None:
+            form, telling = self._pending
+            self._pending = None
+            if telling is answer:
+                self._forms = [form, *self._forms]
 
 
 class FormReader:
@@ -89,7 +105,7 @@ class FormReader:
     def unpack_at(self, memory, start, size_bytes):
         """The packed result that fills so many bytes of a memory, always the same one, from ``start`` on.
 
-        None if ``unpack`` must read it. Raises BadValue.
+        None if ``unpack`` must read it: it has buffers, or ``unpack`` refuses it. Raises BadValue.
         """
         at, beside_bytes = start + self._before_bytes, self._before_bytes + STAMP.size
         version = STAMP.unpack_from(memory, at)[0] if size_bytes >= beside_bytes else None

@@ -1,9 +1,9 @@
-"""A kind of call as one function: reads it, carries it out, and sends its answer, if both are small.
+"""A kind of call as one function: reads it, carries it out, and sends its answer if that is small.
 
 Knows the fields of a header and the parts of ``Server.answer``, which it repeats in the same order without their
 intermediate objects. Never knows what a call does: ``compiled_step.py`` does. Python 3.6 and up.
 
-It answers only what is usual. Bytes that are anything but one whole call that it can read stay with the decoder, and
+It answers only what is usual. A call may return shared memory. Bytes that are anything else stay with the decoder, and
 ``Server.answer`` reads them. A result that does not fit, or that comes with warnings or notices of shared memory, is
 encoded and sent by ``Server`` too.
 """

@@ -11,7 +11,8 @@ from gym_service.protocol.plain_arrays import ArrayReader
 from gym_service.protocol.results import BESIDE_BYTES, NO_INFOS, PACKED_STEP, STEPPED_BEGINNING, flags_of
 from gym_service.server.compiled_call import compile_call
 
-# The most slots of shared memory that a call of the compiled way returns: those of a step, or of two.
+# The most slots of shared memory that a compiled call returns. Who drops each observation at the next step returns one,
+# and sometimes two.
 MOST_RETURNED = 2
 
 

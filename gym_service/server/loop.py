@@ -14,7 +14,6 @@ from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Encoder
 from gym_service.protocol.frames import BadFrame
 from gym_service.protocol.layout import compile_layout, rows
-from gym_service.protocol.result_forms import FormWriter
 from gym_service.protocol.values import BadValue
 from gym_service.server import env_batch, env_factory, error_report, generators, offscreen, refusals
 from gym_service.server.adapters.pettingzoo import MultiAgentAdapter
@@ -27,6 +26,7 @@ from gym_service.server.multi_agent import MultiAgentCalls
 from gym_service.server.pending_warnings import PendingWarnings
 from gym_service.server.permissions import Permissions
 from gym_service.server.some_envs import SomeEnvs
+from gym_service.server.step_answers import StepAnswers
 from gym_service.transport import image_codec
 from gym_service.transport.arena import LIMIT_BYTES
 from gym_service.transport.streams import ChannelClosed
@@ -80,10 +80,10 @@ class Server:
         self.needs_reset = False  # whether the client's env is a copy, or a restarted one, without a reset so far
         self.compiled = None  # answers most steps, if actions and results are small
         self._facts = self._layout = self._action_layout = self._layout_count = None
-        self._forms, self._is_vectorized = FormWriter(), False
         self._layout_versions = {"observation_space": -1, "action_space": -1}
         self._image_encoder = None
         self._bound = MessageBound()
+        self._steps = StepAnswers(self._bound)
         self._actions = ActionArrays()
         self.warnings = PendingWarnings()
         self._calls = {
@@ -156,6 +156,7 @@ class Server:
         for category, text in self.warnings.take(encoder):
             self._send(messages.WARNING, Encoder().add(category).add(text))
         self._send(kind, encoder)
+        self._steps.forms.answered(encoder)
 
     def leave_if_forked(self):
         """End a child of the simulator that returned from the call in which it was forked.
@@ -207,8 +208,7 @@ class Server:
         vector = description.get("vector")
         spaces = description if vector is None else {name: vector["single_" + name] for name in self._layout_versions}
         self._layout_count = adapter.count if vector is None else vector["num_envs"]
-        self._forms = FormWriter(results.BEFORE_FORM if vector is None else b"")
-        self._is_vectorized = vector is not None
+        self._steps = StepAnswers(self._bound, is_vectorized=vector is not None)
         self._bound.check_spaces(spaces)
         description["target"]["frames"] = image_codec.shown(frames)
         if self._is_debugged:
@@ -247,7 +247,7 @@ class Server:
     def _compile_step(self):
         """Compile the step for the present spaces; images that are encoded need the general one."""
         if self._image_encoder is None:
-            layouts = self._layout, self._action_layout, None if self._is_vectorized else self._forms
+            layouts = self._layout, self._action_layout, None if self._steps.is_vectorized else self._steps.forms
             self.compiled = compile_any_step(self, self._channel, self._adapter, self._agents, self._actions, *layouts)
 
     def _send_changes(self, changes):
@@ -319,11 +319,11 @@ class Server:
     def stepped(self, result):
         """The answer to a step that has this result."""
         self.counters.step(self._layout_count or 1)
-        return self._encoded_step(result)
+        return self._steps.encode(self._layout, result)
 
     def encode_step(self, result):
         """The answer to a step of one env that has this result. Raises CannotEncode."""
-        return self.checked(self._encoded_step(result))
+        return self.checked(self._steps.encode(self._layout, result))
 
     def encode_batch(self, result):
         """The answer to a step of a batch that has this result. Raises CannotEncode."""
@@ -333,26 +333,6 @@ class Server:
         """The answer itself. Raises CannotEncode if it is too large for a message."""
         self._bound.check(answer[1])
         return answer
-
-    def _encoded_step(self, result):
-        if type(result) is not tuple or len(result) != 5:
-            return messages.RESULT, Encoder().add(result, "$.result")
-        layout = None if self._is_vectorized else self._layout
-        packed = self._forms.pack(result) if self._forms.is_usual else None
-        if packed is None and layout is not None and type(result[4]) is dict and not result[4]:
-            packed = results.pack_step(layout, result)
-        if packed is None:
-            packed = self._forms.pack(result)
-        if packed is not None:
-            return messages.STEPPED, packed
-        form, told = self._forms.new_form(result)
-        if form is not None:
-            encoder = results.encode_step(result).add(told)
-            self._bound.check(encoder)  # before the form is kept: the client only learns of it from a sent answer
-            self._forms.keep(form)
-            return messages.RESULT, encoder
-        packed = None if layout is None else results.pack_step(layout, result)
-        return (messages.RESULT, results.encode_step(result)) if packed is None else (messages.STEPPED, packed)
 
     def _vec_step_packed(self, frame):
         actions = results.unpack_action(self._action_layout, frame.head, frame.buffers)

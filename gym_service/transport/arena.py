@@ -5,8 +5,8 @@ Rules of this module.
 - It knows slots, which side may write into which of them, and when. It never knows frames, spaces or envs.
 - It runs on both sides, from Python 3.6 up. Each side lends to the other. "Ours" are the slots that this side made,
   "theirs" those of the other side.
-- Only ``Notes.settle`` (sending) and ``Arena.receive`` (receiving) make the changes of a frame. Both can be repeated
-  after an interrupt at any line; ``channel.py`` says when.
+- Only ``Notes.settle`` (sending, ``notes.py``) and ``Arena.receive`` (receiving) make the changes of a frame. Both can
+  be repeated after an interrupt at any line; ``channel.py`` says when.
 
 Theory of operation.
 
@@ -45,6 +45,7 @@ from gym_service.protocol.frames import LENT
 from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.values import BadValue
 from gym_service.transport import fd_passing, shared_memory
+from gym_service.transport.notes import Notes
 from gym_service.transport.slots import (
     ANNOUNCED,
     CAN_RETIRE,
@@ -375,36 +376,3 @@ class Arena:
         self._handover.close()
         close_all(self._making_fds)
         self._theirs, self._slots, self._pool, self._given_up = {}, {}, [], []
-
-
-class Notes:
-    """The changes that a frame makes on this side once it is sent. Nothing changes before ``settle``."""
-
-    __slots__ = ("arena", "call_id", "dead", "given_up", "is_settled", "lent", "refused", "told")
-
-    def settle(self):
-        """Apply the changes: the frame is sent, or will be. Can be repeated after an interrupt."""
-        arena, dead = self.arena, self.dead
-        for slot in self.lent:
-            slot.is_out = True
-        for lease in dead:
-            slot = arena._theirs.get(lease.number)
-            if slot is not None:
-                slot.is_out = False
-        if dead and arena._dead[: len(dead)] == dead:
-            del arena._dead[: len(dead)]
-        if self.told != arena._told or self.refused or self.given_up:
-            self._settle_changes(arena)
-        self.is_settled = True
-
-    def _settle_changes(self, arena):
-        """The same for changes that are rare: which slots exist."""
-        for number in range(arena._told, self.told):
-            slot = arena._slots.get(number)
-            if slot is not None and slot not in arena._given_up:
-                slot.told_in = slot.used_in = self.call_id
-        arena._told = self.told
-        for slot in self.given_up:
-            arena._slots.pop(slot.number, None)
-        arena._given_up = [slot for slot in arena._given_up if slot not in self.given_up]
-        arena._refused = [number for number in arena._refused if number not in self.refused]

@@ -1,6 +1,7 @@
 """What a result consists of: values like it come back as they were, others do not fit; a peer may say anything."""
 
 import copy
+import functools
 import struct
 from collections import OrderedDict
 from typing import Any
@@ -11,7 +12,7 @@ from support.crossing import crossed, received
 from support.same import same
 
 from gym_service.protocol.encoder import Packed
-from gym_service.protocol.form_layout import MAX_TEXT_CHARS, compile_form, spec_of
+from gym_service.protocol.form_layout import MAX_NESTING, MAX_PARTS, MAX_TEXT_CHARS, compile_form, spec_of
 from gym_service.protocol.values import BadValue
 
 NAN = struct.unpack("<d", bytes.fromhex("010000000000f87f"))[0]  # with a payload
@@ -71,6 +72,9 @@ NO_FORM: dict[str, Any] = {
     "a masked array": np.ma.zeros(3),
     "a class": type("Float", (float,), {})(1.0),
     "a large int": 2**64,
+    "many parts": {"k%d" % number: (1,) for number in range(MAX_PARTS)},
+    "a deep one": functools.reduce(lambda value, _: {"a": value}, range(MAX_NESTING + 1), 1.0),
+    "a long key": {"k" * (MAX_TEXT_CHARS + 1): 1},
     "within": {"a": (1, {"b": [2]})},
 }
 
@@ -127,6 +131,11 @@ def test_longlong_would_come_back_as_int64() -> None:
 
 BAD_SPECS: dict[str, Any] = {
     "nothing": None,
+    "a numpy number": np.int64(3),
+    "an array": np.zeros(2),
+    "numpy within": {"kind": "Tuple", "spaces": [np.int64(3)]},
+    "numpy for a pair": {"kind": "Dict", "spaces": [np.zeros(2)]},
+    "too many parts": {"kind": "Tuple", "spaces": [{"kind": "float"}] * MAX_PARTS},
     "no kind": {},
     "an unknown kind": {"kind": "Discrete", "dtype": "<i8"},
     "a space of no size": {"kind": "Text"},

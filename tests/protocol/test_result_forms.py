@@ -32,10 +32,12 @@ class Pair:
         encoder = results.encode_step(result)
         form, told = self.writer.new_form(result)
         if form is not None:
-            encoder.add(told)
+            encoder.extend(told)
+            self.writer.keep(form, encoder)
             if not is_sent:
+                self.writer.answered(results.encode_step(result))
                 return None
-            self.writer.keep(form)
+        self.writer.answered(encoder)
         return self.reader.read(
             Frame(messages.RESULT, 1, bytes(encoder.head), received(encoder.buffers)), 5, GraphInstance
         )
