@@ -4,7 +4,7 @@ Knows places of calls. Never knows a connection. Python 3.10 and up.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gym_service.client.batch_results import WorkerResult
 from gym_service.errors import GymServiceError
@@ -27,8 +27,7 @@ class Sent:
         self.call_id: int | None = None  # of the call that contains it, set just before that is sent
 
 
-@dataclass(frozen=True)
-class PartialCall:
+class PartialCall(NamedTuple):
     """A call to one worker: for each place an env and the Sent that contains it, None if that was not requested."""
 
     worker: int
@@ -37,20 +36,19 @@ class PartialCall:
     read: Callable[[Frame], WorkerResult] | None = None  # reads its answer, if that comes in one frame
 
 
-@dataclass(frozen=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A part of an answer: the results from one place of a call on, or one error."""
 
     call: PartialCall
     start: int
-    count: int
+    size: int
     result: WorkerResult | None
     error: GymServiceError | None = None
 
     @property
     def places(self) -> Sequence[tuple[int, Sent | None]]:
         """The places of the call that it answers."""
-        return self.call.places[self.start : self.start + self.count]
+        return self.call.places[self.start : self.start + self.size]
 
 
 Chosen = list[tuple[Arrival, list[int]]]  # with the rows that are taken from each

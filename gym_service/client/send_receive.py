@@ -59,6 +59,7 @@ class SendAndReceive:
     single_observation_space: Space[Any]
     single_action_space: Space[Any]
     _shares: Sequence[slice]
+    _worker_of: Sequence[int]  # by env
     _workers: WorkersInFlight
     _half_offers: Any
     _batch_layouts: BatchLayouts
@@ -145,12 +146,16 @@ class SendAndReceive:
 
     def _by_worker(self, ids: Sequence[int]) -> list[tuple[int, list[int], list[int]]]:
         """For each worker that has any of these envs: its number, their positions in ``ids``, their ids."""
-        found = []
-        for worker, share in enumerate(self._shares):
-            places = [place for place, env_id in enumerate(ids) if share.start <= env_id < share.stop]
-            if places:
-                found.append((worker, places, [ids[place] for place in places]))
-        return found
+        found: dict[int, tuple[int, list[int], list[int]]] = {}
+        worker_of = self._worker_of
+        for place, env_id in enumerate(ids):
+            worker = worker_of[env_id]
+            if worker not in found:
+                found[worker] = worker, [], []
+            _, places, own = found[worker]
+            places.append(place)
+            own.append(env_id)
+        return [found[worker] for worker in sorted(found)]
 
     def _packed_parts(self, actions: Any, ids: Sequence[int]) -> list[Sent] | None:
         """The calls to send if the actions fit their layout; None if they do not."""

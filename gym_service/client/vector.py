@@ -87,6 +87,7 @@ class RemoteVectorEnv(
         self._own_generators: tuple[Any, ...] = ()
         self.num_envs = shares[-1].stop
         self._shares = shares
+        self._worker_of = [worker for worker, share in enumerate(shares) for _ in range(share.start, share.stop)]
         self._limits_s = limits_of(timeouts)
         counts = [share.stop - share.start for share in shares]
         self._batch_layouts = BatchLayouts(counts)
