@@ -49,8 +49,8 @@ CARTPOLE = Simulator("CartPole-v1")
 ATARI = Simulator("Frame-v0", OURS, {"height": 210, "width": 160})
 FRAME = Simulator("Frame-v0", OURS, {"height": 480, "width": 640})
 CAMERAS = Simulator("Cameras-v0", OURS, {"height": 480, "width": 640})
-# Of a hundred steps, five take ten times as long.
 INFOS, NO_INFOS = (Simulator("Infos-v0", OURS, {"has_infos": has_infos}) for has_infos in (True, False))
+# Of a hundred steps, five take ten times as long.
 UNEVEN = Simulator("Uneven-v0", OURS, {"usual_s": 2e-3, "long_s": 20e-3, "long_share": 0.05})
 
 

@@ -155,7 +155,13 @@ def _picture(height: int, width: int) -> np.ndarray:
 
 
 # The checker would warn of the memory that all observations share.
-_ENVS = {"Frame-v0": Frame, "DrawnFrame-v0": DrawnFrame, "Cameras-v0": Cameras, "Work-v0": Work, "Uneven-v0": Uneven}
-_ENVS["Infos-v0"] = Infos
+_ENVS = {
+    "Frame-v0": Frame,
+    "DrawnFrame-v0": DrawnFrame,
+    "Cameras-v0": Cameras,
+    "Work-v0": Work,
+    "Uneven-v0": Uneven,
+    "Infos-v0": Infos,
+}
 for _name, _class in _ENVS.items():
     gym.register(_name, entry_point=_class, disable_env_checker=True)

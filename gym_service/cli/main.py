@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if "command" not in arguments:
         parser.error(f"a command is missing: {', '.join(commands.choices)}")
-    location, warnings.formatwarning = warnings.formatwarning, _without_location
+    before, warnings.formatwarning = warnings.formatwarning, _without_location
     try:
         return int(arguments.command(arguments))
     except GymServiceError as error:
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     finally:
-        warnings.formatwarning = location
+        warnings.formatwarning = before
 
 
 def _without_location(

@@ -1,6 +1,6 @@
 """The options of the commands that play an env: ``--policy``, ``--seed`` and ``--fps``.
 
-Knows actions and imports. Never knows what is done with the play. Python 3.10 and up.
+Knows actions, seeds and imports. Never knows what is done with the play. Python 3.10 and up.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def frames_per_second(text: str) -> float:
 def reset_of_episode(env: Any, seed: int | None, episode: int) -> Any:
     """The result of the reset before an episode. Each has a seed of its own, counted from ``seed`` or 0.
 
-    If no seed was asked for, an env that cannot be seeded goes without. Blocks and raises as ``env.reset``.
+    If no seed was asked for, an env that cannot be seeded is reset without one. Blocks and raises as ``env.reset``.
     """
     from gym_service.errors import ApiMismatch
 

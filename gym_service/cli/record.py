@@ -57,7 +57,10 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("--episodes", type=_count, metavar="N", help="how many episodes")
     parser.add_argument("--steps", type=_count, metavar="N", help="how many steps, in as many episodes as it takes")
     parser.add_argument(
-        "--seed", type=int, metavar="S", help="of the first reset and of the policy (default: 0, if it can be seeded)"
+        "--seed",
+        type=int,
+        metavar="S",
+        help="of the first reset and of the policy (default: 0; none if the env cannot be seeded)",
     )
     parser.add_argument("--policy", default="random", metavar="P", help="random (default), zero or module:function")
     fps = "frames a second (default: those of the env, or 30)"

@@ -284,7 +284,7 @@ class WorkersInFlight(Workers):
     def _note(self, worker: int, frame: Frame) -> None:
         """Store the content of an answer's frame. A frame stored before, after an interrupt, changes nothing."""
         call = self._calls[worker]
-        start = sum([arrival.size for arrival in self._arrivals if arrival.call is call])
+        start = sum([arrival.places_count for arrival in self._arrivals if arrival.call is call])
         total = len(call.places)
         if start == total:
             return

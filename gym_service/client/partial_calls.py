@@ -41,14 +41,14 @@ class Arrival(NamedTuple):
 
     call: PartialCall
     start: int
-    size: int
+    places_count: int
     result: WorkerResult | None
     error: GymServiceError | None = None
 
     @property
     def places(self) -> Sequence[tuple[int, Sent | None]]:
         """The places of the call that it answers."""
-        return self.call.places[self.start : self.start + self.size]
+        return self.call.places[self.start : self.start + self.places_count]
 
 
 Chosen = list[tuple[Arrival, list[int]]]  # with the rows that are taken from each

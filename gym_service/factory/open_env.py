@@ -204,12 +204,12 @@ def _pending_server(entry: Entry, kwargs: Mapping[str, Any]) -> "PendingServer":
 def started_server(entry: Entry) -> Iterator[list[ServerLink]]:
     """Start the server of an entry, which loads its libraries while the block loads those of this process.
 
-    The block is given a list of the server's link. Whoever has taken the server over clears the list, and then sees to
-    the server's end. The server in the list is killed after the block.
+    The block is given a list of the server's link. A caller that takes the server over clears the list, and then
+    ends the server itself. The server in the list is killed after the block.
     """
     untaken: list[ServerLink] = []
     try:
-        # In one step of the interpreter: an interrupt comes before the server is started or after it is in the list.
+        # The link is in the list in the same step of the interpreter in which open_link returns it.
         untaken += map(kinds.open_link, [entry], [log])
         yield untaken
     finally:

@@ -3,7 +3,7 @@
 Knows arrays, numbers and constants in dicts and tuples, and arrays of the frameworks. Never knows an env or a socket.
 Python 3.6 and up; runs on both sides. ``result_forms.py`` says when such layouts are made.
 
-As in ``layout.py`` only the exact type, dtype, shape and key order fit. A text and None fit only if they are equal. The
+As in ``layout.py`` only the exact type, dtype, shape and key order fit. A str fits only if it equals the first one. The
 plain data has the words of ``space_spec.py``: a Box for an array, Dict and Tuple, and kinds of its own beside them.
 """
 

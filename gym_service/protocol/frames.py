@@ -32,7 +32,7 @@ LENT = 1 << 63
 # In addition to the layouts' needs: for infos, rendered frames, and results of calls.
 BOUND_BYTES = 64 * 2**20
 # A descriptor counts as so many bytes of the bound before it is read. So the bound also limits the table of
-# descriptors, and numpy's overhead for each buffer. Half of the smallest image, since an encoded one has two.
+# descriptors, and numpy's overhead for each buffer. An encoded image has two, which count less than the smallest image.
 DESCRIPTOR_BOUND_BYTES = 4096
 # The most sizes of reads to keep before they are added up: a peer may send its bytes one by one.
 MANY_READS = 256

@@ -42,6 +42,8 @@ def is_from_handler(error):
 
 def _code_of(handler):
     """The code object of a handler; None if it is not written in Python, or is an unusual kind of callable."""
+    if not callable(handler):  # SIG_DFL and SIG_IGN, which are members of an Enum
+        return None
     handler = getattr(handler, "func", handler)  # a partial
     handler = getattr(handler, "__func__", handler)  # a method
     return getattr(handler, "__code__", None) or getattr(type(handler).__call__, "__code__", None)

@@ -39,7 +39,7 @@ def compiled(plan, space, count=None, version=0):
     except (LookupError, TypeError, ValueError) as error:
         if is_foreign(error):
             raise
-        raise BadValue("not a space: %s" % error) from error
+        raise BadValue("not a layout: %s" % error) from error
     if node is None or plan.head_bytes + sum(plan.buffer_bytes) > MAX_LAYOUT_BYTES:
         return None
     return Layout(node, plan, version)

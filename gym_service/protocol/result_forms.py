@@ -65,14 +65,14 @@ class FormWriter:
         self._attempts += 1
         try:
             spec = spec_of(result)
-            if spec is None:
-                return None, None
-            form = compile_form(spec, self._made)
-            told = Encoder().add((form.version, spec))
         except Exception as error:  # a simulator's value may raise anything
             if is_from_handler(error):
                 raise
             return None, None
+        if spec is None:
+            return None, None
+        form = compile_form(spec, self._made)
+        told = Encoder().add((form.version, spec))
         return (None, None) if told.size_bytes > SCRATCH_BYTES else (form, told)
 
     def keep(self, form, answer):
@@ -94,7 +94,7 @@ class FormWriter:
 
 
 class FormReader:
-    """The client's end. ``before``: how many bytes stand before the version; ``arrays`` as for ``ValueDecoder``."""
+    """The client's end. ``before_bytes`` stand before the version; ``arrays`` is as for ``ValueDecoder``."""
 
     def __init__(self, before_bytes=0, arrays=None):
         self._before_bytes = before_bytes

@@ -3,9 +3,9 @@
 Knows the fields of a header and the parts of ``Server.answer``, which it repeats in the same order without their
 intermediate objects. Never knows what a call does: ``compiled_step.py`` does. Python 3.6 and up.
 
-It answers only what is usual. A call may return shared memory. Bytes that are anything else stay with the decoder, and
-``Server.answer`` reads them. A result that does not fit, or that comes with warnings or notices of shared memory, is
-encoded and sent by ``Server`` too.
+It reads one whole call that is small; the call may return slots of shared memory. Any other bytes stay with the
+decoder, and ``Server.answer`` reads them. A result that does not fit, or that comes with warnings or notices of shared
+memory, is encoded and sent by ``Server`` too.
 """
 
 import os

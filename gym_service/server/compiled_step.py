@@ -11,8 +11,8 @@ from gym_service.protocol.plain_arrays import ArrayReader
 from gym_service.protocol.results import BESIDE_BYTES, NO_INFOS, PACKED_STEP, STEPPED_BEGINNING, flags_of
 from gym_service.server.compiled_call import compile_call
 
-# The most slots of shared memory that a compiled call returns. Who drops each observation at the next step returns one,
-# and sometimes two.
+# The most slots of shared memory that a compiled call returns. A program that drops each observation at the next step
+# returns one with each call, and sometimes two.
 MOST_RETURNED = 2
 
 
@@ -20,7 +20,7 @@ def compile_any_step(server, channel, adapter, agents, actions, layout, action_l
     """A function that answers a packed step; None if there can be none. See ``compile_call``.
 
     ``agents`` is a MultiAgentCalls or None; ``actions`` is an ActionArrays; ``forms`` is the FormWriter of a single
-    env, and None for a vectorized simulator.
+    env; None for a vectorized simulator, and not used for a batch.
     """
     if agents is not None:
         return _compile_agents_step(server, channel, agents)

@@ -78,7 +78,7 @@ class Server:
         self._adapter = self._agents = self._some_envs = None
         self.call_id = 0  # of the call that is being answered
         self.needs_reset = False  # whether the client's env is a copy, or a restarted one, without a reset so far
-        self.compiled = None  # answers most steps, if actions and results are small
+        self.compiled = None  # answers most steps, if actions are small
         self._facts = self._layout = self._action_layout = self._layout_count = None
         self._layout_versions = {"observation_space": -1, "action_space": -1}
         self._image_encoder = None

@@ -40,7 +40,7 @@ STEPS = 100
 PLAY_S = 15.0
 RENDER_EVERY = 10
 RENDERABLE = ("rgb_array", "ansi")
-UNLIKE = "of the same types; the simulator itself is not deterministic"
+NOT_DETERMINISTIC = "of the same types; the simulator itself is not deterministic"
 UNSEEDED = "not compared: it cannot be seeded"
 NOT_LOCAL = "not compared: the simulator is not on this machine"
 
@@ -262,7 +262,7 @@ class _EntryCheck:
         yield self._shape("step", Row("steps", "passed", text, facts=facts))
 
     def _reset(self, env: RemoteEnv, seed: int, options: Any = None) -> Any:
-        """A reset with a seed; without one if the env cannot be seeded, as some of gym's days."""
+        """A reset with a seed; without one if the env cannot be seeded, as some envs for old versions of gym."""
         if not self.unseeded:
             try:
                 return env.reset(seed=seed, options=options)
@@ -337,7 +337,7 @@ class _EntryCheck:
         except Failed as failure:
             yield failed_row("parity", failure)
             return
-        alike = "as in the simulator's own process, bit for bit" if subject.deterministic else UNLIKE
+        alike = "as in the simulator's own process, bit for bit" if subject.deterministic else NOT_DETERMINISTIC
         yield Row("parity", "passed", f"{len(theirs)} values {alike}")
 
     def _lock(self) -> Iterator[Row]:

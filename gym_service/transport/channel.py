@@ -71,7 +71,7 @@ class Channel:
             self.flush(deadline)
 
     def send_head(self, kind, call_id, head, deadline=None):
-        """As ``send_frame``, for a frame without buffers."""
+        """As ``send_frame``, for a frame without buffers. It carries the notices of the arena, which there must be."""
         descriptors, notes = self.arena.compose((), (), call_id)
         piece, sizes = frame_of_notices(kind, call_id, head, descriptors), []
         self.outgoing = (call_id, [piece], sizes, notes)

@@ -30,6 +30,8 @@ from gym_service_launcher.standalone import client_watch, interrupts, venv_build
 from support import procfs
 from support.interrupts import Tally, caught, interrupt_at_each
 
+from gym_service.protocol.interrupts import is_from_handler
+
 LAUNCHER = Path(interrupts.__file__).parents[1]
 
 
@@ -138,6 +140,14 @@ def test_what_the_system_raises_is_suppressed(act: Callable[[], Any]) -> None:
     assert not interrupts.is_from_handler(error)
 
 
+def test_an_error_out_of_an_enum_is_not_a_handlers() -> None:
+    """SIG_DFL is a member of an Enum, whose class calls the same function."""
+    error = caught(lambda: signal.Signals(12345))
+    assert isinstance(error, ValueError)
+    assert not interrupts.is_from_handler(error)
+    assert not is_from_handler(error)
+
+
 # -- every line of the functions that ignore errors
 
 
@@ -218,9 +228,10 @@ def test_at_every_line(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 # -- the source
 
-# What runs in the user's process. ``listener`` does not; of ``standalone`` these files do.
+# What runs in the user's process. ``listener`` does not; of ``standalone`` these files do, and catch such errors.
 FOLDERS = ("config", "interpreters", "net", "processes", "servers")
-FILES = [LAUNCHER / "standalone" / name for name in ("procfs.py", "client_watch.py", "venv_builder.py")]
+IN_STANDALONE = ("procfs.py", "client_watch.py", "venv_builder.py", "installed_packages.py", "build_commands.py")
+FILES = [LAUNCHER / "standalone" / name for name in IN_STANDALONE]
 # In another thread than the main one, where no handler runs, or in the command line alone.
 ELSEWHERE = {("logs.py", "_forget_oldest"), ("logs.py", "_newest_first"), ("logs.py", "write")}
 ELSEWHERE |= {("output_writer.py", "_run"), ("output_writer.py", "_write"), ("lock.py", "write")}

@@ -79,7 +79,7 @@ def test_robosuite_lift(cameras: list[str]) -> None:
         kwargs |= {"camera_names": cameras, "camera_heights": 48, "camera_widths": 64, "render_mode": "rgb_array"}
         kwargs |= {"render_kwargs": {"camera_name": "frontview", "width": 64, "height": 48}}
     given: dict[str, Any] = {"target": "robosuite", "entry_point": "robosuite:make", "kwargs": kwargs}
-    given["timeouts"] = {"step": 300, "reset": 300}  # numba compiles during the first ones, but not here with cameras
+    given["timeouts"] = {"step": 300, "reset": 300}  # numba compiles in the first calls, unless there are cameras
     given["environ"] = {"NUMBA_DISABLE_JIT": "1"} if cameras else {}
     plays_of_it = []
     with opened_env("Lift", **given, wrappers=["recorder_of_old:Recorder"]) as env:

@@ -105,6 +105,7 @@ def connect(sock: socket.socket, host: str, ca: Path | None, sha256: str | None)
         wrapped = context.wrap_socket(sock, server_hostname=host if ca else None)
     except BaseException as error:
         sock.close()
+        interrupts.raise_if_from_handler(error)
         if isinstance(error, TimeoutError) or not isinstance(error, (OSError, ValueError)):
             raise
         if isinstance(error, (ssl.SSLEOFError, ConnectionError)):

@@ -219,7 +219,7 @@ class Child:
             self._write_record(pidfiles.WARM)  # it was ready meanwhile, so it is kept; its guardian has the record
         elif self._record:
             self._record.remove()
-        self._is_let_go = True  # at last: what an interrupt leaves is for the next call
+        self._is_let_go = True  # set last, so that the next call repeats what an interrupt has left undone
 
     def leave(self) -> None:
         """Let it go on without this process, where its guardian allows that. Its record and its log stay."""
@@ -250,12 +250,12 @@ def _pipe(
 ) -> tuple[list[int], int]:
     """([our end], the child's end) of a new pipe. Each of the stacks closes its end.
 
-    Whoever takes our end out of the list closes it instead of the stack.
+    A caller that takes our end out of the list closes it itself.
     """
     our_end: list[int] = []
     their_end: list[int] = []
     ours.callback(_close_all, our_end)
-    # Each in one step of the interpreter, so that an interrupt loses no descriptor.
+    # Each in one step of the interpreter: an interrupt can lose a descriptor only between two of these lines.
     our_end += itertools.chain.from_iterable(itertools.starmap(os.pipe, [()]))
     their_end += map(our_end.pop, [0 if child_reads else 1])
     # Not a function of ours, which an interrupt could end before it has closed: the output would have no end.

@@ -113,7 +113,8 @@ class Commands:
                 raise GivenUp("the process that waited for the venv has gone")
             try:
                 data = os.read(output, READ_BYTES)
-            except BlockingIOError:
+            except BlockingIOError as error:
+                interrupts.raise_if_from_handler(error)
                 if has_ended:
                     return
                 has_ended = process.poll() is not None

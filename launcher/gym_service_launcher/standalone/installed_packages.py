@@ -9,6 +9,8 @@ import json
 import os
 import re
 
+from gym_service_launcher.standalone import interrupts
+
 # The name and the version are in the first lines of a package's metadata.
 HEAD_BYTES = 4096
 FIELD = re.compile(r"^(Name|Version):[ \t]*(\S+)", re.MULTILINE)
@@ -37,8 +39,8 @@ def sources(venv):
         try:
             with open(os.path.join(folder, "direct_url.json"), encoding="utf-8") as file:
                 found[name] = json.load(file)
-        except (OSError, ValueError):
-            pass
+        except (OSError, ValueError) as error:
+            interrupts.raise_if_from_handler(error)
     return found
 
 
@@ -69,7 +71,8 @@ def _name_and_version(info):
         try:
             with open(path, "rb") as file:
                 fields = dict(FIELD.findall(file.read(HEAD_BYTES).decode("utf-8", "replace")))
-        except OSError:
+        except OSError as error:
+            interrupts.raise_if_from_handler(error)
             continue
         if "Name" in fields and "Version" in fields:
             return canonical(fields["Name"]), fields["Version"]
@@ -81,7 +84,8 @@ def _linked(link):
     try:
         with open(link, encoding="utf-8", errors="surrogateescape") as file:
             folder = file.readline().strip()
-    except OSError:
+    except OSError as error:
+        interrupts.raise_if_from_handler(error)
         return None
     infos = sorted(glob.glob(os.path.join(glob.escape(folder), "*.egg-info")))
     return _name_and_version(infos[0]) if folder and infos else None

@@ -9,9 +9,9 @@ see the timeout. So every ``except`` for an OSError that runs in the user's proc
 first, and every ``suppress`` is the one of this module.
 
 The rule: Python passes a handler the frame that it interrupts. So in the traceback the handler's frame follows a frame
-that it has among its arguments, as no called function has. (A trace function has it too; its exceptions are not ours
-either.) A handler may have deleted its arguments, so the code of the installed handlers is compared as well. A handler
-that is compiled to machine code is not recognised.
+that it has among its arguments, as called functions hardly ever have. (A trace function has it too; its exceptions are
+not ours either.) A handler may have deleted its arguments, so the code of the installed handlers is compared as well. A
+handler that is compiled to machine code is not recognised.
 
 Rejected rules. *An error of the system has an errno*: the timeouts of sockets have none, and a handler may give one.
 *The frame belongs to another package*: gevent and Sentry, for instance, wrap functions of the standard library, whose
@@ -24,7 +24,7 @@ import signal
 
 
 def is_from_handler(error):
-    """Whether a signal handler has raised a caught exception. To be called in the frame that has caught it."""
+    """Whether a signal handler has raised a caught exception. To be called in the ``except`` that has caught it."""
     before = error.__traceback__
     while before is not None and before.tb_next is not None:
         frame = before.tb_next.tb_frame
@@ -61,6 +61,8 @@ def _handler_codes():
 
 def _code_of(handler):
     """The code object of a handler; None if it is not written in Python, or is an unusual kind of callable."""
+    if not callable(handler):  # SIG_DFL and SIG_IGN, which are members of an Enum
+        return None
     handler = getattr(handler, "func", handler)  # a partial
     handler = getattr(handler, "__func__", handler)  # a method
     return getattr(handler, "__code__", None) or getattr(type(handler).__call__, "__code__", None)
