@@ -52,7 +52,7 @@ def reference(name: str, mode: AutoresetMode, actions: list[list[Any]]) -> list[
                 observations, infos = single.reset(**given)
                 return rows_of(space, (observations, *NO_STEP, infos))
 
-            played = begun(seed=7 + index)
+            played = begun(seed=7 + index, options={})
             for action in actions[index]:
                 result = single.step(stacked(single.single_action_space, [action]))
                 played += rows_of(space, result)
@@ -69,7 +69,8 @@ def sent_and_received(
     found: list[list[tuple[Any, ...]]] = [[] for _ in range(NUM_ENVS)]
     left = [list(each) for each in actions]
     disabled = envs.metadata["autoreset_mode"] is AutoresetMode.DISABLED
-    envs.reset_async(seed=7)
+    # The options are in the camera's info. None beside the {} of a later reset would be lost in Gymnasium's columns.
+    envs.reset_async(seed=7, options={})
     idle: set[int] = set()
     while idle or envs.in_flight:
         ready = [env_id for env_id in idle if left[env_id]]
