@@ -140,7 +140,7 @@ class SendAndReceive:
         if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
             raise TypeError(f"env_ids must be a sequence of ints, not {env_ids!r}")
         ids: list[int] = array.tolist()
-        if not ids or len(set(ids)) != len(ids) or not all(0 <= env_id < self.num_envs for env_id in ids):
+        if not ids or len(set(ids)) != len(ids) or min(ids) < 0 or max(ids) >= self.num_envs:
             raise ValueError(f"env_ids must be some of 0 to {self.num_envs - 1}, each of them once, not {env_ids!r}")
         return ids
 
