@@ -78,11 +78,17 @@ class Survey:
         return {**needs, **dict.fromkeys(self.ids, "")}
 
     def nearest_id(self, wanted: str) -> str | None:
-        """The id that was probably meant: the same name elsewhere or in another version, or another spelling."""
+        """The id that was probably meant: the same name elsewhere or in another version, or another spelling.
+
+        None for a namespace that is not here under any spelling: its package is missing, and no other id was meant.
+        """
         ids = self.all_ids()
         for env_id in ids:
             if _bare(env_id) == _bare(wanted):
                 return env_id
+        namespace = wanted.rpartition("/")[0]
+        if namespace and nearest(namespace, {env_id.rpartition("/")[0] for env_id in ids}) is None:
+            return None
         for form in (str, _bare):
             # Without versions, which would make any two ids alike.
             names = {env_id: VERSION.sub("", form(env_id)) for env_id in ids}
