@@ -103,8 +103,7 @@ def _turn(connection: Connection, changes: int, is_free: Callable[[], bool]) -> 
             return None
         if connection.changes != changes or connection._closed_by or connection._is_forked:
             return None
-        call_id: int = last_id + 1 & 0xFFFFFFFF
-        return call_id
+        return last_id + 1 & 0xFFFFFFFF
 
     return next_id
 

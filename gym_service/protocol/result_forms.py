@@ -71,7 +71,10 @@ class FormWriter:
             return None, None
         if spec is None:
             return None, None
-        form = compile_form(spec, self._made)
+        try:
+            form = compile_form(spec, self._made)
+        except BadValue:  # too large, or of too many dimensions; the general path says so
+            return None, None
         told = Encoder().add((form.version, spec))
         return (None, None) if told.size_bytes > SCRATCH_BYTES else (form, told)
 

@@ -9,7 +9,7 @@ from support.crossing import received
 from support.same import same
 
 from gym_service.protocol import messages, results
-from gym_service.protocol.form_layout import spec_of
+from gym_service.protocol.form_layout import compile_form, spec_of
 from gym_service.protocol.frames import BadFrame, Frame
 from gym_service.protocol.result_forms import KEPT_FORMS, MAX_ATTEMPTS, MAX_MISSES, FormReader, FormWriter
 from gym_service.protocol.values import BadValue
@@ -135,6 +135,20 @@ def test_bytes_that_are_no_result() -> None:
         encoder = results.encode_step(result()).add(wrong)
         with pytest.raises(BadValue):
             pair.reader.read(Frame(messages.RESULT, 1, bytes(encoder.head), received(encoder.buffers)), 5, None)
+
+
+@pytest.mark.parametrize("shape", [(2**31 + 1,), (1,) * 40], ids=["too large", "too many dimensions"])
+def test_an_array_that_no_layout_takes_makes_no_form(shape: Any) -> None:
+    """It is for the general path to say what is wrong with it: an error here would close the connection."""
+    spec = {"kind": "Tuple", "spaces": [{"kind": "Box", "dtype": "|u1", "shape": shape}]}
+    with pytest.raises(BadValue):
+        compile_form(spec, 0)
+    array = np.zeros(1, np.uint8)
+    try:
+        array = np.broadcast_to(array, shape)
+    except ValueError:  # numpy 1 has no such array
+        array = np.broadcast_to(array, (2**31 + 2,))
+    assert FormWriter().new_form((array,)) == (None, None)
 
 
 def test_results_that_fit_no_form_end_the_attempts_soon() -> None:
