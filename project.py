@@ -139,11 +139,12 @@ class Started(NamedTuple):
 @contextlib.contextmanager
 def started(*command: str | Path) -> Iterator[Started]:
     """A command that runs in the clone. Leaving waits for its end."""
-    with (
-        tempfile.TemporaryFile() as output,
-        subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT) as process,
-    ):
-        yield Started(process, output)
+    # Without the parentheses of a newer Python: 3.6 reads this file too, to say that it is too old.
+    with contextlib.ExitStack() as stack:
+        output = stack.enter_context(tempfile.TemporaryFile())
+        yield Started(
+            stack.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)), output
+        )
 
 
 def run_pytest(pythons: Sequence[Path], words: Sequence[str]) -> list[str]:
