@@ -156,9 +156,16 @@ def _completed(keys: dict[str, Any], name: str | None, file: Path, *, may_ask: b
     elif wanted not in ids and keys.get("id"):
         near = found.nearest_id(wanted)
         advice = f"--id {near}" if near else f"gym-service ids {executable}, or --import with the module that has it"
-        raise GymServiceError(f"{executable} has no id {wanted!r}\n  try: {advice}")
+        raise GymServiceError(f"{executable} has no id {wanted!r}{_unknown_namespace(wanted, ids)}\n  try: {advice}")
     keys = {**keys, "id": wanted}
     return {**keys, "imports": [*keys.get("imports", ()), ids[wanted]]} if ids.get(wanted) else keys
+
+
+def _unknown_namespace(wanted: str, ids: Mapping[str, str]) -> str:
+    namespace = wanted.rpartition("/")[0]
+    if not namespace or any(env_id.startswith(f"{namespace}/") for env_id in ids):
+        return ""
+    return f", and no id of the namespace {namespace!r}"
 
 
 def _choice(found: Survey, offered: Mapping[str, str]) -> str | None:
@@ -168,7 +175,7 @@ def _choice(found: Survey, offered: Mapping[str, str]) -> str | None:
         text = f"{module} in {found.executable} cannot be imported: {error}"
         raise GymServiceError(f"{text}\n  try: {found.executable} -c 'import {module}'")
     if not offered:
-        text = f"no simulator is installed in {found.executable}: it has the {len(found.own)} ids of gymnasium itself"
+        text = f"no package in {found.executable} registers ids: it has the {len(found.own)} ids of gymnasium itself"
         raise GymServiceError(f"{text}\n  try: --id CartPole-v1, or --import with the module that registers ids")
     if len(offered) == 1:
         return next(iter(offered))

@@ -105,9 +105,22 @@ def test_an_id_that_nobody_registered_there() -> None:
     assert str(caught.value).startswith("Environment `Misbehaving` doesn't exist.")
     python = TARGETS[TARGET].python()
     cause, advice = str(caught.value).splitlines()[-2:]
-    assert cause == f"  cause: nothing in {python} registers 'Misbehaving-v0'; no simulator is installed there"
+    assert (
+        cause == f"  cause: nothing in {python} registers 'Misbehaving-v0'; no package there registers ids of its own"
+    )
     assert advice == f"  try: another id (gym-service ids {python}), or imports with the module that registers it"
     assert type(type(caught.value)(str(caught.value))) is errors.EnvNameNotFound
+
+
+def test_an_id_of_a_package_that_is_not_there() -> None:
+    with (
+        refused(errors.EnvNamespaceNotFound) as caught,
+        gym_service.make("gym_pusht/PushT-v0", python=str(TARGETS[TARGET].python())),
+    ):
+        pass
+    cause, advice = str(caught.value).splitlines()[-2:]
+    assert cause.endswith(" registers 'gym_pusht/PushT-v0', or another id of the namespace 'gym_pusht'")
+    assert advice.startswith("  try: the package that registers gym_pusht/…, installed there")
 
 
 @pytest.mark.parametrize("transport", ["unix", "stdio"])

@@ -55,19 +55,47 @@ def unregistered(evidence: Evidence, match: "re.Match[str]") -> tuple[str, str] 
     if ids.get(wanted):
         return _needs_import(wanted, ids[wanted], found, evidence)
     near = found.nearest_id(wanted)
-    if near is None and found.failed:
-        module, error = next(iter(found.failed.items()))
-        cause = f"nothing in {evidence.place} registers {wanted!r}, and {module} cannot be imported: {error}"
-        return cause, f"{_imports(evidence, module)}, then gym-service check {evidence.entry.name}, which says why"
     if near is None:
-        own = [env_id for env_id in ids if env_id not in found.own]
-        what = f"it has {len(own)} ids of simulators" if own else "no simulator is installed there"
-        cause = f"nothing in {evidence.place} registers {wanted!r}; {what}"
-        return cause, f"another id (gym-service ids {found.executable}), or imports with the module that registers it"
+        return _not_installed(wanted, found, evidence)
     if not ids[near]:
         return f"{evidence.place} has no id {wanted!r}; the nearest is {near!r}", f"id = {_quoted(near)}"
     cause = f"{evidence.place} has no id {wanted!r}; the nearest is {near!r}, which {ids[near]} registers"
     return cause, f"id = {_quoted(near)} and {_imports(evidence, ids[near])}"
+
+
+def _not_installed(wanted: str, found: Survey, evidence: Evidence) -> tuple[str, str]:
+    """An id that resembles no other one: its package is missing, or cannot be imported."""
+    namespace = wanted.rpartition("/")[0]
+    others = [env_id for env_id in found.all_ids() if env_id not in found.own]
+    if namespace and not any(env_id.startswith(f"{namespace}/") for env_id in others):
+        return _missing_namespace(wanted, namespace, found, evidence)
+    cause = f"nothing in {evidence.place} registers {wanted!r}"
+    if found.failed:
+        module, error = next(iter(found.failed.items()))
+        return f"{cause}, and {module} cannot be imported: {error}", _imports_and_check(evidence, module)
+    what = f"it has {len(others)} ids of simulators" if others else "no package there registers ids of its own"
+    advice = f"another id (gym-service ids {found.executable}), or imports with the module that registers it"
+    return f"{cause}; {what}", advice
+
+
+def _missing_namespace(wanted: str, namespace: str, found: Survey, evidence: Evidence) -> tuple[str, str]:
+    """A namespace without ids. Which package has it is known only if a module has the same name."""
+    cause = f"nothing in {evidence.place} registers {wanted!r}, or another id of the namespace {namespace!r}"
+    if namespace in found.failed:
+        error = found.failed[namespace]
+        return f"{cause}, and {namespace} cannot be imported: {error}", _imports_and_check(evidence, namespace)
+    if namespace in found.importable and namespace not in evidence.entry.imports:
+        return f"{cause}; the module {namespace} is installed but not imported", _imports(evidence, namespace)
+    advice = f"the package that registers {namespace}/…, installed there, with its module in imports"
+    if found.failed:
+        module, error = next(iter(found.failed.items()))
+        cause += f", and {module} cannot be imported: {error}"
+        advice += f"; or, if that is {module}, {_imports_and_check(evidence, module)}"
+    return cause, advice
+
+
+def _imports_and_check(evidence: Evidence, module: str) -> str:
+    return f"{_imports(evidence, module)}, then gym-service check {evidence.entry.name}, which says why"
 
 
 def _needs_import(env_id: str, module: str, found: Survey, evidence: Evidence) -> tuple[str, str]:

@@ -1,8 +1,12 @@
-"""What a survey says of an id that is not there."""
+"""What a survey says of an id that is not there, and what is advised."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from gym_service_launcher.config import entry as entries
+from gym_service_launcher.interpreters import causes
+from gym_service_launcher.interpreters.evidence import Evidence
 from gym_service_launcher.interpreters.survey import Survey
 
 OWN = ("CartPole-v0", "CartPole-v1", "Acrobot-v1", "GymV26Environment-v0", "Pusher-v5")
@@ -32,3 +36,43 @@ FOUND_IN = {
 )
 def test_the_nearest_id_is_alike_without_its_version(wanted: str, expected: str | None) -> None:
     assert Survey(Path("python"), own=OWN, ids=OWN, found_in=FOUND_IN).nearest_id(wanted) == expected
+
+
+PACKAGE = "the package that registers gym_pusht/…, installed there, with its module in imports"
+ERROR = "ModuleNotFoundError: No module named 'pymunk'"
+
+
+@pytest.mark.parametrize(
+    ("installed", "importable", "failed", "more", "advice"),
+    [
+        ({}, (), {}, "", PACKAGE),
+        ({"minigrid": FOUND_IN["minigrid"]}, ("minigrid",), {}, "", PACKAGE),
+        ({}, ("gym_pusht",), {}, "; the module gym_pusht is installed but not imported", 'imports = ["gym_pusht"]'),
+        (
+            {},
+            ("gym_pusht", "arms"),
+            {"arms": "OSError: no license", "gym_pusht": ERROR},
+            f", and gym_pusht cannot be imported: {ERROR}",
+            'imports = ["gym_pusht"], then gym-service check Task, which says why',
+        ),
+        (
+            {},
+            ("arms",),
+            {"arms": "OSError: no license"},
+            ", and arms cannot be imported: OSError: no license",
+            f'{PACKAGE}; or, if that is arms, imports = ["arms"], then gym-service check Task, which says why',
+        ),
+    ],
+)
+def test_a_namespace_without_ids_is_named_and_no_package_is_guessed(
+    installed: Mapping[str, Sequence[str]], importable: Sequence[str], failed: Mapping[str, str], more: str, advice: str
+) -> None:
+    entry = entries.entry("Task", {"python": "/sim/bin/python", "id": "gym_pusht/PushT-v0"}, file=Path("envs.toml"))
+    evidence = Evidence(entry, "gymnasium.error.NamespaceNotFound", "Namespace gym_pusht not found.")
+    evidence.wide_survey = Survey(
+        Path("python"), importable=importable, own=OWN, ids=OWN, found_in=installed, failed=failed
+    )
+    explained = causes.explain(evidence)
+    assert explained is not None
+    cause = "nothing in /sim/bin/python registers 'gym_pusht/PushT-v0', or another id of the namespace 'gym_pusht'"
+    assert (explained.cause, explained.advice) == (f"{cause}{more}", advice)
