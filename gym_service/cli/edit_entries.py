@@ -6,7 +6,9 @@ Knows the keys of an entry as options, and what a survey says of an interpreter.
 
 import argparse
 import json
+import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,6 +69,8 @@ def add(arguments: argparse.Namespace) -> int:
         if completed is None:
             return 2
         keys = completed
+    elif "python" in keys:
+        keys = {**keys, "python": _from_file(keys["python"], file)}
     name = name or keys["id"].rpartition("/")[2]
     entry = _checked(name, keys, file)
     if keys.get("id") == name:
@@ -119,6 +123,14 @@ def _keys(arguments: argparse.Namespace) -> dict[str, Any]:
     return keys
 
 
+def _from_file(python: str, file: Path) -> str:
+    """The same interpreter, named in the file: a relative path on the command line starts from the current folder."""
+    if "/" not in python and python[:1] not in (".", "~"):
+        return python
+    path = os.path.expanduser(python)
+    return python if os.path.isabs(python) or Path.cwd() == file.parent else os.path.abspath(path)
+
+
 def _checked(name: str, keys: Mapping[str, Any], file: Path) -> Entry:
     """The entry as ``gym.make`` will read it. Raises ConfigError for a mistake or a name that is taken."""
     if not NAME.fullmatch(name):
@@ -136,10 +148,9 @@ def _checked(name: str, keys: Mapping[str, Any], file: Path) -> Entry:
 
 def _completed(keys: dict[str, Any], name: str | None, file: Path, *, may_ask: bool) -> dict[str, Any] | None:
     """The keys with the id, if the user chooses one, and with the import that it needs. None if none was chosen."""
-    # A relative path starts from here on a command line, and from the folder of the file in it.
-    executable = find_interpreter(keys["python"], Path.cwd())
-    if keys["python"].startswith((".", "~")) and Path.cwd() != file.parent:
-        keys = {**keys, "python": str((Path.cwd() / Path(keys["python"]).expanduser()).absolute())}
+    option = "--venv" if may_ask else "--python"
+    executable = find_interpreter(keys["python"], Path.cwd(), lambda path: f"{option} {shlex.quote(path)}")
+    keys = {**keys, "python": _from_file(keys["python"], file)}
     wanted = keys.get("id") or (name if not may_ask else None)
     if wanted and keys.get("imports"):
         return keys
@@ -201,7 +212,7 @@ def _choice(found: Survey, offered: Mapping[str, str]) -> str | None:
 
 def show_ids(arguments: argparse.Namespace) -> int:
     """Print the ids that an interpreter can make, and the import that each needs. Returns the exit code."""
-    executable = find_interpreter(arguments.interpreter, Path.cwd())
+    executable = find_interpreter(arguments.interpreter, Path.cwd(), shlex.quote)
     target = environment_at(arguments.interpreter, executable, arguments.pythonpath or ())
     imports = arguments.imports or ()
     found = survey(executable, target.variables, imports=imports, search=True, words=target.words)

@@ -143,8 +143,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     program.refuse_windows()
     _refuse_conflicts(arguments)
-    named = os.path.abspath(os.path.expanduser(arguments.venv)) if arguments.venv else arguments.python
-    executable = find_interpreter(named, Path.cwd())
+    named = arguments.python
+    if arguments.venv:
+        named = arguments.venv if arguments.venv.startswith(("/", ".", "~")) else f"./{arguments.venv}"
+    option = "--venv" if arguments.venv else "--python"
+    executable = find_interpreter(named, Path.cwd(), lambda path: f"{option} {shlex.quote(path)}")
+    if arguments.venv:
+        named = os.path.abspath(os.path.expanduser(named))
     environment = environment_at(named, executable, [Path(folder).absolute() for folder in arguments.pythonpath])
     if arguments.stdio:
         return _become_server(executable, environment, arguments)

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import venv
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from gym_service_launcher.config import entry as entries
 from gym_service_launcher.config import envs_file
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import ConfigError
+from gym_service_launcher.interpreters.find import find_interpreter
 from support.targets import REPOSITORY, TARGETS
 
 from gym_service.cli import envs_editor, schema
@@ -105,6 +107,46 @@ def test_mistakes_leave_the_file_as_it_is(tmp_path: Path, words: tuple[str, ...]
     assert reason in ran.stderr
     assert (tmp_path / "envs.toml").read_text() == ENVS
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["envs.toml"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--python", "sims/sim_env", "--entry-point", "arms:Reach"),
+        ("--python", "./sims/sim_env", "--requires", "gym-pusht"),
+        ("--python", "sims/sim_env/bin/python", "--id", "arms/Reach-v0", "--import", "arms"),
+        ("--venv", "sims/sim_env", "--id", "arms/Reach-v0", "--import", "arms"),
+    ],
+)
+def test_a_relative_interpreter_is_the_same_one_in_a_file_elsewhere(tmp_path: Path, words: tuple[str, ...]) -> None:
+    venv.create(tmp_path / "sims/sim_env", symlinks=True)
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab/envs.toml").touch()
+    added = run(tmp_path, "add", "New-v0", *words, "--envs", "lab/envs.toml")
+    assert (added.returncode, added.stderr) == (0, "")
+    made = entry_in(tmp_path / "lab", "New-v0")
+    assert made.python is not None
+    assert find_interpreter(made.python, made.folder) == tmp_path / "sims/sim_env/bin/python"
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (("add", "--venv", "../sim_env"), "--venv ./sim_env"),
+        (("add", "New-v0", "--python", "./sim_env/bin"), "--python ./sim_env"),
+        (("run", "--venv", "lab/sim_env"), "--venv ./sim_env"),
+        (("run", "--python", "./sim_evn"), "--python ./sim_env"),
+        (("ids", "/sim_env"), "{folder}/sim_env"),
+    ],
+)
+def test_a_wrong_path_of_an_interpreter_is_corrected_in_the_option(
+    tmp_path: Path, words: tuple[str, ...], advice: str
+) -> None:
+    venv.create(tmp_path / "sim_env", symlinks=True)
+    ran = run(tmp_path, *words)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    given = ran.stderr.rpartition("  try: ")[2].partition(" (relative paths start from ")[0].strip()
+    assert given == advice.replace("{folder}", str(tmp_path))
 
 
 def test_remove_takes_one_entry_and_leaves_comments(tmp_path: Path) -> None:

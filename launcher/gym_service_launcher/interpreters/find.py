@@ -5,6 +5,7 @@ Knows venvs, executables, conda envs and versions. Never knows envs.toml or how 
 A path is never resolved through its links: the real path of venv/bin/python is another interpreter.
 """
 
+import json
 import os
 import re
 import shutil
@@ -12,12 +13,22 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from gym_service_launcher.errors import InterpreterNotFound
-from gym_service_launcher.interpreters import diagnosis, discovery
+from gym_service_launcher.interpreters import diagnosis, discovery, nearby
 from gym_service_launcher.spelling import nearest
 from gym_service_launcher.standalone import interrupts
 
+# A path in the form in which the user has written ``python``.
+Written = Callable[[str], str]
+# What to write in place of a path that leads to no interpreter, if there is one near it.
+Near = Callable[[], "str | None"]
 
-def find_interpreter(python: str, folder: Path) -> Path:
+
+def as_key(path: str) -> str:
+    """A path as the user writes it in envs.toml and in Python."""
+    return f"python = {json.dumps(path, ensure_ascii=False)}"
+
+
+def find_interpreter(python: str, folder: Path, written: Written = as_key) -> Path:
     """Find the executable that ``python`` names. A path is returned unchanged; any other executable is run once.
 
     Blocks for some 20 ms for each interpreter that it runs, at most 20 s.
@@ -26,6 +37,7 @@ def find_interpreter(python: str, folder: Path) -> Path:
         python: a venv folder or an executable (relative to ``folder``), ``conda:NAME``, a version such as ``3.10`` or
             ``3.10.13``, or the name of a command on PATH.
         folder: the folder that relative paths start from.
+        written: puts a path in the form in which the user has written ``python``, for the advice of the error.
 
     Raises:
         InterpreterNotFound: there is no such interpreter. The text lists each place that was searched, and what to try.
@@ -35,8 +47,9 @@ def find_interpreter(python: str, folder: Path) -> Path:
     if discovery.VERSION.fullmatch(python):
         return _version(python)
     if "/" in python or python[:1] in (".", "~"):
-        return _path(Path(os.path.normpath(os.path.join(folder, os.path.expanduser(python)))))
-    return _command(python, folder)
+        path = Path(os.path.normpath(os.path.join(folder, os.path.expanduser(python))))
+        return _path(path, lambda: nearby.advice(python, folder, written))
+    return _command(python, folder, written)
 
 
 def _not_found(what: str, searched: Iterable[str], advice: str) -> InterpreterNotFound:
@@ -45,29 +58,30 @@ def _not_found(what: str, searched: Iterable[str], advice: str) -> InterpreterNo
     return InterpreterNotFound(f"{text}\n  try: {advice}", file=None, key="python")
 
 
-def _path(path: Path) -> Path:
-    if not path.is_dir():
-        return _executable(path)
-    for name in ("bin/python", "bin/python3"):
+def _path(path: Path, near: Near) -> Path:
+    if not os.path.isdir(path):
+        return _executable(path, near)
+    for name in nearby.EXECUTABLES:
         if os.path.lexists(path / name):
-            return _executable(path / name)
+            return _executable(path / name, near)
     searched = (f"{path / 'bin/python'}: does not exist",)
-    if os.path.lexists(path / "python"):
-        raise _not_found(f"{path} is not a venv", searched, f'python = "{path.parent}"')
+    if nearby.is_venv_of_windows(path):
+        advice = near() or "a venv that was made on this machine"
+        raise _not_found(f"{path} is a venv of Windows", searched, advice)
     has_others = {*_names(path)} - {"bin", "include", "lib", "lib64", "pyvenv.cfg", "share"}
     advice = f"python -m venv {path}" if not has_others else "the folder of a venv, or its bin/python"
-    raise _not_found(f"{path} is not a venv", searched, advice)
+    raise _not_found(f"{path} is not a venv", searched, near() or advice)
 
 
-def _executable(path: Path) -> Path:
-    if os.access(path, os.X_OK) and not path.is_dir():
+def _executable(path: Path, near: Near = lambda: None) -> Path:
+    if os.access(path, os.X_OK) and not os.path.isdir(path):
         return path
-    if path.is_symlink() and not path.exists():
+    if os.path.islink(path) and not os.path.exists(path):
         what = f"{path} is a link to {os.readlink(path)}, which does not exist"
         raise _not_found(what, (), "rebuild this venv")
-    if path.exists():
-        raise _not_found(f"{path} is not an executable file", (), "the folder of a venv, or its bin/python")
-    raise _not_found(f"{path} does not exist", (), _nearest_path(path))
+    if os.path.exists(path):
+        raise _not_found(f"{path} is not an executable file", (), near() or "the folder of a venv, or its bin/python")
+    raise _not_found(f"{path} does not exist", (), near() or _another_path(path))
 
 
 def _names(folder: Path) -> list[str]:
@@ -78,18 +92,15 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _nearest_path(path: Path) -> str:
+def _another_path(path: Path) -> str:
     if "$" in str(path):
         return "the path itself, or ~ for your home folder: variables such as $HOME are not replaced in envs.toml"
-    try:
-        near = nearest(path.name, os.listdir(path.parent))
-    except OSError as error:
-        interrupts.raise_if_from_handler(error)
-        return f"another path; {path.parent} does not exist either (relative paths start from the folder of envs.toml)"
-    return f'python = "{path.parent / near}"' if near else f"python -m venv {path}"
+    if os.path.isdir(path.parent):
+        return f"python -m venv {path}"
+    return f"another path; {path.parent} does not exist either (relative paths start from the folder of envs.toml)"
 
 
-def _command(name: str, folder: Path) -> Path:
+def _command(name: str, folder: Path, written: Written) -> Path:
     executable = shutil.which(name)
     if executable:
         try:
@@ -97,9 +108,11 @@ def _command(name: str, folder: Path) -> Path:
         except ValueError as error:
             searched = (f"PATH: {executable} {error}",)
             raise _not_found(f"{name} is not an interpreter", searched, _as_version(name)) from None
-    advice = 'a venv ("./sim_env"), a version ("3.10"), an executable or "conda:NAME"'
     if os.path.exists(folder / name):
-        advice = f'python = "./{name}" (a path starts with ./ or /)'
+        advice = f"{written(f'./{name}')} (a path starts with ./ or /)"
+    else:
+        near = nearby.advice(name, folder, written)
+        advice = near or 'a venv ("./sim_env"), a version ("3.10"), an executable or "conda:NAME"'
     raise _not_found(f"There is no interpreter {name}", (f"PATH: no {name}",), advice)
 
 

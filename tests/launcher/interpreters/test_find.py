@@ -75,7 +75,7 @@ def test_paths_that_lead_to_no_interpreter(tmp_path: Path) -> None:
     (tmp_path / "empty/setup.py").touch()
     assert text_of("./empty", tmp_path).endswith("\n  try: the folder of a venv, or its bin/python")
     assert text_of("$HOME/venv", tmp_path).endswith(": variables such as $HOME are not replaced in envs.toml")
-    assert text_of("./emty", tmp_path) == f'{tmp_path}/emty does not exist\n  try: python = "{tmp_path}/empty"'
+    assert text_of("./emty", tmp_path) == f"{tmp_path}/emty does not exist\n  try: python -m venv {tmp_path}/emty"
     assert text_of("./no/python", tmp_path) == (
         f"{tmp_path}/no/python does not exist\n"
         f"  try: another path; {tmp_path}/no does not exist either (relative paths start from the folder of envs.toml)"
@@ -90,8 +90,9 @@ def test_paths_that_lead_to_no_interpreter(tmp_path: Path) -> None:
     )
 
 
-def test_the_bin_folder_of_a_venv_is_not_the_venv(a_venv: Path) -> None:
-    assert text_of("./sim_env/bin", a_venv.parent).endswith(f'\n  try: python = "{a_venv}"')
+def test_a_command_line_is_advised_its_own_option(a_venv: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\n  try: --venv \./sim_env$"):
+        find_interpreter("./sim_evn", a_venv.parent, lambda path: f"--venv {path}")
 
 
 @pytest.mark.parametrize("version", [version for version, _ in PYTHONS])
