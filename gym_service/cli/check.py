@@ -13,6 +13,7 @@ import textwrap
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from gym_service_launcher.config import envs_file, lock
@@ -22,8 +23,9 @@ from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.interpreters.venv_spec import spec_of
 
 from gym_service.cli import check_log
-from gym_service.cli.lock import play_digest
-from gym_service.testing.entry_check import LockedPlay, Row, failed_row, rows_of
+from gym_service.cli.lock import hash_or_reason, play_digest
+from gym_service.testing.entry_check import Row, failed_row, rows_of
+from gym_service.testing.locked_play import LockedPlay
 from gym_service.traces import parity_hash
 
 MARKS = {"passed": "✓", "failed": "✗", "warned": "!", "skipped": "-"}
@@ -84,21 +86,22 @@ def _rows(file: EnvsFile, name: str) -> Iterator[Row]:
         return
     locked = None
     try:
-        locked_hash = _locked_hash(file, entry)
-        locked = LockedPlay(locked_hash, parity_hash) if locked_hash else None
+        locked = _locked_play(file, entry)
     except ConfigError as error:
         yield failed_row("envs.lock", error)
     yield from rows_of(entry, lambda line: print(line, file=sys.stderr, flush=True), locked)
 
 
-def _locked_hash(file: EnvsFile, entry: Entry) -> str | None:
-    """The hash of envs.lock, if the entry is still as it was locked."""
+def _locked_play(file: EnvsFile, entry: Entry) -> LockedPlay | None:
+    """What envs.lock has for the entry, if the entry is still as it was locked."""
     found = lock.read(lock.path_of(file.path))
     locked = found.envs.get(entry.name) if found else None
     if found is None or locked is None or locked.recipe != play_digest(entry):
         return None
     spec = spec_of(entry)
-    return locked.hash if spec is None or found.venv_for(spec.digest) else None
+    if spec is not None and not found.venv_for(spec.digest):
+        return None
+    return LockedPlay(locked.hash, locked.no_hash, lambda env: hash_or_reason(partial(parity_hash, env)))
 
 
 def _shown(rows: Iterator[Row], *, is_quiet: bool) -> Iterator[Row]:

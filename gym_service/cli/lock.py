@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -146,15 +146,24 @@ def play_digest(entry: Entry) -> str:
 def parity_of(entry: Entry) -> tuple[str | None, str]:
     """The parity hash of an entry, or None and why there is none. Blocks for two plays; raises as ``gym.make``."""
     from gym_service.factory.open_env import open_env
-    from gym_service.traces import NoFixedActions, deterministic_parity_hash
+    from gym_service.traces import deterministic_parity_hash
 
     def never() -> Any:
         raise AssertionError("a play makes no second env of its own")
 
+    return hash_or_reason(lambda: deterministic_parity_hash(partial(open_env, entry, entry.kwargs, never)))
+
+
+def hash_or_reason(play: Callable[[], str | None]) -> tuple[str | None, str]:
+    """The parity hash that ``play`` returns, or None and why there is none. Raises GymServiceError."""
+    from gym_service.traces import NoFixedActions, NotSeeded
+
     try:
-        found = deterministic_parity_hash(partial(open_env, entry, entry.kwargs, never))
+        found = play()
     except NoFixedActions as error:
         return None, str(error)
+    except NotSeeded as error:
+        return None, f"no two plays can be compared: {error}"
     return found, "" if found else "two plays with the same seed differ"
 
 

@@ -10,7 +10,7 @@ start.
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +30,7 @@ from gym_service.factory.server_startup import explain
 from gym_service.testing import checks, failure_evidence, leaked_processes, result_shapes, trajectory_diff
 from gym_service.testing.env_under_test import EnvUnderTest, Failed, is_portable
 from gym_service.testing.in_target import trajectory
+from gym_service.testing.locked_play import LockedPlay
 from gym_service.testing.space_containment import containment_error
 
 # ``warned``: the simulator itself is not as a trainer expects. Nobody who only uses it can change that.
@@ -59,14 +60,6 @@ class Row:
     advice: str = ""
     facts: Mapping[str, Any] | None = None
     evidence: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class LockedPlay:
-    """The parity hash of envs.lock for an entry as it is today, and the function that computes it from a new env."""
-
-    hash: str
-    compute: Callable[[RemoteEnv], str]
 
 
 def rows_of(entry: Entry, progress: Callable[[str], None], locked: LockedPlay | None = None) -> Iterator[Row]:
@@ -344,17 +337,9 @@ class _EntryCheck:
         if not self.locked:
             return
         try:
-            with closing(self._open()) as env:
-                found = self.locked.compute(env)
+            yield Row("lock", *self.locked.compare(self._open))
         except GymServiceError as error:
             yield failed_row("lock", error)
-            return
-        if found == self.locked.hash:
-            yield Row("lock", "passed", "the play is the one of envs.lock")
-        else:
-            text = f"the play is {found[:18]}…, envs.lock has {self.locked.hash[:18]}…"
-            advice = "gym-service sync --locked, which says which versions differ; or gym-service lock"
-            yield Row("lock", "failed", text, "what the simulator computes has changed since gym-service lock", advice)
 
     def _render(self, modes: list[str]) -> Row:
         mode = self.kwargs.get("render_mode") or next((mode for mode in RENDERABLE if mode in modes), None)

@@ -7,8 +7,10 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from gym_service_launcher.config import envs_file, lock
 from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.interpreters import causes
 from gym_service_launcher.interpreters.evidence import Evidence, how_to_install
@@ -18,6 +20,7 @@ from support.paths import ENVS
 from support.serving import running
 from support.targets import TARGETS
 
+from gym_service.cli import lock as cli_lock
 from gym_service.testing import leaked_processes
 from gym_service.testing.env_under_test import env_under_test
 
@@ -53,6 +56,34 @@ def test_an_env_that_cannot_be_seeded_is_checked_without_a_seed(lab: Path) -> No
     assert "; reset(seed=1): this env cannot be seeded: its reset() takes no seed, and " in rows["reset"]["text"]
     assert rows["reset"]["advice"].startswith("kwargs = { rand_seed = 1 }")
     assert (rows["steps"]["outcome"], rows["parity"]["text"]) == ("passed", "not compared: it cannot be seeded")
+    assert "lock" not in rows
+
+    locked = locked_by_hand(lab)
+    assert locked["hash"] is None
+    why = "no two plays can be compared: reset(seed=1): this env cannot be seeded: its reset() takes no seed, and "
+    assert locked["no_hash"].startswith(why)
+    rows = {row["check"]: row for row in json.loads(check(lab, "--json", "Odd").stdout)["entries"][0]["rows"]}
+    text = f"not compared: envs.lock has no parity hash: {locked['no_hash']}"
+    assert (rows["lock"]["outcome"], rows["lock"]["text"]) == ("skipped", text)
+
+    # A hash of an older gym-service, which hashed the refusal.
+    locked_by_hand(lab, hash=f"play1:{64 * '0'}", no_hash="")
+    ran = check(lab, "--json", "Odd")
+    rows = {row["check"]: row for row in json.loads(ran.stdout)["entries"][0]["rows"]}
+    assert (ran.returncode, rows["lock"]["outcome"], rows["lock"]["advice"]) == (1, "failed", "gym-service lock")
+    assert rows["lock"]["text"].startswith(f"the play has no parity hash: {why}")
+
+
+def locked_by_hand(folder: Path, **changed: Any) -> dict[str, Any]:
+    """Lock the folder's entries, change the play of the last one, and return it."""
+    file = envs_file.load(folder / "envs.toml")
+    *_, entry = file.entries.values()
+    assert isinstance(entry, Entry)
+    found, no_hash = cli_lock.parity_of(entry)
+    play = {"hash": found, "no_hash": no_hash, **changed}
+    envs = {entry.name: lock.LockedEnv(cli_lock.play_digest(entry), "", play["hash"], play["no_hash"])}
+    lock.write(lock.path_of(file.path), lock.LockFile({}, envs))
+    return play
 
 
 @pytest.mark.slow

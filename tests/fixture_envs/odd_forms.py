@@ -204,6 +204,22 @@ class SeedlessEnv(UnseededEnv):
         raise AssertionError("it was asked to seed itself with nothing")
 
 
+class RefusingEnv(OddEnv):
+    """Its reset() has a seed, and refuses to take one."""
+
+    def reset(self, seed=None):
+        if seed is not None:
+            raise NotImplementedError("seeds are not supported")
+        return observation()
+
+
+class BrokenEnv(OddEnv):
+    """It cannot be reset."""
+
+    def reset(self, seed=None):
+        raise ValueError("there is no scene")
+
+
 class Failure:
     """A false array-like without dimensions, like those of jax and torch."""
 

@@ -13,7 +13,8 @@ from support.targets import TARGETS
 
 import gym_service
 from gym_service import RemoteEnv
-from gym_service.traces import NoFixedActions, deterministic_parity_hash, parity_hash
+from gym_service.errors import EnvValueError
+from gym_service.traces import NoFixedActions, NotSeeded, deterministic_parity_hash, parity_hash
 from gym_service.traces.actions import fixed_actions, zero_action
 
 BOX = spaces.Box(np.array([-1, 0, -np.inf, 5, -np.inf], np.float32), np.array([1, 0.5, np.inf, np.inf, 3], np.float32))
@@ -109,8 +110,31 @@ def test_a_play_that_is_not_deterministic_has_none() -> None:
 
 
 def test_what_the_simulator_raises_is_part_of_the_play() -> None:
-    def raising(on: str) -> str:
-        with opened("Misbehaving-v0", "misbehaving", kwargs={"on": on, "what": "ValueError"}) as env:
+    def raising(what: str) -> str:
+        with opened("Misbehaving-v0", "misbehaving", kwargs={"on": "step", "what": what}) as env:
             return parity_hash(env)
 
-    assert raising("step") == raising("step") != raising("reset")
+    assert raising("ValueError") == raising("ValueError") != raising("KeyError")
+
+
+def test_an_env_that_cannot_be_seeded_has_none() -> None:
+    for entry_point, reason in (
+        ("odd_forms:SeedlessEnv", "reset(seed=1): this env cannot be seeded: its reset() takes no seed, and "),
+        ("odd_forms:RefusingEnv", "reset(seed=1) raises NotImplementedError, and reset() does not"),
+    ):
+        with opened("Odd", entry_point=entry_point) as env, pytest.raises(NotSeeded) as refused:
+            parity_hash(env)
+        assert str(refused.value).startswith(reason)
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"env_id": "Misbehaving-v0", "module": "misbehaving", "kwargs": {"on": "reset", "what": "ValueError"}},
+        {"env_id": "Broken", "entry_point": "odd_forms:BrokenEnv"},
+    ],
+)
+def test_an_env_whose_first_reset_raises_once_or_always_cannot_be_played(given: dict[str, Any]) -> None:
+    with opened(**given) as env, pytest.raises(EnvValueError):
+        parity_hash(env)
