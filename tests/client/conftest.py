@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.programs import Programs, programs
 from support.registered import WriteEnvs
 
 import gym_service
@@ -23,3 +24,12 @@ def write_envs(tmp_path: Path) -> Iterator[WriteEnvs]:
     empty = tmp_path / "empty.toml"
     empty.write_text("")
     gym_service.use(empty)
+
+
+@pytest.fixture
+def group() -> Iterator[Programs]:
+    """Programs of one user. A file counts how often they import the simulator of ``counted.py``."""
+    with programs() as group:
+        group.variables["COUNTED_IN"] = str(group.folder / "imports")
+        (group.folder / "imports").touch()
+        yield group
