@@ -13,13 +13,21 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.error import AlreadyPendingCallError
-from support.interrupts import KINDS, OTHER, Tally, caught, interrupt_at_each, interrupted_after, interrupted_at
+from support.interrupts import (
+    EACH,
+    KINDS,
+    NEEDS_BYTECODES,
+    OTHER,
+    Tally,
+    caught,
+    interrupt_at_each,
+    interrupted_after,
+    interrupted_at,
+)
 from support.small_forms import FORMS, made
 
 # These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
-
-EACH = pytest.param(1, marks=pytest.mark.long)
 
 
 def functions_of(act: Callable[[], object]) -> set[str]:
@@ -43,12 +51,10 @@ def test_both_sides_have_compiled_the_step(name: str) -> None:
         assert "act" in FORMS[name].attribute(env, "callers")  # of gym_service/server/compiled_step.py
 
 
-@pytest.mark.parametrize("bytecodes", [False, True], ids=["lines", "bytecodes"])
+@pytest.mark.parametrize("bytecodes", [False, pytest.param(True, marks=NEEDS_BYTECODES)], ids=["lines", "bytecodes"])
 @pytest.mark.parametrize("every", [7, EACH])
 @pytest.mark.parametrize("name", FORMS)
 def test_at_every_point(name: str, every: int, bytecodes: bool) -> None:
-    if bytecodes and sys.version_info < (3, 12):
-        pytest.skip("sys.monitoring is new in Python 3.12")
     every = every * 5 - 4 if bytecodes else every
     with made(name) as (env, step):
         last, interrupts, pid = 2, 0, FORMS[name].attribute(env, "process_id")

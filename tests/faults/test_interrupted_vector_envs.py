@@ -3,9 +3,6 @@
 As in ``test_interrupts.py``. In addition, all workers are in the same step afterwards, or a reset is asked for.
 """
 
-import random
-import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,29 +11,27 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError, ResetNeeded
-from support import procfs
 from support.interrupts import (
-    KINDS,
+    BYTECODE_KINDS,
+    EACH,
+    LOADS,
+    NEEDS_BYTECODES,
     OTHER,
     Late,
     Tally,
-    assert_unchanged,
-    busy,
-    caught,
     interrupt_at_each,
-    interrupted_after,
-    interrupted_at,
+    interrupt_at_random,
+    interrupt_closes,
     interrupted_at_return,
 )
 from support.vector_play import remote
 
-from gym_service import RemoteVectorEnv, errors
+from gym_service import RemoteVectorEnv
 from gym_service.client.workers import Workers
 
 # These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
-EACH = pytest.param(1, marks=pytest.mark.long)
 NUM_ENVS = 3
 
 
@@ -120,16 +115,15 @@ def test_at_every_line(what: str, workers: int, every: int) -> None:
     tally.check()
 
 
+@NEEDS_BYTECODES
 @pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("what", ["step", "halves of step"])
 def test_at_every_bytecode(what: str, workers: int) -> None:
-    if sys.version_info < (3, 12):
-        pytest.skip("sys.monitoring is new in Python 3.12")
-    tally, kinds = Tally(), (KeyboardInterrupt, TimeoutError)
+    tally = Tally()
     with made(workers) as envs:
         check = partial(assert_goes_on, envs, what, tally)
-        interrupt_at_each(lambda: BATCH_ACTS[what](envs), check, 1, tally, kinds=kinds, bytecodes=True)
+        interrupt_at_each(lambda: BATCH_ACTS[what](envs), check, 1, tally, kinds=BYTECODE_KINDS, bytecodes=True)
     tally.check()
 
 
@@ -146,32 +140,28 @@ def first_ready(envs: RemoteVectorEnv, sent: dict[int, int]) -> None:
             assert observations["answers"][row, 1:].tolist() == [number, -7 * number]
 
 
-@pytest.mark.parametrize("load", [0, 2], ids=["quiet", "loaded"])
+@LOADS
 @pytest.mark.parametrize("timers", [12, pytest.param(500, marks=pytest.mark.long)])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_timers_at_random_moments(workers: int, timers: int, load: int) -> None:
     """The handler of SIGALRM raises while a loop steps and renders, or sends and receives and then resets."""
-    chosen, tally = random.Random(timers + load), Tally()
+    tally = Tally()
 
-    def loop(envs: RemoteVectorEnv, number: int) -> None:
+    def loop(number: int) -> None:
         sent: dict[int, int] = {}
-        while number % 2:
+        while number % 2:  # the check resets after an odd number
             first_ready(envs, sent)
         while True:
             for what in ("step", "render", "halves of step", "reset"):
                 BATCH_ACTS[what](envs)
 
-    with made(workers) as envs, busy(load):
-        for number in range(timers):
-            with interrupted_after(chosen.uniform(1e-4, 1e-2), chosen.choice(KINDS)) as raised:
-                error = caught(lambda: loop(envs, number))  # noqa: B023
-            assert raised
-            assert error is raised[0]
-            tally["interrupts"] += 1
-            while envs.in_flight:
-                envs.recv()
-            assert_goes_on(envs, "halves of step", tally, number, str(number))
-            tally["usable"] += 1
+    def check(number: int, where: str) -> None:
+        while envs.in_flight:
+            envs.recv()
+        assert_goes_on(envs, "halves of step", tally, number, where)
+
+    with made(workers) as envs:
+        interrupt_at_random(loop, check, timers, load, tally)
     tally.check()
 
 
@@ -205,32 +195,15 @@ def test_first_ready_at_every_line(workers: int, every: int) -> None:
     tally.check()
 
 
-def interrupt_closes(workers: int, every: int) -> None:
-    tally = Tally()
-    given: dict[str, Any] = {"entry_point": "faulty:FaultyEnv", "workers": workers, "prefork": True}
-    for point in range(0, 10_000, every):
-        with remote("Faulty", NUM_ENVS, **given) as envs:
-            pids = [target["pid"] for target in envs.targets]
-            with interrupted_at(point, KINDS[point % len(KINDS)]) as found:
-                error = caught(envs.close)
-            assert_unchanged(error, found)
-            envs.close()
-            assert not any(procfs.state(pid) for pid in pids), found.where
-            with pytest.raises(errors.ClosedError):
-                envs.step(actions(7))
-        if found.raised is None:
-            break
-        # CPython 3.13.0 can leak a generator that a tracer has interrupted, and with it all that its frames hold.
-        traceback.clear_frames(found.raised.__traceback__)
-        tally["interrupts"] += 1
-        tally["usable"] += 1
-    tally.check()
+def interrupt_closes_of(workers: int, every: int) -> None:
+    made = partial(remote, "Faulty", NUM_ENVS, entry_point="faulty:FaultyEnv", workers=workers, prefork=True)
+    interrupt_closes(made, lambda envs: [target["pid"] for target in envs.targets], every)
 
 
 @pytest.mark.parametrize(("workers", "every"), [(3, 173), pytest.param(1, 11, marks=pytest.mark.long)])
 def test_close_at_some_lines(workers: int, every: int) -> None:
     """close() can be called again, and then nothing is left. It also ends the fork server."""
-    interrupt_closes(workers, every)
+    interrupt_closes_of(workers, every)
 
 
 @pytest.mark.long
@@ -238,7 +211,7 @@ def test_close_at_some_lines(workers: int, every: int) -> None:
 def test_close_at_every_line(workers: int) -> None:
     """Each point needs new envs. The first one keeps the fork server from which all others come."""
     with remote("Faulty", NUM_ENVS, entry_point="faulty:FaultyEnv", prefork=True):
-        interrupt_closes(workers, 1)
+        interrupt_closes_of(workers, 1)
 
 
 @pytest.mark.parametrize("workers", [1, 3])

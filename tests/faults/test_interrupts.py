@@ -8,8 +8,8 @@ and every bytecode.
 import contextlib
 import random
 import signal
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -19,25 +19,28 @@ import pytest
 from support import procfs
 from support.faulty import act, assert_exact, faulty
 from support.interrupts import (
+    BYTECODE_KINDS,
+    EACH,
     KINDS,
+    LOADS,
+    NEEDS_BYTECODES,
     OTHER,
     Late,
     Tally,
     assert_unchanged,
-    busy,
     caught,
     interrupt_at_each,
-    interrupted_after,
+    interrupt_at_random,
+    interrupt_closes,
     interrupted_at,
     is_in_client,
 )
 
-from gym_service import RemoteEnv, errors
+from gym_service import RemoteEnv
 
 # These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
-EACH = pytest.param(1, marks=pytest.mark.long)
 # The share of interrupts after which the next reset() must work without a new server.
 LEAST_USABLE = 0.95
 
@@ -76,16 +79,15 @@ def test_at_every_line(what: str, transport: str, side: int, every: int) -> None
     tally.check()
 
 
+@NEEDS_BYTECODES
 @pytest.mark.parametrize("every", [311, EACH])
 @pytest.mark.parametrize("what", ["step", "reset"])
 def test_at_every_bytecode(what: str, every: int) -> None:
-    if sys.version_info < (3, 12):
-        pytest.skip("sys.monitoring is new in Python 3.12")
-    tally, kinds = Tally(), (KeyboardInterrupt, TimeoutError)
+    tally = Tally()
     with faulty() as env:
         env.reset()
         check = partial(assert_goes_on, env)
-        interrupt_at_each(lambda: ACTS[what](env), check, every, tally, kinds=kinds, bytecodes=True)
+        interrupt_at_each(lambda: ACTS[what](env), check, every, tally, kinds=BYTECODE_KINDS, bytecodes=True)
     tally.check()
 
 
@@ -111,30 +113,21 @@ def test_at_every_line_of_the_first_frames(every: int) -> None:
     tally.check()
 
 
-def interrupt_closes(every: int, **given: Any) -> None:
-    tally = Tally()
-    for point in range(0, 5000, every):
-        with faulty(**given) as env:
-            env.reset()
-            pid = env.target["pid"]
-            with interrupted_at(point, KINDS[point % len(KINDS)]) as found:
-                error = caught(env.close)
-            assert_unchanged(error, found)
-            env.close()
-            assert not procfs.state(pid), found.where
-            with pytest.raises(errors.ClosedError):
-                env.reset()
-        if found.raised is None:
-            break
-        tally["interrupts"] += 1
-        tally["usable"] += 1
-    tally.check()
+@contextmanager
+def reset_once(**given: Any) -> Iterator[RemoteEnv]:
+    with faulty(**given) as env:
+        env.reset()
+        yield env
+
+
+def server(env: RemoteEnv) -> list[int]:
+    return [env.target["pid"]]
 
 
 @pytest.mark.parametrize("transport", ["unix", "stdio"])
 def test_close_at_some_lines(transport: str) -> None:
     """close() can be called again, and then nothing is left."""
-    interrupt_closes(40, transport=transport)
+    interrupt_closes(partial(reset_once, transport=transport), server, 40)
 
 
 @pytest.mark.long
@@ -142,26 +135,23 @@ def test_close_at_some_lines(transport: str) -> None:
 def test_close_at_every_line(transport: str) -> None:
     """Each point needs a new env. The first one keeps the fork server from which all others come."""
     with faulty(transport=transport, prefork=True):
-        interrupt_closes(1, transport=transport, prefork=True)
+        interrupt_closes(partial(reset_once, transport=transport, prefork=True), server, 1)
 
 
-@pytest.mark.parametrize("load", [0, 2], ids=["quiet", "loaded"])
+@LOADS
 @pytest.mark.parametrize("timers", [40, pytest.param(500, marks=pytest.mark.long)])
 @pytest.mark.parametrize("transport", ["unix", "stdio"])
 def test_timers_at_random_moments(transport: str, timers: int, load: int) -> None:
     """The usual timeout decorator, repeatedly: the handler of SIGALRM raises while a loop steps and renders."""
-    chosen, tally = random.Random(timers + load), Tally()
-    with faulty(transport=transport, side=160) as env, busy(load):
+    tally = Tally()
+
+    def loop(number: int) -> None:
+        for what in ("step", "render", "step", "reset") * 500:
+            act(env, what, OTHER)
+
+    with faulty(transport=transport, side=160) as env:
         env.reset()
-        for number in range(timers):
-            kind = KINDS[number % len(KINDS)]
-            with interrupted_after(chosen.uniform(1e-4, 1e-2), kind) as raised:
-                error = caught(lambda: [act(env, what, OTHER) for what in ("step", "render", "step", "reset") * 500])
-            assert raised
-            assert error is raised[0]
-            tally["interrupts"] += 1
-            assert_goes_on(env, number, str(number))
-            tally["usable"] += 1
+        interrupt_at_random(loop, partial(assert_goes_on, env), timers, load, tally)
     tally.check(usable=LEAST_USABLE)
 
 

@@ -4,15 +4,27 @@ Knows sys.settrace, and the modules of the client. Never knows what is interrupt
 """
 
 import os
+import random
 import signal
 import sys
 import threading
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from types import CodeType, FrameType, FunctionType
 from typing import Any
+
+import pytest
+
+from gym_service import RemoteEnv, RemoteVectorEnv, errors
+from support import procfs
+
+# The value of ``every`` in the long forms: each point is tried.
+EACH = pytest.param(1, marks=pytest.mark.long)
+NEEDS_BYTECODES = pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new in Python 3.12")
+LOADS = pytest.mark.parametrize("load", [0, 2], ids=["quiet", "loaded"])
 
 OTHER = 100  # the action of the interrupted step
 
@@ -26,6 +38,8 @@ class Late(Exception):
 
 
 KINDS: tuple[type[BaseException], ...] = (KeyboardInterrupt, Late, TimeoutError, SystemExit)
+# Of the many bytecodes each is tried with fewer kinds.
+BYTECODE_KINDS: tuple[type[BaseException], ...] = (KeyboardInterrupt, TimeoutError)
 
 
 class Interruption:
@@ -212,6 +226,58 @@ def interrupt_at_each(
             tally["interrupts"] += 1
             check(point, found.where)
             tally["usable"] += 1
+
+
+def interrupt_at_random(
+    act: Callable[[int], object],
+    check: Callable[[int, str], None],
+    timers: int,
+    load: int,
+    tally: Tally,
+) -> None:
+    """Interrupt a call, which gets the number of the timer, by so many timers while ``load`` threads compute.
+
+    The call must last until the timer fires, after at most 10 ms. ``check`` gets the number of the timer, twice.
+    """
+    chosen = random.Random(timers + load)
+    with busy(load):
+        for number in range(timers):
+            with interrupted_after(chosen.uniform(1e-4, 1e-2), chosen.choice(KINDS)) as raised:
+                error = caught(partial(act, number))
+            assert raised
+            assert error is raised[0]
+            tally["interrupts"] += 1
+            check(number, str(number))
+            tally["usable"] += 1
+
+
+def interrupt_closes(
+    made: Callable[[], AbstractContextManager[RemoteEnv | RemoteVectorEnv]],
+    pids: Callable[[Any], list[int]],
+    every: int,
+) -> None:
+    """Interrupt close() of a new env at every so many lines. The next close() leaves nothing.
+
+    ``pids`` are those of the env's servers.
+    """
+    tally = Tally()
+    for point in range(0, 10_000, every):
+        with made() as env:
+            servers = pids(env)
+            with interrupted_at(point, KINDS[point % len(KINDS)]) as found:
+                error = caught(env.close)
+            assert_unchanged(error, found)
+            env.close()
+            assert not any(procfs.state(pid) for pid in servers), found.where
+            with pytest.raises(errors.ClosedError):
+                env.reset()
+        if found.raised is None:
+            break
+        # CPython 3.13.0 can leak a generator that a tracer has interrupted, and with it all that its frames hold.
+        traceback.clear_frames(found.raised.__traceback__)
+        tally["interrupts"] += 1
+        tally["usable"] += 1
+    tally.check()
 
 
 @contextmanager
