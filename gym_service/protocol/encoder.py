@@ -392,6 +392,8 @@ def _put_for_subclass(value):
     for cls in type(value).__mro__:
         if cls in _PUT:
             return _PUT[cls]
+        if library_types.is_rare(cls):
+            return Encoder._put_library_value
     if is_space(value):
         return Encoder._put_space
     return Encoder._put_array_like if array_likes.is_array_like(type(value)) else Encoder._put_unknown

@@ -4,15 +4,16 @@ Knows how to write and restore each of them, and what to advise for types that h
 socket. Python 3.6 and up; runs on both sides.
 
 Only the exact type has a form: a subclass of a date or a Decimal (pandas.Timestamp) holds more than its base.
+
+Decimals, Fractions and UUIDs are rare, and their modules take long to import. This module imports them when the first
+value arrives. A value that is sent shows that its module is loaded.
 """
 
 import datetime
-import decimal
-import fractions
 import operator
 import pathlib
 import struct
-import uuid
+import sys
 from collections import deque
 
 from gym_service.protocol.interrupts import is_foreign
@@ -143,9 +144,6 @@ _PARTS = {
     datetime.datetime: _of_datetime,
     datetime.timedelta: lambda value: (value.days, value.seconds, value.microseconds),
     datetime.timezone: _of_timezone,
-    decimal.Decimal: lambda value: (str(value),),
-    fractions.Fraction: _of_fraction,
-    uuid.UUID: lambda value: (value.bytes,),
     pathlib.PosixPath: lambda value: (str(value),),
     pathlib.PurePosixPath: lambda value: (str(value),),
     pathlib.PureWindowsPath: lambda value: (str(value),),
@@ -154,13 +152,32 @@ _IN_UTC = ", with a time zone of datetime.timezone or none; pass value.astimezon
 _ADVICE_FOR_PARTS = {
     datetime.datetime: _IN_UTC,
     datetime.time: ", with a time zone of datetime.timezone or none",
-    fractions.Fraction: " of numbers of up to %d bits" % MAX_FRACTION_BITS,
 }
 _NAMES = {cls: cls.__name__ for cls in _PARTS}
 
 # The name of the Encoder method that writes each of these types.
 PUT = dict.fromkeys(_PARTS, "_put_library_value")
 PUT.update({bytearray: "_put_bytearray", deque: "_put_deque", range: "_put_range", slice: "_put_slice"})
+
+# For each rare type: its module, how its values are taken apart, and the advice for those that cannot be.
+_RARE = {
+    "Decimal": ("decimal", lambda value: (str(value),), ""),
+    "Fraction": ("fractions", _of_fraction, " of numbers of up to %d bits" % MAX_FRACTION_BITS),
+    "UUID": ("uuid", lambda value: (value.bytes,), ""),
+}
+
+
+def is_rare(cls):
+    """Whether it is one of the rare types. From then on ``_put_library_value`` knows it."""
+    if cls in _PARTS:
+        return True
+    name = type.__dict__["__name__"].__get__(cls)  # a metaclass may answer differently
+    module, of_value, advice = _RARE.get(name, (None, None, ""))
+    if module is None or getattr(sys.modules.get(module), name, None) is not cls:
+        return False
+    _ADVICE_FOR_PARTS[cls], _NAMES[cls] = advice, name
+    _PARTS[cls] = of_value  # last, since another thread may look here first
+    return True
 
 
 def _time(hour, minute, second, microsecond, zone, fold):
@@ -171,10 +188,24 @@ def _datetime(year, month, day, hour, minute, second, microsecond, zone, fold):
     return datetime.datetime(year, month, day, hour, minute, second, microsecond, zone, fold=fold)
 
 
+def _decimal(text):
+    import decimal
+
+    return decimal.Decimal(text)
+
+
 def _fraction(numerator, denominator):
+    import fractions
+
     if max(numerator.bit_length(), denominator.bit_length()) > MAX_FRACTION_BITS:
         raise ValueError("the numbers of a Fraction are too large")
     return fractions.Fraction(numerator, denominator)
+
+
+def _uuid(data):
+    import uuid
+
+    return uuid.UUID(bytes=data)
 
 
 # For each type: its function, and the types of that function's arguments.
@@ -184,9 +215,9 @@ _MAKERS = {
     "datetime": (_datetime, (int, int, int, int, int, int, int, (type(None), datetime.timezone), int)),
     "timedelta": (datetime.timedelta, (int, int, int)),
     "timezone": (datetime.timezone, (datetime.timedelta, str)),
-    "Decimal": (decimal.Decimal, (str,)),
+    "Decimal": (_decimal, (str,)),
     "Fraction": (_fraction, (int, int)),
-    "UUID": (lambda data: uuid.UUID(bytes=data), (bytes,)),
+    "UUID": (_uuid, (bytes,)),
     "PosixPath": (pathlib.Path, (str,)),
     "PurePosixPath": (pathlib.PurePosixPath, (str,)),
     "PureWindowsPath": (pathlib.PureWindowsPath, (str,)),
