@@ -68,7 +68,7 @@ def guardian_of(client_pid: int | None = None) -> int:
         if state(pid)
         and (words := argv(pid).split(b"\0"))
         and of in words
-        and any(word.endswith(b"standalone/guardian.py") for word in words)
+        and any(word.endswith(b"standalone/run_guardian.py") for word in words)
     ]
     assert len(found) == 1, f"{len(found)} guardians"
     return found[0]

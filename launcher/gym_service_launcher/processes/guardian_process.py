@@ -21,7 +21,7 @@ from pathlib import Path
 
 from gym_service_launcher.standalone import client_watch, guardian, interrupts, procfs
 
-PROGRAM = Path(guardian.__file__)
+PROGRAM = Path(guardian.__file__).with_name("run_guardian.py")
 PIDFD_FD = guardian.CONTROL_FD + 1
 START_S = 30
 # What an interpreter is called. A program that embeds Python has another name.
@@ -61,7 +61,7 @@ class GuardianProcess:
             if pidfd >= 0:
                 opened.callback(os.close, pidfd)
                 files[PIDFD_FD], how = pidfd, [str(PIDFD_FD)]
-            argv = [self._python, "-I", "-S", str(PROGRAM), str(os.getpid()), *how]
+            argv = [self._python, "-I", "-S", *_where_byte_code_is(), str(PROGRAM), str(os.getpid()), *how]
             self._must_wait = pidfd >= 0
             spawn_detached(argv, files, self._unreaped)
             self._control_fds += map(socket.socket.detach, [ours])
@@ -135,6 +135,11 @@ def _let_go(control_fds: list[int], unreaped: list[int], process_id: int) -> Non
     for pid in unreaped:
         with interrupts.suppress(ChildProcessError):  # ignored SIGCHLD, or a wait for any child has reaped it
             os.waitpid(pid, 0)
+
+
+def _where_byte_code_is() -> list[str]:
+    """The option that names this process's folder of byte code, if it has one: -I ignores the variable."""
+    return ["-X", f"pycache_prefix={sys.pycache_prefix}"] if sys.pycache_prefix else []
 
 
 def guardian_python(server_executable: str) -> str:

@@ -46,7 +46,7 @@ GIVE_UP = "import os; os._exit(1)"
 # What only servers on this machine use: viewers look at those alone, and warm fork servers are here.
 ONLY_HERE = {
     "episode_tally.py", "image_files.py", "random_states.py", "unnoticed_render.py", "viewed_env.py", "viewer_link.py",
-    "warm_clients.py", "warm_connection.py", "warm_forks.py", "warm_guardian.py",
+    "run_guardian.py", "warm_clients.py", "warm_connection.py", "warm_forks.py", "warm_guardian.py",
 }  # fmt: skip
 
 

@@ -67,4 +67,4 @@ def leave_parent(tell_fd):
         os.write(tell_fd, b"pid %d\n" % pid)
         os._exit(0)
     while os.getppid() == parent:
-        time.sleep(0.001)
+        time.sleep(0.0002)

@@ -5,11 +5,12 @@ by path. The server half has its own copy, ``gym_service/transport/fd_passing.py
 other.
 """
 
+# Not socket, which takes the guardian longer to import than all else.
+import _socket
 import os
-import socket
 import struct
 
-CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+CLOSE_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
 FD_BYTES = struct.calcsize("i")
 
 
@@ -19,7 +20,7 @@ def send(sock, data, fds):
     Raises OSError if the peer has closed the socket. The descriptors stay open here.
     """
     rights = struct.pack("%di" % len(fds), *fds)
-    sent = sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+    sent = sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
     if sent < len(data):
         sock.sendall(data[sent:])
 
@@ -29,12 +30,12 @@ def receive(sock, size_bytes, max_fds):
 
     Children of this process do not inherit the descriptors. Descriptors beyond the limit of this process are lost.
     """
-    data, ancillary, flags, _ = sock.recvmsg(size_bytes, socket.CMSG_SPACE(max_fds * FD_BYTES), CLOSE_ON_EXEC)
+    data, ancillary, flags, _ = sock.recvmsg(size_bytes, _socket.CMSG_SPACE(max_fds * FD_BYTES), CLOSE_ON_EXEC)
     fds = []
     for level, kind, content in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
             count = len(content) // FD_BYTES
             fds += struct.unpack("%di" % count, content[: count * FD_BYTES])
     for fd in fds:
         os.set_inheritable(fd, False)
-    return data, fds, bool(flags & socket.MSG_CTRUNC)
+    return data, fds, bool(flags & _socket.MSG_CTRUNC)

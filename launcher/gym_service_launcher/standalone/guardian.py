@@ -2,7 +2,8 @@
 
 Rules of this file:
 
-1. Standard library only, Python 3.6 and up, one thread. It is run by path, alone, under ``-I -S``.
+1. Standard library only, Python 3.6 and up, one thread. run_guardian.py runs it, under ``-I -S``. The first server of a
+   client waits for this start, so this file and its siblings import only what starts quickly.
 2. It loads its siblings in this folder by path and leaves nothing on sys.path or in sys.modules: forkserver.py loads
    it inside a simulator's interpreter.
 3. It knows processes, signals and descriptors. It never knows what a server is for, or envs.toml.
@@ -12,8 +13,8 @@ Rules of this file:
 
 Command line::
 
-    PYTHON -I -S .../guardian.py CLIENT_PID 4     fd 4 is a pidfd of the client
-    PYTHON -I -S .../guardian.py CLIENT_PID       there is none, so the client must be the parent
+    PYTHON -I -S .../run_guardian.py CLIENT_PID 4     fd 4 is a pidfd of the client
+    PYTHON -I -S .../run_guardian.py CLIENT_PID       there is none, so the client must be the parent
 
 In the first form it forks, writes a line to fd 3, ``pid N`` or ``errno N``, and exits; the child is the guardian. So
 the guardian is not a child of the client, and the client's os.wait() does not wait for it.
@@ -48,16 +49,17 @@ What must change together: the contract above with guardian_client.py and forkse
 contract for servers that it forks); the class below with remote_guardian.py (which derives from it).
 """
 
+# Not socket, which also imports selectors and collections: that takes longer than all other imports here.
+import _socket
 import enum
 import errno
-import importlib.util
 import os
 import select
 import signal
-import socket
 import struct
-import sys
 import time
+import types
+from importlib.machinery import SourceFileLoader
 
 if __package__:
     from gym_service_launcher.standalone import client_watch, fd_passing, procfs, spawning
@@ -65,9 +67,8 @@ else:
 
     def _load_sibling(name):
         path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-        spec = importlib.util.spec_from_file_location("gym_service_" + name, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = types.ModuleType("gym_service_" + name)
+        SourceFileLoader(module.__name__, path).exec_module(module)
         return module
 
     siblings = ("client_watch", "fd_passing", "procfs", "spawning")
@@ -336,7 +337,7 @@ class Server:
         self.lifeline.close()
 
     def say(self, line):
-        quietly(self.lifeline.send, line.encode("ascii") + b"\n", getattr(socket, "MSG_DONTWAIT", 0))
+        quietly(self.lifeline.send, line.encode("ascii") + b"\n", getattr(_socket, "MSG_DONTWAIT", 0))
 
 
 def classify_main_thread(first, second):
@@ -365,7 +366,7 @@ def _receive_all(control, size, client):
     while len(data) < size:
         try:
             piece = control.recv(size - len(data))
-        except socket.timeout:  # an alias of TimeoutError only since Python 3.10
+        except _socket.timeout:  # an alias of TimeoutError only since Python 3.10
             if client.has_ended():
                 return b""
             continue
@@ -377,7 +378,7 @@ def _receive_all(control, size, client):
 
 def unix_socket(fd):
     """A socket from a descriptor. Names the family, since Python before 3.7 would assume AF_INET."""
-    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=fd)
+    return _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
 
 
 def quietly(call, *arguments):
@@ -386,7 +387,3 @@ def quietly(call, *arguments):
         return call(*arguments)
     except OSError:
         return None
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

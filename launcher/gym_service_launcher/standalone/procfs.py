@@ -7,7 +7,6 @@ target's interpreter, loaded by path.
 processes. Each function then returns the same as if it had found nothing.
 """
 
-import collections
 import os
 
 if __package__:
@@ -18,9 +17,21 @@ else:  # loaded by path: into a process of ours, where no handler of a user runs
         pass
 
 
-# ``state`` is a letter, as in ps. ``start_time`` counts the kernel's clock ticks since boot: together with the pid it
-# identifies a process for ever.
-Process = collections.namedtuple("Process", ["state", "parent_pid", "start_time", "memory_bytes"])
+class Process:
+    """What is known about a process.
+
+    ``state`` is a letter, as in ps. ``start_time`` counts the kernel's clock ticks since boot: together with the pid it
+    identifies a process for ever.
+
+    It is no named tuple, whose import would delay the guardian.
+    """
+
+    def __init__(self, state, parent_pid, start_time, memory_bytes):
+        self.state = state
+        self.parent_pid = parent_pid
+        self.start_time = start_time
+        self.memory_bytes = memory_bytes
+
 
 _checked = (0, False)  # the pid for which is_ours was computed, and the answer
 

@@ -78,7 +78,8 @@ def main(path, least_share):
     os.close(guardian.CONTROL_FD)
     os.chdir("/")
     os.set_inheritable(LISTENER_FD, False)
-    WarmGuardian(guardian.unix_socket(LISTENER_FD), path, float(least_share)).run()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=LISTENER_FD)
+    WarmGuardian(listener, path, float(least_share)).run()
 
 
 class Image:
