@@ -63,6 +63,10 @@ def serve(argv, preloaded=None):
         import faulthandler
 
         faulthandler.register(int(options["--dump-signal"]))
+    import gc
+
+    collects = gc.isenabled()
+    gc.disable()  # the imports below make many objects and hardly any garbage
     # Redirect the descriptors before any other import: a simulator may print from C as soon as it loads.
     from gym_service.server import counters, endpoints
 
@@ -88,6 +92,8 @@ def serve(argv, preloaded=None):
         from gym_service.server import viewer_link
 
         viewers = viewer_link.open_link(options["--viewers"])
+    if collects:
+        gc.enable()
     loop.serve(channel, rules, counts, warned, "--debugged" in options, viewers)
     return 0
 

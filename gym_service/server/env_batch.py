@@ -44,6 +44,8 @@ def make(recipe):
 class Batch:
     """Replaces the adapter of a single env. It has one adapter for each env."""
 
+    holds_agents = False
+
     def __init__(self, adapters, first_index, autoreset_mode):
         self.count = len(adapters)
         self.first_index = first_index

@@ -16,22 +16,19 @@ from gym_service.protocol.frames import BadFrame
 from gym_service.protocol.layout import compile_layout, rows
 from gym_service.protocol.values import BadValue
 from gym_service.server import env_batch, env_factory, error_report, generators, offscreen, refusals
-from gym_service.server.adapters.pettingzoo import MultiAgentAdapter
 from gym_service.server.arrays import ActionArrays, received
 from gym_service.server.compiled_step import compile_any_step
 from gym_service.server.counters import Counters
 from gym_service.server.env_facts import EnvFacts
 from gym_service.server.message_bound import MIB, MessageBound, in_parts
-from gym_service.server.multi_agent import MultiAgentCalls
 from gym_service.server.pending_warnings import PendingWarnings
 from gym_service.server.permissions import Permissions
-from gym_service.server.some_envs import SomeEnvs
 from gym_service.server.step_answers import StepAnswers
-from gym_service.transport import image_codec
 from gym_service.transport.arena import LIMIT_BYTES
 from gym_service.transport.streams import ChannelClosed
 
 EXIT_FORKED = 4
+RAW = "raw"  # the setting of frames for which image_codec.py is not imported
 
 
 def serve(channel, permissions=None, counters=None, warned=(), is_debugged=False, viewers=None):
@@ -197,10 +194,10 @@ class Server:
 
     def _make(self, frame):
         recipe = self._permissions.check(self._decoder(frame).read())
-        frames = recipe.get("frames", image_codec.RAW) if self._channel.arena is None else image_codec.RAW
+        frames = recipe.get("frames", RAW) if self._channel.arena is None else RAW
         if self._channel.arena is not None:
             self._channel.arena.limit_bytes = recipe.get("arena_mib", LIMIT_BYTES // MIB) * MIB
-        image_encoder = image_codec.encoder_for(frames)
+        image_encoder, shown_frames = _image_encoder(frames)
         adapter = env_batch.make(recipe) if "batch" in recipe else env_factory.make(recipe)
         description = adapter.describe()
         self._bound.set_mib(recipe.get("max_message_mib"))
@@ -210,7 +207,7 @@ class Server:
         self._layout_count = adapter.count if vector is None else vector["num_envs"]
         self._steps = StepAnswers(self._bound, is_vectorized=vector is not None)
         self._bound.check_spaces(spaces)
-        description["target"]["frames"] = image_codec.shown(frames)
+        description["target"]["frames"] = shown_frames
         if self._is_debugged:
             description["target"]["is_debugged"] = True
         self._adapter = adapter
@@ -218,19 +215,27 @@ class Server:
         ValueDecoder.space_from = adapter.space_from
         self._compile_layouts(spaces)
         self.counters.set_env_id(str(recipe["entry_point"] or recipe["id"]))
-        self.state = messages.MADE if adapter.count is None else messages.BATCHED
-        if self.state == messages.BATCHED:
-            answering = self.counters, self.send_answer, self._bound.check
-            self._some_envs = SomeEnvs(adapter, spaces, self._actions, *answering)
-        if isinstance(adapter, MultiAgentAdapter):
-            self.state = messages.MULTI_AGENT
-            self._agents = MultiAgentCalls(adapter, self.counters, description, self._compile_step)
+        self._enter_state(adapter, spaces, description)
         if self.state == messages.MADE and vector is None:  # vector envs keep their spaces; agents have their own
             self._facts = EnvFacts(adapter)
         if image_encoder is not None:
             self._use_image_codec(image_encoder, frames)
         self._compile_step()
         return messages.RESULT, Encoder().add(description, "$", opaque=True)
+
+    def _enter_state(self, adapter, spaces, description):
+        """Begin to take the calls of one env, a batch or several agents. A start imports only what its env needs."""
+        self.state = messages.MADE if adapter.count is None else messages.BATCHED
+        if self.state == messages.BATCHED:
+            from gym_service.server.some_envs import SomeEnvs
+
+            answering = self.counters, self.send_answer, self._bound.check
+            self._some_envs = SomeEnvs(adapter, spaces, self._actions, *answering)
+        if adapter.holds_agents:
+            from gym_service.server.multi_agent import MultiAgentCalls
+
+            self.state = messages.MULTI_AGENT
+            self._agents = MultiAgentCalls(adapter, self.counters, description, self._compile_step)
 
     def _compile_layouts(self, facts):
         """Compile the layouts of the spaces among these facts, and set the bound on messages from their sizes."""
@@ -380,3 +385,12 @@ class Server:
     @staticmethod
     def _result(value):
         return messages.RESULT, Encoder().add(value, "$.result")
+
+
+def _image_encoder(frames):
+    """The encoder for a ``frames`` setting, or None; and the name of the setting for users."""
+    if type(frames) is str and frames == RAW:
+        return None, RAW
+    from gym_service.transport import image_codec
+
+    return image_codec.encoder_for(frames), image_codec.shown(frames)

@@ -1,17 +1,24 @@
 """Envs of other APIs than gym's: chooses the adapter for an object of a simulator, or says why there is none.
 
-Knows the adapters of dm_env, robosuite and PettingZoo. Never knows the wire, or how a gym registry finds an id. Python
-3.6 and up.
+Knows the adapters of dm_env, robosuite and PettingZoo, and imports each when an env needs it. Never knows the wire, or
+how a gym registry finds an id. Python 3.6 and up.
 """
 
-from gym_service.server import refusals
-from gym_service.server.adapters import detection, pettingzoo
-from gym_service.server.adapters.dm_env import DmEnvAdapter
-from gym_service.server.adapters.robosuite import RobosuiteAdapter
-from gym_service.server.adapters.vectorized import VectorizedAdapter
+import importlib
 
-_SINGLE = {detection.DM_ENV: DmEnvAdapter, detection.ROBOSUITE: RobosuiteAdapter}
-_MULTI_AGENT = {detection.PARALLEL: pettingzoo.ParallelAdapter, detection.AEC: pettingzoo.AecAdapter}
+from gym_service.server import refusals
+from gym_service.server.adapters import detection
+
+# The module and the class of each adapter.
+_SINGLE = {
+    detection.DM_ENV: ("dm_env", "DmEnvAdapter"),
+    detection.ROBOSUITE: ("robosuite", "RobosuiteAdapter"),
+}
+_MULTI_AGENT = {
+    detection.PARALLEL: ("pettingzoo", "ParallelAdapter"),
+    detection.AEC: ("pettingzoo", "AecAdapter"),
+}
+_VECTORIZED = ("vectorized", "VectorizedAdapter")
 APIS = (*_SINGLE, *_MULTI_AGENT)
 
 # Keywords for the adapters only: an env of dm_env or robosuite takes neither when it is made.
@@ -55,7 +62,7 @@ def adapter_of(env, recipe, creator):
     found = detection.api_of(env, api)
     if found == detection.VECTOR:
         if "batch" not in recipe:
-            return VectorizedAdapter(env, recipe)
+            return _adapter_class(_VECTORIZED)(env, recipe)
         text = "%s is a vector env itself, and make_vec makes one of single envs"
         advice = "\n  try: vectorized = true in its entry, or gym_service.make with the number of envs in kwargs"
         raise refusals.api_mismatch(text % detection.described(env) + advice)
@@ -69,18 +76,25 @@ def adapter_of(env, recipe, creator):
     if found in _SINGLE:
         if api not in (None, found):
             _refuse(env, found, api)
-        return _SINGLE[found](env, recipe, creator)
+        return _adapter_class(_SINGLE[found])(env, recipe, creator)
     return None
 
 
 def make_registered(recipe):
     """An env of PettingZoo's registry."""
+    from gym_service.server.adapters import pettingzoo
+
     return pettingzoo.make_registered(recipe["id"], recipe["api"], recipe["kwargs"])
+
+
+def _adapter_class(place):
+    module, name = place
+    return getattr(importlib.import_module("gym_service.server.adapters." + module), name)
 
 
 def _multi_agent_adapter(env, found, api):
     if api == found:
-        return _MULTI_AGENT[found](env)
+        return _adapter_class(_MULTI_AGENT[found])(env)
     kind = "an AECEnv" if found == detection.AEC else "a ParallelEnv"
     text = "%s is %s of PettingZoo" % (detection.described(env), kind)
     if api in _MULTI_AGENT:

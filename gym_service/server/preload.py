@@ -9,7 +9,17 @@ import warnings
 
 import numpy as np
 
-from gym_service.server import endpoints, env_factory, loop  # noqa: F401 - for those that are forked
+# Also what a server that is no fork imports only when its env needs it.
+from gym_service.server import (  # noqa: F401 - for those that are forked
+    endpoints,
+    env_batch,
+    env_factory,
+    loop,
+    multi_agent,
+    some_envs,
+    viewer_link,
+)
+from gym_service.server.adapters import dm_env, pettingzoo, robosuite, vectorized  # noqa: F401
 
 # How far an import may draw and still count as unseeded, in blocks of 624 numbers (as the Mersenne Twister makes them).
 MAX_BLOCKS = 2000

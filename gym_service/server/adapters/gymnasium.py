@@ -25,6 +25,7 @@ class GymnasiumAdapter:
     """
 
     count = None  # this adapter holds one env, not a batch
+    holds_agents = False
     error_context = ""
     _library_of = (None, "")  # cached: a class of env, and the name of its library
 

@@ -22,6 +22,8 @@ from gym_service.server.adapters.gymnasium import GymnasiumAdapter
 class MultiAgentAdapter(GymnasiumAdapter):
     """The part that the two adapters share: spaces by agent, attributes, render and close."""
 
+    holds_agents = True
+
     def __init__(self, env):
         super().__init__(env, None, False)
         self.spaces = {}  # agent: its observation space and action space, as the client knows them
