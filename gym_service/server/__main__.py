@@ -65,6 +65,9 @@ def serve(argv, preloaded=None):
         faulthandler.register(int(options["--dump-signal"]))
     import gc
 
+    from gym_service.server import blas_threads
+
+    blas_threads.end_once_loaded()
     collects = gc.isenabled()
     gc.disable()  # the imports below make many objects and hardly any garbage
     # Redirect the descriptors before any other import: a simulator may print from C as soon as it loads.
