@@ -52,7 +52,7 @@ def is_venv_of_windows(path: Path) -> bool:
 
 def _around(path: Path, python: str, folder: Path) -> Iterable[Path]:
     """The venv that the path is in, or those directly in it."""
-    if os.path.lexists(path / "python"):  # a bin folder, also of an interpreter that is no venv
+    if _is_executable(str(path / "python")):  # a bin folder, also of an interpreter that is no venv
         return [path.parent]
     for parent in path.parents:
         if os.path.isfile(parent / "pyvenv.cfg"):
@@ -63,7 +63,7 @@ def _around(path: Path, python: str, folder: Path) -> Iterable[Path]:
 def _elsewhere(path: Path, python: str, folder: Path) -> Iterable[Path]:
     """The same path from the places where people start one: the folder, its parent, the current and the home folder."""
     written = python.replace("\\", "/")
-    here, home = Path(os.path.abspath(os.curdir)), Path(os.path.expanduser("~"))
+    here, home = _current_folder() or folder, Path(os.path.expanduser("~"))
     found = [here / os.path.expanduser(written)]
     parts = [part for part in INSIDE_VENV.sub("", written).split("/") if part not in ("", ".", "..", "~")]
     if parts:
@@ -73,14 +73,21 @@ def _elsewhere(path: Path, python: str, folder: Path) -> Iterable[Path]:
 
 
 def _misspelled(path: Path, python: str, folder: Path) -> Iterable[Path]:
-    """The interpreter beside the path whose name is nearly the same."""
-    near = misspelt(path.name, (name for name in _names(path.parent) if is_interpreter(str(path.parent / name))))
-    return [path.parent / near] if near else []
+    """What lies beside the path and has nearly the same name."""
+    return [path.parent / name for name in _names(path.parent) if misspelt(path.name, [name])]
 
 
 def _from(folder: Path, path: str) -> str:
     start = f"{os.path.normpath(folder)}/"
     return f"./{path.removeprefix(start)}" if path.startswith(start) else path
+
+
+def _current_folder() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError as error:  # it was removed
+        interrupts.raise_if_from_handler(error)
+        return None
 
 
 def _names(folder: Path) -> list[str]:

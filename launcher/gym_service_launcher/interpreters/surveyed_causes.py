@@ -67,7 +67,7 @@ def _not_installed(wanted: str, found: Survey, evidence: Evidence) -> tuple[str,
     """An id that resembles no other one: its package is missing, or cannot be imported."""
     namespace = wanted.rpartition("/")[0]
     others = [env_id for env_id in found.all_ids() if env_id not in found.own]
-    if namespace and not any(env_id.startswith(f"{namespace}/") for env_id in others):
+    if namespace and not any(env_id.startswith(f"{namespace}/") for env_id in found.all_ids()):
         return _missing_namespace(wanted, namespace, found, evidence)
     cause = f"nothing in {evidence.place} registers {wanted!r}"
     if found.failed:

@@ -17,7 +17,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("project/sim_env", "project/sims/arms_env", "project/robot/.venv", "beside_env", "work/cwd_env"):
         venv.create(lab / name, symlinks=True)
     venv.create(lab / "home/home_env", symlinks=True)
-    for name in ("project/empty_env/bin", "project/windows_env/Scripts", "project/broken_env/bin", "work/empty_env"):
+    for name in (
+        "project/robot/python",
+        "project/empty_env/bin",
+        "project/windows_env/Scripts",
+        "project/broken_env/bin",
+        "work/empty_env",
+    ):
         (lab / name).mkdir(parents=True)
     (lab / "project/windows_env/Scripts/python.exe").touch(0o755)
     (lab / "project/windows_env/pyvenv.cfg").touch()
@@ -94,3 +100,11 @@ def test_what_cannot_be_looked_at_is_passed_over(tmp_path: Path, lab: Path) -> N
         with pytest.raises(ConfigError, match=r'try: python = "(\./|/.*/)sim_env"'):
             find_interpreter(python, tmp_path)
     (tmp_path / "closed").chmod(0o755)
+
+
+def test_a_current_folder_that_was_removed(tmp_path: Path, lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ConfigError, match=r'try: python = "\./sim_env"'):
+        find_interpreter("../sim_env", lab / "project")

@@ -76,3 +76,15 @@ def test_a_namespace_without_ids_is_named_and_no_package_is_guessed(
     assert explained is not None
     cause = "nothing in /sim/bin/python registers 'gym_pusht/PushT-v0', or another id of the namespace 'gym_pusht'"
     assert (explained.cause, explained.advice) == (f"{cause}{more}", advice)
+
+
+def test_a_namespace_of_gymnasium_itself_is_not_missing() -> None:
+    entry = entries.entry("Task", {"python": "/sim/bin/python", "id": "phys2d/Reach-v0"}, file=Path("envs.toml"))
+    evidence = Evidence(entry, "gymnasium.error.NameNotFound", "Environment `Reach` doesn't exist in namespace phys2d.")
+    own = (*OWN, "phys2d/CartPole-v1")
+    evidence.wide_survey = Survey(Path("python"), own=own, ids=own)
+    explained = causes.explain(evidence)
+    assert explained is not None
+    assert explained.cause == (
+        "nothing in /sim/bin/python registers 'phys2d/Reach-v0'; no package there registers ids of its own"
+    )
