@@ -64,11 +64,15 @@ def _elsewhere(path: Path, python: str, folder: Path) -> Iterable[Path]:
     """The same path from the places where people start one: the folder, its parent, the current and the home folder."""
     written = python.replace("\\", "/")
     here, home = _current_folder() or folder, Path(os.path.expanduser("~"))
-    found = [here / os.path.expanduser(written)]
-    parts = [part for part in INSIDE_VENV.sub("", written).split("/") if part not in ("", ".", "..", "~")]
-    if parts:
-        found += [start.joinpath(*parts) for start in (folder, folder.parent, here, home)]
-        found += [start / parts[-1] for start in (folder, here)]
+    # An entry has absolute paths only: what the user wrote is one of these.
+    ways = [written, *(os.path.relpath(path, start) for start in (folder, home) if written.startswith("/"))]
+    found = []
+    for way in ways:
+        parts = [part for part in INSIDE_VENV.sub("", way).split("/") if part not in ("", ".", "..", "~")]
+        found.append(here / os.path.expanduser(way))
+        if parts:
+            found += [start.joinpath(*parts) for start in (folder, folder.parent, here, home)]
+            found += [start / parts[-1] for start in (folder, here)]
     return found
 
 

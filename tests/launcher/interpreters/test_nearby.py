@@ -4,6 +4,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from gym_service_launcher.config import entry as entries
 from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.interpreters.find import find_interpreter
 
@@ -40,7 +41,7 @@ def in_work(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(lab / "home"))
 
 
-@pytest.mark.parametrize(
+CASES = pytest.mark.parametrize(
     ("python", "advice"),
     [
         # Another folder to start from: the folder of the file, its parent, the current folder, home, the root.
@@ -83,13 +84,31 @@ def in_work(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("../windows_env", "python -m venv {lab}/windows_env"),
     ],
 )
+
+
+@CASES
 def test_the_interpreter_that_was_meant(lab: Path, python: str, advice: str) -> None:
-    words = {"{lab}": str(lab), "{project}": str(lab / "project")}
-    for word, text in words.items():
-        python, advice = python.replace(word, text), advice.replace(word, text)
+    assert advised(lab, python) == filled(lab, advice)
+
+
+@CASES
+def test_the_same_in_an_entry_as_an_absolute_path(lab: Path, python: str, advice: str) -> None:
+    entry = entries.entry("Reach", {"python": filled(lab, python)}, file=lab / "project/envs.toml")
+    assert entry.python
+    expected = filled(lab, advice)
+    if entry.python.startswith("/"):
+        expected = expected.replace('"./', f'"{lab}/project/').partition(" (relative")[0]
+    assert advised(lab, entry.python) == expected
+
+
+def filled(lab: Path, text: str) -> str:
+    return text.replace("{lab}", str(lab)).replace("{project}", f"{lab}/project")
+
+
+def advised(lab: Path, python: str) -> str:
     with pytest.raises(ConfigError) as error:
-        find_interpreter(python, lab / "project")
-    assert str(error.value).rpartition("\n  try: ")[2] == advice
+        find_interpreter(filled(lab, python), lab / "project")
+    return str(error.value).rpartition("\n  try: ")[2]
 
 
 def test_what_cannot_be_looked_at_is_passed_over(tmp_path: Path, lab: Path) -> None:
