@@ -309,7 +309,7 @@ class Encoder(ClassEncoder, LibraryEncoder, array_likes.ArrayEncoder, Packed):
     def _put_array(self, value):
         if self._is_key(value):
             return
-        if isinstance(value, np.ma.MaskedArray):
+        if type(value) is not np.ndarray and isinstance(value, np.ma.MaskedArray):  # numpy 2.5 imports np.ma here
             self._refuse(value, "masked arrays would lose their mask; send .data and .mask")
             return
         given = value

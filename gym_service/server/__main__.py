@@ -63,25 +63,13 @@ def serve(argv, preloaded=None):
         import faulthandler
 
         faulthandler.register(int(options["--dump-signal"]))
-    import gc
-
-    from gym_service.server import blas_threads
-
-    blas_threads.end_once_loaded()
-    collects = gc.isenabled()
-    gc.disable()  # the imports below make many objects and hardly any garbage
+    if preloaded is None:
+        collect_again = _import_quickly()
     # Redirect the descriptors before any other import: a simulator may print from C as soon as it loads.
-    from gym_service.server import counters, endpoints
+    from gym_service.server import counters
 
     counts = counters.Counters(options["--counters"]) if "--counters" in options else None
-    arena = endpoints.open_arena(int(options["--arena"])) if "--arena" in options else None
-    is_piped = "--stdio" in options
-    if is_piped:
-        channel = endpoints.open_stdio(options["--stdio"], arena)
-    else:
-        if counts:
-            counts.mark_ready()  # the idle time of a client that sends nothing starts here
-        channel = endpoints.open_socket(options["--fd"], arena, options.get("--negotiate-arena", ""))
+    channel = _channel(options, counts)
     if channel is None:
         return EXIT_USAGE
 
@@ -90,15 +78,51 @@ def serve(argv, preloaded=None):
     names = "--no-import" not in options
     rules = permissions.Permissions(names, names and "--no-pickle" not in options, options["--allow"])
     warned = preloaded.after_fork() if preloaded else ()
-    viewers = None
-    if "--viewers" in options:
-        from gym_service.server import viewer_link
-
-        viewers = viewer_link.open_link(options["--viewers"])
-    if collects:
-        gc.enable()
+    viewers = _viewers(options)
+    if preloaded is None:
+        collect_again()
     loop.serve(channel, rules, counts, warned, "--debugged" in options, viewers)
     return 0
+
+
+def _channel(options, counts):
+    """The channel that the options describe; None where it cannot be one."""
+    from gym_service.server import endpoints
+
+    arena = endpoints.open_arena(int(options["--arena"])) if "--arena" in options else None
+    if "--stdio" in options:
+        return endpoints.open_stdio(options["--stdio"], arena)
+    if counts:
+        counts.mark_ready()  # the idle time of a client that sends nothing starts here
+    return endpoints.open_socket(options["--fd"], arena, options.get("--negotiate-arena", ""))
+
+
+def _viewers(options):
+    """The link to this server's viewers; None where it can have none."""
+    if "--viewers" not in options:
+        return None
+    from gym_service.server import viewer_link
+
+    return viewer_link.open_link(options["--viewers"])
+
+
+def _import_quickly():
+    """Keep from the following imports what would slow them. Returns a function to call after them."""
+    import gc
+
+    from gym_service.server import blas_threads
+
+    blas_threads.end_once_loaded()
+    if not gc.isenabled():
+        return lambda: None
+    gc.disable()  # imports make many objects that stay, and hardly any garbage
+
+    def collect_again():
+        if hasattr(gc, "freeze"):  # new in Python 3.7
+            gc.freeze()  # novermin - the first collection need not look at them
+        gc.enable()
+
+    return collect_again
 
 
 def preload(recipe):

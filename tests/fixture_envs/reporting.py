@@ -1,5 +1,6 @@
 """``Reporting-v0``: reports the state of its process from within. Gym 0.21 and up, Python 3.6 and up."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -118,3 +119,7 @@ def make_env(flavour="plain"):
 
 
 gym.register(id="Reporting-v0", entry_point="reporting:ReportingEnv", max_episode_steps=5)
+
+
+def collects_garbage(env):
+    return gc.isenabled()

@@ -1,4 +1,7 @@
-"""The threads that OpenBLAS starts when numpy is loaded: a server ends them, and large products start as many again."""
+"""What a server imports, and what the import of numpy leaves: no idle threads of OpenBLAS, and the garbage collector.
+
+Large products start as many threads again.
+"""
 
 import json
 import subprocess
@@ -7,13 +10,20 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support import procfs
 from support.in_target_runs import FLOOR_AND_CEILING
-from support.paths import REPOSITORY
+from support.paths import ENVS, REPOSITORY
 from support.targets import TARGETS
 
 import gym_service
+
+# What hardly any env needs. Each of these takes some milliseconds of a start.
+RARE = {
+    *("decimal", "fractions", "uuid", "numpy.ma.", "gym_service.transport.image_codec"),
+    *("gym_service.server.adapters.pettingzoo", "gym_service.server.adapters.dm_env"),
+}
 
 PROGRAM = """
 import hashlib, json, os, sys, types
@@ -56,8 +66,14 @@ def test_the_idle_threads_end_and_come_back_with_the_same_product(target: str) -
     assert {**found, "loaded": usual["loaded"]} == usual
 
 
-def test_a_server_has_one_thread() -> None:
-    with closing(gym_service.make("CartPole-v1", python=sys.executable)) as env:
+def test_a_server_has_one_thread_and_imports_nothing_that_its_env_does_not_need() -> None:
+    given = {"python": sys.executable, "pythonpath": [str(ENVS)], "imports": ["reporting"]}
+    with closing(gym_service.make("CartPole-v1", **given)) as env:
         env.reset(seed=0)
         (server,) = procfs.children(procfs.guardian_of())
         assert len(list(Path(f"/proc/{server}/task").iterdir())) == 1
+        # Older versions of numpy import numpy.ma themselves.
+        rare = RARE if np.lib.NumpyVersion(np.__version__) >= "2.5.0" else RARE - {"numpy.ma."}
+        counts = {name: env.call("reporting:count_modules", name)[2] for name in rare}
+        assert counts == dict.fromkeys(rare, 0)
+        assert env.call("reporting:collects_garbage") is True
