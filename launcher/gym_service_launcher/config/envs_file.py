@@ -11,9 +11,9 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 from gym_service_launcher import spelling, user_dirs
 from gym_service_launcher.config import entry as entries
@@ -37,8 +37,7 @@ SHOWN_LINE_CHARS = 80
 NAMESPACE = "gym_service/"
 
 
-@dataclass(frozen=True)
-class EnvsFile:
+class EnvsFile(NamedTuple):
     """The content of one envs.toml, in the order of the file.
 
     ``problems`` are the mistakes outside of entries, such as an unknown table. ``used_interpreters`` are those that an
@@ -47,7 +46,7 @@ class EnvsFile:
 
     path: Path
     entries: dict[str, Entry | ConfigError]
-    interpreters: dict[str, Interpreter | ConfigError] = field(default_factory=dict)
+    interpreters: Mapping[str, Interpreter | ConfigError] = MappingProxyType({})
     problems: tuple[ConfigError, ...] = ()
     used_interpreters: frozenset[str] = frozenset()
 

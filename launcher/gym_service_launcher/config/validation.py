@@ -12,10 +12,9 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.spelling import listed, suggestion
@@ -46,8 +45,7 @@ KINDS: tuple[tuple[type, str], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(NamedTuple):
     """Where a value is: the folder that relative paths start from, and the start of error messages about it."""
 
     file: Path | None
@@ -60,11 +58,11 @@ class Location:
         text = str(key)
         if quoted or not BARE_KEY.fullmatch(text):
             text = json.dumps(text, ensure_ascii=False)
-        return replace(self, key=f"{self.key}.{text}" if self.key else text)
+        return self._replace(key=f"{self.key}.{text}" if self.key else text)
 
     def item(self, index: int) -> "Location":
         """The location of one item of the list at this location."""
-        return replace(self, key=f"{self.key}[{index}]")
+        return self._replace(key=f"{self.key}[{index}]")
 
     def error(self, what: str) -> ConfigError:
         """A ConfigError about the value at this location."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
 
-from gym_service_launcher.config import requirements, validation
+from gym_service_launcher.config import validation
 from gym_service_launcher.config.validation import Check, Location
 
 
@@ -38,6 +38,8 @@ class VenvKeys:
 
 @validation.accepts(validation.schema_of(validation.string_list))
 def _requires(value: object, location: Location) -> tuple[str, ...]:
+    from gym_service_launcher.config import requirements  # few entries have any
+
     items = validation.string_list(value, location)
     requirements.check_items(items, location)
     return items

@@ -10,12 +10,11 @@ import fcntl
 import os
 import re
 import select
-import shutil
 import signal
 import socket
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -148,12 +147,20 @@ def guardian_python(server_executable: str) -> str:
     A program that embeds Python may have no ``sys.executable``, or one that is no Python but the program itself.
     Raises OSError.
     """
-    own = "" if getattr(sys, "frozen", False) else sys.executable
-    for candidate in (own, server_executable, shutil.which("python3") or ""):
+    for candidate in _candidates(server_executable):
         if candidate and PYTHON_NAME.match(os.path.basename(candidate)):
             return candidate
     text = f"this program embeds Python (sys.executable is {sys.executable!r}), and PATH has no python3 either"
     raise OSError(f"{text}: nothing can run the guardian of its servers")
+
+
+def _candidates(server_executable: str) -> Iterator[str]:
+    if not getattr(sys, "frozen", False):
+        yield sys.executable
+    yield server_executable
+    import shutil  # slow to import, and seldom needed
+
+    yield shutil.which("python3") or ""
 
 
 def spawn_detached(argv: list[str], files: Mapping[int, int], pids: list[int]) -> None:
