@@ -271,20 +271,31 @@ def _request(server_executable: str, fds: Sequence[int], texts: bytes) -> None:
         for _ in range(2):
             if _guardian is None:
                 _guardian = GuardianProcess(server_executable)
+            is_sent = _sent(_guardian, fds, texts)
             try:
                 _guardian.wait_for_start()
             except OSError as error:
                 interrupts.raise_if_from_handler(error)
                 _drop_guardian()
                 raise
-            with _guardian.control() as control:
-                try:
-                    send_request(control, fds, texts)
-                    return
-                except (BrokenPipeError, ConnectionResetError) as error:
-                    interrupts.raise_if_from_handler(error)
-                    _drop_guardian()
+            if is_sent:
+                return
+            _drop_guardian()
     raise GuardianDied("the guardian ended twice in a row")
+
+
+def _sent(guardian_process: GuardianProcess, fds: Sequence[int], texts: bytes) -> bool:
+    """Send the request, also to a guardian that still starts: then it need not wait for this process. False: it ended.
+
+    Raises OSError where it cannot be sent for another reason.
+    """
+    with guardian_process.control() as control:
+        try:
+            send_request(control, fds, texts)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            interrupts.raise_if_from_handler(error)
+            return False
+    return True
 
 
 def _drop_guardian() -> None:

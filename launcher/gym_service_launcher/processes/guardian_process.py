@@ -87,7 +87,8 @@ class GuardianProcess:
                         os.kill(pid, signal.SIGKILL)
                     raise OSError(errno.ETIMEDOUT, f"the guardian did not start within {START_S} s", self._python)
                 # In one step of the interpreter: what was read is kept, also where a handler raises.
-                self._told += map(os.read, (self._control_fd,), (64,))
+                with interrupts.suppress(ConnectionResetError):  # it ended without reading a request
+                    self._told += map(os.read, (self._control_fd,), (64,))
         finally:  # also after Ctrl-C; then the next call goes on
             for pid in self._unreaped:
                 with interrupts.suppress(ChildProcessError):  # ignored SIGCHLD, or a wait for any child has reaped it
