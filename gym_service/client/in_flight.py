@@ -21,6 +21,8 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import compress
+from operator import is_
 from typing import TypeVar
 
 import numpy as np
@@ -31,7 +33,7 @@ from gym_service.client import error_mapping
 from gym_service.client.call_queue import Ticket, new_ticket
 from gym_service.client.connection import Connection, fields
 from gym_service.client.exchange import WIRE_ERRORS
-from gym_service.client.partial_calls import Arrival, Chosen, PartialCall, ReadGroup, Sent, merged
+from gym_service.client.partial_calls import NOT_SENT, Arrival, Chosen, PartialCall, ReadGroup, Sent, merged
 from gym_service.client.readiness import Readiness
 from gym_service.client.workers import Workers
 from gym_service.errors import ClosedError, GymServiceError
@@ -95,10 +97,11 @@ class WorkersInFlight(Workers):
                 connection = self._connections[part.worker]
                 if part.arguments.size_bytes > connection.bound_bytes:
                     raise error_mapping.too_large(part.arguments, connection.bound_bytes)
-            new = {env_id: part for part in parts for env_id in part.env_ids}
-            busy = [env_id for env_id in new if env_id in self._in_flight]
-            if busy:
-                named = error_mapping.envs_named(busy)
+            new: dict[int, Sent] = {}
+            for part in parts:
+                new.update(dict.fromkeys(part.env_ids, part))
+            if not new.keys().isdisjoint(self._in_flight):
+                named = error_mapping.envs_named([env_id for env_id in new if env_id in self._in_flight])
                 raise AlreadyPendingCallError(f"{during}: {named} in flight already\n  try: recv() first", during)
             if self._in_flight:
                 self._catch_up()
@@ -181,8 +184,8 @@ class WorkersInFlight(Workers):
             env_ids = range(share.start, share.stop)
             sent = Sent(worker, [env_id for env_id in env_ids if env_id in resets], messages.VEC_RESET, Packed())
             sent.call_id = self._connections[worker].last_id
-            places = [(env_id, sent if env_id in resets else None) for env_id in env_ids]
-            calls[worker] = PartialCall(worker, sent.call_id, places, read)
+            parts = [sent if env_id in resets else NOT_SENT for env_id in env_ids]
+            calls[worker] = PartialCall(worker, sent.call_id, env_ids, parts, read)
             in_flight |= dict.fromkeys(sent.env_ids, sent)
         # An interrupt after the next line leaves a reset whose answer is dropped, like one in ``finish``.
         self._queue.half = None
@@ -232,8 +235,12 @@ class WorkersInFlight(Workers):
         """Send the first waiting call, combined with those that fit into the same message."""
         connection = self._connections[worker]
         parts, arguments = merged(waiting, connection.bound_bytes)
-        places = [(env_id, part) for part in parts for env_id in part.env_ids]
-        self._calls[worker] = PartialCall(worker, connection.next_id, places)
+        env_ids: list[int] = []
+        places: list[Sent] = []
+        for part in parts:
+            env_ids += part.env_ids
+            places += [part] * len(part.env_ids)
+        self._calls[worker] = PartialCall(worker, connection.next_id, env_ids, places)
         for part in parts:
             part.call_id = connection.next_id
         kind = parts[0].kind
@@ -285,7 +292,7 @@ class WorkersInFlight(Workers):
         """Store the content of an answer's frame. A frame stored before, after an interrupt, changes nothing."""
         call = self._calls[worker]
         start = sum([arrival.places_count for arrival in self._arrivals if arrival.call is call])
-        total = len(call.places)
+        total = len(call.env_ids)
         if start == total:
             return
         if frame.kind == messages.ERROR:  # the error of the call itself
@@ -304,9 +311,9 @@ class WorkersInFlight(Workers):
         form, place, count = early_results.read_group(frame)
         if place + count <= start:
             return
-        is_last = place + count == len(call.places)
-        if place != start or place + count > len(call.places) or is_last != (frame.kind == messages.LAST_GROUP):
-            raise BadValue(f"results of {count} envs came from place {place} on, of {len(call.places)} from {start} on")
+        is_last = place + count == len(call.env_ids)
+        if place != start or place + count > len(call.env_ids) or is_last != (frame.kind == messages.LAST_GROUP):
+            raise BadValue(f"results of {count} envs came from place {place} on, of {len(call.env_ids)} from {start} on")
         if form == messages.ERROR:
             values = ValueDecoder(frame.head, frame.buffers, GraphInstance, early_results.GROUP_BYTES)
             described = [values.read() for _ in range(5)]
@@ -326,16 +333,13 @@ class WorkersInFlight(Workers):
 
     def _due_rows(self, arrival: Arrival) -> list[int]:
         """The rows of an arrival whose envs are still in flight for it."""
-        sent_of = self._in_flight.get
-        return [
-            row for row, (env_id, sent) in enumerate(arrival.places) if sent is not None and sent_of(env_id) is sent
-        ]
+        parts = arrival.parts
+        return list(compress(range(len(parts)), map(is_, map(self._in_flight.get, arrival.env_ids), parts)))
 
     def _composed(self, compose: Callable[[Chosen], T], chosen: Chosen) -> T:
-        env_ids: set[int] = set()
+        env_ids: list[int] = []
         for arrival, rows in chosen:
-            places = arrival.places
-            env_ids.update([places[row][0] for row in rows])
+            env_ids += map(arrival.env_ids.__getitem__, rows)
         try:
             result = compose(chosen)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -351,12 +355,17 @@ class WorkersInFlight(Workers):
             if arrival.error is not None:
                 rows = self._due_rows(arrival)
                 if rows:
-                    self._forget({arrival.places[row][0] for row in rows})
+                    self._forget([arrival.env_ids[row] for row in rows])
                     raise arrival.error
 
-    def _forget(self, env_ids: set[int]) -> None:
-        """Remove envs from flight, and drop results that no caller needs."""
-        self._in_flight = {env_id: sent for env_id, sent in self._in_flight.items() if env_id not in env_ids}
+    def _forget(self, env_ids: Sequence[int]) -> None:
+        """Remove envs, which must be in flight, from flight; and drop results that no caller needs."""
+        remaining: dict[int, Sent] = {}
+        if len(env_ids) < len(self._in_flight):
+            remaining = self._in_flight.copy()
+            for env_id in env_ids:
+                del remaining[env_id]
+        self._in_flight = remaining
         self._arrivals = [arrival for arrival in self._arrivals if self._is_needed(arrival)]
 
     def _is_needed(self, arrival: Arrival) -> bool:
@@ -370,7 +379,7 @@ class WorkersInFlight(Workers):
         mapped = self._connections[worker].explained(error)
         if not isinstance(mapped, GymServiceError) or isinstance(mapped, ClosedError):
             return mapped
-        arrived = {env_id for arrival, rows in self._ready() for env_id in [arrival.places[row][0] for row in rows]}
+        arrived = {arrival.env_ids[row] for arrival, rows in self._ready() for row in rows}
         there = [env_id for env_id, sent in self._in_flight.items() if sent.worker == worker and env_id not in arrived]
         return error_mapping.with_envs(mapped, there)
 

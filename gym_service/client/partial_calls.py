@@ -27,12 +27,17 @@ class Sent:
         self.call_id: int | None = None  # of the call that contains it, set just before that is sent
 
 
+# The Sent of an env that was not asked for. It is never in flight.
+NOT_SENT = Sent(-1, (), 0, Packed())
+
+
 class PartialCall(NamedTuple):
-    """A call to one worker: for each place an env and the Sent that contains it, None if that was not requested."""
+    """A call to one worker: for each place an env, and the Sent that contains it or NOT_SENT."""
 
     worker: int
     call_id: int
-    places: Sequence[tuple[int, Sent | None]]
+    env_ids: Sequence[int]
+    parts: Sequence[Sent]
     read: Callable[[Frame], WorkerResult] | None = None  # reads its answer, if that comes in one frame
 
 
@@ -46,9 +51,14 @@ class Arrival(NamedTuple):
     error: GymServiceError | None = None
 
     @property
-    def places(self) -> Sequence[tuple[int, Sent | None]]:
-        """The places of the call that it answers."""
-        return self.call.places[self.start : self.start + self.places_count]
+    def env_ids(self) -> Sequence[int]:
+        """The envs at the places of the call that it answers."""
+        return self.call.env_ids[self.start : self.start + self.places_count]
+
+    @property
+    def parts(self) -> Sequence[Sent]:
+        """The same for what was sent."""
+        return self.call.parts[self.start : self.start + self.places_count]
 
 
 Chosen = list[tuple[Arrival, list[int]]]  # with the rows that are taken from each

@@ -5,6 +5,7 @@ are those of EnvPool.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -146,16 +147,10 @@ class SendAndReceive:
 
     def _by_worker(self, ids: Sequence[int]) -> list[tuple[int, list[int], list[int]]]:
         """For each worker that has any of these envs: its number, their positions in ``ids``, their ids."""
-        found: dict[int, tuple[int, list[int], list[int]]] = {}
-        worker_of = self._worker_of
-        for place, env_id in enumerate(ids):
-            worker = worker_of[env_id]
-            if worker not in found:
-                found[worker] = worker, [], []
-            _, places, own = found[worker]
-            places.append(place)
-            own.append(env_id)
-        return [found[worker] for worker in sorted(found)]
+        workers = list(map(self._worker_of.__getitem__, ids))
+        places_by_worker = groupby(sorted(range(len(ids)), key=workers.__getitem__), workers.__getitem__)
+        found = [(worker, list(places)) for worker, places in places_by_worker]
+        return [(worker, places, list(map(ids.__getitem__, places))) for worker, places in found]
 
     def _packed_parts(self, actions: Any, ids: Sequence[int]) -> list[Sent] | None:
         """The calls to send if the actions fit their layout; None if they do not."""
@@ -191,7 +186,7 @@ class SendAndReceive:
         found, env_ids = [], []
         for arrival, rows in chosen:
             assert arrival.result is not None
-            result, ids = arrival.result, [env_id for env_id, _ in arrival.places]
+            result, ids = arrival.result, arrival.env_ids
             if result.infos:  # by row from here on
                 start = self._shares[arrival.call.worker].start
                 row_of = {env_id - start: row for row, env_id in enumerate(ids)}

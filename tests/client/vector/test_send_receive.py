@@ -228,7 +228,7 @@ def test_none_that_is_ready_waits_longer_than_twice_its_fair_share(receives: int
         longest = 0
         for _ in range(receives):
             for arrival, rows in envs._workers._ready():
-                waits[[arrival.places[row][0] for row in rows]] += 1
+                waits[[arrival.env_ids[row] for row in rows]] += 1
             env_ids = envs.recv(2, 2)[5]
             longest = max(longest, *waits[env_ids])
             waits[env_ids] = 0
