@@ -5,6 +5,7 @@ Gymnasium 1.0 and up.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import gymnasium.vector
@@ -38,12 +39,13 @@ def joined(found: Sequence[WorkerResult], offers: Sequence[Offer] = ()) -> Worke
     """The results of several workers as a single result, in this order."""
     if len(found) == 1:
         return found[0]
+    observations, rewards, terminations, truncations, infos_of, converted = zip(*found, strict=True)
     infos, start = [], 0
-    for part in found:
-        infos += [(start + row, info) for row, info in part.infos]
-        start += len(part.rewards)
-    observations = [part.observations for part in found]
-    if any(type(observation) is list for observation in observations):
+    if any(infos_of):
+        for part in found:
+            infos += [(start + row, info) for row, info in part.infos]
+            start += len(part.rewards)
+    if list in map(type, observations):
         listed: list[Any] = []
         for part in found:
             is_list = type(part.observations) is list
@@ -53,11 +55,11 @@ def joined(found: Sequence[WorkerResult], offers: Sequence[Offer] = ()) -> Worke
         whole = _concatenated(observations, iter([offer[0] for offer in offers]))
     return WorkerResult(
         whole,
-        np.concatenate([part.rewards for part in found]),
-        np.concatenate([part.terminations for part in found]),
-        np.concatenate([part.truncations for part in found]),
+        np.concatenate(rewards),
+        np.concatenate(terminations),
+        np.concatenate(truncations),
         infos,
-        [array for part in found for array in part.converted],
+        list(chain.from_iterable(converted)),
     )
 
 
@@ -84,7 +86,8 @@ def as_batch(space: Space[Any], result: WorkerResult) -> tuple[Any, Any, Any, An
     if type(observations) is list:
         out: Any = create_empty_array(space, n=count, fn=np.zeros)
         observations = concatenate(space, observations, out)
-    return observations, rewards, terminations, truncations, _InfoColumns(count, converted).gathered(infos)
+    columns = _InfoColumns(count, converted).gathered(infos) if infos else {}
+    return observations, rewards, terminations, truncations, columns
 
 
 class _InfoColumns(gymnasium.vector.VectorEnv[Any, Any, Any]):

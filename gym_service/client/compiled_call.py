@@ -30,7 +30,7 @@ NOT_COMPILED: Any = object()
 
 # Sends the head of a call, and returns its result or NOT_COMPILED. The other argument is the action, for an observer.
 CompiledCall = Callable[[bytes | bytearray, Any], Any]
-# Reads the result from the decoder's scratch buffer, in which the frame ends at this byte; or returns NOT_COMPILED.
+# Reads the result from the decoder's scratch buffer, in which the frame ends at this byte; or returns None.
 ReadSmall = Callable[[int], Any]
 Leave = Callable[[Ticket, BaseException], BaseException]
 
@@ -153,8 +153,8 @@ def _exchange(
             return connection.read_answer(read, tell)
         end = sizes[0]
         is_small = unpack(scratch) == (STEPPED_BEGINNING, call_id, end - HEADER_BYTES, 0)
-        result = read_small(end) if is_small else NOT_COMPILED
-        if result is NOT_COMPILED:
+        result = read_small(end) if is_small else None
+        if result is None:
             return connection.read_answer(read, tell)
         if tell is not None:
             tell(result)

@@ -4,32 +4,29 @@ They are those of one env, of a vector env with one worker, of a vectorized simu
 layouts and the packed form of results. Never knows how bytes travel. Never keeps an env alive. Python 3.10 and up.
 """
 
-import struct
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 from gymnasium.spaces import GraphInstance
 
 from gym_service.client.answers import step_result
 from gym_service.client.compiled_call import NOT_COMPILED, CompiledCall, Leave, ReadSmall, compile_call
 from gym_service.client.connection import Connection
 from gym_service.client.observer import CallObserver
+from gym_service.client.small_answers import batch_reader
 from gym_service.protocol import messages
 from gym_service.protocol.agent_results import AgentLayouts
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.frames import HEADER_BYTES, Frame
-from gym_service.protocol.layout import STAMP, Layout
+from gym_service.protocol.layout import Layout
 from gym_service.protocol.plain_arrays import ArrayWriter
 from gym_service.protocol.result_forms import FormReader
 from gym_service.protocol.results import (
     BESIDE_BYTES,
     BY_FORM,
-    BYTES_BESIDE,
     FLAG_VALUES,
     HAS_INFO,
-    NO_INFOS,
     REWARD_AND_FLAGS,
 )
 
@@ -82,9 +79,10 @@ def compile_batch_step(
     """
     if action_layout is None or action_layout.buffer_count or layout is None:
         return never
-    read_small, kind = _batch_reader(connection, layout, count), messages.VEC_STEP_PACKED
+    read_small = batch_reader(connection._channel.decoder.scratch, HEADER_BYTES, layout, count, no_infos=dict)
     if read_small is None:
         return never
+    kind = messages.VEC_STEP_PACKED
     call = compile_call(connection, kind, limit_s, read_small, read, is_free=is_free, leave=leave)
     return _packing(action_layout, call)
 
@@ -115,8 +113,7 @@ def compile_agents_step(
     unpack: Callable[[int], Any] = layouts.all_agents.step_reader(connection._channel.decoder.scratch, HEADER_BYTES)
 
     def read_small(end: int) -> Any:
-        result = unpack(end - HEADER_BYTES)
-        return NOT_COMPILED if result is None else result
+        return unpack(end - HEADER_BYTES)
 
     call = compile_call(connection, messages.AGENT_STEP_PACKED, limit_s, read_small, read, changes=changes)
 
@@ -163,21 +160,21 @@ def _result_reader(connection: Connection, layout: Layout, forms: FormReader) ->
     scratch, unpack, version = connection._channel.decoder.scratch, REWARD_AND_FLAGS.unpack_from, layout.version
     observation, info_at = layout.reader(scratch, HEADER_BYTES + BESIDE_BYTES), BESIDE_BYTES + layout.head_bytes
     if observation is None:
-        return lambda end: NOT_COMPILED  # the call is compiled, and a large answer is read in the general way
+        return lambda end: None  # the call is compiled, and a large answer is read in the general way
     least_bytes, by_form = HEADER_BYTES + info_at, _form_reader(forms, scratch)
 
     def read(end: int) -> Any:
         if end < HEADER_BYTES + BESIDE_BYTES:
-            return NOT_COMPILED
+            return None
         reward, flags, packed_by = unpack(scratch, HEADER_BYTES)
         if flags == BY_FORM:
             return by_form(end)
         if packed_by != version or end < least_bytes:
-            return NOT_COMPILED
+            return None
         if not flags and end == least_bytes:  # most steps
             return observation(), reward, False, False, {}
         if flags >= len(FLAG_VALUES) or (flags & HAS_INFO == 0) != (end == least_bytes):
-            return NOT_COMPILED
+            return None
         terminated, truncated, reward_type = FLAG_VALUES[flags]
         info: Any = {}
         if flags & HAS_INFO:
@@ -195,28 +192,6 @@ def _form_reader(forms: FormReader, scratch: memoryview) -> ReadSmall:
 
     def read(end: int) -> Any:
         result = unpack(scratch, HEADER_BYTES, end - HEADER_BYTES)
-        return NOT_COMPILED if result is None else result
-
-    return read
-
-
-def _batch_reader(connection: Connection, layout: Layout, count: int) -> ReadSmall | None:
-    """A function that reads a batch whose infos are all empty; None if a batch is too large for that."""
-    scratch = connection._channel.decoder.scratch
-    rewards_at, stamp_at = HEADER_BYTES, HEADER_BYTES + count * BYTES_BESIDE
-    observations, ending_at = layout.reader(scratch, stamp_at + STAMP.size), stamp_at + STAMP.size + layout.head_bytes
-    if observations is None:
-        return None
-    rewards = np.ndarray((count,), np.dtype("<f8"), scratch, rewards_at)
-    flags = [np.ndarray((count,), np.uint8, scratch, rewards_at + at * count) for at in (8, 9)]
-    (terminations, truncations), unpack = flags, struct.Struct(f"<{len(NO_INFOS)}s").unpack_from
-    version, expected_end, no_infos = (layout.version,), ending_at + len(NO_INFOS), (NO_INFOS,)
-
-    def read(end: int) -> Any:
-        if end != expected_end or STAMP.unpack_from(scratch, stamp_at) != version:
-            return NOT_COMPILED
-        if unpack(scratch, ending_at) != no_infos:
-            return NOT_COMPILED
-        return observations(), rewards.astype(np.float64), terminations != 0, truncations != 0, {}
+        return None if result is None else result
 
     return read

@@ -8,12 +8,15 @@ no part of an answer is lost or counted twice.
 
 import select
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from gym_service.client.exchange import Exchange, drop_groups, read_nothing
 from gym_service.protocol import messages
 from gym_service.protocol.encoder import Packed
 from gym_service.protocol.frames import BadFrame, Frame
 from gym_service.transport.streams import ChannelTimeout
+
+T = TypeVar("T")
 
 _NOTED = {messages.GROUP, messages.LAST_GROUP, messages.RESULT, messages.STEPPED, messages.PLACED, messages.ERROR}
 
@@ -75,6 +78,25 @@ class EarlyAnswers(Exchange):
             channel.decoder.take()
             if self._answered == call_id:
                 return
+
+    def poll_small(self, read: Callable[[int, int], T | None]) -> T | None:
+        """What ``read`` returns for an arrived answer, which stays the next one until ``take_small``. Does not block.
+
+        None if nothing has arrived, or if ``read_early`` must read it. Raises ChannelClosed.
+        """
+        sizes = self._channel.poll_some()
+        return read(sizes[0], self.last_id) if sizes and len(sizes) == 1 else None
+
+    def take_small(self) -> None:
+        """Take the answer that ``poll_small`` has read: the call is answered."""
+        self._answered = self.last_id
+        self._channel.decoder.state[3].clear()
+        self._arguments, self._read = None, read_nothing
+
+    @property
+    def scratch(self) -> memoryview:
+        """The memory in which ``poll_small`` finds an answer. It never changes."""
+        return self._channel.decoder.scratch
 
     def wait_late(self) -> None:
         """After the deadline: go on waiting while bytes arrive. Raises ChannelTimeout if none do."""

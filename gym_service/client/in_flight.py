@@ -30,10 +30,12 @@ from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError
 from gymnasium.spaces import GraphInstance
 
 from gym_service.client import error_mapping
+from gym_service.client.batch_layouts import BatchLayouts
+from gym_service.client.batch_results import WorkerResult
 from gym_service.client.call_queue import Ticket, new_ticket
 from gym_service.client.connection import Connection, fields
 from gym_service.client.exchange import WIRE_ERRORS
-from gym_service.client.partial_calls import NOT_SENT, Arrival, Chosen, PartialCall, ReadGroup, Sent, merged
+from gym_service.client.partial_calls import NOT_SENT, Arrival, Chosen, PartialCall, Sent, arrived, merged
 from gym_service.client.readiness import Readiness
 from gym_service.client.workers import Workers
 from gym_service.errors import ClosedError, GymServiceError
@@ -51,12 +53,16 @@ class WorkersInFlight(Workers):
     """Workers whose envs can also be called one by one. While any is in flight, calls of all workers are refused."""
 
     def __init__(
-        self, connections: Sequence[Connection], limits_s: Mapping[str, float], shares: Sequence[slice], read: ReadGroup
+        self,
+        connections: Sequence[Connection],
+        limits_s: Mapping[str, float],
+        shares: Sequence[slice],
+        layouts: BatchLayouts,
     ) -> None:
-        """Call these workers; ``shares`` are their envs. ``read`` must not keep the vector env alive: see send_call."""
+        """Call these workers; ``shares`` are their envs."""
         super().__init__(connections, limits_s, shares[-1].stop)
         self._shares = shares
-        self._read_group = read
+        self._layouts = layouts
         self._readiness = Readiness(connections)
         self._in_flight: dict[int, Sent] = {}
         self._calls: dict[int, PartialCall] = {}  # the last call of each worker
@@ -185,7 +191,9 @@ class WorkersInFlight(Workers):
             sent = Sent(worker, [env_id for env_id in env_ids if env_id in resets], messages.VEC_RESET, Packed())
             sent.call_id = self._connections[worker].last_id
             parts = [sent if env_id in resets else NOT_SENT for env_id in env_ids]
-            calls[worker] = PartialCall(worker, sent.call_id, env_ids, parts, read)
+            calls[worker] = PartialCall(
+                worker, sent.call_id, env_ids, parts, partial(_without_rewards, read), _no_small
+            )
             in_flight |= dict.fromkeys(sent.env_ids, sent)
         # An interrupt after the next line leaves a reset whose answer is dropped, like one in ``finish``.
         self._queue.half = None
@@ -240,10 +248,12 @@ class WorkersInFlight(Workers):
         for part in parts:
             env_ids += part.env_ids
             places += [part] * len(part.env_ids)
-        self._calls[worker] = PartialCall(worker, connection.next_id, env_ids, places)
+        kind, call_id, layouts = parts[0].kind, connection.next_id, self._layouts
+        read_small = layouts.small_reader(worker, len(env_ids), kind, connection.scratch)
+        read = partial(layouts.read_batch, worker) if kind == messages.VEC_STEP_PACKED else None
+        self._calls[worker] = PartialCall(worker, call_id, env_ids, places, read, read_small)
         for part in parts:
-            part.call_id = connection.next_id
-        kind = parts[0].kind
+            part.call_id = call_id
         try:
             connection.begin_early(kind, arguments, self._limits_s[messages.CALL_NAMES[kind]])
         except WIRE_ERRORS as error:
@@ -283,27 +293,33 @@ class WorkersInFlight(Workers):
         return busy
 
     def _read_from(self, worker: int) -> None:
+        connection = self._connections[worker]
         try:
-            self._connections[worker].read_early(partial(self._note, worker))
+            if not connection.is_idle:
+                call = self._calls[worker]
+                result = connection.poll_small(call.read_small)
+                if result is not None:
+                    self._arrivals.append(Arrival(call, call.env_ids, call.parts, result))
+                    connection.take_small()
+                    return
+            connection.read_early(partial(self._note, worker))
         except WIRE_ERRORS as error:
             raise self._explained(worker, error) from error
 
     def _note(self, worker: int, frame: Frame) -> None:
         """Store the content of an answer's frame. A frame stored before, after an interrupt, changes nothing."""
         call = self._calls[worker]
-        start = sum([arrival.places_count for arrival in self._arrivals if arrival.call is call])
+        start = sum([len(arrival.env_ids) for arrival in self._arrivals if arrival.call is call])
         total = len(call.env_ids)
         if start == total:
             return
         if frame.kind == messages.ERROR:  # the error of the call itself
             error = error_mapping.remote_error(*fields(frame, 5))
-            self._arrivals.append(Arrival(call, start, total - start, None, error))
+            self._arrivals.append(arrived(call, start, total - start, None, error))
         elif (call.read is None) != (frame.kind in (messages.GROUP, messages.LAST_GROUP)):
             raise BadValue(f"an answer of kind {frame.kind} came, which is none to the call")
         elif call.read is not None:
-            found = call.read(frame)
-            result = found._replace(rewards=np.zeros_like(found.rewards))
-            self._arrivals.append(Arrival(call, 0, total, result))
+            self._arrivals.append(Arrival(call, call.env_ids, call.parts, call.read(frame)))
         else:
             self._note_group(call, start, frame)
 
@@ -313,16 +329,18 @@ class WorkersInFlight(Workers):
             return
         is_last = place + count == len(call.env_ids)
         if place != start or place + count > len(call.env_ids) or is_last != (frame.kind == messages.LAST_GROUP):
-            raise BadValue(f"results of {count} envs came from place {place} on, of {len(call.env_ids)} from {start} on")
+            raise BadValue(
+                f"results of {count} envs came from place {place} on, of {len(call.env_ids)} from {start} on"
+            )
         if form == messages.ERROR:
             values = ValueDecoder(frame.head, frame.buffers, GraphInstance, early_results.GROUP_BYTES)
             described = [values.read() for _ in range(5)]
             values.expect_end()
             error = error_mapping.remote_error(*described)
-            self._arrivals.append(Arrival(call, place, 1, None, error))
+            self._arrivals.append(arrived(call, place, 1, None, error))
         else:
-            result = self._read_group(call.worker, count, form, frame)
-            self._arrivals.append(Arrival(call, place, count, result))
+            result = self._layouts.read_group(call.worker, count, form, frame)
+            self._arrivals.append(arrived(call, place, count, result))
 
     # -- what is ready ---------------------------------------------------------------------------------------------
 
@@ -382,6 +400,16 @@ class WorkersInFlight(Workers):
         arrived = {arrival.env_ids[row] for arrival, rows in self._ready() for row in rows}
         there = [env_id for env_id, sent in self._in_flight.items() if sent.worker == worker and env_id not in arrived]
         return error_mapping.with_envs(mapped, there)
+
+
+def _without_rewards(read: Callable[[Frame], WorkerResult], frame: Frame) -> WorkerResult:
+    """The result of a reset, as ``receive`` returns it."""
+    found = read(frame)
+    return found._replace(rewards=np.zeros_like(found.rewards))
+
+
+def _no_small(end: int, call_id: int) -> None:
+    """Reads no answer that is small."""
 
 
 _OF_SOME = ("send", "recv", "reset_async")

@@ -12,9 +12,6 @@ from gym_service.protocol import messages
 from gym_service.protocol.encoder import Packed
 from gym_service.protocol.frames import Frame
 
-# Decodes a group: (number of the worker, number of envs, form, frame).
-ReadGroup = Callable[[int, int, int, Frame], WorkerResult]
-
 
 class Sent:
     """The part of one ``send`` for one worker: a call to some of its envs."""
@@ -38,27 +35,26 @@ class PartialCall(NamedTuple):
     call_id: int
     env_ids: Sequence[int]
     parts: Sequence[Sent]
-    read: Callable[[Frame], WorkerResult] | None = None  # reads its answer, if that comes in one frame
+    read: Callable[[Frame], WorkerResult] | None  # reads its answer, if that comes in one frame
+    read_small: Callable[[int, int], WorkerResult | None]  # reads a whole answer that is one small frame
 
 
 class Arrival(NamedTuple):
     """A part of an answer: the results from one place of a call on, or one error."""
 
     call: PartialCall
-    start: int
-    places_count: int
+    env_ids: Sequence[int]  # those at the places that it answers
+    parts: Sequence[Sent]  # the same
     result: WorkerResult | None
     error: GymServiceError | None = None
 
-    @property
-    def env_ids(self) -> Sequence[int]:
-        """The envs at the places of the call that it answers."""
-        return self.call.env_ids[self.start : self.start + self.places_count]
 
-    @property
-    def parts(self) -> Sequence[Sent]:
-        """The same for what was sent."""
-        return self.call.parts[self.start : self.start + self.places_count]
+def arrived(
+    call: PartialCall, start: int, count: int, result: WorkerResult | None, error: GymServiceError | None = None
+) -> Arrival:
+    """The Arrival of the answer for ``count`` places of a call."""
+    at = slice(start, start + count)
+    return Arrival(call, call.env_ids[at], call.parts[at], result, error)
 
 
 Chosen = list[tuple[Arrival, list[int]]]  # with the rows that are taken from each

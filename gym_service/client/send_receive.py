@@ -4,7 +4,7 @@ Knows batches of some of the envs. Never knows which worker is busy (``in_flight
 are those of EnvPool.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -12,45 +12,15 @@ import numpy as np
 from gymnasium.spaces import Space
 from gymnasium.vector.utils import batch_space, iterate
 
-from gym_service.client.batch_results import WorkerResult, as_batch, joined, part_of, recorded, rows_of
+from gym_service.client.batch_layouts import BatchLayouts
+from gym_service.client.batch_results import WorkerResult, as_batch, joined, part_of, rows_of
 from gym_service.client.in_flight import WorkersInFlight
 from gym_service.client.partial_calls import Chosen, Sent
 from gym_service.client.requests import encode
-from gym_service.protocol import early_results, messages, results
+from gym_service.protocol import early_results, messages
 from gym_service.protocol.encoder import Encoder, Packed
-from gym_service.protocol.frames import Frame
-from gym_service.protocol.layout import Layout, compile_layout
 
 Received = tuple[Any, Any, Any, Any, dict[str, Any], Any]
-
-
-class BatchLayouts:
-    """The layouts of batches of any number of envs. Does not keep the vector env alive."""
-
-    def __init__(self, counts: Sequence[int]) -> None:
-        self._spaces: Mapping[str, Any] = {}
-        self._packs_actions = True
-        self._counts = counts  # the number of envs of each worker
-        self._known: dict[tuple[str, int], Layout | None] = {}
-
-    def describe(self, description: Mapping[str, Any], packs_actions: bool) -> None:
-        """Set the spaces of one env, as plain data, and whether batched actions may be packed."""
-        self._spaces = {name: description[name] for name in ("observation_space", "action_space")}
-        self._packs_actions = packs_actions
-
-    def of(self, name: str, count: int) -> Layout | None:
-        """The layout of ``count`` values of a space; None if they have no fixed size, or are not packed."""
-        if name == "action_space" and not self._packs_actions:
-            return None
-        if (name, count) not in self._known:
-            self._known[name, count] = compile_layout(self._spaces[name], count)
-        return self._known[name, count]
-
-    def read_group(self, worker: int, count: int, form: int, frame: Frame) -> WorkerResult:
-        """The results in a group. Infos still have the index of the env at its worker."""
-        layout = self.of("observation_space", count)
-        start, infos_of = early_results.GROUP_BYTES, self._counts[worker]
-        return recorded(results.read_batch, layout, count, frame, form, frame.buffers, start, infos_of)
 
 
 class SendAndReceive:
@@ -161,13 +131,18 @@ class SendAndReceive:
             layout = self._batch_layouts.of("action_space", len(own))
             if layout is None:
                 return None
-            packed, start = Packed(), self._shares[worker].start
-            early_results.begin_part(packed.head, [env_id - start for env_id in own], layout)
+            packed, share = Packed(), self._shares[worker]
+            is_batch = share.stop - share.start == 1
+            if is_batch:  # what both sides have compiled
+                packed.head += layout.stamp
+            else:
+                early_results.begin_part(packed.head, [env_id - share.start for env_id in own], layout)
             is_run = places[-1] - places[0] == len(places) - 1
             rows = part_of(actions, slice(places[0], places[-1] + 1) if is_run else places)
             if not layout.pack(rows, packed.head, packed.buffers):
                 return None
-            parts.append(Sent(worker, own, messages.STEP_SOME_PACKED, _copied(packed)))
+            kind = messages.VEC_STEP_PACKED if is_batch else messages.STEP_SOME_PACKED
+            parts.append(Sent(worker, own, kind, _copied(packed)))
         return parts
 
     def _listed_parts(self, actions: Any, ids: Sequence[int]) -> list[Sent]:
@@ -183,7 +158,8 @@ class SendAndReceive:
         return parts
 
     def _composed(self, chosen: Chosen) -> Received:
-        found, env_ids = [], []
+        found: list[WorkerResult] = []
+        env_ids: list[int] = []
         for arrival, rows in chosen:
             assert arrival.result is not None
             result, ids = arrival.result, arrival.env_ids
@@ -212,5 +188,6 @@ def _has_rows(batch: Any, count: int) -> bool:
 
 def _copied(arguments: "Packed | Encoder") -> Packed:
     """With copies of large arrays: a call that waits for its worker must not change in the meantime."""
-    arguments.buffers = [buffer.copy() for buffer in arguments.buffers]
+    if arguments.buffers:
+        arguments.buffers = [buffer.copy() for buffer in arguments.buffers]
     return arguments

@@ -15,6 +15,7 @@ import gymnasium.vector
 import numpy as np
 from gymnasium.vector.utils import batch_space, iterate
 
+from gym_service.client.batch_layouts import BatchLayouts
 from gym_service.client.batch_memory import BatchMemory, Offer
 from gym_service.client.batch_results import (
     Read,
@@ -34,7 +35,7 @@ from gym_service.client.env_facts import reading_description
 from gym_service.client.generator import GeneratorsOfSimulators
 from gym_service.client.in_flight import WorkersInFlight
 from gym_service.client.requests import Timeouts, encode, limits_of
-from gym_service.client.send_receive import BatchLayouts, SendAndReceive
+from gym_service.client.send_receive import SendAndReceive
 from gym_service.client.spaces import refuse_larger, space_from
 from gym_service.client.vector_halves import HalvesOfCalls, flattened
 from gym_service.protocol import messages
@@ -92,7 +93,7 @@ class RemoteVectorEnv(
         counts = [share.stop - share.start for share in shares]
         self._batch_layouts = BatchLayouts(counts)
         self._action_spaces = {}
-        self._workers = WorkersInFlight(connections, self._limits_s, shares, self._batch_layouts.read_group)
+        self._workers = WorkersInFlight(connections, self._limits_s, shares, self._batch_layouts)
         with reading_description(self._workers.close):
             for name in ("observation_space", "action_space"):
                 refuse_larger(descriptions[0][name], connections[0].bound_bytes)

@@ -19,7 +19,8 @@ from gym_service.protocol.results import BatchInfos
 from gym_service.protocol.values import BadValue
 
 _INDEX = struct.Struct("<I")
-_GROUP = struct.Struct("<BII")  # the form, the place in the call, the number of envs
+GROUP_FORMAT = "BII"  # the form, the place in the call, the number of envs
+_GROUP = struct.Struct("<" + GROUP_FORMAT)
 GROUP_BYTES = _GROUP.size
 _FORMS = (messages.STEPPED, messages.RESULT, messages.ERROR)
 

@@ -136,6 +136,14 @@ class Channel:
         self._stream.read_into(scratch, sizes, deadline)
         return sizes
 
+    def poll_some(self):
+        """As ``read_some``, but does not block: the list is empty if nothing has arrived."""
+        scratch, _, end, sizes, frame = self.decoder.state
+        if end or sizes or frame is not None or scratch is not self.decoder.scratch:
+            return None
+        self._stream.try_read(scratch, sizes)
+        return sizes
+
     def receive(self, deadline=None):
         """The next frame. Blocks until it is complete. Raises ChannelClosed, ChannelTimeout or BadFrame."""
         frame = self.await_frame(deadline)

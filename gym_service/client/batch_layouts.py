@@ -1,0 +1,68 @@
+"""The layouts of batches of some envs, and how the results of such batches are read.
+
+Knows the spaces of one env, and the forms of an answer. Never knows a call, or which env is in flight. Python 3.10 and
+up.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gym_service.client.batch_results import WorkerResult, recorded, worker_result
+from gym_service.client.small_answers import ReadWhole, compile_reader
+from gym_service.protocol import early_results, messages, results
+from gym_service.protocol.frames import Frame
+from gym_service.protocol.layout import Layout, compile_layout
+
+
+class BatchLayouts:
+    """The layouts of batches of any number of envs, and the readers of such batches.
+
+    Does not keep the vector env alive.
+    """
+
+    def __init__(self, counts: Sequence[int]) -> None:
+        self._spaces: Mapping[str, Any] = {}
+        self._packs_actions = True
+        self._counts = counts  # the number of envs of each worker
+        self._known: dict[tuple[str, int], Layout | None] = {}
+        self._small_readers: dict[tuple[int, int, bool], ReadWhole] = {}
+
+    def describe(self, description: Mapping[str, Any], packs_actions: bool) -> None:
+        """Set the spaces of one env, as plain data, and whether batched actions may be packed."""
+        self._spaces = {name: description[name] for name in ("observation_space", "action_space")}
+        self._packs_actions = packs_actions
+
+    def of(self, name: str, count: int) -> Layout | None:
+        """The layout of ``count`` values of a space; None if they have no fixed size, or are not packed."""
+        if name == "action_space" and not self._packs_actions:
+            return None
+        if (name, count) not in self._known:
+            self._known[name, count] = compile_layout(self._spaces[name], count)
+        return self._known[name, count]
+
+    def read_group(self, worker: int, count: int, form: int, frame: Frame) -> WorkerResult:
+        """The results in a group. Infos still have the index of the env at its worker."""
+        layout = self.of("observation_space", count)
+        start, infos_of = early_results.GROUP_BYTES, self._counts[worker]
+        return recorded(results.read_batch, layout, count, frame, form, frame.buffers, start, infos_of)
+
+    def read_batch(self, worker: int, frame: Frame) -> WorkerResult:
+        """The results of all envs of a worker, from an answer to a call to all of them."""
+        count = self._counts[worker]
+        return worker_result(self.of("observation_space", count), count, frame)
+
+    def small_reader(self, worker: int, count: int, kind: int, scratch: memoryview) -> ReadWhole:
+        """A function that reads the answer to a call to ``count`` envs if it is one small frame.
+
+        Args:
+            worker: the number of the worker.
+            count: of the envs that the call is for.
+            kind: of the call.
+            scratch: the memory that the worker's connection reads into.
+        """
+        is_batch = kind == messages.VEC_STEP_PACKED
+        key = worker, count, is_batch
+        if key not in self._small_readers:
+            layout = self.of("observation_space", count)
+            self._small_readers[key] = compile_reader(layout, count, is_batch, scratch, WorkerResult)
+        return self._small_readers[key]
