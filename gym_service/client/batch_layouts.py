@@ -20,12 +20,13 @@ class BatchLayouts:
     Does not keep the vector env alive.
     """
 
-    def __init__(self, counts: Sequence[int]) -> None:
+    def __init__(self, counts: Sequence[int], scratches: Sequence[memoryview]) -> None:
+        """For workers that have so many envs, and whose connections read into this memory."""
         self._spaces: Mapping[str, Any] = {}
         self._packs_actions = True
-        self._counts = counts  # the number of envs of each worker
+        self._counts, self._scratches = counts, scratches
         self._known: dict[tuple[str, int], Layout | None] = {}
-        self._small_readers: dict[tuple[int, int, bool], ReadWhole] = {}
+        self._small_readers: dict[tuple[int, int, int], ReadWhole] = {}
 
     def describe(self, description: Mapping[str, Any], packs_actions: bool) -> None:
         """Set the spaces of one env, as plain data, and whether batched actions may be packed."""
@@ -51,18 +52,11 @@ class BatchLayouts:
         count = self._counts[worker]
         return worker_result(self.of("observation_space", count), count, frame)
 
-    def small_reader(self, worker: int, count: int, kind: int, scratch: memoryview) -> ReadWhole:
-        """A function that reads the answer to a call to ``count`` envs if it is one small frame.
-
-        Args:
-            worker: the number of the worker.
-            count: of the envs that the call is for.
-            kind: of the call.
-            scratch: the memory that the worker's connection reads into.
-        """
-        is_batch = kind == messages.VEC_STEP_PACKED
-        key = worker, count, is_batch
-        if key not in self._small_readers:
-            layout = self.of("observation_space", count)
-            self._small_readers[key] = compile_reader(layout, count, is_batch, scratch, WorkerResult)
-        return self._small_readers[key]
+    def small_reader(self, worker: int, count: int, kind: int) -> ReadWhole:
+        """A function that reads a worker's answer to a call of this kind to ``count`` envs, if it is one small frame."""
+        known = self._small_readers.get((worker, count, kind))
+        if known is None:
+            layout, is_batch = self.of("observation_space", count), kind == messages.VEC_STEP_PACKED
+            known = compile_reader(layout, count, is_batch, self._scratches[worker], WorkerResult)
+            self._small_readers[worker, count, kind] = known
+        return known

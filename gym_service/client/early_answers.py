@@ -27,12 +27,12 @@ class EarlyAnswers(Exchange):
     @property
     def is_idle(self) -> bool:
         """Whether the call that was sent last is answered."""
-        return self.last_id == self._answered
+        return self._channel.outgoing[0] == self._answered
 
     @property
     def next_id(self) -> int:
         """The id of the next call."""
-        return self.last_id + 1 & 0xFFFFFFFF
+        return self._channel.outgoing[0] + 1 & 0xFFFFFFFF
 
     @property
     def deadline(self) -> float | None:
@@ -84,13 +84,15 @@ class EarlyAnswers(Exchange):
 
         None if nothing has arrived, or if ``read_early`` must read it. Raises ChannelClosed.
         """
-        sizes = self._channel.poll_some()
-        return read(sizes[0], self.last_id) if sizes and len(sizes) == 1 else None
+        channel = self._channel
+        sizes = channel.poll_some()
+        return read(sizes[0], channel.outgoing[0]) if sizes and len(sizes) == 1 else None
 
     def take_small(self) -> None:
         """Take the answer that ``poll_small`` has read: the call is answered."""
-        self._answered = self.last_id
-        self._channel.decoder.state[3].clear()
+        channel = self._channel
+        self._answered = channel.outgoing[0]
+        channel.decoder.state[3].clear()
         self._arguments, self._read = None, read_nothing
 
     @property

@@ -74,6 +74,10 @@ class WorkersInFlight(Workers):
         """As ``Workers.is_free``; with envs in flight it cannot."""
         return super().is_free() and not self._in_flight and not self._was_interrupted
 
+    def _is_idle(self) -> bool:
+        """Whether nothing is left to be done before a call to some envs, for one that has its turn."""
+        return self.is_free() and all([connection.is_idle for connection in self._connections])
+
     @property
     def env_ids_in_flight(self) -> tuple[int, ...]:
         """The envs that were sent and not received, in the order of sending."""
@@ -111,7 +115,7 @@ class WorkersInFlight(Workers):
                 raise AlreadyPendingCallError(f"{during}: {named} in flight already\n  try: recv() first", during)
             if self._in_flight:
                 self._catch_up()
-            else:
+            elif not self._is_idle():
                 self._open(parts[0].kind, False)
             self._was_interrupted = True
             self._may_wait = True
@@ -242,14 +246,16 @@ class WorkersInFlight(Workers):
     def _send_to(self, worker: int, waiting: Sequence[Sent]) -> None:
         """Send the first waiting call, combined with those that fit into the same message."""
         connection = self._connections[worker]
-        parts, arguments = merged(waiting, connection.bound_bytes)
+        parts, arguments = waiting, waiting[0].arguments
+        if len(waiting) > 1:
+            parts, arguments = merged(waiting, connection.bound_bytes)
         env_ids: list[int] = []
         places: list[Sent] = []
         for part in parts:
             env_ids += part.env_ids
             places += [part] * len(part.env_ids)
         kind, call_id, layouts = parts[0].kind, connection.next_id, self._layouts
-        read_small = layouts.small_reader(worker, len(env_ids), kind, connection.scratch)
+        read_small = layouts.small_reader(worker, len(env_ids), kind)
         read = partial(layouts.read_batch, worker) if kind == messages.VEC_STEP_PACKED else None
         self._calls[worker] = PartialCall(worker, call_id, env_ids, places, read, read_small)
         for part in parts:

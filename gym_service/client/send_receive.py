@@ -5,7 +5,8 @@ are those of EnvPool.
 """
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, repeat
+from operator import sub
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,7 +137,7 @@ class SendAndReceive:
             if is_batch:  # what both sides have compiled
                 packed.head += layout.stamp
             else:
-                early_results.begin_part(packed.head, [env_id - share.start for env_id in own], layout)
+                early_results.begin_part(packed.head, list(map(sub, own, repeat(share.start))), layout)
             is_run = places[-1] - places[0] == len(places) - 1
             rows = part_of(actions, slice(places[0], places[-1] + 1) if is_run else places)
             if not layout.pack(rows, packed.head, packed.buffers):

@@ -91,7 +91,7 @@ class RemoteVectorEnv(
         self._worker_of = [worker for worker, share in enumerate(shares) for _ in range(share.start, share.stop)]
         self._limits_s = limits_of(timeouts)
         counts = [share.stop - share.start for share in shares]
-        self._batch_layouts = BatchLayouts(counts)
+        self._batch_layouts = BatchLayouts(counts, [connection.scratch for connection in connections])
         self._action_spaces = {}
         self._workers = WorkersInFlight(connections, self._limits_s, shares, self._batch_layouts)
         with reading_description(self._workers.close):

@@ -149,10 +149,16 @@ class Batch:
             self._infos = kept
             if self._mode != SAME_STEP:
                 ended = np.logical_or(self._terminations, self._truncations).tolist()
-                for index, _ in pairs:
-                    if has_raised and index == self.at:
-                        break
-                    self._ended[index] = ended[index]
+                if len(pairs) == self.count and not has_raised:  # each env, once
+                    self._ended = ended
+                else:
+                    self._note_ends(pairs, ended, has_raised)
+
+    def _note_ends(self, pairs, ended, has_raised):
+        for index, _ in pairs:
+            if has_raised and index == self.at:
+                break
+            self._ended[index] = ended[index]
 
     def reset_some(self, triples, infos):
         """Start an episode in some envs, (index, seed, options) each. Ends as ``step_some``."""
@@ -170,8 +176,11 @@ class Batch:
         """The same as ``step`` returns, for some envs; ``infos`` is an InfosByEnv."""
         first, last = indices[0], indices[-1]
         # A slice costs a tenth of what a list of indices does.
-        at = slice(first, last + 1) if indices == list(range(first, last + 1)) else indices
-        observations = [self._observations[index] for index in indices]
+        if indices == list(range(first, last + 1)):
+            at = slice(first, last + 1)
+            observations = self._observations[at]
+        else:
+            at, observations = indices, [self._observations[index] for index in indices]
         return (observations, self._rewards[at], self._terminations[at], self._truncations[at], infos.of(indices))
 
     def env_at(self, index):

@@ -7,6 +7,7 @@ us, which is a lot beside a light env. A result that waits for the next env of i
 takes. So a group has as many envs as usually take GROUP_S together: one if steps are long, all if they are short.
 """
 
+import operator
 from time import perf_counter
 
 from gym_service.protocol import early_results, messages
@@ -22,6 +23,8 @@ GROUP_S = 1e-3
 # The weights of a group in the running mean of a step's duration, for a longer one and for a shorter one, and the most
 # that it counts, as a multiple of the mean. A long step counts little: other processes may have interrupted this one.
 RISING, FALLING, COUNTED = 1 / 16, 1 / 2, 4.0
+
+_FIRST = operator.itemgetter(0)
 
 
 class SomeEnvs:
@@ -101,7 +104,7 @@ class SomeEnvs:
 
     def _carried_out(self, act, group, place):
         """Carry out a group's request: a list of (number of envs, Encoder). It ends at an env that raises."""
-        indices = [each[0] for each in group]
+        indices = list(map(_FIRST, group))
         infos = early_results.InfosByEnv(self._batch.first_index)
         error = None
         try:
