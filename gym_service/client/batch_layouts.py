@@ -53,7 +53,7 @@ class BatchLayouts:
         return worker_result(self.of("observation_space", count), count, frame)
 
     def small_reader(self, worker: int, count: int, kind: int) -> ReadWhole:
-        """A function that reads a worker's answer to a call of this kind to ``count`` envs, if it is one small frame."""
+        """A function that reads a worker's answer to a call of this kind to ``count`` envs if it is a small frame."""
         known = self._small_readers.get((worker, count, kind))
         if known is None:
             layout, is_batch = self.of("observation_space", count), kind == messages.VEC_STEP_PACKED

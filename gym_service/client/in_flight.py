@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import compress
-from operator import is_
+from operator import attrgetter, is_
 from typing import TypeVar
 
 import numpy as np
@@ -76,7 +76,7 @@ class WorkersInFlight(Workers):
 
     def _is_idle(self) -> bool:
         """Whether nothing is left to be done before a call to some envs, for one that has its turn."""
-        return self.is_free() and all([connection.is_idle for connection in self._connections])
+        return self.is_free() and all(map(_IS_IDLE, self._connections))
 
     @property
     def env_ids_in_flight(self) -> tuple[int, ...]:
@@ -418,6 +418,7 @@ def _no_small(end: int, call_id: int) -> None:
     """Reads no answer that is small."""
 
 
+_IS_IDLE = attrgetter("is_idle")
 _OF_SOME = ("send", "recv", "reset_async")
 
 

@@ -12,7 +12,7 @@ that one env has raised instead).
 import struct
 
 from gym_service.protocol import messages, results
-from gym_service.protocol.encoder import Encoder
+from gym_service.protocol.encoder import Encoder, Packed
 from gym_service.protocol.frames import BadFrame
 from gym_service.protocol.layout import STAMP
 from gym_service.protocol.results import BatchInfos
@@ -61,13 +61,18 @@ def unpack_parts(layout_of, head, buffers):
 
 
 def encode_group(layout, stacked, result, place, indices, first_index):
-    """The Encoder of a group that has results.
+    """The Encoder, or the Packed, of a group that has results.
 
     ``result`` is as for ``results.encode_batch``, for the envs with these indices; ``stacked`` is their batched
     observation, or None. ``first_index`` is the index of the server's first env in the whole vector env.
 
     Raises CannotEncode.
     """
+    if stacked is not None and not result[4].count:  # mostly
+        packed = Packed()
+        packed.head += _GROUP.pack(messages.STEPPED, place, len(indices))
+        if results.pack_batch(packed, layout, stacked, result):
+            return packed
     encoder = Encoder()
     encoder.head += _GROUP.pack(0, place, len(indices))
     env_ids = (first_index + index for index in indices)

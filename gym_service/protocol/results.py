@@ -162,6 +162,20 @@ def encode_batch(layout, stacked, result, first_index, is_placed=False):
     return kind, encoder
 
 
+def pack_batch(packed, layout, stacked, result):
+    """As ``fill_batch``, for a batch without infos whose ``stacked`` may fit the layout. Returns whether it fitted.
+
+    If not, ``packed`` holds incomplete data.
+    """
+    _, rewards, terminations, truncations, _ = result
+    head = packed.head
+    head += rewards.tobytes() + terminations.tobytes() + truncations.tobytes() + layout.stamp
+    if not layout.pack(stacked, head, packed.buffers):
+        return False
+    head += NO_INFOS
+    return True
+
+
 def fill_batch(encoder, layout, stacked, result, env_ids):
     """Append a batch to an Encoder, as ``encode_batch`` does; STEPPED or RESULT. Paths in errors use ``env_ids``."""
     observations, rewards, terminations, truncations, infos = result

@@ -15,7 +15,7 @@ from gym_service.protocol.frames import HEADER_BYTES, HEADER_NUMBERS, beginning_
 from gym_service.protocol.values import BadValue
 
 
-def compile_call(server, channel, readers, act, pack, encode):
+def compile_call(server, channel, readers, ways):
     """A function that answers one call. It blocks until bytes arrive, and returns whether it has answered.
 
     It raises as ``Server.answer``.
@@ -23,6 +23,7 @@ def compile_call(server, channel, readers, act, pack, encode):
     ``readers``: by kind of call and number of descriptors, the function that reads the argument of ``act``; None if it
     cannot. It takes the size of the head, whose bytes are in the decoder's scratch buffer, after the header and the
     descriptors, until the next read.
+    ``ways``: by kind of call, the three functions ``act``, ``pack`` and ``encode``.
     ``act`` carries out the call and returns a result.
     ``pack`` takes the call's id and the result, and returns the whole frame of the answer; None if it does not fit.
     ``encode`` takes the result, and returns the kind and the Encoder of the answer.
@@ -44,6 +45,7 @@ def compile_call(server, channel, readers, act, pack, encode):
         if call is None:
             return False
         kind, call_id, argument = call
+        act, pack, encode = ways[kind]
         server.call_id, general = call_id, None
         begun()
         try:

@@ -16,11 +16,12 @@ from gym_service.server.compiled_call import compile_call
 MOST_RETURNED = 2
 
 
-def compile_any_step(server, channel, adapter, agents, actions, layout, action_layout, forms):
+def compile_any_step(server, channel, adapter, agents, some_envs, actions, layout, action_layout, forms):
     """A function that answers a packed step; None if there can be none. See ``compile_call``.
 
-    ``agents`` is a MultiAgentCalls or None; ``actions`` is an ActionArrays; ``forms`` is the FormWriter of a single
-    env; None for a vectorized simulator, and not used for a batch.
+    ``agents`` is a MultiAgentCalls or None; ``some_envs`` is the SomeEnvs of a batch, or None; ``actions`` is an
+    ActionArrays; ``forms`` is the FormWriter of a single env; None for a vectorized simulator, and not used for a
+    batch.
     """
     if agents is not None:
         return _compile_agents_step(server, channel, agents)
@@ -32,7 +33,7 @@ def compile_any_step(server, channel, adapter, agents, actions, layout, action_l
     if adapter.count is not None:
         if layout.buffer_count:
             return None  # such a call offers memory
-        return _compile_batch_step(server, channel, adapter, actions, layout, readers)
+        return _compile_batch_step(server, channel, adapter, some_envs, actions, layout, readers)
     return _compile_step(server, channel, adapter, actions, _packer(layout, forms), readers)
 
 
@@ -57,10 +58,10 @@ def _compile_step(server, channel, adapter, actions, pack, readers):
         stepped(1)
         return result
 
-    return compile_call(server, channel, readers, act, pack, server.encode_step)
+    return _compile_all(server, channel, readers, act, pack, server.encode_step)
 
 
-def _compile_batch_step(server, channel, batch, actions, layout, readers):
+def _compile_batch_step(server, channel, batch, some_envs, actions, layout, readers):
     stepped = server.counters.step
 
     def act(given):
@@ -68,14 +69,28 @@ def _compile_batch_step(server, channel, batch, actions, layout, readers):
         stepped(batch.count)
         return result
 
-    return compile_call(server, channel, readers, act, _batch_packer(layout, batch), server.encode_batch)
+    ways = {
+        messages.VEC_STEP_PACKED: (act, _batch_packer(layout, batch), server.encode_batch),
+        messages.STEP_SOME_PACKED: (some_envs.step_pairs, _pack_answer, server.checked),
+    }
+    readers.update(_some_readers(channel.decoder.scratch, some_envs))
+    return compile_call(server, channel, readers, ways)
+
+
+def _some_readers(scratch, some_envs):
+    """As ``_readers``, for a step of some envs."""
+
+    def reader(head_at):
+        return lambda head_bytes: some_envs.unpack(scratch[head_at : head_at + head_bytes], ())
+
+    return {(messages.STEP_SOME_PACKED, count): reader(HEADER_BYTES + 8 * count) for count in range(MOST_RETURNED + 1)}
 
 
 def _compile_vectorized_step(server, channel, adapter, actions, readers):
     def act(given):
         return server.stepped(adapter.step(actions.convert(given)))
 
-    return compile_call(server, channel, readers, act, _pack_answer, server.checked)
+    return _compile_all(server, channel, readers, act, _pack_answer, server.checked)
 
 
 def _compile_agents_step(server, channel, agents):
@@ -94,7 +109,12 @@ def _compile_agents_step(server, channel, agents):
         return server.checked(agents.encode_step(result))
 
     readers = {(messages.AGENT_STEP_PACKED, 0): read}
-    return compile_call(server, channel, readers, agents.act, layouts.all_agents.pack_step, encode)
+    return _compile_all(server, channel, readers, agents.act, layouts.all_agents.pack_step, encode)
+
+
+def _compile_all(server, channel, readers, *way):
+    """As ``compile_call``, for kinds of calls that differ only in how they are read."""
+    return compile_call(server, channel, readers, {kind: way for kind, _ in readers})
 
 
 def _pack_nothing(call_id, result):
@@ -104,7 +124,7 @@ def _pack_nothing(call_id, result):
 def _pack_answer(call_id, answer):
     """A packed answer as a whole frame; None if it is large, or holds replaced values, or is not packed."""
     kind, packed = answer
-    if kind != messages.STEPPED or packed.size_bytes > SCRATCH_BYTES or packed.buffers:
+    if kind not in (messages.STEPPED, messages.LAST_GROUP) or packed.size_bytes > SCRATCH_BYTES or packed.buffers:
         return None
     if packed.replaced or packed.by_array_alone:
         return None

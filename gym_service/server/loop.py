@@ -252,8 +252,9 @@ class Server:
     def _compile_step(self):
         """Compile the step for the present spaces; images that are encoded need the general one."""
         if self._image_encoder is None:
-            layouts = self._layout, self._action_layout, None if self._steps.is_vectorized else self._steps.forms
-            self.compiled = compile_any_step(self, self._channel, self._adapter, self._agents, self._actions, *layouts)
+            forms = None if self._steps.is_vectorized else self._steps.forms
+            given = self._some_envs, self._actions, self._layout, self._action_layout, forms
+            self.compiled = compile_any_step(self, self._channel, self._adapter, self._agents, *given)
 
     def _send_changes(self, changes):
         """Send the client the changes before the answer, so that both sides have the same layouts after it."""

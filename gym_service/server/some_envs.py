@@ -50,6 +50,11 @@ class SomeEnvs:
     def step(self, indices, actions):
         """Step envs, in this order. Returns the kind and Encoder of the last frame; the others are sent already."""
         self._check(indices, actions)
+        return self.step_pairs((indices, actions))
+
+    def step_pairs(self, given):
+        """As ``step``, for what ``unpack`` returns."""
+        indices, actions = given
         pairs = list(zip(indices, self._actions.convert(actions)))
         done = 0
         while True:
@@ -67,12 +72,17 @@ class SomeEnvs:
                 return messages.LAST_GROUP, last
 
     def step_packed(self, head, buffers):
-        """As ``step``, for actions that fit their layout. Raises BadValue or BadFrame for malformed bytes."""
+        """As ``step``, for actions that fit their layout. Raises as ``unpack``."""
+        return self.step_pairs(self.unpack(head, buffers))
+
+    def unpack(self, head, buffers):
+        """The indices and the actions of a call. Raises BadValue or BadFrame for malformed bytes."""
         indices, actions = [], []
         for part, batched in early_results.unpack_parts(self._action_layout, head, buffers):
             indices += part
             actions += rows(batched, len(part))
-        return self.step(indices, actions)
+        self._check(indices, actions)
+        return indices, actions
 
     def reset(self, indices, seeds, options):
         """Reset envs, in this order, as ``step``. Resets are rarely short, so each one is a group."""
@@ -94,7 +104,8 @@ class SomeEnvs:
 
     def _check(self, indices, *lists):
         """Raise BadValue unless the indices are distinct envs and each list has one value for each."""
-        if any(type(each) is not list or len(each) != len(indices) for each in (indices, *lists)):
+        given = indices, *lists
+        if set(map(type, given)) != {list} or len(set(map(len, given))) != 1:
             raise BadValue("not lists of one length")
         is_ints = set(map(type, indices)) == {int}
         if not is_ints or min(indices) < 0 or max(indices) >= self._batch.count:
