@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gym_service.client.batch_results import WorkerResult, recorded, worker_result
+from gym_service.client.env_shares import Part
 from gym_service.client.small_answers import ReadWhole, compile_reader
 from gym_service.protocol import early_results, messages, results
 from gym_service.protocol.frames import Frame
 from gym_service.protocol.layout import Layout, compile_layout
+
+# A kind of call, the bytes before the packed actions, and the layout of these.
+Beginning = tuple[int, bytes, Layout]
 
 
 class BatchLayouts:
@@ -26,6 +30,7 @@ class BatchLayouts:
         self._packs_actions = True
         self._counts, self._scratches = counts, scratches
         self._known: dict[tuple[str, int], Layout | None] = {}
+        self._beginnings: dict[int, Beginning] = {}  # by worker, for all of its envs
         self._small_readers: dict[tuple[int, int, int], ReadWhole] = {}
 
     def describe(self, description: Mapping[str, Any], packs_actions: bool) -> None:
@@ -40,6 +45,24 @@ class BatchLayouts:
         if (name, count) not in self._known:
             self._known[name, count] = compile_layout(self._spaces[name], count)
         return self._known[name, count]
+
+    def step_beginning(self, part: Part) -> Beginning | None:
+        """How a packed step of the envs of a part begins; None if batched actions have no layout."""
+        if part.is_whole and part.worker in self._beginnings:
+            return self._beginnings[part.worker]
+        layout, head = self.of("action_space", len(part.env_ids)), bytearray()
+        if layout is None:
+            return None
+        if self._counts[part.worker] == 1:
+            kind = messages.VEC_STEP_PACKED  # a step of all its envs, which the worker has compiled
+            head += layout.stamp
+        else:
+            kind = messages.STEP_SOME_PACKED
+            early_results.begin_part(head, part.indices, layout)
+        beginning = kind, bytes(head), layout
+        if part.is_whole:
+            self._beginnings[part.worker] = beginning
+        return beginning
 
     def read_group(self, worker: int, count: int, form: int, frame: Frame) -> WorkerResult:
         """The results in a group. Infos still have the index of the env at its worker."""

@@ -21,8 +21,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import compress
-from operator import attrgetter, is_
+from operator import attrgetter
 from typing import TypeVar
 
 import numpy as np
@@ -355,15 +354,18 @@ class WorkersInFlight(Workers):
         due = [(arrival, self._due_rows(arrival)) for arrival in self._arrivals if arrival.error is None]
         return [(arrival, rows) for arrival, rows in due if rows]
 
-    def _due_rows(self, arrival: Arrival) -> list[int]:
+    def _due_rows(self, arrival: Arrival) -> Sequence[int]:
         """The rows of an arrival whose envs are still in flight for it."""
-        parts = arrival.parts
-        return list(compress(range(len(parts)), map(is_, map(self._in_flight.get, arrival.env_ids), parts)))
+        in_flight, parts = list(map(self._in_flight.get, arrival.env_ids)), arrival.parts
+        if in_flight == parts:  # mostly; two Sents are equal if they are the same
+            return range(len(parts))
+        return [row for row, sent in enumerate(parts) if in_flight[row] is sent]
 
     def _composed(self, compose: Callable[[Chosen], T], chosen: Chosen) -> T:
         env_ids: list[int] = []
         for arrival, rows in chosen:
-            env_ids += map(arrival.env_ids.__getitem__, rows)
+            is_all = len(rows) == len(arrival.env_ids)
+            env_ids += arrival.env_ids if is_all else map(arrival.env_ids.__getitem__, rows)
         try:
             result = compose(chosen)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

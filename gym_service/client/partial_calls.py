@@ -34,7 +34,7 @@ class PartialCall(NamedTuple):
     worker: int
     call_id: int
     env_ids: Sequence[int]
-    parts: Sequence[Sent]
+    parts: list[Sent]
     read: Callable[[Frame], WorkerResult] | None  # reads its answer, if that comes in one frame
     read_small: Callable[[int, int], WorkerResult | None]  # reads a whole answer that is one small frame
 
@@ -44,7 +44,7 @@ class Arrival(NamedTuple):
 
     call: PartialCall
     env_ids: Sequence[int]  # those at the places that it answers
-    parts: Sequence[Sent]  # the same
+    parts: list[Sent]  # the same
     result: WorkerResult | None
     error: GymServiceError | None = None
 
@@ -57,7 +57,7 @@ def arrived(
     return Arrival(call, call.env_ids[at], call.parts[at], result, error)
 
 
-Chosen = list[tuple[Arrival, list[int]]]  # with the rows that are taken from each
+Chosen = list[tuple[Arrival, Sequence[int]]]  # with the rows that are taken from each
 
 
 def merged(waiting: Sequence[Sent], bound_bytes: int) -> tuple[list[Sent], Packed]:

@@ -5,8 +5,6 @@ are those of EnvPool.
 """
 
 from collections.abc import Sequence
-from itertools import groupby, repeat
-from operator import sub
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +13,11 @@ from gymnasium.vector.utils import batch_space, iterate
 
 from gym_service.client.batch_layouts import BatchLayouts
 from gym_service.client.batch_results import WorkerResult, as_batch, joined, part_of, rows_of
+from gym_service.client.env_shares import EnvShares
 from gym_service.client.in_flight import WorkersInFlight
 from gym_service.client.partial_calls import Chosen, Sent
 from gym_service.client.requests import encode
-from gym_service.protocol import early_results, messages
+from gym_service.protocol import messages
 from gym_service.protocol.encoder import Encoder, Packed
 
 Received = tuple[Any, Any, Any, Any, dict[str, Any], Any]
@@ -31,7 +30,7 @@ class SendAndReceive:
     single_observation_space: Space[Any]
     single_action_space: Space[Any]
     _shares: Sequence[slice]
-    _worker_of: Sequence[int]  # by env
+    _env_shares: EnvShares
     _workers: WorkersInFlight
     _half_offers: Any
     _batch_layouts: BatchLayouts
@@ -98,11 +97,11 @@ class SendAndReceive:
         each = options if isinstance(options, list) else [options] * self.num_envs
         ids = [env_id for env_id in range(self.num_envs) if mask is None or mask[env_id]]
         parts = []
-        for worker, _, own in self._by_worker(ids):
-            start = self._shares[worker].start
-            given = ("$.indices", [env_id - start for env_id in own]), ("$.seeds", [seeds[env_id] for env_id in own])
+        for part in self._env_shares.by_worker(ids):
+            own = part.env_ids
+            given = ("$.indices", part.indices), ("$.seeds", [seeds[env_id] for env_id in own])
             encoder = encode(*given, ("$.options", [each[env_id] for env_id in own]))
-            parts.append(Sent(worker, own, messages.RESET_SOME, _copied(encoder)))
+            parts.append(Sent(part.worker, own, messages.RESET_SOME, _copied(encoder)))
         self._workers.send(parts, "reset_async")
 
     def _ids(self, env_ids: Any) -> list[int]:
@@ -116,34 +115,21 @@ class SendAndReceive:
             raise ValueError(f"env_ids must be some of 0 to {self.num_envs - 1}, each of them once, not {env_ids!r}")
         return ids
 
-    def _by_worker(self, ids: Sequence[int]) -> list[tuple[int, list[int], list[int]]]:
-        """For each worker that has any of these envs: its number, their positions in ``ids``, their ids."""
-        workers = list(map(self._worker_of.__getitem__, ids))
-        places_by_worker = groupby(sorted(range(len(ids)), key=workers.__getitem__), workers.__getitem__)
-        found = [(worker, list(places)) for worker, places in places_by_worker]
-        return [(worker, places, list(map(ids.__getitem__, places))) for worker, places in found]
-
     def _packed_parts(self, actions: Any, ids: Sequence[int]) -> list[Sent] | None:
         """The calls to send if the actions fit their layout; None if they do not."""
         if not _has_rows(actions, len(ids)):
             return None
         parts = []
-        for worker, places, own in self._by_worker(ids):
-            layout = self._batch_layouts.of("action_space", len(own))
-            if layout is None:
+        for part in self._env_shares.by_worker(ids):
+            beginning = self._batch_layouts.step_beginning(part)
+            if beginning is None:
                 return None
-            packed, share = Packed(), self._shares[worker]
-            is_batch = share.stop - share.start == 1
-            if is_batch:  # what both sides have compiled
-                packed.head += layout.stamp
-            else:
-                early_results.begin_part(packed.head, list(map(sub, own, repeat(share.start))), layout)
-            is_run = places[-1] - places[0] == len(places) - 1
-            rows = part_of(actions, slice(places[0], places[-1] + 1) if is_run else places)
-            if not layout.pack(rows, packed.head, packed.buffers):
+            kind, head, layout = beginning
+            packed = Packed()
+            packed.head += head
+            if not layout.pack(part_of(actions, part.rows), packed.head, packed.buffers):
                 return None
-            kind = messages.VEC_STEP_PACKED if is_batch else messages.STEP_SOME_PACKED
-            parts.append(Sent(worker, own, kind, _copied(packed)))
+            parts.append(Sent(part.worker, part.env_ids, kind, _copied(packed)))
         return parts
 
     def _listed_parts(self, actions: Any, ids: Sequence[int]) -> list[Sent]:
@@ -152,10 +138,10 @@ class SendAndReceive:
         if len(each) != len(ids):
             raise ValueError(f"{len(each)} actions for {len(ids)} sub-environments")
         parts = []
-        for worker, places, own in self._by_worker(ids):
-            indices = [env_id - self._shares[worker].start for env_id in own]
-            encoder = encode(("$.indices", indices), ("$.actions", [each[place] for place in places]))
-            parts.append(Sent(worker, own, messages.STEP_SOME, _copied(encoder)))
+        for part in self._env_shares.by_worker(ids):
+            own = each[part.rows] if isinstance(part.rows, slice) else [each[row] for row in part.rows]
+            encoder = encode(("$.indices", part.indices), ("$.actions", own))
+            parts.append(Sent(part.worker, part.env_ids, messages.STEP_SOME, _copied(encoder)))
         return parts
 
     def _composed(self, chosen: Chosen) -> Received:

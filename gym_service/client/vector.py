@@ -32,6 +32,7 @@ from gym_service.client.compiled_step import CompiledStep, compile_batch_step, n
 from gym_service.client.connection import Connection, one
 from gym_service.client.copying import CopiedByRecipe
 from gym_service.client.env_facts import reading_description
+from gym_service.client.env_shares import EnvShares
 from gym_service.client.generator import GeneratorsOfSimulators
 from gym_service.client.in_flight import WorkersInFlight
 from gym_service.client.requests import Timeouts, encode, limits_of
@@ -88,7 +89,7 @@ class RemoteVectorEnv(
         self._own_generators: tuple[Any, ...] = ()
         self.num_envs = shares[-1].stop
         self._shares = shares
-        self._worker_of = [worker for worker, share in enumerate(shares) for _ in range(share.start, share.stop)]
+        self._env_shares = EnvShares(shares)
         self._limits_s = limits_of(timeouts)
         counts = [share.stop - share.start for share in shares]
         self._batch_layouts = BatchLayouts(counts, [connection.scratch for connection in connections])
