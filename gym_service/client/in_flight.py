@@ -229,29 +229,27 @@ class WorkersInFlight(Workers):
             return
         waiting: dict[int, list[Sent]] = {}
         for sent in dict.fromkeys(self._in_flight.values()):
-            if not self._is_under_way(sent):
+            if sent.call_id is None or not self._is_under_way(sent):
                 waiting.setdefault(sent.worker, []).append(sent)
+        remaining = 0
         for worker, parts in waiting.items():
+            remaining += len(parts)
             if self._connections[worker].is_idle:
-                self._send_to(worker, parts)
-        self._may_wait = any(not self._is_under_way(part) for parts in waiting.values() for part in parts)
+                remaining -= self._send_to(worker, parts)
+        self._may_wait = remaining > 0
 
     def _is_under_way(self, sent: Sent) -> bool:
         """Whether a call that its worker has, or has answered, contains it."""
-        if sent.call_id is None:
-            return False
+        assert sent.call_id is not None
         return (self._connections[sent.worker].last_id - sent.call_id) & 0xFFFFFFFF < 2**31
 
-    def _send_to(self, worker: int, waiting: Sequence[Sent]) -> None:
-        """Send the first waiting call, combined with those that fit into the same message."""
+    def _send_to(self, worker: int, waiting: Sequence[Sent]) -> int:
+        """Send the first waiting call, combined with those that fit into the same message. Returns their number."""
         connection = self._connections[worker]
-        parts, arguments = waiting, waiting[0].arguments
-        if len(waiting) > 1:
-            parts, arguments = merged(waiting, connection.bound_bytes)
-        env_ids: list[int] = []
-        places: list[Sent] = []
-        for part in parts:
-            env_ids += part.env_ids
+        parts, arguments = merged(waiting, connection.bound_bytes)
+        env_ids, places = parts[0].env_ids, [parts[0]] * len(parts[0].env_ids)
+        for part in parts[1:]:
+            env_ids = [*env_ids, *part.env_ids]
             places += [part] * len(part.env_ids)
         kind, call_id, layouts = parts[0].kind, connection.next_id, self._layouts
         read_small = layouts.small_reader(worker, len(env_ids), kind)
@@ -263,6 +261,7 @@ class WorkersInFlight(Workers):
             connection.begin_early(kind, arguments, self._limits_s[messages.CALL_NAMES[kind]])
         except WIRE_ERRORS as error:
             raise self._explained(worker, error) from error
+        return len(parts)
 
     # -- what comes ------------------------------------------------------------------------------------------------
 

@@ -60,11 +60,11 @@ def arrived(
 Chosen = list[tuple[Arrival, Sequence[int]]]  # with the rows that are taken from each
 
 
-def merged(waiting: Sequence[Sent], bound_bytes: int) -> tuple[list[Sent], Packed]:
+def merged(waiting: Sequence[Sent], bound_bytes: int) -> tuple[Sequence[Sent], Packed]:
     """The first waiting call for a worker, and those that fit into the same message: packed ones, up to the bound."""
-    parts = [waiting[0]]
     if len(waiting) == 1 or waiting[0].kind != messages.STEP_SOME_PACKED:
-        return parts, waiting[0].arguments
+        return waiting[:1], waiting[0].arguments
+    parts = [waiting[0]]
     arguments = Packed()
     arguments.head += waiting[0].arguments.head
     arguments.buffers += waiting[0].arguments.buffers

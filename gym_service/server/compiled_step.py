@@ -79,11 +79,8 @@ def _compile_batch_step(server, channel, batch, some_envs, actions, layout, read
 
 def _some_readers(scratch, some_envs):
     """As ``_readers``, for a step of some envs."""
-
-    def reader(head_at):
-        return lambda head_bytes: some_envs.unpack(scratch[head_at : head_at + head_bytes], ())
-
-    return {(messages.STEP_SOME_PACKED, count): reader(HEADER_BYTES + 8 * count) for count in range(MOST_RETURNED + 1)}
+    kind, each = messages.STEP_SOME_PACKED, range(MOST_RETURNED + 1)
+    return {(kind, count): some_envs.reader(scratch, HEADER_BYTES + 8 * count) for count in each}
 
 
 def _compile_vectorized_step(server, channel, adapter, actions, readers):

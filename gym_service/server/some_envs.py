@@ -59,21 +59,41 @@ class SomeEnvs:
         done = 0
         while True:
             size = max(1, int(GROUP_S / self._usual_s)) if self._has_fitted else 1
-            group = pairs[done : done + size]
+            group = pairs[done : done + size] if done or size < len(pairs) else pairs
             begun = perf_counter()
             answers = self._carried_out(self._batch.step_some, group, done)
             self._note_duration((perf_counter() - begun) / len(group))
-            done += sum([count for count, _ in answers])
-            last = answers.pop()[1] if done == len(pairs) else None
-            for _, encoder in answers:
+            for count, encoder in answers:
+                done += count
+                if done == len(pairs):
+                    self._counters.step(done)
+                    return messages.LAST_GROUP, encoder
                 self._send(messages.GROUP, encoder)
-            if last is not None:
-                self._counters.step(len(pairs))
-                return messages.LAST_GROUP, last
 
     def step_packed(self, head, buffers):
         """As ``step``, for actions that fit their layout. Raises as ``unpack``."""
         return self.step_pairs(self.unpack(head, buffers))
+
+    def reader(self, scratch, head_at):
+        """A function that reads what ``unpack`` returns from a call's head, whose bytes begin at ``head_at``.
+
+        It takes the size of the head. Usually the call is for all envs, in their order.
+        """
+        count, unpack = self._batch.count, self.unpack
+        layout, beginning, indices = self._action_layout(count), bytearray(), list(range(count))
+        read, beginning_end, end = None, head_at, head_at
+        if layout is not None:
+            early_results.begin_part(beginning, indices, layout)
+            beginning_end += len(beginning)
+            end = beginning_end + layout.head_bytes
+            read = layout.reader(scratch, beginning_end)
+
+        def read_call(head_bytes):
+            if read is not None and head_at + head_bytes == end and scratch[head_at:beginning_end] == beginning:
+                return indices, rows(read(), count)
+            return unpack(scratch[head_at : head_at + head_bytes], ())
+
+        return read_call
 
     def unpack(self, head, buffers):
         """The indices and the actions of a call. Raises BadValue or BadFrame for malformed bytes."""
