@@ -26,24 +26,22 @@ from typing import TypeVar
 
 import numpy as np
 from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError
-from gymnasium.spaces import GraphInstance
 
 from gym_service.client import error_mapping
+from gym_service.client.arrivals import read_arrival
 from gym_service.client.batch_layouts import BatchLayouts
 from gym_service.client.batch_results import WorkerResult
 from gym_service.client.call_queue import Ticket, new_ticket
-from gym_service.client.connection import Connection, fields
+from gym_service.client.connection import Connection
 from gym_service.client.exchange import WIRE_ERRORS
-from gym_service.client.partial_calls import NOT_SENT, Arrival, Chosen, PartialCall, Sent, arrived, merged
+from gym_service.client.partial_calls import NOT_SENT, Arrival, Chosen, PartialCall, Sent, first_rows, merged
 from gym_service.client.readiness import Readiness
 from gym_service.client.workers import Workers
 from gym_service.errors import ClosedError, GymServiceError
-from gym_service.protocol import early_results, messages
-from gym_service.protocol.decoder import ValueDecoder
+from gym_service.protocol import messages
 from gym_service.protocol.encoder import Packed
 from gym_service.protocol.frames import Frame
 from gym_service.protocol.interrupts import is_foreign
-from gym_service.protocol.values import BadValue
 
 T = TypeVar("T")
 
@@ -154,7 +152,7 @@ class WorkersInFlight(Workers):
                 raise ValueError(f"min_envs={min_envs}: {len(self._in_flight)} sub-environments are in flight")
             self._catch_up()
             ready = self._await(min_envs, until, timeout_s)
-            result = self._composed(compose, ready if max_envs is None else _first(ready, max_envs))
+            result = self._composed(compose, ready if max_envs is None else first_rows(ready, max_envs))
             self._was_interrupted = False
             self._queue.leave(ticket)
         except BaseException as error:
@@ -314,37 +312,10 @@ class WorkersInFlight(Workers):
         """Store the content of an answer's frame. A frame stored before, after an interrupt, changes nothing."""
         call = self._calls[worker]
         start = sum([len(arrival.env_ids) for arrival in self._arrivals if arrival.call is call])
-        total = len(call.env_ids)
-        if start == total:
-            return
-        if frame.kind == messages.ERROR:  # the error of the call itself
-            error = error_mapping.remote_error(*fields(frame, 5))
-            self._arrivals.append(arrived(call, start, total - start, None, error))
-        elif (call.read is None) != (frame.kind in (messages.GROUP, messages.LAST_GROUP)):
-            raise BadValue(f"an answer of kind {frame.kind} came, which is none to the call")
-        elif call.read is not None:
-            self._arrivals.append(Arrival(call, call.env_ids, call.parts, call.read(frame)))
-        else:
-            self._note_group(call, start, frame)
-
-    def _note_group(self, call: PartialCall, start: int, frame: Frame) -> None:
-        form, place, count = early_results.read_group(frame)
-        if place + count <= start:
-            return
-        is_last = place + count == len(call.env_ids)
-        if place != start or place + count > len(call.env_ids) or is_last != (frame.kind == messages.LAST_GROUP):
-            raise BadValue(
-                f"results of {count} envs came from place {place} on, of {len(call.env_ids)} from {start} on"
-            )
-        if form == messages.ERROR:
-            values = ValueDecoder(frame.head, frame.buffers, GraphInstance, early_results.GROUP_BYTES)
-            described = [values.read() for _ in range(5)]
-            values.expect_end()
-            error = error_mapping.remote_error(*described)
-            self._arrivals.append(arrived(call, place, 1, None, error))
-        else:
-            result = self._layouts.read_group(call.worker, count, form, frame)
-            self._arrivals.append(arrived(call, place, count, result))
+        if start < len(call.env_ids):
+            arrival = read_arrival(call, start, frame, self._layouts)
+            if arrival is not None:
+                self._arrivals.append(arrival)
 
     # -- what is ready ---------------------------------------------------------------------------------------------
 
@@ -421,13 +392,3 @@ def _no_small(end: int, call_id: int) -> None:
 
 _IS_IDLE = attrgetter("is_idle")
 _OF_SOME = ("send", "recv", "reset_async")
-
-
-def _first(ready: Chosen, count: int) -> Chosen:
-    """The first ``count`` rows of what is ready."""
-    first: Chosen = []
-    for arrival, rows in ready:
-        if count:
-            first.append((arrival, rows[:count]))
-            count -= len(first[-1][1])
-    return first

@@ -76,3 +76,13 @@ def merged(waiting: Sequence[Sent], bound_bytes: int) -> tuple[Sequence[Sent], P
         arguments.buffers += part.arguments.buffers
         parts.append(part)
     return parts, arguments
+
+
+def first_rows(ready: Chosen, count: int) -> Chosen:
+    """The first ``count`` rows of what is ready."""
+    first: Chosen = []
+    for arrival, rows in ready:
+        if count:
+            first.append((arrival, rows[:count]))
+            count -= len(first[-1][1])
+    return first

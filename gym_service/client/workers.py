@@ -29,7 +29,14 @@ Call = tuple[int, Packed]  # kind, arguments
 Prepare = Callable[[], Sequence[Callable[[Frame], T]]]
 
 # After these calls the envs of a worker are in another step.
-_STEPS = (messages.VEC_STEP, messages.VEC_STEP_PACKED, messages.VEC_RESET, messages.STEP_SOME, messages.RESET_SOME)
+_STEPS = (
+    messages.VEC_STEP,
+    messages.VEC_STEP_PACKED,
+    messages.VEC_RESET,
+    messages.STEP_SOME,
+    messages.STEP_SOME_PACKED,
+    messages.RESET_SOME,
+)
 
 
 class Workers:
