@@ -27,18 +27,21 @@ from support.interrupts import (
 from support.vector_play import remote
 
 from gym_service import RemoteVectorEnv
+from gym_service.client.exchange import Exchange
 from gym_service.client.workers import Workers
 
 # These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
 
 NUM_ENVS = 3
+# The side of images that lie in shared memory, and of images that do not.
+LARGE, SMALL = 96, 16
 
 
 @contextmanager
-def made(workers: int) -> Iterator[RemoteVectorEnv]:
+def made(workers: int, side: int = LARGE) -> Iterator[RemoteVectorEnv]:
     """A vector env after a reset. At the end all servers must be those of the beginning."""
-    with remote("Faulty", NUM_ENVS, entry_point="faulty:FaultyEnv", workers=workers, kwargs={"side": 96}) as envs:
+    with remote("Faulty", NUM_ENVS, entry_point="faulty:FaultyEnv", workers=workers, kwargs={"side": side}) as envs:
         envs.reset()
         pids = [target["pid"] for target in envs.targets]
         yield envs
@@ -166,8 +169,8 @@ def test_timers_at_random_moments(workers: int, timers: int, load: int) -> None:
 
 
 @pytest.mark.parametrize("every", [311, EACH])
-@pytest.mark.parametrize("workers", [1, 3])
-def test_first_ready_at_every_line(workers: int, every: int) -> None:
+@pytest.mark.parametrize(("workers", "side"), [(1, LARGE), (3, LARGE), (2, SMALL), (3, SMALL)])
+def test_first_ready_at_every_line(workers: int, side: int, every: int) -> None:
     """What is in flight comes once, or was lost with the call that gave it; each env's next step is its own."""
     tally, sent = Tally(), dict[int, int]()
 
@@ -190,7 +193,7 @@ def test_first_ready_at_every_line(workers: int, every: int) -> None:
         assert sorted(received) == sorted(left), where
         assert envs.step(actions(7))[0]["answers"][:, 1:].tolist() == actions(7).tolist(), where
 
-    with made(workers) as envs:
+    with made(workers, side) as envs:
         interrupt_at_each(lambda: act(envs), check, every, tally)
     tally.check()
 
@@ -226,3 +229,18 @@ def test_a_half_whose_beginning_was_interrupted_is_that_of_its_own_call(workers:
                 other()
         assert_batch(envs.step_wait()[0], OTHER)
         assert_batch(envs.step(actions(7))[0], 7)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_envs_are_sent_again_only_when_all_are_in_one_step(workers: int) -> None:
+    """One worker has made a step that the others have not, since the call was interrupted then."""
+    with made(workers, SMALL) as envs:
+        with interrupted_at_return(Exchange.send_call), pytest.raises(Late):
+            envs.step(actions(OTHER))
+        for given in (actions(7), actions(7).astype(np.int32)):  # the layout fits, and does not fit
+            with pytest.raises(ResetNeeded, match="reset"):
+                envs.send(given)
+        assert envs.in_flight == ()
+        envs.reset()
+        envs.send(actions(7))
+        assert sorted(envs.recv(NUM_ENVS)[0]["answers"][:, 1].tolist()) == actions(7)[:, 0].tolist()
