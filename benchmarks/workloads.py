@@ -10,7 +10,19 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import async_env_pool, bare, busy, contenders, first_ready, floors, many, pickle_bridge, sb3, starts
+from benchmarks import (
+    async_env_pool,
+    bare,
+    busy,
+    contenders,
+    first_ready,
+    floors,
+    least,
+    many,
+    pickle_bridge,
+    sb3,
+    starts,
+)
 from benchmarks.interleaved import Clocked, Step
 from benchmarks.simulators import ATARI, CAMERAS, CARTPOLE, FRAME, INFOS, NO_INFOS, UNEVEN, Simulator, work
 
@@ -21,7 +33,7 @@ WITHOUT = "gym-service, unix, no info"
 STDIO, TCP = "gym-service, stdio", "gym-service, tcp"
 ONE_WORKER, TWO_WORKERS = "gym-service, 1 worker", "gym-service, 2 workers"
 ASYNC, SYNC, SB3 = "AsyncVectorEnv", "SyncVectorEnv", "SB3 SubprocVecEnv"
-PICKLE, IN_PROCESS = "pickles over TCP", "in-process"
+PICKLE, IN_PROCESS, LEAST = "pickles over TCP", "in-process", "least Python, unix"
 SLEEPING, LOOKING, MEMCPY = "64 bytes, sleeping", "64 bytes, looking", "memcpy"
 LOOP, BARE = "bare loop", "two bare processes"
 START_BARE, START_GYMNASIUM = "gymnasium imported", "in-process, first reset"
@@ -55,18 +67,18 @@ class Workload:
 
 
 def cartpole() -> Workload:
-    return Workload("CartPole, one step", _one_env(CARTPOLE), floors=(IN_PROCESS, LOOKING))
+    return Workload("CartPole, one step", _one_env(CARTPOLE) | _least_cartpole(), floors=(IN_PROCESS, LOOKING))
 
 
 def cartpole_busy() -> Workload:
     few = {name: one for name, one in _one_env(CARTPOLE).items() if name not in (STDIO, TCP, SB3)}
-    return Workload("CartPole, one step, the other core busy", few, beside=busy.other_cores)
+    title = "CartPole, one step, the other core busy"
+    return Workload(title, few | _least_cartpole(), beside=busy.other_cores)
 
 
 def cartpole_sessions() -> Workload:
-    return Workload(
-        "CartPole, one step, eight busy loops in other sessions", _two(CARTPOLE), beside=busy.other_sessions
-    )
+    title = "CartPole, one step, eight busy loops in other sessions"
+    return Workload(title, _two(CARTPOLE) | _least_cartpole(), beside=busy.other_sessions)
 
 
 def cartpole_turns() -> Workload:
@@ -229,6 +241,10 @@ def _one_env(simulator: Simulator) -> dict[str, Contender]:
 
 def _two(simulator: Simulator) -> dict[str, Contender]:
     return {OURS: lambda: contenders.remote(simulator), ASYNC: lambda: contenders.async_one(simulator)}
+
+
+def _least_cartpole() -> dict[str, Contender]:
+    return {LEAST: lambda: least.least(CARTPOLE)}
 
 
 def _frames(title: str, simulator: Simulator, size_bytes: int) -> Workload:
