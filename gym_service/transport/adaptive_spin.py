@@ -18,8 +18,9 @@ SPIN_S = 200e-6
 WORTH_SPINNING_S = 1000e-6
 # The most that one wait counts, as a multiple of the usual wait, and its weight in the running mean.
 COUNTED, WEIGHT = 4.0, 1 / 16
-# A poll costs 1 to 2 us if no other process takes the processor. If the average is higher, another process has run.
-POLL_COSTS_S = 5e-6
+# A poll costs 1 to 2 us if no other process takes the processor, and the read that ends a wait up to 10 us on a slow
+# machine. If a wait takes longer, another process has run.
+POLL_COSTS_S, READ_COSTS_S = 5e-6, 10e-6
 MAX_CONTENTION = 0.5
 # The usual wait before the first measurement.
 FIRST_S = 50e-6
@@ -53,7 +54,7 @@ class AdaptiveSpin:
         """Record how long a wait took and how many polls it needed; 0 polls if it ended in sleep."""
         self._left -= 1
         if polls:
-            self._contention += ((wait_s > polls * POLL_COSTS_S) - self._contention) * WEIGHT
+            self._contention += ((wait_s > READ_COSTS_S + polls * POLL_COSTS_S) - self._contention) * WEIGHT
         if self._is_trial:
             self._trial_s += min(wait_s, COUNTED * self._usual_s) / TRIAL_WAITS
             if self._left <= 0:

@@ -60,6 +60,15 @@ def test_a_long_wait_of_many_looks_is_no_crowd() -> None:
     assert spin.spinning
 
 
+@pytest.mark.parametrize(("wait_us", "polls"), [(11, 1), (14, 2), (18, 3)])
+def test_the_read_that_ends_a_short_wait_is_no_crowd(wait_us: int, polls: int) -> None:
+    """The peer was fast: few polls, and beside them the read itself counts."""
+    spin = AdaptiveSpin(yields_cpu=True)
+    for _ in range(WAITS_AFTER_CHANGE - 1):
+        spin.record_wait(wait_us * US, polls)
+    assert spin.spinning
+
+
 def test_after_a_crowd_looking_comes_back() -> None:
     spin = AdaptiveSpin(yields_cpu=True)
     for _ in range(20):
