@@ -150,7 +150,9 @@ class WorkersInFlight(Workers):
                 raise NoAsyncCallError("no sub-environment is in flight\n  try: send() first", "recv")
             if len(self._in_flight) < min_envs:
                 raise ValueError(f"min_envs={min_envs}: {len(self._in_flight)} sub-environments are in flight")
-            self._catch_up()
+            if self._was_interrupted or self._arrivals or timeout_s is not None:
+                self._catch_up()
+            self._was_interrupted = True  # until this call has ended
             ready = self._await(min_envs, until, timeout_s)
             result = self._composed(compose, ready if max_envs is None else first_rows(ready, max_envs))
             self._was_interrupted = False
