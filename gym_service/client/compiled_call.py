@@ -43,7 +43,7 @@ def compile_call(
     read: Callable[[Frame], Any],
     *,
     observer: CallObserver | None = None,
-    is_free: Callable[[], bool] = lambda: True,
+    is_free: Callable[[], bool] | None = None,
     leave: Leave | None = None,
     changes: int | None = None,
     is_large: bool = False,
@@ -57,7 +57,7 @@ def compile_call(
         read_small: decodes the result if it is whole and has no buffers; it must not keep the env alive.
         read: decodes any result from a frame; the same holds.
         observer: is told of each step.
-        is_free: whether nothing else prevents the call, once it is its turn.
+        is_free: whether nothing else prevents the call, once it is its turn; by default nothing does.
         leave: ends a call that has failed, and returns the exception to raise; by default the connection does.
         changes: the value of ``connection.changes`` from before the layouts were read; by default the present one. With
             another value the function returns NOT_COMPILED.
@@ -93,13 +93,15 @@ def compile_call(
     return call
 
 
-def _turn(connection: Connection, changes: int, is_free: Callable[[], bool]) -> Callable[[Ticket], int | None]:
+def _turn(connection: Connection, changes: int, is_free: Callable[[], bool] | None) -> Callable[[Ticket], int | None]:
     """A function that returns the id of the next call if this ticket has its turn and nothing is unusual, else None."""
     channel, queue, tickets = connection._channel, connection._queue, connection._tickets
 
     def next_id(ticket: Ticket) -> int | None:
         last_id = channel.outgoing[0]
-        if tickets[0] is not ticket or queue.half is not None or last_id != connection._answered or not is_free():
+        if tickets[0] is not ticket or queue.half is not None or last_id != connection._answered:
+            return None
+        if is_free is not None and not is_free():
             return None
         if connection.changes != changes or connection._closed_by or connection._is_forked:
             return None
