@@ -1,6 +1,7 @@
-"""Calls whose answers consist of several frames, each of which can be read before the rest, without blocking.
+"""Calls whose answers are read without blocking, and frame by frame if an answer consists of several.
 
-Knows frames, ids and deadlines, as ``exchange.py`` does. Never knows envs. Python 3.10 and up.
+Knows frames, ids and deadlines, as ``exchange.py`` does. Never knows envs. Python 3.10 and up. An answer that is one
+small frame can be read where it has arrived, without a Frame: ``poll_small`` reads it, ``take_small`` takes it.
 
 After an interrupt it continues: a frame that was noted but not taken is noted again, and ``note`` must recognise it. So
 no part of an answer is lost or counted twice.
@@ -79,20 +80,19 @@ class EarlyAnswers(Exchange):
             if self._answered == call_id:
                 return
 
-    def poll_small(self, read: Callable[[int, int], T | None]) -> T | None:
+    def poll_small(self, read: Callable[[int, int], T | None], call_id: int) -> T | None:
         """What ``read`` returns for an arrived answer, which stays the next one until ``take_small``. Does not block.
 
         None if nothing has arrived, or if ``read_early`` must read it. Raises ChannelClosed.
         """
-        channel = self._channel
-        sizes = channel.poll_some()
-        return read(sizes[0], channel.outgoing[0]) if sizes and len(sizes) == 1 else None
+        sizes = self._channel.poll_some()
+        return read(sizes[0], call_id) if sizes and len(sizes) == 1 else None
 
     def take_small(self) -> None:
         """Take the answer that ``poll_small`` has read: the call is answered."""
         channel = self._channel
         self._answered = channel.outgoing[0]
-        channel.decoder.state[3].clear()
+        channel.take_some()
         self._arguments, self._read = None, read_nothing
 
     @property

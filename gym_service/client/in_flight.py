@@ -36,6 +36,7 @@ from gym_service.client.connection import Connection
 from gym_service.client.exchange import WIRE_ERRORS
 from gym_service.client.partial_calls import NOT_SENT, Arrival, Chosen, PartialCall, Sent, first_rows, merged
 from gym_service.client.readiness import Readiness
+from gym_service.client.small_answers import read_never
 from gym_service.client.workers import Workers
 from gym_service.errors import ClosedError, GymServiceError
 from gym_service.protocol import messages
@@ -71,9 +72,9 @@ class WorkersInFlight(Workers):
         """As ``Workers.is_free``; with envs in flight it cannot."""
         return super().is_free() and not self._in_flight and not self._was_interrupted
 
-    def _is_idle(self) -> bool:
-        """Whether nothing is left to be done before a call to some envs, for one that has its turn."""
-        return self.is_free() and all(map(_IS_IDLE, self._connections))
+    def _can_send_at_once(self) -> bool:
+        """Whether no earlier call, such as an interrupted one, must be finished before a call to some envs."""
+        return self.is_free() and all(map(attrgetter("is_idle"), self._connections))
 
     @property
     def env_ids_in_flight(self) -> tuple[int, ...]:
@@ -112,7 +113,7 @@ class WorkersInFlight(Workers):
                 raise AlreadyPendingCallError(f"{during}: {named} in flight already\n  try: recv() first", during)
             if self._in_flight:
                 self._catch_up()
-            elif not self._is_idle():
+            elif not self._can_send_at_once():
                 self._open(parts[0].kind, False)
             self._was_interrupted = True
             self._may_wait = True
@@ -195,7 +196,7 @@ class WorkersInFlight(Workers):
             sent.call_id = self._connections[worker].last_id
             parts = [sent if env_id in resets else NOT_SENT for env_id in env_ids]
             calls[worker] = PartialCall(
-                worker, sent.call_id, env_ids, parts, partial(_without_rewards, read), _no_small
+                worker, sent.call_id, env_ids, parts, partial(_without_rewards, read), read_never
             )
             in_flight |= dict.fromkeys(sent.env_ids, sent)
         # An interrupt after the next line leaves a reset whose answer is dropped, like one in ``finish``.
@@ -299,9 +300,8 @@ class WorkersInFlight(Workers):
     def _read_from(self, worker: int) -> None:
         connection = self._connections[worker]
         try:
-            if not connection.is_idle:
-                call = self._calls[worker]
-                result = connection.poll_small(call.read_small)
+            if not connection.is_idle and not self._answered_places(call := self._calls[worker]):
+                result = connection.poll_small(call.read_small, call.call_id)
                 if result is not None:
                     self._arrivals.append(Arrival(call, call.env_ids, call.parts, result))
                     connection.take_small()
@@ -313,11 +313,15 @@ class WorkersInFlight(Workers):
     def _note(self, worker: int, frame: Frame) -> None:
         """Store the content of an answer's frame. A frame stored before, after an interrupt, changes nothing."""
         call = self._calls[worker]
-        start = sum([len(arrival.env_ids) for arrival in self._arrivals if arrival.call is call])
+        start = self._answered_places(call)
         if start < len(call.env_ids):
             arrival = read_arrival(call, start, frame, self._layouts)
             if arrival is not None:
                 self._arrivals.append(arrival)
+
+    def _answered_places(self, call: PartialCall) -> int:
+        """How many places of the call in progress of a worker are answered."""
+        return sum([len(arrival.env_ids) for arrival in self._arrivals if arrival.call is call])
 
     # -- what is ready ---------------------------------------------------------------------------------------------
 
@@ -388,9 +392,4 @@ def _without_rewards(read: Callable[[Frame], WorkerResult], frame: Frame) -> Wor
     return found._replace(rewards=np.zeros_like(found.rewards))
 
 
-def _no_small(end: int, call_id: int) -> None:
-    """Reads no answer that is small."""
-
-
-_IS_IDLE = attrgetter("is_idle")
 _OF_SOME = ("send", "recv", "reset_async")

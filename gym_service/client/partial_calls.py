@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gym_service.client.batch_results import WorkerResult
+from gym_service.client.small_answers import ReadWhole
 from gym_service.errors import GymServiceError
 from gym_service.protocol import messages
 from gym_service.protocol.encoder import Packed
@@ -36,7 +37,7 @@ class PartialCall(NamedTuple):
     env_ids: Sequence[int]
     parts: list[Sent]
     read: Callable[[Frame], WorkerResult] | None  # reads its answer, if that comes in one frame
-    read_small: Callable[[int, int], WorkerResult | None]  # reads a whole answer that is one small frame
+    read_small: ReadWhole  # reads a whole answer that is one small frame, as a WorkerResult
 
 
 class Arrival(NamedTuple):

@@ -1,6 +1,7 @@
-"""Reads whole answers to calls to some envs, if each is one small frame, without intermediate objects.
+"""Reads answers that are one small frame without intermediate objects: those with the results of several envs.
 
-Knows the packed form of a batch and of a group. Never knows a connection or a call. Python 3.10 and up.
+The envs are all or some of a worker's. Knows the packed form of a batch and of a group. Never knows a connection or a
+call. Python 3.10 and up.
 """
 
 import struct
@@ -38,7 +39,7 @@ def compile_reader(
     group = () if is_batch else (messages.STEPPED, 0, count)
     read_batch = None if layout is None else batch_reader(scratch, header.size, layout, count, no_infos=list)
     if read_batch is None:
-        return _never
+        return read_never
     unpack, header_bytes, read = header.unpack_from, header.size, read_batch
 
     def read_whole(end: int, call_id: int) -> Any:
@@ -76,5 +77,5 @@ def batch_reader(
     return read
 
 
-def _never(end: int, call_id: int) -> Any:
-    return None
+def read_never(end: int, call_id: int) -> None:
+    """Reads no answer."""

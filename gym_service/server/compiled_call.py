@@ -11,7 +11,7 @@ memory, is encoded and sent by ``Server`` too.
 import os
 import struct
 
-from gym_service.protocol.frames import HEADER_BYTES, HEADER_NUMBERS, beginning_of
+from gym_service.protocol.frames import HEADER_BYTES, HEADER_NUMBERS, BadFrame, beginning_of
 from gym_service.protocol.values import BadValue
 
 
@@ -92,7 +92,7 @@ def _call_reader(server, channel, readers):
             return None
         try:
             argument = read(head_bytes)
-        except BadValue:
+        except (BadFrame, BadValue):
             return None  # the general way reads it again, and answers with the error
         if argument is None:
             return None

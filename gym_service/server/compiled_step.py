@@ -58,7 +58,7 @@ def _compile_step(server, channel, adapter, actions, pack, readers):
         stepped(1)
         return result
 
-    return _compile_all(server, channel, readers, act, pack, server.encode_step)
+    return _compile_one_way(server, channel, readers, act, pack, server.encode_step)
 
 
 def _compile_batch_step(server, channel, batch, some_envs, actions, layout, readers):
@@ -78,7 +78,7 @@ def _compile_batch_step(server, channel, batch, some_envs, actions, layout, read
 
 
 def _some_readers(scratch, some_envs):
-    """As ``_readers``, for a step of some envs."""
+    """The functions that read a packed step of some envs, by kind of call and number of descriptors."""
     kind, each = messages.STEP_SOME_PACKED, range(MOST_RETURNED + 1)
     return {(kind, count): some_envs.reader(scratch, HEADER_BYTES + 8 * count) for count in each}
 
@@ -87,7 +87,7 @@ def _compile_vectorized_step(server, channel, adapter, actions, readers):
     def act(given):
         return server.stepped(adapter.step(actions.convert(given)))
 
-    return _compile_all(server, channel, readers, act, _pack_answer, server.checked)
+    return _compile_one_way(server, channel, readers, act, _pack_answer, server.checked)
 
 
 def _compile_agents_step(server, channel, agents):
@@ -106,10 +106,10 @@ def _compile_agents_step(server, channel, agents):
         return server.checked(agents.encode_step(result))
 
     readers = {(messages.AGENT_STEP_PACKED, 0): read}
-    return _compile_all(server, channel, readers, agents.act, layouts.all_agents.pack_step, encode)
+    return _compile_one_way(server, channel, readers, agents.act, layouts.all_agents.pack_step, encode)
 
 
-def _compile_all(server, channel, readers, *way):
+def _compile_one_way(server, channel, readers, *way):
     """As ``compile_call``, for kinds of calls that differ only in how they are read."""
     return compile_call(server, channel, readers, {kind: way for kind, _ in readers})
 

@@ -53,7 +53,7 @@ class SomeEnvs:
         return self.step_pairs((indices, actions))
 
     def step_pairs(self, given):
-        """As ``step``, for what ``unpack`` returns."""
+        """As ``step``, for (indices, actions), which are checked already."""
         indices, actions = given
         pairs = list(zip(indices, self._actions.convert(actions)))
         done = 0
@@ -158,9 +158,14 @@ class SomeEnvs:
         except CannotEncode as error:
             if len(indices) == 1:
                 return [(1, early_results.encode_error(error_report.describe_error(error), place))]
-            each = [self._encoded([index], infos, place + at) for at, index in enumerate(indices)]
-            return [answer for answers in each for answer in answers]
+            return [self._encoded_alone(index, infos, place + at) for at, index in enumerate(indices)]
         return [(len(indices), encoder)]
+
+    def _encoded_alone(self, index, infos, place):
+        """The result of one env. Its arrays are copied, since the next env's are stacked in the same memory."""
+        ((count, encoder),) = self._encoded([index], infos, place)
+        encoder.buffers = [buffer.copy() for buffer in encoder.buffers]
+        return count, encoder
 
     def _group(self, indices, infos, place):
         result = self._batch.result_of(indices, infos)

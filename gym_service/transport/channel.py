@@ -144,6 +144,10 @@ class Channel:
         self._stream.try_read(scratch, sizes)
         return sizes
 
+    def take_some(self):
+        """Take the bytes that ``read_some`` or ``poll_some`` has read, which were a whole frame."""
+        self.decoder.state[3].clear()
+
     def receive(self, deadline=None):
         """The next frame. Blocks until it is complete. Raises ChannelClosed, ChannelTimeout or BadFrame."""
         frame = self.await_frame(deadline)

@@ -3,6 +3,7 @@
 As in ``test_interrupts.py``. In addition, all workers are in the same step afterwards, or a reset is asked for.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -34,14 +35,13 @@ from gym_service.client.workers import Workers
 pytestmark = pytest.mark.slow
 
 NUM_ENVS = 3
-# The side of images that lie in shared memory, and of images that do not.
-LARGE, SMALL = 96, 16
 
 
 @contextmanager
-def made(workers: int, side: int = LARGE) -> Iterator[RemoteVectorEnv]:
+def made(workers: int, num_envs: int = NUM_ENVS, **given: Any) -> Iterator[RemoteVectorEnv]:
     """A vector env after a reset. At the end all servers must be those of the beginning."""
-    with remote("Faulty", NUM_ENVS, entry_point="faulty:FaultyEnv", workers=workers, kwargs={"side": side}) as envs:
+    given = given or {"entry_point": "faulty:FaultyEnv", "kwargs": {"side": 96}}
+    with remote("Env-v0", num_envs, workers=workers, **given) as envs:
         envs.reset()
         pids = [target["pid"] for target in envs.targets]
         yield envs
@@ -169,8 +169,8 @@ def test_timers_at_random_moments(workers: int, timers: int, load: int) -> None:
 
 
 @pytest.mark.parametrize("every", [311, EACH])
-@pytest.mark.parametrize(("workers", "side"), [(1, LARGE), (3, LARGE), (2, SMALL), (3, SMALL)])
-def test_first_ready_at_every_line(workers: int, side: int, every: int) -> None:
+@pytest.mark.parametrize("workers", [1, 3])
+def test_first_ready_at_every_line(workers: int, every: int) -> None:
     """What is in flight comes once, or was lost with the call that gave it; each env's next step is its own."""
     tally, sent = Tally(), dict[int, int]()
 
@@ -193,7 +193,7 @@ def test_first_ready_at_every_line(workers: int, side: int, every: int) -> None:
         assert sorted(received) == sorted(left), where
         assert envs.step(actions(7))[0]["answers"][:, 1:].tolist() == actions(7).tolist(), where
 
-    with made(workers, side) as envs:
+    with made(workers) as envs:
         interrupt_at_each(lambda: act(envs), check, every, tally)
     tally.check()
 
@@ -231,16 +231,63 @@ def test_a_half_whose_beginning_was_interrupted_is_that_of_its_own_call(workers:
         assert_batch(envs.step(actions(7))[0], 7)
 
 
+@contextmanager
+def made_small(workers: int, num_envs: int) -> Iterator[RemoteVectorEnv]:
+    """As ``made``, with envs whose answers are small and without infos, so that they are read where they arrive."""
+    with made(workers, num_envs, entry_point="small_steps:SmallEnv") as envs:
+        yield envs
+
+
+@pytest.mark.parametrize("every", [61, EACH])
+@pytest.mark.parametrize(("workers", "num_envs"), [(1, 2), (2, 3), (3, 3)])
+def test_small_answers_at_every_line(workers: int, num_envs: int, every: int) -> None:
+    """No result comes twice or is another step's. Each env has made the step that was sent, or has not."""
+    tally, sent, received = Tally(), dict[int, int](), list[tuple[int, list[int]]]()
+    counts = np.zeros(num_envs, np.int64)  # of the steps of each env
+    ids, numbers = np.arange(num_envs), itertools.count(1)
+
+    def receive(envs: RemoteVectorEnv) -> None:
+        observations, *_, env_ids = envs.recv()
+        received.extend(zip(env_ids.tolist(), observations.tolist(), strict=True))
+
+    def act(envs: RemoteVectorEnv) -> None:
+        sent.clear()
+        received.clear()
+        number = next(numbers)
+        for part in (ids[1:], ids[:1]):
+            sent.update((env_id, number + env_id) for env_id in part.tolist())
+            envs.send(number + part, part)
+        while envs.in_flight:
+            receive(envs)
+
+    def check(point: int, where: str) -> None:
+        while envs.in_flight:
+            receive(envs)
+        assert len({env_id for env_id, _ in received}) == len(received), where
+        made_step = envs.step(ids)[0]
+        steps = made_step[:, 0] - counts - 1
+        assert set(steps.tolist()) <= {0, 1}, where
+        for env_id, (count, action) in received:
+            assert (count, action, steps[env_id]) == (counts[env_id] + 1, sent[env_id], 1), where
+        tally["lost"] += int(steps.sum()) - len(received)
+        assert made_step[:, 1].tolist() == ids.tolist(), where
+        counts[:] = made_step[:, 0]
+
+    with made_small(workers, num_envs) as envs:
+        interrupt_at_each(lambda: act(envs), check, every, tally)
+    tally.check()
+
+
 @pytest.mark.parametrize("workers", [2, 3])
 def test_envs_are_sent_again_only_when_all_are_in_one_step(workers: int) -> None:
     """One worker has made a step that the others have not, since the call was interrupted then."""
-    with made(workers, SMALL) as envs:
+    with made_small(workers, NUM_ENVS) as envs:
         with interrupted_at_return(Exchange.send_call), pytest.raises(Late):
-            envs.step(actions(OTHER))
-        for given in (actions(7), actions(7).astype(np.int32)):  # the layout fits, and does not fit
+            envs.step(np.full(NUM_ENVS, OTHER))
+        for given in (np.arange(NUM_ENVS), np.arange(NUM_ENVS, dtype=np.int32)):  # the layout fits, and does not fit
             with pytest.raises(ResetNeeded, match="reset"):
                 envs.send(given)
         assert envs.in_flight == ()
         envs.reset()
-        envs.send(actions(7))
-        assert sorted(envs.recv(NUM_ENVS)[0]["answers"][:, 1].tolist()) == actions(7)[:, 0].tolist()
+        envs.send(np.arange(NUM_ENVS))
+        assert sorted(envs.recv(NUM_ENVS)[0].tolist()) == [[1, number] for number in range(NUM_ENVS)]
