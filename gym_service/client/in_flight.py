@@ -287,7 +287,7 @@ class WorkersInFlight(Workers):
         ends = [deadline for deadline in deadlines.values() if deadline is not None]
         number = 0
         try:
-            found = self._readiness.wait(min([until, *ends]))
+            found = self._readiness.wait(min([until, *ends]), len(busy))
             if found:
                 return found
             for number, deadline in deadlines.items():

@@ -26,34 +26,39 @@ class Readiness:
         self._poll: select.poll | None = None
         self._numbers: dict[int, int] = {}  # by descriptor
         self._spin = AdaptiveSpin()
+        self._processors = _processors()
 
     def now(self) -> list[int]:
         """The numbers of connections that have data, or have ended. Does not block. Raises as ``wait``."""
         return self._found((self._poll or self._made()).poll(0))
 
-    def wait(self, until: float) -> list[int]:
+    def wait(self, until: float, busy: int) -> list[int]:
         """The numbers of connections that have data, or have ended. Blocks until there is one, or until ``until``.
+
+        ``busy``: how many workers have a call. It spins only if they leave a processor free: otherwise it would keep
+        one of them from running.
 
         Returns an empty list when ``until`` or LONGEST_S has passed. Raises ChannelClosed if one is closed already.
         """
-        poll = self._poll or self._made()
+        poll, spin = self._poll or self._made(), self._spin
         begun = time.perf_counter()
+        found: list[tuple[int, int]] = []
         polls = 0
-        if self._spin.spinning:
-            spin_until = begun + self._spin.spin_s
+        is_one_free = busy < self._processors
+        if is_one_free and spin.spinning:
+            spin_until = begun + spin.spin_s
             found = poll.poll(0)
             polls = 1
             while not found and time.perf_counter() < spin_until:
                 os.sched_yield()
                 found = poll.poll(0)
                 polls += 1
-        else:
-            found = []
         if not found:
             polls = 0
             remaining_s = min(LONGEST_S, until - time.monotonic())
             found = poll.poll(max(0.0, remaining_s) * 1000)
-        self._spin.record_wait(time.perf_counter() - begun, polls)
+        if is_one_free:
+            spin.record_wait(time.perf_counter() - begun, polls)
         return self._found(found)
 
     def _found(self, events: list[tuple[int, int]]) -> list[int]:
@@ -66,3 +71,8 @@ class Readiness:
                 self._numbers[fd] = number
         self._poll = poll  # set last, so that an earlier interrupt has no effect
         return poll
+
+
+def _processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
