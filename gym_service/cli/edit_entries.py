@@ -173,7 +173,7 @@ def _completed(keys: dict[str, Any], name: str | None, file: Path, *, may_ask: b
 
 
 def _unknown_namespace(wanted: str, ids: Mapping[str, str]) -> str:
-    namespace = wanted.rpartition("/")[0]
+    namespace = wanted.rpartition(":")[2].rpartition("/")[0]
     if not namespace or any(env_id.startswith(f"{namespace}/") for env_id in ids):
         return ""
     return f", and no id of the namespace {namespace!r}"

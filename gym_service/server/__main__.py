@@ -65,7 +65,7 @@ def serve(argv, preloaded=None):
         faulthandler.register(int(options["--dump-signal"]))
     if preloaded is None:
         collect_again = _import_quickly()
-    # Redirect the descriptors before any other import: a simulator may print from C as soon as it loads.
+    # Redirect the descriptors before any further import: a simulator may print from C as soon as it loads.
     from gym_service.server import counters
 
     counts = counters.Counters(options["--counters"]) if "--counters" in options else None
@@ -112,14 +112,17 @@ def _import_quickly():
 
     from gym_service.server import blas_threads
 
-    blas_threads.end_once_loaded()
+    stop = blas_threads.end_once_loaded()
     if not gc.isenabled():
-        return lambda: None
+        return stop
     gc.disable()  # imports make many objects that stay, and hardly any garbage
 
     def collect_again():
+        stop()
         if hasattr(gc, "freeze"):  # new in Python 3.7
-            gc.freeze()  # novermin - the first collection need not look at them
+            # Together they make all objects old, so that the first collections need not look at them.
+            gc.freeze()  # novermin
+            gc.unfreeze()  # novermin
         gc.enable()
 
     return collect_again

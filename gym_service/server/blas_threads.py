@@ -5,13 +5,14 @@ Knows numpy's extension module and the threads of this process. Never knows an e
 When OpenBLAS is loaded, it starts a thread for each core but one. Each thread spins for some 0.1 s before it sleeps.
 Meanwhile it takes its core from what a start has to do: the imports of this server, of the client, and of servers that
 start at the same time. OpenBLAS ends its threads before a fork, and starts as many again with its next large product.
-So this process forks a child that does nothing. Results do not change, nor how OpenBLAS works later, as its setting
-OPENBLAS_THREAD_TIMEOUT would change it.
+So this process forks a child that does nothing. Results do not change, nor the number of threads that work later. They
+have the affinity and the priority of the thread that needs them first.
 """
 
 import os
 import sys
 import warnings
+from importlib.machinery import ExtensionFileLoader
 
 # The module that loads OpenBLAS: since numpy 2.0, and before.
 LOADERS = ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath")
@@ -19,9 +20,19 @@ THREADS = "/proc/self/task"
 
 
 def end_once_loaded():
-    """End them as soon as numpy is imported. Does nothing if numpy is loaded already, or other threads run here."""
+    """End them as soon as numpy is imported. Does nothing if numpy is loaded already, or other threads run here.
+
+    Returns a function to call after the import.
+    """
+    finder = _Finder()
     if "numpy" not in sys.modules and _thread_count() == 1:
-        sys.meta_path.insert(0, _Finder())
+        sys.meta_path.insert(0, finder)
+
+    def stop():
+        if finder in sys.meta_path:  # before numpy 1.16 there is no such module
+            sys.meta_path.remove(finder)
+
+    return stop
 
 
 class _Finder:
@@ -36,7 +47,8 @@ class _Finder:
             find = getattr(finder, "find_spec", None)
             spec = find(fullname, path, target) if find else None
             if spec is not None:
-                _end_after_loading(spec.loader)
+                if type(spec.loader) is ExtensionFileLoader:  # another one may be a class, or allow no new attribute
+                    _end_after_loading(spec.loader)
                 return spec
         return None
 
@@ -61,7 +73,8 @@ def _fork_once():
             if not pid:
                 os._exit(0)
         os.waitpid(pid, 0)
-    except OSError:  # a limit on processes, or someone else has reaped the child; then the threads spin for a while
+    # A limit on processes, someone else has reaped the child, or an audit hook allows no fork. Then they spin.
+    except (OSError, RuntimeError):
         pass
 
 

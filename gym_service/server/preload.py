@@ -20,6 +20,7 @@ from gym_service.server import (  # noqa: F401 - for those that are forked
     viewer_link,
 )
 from gym_service.server.adapters import dm_env, pettingzoo, robosuite, vectorized  # noqa: F401
+from gym_service.transport import image_codec  # noqa: F401
 
 # How far an import may draw and still count as unseeded, in blocks of 624 numbers (as the Mersenne Twister makes them).
 MAX_BLOCKS = 2000

@@ -19,6 +19,10 @@ EXECUTABLES = ("bin/python", "bin/python3")
 EXECUTABLE_NAME = re.compile(r"(?:python|pypy)[\d.]*")
 # What people write behind the folder of a venv.
 INSIDE_VENV = re.compile(r"(?:/(?:bin|Scripts))?(?:/(?:python|pypy)[\d.]*(?:\.exe)?)?/?$")
+# Names that many projects give their own venv: where one of these lies elsewhere, it is another project's.
+COMMON_NAMES = {".venv", "venv", ".env", "env"}
+# What a venv holds, beside programs named python.
+IN_VENV = re.compile(r"bin|lib|lib64|include|Scripts|(?:python|pypy)[\d.]*(?:\.exe)?")
 MOST_NAMED = 3
 
 
@@ -27,10 +31,13 @@ def advice(python: str, folder: Path, written: Callable[[str], str]) -> str | No
 
     ``written`` puts a path such as ``./sim_env`` in the form in which the user has written it.
     """
+    if "$" in python:
+        replaced = os.path.expandvars(python)
+        return written(replaced) if is_interpreter(replaced) else None
     path = Path(os.path.normpath(os.path.join(folder, os.path.expanduser(python))))
     is_relative = not os.path.isabs(python)
     for find in (_around, _elsewhere, _misspelled):
-        found = dict.fromkeys(os.path.normpath(each) for each in find(path, python, folder))
+        found = dict.fromkeys(os.path.normpath(each) for each in find(path, python, folder) if each != path)
         shown = [_from(folder, each) if is_relative else each for each in found if is_interpreter(each)]
         if shown:
             base = f" (relative paths start from {folder})" if find is _elsewhere and is_relative else ""
@@ -51,11 +58,13 @@ def is_venv_of_windows(path: Path) -> bool:
 
 
 def _around(path: Path, python: str, folder: Path) -> Iterable[Path]:
-    """The venv that the path is in, or those directly in it."""
+    """The venv that the path is a part of, or those directly in it."""
     if _is_executable(str(path / "python")):  # a bin folder, also of an interpreter that is no venv
-        return [path.parent]
+        return [path.parent if path.name == "bin" else path / "python"]
     for parent in path.parents:
-        if os.path.isfile(parent / "pyvenv.cfg"):
+        # A project may lie in a venv too: then most paths in it are no part of the venv.
+        is_part = IN_VENV.fullmatch(path.relative_to(parent).parts[0]) or folder in parent.parents
+        if os.path.isfile(parent / "pyvenv.cfg") and is_part:
             return [parent]
     return [path / name for name in _names(path) if os.path.isfile(path / name / "pyvenv.cfg")]
 
@@ -72,13 +81,16 @@ def _elsewhere(path: Path, python: str, folder: Path) -> Iterable[Path]:
         found.append(here / os.path.expanduser(way))
         if parts:
             found += [start.joinpath(*parts) for start in (folder, folder.parent, here, home)]
-            found += [start / parts[-1] for start in (folder, here)]
+            if parts[-1] not in COMMON_NAMES:
+                found += [start / parts[-1] for start in (folder, here)]
     return found
 
 
 def _misspelled(path: Path, python: str, folder: Path) -> Iterable[Path]:
-    """What lies beside the path and has nearly the same name."""
-    return [path.parent / name for name in _names(path.parent) if misspelt(path.name, [name])]
+    """The path with nearly the same name in place of its first part that does not exist."""
+    missing = next((each for each in (path, *path.parents) if os.path.isdir(each.parent)), path)
+    rest = path.relative_to(missing)
+    return [missing.parent / name / rest for name in _names(missing.parent) if misspelt(missing.name, [name])]
 
 
 def _from(folder: Path, path: str) -> str:

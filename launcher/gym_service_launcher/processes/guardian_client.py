@@ -25,6 +25,9 @@ ANSWER_S = 10.0
 SUSPECT_S = 1.0
 # The kernel counts a wait in milliseconds, in 31 bits. 24 days stand for every longer wait.
 LONGEST_WAIT_S = 2e6
+# The largest request that is sent to a guardian that still starts. The kernel takes three times as much while nobody
+# reads; beyond that, sending would wait for the guardian without a limit.
+SENT_EARLY_BYTES = 64 * 1024
 
 ProcessState = Literal["stopped", "blocked", "busy", "unknown"]
 
@@ -162,7 +165,7 @@ class Lifeline:
     def order(self, order: Order) -> None:
         """Send the guardian an order. Nothing happens where the server or the guardian has ended."""
         try:
-            self._socket.send(order.value)
+            self._socket.send(order.value, fd_passing.NO_SIGNAL)
         except OSError as error:
             interrupts.raise_if_from_handler(error)
 
@@ -271,8 +274,10 @@ def _request(server_executable: str, fds: Sequence[int], texts: bytes) -> None:
         for _ in range(2):
             if _guardian is None:
                 _guardian = GuardianProcess(server_executable)
-            is_sent = _sent(_guardian, fds, texts)
             try:
+                if len(texts) > SENT_EARLY_BYTES:
+                    _guardian.wait_for_start()
+                is_sent = _sent(_guardian, fds, texts)
                 _guardian.wait_for_start()
             except OSError as error:
                 interrupts.raise_if_from_handler(error)

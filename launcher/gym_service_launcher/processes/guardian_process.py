@@ -60,7 +60,7 @@ class GuardianProcess:
             if pidfd >= 0:
                 opened.callback(os.close, pidfd)
                 files[PIDFD_FD], how = pidfd, [str(PIDFD_FD)]
-            argv = [self._python, "-I", "-S", *_where_byte_code_is(), str(PROGRAM), str(os.getpid()), *how]
+            argv = [self._python, "-I", "-S", *_byte_code_options(), str(PROGRAM), str(os.getpid()), *how]
             self._must_wait = pidfd >= 0
             spawn_detached(argv, files, self._unreaped)
             self._control_fds += map(socket.socket.detach, [ours])
@@ -137,9 +137,10 @@ def _let_go(control_fds: list[int], unreaped: list[int], process_id: int) -> Non
             os.waitpid(pid, 0)
 
 
-def _where_byte_code_is() -> list[str]:
-    """The option that names this process's folder of byte code, if it has one: -I ignores the variable."""
-    return ["-X", f"pycache_prefix={sys.pycache_prefix}"] if sys.pycache_prefix else []
+def _byte_code_options() -> list[str]:
+    """Whether this process writes byte code, and to which folder: -I ignores the variables."""
+    where = ["-X", f"pycache_prefix={sys.pycache_prefix}"] if sys.pycache_prefix else []
+    return [*where, "-B"] if sys.dont_write_bytecode else where
 
 
 def guardian_python(server_executable: str) -> str:

@@ -11,6 +11,8 @@ import os
 import struct
 
 CLOSE_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
+# Without it, a program that has set SIGPIPE back would be killed where the peer has ended.
+NO_SIGNAL = getattr(_socket, "MSG_NOSIGNAL", 0)
 FD_BYTES = struct.calcsize("i")
 
 
@@ -20,9 +22,9 @@ def send(sock, data, fds):
     Raises OSError if the peer has closed the socket. The descriptors stay open here.
     """
     rights = struct.pack("%di" % len(fds), *fds)
-    sent = sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+    sent = sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)], NO_SIGNAL)
     if sent < len(data):
-        sock.sendall(data[sent:])
+        sock.sendall(data[sent:], NO_SIGNAL)
 
 
 def receive(sock, size_bytes, max_fds):

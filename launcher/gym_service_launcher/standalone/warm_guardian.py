@@ -29,8 +29,7 @@ This process ends, and the fork server with it, as soon as no client is connecte
 of these holds: there is no fork server; the last client has left ``keep_s`` ago; or less than LEAST_SHARE of the memory
 is available (MemAvailable and MemTotal of /proc/meminfo, compared each MEMORY_S).
 
-What must change together: the contract with ``servers/warm.py``; the requests to the fork server, and its
-answers, with warm_forks.py.
+What must change together: the contract with ``servers/warm.py``; requests and answers with warm_forks.py.
 """
 
 import collections

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from gym_service_launcher.config import entry as entries
 from gym_service_launcher.errors import ConfigError
+from gym_service_launcher.interpreters import nearby
 from gym_service_launcher.interpreters.find import find_interpreter
 
 STARTS = " (relative paths start from {project})"
@@ -127,3 +128,41 @@ def test_a_current_folder_that_was_removed(tmp_path: Path, lab: Path, monkeypatc
     (tmp_path / "gone").rmdir()
     with pytest.raises(ConfigError, match=r'try: python = "\./sim_env"'):
         find_interpreter("../sim_env", lab / "project")
+
+
+@pytest.mark.parametrize(
+    ("python", "advice"),
+    [
+        # Another project's venv is not the project's own, though both have the usual name.
+        ("../sims/pusht_sim/.venv", "{lab}/sims/pusht-sim/.venv"),
+        ("~/other/.venv", None),
+        ("/opt/nowhere/.venv/bin/python", None),
+        ("/opt/nowhere/venv", None),
+        ("$NOWHERE/sims/.venv", None),
+        ("$LAB/sims/pusht-sim/.venv", "{lab}/sims/pusht-sim/.venv"),
+        # The venv that all of them lie in is none of them.
+        ("./sim_env", "{lab}/project/sim-env"),
+        ("./nowhere", None),
+        ("nowhere/bin/python", None),
+        ("../lib/python3.8/site-packages", "{lab}"),
+        ("../bin/python2.7", "{lab}"),
+    ],
+)
+def test_a_venv_of_another_project_is_none_that_was_meant(
+    tmp_path: Path, python: str, advice: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = tmp_path / "lab"
+    for name in (".", "project/.venv", "project/sim-env", "sims/pusht-sim/.venv"):
+        venv.create(lab / name, symlinks=True)
+    monkeypatch.chdir(lab / "project")
+    monkeypatch.setenv("LAB", str(lab))
+    found = nearby.advice(python, lab / "project", str)
+    if found is not None:
+        found = found.removesuffix(f" (relative paths start from {lab / 'project'})").replace("./", f"{lab}/project/")
+    assert found == (None if advice is None else advice.format(lab=lab))
+
+
+def test_a_program_in_a_folder_that_is_no_bin(tmp_path: Path, lab: Path) -> None:
+    (tmp_path / "standalone").mkdir()
+    (tmp_path / "standalone/python").symlink_to(lab / "beside_env/bin/python")
+    assert nearby.advice("./standalone", tmp_path, str) == "./standalone/python"
