@@ -19,6 +19,7 @@ from gym_service_launcher.config import entry as entries
 from support import procfs
 from support.clock import Clock
 from support.faulty import PROMPT_S, TRANSPORTS, action, faulty
+from support.gone_peer import GonePeer
 from support.opened import TARGET
 from support.paths import ENVS
 from support.targets import TARGETS
@@ -27,7 +28,6 @@ import gym_service
 from gym_service import errors
 from gym_service.client.connection import Connection, one
 from gym_service.client.env import RemoteEnv
-from gym_service.errors import GymServiceError
 from gym_service.factory import open_env
 from gym_service.protocol import messages, results
 from gym_service.protocol.encoder import Encoder
@@ -43,25 +43,6 @@ MORE_MEMORY_BYTES = 10 * 2**20
 WARM_UP = 400
 # The errors that a user may see if the peer is not a real server.
 ALLOWED = (errors.ProtocolError, errors.VersionMismatch, errors.ServerCrashed, errors.CannotCross, errors.EnvError)
-
-
-class Hostile:
-    """A Peer whose other end has sent everything and closed."""
-
-    def __init__(self) -> None:
-        self.calls = memoryview(bytearray(8)).cast("Q")
-
-    def died(self, during: str) -> GymServiceError:
-        return errors.ServerCrashed("it is gone", during=during, exit_code=None, tail="")
-
-    def close_in_steps(self, ask_s: float) -> Iterator[None]:
-        return iter(())
-
-    def tail(self) -> str:
-        return ""
-
-    def diagnose(self) -> tuple[str, str]:
-        return "unknown", ""
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +86,7 @@ def converse(said: bytes) -> Exception | None:
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**22)
         theirs.sendall(said)
         theirs.shutdown(socket.SHUT_WR)
-        connection = Connection(channel.over_socket(ours), Hostile())
+        connection = Connection(channel.over_socket(ours), GonePeer())
         clock = Clock()
         try:
             env = RemoteEnv(connection, connection.call(messages.MAKE, Encoder(), 5.0, one))

@@ -33,9 +33,9 @@ sys.path.insert(0, str(Path(__file__).absolute().parent.parent))
 
 import gymnasium
 import numpy as np
-from gym_service_launcher.errors import GymServiceError
 from support import procfs
 from support.clock import Clock
+from support.gone_peer import GonePeer
 from support.mutations import LineCoverage, Mutator
 
 from gym_service import errors
@@ -92,25 +92,6 @@ class FuzzedEnv(gymnasium.Env[Any, Any]):
         return {"image": np.zeros((64, 64, 3), np.uint8), "at": (np.int64(3), np.zeros((2, 3), np.float32))}
 
 
-class Nobody:
-    """A peer without a process."""
-
-    def __init__(self) -> None:
-        self.calls = memoryview(bytearray(8)).cast("Q")
-
-    def died(self, during: str) -> GymServiceError:
-        return errors.ServerCrashed("it is gone", during=during, exit_code=None, tail="")
-
-    def close_in_steps(self, ask_s: float) -> Iterator[None]:
-        return iter(())
-
-    def tail(self) -> str:
-        return ""
-
-    def diagnose(self) -> tuple[str, str]:
-        return "unknown", ""
-
-
 def calls_of_a_client() -> list[bytes]:
     """The frames of a client that makes every kind of call."""
     recipe = {"id": "Fuzzed-v0", "entry_point": None, "imports": [], "kwargs": {}, "api": None}
@@ -159,7 +140,7 @@ def client(said: bytes) -> str:
     """The outcome of a client that receives these bytes from its server: the first line of its error."""
     ValueDecoder.space_from = staticmethod(space_from)  # the server, in the same process, has set another function
     with hearing(said) as (ours, _):
-        connection = Connection(channel.over_socket(ours), Nobody())
+        connection = Connection(channel.over_socket(ours), GonePeer())
         try:
             env = RemoteEnv(connection, connection.call(messages.MAKE, Encoder(), 5.0, one))
             env.reset()

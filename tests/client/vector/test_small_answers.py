@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium import spaces
+from support.gone_peer import GonePeer
 from support.vector_play import remote
 
 from gym_service import RemoteVectorEnv, errors
@@ -95,31 +96,12 @@ def test_anything_else_is_left_to_the_general_reader(what: str) -> None:
     assert read(*WRONG[what]) is None
 
 
-class Forger:
-    """The peer of a server that this test plays."""
-
-    def __init__(self) -> None:
-        self.calls = memoryview(bytearray(8)).cast("Q")
-
-    def died(self, during: str) -> errors.GymServiceError:
-        return errors.ServerCrashed("it is gone", during=during, exit_code=None, tail="")
-
-    def close_in_steps(self, ask_s: float) -> Iterator[None]:
-        return iter(())
-
-    def tail(self) -> str:
-        return ""
-
-    def diagnose(self) -> tuple[str, str]:
-        return "unknown", ""
-
-
 @contextmanager
 def two_envs_of_one_server() -> Iterator[tuple[RemoteVectorEnv, socket.socket, int]]:
     """The vector env after a send of both envs, the server's end of its stream, and the id of that call."""
     ours, theirs = socket.socketpair()
     described = {"observation_space": describe(OBSERVATION, "$"), "action_space": describe(ACTION, "$")}
-    connection = Connection(channel.over_socket(ours), Forger())
+    connection = Connection(channel.over_socket(ours), GonePeer())
     envs = RemoteVectorEnv(
         [connection], [{**described, "metadata": {}, "render_mode": None, "target": {}}], [slice(0, 2)]
     )
@@ -187,6 +169,7 @@ def test_results_that_cannot_cross_together_do_not_change_each_other() -> None:
             together, count = len(envs.recv()[5]), count + 1
             while envs.in_flight:
                 envs.recv()
+        assert together > 1  # else nothing is encoded together
         envs.send(np.zeros(1, np.int64), [2])
         envs.recv()
         envs.send(np.array([0, 0, 0, 3]))
