@@ -92,6 +92,38 @@ def test_few_descriptors(limit: int, transport: str) -> None:
         assert_nothing_outlives(running, [])
 
 
+ONE_MORE_ENV = """
+import resource
+import gym_service.factory.open_env
+from gym_service_launcher.interpreters import diagnosis, find
+with faulty(transport=os.environ["FAULTS_CASE"]) as env:
+    env.reset()
+    first = max(procfs.fd_numbers())  # the number of that listing is free again
+    refused = 0
+    for limit in range(first, first + 60):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        try:
+            with faulty(transport=os.environ["FAULTS_CASE"]) as other:
+                other.reset()
+                break
+        except errors.ServerStartError:
+            refused += 1
+        assert act(env, "step", refused)[1] == refused, limit
+    say(refused > 2)
+    say(limit < first + 59)
+"""
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_an_env_outlives_each_attempt_to_make_another_without_descriptors(transport: str) -> None:
+    """Whatever step of ``make`` finds no descriptor, the envs that exist go on."""
+    with client(ONE_MORE_ENV, {"FAULTS_CASE": transport}) as running:
+        assert running.says() == "True"
+        assert running.says() == "True"
+        assert running.end() == 0
+        assert_nothing_outlives(running, [])
+
+
 GUARDIAN_FEW_FILES = """
 import resource
 import gym_service.factory.open_env

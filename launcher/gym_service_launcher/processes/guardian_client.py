@@ -274,15 +274,11 @@ def _request(server_executable: str, fds: Sequence[int], texts: bytes) -> None:
         for _ in range(2):
             if _guardian is None:
                 _guardian = GuardianProcess(server_executable)
-            try:
-                if len(texts) > SENT_EARLY_BYTES:
-                    _guardian.wait_for_start()
-                is_sent = _sent(_guardian, fds, texts)
-                _guardian.wait_for_start()
-            except OSError as error:
-                interrupts.raise_if_from_handler(error)
-                _drop_guardian()
-                raise
+            # Where sending fails although the guardian lives (no descriptor is free), it stays, and so do its servers.
+            if len(texts) > SENT_EARLY_BYTES:
+                _wait_for_start(_guardian)
+            is_sent = _sent(_guardian, fds, texts)
+            _wait_for_start(_guardian)
             if is_sent:
                 return
             _drop_guardian()
@@ -301,6 +297,16 @@ def _sent(guardian_process: GuardianProcess, fds: Sequence[int], texts: bytes) -
             interrupts.raise_if_from_handler(error)
             return False
     return True
+
+
+def _wait_for_start(guardian_process: GuardianProcess) -> None:
+    """Wait until the guardian has started. Where it does not, let go of it, and raise OSError."""
+    try:
+        guardian_process.wait_for_start()
+    except OSError as error:
+        interrupts.raise_if_from_handler(error)
+        _drop_guardian()
+        raise
 
 
 def _drop_guardian() -> None:
