@@ -136,13 +136,16 @@ def test_without_descriptors_it_costs_nothing_and_ends_by_itself() -> None:
         pid = serving.process.pid
         held = [proven(serving.address)]
         serving.until("connected: server")
-        # With one client more there is no descriptor for its server: the pending clients use the rest.
+        _, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        # With one client more there is no descriptor for its server.
         limit = len(procfs.open_fds(pid)) + PENDING - 1
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, most))
         with contextlib.suppress(Exception):
             while len(held) < PENDING:
                 held.append(proven(serving.address))
         serving.until("cannot be started")
+        limit = len(procfs.open_fds(pid)) + PENDING // 2  # for fewer connections than may be pending
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, most))
         waiting = [connected(serving.address) for _ in range(PENDING)]
         serving.until("cannot accept a connection")
         used_s, begun = procfs.cpu_s(pid), time.monotonic()
