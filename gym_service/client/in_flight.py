@@ -196,7 +196,7 @@ class WorkersInFlight(Workers):
             sent.call_id = self._connections[worker].last_id
             parts = [sent if env_id in resets else NOT_SENT for env_id in env_ids]
             calls[worker] = PartialCall(
-                worker, sent.call_id, env_ids, parts, partial(_without_rewards, read), read_never
+                worker, sent.call_id, env_ids, parts, partial(_without_rewards, read), read_never, is_reset=True
             )
             in_flight |= dict.fromkeys(sent.env_ids, sent)
         # An interrupt after the next line leaves a reset whose answer is dropped, like one in ``finish``.
@@ -314,7 +314,10 @@ class WorkersInFlight(Workers):
         """Store the content of an answer's frame. A frame stored before, after an interrupt, changes nothing."""
         call = self._calls[worker]
         start = self._answered_places(call)
-        if start < len(call.env_ids):
+        if call.is_reset and frame.kind == messages.ERROR:
+            self._may_wait = True  # not later: nothing would send the rest after an interrupt
+            call.ask_for_rest()
+        elif start < len(call.env_ids):
             arrival = read_arrival(call, start, frame, self._layouts)
             if arrival is not None:
                 self._arrivals.append(arrival)

@@ -38,6 +38,14 @@ class PartialCall(NamedTuple):
     parts: list[Sent]
     read: Callable[[Frame], WorkerResult] | None  # reads its answer, if that comes in one frame
     read_small: ReadWhole  # reads a whole answer that is one small frame, as a WorkerResult
+    is_reset: bool = False  # of all envs of the worker; it ends at one that raises
+
+    def ask_for_rest(self) -> None:
+        """Let its envs wait for a call that returns the result of each, after a reset that has failed."""
+        for sent in self.parts:
+            if sent is not NOT_SENT:
+                sent.kind, sent.arguments = messages.RESET_REST, Packed()
+                sent.call_id = None
 
 
 class Arrival(NamedTuple):

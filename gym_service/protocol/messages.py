@@ -33,6 +33,7 @@ VEC_STEP_PACKED  the layout's version, the batched actions' layout     the same
 STEP_SOME       indices, actions (two lists of one length)             groups (``early_results``)
 STEP_SOME_PACKED  parts of packed actions (``early_results``)          the same
 RESET_SOME      indices, seeds, options (three lists of one length)    the same
+RESET_REST                                                             the same, for the envs of a VEC_RESET
 AGENT_FACTS                                                            possible agents, the states' space; or None
 AGENT_SPACES    agent                                                  its observation space, its action space
 AGENT_RESET     seed, options                                          a result of several agents (``agent_results``)
@@ -50,7 +51,8 @@ results and the value of SET are lists, one item for each env, and CALL returns 
 callable.
 
 STEP_SOME, STEP_SOME_PACKED and RESET_SOME are for some of the envs of a batch, each of them once. Every env counts for
-itself: if one raises, the others go on. An index counts the server's own envs.
+itself: if one raises, the others go on. An index counts the server's own envs. RESET_REST follows a VEC_RESET that was
+answered with ERROR: it gives the result or the error of each of its envs, and resets those that the error left out.
 
 A recipe whose ``api`` is ``parallel`` or ``aec`` makes a multi-agent env. Its description has the agents' spaces as two
 Dicts. AGENT_RESET returns, after the result, the possible agents, and (agent, spaces) where these have changed.
@@ -66,7 +68,7 @@ MAKE, RESET, STEP, STEP_PACKED, RENDER, GET, SET, HAS, CALL, CALL_FUNCTION, CLOS
 VEC_RESET, VEC_STEP, VEC_STEP_PACKED = range(12, 15)
 AGENT_FACTS, AGENT_SPACES, AGENT_RESET, AGENT_STEP, AGENT_STEP_PACKED, AGENT_TURN, REQUIRE_RESET, RANDOM = range(15, 23)
 NAMES = 23
-STEP_SOME, STEP_SOME_PACKED, RESET_SOME = range(24, 27)
+STEP_SOME, STEP_SOME_PACKED, RESET_SOME, RESET_REST = range(24, 28)
 RESULT, STEPPED, ERROR, WARNING, PART, PLACED, CHANGED, GROUP, LAST_GROUP = range(65, 74)
 
 CALL_NAMES = {
@@ -96,6 +98,7 @@ CALL_NAMES = {
     STEP_SOME: "step",
     STEP_SOME_PACKED: "step",
     RESET_SOME: "reset",
+    RESET_REST: "reset",
 }
 
 # The server's states, and the calls that each allows.
@@ -110,6 +113,7 @@ LEGAL = {
         STEP_SOME,
         STEP_SOME_PACKED,
         RESET_SOME,
+        RESET_REST,
         RENDER,
         SET,
         CALL,
@@ -142,7 +146,7 @@ UNTIL_RESET |= {AGENT_STEP, AGENT_STEP_PACKED}
 
 # The calls whose answers show the env's state: their images may be encoded, perhaps with loss (``image_codec.py``).
 SHOWING = {RESET, STEP, STEP_PACKED, RENDER, VEC_RESET, VEC_STEP, VEC_STEP_PACKED}
-SHOWING |= {STEP_SOME, STEP_SOME_PACKED, RESET_SOME}
+SHOWING |= {STEP_SOME, STEP_SOME_PACKED, RESET_SOME, RESET_REST}
 SHOWING |= {AGENT_RESET, AGENT_STEP, AGENT_STEP_PACKED, AGENT_TURN}
 
 # The calls of a single env after which its spaces, metadata and render mode are checked again.

@@ -104,8 +104,8 @@ class Batch:
         self._stack.attach_memory(iter(offers) if offers else None, self.first_index)
         return self._stack.value if self._stack.write_rows(observations) else None
 
-    def reset(self, seeds, options, mask):
-        """Start an episode in each env, or in those of ``mask``. Returns the same as ``step``.
+    def begin_reset(self, seeds, options, mask):
+        """What ``reset_some`` takes for a reset of each env, or of those of ``mask``. Their episodes are over by then.
 
         ``options`` are for all envs, or a list with one item per env.
         """
@@ -113,14 +113,9 @@ class Batch:
         if len(each) != self.count:
             raise BadValue("options of %d envs for %d" % (len(each), self.count))
         chosen = [index for index in range(self.count) if mask is None or mask[index]]
-        if self._infos.count:
-            self._infos = BatchInfos(self.first_index)
         for index in chosen:
             self._terminations[index] = self._truncations[index] = self._ended[index] = False
-        for index in chosen:
-            self.at = index
-            self._reset_one(index, seeds[index], each[index])
-        return self._result()
+        return [(index, seeds[index], each[index]) for index in chosen]
 
     def step(self, actions):
         """(observations, rewards, terminations, truncations, infos): see ``results.encode_batch``."""

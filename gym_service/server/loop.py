@@ -76,9 +76,8 @@ class Server:
         self.call_id = 0  # of the call that is being answered
         self.needs_reset = False  # whether the client's env is a copy, or a restarted one, without a reset so far
         self.compiled = None  # answers most steps, if actions are small
-        self._facts = self._layout = self._action_layout = self._layout_count = None
+        self._facts = self._layout = self._action_layout = self._layout_count = self._image_encoder = None
         self._layout_versions = {"observation_space": -1, "action_space": -1}
-        self._image_encoder = None
         self._bound = MessageBound()
         self._steps = StepAnswers(self._bound)
         self._actions = ActionArrays()
@@ -104,6 +103,7 @@ class Server:
             messages.STEP_SOME: lambda frame: self._some_envs.step(*self._read(frame, 2)),
             messages.STEP_SOME_PACKED: lambda frame: self._some_envs.step_packed(frame.head, frame.buffers),
             messages.RESET_SOME: lambda frame: self._some_envs.reset(*self._read(frame, 3)),
+            messages.RESET_REST: lambda frame: self._some_envs.reset_rest(),
             messages.AGENT_FACTS: lambda frame: self._agents.facts(),
             messages.AGENT_SPACES: lambda frame: self._agents.spaces(*self._read(frame, 1)),
             messages.AGENT_RESET: self._reset_agents,
@@ -285,11 +285,14 @@ class Server:
 
     def _vec_reset(self, frame):
         seeds, options, mask = self._read(frame, 3)
-        result = self._adapter.reset(seeds, options, mask)
-        if mask is None or all(mask):
-            self.needs_reset = False
-        self._actions.learn(result[0])
-        return self._batch(frame.offers, result)
+
+        def encode(result):
+            if mask is None or all(mask):
+                self.needs_reset = False
+            self._actions.learn(result[0])
+            return self.checked(self._batch(frame.offers, result))
+
+        return self._some_envs.reset_all(seeds, options, mask, encode)
 
     def _step(self, frame):
         (action,), args, kwargs = self._read_with_more(frame, 1)

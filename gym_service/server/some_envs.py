@@ -46,6 +46,7 @@ class SomeEnvs:
         self._stacks = {}  # by the number of envs
         self._usual_s = GROUP_S  # the usual time of an env
         self._has_fitted = False  # whether the observations of the last group fitted their layout
+        self._failed_reset = None  # (triples, infos, how many of them were reset, the error of the next one)
 
     def step(self, indices, actions):
         """Step envs, in this order. Returns the kind and Encoder of the last frame; the others are sent already."""
@@ -111,6 +112,46 @@ class SomeEnvs:
         for place, triple in first:
             self._send(messages.GROUP, self._reset_one(place, triple))
         return messages.LAST_GROUP, self._reset_one(*last)
+
+    def reset_all(self, seeds, options, mask, encode):
+        """Reset all envs, or those of ``mask``, up to one that raises, as in SyncVectorEnv.
+
+        Returns what ``encode`` makes of the same as ``Batch.step`` returns. Raises what an env or ``encode`` raises.
+        """
+        triples, done, error = self._batch.begin_reset(seeds, options, mask), 0, None
+        infos = early_results.InfosByEnv(self._batch.first_index)
+        self._failed_reset = None
+        try:
+            for triple in triples:
+                self._batch.reset_some([triple], infos)
+                done += 1
+            return encode(self._batch.result_of(list(range(self._batch.count)), infos))
+        except (BadFrame, BadValue):
+            raise
+        except Exception as raised:  # the border: as ``_carried_out``
+            if done < len(triples):
+                error = error_report.describe_error(raised, self._batch.error_context)
+            self._failed_reset = triples, infos, done, error
+            raise
+
+    def reset_rest(self):
+        """Answer for each env of a ``reset_all`` that has failed just now, as ``reset``; reset those that it did not.
+
+        Then the error of one env costs the others nothing, nor does the observation of an env that it did not concern.
+        """
+        if self._failed_reset is None:
+            raise BadValue("no reset of all envs has failed")
+        (triples, infos, done, error), self._failed_reset = self._failed_reset, None
+        for place, triple in enumerate(triples):
+            if place < done:
+                ((_, encoder),) = self._encoded([triple[0]], infos, place)
+            elif place == done:
+                encoder = early_results.encode_error(error, place)
+            else:
+                encoder = self._reset_one(place, triple)
+            if place < len(triples) - 1:
+                self._send(messages.GROUP, encoder)
+        return messages.LAST_GROUP, encoder
 
     def _reset_one(self, place, triple):
         return self._carried_out(self._batch.reset_some, [triple], place)[0][1]

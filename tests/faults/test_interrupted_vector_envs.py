@@ -38,10 +38,10 @@ NUM_ENVS = 3
 
 
 @contextmanager
-def made(workers: int, num_envs: int = NUM_ENVS, **given: Any) -> Iterator[RemoteVectorEnv]:
+def made(workers: int, num_envs: int = NUM_ENVS, env_id: str = "Env-v0", **given: Any) -> Iterator[RemoteVectorEnv]:
     """A vector env after a reset. At the end all servers must be those of the beginning."""
     given = given or {"entry_point": "faulty:FaultyEnv", "kwargs": {"side": 96}}
-    with remote("Env-v0", num_envs, workers=workers, **given) as envs:
+    with remote(env_id, num_envs, workers=workers, **given) as envs:
         envs.reset()
         pids = [target["pid"] for target in envs.targets]
         yield envs
@@ -194,6 +194,40 @@ def test_first_ready_at_every_line(workers: int, every: int) -> None:
         assert envs.step(actions(7))[0]["answers"][:, 1:].tolist() == actions(7).tolist(), where
 
     with made(workers) as envs:
+        interrupt_at_each(lambda: act(envs), check, every, tally)
+    tally.check()
+
+
+@pytest.mark.parametrize("every", [61, EACH])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reset_that_fails_at_every_line(workers: int, every: int) -> None:
+    """What is in flight after the interrupt comes once: the error of one env, the results of the others."""
+    tally = Tally()
+
+    def outcomes(envs: RemoteVectorEnv) -> list[int]:
+        found = []
+        while envs.in_flight:
+            try:
+                found += envs.recv()[5].tolist()
+            except TypeError:
+                found.append(1)
+        return found
+
+    def act(envs: RemoteVectorEnv) -> None:
+        envs.reset_async(seed=1)
+        outcomes(envs)
+
+    def check(point: int, where: str) -> None:
+        in_flight = [*envs.in_flight]
+        tally["in flight"] += len(in_flight)
+        assert sorted(outcomes(envs)) == sorted(in_flight), where
+        envs.set_attr("armed", [{}, {}, {}])
+        envs.reset()
+        assert envs.step(np.zeros(3, np.int64))[0]["count"].tolist() == [1] * 3, where
+        envs.set_attr("armed", [{}, {"reset": "TypeError"}, {}])
+
+    with made(workers, env_id="Misbehaving-v0", imports=["misbehaving"]) as envs:
+        check(0, "")
         interrupt_at_each(lambda: act(envs), check, every, tally)
     tally.check()
 

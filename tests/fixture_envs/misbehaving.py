@@ -184,7 +184,10 @@ class MisbehavingEnv(gym.Env):
         self.armed[on] = what
 
     def result(self, field, what):
-        """Replace one ``field`` of the next step's (or render's) result by the value of this name in ``unusual``."""
+        """Replace one ``field`` of the next step's (or render's) result by the value of this name in ``unusual``.
+
+        The field ``first`` is the observation of the next reset.
+        """
         self.results[field] = what
 
     def do(self, name):
@@ -195,7 +198,10 @@ class MisbehavingEnv(gym.Env):
         self.do("reset")
         super().reset(seed=seed)
         self.count = 0
-        return self.observation(), {"options": options}
+        observation = self.observation()
+        if "first" in self.results:
+            observation = unusual("observation", self.results.pop("first"))
+        return observation, {"options": options}
 
     def step(self, action):
         self.do("step")

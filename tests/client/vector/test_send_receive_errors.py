@@ -12,9 +12,12 @@ from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError
 from gymnasium.vector import AutoresetMode
 from support.clock import Clock
 from support.paced_envs import SLOW_MS, all_received, paced, received
+from support.same import same
 from support.vector_play import remote
 
 from gym_service import RemoteVectorEnv, errors
+
+LOCKED = "a lock in the observation"
 
 
 @pytest.fixture
@@ -133,7 +136,7 @@ def test_what_cannot_cross_is_that_of_its_env(at_once: bool) -> None:
             envs.send(np.array([0, 1, 2]))
             envs.recv(3)
         before = envs.call("count")[0] if at_once else 0
-        envs.set_attr("results", [{}, {"observation": "a lock in the observation"}, {}])
+        envs.set_attr("results", [{}, {"observation": LOCKED}, {}])
         envs.send(np.array([0, 1, 2]))
         with pytest.raises(errors.CannotCross, match=r"\$\.observations\[1\]"):
             envs.recv(3)
@@ -142,6 +145,59 @@ def test_what_cannot_cross_is_that_of_its_env(at_once: bool) -> None:
         assert result[0]["count"].tolist() == [before + 1] * 2
         assert result[4]["count"].tolist() == [before + 1] * 2
         assert envs.in_flight == ()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("is_in_flight", [False, True])
+def test_a_reset_of_some_concerns_no_observation_of_the_others(workers: int, is_in_flight: bool) -> None:
+    with remote("Misbehaving-v0", 3, "misbehaving", workers=workers) as envs:
+        envs.reset(seed=0)
+        envs.set_attr("results", [{}, {"observation": LOCKED}, {}])
+        envs.send(np.array([0]), [1])
+        with pytest.raises(errors.CannotCross):
+            envs.recv()
+        options = {"reset_mask": np.array([True, False, False]), "of": "a user"}
+        with pytest.raises(errors.CannotCross, match=r"\$\.observations\[1\]"):  # they all are in its result
+            envs.reset(options=options)
+        if is_in_flight:
+            envs.send(np.array([0]), [2])
+        envs.reset_async(seed=[5, 6, 7], options=options)
+        found = all_received(envs)
+        assert {*found} == ({0, 2} if is_in_flight else {0})
+        assert found[0][4] == {"options": {"of": "a user"}}
+        assert same(found[0][0], row_of(envs.reset(seed=[5, 6, 7])[0], 0))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("name", "fault", "error"),
+    [("armed", {"reset": "TypeError"}, errors.EnvTypeError), ("results", {"first": LOCKED}, errors.CannotCross)],
+)
+def test_a_reset_that_fails_is_that_of_its_env(
+    workers: int, name: str, fault: dict[str, str], error: type[Exception]
+) -> None:
+    with remote("Misbehaving-v0", 3, "misbehaving", workers=workers) as envs:
+        expected, _ = envs.reset(seed=4, options={"of": "a user"})
+        for index in range(3):
+            envs.step(np.zeros(3, np.int64))
+            envs.set_attr(name, [fault if index == at else {} for at in range(3)])
+            envs.reset_async(seed=4, options={"of": "a user"})
+            others = {*range(3)} - {index}
+            with pytest.raises(error) as caught:
+                envs.recv(3)
+            assert f"sub-environment {index}" in str(caught.value) or f"$.observations[{index}]" in str(caught.value)
+            assert {*envs.in_flight} == others
+            found = all_received(envs)
+            assert {*found} == others
+            for env_id, row in found.items():
+                assert same(row[0], row_of(expected, env_id))
+                assert row[1:] == (0.0, False, False, {"options": {"of": "a user"}})
+            counts = envs.step(np.zeros(3, np.int64))[0]["count"].tolist()
+            assert [counts[at] for at in sorted(others)] == [1, 1]
+
+
+def row_of(observations: dict[str, Any], index: int) -> dict[str, Any]:
+    return {key: values[index] for key, values in observations.items()}
 
 
 def test_a_worker_that_dies_names_what_was_in_flight_there() -> None:

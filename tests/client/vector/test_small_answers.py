@@ -195,3 +195,14 @@ def test_a_server_answers_actions_of_another_layout_with_an_error() -> None:
         answer.arrays = connection.arrays
         assert answer.kind == messages.ERROR
         assert "packed by another layout" in fields(answer, 5)[2]
+
+
+def test_a_server_has_no_rest_of_a_reset_that_has_not_failed() -> None:
+    with remote("Env-v0", 2, workers=1, entry_point="small_steps:SmallEnv") as envs:
+        envs.reset()
+        (connection,) = envs._workers._connections
+        connection._channel.send([frame(messages.RESET_REST, b"", connection.next_id)])
+        answer = connection._channel.receive()
+        answer.arrays = connection.arrays
+        assert answer.kind == messages.ERROR
+        assert "no reset of all envs has failed" in fields(answer, 5)[2]
