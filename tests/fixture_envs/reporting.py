@@ -123,3 +123,9 @@ gym.register(id="Reporting-v0", entry_point="reporting:ReportingEnv", max_episod
 
 def collects_garbage(env):
     return gc.isenabled()
+
+
+def finders_of(env, prefix):
+    """The finders whose module's name begins so. A finder may be a class."""
+    modules = [getattr(finder, "__module__", "") for finder in sys.meta_path]
+    return [name for name in modules if name.startswith(prefix)]
