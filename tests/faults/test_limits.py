@@ -2,6 +2,7 @@
 
 import gc
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -154,6 +155,46 @@ def test_a_guardian_with_few_descriptors_refuses_one_server_and_keeps_the_others
         assert running.says() == "True"
         assert running.says() == "True"
         assert running.says() == "3.0"
+        assert running.end() == 0
+        assert running.errors() == ""
+        assert_nothing_outlives(running, [])
+
+
+GUARDIAN_WITHOUT_DESCRIPTORS = """
+with faulty() as env, faulty() as other:
+    for each in (env, other):
+        each.reset()
+    say(env.target["pid"], *env.call("start_children"))
+    hear()
+    try:
+        act(env, "step")
+    except errors.ServerCrashed as error:
+        say(error.exit_code)
+    say(act(other, "step", 3)[1])
+"""
+
+
+def test_a_guardian_that_cannot_read_proc_lives_and_sweeps_later() -> None:
+    with client(GUARDIAN_WITHOUT_DESCRIPTORS) as running:
+        server, same_group, *others = map(int, running.says().split())
+        guardian = procfs.guardian_of(running.pid)
+        used = {int(one.partition(" ")[0]) for one in procfs.open_fds(guardian)}
+        lowest = min({*range(len(used) + 1)} - used)  # of those that are free
+        limits = resource.prlimit(guardian, resource.RLIMIT_NOFILE)
+        resource.prlimit(guardian, resource.RLIMIT_NOFILE, (lowest, limits[1]))
+        os.kill(server, signal.SIGKILL)
+        polling.until_dead([server, same_group])
+        waits = procfs.waits(guardian)
+        # It has looked at its end, and some times again.
+        polling.until(lambda: not procfs.exists(guardian) or procfs.waits(guardian) > waits + 2, "its next waits")
+        assert procfs.state(guardian)
+        assert all(procfs.state(pid) for pid in others)
+        resource.prlimit(guardian, resource.RLIMIT_NOFILE, limits)
+        polling.until_dead(others)
+        running.hears()
+        assert running.says() == "-9"
+        assert running.says() == "3.0"
+        assert procfs.guardian_of(running.pid) == guardian
         assert running.end() == 0
         assert running.errors() == ""
         assert_nothing_outlives(running, [])

@@ -124,6 +124,14 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
+def waits(pid: int) -> int:
+    """How often a process has waited so far, for anything; 0 if it has ended."""
+    with contextlib.suppress(OSError):
+        fields = (PROC / str(pid) / "status").read_text().split()
+        return int(fields[fields.index("voluntary_ctxt_switches:") + 1])
+    return 0
+
+
 def memory_bytes(pid: int | str = "self") -> int:
     """The resident memory of a process."""
     return int((PROC / str(pid) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")

@@ -79,8 +79,9 @@ HEADER = struct.Struct("<I")
 LEAST_FDS, MAX_FDS = 4, 16  # at least a lifeline, stdin, stdout and stderr
 # How long to observe the main thread of a silent server, and how much of that it must run to be called busy.
 OBSERVE_S, BUSY_S = 0.1, 0.01
-# The time between two looks at the parent's pid, where nothing reports the client's end.
-PARENT_POLL_S = 0.25
+# The time between two looks at the parent's pid, where nothing reports the client's end, and at /proc, where no
+# descriptor is free to read it.
+POLL_S = 0.25
 # Makes a server print its Python stack. Simulators do not use this signal themselves. Servers get its number on their
 # command line.
 DUMP_SIGNAL = signal.SIGRTMAX - 2 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
@@ -117,7 +118,7 @@ class Guardian:
 
     def __init__(self, control, client, spawn=None, portable=False):
         """Take over the signals. ``spawn`` replaces the usual way to start a server, which executes a program."""
-        control.settimeout(PARENT_POLL_S)
+        control.settimeout(POLL_S)
         self._control = control
         self._client = client
         self.ends_when_idle = False
@@ -127,6 +128,7 @@ class Guardian:
         self._servers = {}  # by pid, while they run
         self._lifelines = {}  # by fd, until nothing of their server is left
         self._client_gone = False
+        self._must_sweep = False  # again, although nothing has happened
         self._prctl = None if portable else spawning.find_prctl()
         if self._prctl:
             self._prctl(spawning.PR_SET_CHILD_SUBREAPER, 1)
@@ -180,8 +182,8 @@ class Guardian:
     def _wait_ms(self):
         """How long poll() may wait; None for no limit."""
         dues = [server.diagnosis_due for server in self._servers.values() if server.diagnosis_due is not None]
-        if self._client.must_be_polled and not self._client_gone:
-            dues.append(time.monotonic() + PARENT_POLL_S)
+        if self._must_sweep or (self._client.must_be_polled and not self._client_gone):
+            dues.append(time.monotonic() + POLL_S)
         return max(0, min(dues) - time.monotonic()) * 1000 if dues else None
 
     def _check_client(self):
@@ -264,7 +266,12 @@ class Guardian:
 
     def _sweep(self):
         """Kill the processes that dead servers have left to this one. When none is left, report the servers' ends."""
-        strays = [pid for pid in procfs.children() if pid not in self._servers] if self._prctl else []
+        try:
+            strays = [pid for pid in procfs.children() if pid not in self._servers] if self._prctl else []
+            self._must_sweep = False
+        except OSError:  # they are unknown until a descriptor is free
+            self._must_sweep = True
+            return
         for pid in strays:
             quietly(os.kill, pid, signal.SIGKILL)
         if strays:

@@ -4,9 +4,11 @@ Knows the files of /proc. Never knows what a process is for. Standard library on
 target's interpreter, loaded by path.
 
 /proc may be missing (macOS), or may show the processes of another PID namespace, where the same pids mean other
-processes. Each function then returns the same as if it had found nothing.
+processes. Each function then returns the same as if it had found nothing. Where no descriptor is free, /proc can be
+read again later; ``children`` raises then, since its caller must not take unknown processes for ended ones.
 """
 
+import errno
 import os
 
 if __package__:
@@ -34,10 +36,20 @@ class Process:
 
 
 _checked = (0, False)  # the pid for which is_ours was computed, and the answer
+# The process has too many open files, the system has, or it lacks memory.
+_PASSING = errno.EMFILE, errno.ENFILE, errno.ENOMEM
 
 
 def is_ours():
     """Whether /proc exists and shows the PID namespace of this process."""
+    try:
+        return _find_whether_ours()
+    except OSError as error:
+        _raise_if_from_handler(error)
+        return False
+
+
+def _find_whether_ours():
     global _checked
     pid = os.getpid()
     if _checked[0] != pid:
@@ -54,6 +66,7 @@ def _shows_us(pid):
             pids = [line.split()[1:] for line in file if line.startswith("NSpid:")]
     except (OSError, ValueError) as error:
         _raise_if_from_handler(error)
+        _raise_if_passing(error)
         return False
     return not pids or len(pids[0]) == 1
 
@@ -115,8 +128,11 @@ def pid_namespace():
 
 
 def children():
-    """The pids of the children of this process's main thread, zombies included."""
-    if not is_ours():
+    """The pids of the children of this process's main thread, zombies included.
+
+    Raises OSError if they are unknown for now, because no descriptor is free.
+    """
+    if not _find_whether_ours():
         return []
     me = os.getpid()
     try:
@@ -124,7 +140,13 @@ def children():
             return [int(pid) for pid in file.read().split()]
     except OSError as error:  # a kernel without CONFIG_PROC_CHILDREN
         _raise_if_from_handler(error)
-        return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _stat("/proc/%s/" % pid)[1:2] == [str(me)]]
+        _raise_if_passing(error)
+    return _children_by_parent(str(me))
+
+
+def _children_by_parent(parent):
+    pids = [pid for pid in os.listdir("/proc") if pid.isdigit()]
+    return [int(pid) for pid in pids if _present_stat("/proc/%s/" % pid)[1:2] == [parent]]
 
 
 def main_thread(pid):
@@ -162,13 +184,28 @@ def open_files():
 
 
 def _stat(folder):
-    """The fields of a stat file from the state on; empty if there is no such file."""
+    """The fields of a stat file from the state on; empty if there is no such file, or it cannot be read."""
+    try:
+        return _present_stat(folder)
+    except OSError as error:
+        _raise_if_from_handler(error)
+        return []
+
+
+def _present_stat(folder):
+    """As ``_stat``, but raises OSError if no descriptor is free."""
     try:
         with open(folder + "stat") as file:
             return file.read().rpartition(")")[2].split()  # the name before them may contain spaces and parentheses
     except OSError as error:
         _raise_if_from_handler(error)
+        _raise_if_passing(error)
         return []
+
+
+def _raise_if_passing(error):
+    if getattr(error, "errno", None) in _PASSING:
+        raise error
 
 
 def _name(folder):
