@@ -71,7 +71,9 @@ def add(arguments: argparse.Namespace) -> int:
         keys = completed
     elif "python" in keys:
         keys = {**keys, "python": _from_file(keys["python"], file)}
-    name = name or keys["id"].rpartition("/")[2]
+    if not name and "id" not in keys:
+        raise GymServiceError("the name of the entry is missing\n  try: gym-service add NAME, with the same options")
+    name = name or keys["id"].rpartition(":")[2].rpartition("/")[2]
     entry = _checked(name, keys, file)
     if keys.get("id") == name:
         del keys["id"]
@@ -155,36 +157,44 @@ def _completed(keys: dict[str, Any], name: str | None, file: Path, *, may_ask: b
     if wanted and keys.get("imports"):
         return keys
     target = environment_at(keys["python"], executable)
-    imports = keys.get("imports", ())
+    # "module:id" names a module that the simulator's gym.make imports itself.
+    prefix, _, bare = (wanted or "").rpartition(":")
+    imports = [*keys.get("imports", ()), *([prefix] if prefix else [])]
     found = survey(executable, target.variables, imports=imports, search=True, words=target.words)
     if found is None:
         raise GymServiceError(f"{executable} does not run\n  try: gym-service ids {executable}")
+    for one in found.imports:
+        if one["name"] == prefix and one["error"]:
+            raise _cannot_import(found, prefix, one["error"])
     ids = found.all_ids()
     if wanted is None:
         wanted = _choice(found, {env_id: module for env_id, module in ids.items() if env_id not in found.own})
         if wanted is None:
             return None
-    elif wanted not in ids and keys.get("id"):
-        near = found.nearest_id(wanted)
+    elif keys.get("id") and (bare not in ids or (prefix and ids[bare])):
+        near = found.nearest_id(bare)
         advice = f"--id {near}" if near else f"gym-service ids {executable}, or --import with the module that has it"
-        raise GymServiceError(f"{executable} has no id {wanted!r}{_unknown_namespace(wanted, ids)}\n  try: {advice}")
+        raise GymServiceError(f"{executable} has no id {wanted!r}{_unknown_namespace(bare, ids)}\n  try: {advice}")
     keys = {**keys, "id": wanted}
     return {**keys, "imports": [*keys.get("imports", ()), ids[wanted]]} if ids.get(wanted) else keys
 
 
 def _unknown_namespace(wanted: str, ids: Mapping[str, str]) -> str:
-    namespace = wanted.rpartition(":")[2].rpartition("/")[0]
+    namespace = wanted.rpartition("/")[0]
     if not namespace or any(env_id.startswith(f"{namespace}/") for env_id in ids):
         return ""
     return f", and no id of the namespace {namespace!r}"
 
 
+def _cannot_import(found: Survey, module: str, error: str) -> GymServiceError:
+    text = f"{module} in {found.executable} cannot be imported: {error}"
+    return GymServiceError(f"{text}\n  try: {found.executable} -c 'import {module}'")
+
+
 def _choice(found: Survey, offered: Mapping[str, str]) -> str | None:
     """The id that the user chooses on the terminal; None, and the ids on stderr, without one."""
     if not offered and found.failed:
-        module, error = next(iter(found.failed.items()))
-        text = f"{module} in {found.executable} cannot be imported: {error}"
-        raise GymServiceError(f"{text}\n  try: {found.executable} -c 'import {module}'")
+        raise _cannot_import(found, *next(iter(found.failed.items())))
     if not offered:
         text = f"no package in {found.executable} registers ids: it has the {len(found.own)} ids of gymnasium itself"
         raise GymServiceError(f"{text}\n  try: --id CartPole-v1, or --import with the module that registers ids")

@@ -197,6 +197,53 @@ def test_the_ids_of_an_interpreter_are_found_with_their_imports(tmp_path: Path) 
     assert "try: --id gym_pusht/PushT-v0" in wrong.stderr
 
 
+def test_an_id_may_name_the_module_that_registers_it(tmp_path: Path) -> None:
+    sim_env = TARGETS["pusht"].python().parent.parent
+    env_id = "gym_pusht:gym_pusht/PushT-v0"
+    for words in (("--venv", sim_env), ("Named-1.0", "--python", sim_env)):
+        added = run(tmp_path, "add", *words, "--id", env_id)
+        assert (added.returncode, added.stderr) == (0, "")
+    for name in ("PushT-v0", "Named-1.0"):
+        made = entry_in(tmp_path, name)
+        assert (made.id, made.imports) == (env_id, ())  # gym.make imports the module
+    listed = json.loads(run(tmp_path, "list", "--json").stdout)["entries"]
+    assert [(one["name"], one["state"]) for one in listed] == [("PushT-v0", "found"), ("Named-1.0", "found")]
+    checked = run(tmp_path, "check", "Named-1.0")
+    assert checked.returncode == 0, checked.stdout
+    assert run(tmp_path, "remove", "Named-1.0").returncode == 0
+    assert list(envs_file.load(tmp_path / "envs.toml").entries) == ["PushT-v0"]
+
+
+@pytest.mark.parametrize(
+    ("env_id", "reason"),
+    [
+        ("gym_pusht:gym_pusht/PsuhT-v0", "has no id 'gym_pusht:gym_pusht/PsuhT-v0'\n  try: --id gym_pusht/PushT-v0"),
+        ("numpy:gym_pusht/PushT-v0", "has no id 'numpy:gym_pusht/PushT-v0'\n  try: --id gym_pusht/PushT-v0"),
+        ("no_such:CartPole-v1", "no_such in {python} cannot be imported: ModuleNotFoundError"),
+    ],
+)
+def test_an_id_whose_module_does_not_register_it_is_refused(tmp_path: Path, env_id: str, reason: str) -> None:
+    python = TARGETS["pusht"].python()
+    wrong = run(tmp_path, "add", "--venv", python.parent.parent, "--id", env_id)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert reason.replace("{python}", str(python)) in wrong.stderr
+    assert not (tmp_path / "envs.toml").exists()
+
+
+def test_an_entry_is_named_after_the_id_alone_and_by_the_user_where_there_is_none(tmp_path: Path) -> None:
+    venv.create(tmp_path / "sim_env", symlinks=True)
+    words = ["add", "--venv", "./sim_env"]
+    for given in (["--entry-point", "arms.envs:Reach"], ["--requires", "arms"]):
+        nameless = run(tmp_path, *words, *given)
+        assert (nameless.returncode, nameless.stdout) == (2, "")
+        assert nameless.stderr.startswith("gym-service: the name of the entry is missing\n  try: gym-service add NAME")
+    assert not (tmp_path / "envs.toml").exists()
+    assert run(tmp_path, *words, "--id", "arms:Reach-v0", "--import", "arms").returncode == 0
+    assert entry_in(tmp_path, "Reach-v0").id == "arms:Reach-v0"
+    assert run(tmp_path, "add", "Point", *words[1:], "--entry-point", "arms.envs:Reach").returncode == 0
+    assert entry_in(tmp_path, "Point").entry_point == "arms.envs:Reach"
+
+
 # -- the schema --------------------------------------------------------------------------------------------------------
 
 
