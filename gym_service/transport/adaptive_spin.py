@@ -49,6 +49,7 @@ class AdaptiveSpin:
         self._trial_s = 0.0
         self._is_trial = False
         self._left = WAITS_AFTER_CHANGE
+        self._retry_after = WAITS_AFTER_CHANGE  # the number of waits between two trials of spinning
 
     def record_wait(self, wait_s, polls=0):
         """Record how long a wait took and how many polls it needed; 0 polls if it ended in sleep."""
@@ -77,6 +78,9 @@ class AdaptiveSpin:
     def _begin_trial(self):
         self._is_trial, self._trial_s, self._left = True, 0.0, TRIAL_WAITS
         self.spinning = not self.spinning
+        if self.spinning:
+            # The past does not count, only whether others run in most of the waits of this trial.
+            self._contention = MAX_CONTENTION * (1 - WEIGHT) ** (TRIAL_WAITS // 2)
 
     def _end_trial(self):
         self._is_trial = False
@@ -85,5 +89,10 @@ class AdaptiveSpin:
             and self._trial_s < (SPIN_BETTER if self.spinning else SLEEP_BETTER) * self._usual_s
         ):
             self._usual_s, self._left = self._trial_s, WAITS_AFTER_CHANGE
+        elif self.spinning:
+            # Often both sides share a processor only until the scheduler moves one of them, so it is tried again soon.
+            self.spinning, self._left = False, self._retry_after
+            self._retry_after = min(2 * self._retry_after, USUAL_WAITS)
         else:
-            self.spinning, self._left = not self.spinning, USUAL_WAITS
+            self.spinning, self._left = True, USUAL_WAITS
+            self._retry_after = WAITS_AFTER_CHANGE

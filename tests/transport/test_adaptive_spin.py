@@ -93,3 +93,27 @@ def test_trials_are_few() -> None:
         ways.append(spin.spinning)
         spin.record_wait(20 * US if spin.spinning else 80 * US)
     assert ways.count(False) == 10 * TRIAL_WAITS
+
+
+def contended(spin: AdaptiveSpin, waits: int) -> int:
+    """Waits during which another process takes the processor between polls. Returns in how many of them it spun."""
+    spins = 0
+    for _ in range(waits):
+        spins += spin.spinning
+        spin.record_wait(60 * US, polls=2) if spin.spinning else spin.record_wait(50 * US)
+    return spins
+
+
+def test_spinning_is_tried_again_soon_after_the_sides_shared_a_processor() -> None:
+    """The scheduler moves one of them within milliseconds, and sleeping never shows that."""
+    spin, chance = AdaptiveSpin(yields_cpu=True), random.Random(3)
+    contended(spin, WAITS_AFTER_CHANGE + 4 * TRIAL_WAITS)
+    assert not spin.spinning
+    share_of_spins(spin, IDLE, 4 * WAITS_AFTER_CHANGE, chance)
+    assert share_of_spins(spin, IDLE, USUAL_WAITS, chance) > 0.98
+
+
+def test_trials_of_spinning_become_rare_while_others_run() -> None:
+    spin = AdaptiveSpin(yields_cpu=True)
+    contended(spin, 3 * USUAL_WAITS)
+    assert contended(spin, 50 * USUAL_WAITS) <= 51 * TRIAL_WAITS
