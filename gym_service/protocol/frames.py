@@ -21,7 +21,7 @@ import numpy as np
 from gym_service.protocol.values import LARGE_BYTES, flat_bytes
 
 MAGIC = b"gS"
-VERSION = 3
+VERSION = 4
 HEADER = struct.Struct("<2sBBIII")
 HEADER_BYTES = HEADER.size
 # The same bytes as four numbers, of which the first is the beginning: magic, version and kind.

@@ -22,9 +22,9 @@ from gym_service.protocol.frames import (
 )
 
 LARGE = bytes(range(256)) * 48  # 12 KiB, the least of a buffer
-LIGHT = b"gS\x03\x41\x07\0\0\0\x03\0\0\0\0\0\0\0abc"
+LIGHT = b"gS\x04\x41\x07\0\0\0\x03\0\0\0\0\0\0\0abc"
 HEAVY = (
-    b"gS\x03\x02\xff\xff\xff\xff\x01\0\0\0\x02\0\0\0" + struct.pack("<2Q", 12288, 12289) + b"x" + LARGE + LARGE + b"!"
+    b"gS\x04\x02\xff\xff\xff\xff\x01\0\0\0\x02\0\0\0" + struct.pack("<2Q", 12288, 12289) + b"x" + LARGE + LARGE + b"!"
 )
 
 
@@ -161,7 +161,7 @@ def test_an_array_is_its_buffer_and_no_copy_of_it() -> None:
     assert np.shares_memory(ValueDecoder(encoder.head, buffers).read(), buffers[0])
 
 
-def header(head_bytes: int = 0, *sizes: int, count: int | None = None, start: bytes = b"gS\x03") -> bytes:
+def header(head_bytes: int = 0, *sizes: int, count: int | None = None, start: bytes = b"gS\x04") -> bytes:
     count = len(sizes) if count is None else count
     return start + struct.pack(f"<BIII{len(sizes)}Q", 1, 1, head_bytes, count, *sizes)
 
@@ -213,13 +213,13 @@ def test_what_is_no_frame_is_known_by_its_first_bytes(beginning: bytes) -> None:
         feed(FrameDecoder(), beginning)
 
 
-@pytest.mark.parametrize("version", [0, 1, 2, 4, 255])
+@pytest.mark.parametrize("version", [0, 1, 3, 5, 255])
 @pytest.mark.parametrize("rest", [b"", bytes(100)])
 def test_another_version_is_known_by_its_third_byte(version: int, rest: bytes) -> None:
     with pytest.raises(WrongVersion) as wrong:
         feed(FrameDecoder(), b"gS" + bytes([version]) + rest)
     assert wrong.value.theirs == version
-    assert f"version {version} of the wire, this side version 3" in str(wrong.value)
+    assert f"version {version} of the wire, this side version 4" in str(wrong.value)
 
 
 def test_a_bad_frame_after_a_good_one_is_refused_too() -> None:
@@ -238,7 +238,7 @@ def test_a_long_head_takes_memory_as_its_bytes_come() -> None:
     decoder, head_bytes = FrameDecoder(), 40 * 2**20
     tracemalloc.start()
     try:
-        feed(decoder, HEADER.pack(b"gS", 3, 65, 1, head_bytes, 0) + bytes(SCRATCH_BYTES))
+        feed(decoder, HEADER.pack(b"gS", 4, 65, 1, head_bytes, 0) + bytes(SCRATCH_BYTES))
         assert tracemalloc.get_traced_memory()[1] < 6 * SCRATCH_BYTES
         for sent in (2**20, 4 * 2**20):
             feed(decoder, bytes(sent))

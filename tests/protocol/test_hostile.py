@@ -112,8 +112,8 @@ def test_likely_bytes_are_a_value_or_a_bad_value(head: list[int]) -> None:
 @settings(max_examples=200, deadline=None)
 def test_arbitrary_bytes_are_no_frame_or_not_yet_one(data: bytes) -> None:
     frame_or_bad(data)
-    frame_or_bad(b"gS\x03" + data)
-    frame_or_bad(b"gS\x03" + data[:5].ljust(5) + struct.pack("<II", len(data) % 7, len(data) % 3) + data)
+    frame_or_bad(b"gS\x04" + data)
+    frame_or_bad(b"gS\x04" + data[:5].ljust(5) + struct.pack("<II", len(data) % 7, len(data) % 3) + data)
 
 
 def value_or_bad(head: Any, buffers: Any = ()) -> None:

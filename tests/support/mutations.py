@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from gym_service.protocol.frames import HEADER, frame_bytes
+from gym_service.protocol.frames import HEADER, MAGIC, VERSION, frame_bytes
 from support.hostile import HOSTILE
 
 NUMBERS = (0, 1, 2, 7, 64, 127, 128, 255, 12287, 12288, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63, 2**64 - 1)
@@ -38,7 +38,9 @@ class Mutator:
 
     def _place(self, said: bytearray) -> int:
         """A position, mostly where there is structure: in the first bytes, or just after the start of a frame."""
-        start = self._random.choice([match.start() for match in re.finditer(b"gS\x03", said)] or [0])
+        start = self._random.choice(
+            [match.start() for match in re.finditer(re.escape(MAGIC + bytes([VERSION])), said)] or [0]
+        )
         near = start + self._random.randrange(64) if self._random.random() < 0.7 else self._random.randrange(len(said))
         return min(near, len(said) - 1)
 
