@@ -64,18 +64,26 @@ def compile_call(
         is_large: whether most answers lie in shared memory.
     """
     queue, tickets, leave_with = connection._queue, connection._tickets, leave or connection._leave_with
-    next_id = _turn(connection, connection.changes if changes is None else changes, is_free)
+    channel, of_changes = connection._channel, connection.changes if changes is None else changes
     exchange = _exchange(connection, kind, limit_s, read_small, read, observer, is_large)
 
     def call(head: bytes | bytearray, action: Any) -> Any:
         ticket = new_ticket()
         try:
             tickets.append(ticket)
-            call_id = next_id(ticket)
-            if call_id is None:
+            last_id = channel.outgoing[0]
+            if (
+                tickets[0] is not ticket
+                or queue.half is not None
+                or last_id != connection._answered
+                or (is_free is not None and not is_free())
+                or connection.changes != of_changes
+                or connection._closed_by
+                or connection._is_forked
+            ):
                 queue.leave(ticket)
                 return NOT_COMPILED
-            result = exchange(call_id, head, action)
+            result = exchange(last_id + 1 & 0xFFFFFFFF, head, action)
             tickets.remove(ticket)
             if tickets:
                 queue.wake(1)
@@ -93,23 +101,6 @@ def compile_call(
     return call
 
 
-def _turn(connection: Connection, changes: int, is_free: Callable[[], bool] | None) -> Callable[[Ticket], int | None]:
-    """A function that returns the id of the next call if this ticket has its turn and nothing is unusual, else None."""
-    channel, queue, tickets = connection._channel, connection._queue, connection._tickets
-
-    def next_id(ticket: Ticket) -> int | None:
-        last_id = channel.outgoing[0]
-        if tickets[0] is not ticket or queue.half is not None or last_id != connection._answered:
-            return None
-        if is_free is not None and not is_free():
-            return None
-        if connection.changes != changes or connection._closed_by or connection._is_forked:
-            return None
-        return last_id + 1 & 0xFFFFFFFF
-
-    return next_id
-
-
 def _exchange(
     connection: Connection,
     kind: int,
@@ -122,7 +113,7 @@ def _exchange(
     """A function that sends the call of this id, and returns its result."""
     channel, header, during = connection._channel, HEADER.pack, messages.CALL_NAMES[kind]
     arena = channel.arena
-    send: Callable[..., None] = channel.send_piece
+    begin: Callable[[int, bytes], bool] = channel.begin
     read_some: Callable[..., Any] = channel.read_some
     scratch, unpack = channel.decoder.scratch, HEADER_NUMBERS.unpack_from
     tell = None if observer is None else observer.step_answered
@@ -131,19 +122,20 @@ def _exchange(
 
     def exchange(call_id: int, head: bytes | bytearray, action: Any) -> Any:
         nonlocal quiet_id
-        connection._deadline = deadline = monotonic() + limit_s if has_limit else None
         connection._timeout_s, connection._during, connection._read = limit_s, during, read
         connection._calls[0] = call_id
-        try:
-            if call_id == quiet_id or arena is None or not arena.is_due(call_id):
-                send(call_id, header(MAGIC, VERSION, kind, call_id, len(head), 0) + head, deadline)
-            else:
-                channel.send_head(kind, call_id, head, deadline)
-        except ChannelTimeout:
-            connection._go_on_late(channel.flush)
+        is_quiet = call_id == quiet_id or arena is None or not arena.is_due(call_id)
+        is_sent = is_quiet and begin(call_id, header(MAGIC, VERSION, kind, call_id, len(head), 0) + head)
+        # From here on the server works.
+        connection._deadline = deadline = monotonic() + limit_s if has_limit else None
+        if not is_sent:
+            try:
+                channel.flush(deadline) if is_quiet else channel.send_head(kind, call_id, head, deadline)
+            except ChannelTimeout:
+                connection._go_on_late(channel.flush)
         if observer is not None:
             observer.step_sent((action,))
-        # Looked up for the next call now, while the server works. Not where each call returns the last answer's memory.
+        # Looked up for the next call now. Not where each call returns the last answer's memory.
         if arena is not None and not is_large:
             following_id = call_id + 1 & 0xFFFFFFFF
             quiet_id = -1 if arena.is_due(following_id) else following_id

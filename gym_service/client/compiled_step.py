@@ -126,11 +126,11 @@ def compile_agents_step(
 
 def _packing(layout: Layout, call: CompiledCall) -> CompiledStep:
     """A function that packs an action with a layout, and makes the call if it fits."""
-    stamp, pack = layout.stamp, layout.pack
+    pack: Callable[[Any], bytes | None] = layout.packer(layout.stamp)
 
     def step(action: Any) -> Any:
-        head = bytearray(stamp)
-        return call(head, action) if pack(action, head, ()) else NOT_COMPILED
+        head = pack(action)
+        return NOT_COMPILED if head is None else call(head, action)
 
     return step
 
@@ -138,12 +138,11 @@ def _packing(layout: Layout, call: CompiledCall) -> CompiledStep:
 def _packing_or_writing(layout: Layout | None, packed: CompiledCall, general: CompiledCall) -> CompiledStep:
     """The same; an array that does not fit, as one of another dtype, goes in the general form."""
     write: Callable[[Any], bytes | None] = ArrayWriter().write
-    stamp: bytes = b"" if layout is None else layout.stamp
-    pack: Callable[..., bool] = _pack_nothing if layout is None or layout.buffer_count else layout.pack
+    pack: Callable[[Any], bytes | None] = (layout and layout.packer(layout.stamp)) or _pack_nothing
 
     def step(action: Any) -> Any:
-        head = bytearray(stamp)
-        if pack(action, head, ()):
+        head = pack(action)
+        if head is not None:
             return packed(head, action)
         written = write(action)
         return NOT_COMPILED if written is None else general(written, action)
@@ -151,8 +150,8 @@ def _packing_or_writing(layout: Layout | None, packed: CompiledCall, general: Co
     return step
 
 
-def _pack_nothing(action: Any, head: bytearray, buffers: Any) -> bool:
-    return False
+def _pack_nothing(action: Any) -> None:
+    """Packs no action."""
 
 
 def _result_reader(connection: Connection, layout: Layout, forms: FormReader) -> ReadSmall:
@@ -164,15 +163,15 @@ def _result_reader(connection: Connection, layout: Layout, forms: FormReader) ->
     least_bytes, by_form = HEADER_BYTES + info_at, _form_reader(forms, scratch)
 
     def read(end: int) -> Any:
+        reward, flags, packed_by = unpack(scratch, HEADER_BYTES)
+        if end == least_bytes and not flags and packed_by == version:  # most steps
+            return observation(), reward, False, False, {}
         if end < HEADER_BYTES + BESIDE_BYTES:
             return None
-        reward, flags, packed_by = unpack(scratch, HEADER_BYTES)
         if flags == BY_FORM:
             return by_form(end)
         if packed_by != version or end < least_bytes:
             return None
-        if not flags and end == least_bytes:  # most steps
-            return observation(), reward, False, False, {}
         if flags >= len(FLAG_VALUES) or (flags & HAS_INFO == 0) != (end == least_bytes):
             return None
         terminated, truncated, reward_type = FLAG_VALUES[flags]

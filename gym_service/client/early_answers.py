@@ -7,14 +7,16 @@ After an interrupt it continues: a frame that was noted but not taken is noted a
 no part of an answer is lost or counted twice.
 """
 
+import math
 import select
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from gym_service.client.exchange import Exchange, drop_groups, read_nothing
 from gym_service.protocol import messages
 from gym_service.protocol.encoder import Packed
-from gym_service.protocol.frames import BadFrame, Frame
+from gym_service.protocol.frames import HEADER, MAGIC, SCRATCH_BYTES, VERSION, BadFrame, Frame
 from gym_service.transport.streams import ChannelTimeout
 
 T = TypeVar("T")
@@ -45,8 +47,24 @@ class EarlyAnswers(Exchange):
 
         If no caller needs the answer any more, the next call, or ``close``, drops it.
         """
-        self.open_call(kind, timeout_s)
-        self.send_call(kind, arguments, drop_groups)
+        channel, head = self._channel, arguments.head
+        last_id = channel.outgoing[0]
+        call_id = last_id + 1 & 0xFFFFFFFF
+        is_usual = last_id == self._answered and not (self._closed_by or self._is_forked)
+        if not is_usual or arguments.buffers or len(head) > SCRATCH_BYTES or channel.has_notices(call_id):
+            self.open_call(kind, timeout_s)
+            self.send_call(kind, arguments, drop_groups)
+            return
+        # The same without intermediate objects.
+        self._timeout_s, self._during = timeout_s, messages.CALL_NAMES[kind]
+        self._deadline = None if timeout_s == math.inf else time.monotonic() + timeout_s
+        self._calls[0] = call_id
+        self._arguments, self._read = arguments, drop_groups
+        if not channel.begin(call_id, HEADER.pack(MAGIC, VERSION, kind, call_id, len(head), 0) + head):
+            try:
+                channel.flush(self._deadline)
+            except ChannelTimeout:
+                self._go_on_late(channel.flush)
 
     def resume(self) -> None:
         """Send the rest of the call in progress after an interrupt. Blocks and raises as ``call``."""
@@ -80,12 +98,19 @@ class EarlyAnswers(Exchange):
             if self._answered == call_id:
                 return
 
-    def poll_small(self, read: Callable[[int, int], T | None], call_id: int) -> T | None:
-        """What ``read`` returns for an arrived answer, which stays the next one until ``take_small``. Does not block.
+    def poll_small(self, read: Callable[[int, int], T | None], call_id: int, until: float | None = None) -> T | None:
+        """What ``read`` returns for an arrived answer, which stays the next one until ``take_small``.
 
-        None if nothing has arrived, or if ``read_early`` must read it. Raises ChannelClosed.
+        None if nothing has arrived, or if ``read_early`` must read it. Blocks until ``until``, and not at all by
+        default. Raises ChannelClosed.
         """
-        sizes = self._channel.poll_some()
+        if until is None:
+            sizes = self._channel.poll_some()
+        else:
+            try:
+                sizes = self._channel.read_some(until)
+            except ChannelTimeout:
+                return None
         return read(sizes[0], call_id) if sizes and len(sizes) == 1 else None
 
     def take_small(self) -> None:

@@ -30,9 +30,12 @@ class EnvShares:
             Part(worker, share, ids := list(range(share.start, share.stop)), list(range(len(ids))), True)
             for worker, share in enumerate(shares)
         ]
+        self._all_ids = list(range(shares[-1].stop))
 
-    def by_worker(self, ids: Sequence[int]) -> list[Part]:
+    def by_worker(self, ids: Sequence[int]) -> Sequence[Part]:
         """The parts of a batch of these envs, one for each worker that has any of them."""
+        if ids == self._all_ids:
+            return self._all
         found = self._whole_parts(ids)
         if found is None:
             workers = list(map(self._worker_of.__getitem__, ids))

@@ -24,27 +24,27 @@ from functools import partial
 from operator import attrgetter
 from typing import TypeVar
 
-import numpy as np
 from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError
 
-from gym_service.client import error_mapping
+from gym_service.client import error_mapping, partial_calls
 from gym_service.client.arrivals import read_arrival
 from gym_service.client.batch_layouts import BatchLayouts
-from gym_service.client.batch_results import WorkerResult
 from gym_service.client.call_queue import Ticket, new_ticket
 from gym_service.client.connection import Connection
 from gym_service.client.exchange import WIRE_ERRORS
-from gym_service.client.partial_calls import NOT_SENT, Arrival, Chosen, PartialCall, Sent, first_rows, merged
+from gym_service.client.partial_calls import Arrival, Chosen, PartialCall, Sent
 from gym_service.client.readiness import Readiness
-from gym_service.client.small_answers import read_never
 from gym_service.client.workers import Workers
 from gym_service.errors import ClosedError, GymServiceError
 from gym_service.protocol import messages
-from gym_service.protocol.encoder import Packed
 from gym_service.protocol.frames import Frame
 from gym_service.protocol.interrupts import is_foreign
 
 T = TypeVar("T")
+
+# How long workers are waited for in turn, where all of them must answer (seconds): light steps do not take longer.
+# Results that come within this time may be in another order.
+IN_TURN_S = 1e-3
 
 
 class WorkersInFlight(Workers):
@@ -116,9 +116,9 @@ class WorkersInFlight(Workers):
             elif not self._can_send_at_once():
                 self._open(parts[0].kind, False)
             self._was_interrupted = True
-            self._may_wait = True
+            may_wait, self._may_wait = self._may_wait, True
             self._in_flight = {**self._in_flight, **new}
-            self._dispatch()
+            self._dispatch(None if may_wait else parts)
             self._was_interrupted = False
             self._queue.leave(ticket)
         except BaseException as error:
@@ -155,7 +155,7 @@ class WorkersInFlight(Workers):
                 self._catch_up()
             self._was_interrupted = True  # until this call has ended
             ready = self._await(min_envs, until, timeout_s)
-            result = self._composed(compose, ready if max_envs is None else first_rows(ready, max_envs))
+            result = self._composed(compose, ready if max_envs is None else partial_calls.first_rows(ready, max_envs))
             self._was_interrupted = False
             self._queue.leave(ticket)
         except BaseException as error:
@@ -187,18 +187,10 @@ class WorkersInFlight(Workers):
         """Convert a pending reset into calls whose results ``receive`` returns."""
         if self._queue.half is None or self._connections[0].during != "reset":
             return
-        reads, resets = self._half_reads, set(self._half_resets)
-        in_flight: dict[int, Sent] = {}
-        calls: dict[int, PartialCall] = {}
-        for worker, (share, read) in enumerate(zip(self._shares, reads, strict=True)):
-            env_ids = range(share.start, share.stop)
-            sent = Sent(worker, [env_id for env_id in env_ids if env_id in resets], messages.VEC_RESET, Packed())
-            sent.call_id = self._connections[worker].last_id
-            parts = [sent if env_id in resets else NOT_SENT for env_id in env_ids]
-            calls[worker] = PartialCall(
-                worker, sent.call_id, env_ids, parts, partial(_without_rewards, read), read_never, is_reset=True
-            )
-            in_flight |= dict.fromkeys(sent.env_ids, sent)
+        last_ids = [connection.last_id for connection in self._connections]
+        found = partial_calls.calls_of_reset(self._shares, last_ids, self._half_reads, self._half_resets)
+        calls = {call.worker: call for call in found}
+        in_flight = {env_id: part for call in found for env_id, part in call.asked}
         # An interrupt after the next line leaves a reset whose answer is dropped, like one in ``finish``.
         self._queue.half = None
         self._calls, self._in_flight = calls, in_flight
@@ -224,19 +216,20 @@ class WorkersInFlight(Workers):
             self._read_from(worker)
         self._dispatch()
 
-    def _dispatch(self) -> None:
-        """Send waiting calls to idle workers."""
+    def _dispatch(self, parts: Sequence[Sent] | None = None) -> None:
+        """Send waiting calls to idle workers. ``parts`` are all that wait, one for each worker, if that is known."""
         if not self._may_wait:
             return
-        waiting: dict[int, list[Sent]] = {}
-        for sent in dict.fromkeys(self._in_flight.values()):
-            if sent.call_id is None or not self._is_under_way(sent):
-                waiting.setdefault(sent.worker, []).append(sent)
+        waiting: dict[int, list[Sent]] = {part.worker: [part] for part in parts or ()}
+        if parts is None:
+            for sent in dict.fromkeys(self._in_flight.values()):
+                if sent.call_id is None or not self._is_under_way(sent):
+                    waiting.setdefault(sent.worker, []).append(sent)
         remaining = 0
-        for worker, parts in waiting.items():
-            remaining += len(parts)
+        for worker, own in waiting.items():
+            remaining += len(own)
             if self._connections[worker].is_idle:
-                remaining -= self._send_to(worker, parts)
+                remaining -= self._send_to(worker, own)
         self._may_wait = remaining > 0
 
     def _is_under_way(self, sent: Sent) -> bool:
@@ -247,15 +240,9 @@ class WorkersInFlight(Workers):
     def _send_to(self, worker: int, waiting: Sequence[Sent]) -> int:
         """Send the first waiting call, combined with those that fit into the same message. Returns their number."""
         connection = self._connections[worker]
-        parts, arguments = merged(waiting, connection.bound_bytes)
-        env_ids, places = parts[0].env_ids, [parts[0]] * len(parts[0].env_ids)
-        for part in parts[1:]:
-            env_ids = [*env_ids, *part.env_ids]
-            places += [part] * len(part.env_ids)
-        kind, call_id, layouts = parts[0].kind, connection.next_id, self._layouts
-        read_small = layouts.small_reader(worker, len(env_ids), kind)
-        read = partial(layouts.read_batch, worker) if kind == messages.VEC_STEP_PACKED else None
-        self._calls[worker] = PartialCall(worker, call_id, env_ids, places, read, read_small)
+        parts, arguments = partial_calls.merged(waiting, connection.bound_bytes)
+        kind, call_id = parts[0].kind, connection.next_id
+        self._calls[worker] = partial_calls.call_of(worker, call_id, parts, self._layouts)
         for part in parts:
             part.call_id = call_id
         try:
@@ -276,9 +263,22 @@ class WorkersInFlight(Workers):
                 return ready
             if timeout_s is not None and time.monotonic() >= until:
                 raise error_mapping.not_ready(timeout_s, min_envs, count, self.env_ids_in_flight)
-            for worker in self._wait(until):
-                self._read_from(worker)
+            if min_envs < len(self._in_flight) or not self._read_each(until):
+                self._dispatch()
+                for worker in self._wait(until):
+                    self._read_from(worker)
             self._dispatch()
+
+    def _read_each(self, until: float) -> bool:
+        """Wait for each worker in turn, for IN_TURN_S at most. Returns whether all have answered.
+
+        Where all envs are wanted, so that each worker must answer, this takes fewer wake-ups.
+        """
+        until = min(until, time.monotonic() + IN_TURN_S)
+        for worker, connection in enumerate(self._connections):
+            if not connection.is_idle and not self._read_from(worker, until) and not connection.is_idle:
+                return False
+        return True
 
     def _wait(self, until: float) -> Sequence[int]:
         """The workers that have something to read, as soon as there are any; after a while, all workers."""
@@ -297,18 +297,23 @@ class WorkersInFlight(Workers):
             raise self._explained(number, error) from error
         return busy
 
-    def _read_from(self, worker: int) -> None:
+    def _read_from(self, worker: int, until: float | None = None) -> bool:
+        """Read what has arrived from a worker. Returns whether it was a whole answer, one small frame.
+
+        If ``until`` is given and nothing has arrived, blocks until then.
+        """
         connection = self._connections[worker]
         try:
             if not connection.is_idle and not self._answered_places(call := self._calls[worker]):
-                result = connection.poll_small(call.read_small, call.call_id)
+                result = connection.poll_small(call.read_small, call.call_id, until)
                 if result is not None:
                     self._arrivals.append(Arrival(call, call.env_ids, call.parts, result))
                     connection.take_small()
-                    return
+                    return True
             connection.read_early(partial(self._note, worker))
         except WIRE_ERRORS as error:
             raise self._explained(worker, error) from error
+        return False
 
     def _note(self, worker: int, frame: Frame) -> None:
         """Store the content of an answer's frame. A frame stored before, after an interrupt, changes nothing."""
@@ -376,6 +381,8 @@ class WorkersInFlight(Workers):
     def _is_needed(self, arrival: Arrival) -> bool:
         """Whether it has results to return, or says how much of a pending call has been answered."""
         worker = arrival.call.worker
+        if not self._in_flight and len(arrival.env_ids) == len(arrival.call.env_ids):
+            return False
         is_current = self._calls[worker] is arrival.call and not self._connections[worker].is_idle
         return is_current or bool(self._in_flight and self._due_rows(arrival))
 
@@ -387,12 +394,6 @@ class WorkersInFlight(Workers):
         arrived = {arrival.env_ids[row] for arrival, rows in self._ready() for row in rows}
         there = [env_id for env_id, sent in self._in_flight.items() if sent.worker == worker and env_id not in arrived]
         return error_mapping.with_envs(mapped, there)
-
-
-def _without_rewards(read: Callable[[Frame], WorkerResult], frame: Frame) -> WorkerResult:
-    """The result of a reset, as ``receive`` returns it."""
-    found = read(frame)
-    return found._replace(rewards=np.zeros_like(found.rewards))
 
 
 _OF_SOME = ("send", "recv", "reset_async")

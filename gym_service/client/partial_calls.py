@@ -3,11 +3,15 @@
 Knows places of calls. Never knows a connection. Python 3.10 and up.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
+import numpy as np
+
+from gym_service.client.batch_layouts import BatchLayouts
 from gym_service.client.batch_results import WorkerResult
-from gym_service.client.small_answers import ReadWhole
+from gym_service.client.small_answers import ReadWhole, read_never
 from gym_service.errors import GymServiceError
 from gym_service.protocol import messages
 from gym_service.protocol.encoder import Packed
@@ -47,6 +51,11 @@ class PartialCall(NamedTuple):
                 sent.kind, sent.arguments = messages.RESET_REST, Packed()
                 sent.call_id = None
 
+    @property
+    def asked(self) -> Iterator[tuple[int, Sent]]:
+        """The envs that were asked for, each with the Sent that contains it."""
+        return ((env_id, part) for env_id, part in zip(self.env_ids, self.parts, strict=True) if part is not NOT_SENT)
+
 
 class Arrival(NamedTuple):
     """A part of an answer: the results from one place of a call on, or one error."""
@@ -67,6 +76,41 @@ def arrived(
 
 
 Chosen = list[tuple[Arrival, Sequence[int]]]  # with the rows that are taken from each
+
+
+def call_of(worker: int, call_id: int, parts: Sequence[Sent], layouts: BatchLayouts) -> PartialCall:
+    """The call that combines these parts, which are of one kind."""
+    kind, env_ids, places = parts[0].kind, parts[0].env_ids, [parts[0]] * len(parts[0].env_ids)
+    for part in parts[1:]:
+        env_ids = [*env_ids, *part.env_ids]
+        places += [part] * len(part.env_ids)
+    read = partial(layouts.read_batch, worker) if kind == messages.VEC_STEP_PACKED else None
+    return PartialCall(worker, call_id, env_ids, places, read, layouts.small_reader(worker, len(env_ids), kind))
+
+
+def calls_of_reset(
+    shares: Sequence[slice],
+    call_ids: Sequence[int],
+    reads: Sequence[Callable[[Frame], WorkerResult]],
+    env_ids: Collection[int],
+) -> list[PartialCall]:
+    """The calls of a reset of these envs, which was sent to each worker with this id."""
+    calls, resets = [], set(env_ids)
+    for worker, (share, call_id, read) in enumerate(zip(shares, call_ids, reads, strict=True)):
+        own = range(share.start, share.stop)
+        sent = Sent(worker, [env_id for env_id in own if env_id in resets], messages.VEC_RESET, Packed())
+        sent.call_id = call_id
+        parts = [sent if env_id in resets else NOT_SENT for env_id in own]
+        calls.append(
+            PartialCall(worker, call_id, own, parts, partial(_without_rewards, read), read_never, is_reset=True)
+        )
+    return calls
+
+
+def _without_rewards(read: Callable[[Frame], WorkerResult], frame: Frame) -> WorkerResult:
+    """The result of a reset, as ``receive`` returns it."""
+    found = read(frame)
+    return found._replace(rewards=np.zeros_like(found.rewards))
 
 
 def merged(waiting: Sequence[Sent], bound_bytes: int) -> tuple[Sequence[Sent], Packed]:

@@ -64,6 +64,7 @@ class SendAndReceive:
         """The results of envs that are ready, in the order in which they became ready.
 
         It also returns the results of ``reset_async``, with rewards of 0. No env waits for one that became ready later.
+        With all envs wanted, workers that answer within a millisecond of each other come in their own order.
 
         Blocks until ``min_envs`` envs are ready. The limits of the entry apply to each call to a worker: after
         ``timeouts.step`` seconds without an answer the worker is stopped.

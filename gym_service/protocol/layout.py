@@ -90,6 +90,13 @@ class Layout:
         self.buffer_count = len(plan.buffer_bytes)
         self.size_bytes = plan.head_bytes + sum(plan.buffer_bytes)
 
+    def packer(self, prefix):
+        """A function that returns the prefix and the packed value, as bytes; None if the value does not fit.
+
+        None if the value has buffers.
+        """
+        return None if self.buffer_count else self._node.packer(prefix)
+
     def unpack(self, head, start, buffers):
         """The value whose bytes begin at ``start`` in the head. Its arrays are new, or are the buffers themselves."""
         if len(head) - start < self.head_bytes or len(buffers) < self.buffer_count:
@@ -166,10 +173,37 @@ _KINDS = {
 }
 
 
-class _SmallArray:
+class _Node:
+    """A value, or a part of it."""
+
+    def pack(self, value, head, buffers):
+        """Append it, and return whether it fitted."""
+        raise NotImplementedError
+
+    def packer(self, prefix):
+        """A function that returns the prefix and the packed value, as bytes; None if the value does not fit."""
+
+        def packed(value):
+            head = bytearray(prefix)
+            return bytes(head) if self.pack(value, head, ()) else None
+
+        return packed
+
+
+class _SmallArray(_Node):
     def __init__(self, dtype, shape, at):
         self.dtype, self.shape, self.at = dtype, shape, at
         self.size_bytes = element_count(shape) * dtype.itemsize
+
+    def packer(self, prefix):
+        array, dtype, shape = np.ndarray, self.dtype, self.shape
+
+        def packed(value):
+            if type(value) is array and value.dtype == dtype and value.shape == shape:
+                return prefix + value.tobytes()
+            return None
+
+        return packed
 
     def pack(self, value, head, buffers):
         if type(value) is not np.ndarray or value.dtype != self.dtype or value.shape != self.shape:
@@ -188,7 +222,7 @@ class _SmallArray:
         return np.ndarray(self.shape, self.dtype, memory, start + self.at).copy
 
 
-class _LargeArray:
+class _LargeArray(_Node):
     def __init__(self, dtype, shape, index):
         self.dtype, self.shape, self.index = dtype, shape, index
         self.size_bytes = element_count(shape) * dtype.itemsize
@@ -206,7 +240,7 @@ class _LargeArray:
         return np.ndarray(self.shape, self.dtype, buffer)
 
 
-class _Integer:
+class _Integer(_Node):
     """A Discrete's value: simulators return Python's int (FrozenLake) or the space's numpy type, and both are kept."""
 
     form = struct.Struct("<Bq")
@@ -232,11 +266,28 @@ class _Integer:
             raise BadValue("%d is no %s" % (value, self.type.__name__))
         return self.type(value)
 
+    def packer(self, prefix):
+        pack, numpy_type = self.form.pack, self.type
+
+        def packed(value):
+            cls = type(value)
+            if (cls is int or cls is numpy_type) and -(2**63) <= value < 2**63:
+                return prefix + pack(cls is not int, value)
+            return None
+
+        return packed
+
     def reader(self, memory, start):
-        return lambda: self.unpack(memory, start, ())
+        unpack, at, checked = self.form.unpack_from, start + self.at, self.unpack
+
+        def read():
+            is_numpy, value = unpack(memory, at)
+            return checked(memory, start, ()) if is_numpy else value
+
+        return read
 
 
-class _Tuple:
+class _Tuple(_Node):
     def __init__(self, nodes):
         self.nodes = nodes
 
@@ -261,7 +312,7 @@ class _Tuple:
 _DICTS = (dict, OrderedDict)
 
 
-class _Dict:
+class _Dict(_Node):
     def __init__(self, nodes):
         self.nodes = nodes
         self.keys = list(nodes)

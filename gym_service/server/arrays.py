@@ -25,6 +25,7 @@ class ActionArrays:
         self._follows = wanted is None
         self._framework, _, device = (wanted or NUMPY).partition(":")
         self._device = device or None
+        self.passes = self._follows and self._framework == NUMPY  # whether ``convert`` returns actions unchanged
 
     def learn(self, observation):
         """Record the framework and device of a reset's observation."""
@@ -32,12 +33,11 @@ class ActionArrays:
             found = _first_array(observation)
             self._framework = NUMPY if found is None else framework_of(type(found))
             self._device = None if found is None else _device_of(found)
+            self.passes = self._framework == NUMPY
 
     def convert(self, action):
         """The action with its arrays in the form that the simulator takes."""
-        if self._framework == NUMPY and self._follows:
-            return action
-        return self._converted(action)
+        return action if self.passes else self._converted(action)
 
     def _converted(self, value):
         if type(value) is np.ndarray:

@@ -28,15 +28,10 @@ def compile_call(server, channel, readers, ways):
     ``pack`` takes the call's id and the result, and returns the whole frame of the answer; None if it does not fit.
     ``encode`` takes the result, and returns the kind and the Encoder of the answer.
     """
-    arena, warnings, send, getpid, process_id = (
-        channel.arena,
-        server.warnings,
-        channel.send_piece,
-        os.getpid,
-        os.getpid(),
-    )
-    begun, finished = server.counters.call_started, server.counters.call_finished
-    read_call = _call_reader(server, channel, readers)
+    arena, warnings, begin = channel.arena, server.warnings, channel.begin
+    getpid, process_id = os.getpid, os.getpid()
+    counts, begun_at, answered_at = server.counters.of_calls
+    read_call = _call_reader(server, channel, readers, ways)
     quiet_id = -1  # the id of a call whose answer has no notices of shared memory to send
 
     def answer():
@@ -44,10 +39,9 @@ def compile_call(server, channel, readers, ways):
         call = read_call()
         if call is None:
             return False
-        kind, call_id, argument = call
-        act, pack, encode = ways[kind]
+        kind, call_id, argument, (act, pack, encode) = call
         server.call_id, general = call_id, None
-        begun()
+        counts[begun_at] += 1
         try:
             result = act(argument)
             is_usual = not warnings.waiting and (call_id == quiet_id or arena is None or not arena.is_due(call_id))
@@ -59,13 +53,14 @@ def compile_call(server, channel, readers, ways):
             raise
         except Exception as error:  # noqa: BLE001 - the same border as in Server.answer
             general = server.error_answer(kind, error)
-        finished()
+        counts[answered_at] += 1
         if general is not None:
             server.send_answer(*general)
             return True
         if getpid() != process_id:
             server.leave_if_forked()
-        send(call_id, frame)
+        if not begin(call_id, frame):
+            channel.flush()
         if arena is not None:  # looked up for the next answer now, while the client works
             quiet_id = -1 if arena.is_due(call_id + 1) else call_id + 1
         return True
@@ -73,20 +68,24 @@ def compile_call(server, channel, readers, ways):
     return answer
 
 
-def _call_reader(server, channel, readers):
-    """A function that waits for a call, and returns its kind, its id and its argument; None for any other bytes."""
+def _call_reader(server, channel, readers, ways):
+    """A function that waits for a call, and returns its kind, its id, its argument and its way.
+
+    It returns None for any other bytes.
+    """
     read_some, scratch, unpack = channel.read_some, channel.decoder.scratch, HEADER_NUMBERS.unpack_from
-    known = {(beginning_of(kind), count): (kind, read) for (kind, count), read in readers.items()}
-    arena = channel.arena
+    known = {(beginning_of(kind), count): (kind, read, ways[kind]) for (kind, count), read in readers.items()}
+    arena, find = channel.arena, known.get
 
     def read_call():
         sizes = read_some()
         if sizes is None or len(sizes) != 1 or sizes[0] < HEADER_BYTES or server.needs_reset:
             return None
         found, call_id, head_bytes, count = unpack(scratch)
-        if (found, count) not in known or sizes[0] != HEADER_BYTES + 8 * count + head_bytes:
+        readable = find((found, count))
+        if readable is None or sizes[0] != HEADER_BYTES + 8 * count + head_bytes:
             return None
-        kind, read = known[found, count]
+        kind, read, way = readable
         returned = () if not count else _returned(arena, scratch, count)
         if returned is None:
             return None
@@ -99,7 +98,7 @@ def _call_reader(server, channel, readers):
         del sizes[:]  # it is taken
         for slot in returned:
             slot.is_out = False
-        return kind, call_id, argument
+        return kind, call_id, argument, way
 
     return read_call
 

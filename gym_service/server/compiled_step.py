@@ -51,11 +51,14 @@ def _readers(scratch, action_layout, is_batch):
 
 
 def _compile_step(server, channel, adapter, actions, pack, readers):
-    stepped = server.counters.step
+    counts, steps_at = server.counters.of_steps
+    stepper = adapter.stepper
 
     def act(action):
-        result = adapter.step(actions.convert(action))
-        stepped(1)
+        result = stepper.step(action if actions.passes else actions.convert(action))
+        if type(result) is not tuple or len(result) != 5:
+            result = adapter.even_out(result)
+        counts[steps_at] += 1
         return result
 
     return _compile_one_way(server, channel, readers, act, pack, server.encode_step)
@@ -150,18 +153,21 @@ def _packer(layout, forms):
     """A function that packs a step's result as a whole frame; None if it fits neither the layout nor a form."""
     if layout.buffer_count:
         return _pack_nothing  # the call is compiled, and a large answer is sent in the general way
-    pack, pack_observation, version = PACKED_STEP.pack, layout.pack, layout.version
+    pack, pack_observation, version = PACKED_STEP.pack, layout.packer(b""), layout.version
     head_bytes = BESIDE_BYTES + layout.head_bytes
 
     def packed(call_id, result):
         if type(result) is not tuple or len(result) != 5:
             return None
         observation, reward, terminated, truncated, info = result
-        flags = None if type(info) is not dict or info else flags_of(reward, terminated, truncated)
-        if flags is not None:
-            head = bytearray(pack(STEPPED_BEGINNING, call_id, head_bytes, 0, reward, flags, version))
-            if pack_observation(observation, head, ()):
-                return bytes(head)
+        if type(info) is dict and not info:
+            if type(reward) is float and terminated is False and truncated is False:  # most steps
+                flags = 0
+            else:
+                flags = flags_of(reward, terminated, truncated)
+            packed_observation = None if flags is None else pack_observation(observation)
+            if packed_observation is not None:
+                return pack(STEPPED_BEGINNING, call_id, head_bytes, 0, reward, flags, version) + packed_observation
         by_form = forms.pack(result, only_small=True)
         return None if by_form is None else _pack_answer(call_id, (messages.STEPPED, by_form))
 

@@ -41,6 +41,16 @@ class Counters:
         """The answer to the call is known and is sent next."""
         self._counts[self._answered] += 1
 
+    @property
+    def of_calls(self):
+        """The numbers, and where those of ``call_started`` and ``call_finished`` are: for code that counts often."""
+        return self._counts, self._begun, self._answered
+
+    @property
+    def of_steps(self):
+        """The same for ``step``."""
+        return self._counts, self._steps
+
     def step(self, count):
         """``count`` envs have stepped."""
         self._counts[self._steps] += count

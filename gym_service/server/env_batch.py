@@ -233,23 +233,26 @@ class Batch:
         """Step envs, (index, action) each. The loop does only what it must, so that light envs are fast."""
         ended, steppers, observations = self._ended, self._steppers, self._observations
         rewards, terminations, truncations = self._rewards, self._terminations, self._truncations
-        for index, action in pairs:
+        index = self.at
+        try:
+            for index, action in pairs:
+                if ended[index]:
+                    self._begin_next(index)
+                    continue
+                result = steppers[index].step(action)
+                if type(result) is not tuple or len(result) != 5:
+                    result = self._adapters[index].even_out(result)
+                try:
+                    # One by one, like SyncVectorEnv: a reward that is not a number leaves the observation stored.
+                    observations[index], rewards[index], terminations[index], truncations[index], info = result
+                except (TypeError, ValueError, OverflowError) as error:
+                    raise refusals.cannot_unpack(error, "step()", result) from error
+                if at_end is not None and (terminations[index] or truncations[index]):
+                    at_end(index, info)
+                elif info or type(info) is not dict:
+                    self.note_info(index, info)
+        finally:
             self.at = index
-            if ended[index]:
-                self._begin_next(index)
-                continue
-            result = steppers[index].step(action)
-            if type(result) is not tuple or len(result) != 5:
-                result = self._adapters[index].even_out(result)
-            try:
-                # One by one, like SyncVectorEnv: a reward that is not a number leaves the observation stored.
-                observations[index], rewards[index], terminations[index], truncations[index], info = result
-            except (TypeError, ValueError, OverflowError) as error:
-                raise refusals.cannot_unpack(error, "step()", result) from error
-            if at_end is not None and (terminations[index] or truncations[index]):
-                at_end(index, info)
-            elif info or type(info) is not dict:
-                self.note_info(index, info)
 
     def _reset_at_once(self, index, info):
         self._infos.add_final(index, self._observations[index], info)

@@ -5,11 +5,14 @@ only the exact type, dtype, shape and key order. The client stacks everything el
 """
 
 from collections import OrderedDict
+from operator import attrgetter
 
 import numpy as np
 
 from gym_service.protocol.layout import batched
 from gym_service.protocol.values import LARGE_BYTES, BadValue
+
+_SHAPE, _DTYPE = attrgetter("shape"), attrgetter("dtype")
 
 
 def make_stack(space, count):
@@ -41,10 +44,12 @@ class _Leaf:
 class _Arrays(_Leaf):
     def write_rows(self, values):
         """Write each value into its row. Returns whether all fitted."""
-        dtype, shape, rows = self.dtype, self.shape[1:], self.value
-        for value in values:
-            if type(value) is not np.ndarray or value.dtype != dtype or value.shape != shape:
-                return False
+        count, shape, rows = len(values), self.shape[1:], self.value
+        # By C functions: a loop costs light envs some per cent of their steps.
+        if list(map(type, values)).count(np.ndarray) != count or list(map(_SHAPE, values)).count(shape) != count:
+            return False
+        if list(map(_DTYPE, values)).count(self.dtype) != count:
+            return False
         if shape and rows.size:
             np.concatenate(values, out=rows.reshape((-1, *shape[1:])))
         else:

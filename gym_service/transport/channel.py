@@ -70,6 +70,26 @@ class Channel:
         if sizes[0] != len(piece):
             self.flush(deadline)
 
+    def has_notices(self, call_id):
+        """Whether a frame with this id must carry something besides its head; then ``begin`` cannot send it."""
+        return self.image_codec is not None or (self.arena is not None and self.arena.is_due(call_id))
+
+    def begin(self, call_id, piece):
+        """Begin to send a frame that is one piece of ``bytes``. Returns whether the kernel has taken all of it.
+
+        Does not block. ``flush`` sends the rest, and raises what is wrong with the stream.
+        """
+        pieces, sizes = [piece], []
+        self.outgoing = (call_id, pieces, sizes, None)
+        send_one = self._stream.send_one
+        if send_one is not None:
+            try:
+                sizes += map(send_one, pieces)
+            except OSError as error:
+                if error.__traceback__.tb_next is not None:
+                    raise  # raised by a signal handler: see streams.py
+        return sizes == [len(piece)]
+
     def send_head(self, kind, call_id, head, deadline=None):
         """As ``send_frame``, for a frame without buffers. It carries the notices of the arena, which there must be."""
         descriptors, notes = self.arena.compose((), (), call_id)

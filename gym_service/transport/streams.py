@@ -54,6 +54,9 @@ class Stream:
     """
 
     in_doubt = False
+    # A C function that sends one piece without blocking, and returns how many bytes it has taken; None if there is
+    # none. It raises OSError where ``write`` waits or raises.
+    send_one = None
 
     def read_into(self, buffer, sizes, deadline):
         """Read at least one byte, and append the number of bytes to ``sizes``; 0 at the end of the stream.
@@ -148,7 +151,7 @@ class SocketStream(PollingStream):
     def __init__(self, sock, yields_cpu):
         super().__init__(yields_cpu)
         self._socket = sock
-        self._receive, self._send, self._send_all = sock.recv_into, sock.send, sock.sendmsg
+        self._receive, self.send_one, self._send_all = sock.recv_into, sock.send, sock.sendmsg
         self._readable, self._writable = select.poll(), select.poll()
         self._readable.register(sock, select.POLLIN)
         self._writable.register(sock, select.POLLOUT)
@@ -157,7 +160,7 @@ class SocketStream(PollingStream):
     def write(self, pieces, sizes, deadline):
         while True:
             try:
-                sizes += map(self._send, pieces) if len(pieces) == 1 else map(self._send_all, (pieces,))
+                sizes += map(self.send_one, pieces) if len(pieces) == 1 else map(self._send_all, (pieces,))
                 return
             except OSError as error:
                 if error.__traceback__.tb_next is not None:

@@ -37,9 +37,12 @@ def both_layouts(space: Space[Any]) -> tuple[Layout, Layout]:
 
 def packed(layout: Layout, value: Any) -> tuple[bytearray, list[Any]] | None:
     head, buffers = bytearray(b"before"), []
-    if not layout.pack(value, head, buffers):
-        return None
-    return head, received(buffers)
+    has_fitted = layout.pack(value, head, buffers)
+    pack = layout.packer(b"before")
+    assert (pack is None) == (layout.buffer_count > 0)
+    if pack is not None:
+        assert pack(value) == (bytes(head) if has_fitted else None)
+    return (head, received(buffers)) if has_fitted else None
 
 
 @pytest.mark.parametrize("name", SPACES)

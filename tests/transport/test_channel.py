@@ -248,6 +248,49 @@ def test_closing_reaches_copies_of_a_socket() -> None:
         left.close()
 
 
+def test_a_frame_that_is_begun_is_sent_by_flush(pair: Pair) -> None:
+    left, right = pair
+    piece = bytes(frame_bytes(1, 7, bytes(1000))[0])
+    received, sent = 0, 0
+    while left.begin(7, piece):  # until the kernel takes no more, and for pipes not even once
+        sent += 1
+    assert left.outgoing[0] == 7
+    with beside(lambda: left.flush(deadline(LONG_S))):
+        while received <= sent:
+            assert bytes(right.receive(deadline(LONG_S)).head) == bytes(1000)
+            received += 1
+    assert not left.is_in_a_frame
+
+
+def test_flush_says_what_ended_a_frame_that_is_begun(pair: Pair) -> None:
+    left, right = pair
+    right.close()
+    piece = bytes(frame_bytes(1, 1, b"")[0])
+    while left.begin(1, piece):
+        pass
+    with pytest.raises(ChannelClosed):
+        left.flush(deadline(LONG_S))
+    left.close()
+    assert not left.begin(2, piece)
+    with pytest.raises(ChannelClosed):
+        left.flush(deadline(LONG_S))
+
+
+def test_an_os_error_of_a_handler_ends_a_begin() -> None:
+    class Handled(OSError):
+        pass
+
+    def interrupted(piece: bytes) -> int:  # a handler's exception comes out of the C function that it interrupts
+        raise Handled
+
+    left, right = sockets()
+    left._stream.send_one = interrupted
+    with pytest.raises(Handled):
+        left.begin(1, bytes(frame_bytes(1, 1, b"")[0]))
+    left.close()
+    right.close()
+
+
 @contextmanager
 def signals_every_ms() -> Iterator[list[int]]:
     """SIGALRM with a handler in Python, repeatedly: each one interrupts the thread's wait."""
