@@ -21,8 +21,7 @@ from gym_service.client.call_queue import Ticket, new_ticket
 from gym_service.client.connection import Connection
 from gym_service.client.observer import CallObserver
 from gym_service.protocol import messages
-from gym_service.protocol.frames import HEADER, HEADER_BYTES, HEADER_NUMBERS, MAGIC, VERSION, Frame
-from gym_service.protocol.results import STEPPED_BEGINNING
+from gym_service.protocol.frames import HEADER, HEADER_BYTES, HEADER_NUMBERS, MAGIC, VERSION, Frame, beginning_of
 from gym_service.transport.streams import ChannelTimeout
 
 # What a compiled call returns if the general call must be made.
@@ -47,12 +46,13 @@ def compile_call(
     leave: Leave | None = None,
     changes: int | None = None,
     is_large: bool = False,
+    answered_by: int = messages.STEPPED,
 ) -> CompiledCall:
     """A function that makes a call of one kind. It blocks and raises as ``Connection.call``.
 
     Args:
         connection: the connection to call.
-        kind: a kind of step.
+        kind: a kind of step, or a reset.
         limit_s: as the ``timeout_s`` of ``Connection.call``.
         read_small: decodes the result if it is whole and has no buffers; it must not keep the env alive.
         read: decodes any result from a frame; the same holds.
@@ -62,10 +62,11 @@ def compile_call(
         changes: the value of ``connection.changes`` from before the layouts were read; by default the present one. With
             another value the function returns NOT_COMPILED.
         is_large: whether most answers lie in shared memory.
+        answered_by: the kind of an answer that ``read_small`` reads.
     """
     queue, tickets, leave_with = connection._queue, connection._tickets, leave or connection._leave_with
     channel, of_changes = connection._channel, connection.changes if changes is None else changes
-    exchange = _exchange(connection, kind, limit_s, read_small, read, observer, is_large)
+    exchange = _exchange(connection, kind, limit_s, read_small, read, observer, is_large, beginning_of(answered_by))
 
     def call(head: bytes | bytearray, action: Any) -> Any:
         ticket = new_ticket()
@@ -109,6 +110,7 @@ def _exchange(
     read: Callable[[Frame], Any],
     observer: CallObserver | None,
     is_large: bool,
+    beginning: int,
 ) -> Callable[[int, bytes | bytearray, Any], Any]:
     """A function that sends the call of this id, and returns its result."""
     channel, header, during = connection._channel, HEADER.pack, messages.CALL_NAMES[kind]
@@ -146,7 +148,7 @@ def _exchange(
         if sizes is None or len(sizes) != 1 or sizes[0] < HEADER_BYTES:
             return connection.read_answer(read, tell)
         end = sizes[0]
-        is_small = unpack(scratch) == (STEPPED_BEGINNING, call_id, end - HEADER_BYTES, 0)
+        is_small = unpack(scratch) == (beginning, call_id, end - HEADER_BYTES, 0)
         result = read_small(end) if is_small else None
         if result is None:
             return connection.read_answer(read, tell)

@@ -15,6 +15,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from gym_service.client.answers import attribute_of, forms_of, further_fields, result_of, step_result
 from gym_service.client.compiled_call import NOT_COMPILED
+from gym_service.client.compiled_reset import CompiledReset, compile_reset, no_reset
 from gym_service.client.compiled_step import CompiledStep, compile_step, never
 from gym_service.client.connection import Connection, SpacesChanged, one
 from gym_service.client.copying import CopiedByRecipe
@@ -39,7 +40,8 @@ SHADOWED = {"target", "call", "step_async", "step_wait"}
 CLIENT_SIDE = {"action_space", "observation_space", "metadata", "render_mode", "reward_range"}
 # Private fields of this class and of Gymnasium's Env. Any other private name belongs to the simulator and stays there.
 PRIVATE_FIELDS = {
-    "_action_layout", "_at_close", "_bound_bytes", "_changed_in", "_compiled_for", "_compiled_step", "_connection",
+    "_action_layout", "_at_close", "_bound_bytes", "_changed_in", "_compiled_for", "_compiled_reset",
+    "_compiled_step", "_connection",
     "_finalizer", "_layout",
     "_layout_versions", "_limits_s", "_observer", "_origin", "_own_generator", "_recreate", "_remote_spec",
     "_restart", "_restart_policy", "_restarting", "_spec", "_stand_in_seed", "_target", "_tell_step",
@@ -94,6 +96,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gymnasium.Env
         self._origin = dict(origin)  # also holds the plain data of the spaces
         self._observer: CallObserver | None = None
         self._tell_step: Callable[[Any], None] | None = None  # the observer's method, cached for step()
+        self._compiled_reset: CompiledReset = no_reset
         self._spec: EnvSpec | None = None
         self._stand_in_seed = self._own_generator = None
         self._attach(connection, description)
@@ -115,7 +118,7 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gymnasium.Env
         new["_remote_spec"] = {name: description["spec"][name] for name in stated}
         new["_target"] = {**description["target"]}
         new["_finalizer"] = weakref.finalize(self, connection.close, connection.close_s)
-        new.update(_connection=connection, _compiled_step=never, _compiled_for=())
+        new.update(_connection=connection, _compiled_reset=no_reset, _compiled_step=never, _compiled_for=())
         own.update(new)  # all at once: see restart_policy.py
 
     @property
@@ -140,9 +143,15 @@ class RemoteEnv(CopiedByRecipe, GeneratorOfSimulator, Restartable, gymnasium.Env
         it cannot take the seed or the options, ApiMismatch is raised. With ``restart = "on-reset"`` this starts another
         server if the last one has failed; without a seed, the new env is not seeded.
         """
-        self._stand_in_seed = self._stand_in_seed if seed is None else seed
+        if seed is not None:
+            self._stand_in_seed = seed
         if self._restart and self._connection.has_failed():
             self._start_again()
+        if seed is None and options is None and not args and not more and self._observer is None:
+            result = self._compiled_reset()
+            if result is not NOT_COMPILED:
+                return result
+            self._compiled_reset = compile_reset(self._connection, self._limits_s["reset"])  # for the next one
         arguments = encode(("$.seed", seed), ("$.options", options), *further_fields(args, more))
         return self._call(messages.RESET, arguments, lambda frame: result_of(frame, 2))
 

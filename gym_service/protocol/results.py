@@ -42,6 +42,10 @@ FLAG_VALUES = tuple(_values_of(flags) for flags in range(2 * HAS_INFO))
 PACKED_STEP = struct.Struct("<IIIIdBH")
 STEPPED_BEGINNING = beginning_of(messages.STEPPED)
 
+# The call of a reset without a seed and options, and the end of a reset's result without an info.
+RESET_WITHOUT_ARGUMENTS = bytes(Encoder().add(None).add(None).head)
+EMPTY_INFO = bytes(Encoder().add({}).head)
+
 # The end of a batch whose infos are all empty.
 NO_INFOS = bytes(Encoder().add(0).head)
 

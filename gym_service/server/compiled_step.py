@@ -10,6 +10,7 @@ from gym_service.protocol.layout import STAMP, rows
 from gym_service.protocol.plain_arrays import ArrayReader
 from gym_service.protocol.results import BESIDE_BYTES, NO_INFOS, PACKED_STEP, STEPPED_BEGINNING, flags_of
 from gym_service.server.compiled_call import compile_call
+from gym_service.server.compiled_reset import reset_reader, reset_way
 
 # The most slots of shared memory that a compiled call returns. A program that drops each observation at the next step
 # returns one with each call, and sometimes two.
@@ -61,7 +62,11 @@ def _compile_step(server, channel, adapter, actions, pack, readers):
         counts[steps_at] += 1
         return result
 
-    return _compile_one_way(server, channel, readers, act, pack, server.encode_step)
+    ways = {kind: (act, pack, server.encode_step) for kind, _ in readers}
+    ways[messages.RESET] = reset_way(server)
+    for count in range(MOST_RETURNED + 1):
+        readers[messages.RESET, count] = reset_reader(channel.decoder.scratch, HEADER_BYTES + 8 * count)
+    return compile_call(server, channel, readers, ways)
 
 
 def _compile_batch_step(server, channel, batch, some_envs, actions, layout, readers):

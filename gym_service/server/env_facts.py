@@ -127,9 +127,11 @@ def _encoded(value):
 def _is_plain(value):
     """Whether it consists of Python's own types only: of an array, marshal writes the bytes without the dtype."""
     cls = type(value)
+    if cls in _PLAIN:
+        return True
     if cls is dict:
-        return all(type(key) in _PLAIN for key in value) and all(map(_is_plain, value.values()))
-    return cls in _PLAIN or (cls in (list, tuple) and all(map(_is_plain, value)))
+        return _PLAIN.issuperset(map(type, value)) and all(map(_is_plain, value.values()))
+    return cls in (list, tuple) and (_PLAIN.issuperset(map(type, value)) or all(map(_is_plain, value)))
 
 
 _PLAIN = {bool, bytes, float, int, str, type(None)}

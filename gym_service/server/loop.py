@@ -20,6 +20,7 @@ from gym_service.server.arrays import ActionArrays, received
 from gym_service.server.compiled_step import compile_any_step
 from gym_service.server.counters import Counters
 from gym_service.server.env_facts import EnvFacts
+from gym_service.server.frames_setting import RAW, image_encoder_for
 from gym_service.server.message_bound import MIB, MessageBound, in_parts
 from gym_service.server.pending_warnings import PendingWarnings
 from gym_service.server.permissions import Permissions
@@ -28,7 +29,6 @@ from gym_service.transport.arena import LIMIT_BYTES
 from gym_service.transport.streams import ChannelClosed
 
 EXIT_FORKED = 4
-RAW = "raw"  # the setting of frames for which image_codec.py is not imported
 
 
 def serve(channel, permissions=None, counters=None, warned=(), is_debugged=False, viewers=None):
@@ -76,7 +76,8 @@ class Server:
         self.call_id = 0  # of the call that is being answered
         self.needs_reset = False  # whether the client's env is a copy, or a restarted one, without a reset so far
         self.compiled = None  # answers most steps, if actions are small
-        self._facts = self._layout = self._action_layout = self._layout_count = self._image_encoder = None
+        self.facts = None  # the EnvFacts of one env
+        self._layout = self._action_layout = self._layout_count = self._image_encoder = None
         self._layout_versions = {"observation_space": -1, "action_space": -1}
         self._bound = MessageBound()
         self._steps = StepAnswers(self._bound)
@@ -125,8 +126,8 @@ class Server:
                 self._image_encoder.is_on = frame.kind in messages.SHOWING
             kind, encoder = self._calls[frame.kind](frame)
             self._bound.check(encoder)
-            if self._facts is not None and frame.kind in messages.CHANGING:
-                self._send_changes(self._facts.changes(frame.kind == messages.RESET))
+            if self.facts is not None and frame.kind in messages.CHANGING:
+                self.send_changes(self.facts.changes(frame.kind == messages.RESET))
         except (SystemExit, KeyboardInterrupt):
             self.note_exit()
             raise
@@ -197,7 +198,7 @@ class Server:
         frames = recipe.get("frames", RAW) if self._channel.arena is None else RAW
         if self._channel.arena is not None:
             self._channel.arena.limit_bytes = recipe.get("arena_mib", LIMIT_BYTES // MIB) * MIB
-        image_encoder, shown_frames = _image_encoder(frames)
+        image_encoder, shown_frames = image_encoder_for(frames)
         adapter = env_batch.make(recipe) if "batch" in recipe else env_factory.make(recipe)
         description = adapter.describe()
         self._bound.set_mib(recipe.get("max_message_mib"))
@@ -217,7 +218,7 @@ class Server:
         self.counters.set_env_id(str(recipe["entry_point"] or recipe["id"]))
         self._enter_state(adapter, spaces, description)
         if self.state == messages.MADE and vector is None:  # vector envs keep their spaces; agents have their own
-            self._facts = EnvFacts(adapter)
+            self.facts = EnvFacts(adapter)
         if image_encoder is not None:
             self._use_image_codec(image_encoder, frames)
         self._compile_step()
@@ -256,7 +257,7 @@ class Server:
             given = self._some_envs, self._actions, self._layout, self._action_layout, forms
             self.compiled = compile_any_step(self, self._channel, self._adapter, self._agents, *given)
 
-    def _send_changes(self, changes):
+    def send_changes(self, changes):
         """Send the client the changes before the answer, so that both sides have the same layouts after it."""
         if changes:
             self._bound.check_spaces(changes)
@@ -265,7 +266,7 @@ class Server:
             self._send(messages.CHANGED, encoder)
             self._compile_layouts(changes)
             self._compile_step()
-        self._facts.told()
+        self.facts.told()
 
     def _use_image_codec(self, image_encoder, frames):
         self._image_encoder = image_encoder
@@ -277,11 +278,15 @@ class Server:
 
     def _reset(self, frame):
         (seed, options), args, kwargs = self._read_with_more(frame, 2)
+        return messages.RESULT, results.encode_reset(self.reset_env(seed, options, *args, **kwargs))
+
+    def reset_env(self, seed, options, *args, **kwargs):
+        """The result of a reset of the one env."""
         result = self._adapter.reset(seed, options, *args, **kwargs)
         self.needs_reset = False
         self.counters.episodes += 1
         self._actions.learn(result[0] if type(result) is tuple and len(result) == 2 else result)
-        return messages.RESULT, results.encode_reset(result)
+        return result
 
     def _vec_reset(self, frame):
         seeds, options, mask = self._read(frame, 3)
@@ -389,12 +394,3 @@ class Server:
     @staticmethod
     def _result(value):
         return messages.RESULT, Encoder().add(value, "$.result")
-
-
-def _image_encoder(frames):
-    """The encoder for a ``frames`` setting, or None; and the name of the setting for users."""
-    if type(frames) is str and frames == RAW:
-        return None, RAW
-    from gym_service.transport import image_codec
-
-    return image_codec.encoder_for(frames), image_codec.shown(frames)

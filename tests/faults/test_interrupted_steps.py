@@ -51,6 +51,35 @@ def test_both_sides_have_compiled_the_step(name: str) -> None:
         assert "act" in FORMS[name].attribute(env, "callers")  # of gym_service/server/compiled_step.py
 
 
+def test_both_sides_have_compiled_the_reset_without_arguments() -> None:
+    with made("SmallEnv") as (env, _):
+        env.reset()
+        called = functions_of(env.reset)
+        assert "exchange" in called
+        assert not called & {"open_call", "send_call", "read_answer", "await_frame"}
+        assert "act" in env.reset_by  # of gym_service/server/compiled_reset.py
+
+
+@pytest.mark.parametrize("every", [3, EACH])
+def test_a_reset_at_every_line(every: int) -> None:
+    tally, resets = Tally(), 0
+    with made("SmallEnv") as (env, step):
+        env.reset()
+
+        def check(point: int, where: str) -> None:
+            nonlocal resets
+            assert tuple(step(7)) in ((1, 7), (2, 7)), where
+            observation, info = env.reset()
+            assert (observation[0], info) == (0, {}), where
+            assert observation[1] - resets in (1, 2), where
+            assert tuple(step(8)) == (1, 8), where
+            resets = observation[1]
+
+        resets = env.reset()[0][1]
+        interrupt_at_each(env.reset, check, every, tally)
+    tally.check()
+
+
 @pytest.mark.parametrize("bytecodes", [False, pytest.param(True, marks=NEEDS_BYTECODES)], ids=["lines", "bytecodes"])
 @pytest.mark.parametrize("every", [7, EACH])
 @pytest.mark.parametrize("name", FORMS)

@@ -27,11 +27,11 @@ def callers():
 
 class SmallEnv(gym.Env):
     observation_space, action_space = OBSERVATION, ACTION
-    process_id, count = PROCESS_ID, LOST
+    process_id, count, resets = PROCESS_ID, LOST, 0
 
     def reset(self, seed=None, options=None):
-        self.count = 0
-        return np.zeros(2, np.int64), {}
+        self.count, self.resets, self.reset_by = 0, self.resets + 1, callers()
+        return np.array([0, self.resets], np.int64), {}
 
     def step(self, action):
         self.count, self.callers = self.count + 1, callers()
