@@ -60,10 +60,23 @@ class EnvFacts:
 
 def content_of(space):
     """A value that is equal for two spaces whose attributes are equal."""
-    for cls in type(space).__mro__:
-        if cls.__module__.split(".")[0] in ("gym", "gymnasium") and cls.__name__ in _CONTENTS:
-            return (cls.__name__, *_CONTENTS[cls.__name__](space))
-    return (type(space).__name__, id(space))  # EnvFacts keeps the space alive, so no other object can get this id
+    cls = type(space)
+    if cls not in _kinds:
+        _kinds[cls] = _kind_of(cls)
+    kind = _kinds[cls]
+    if kind is None:
+        return (cls.__name__, id(space))  # EnvFacts keeps the space alive, so no other object can get this id
+    return (kind, *_CONTENTS[kind](space))
+
+
+_kinds = {}  # cached: by class, the name of the library's class that it derives from, or None
+
+
+def _kind_of(cls):
+    for base in cls.__mro__:
+        if base.__module__.split(".")[0] in ("gym", "gymnasium") and base.__name__ in _CONTENTS:
+            return base.__name__
+    return None
 
 
 def _array(array):
