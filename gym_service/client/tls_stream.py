@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from gym_service.protocol.interrupts import is_foreign
+from gym_service.transport import sigpipe
 from gym_service.transport.streams import LONGEST_WAIT_S, ChannelClosed, ChannelTimeout, Stream
 
 # Anything that memoryview accepts, of single bytes: bytes, a view, an array.
@@ -49,6 +50,12 @@ class TlsStream(Stream):
 
     def write(self, pieces: Sequence[Buffer], sizes: list[int], deadline: float | None) -> None:
         """Write some bytes of the pieces, and append their number. Raises ChannelClosed or ChannelTimeout."""
+        if sigpipe.is_fatal():
+            sigpipe.without(self._write, pieces, sizes, deadline)
+        else:
+            self._write(pieces, sizes, deadline)
+
+    def _write(self, pieces: Sequence[Buffer], sizes: list[int], deadline: float | None) -> None:
         data = _first_of(pieces)
         # The same bytes again after a wait, because TLS has encrypted them already.
         while not self._attempt("writing", self._socket.send, data, sizes, deadline):

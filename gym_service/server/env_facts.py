@@ -7,6 +7,7 @@ only after the first reset. The server checks them after reset, call and set, an
 object counts as unchanged, except after a reset: then its content is compared.
 """
 
+import functools
 import marshal
 
 import numpy as np
@@ -60,19 +61,15 @@ class EnvFacts:
 
 def content_of(space):
     """A value that is equal for two spaces whose attributes are equal."""
-    cls = type(space)
-    if cls not in _kinds:
-        _kinds[cls] = _kind_of(cls)
-    kind = _kinds[cls]
+    kind = _kind_of(type(space))
     if kind is None:
-        return (cls.__name__, id(space))  # EnvFacts keeps the space alive, so no other object can get this id
+        return (type(space).__name__, id(space))  # EnvFacts keeps the space alive, so no other object can get this id
     return (kind, *_CONTENTS[kind](space))
 
 
-_kinds = {}  # cached: by class, the name of the library's class that it derives from, or None
-
-
+@functools.lru_cache(maxsize=None)
 def _kind_of(cls):
+    """The name of the library's class of space that a class derives from; None for any other."""
     for base in cls.__mro__:
         if base.__module__.split(".")[0] in ("gym", "gymnasium") and base.__name__ in _CONTENTS:
             return base.__name__

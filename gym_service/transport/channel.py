@@ -16,6 +16,7 @@ to send and what it has received, and the next call goes on from there:
 """
 
 from gym_service.protocol.frames import FrameDecoder, frame_bytes, frame_of_notices
+from gym_service.transport.sigpipe import NO_SIGNALS
 from gym_service.transport.streams import ChannelClosed, PipeStream, SocketStream
 
 # POSIX promises at least 16 pieces in one gathered write; Linux and macOS take 1,024.
@@ -84,7 +85,7 @@ class Channel:
         send_one = self._stream.send_one
         if send_one is not None:
             try:
-                sizes += map(send_one, pieces)
+                sizes += map(send_one, pieces, NO_SIGNALS)
             except OSError as error:
                 if error.__traceback__.tb_next is not None:
                     raise  # raised by a signal handler: see streams.py

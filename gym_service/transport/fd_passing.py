@@ -10,6 +10,7 @@ import socket
 import struct
 
 from gym_service.protocol.values import BadValue
+from gym_service.transport.sigpipe import NO_SIGNALS
 from gym_service.transport.streams import close_all
 
 IS_SUPPORTED = hasattr(socket, "SCM_RIGHTS")
@@ -61,7 +62,7 @@ class Handover:
         message = [_MESSAGE.pack(len(self.sent), size_bytes)]
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fd))]
         # As in streams.py: a message that was sent is counted, also if an interrupt comes right after it.
-        self.sent += map(self._socket.sendmsg, (message,), (rights,))
+        self.sent += map(self._socket.sendmsg, (message,), (rights,), NO_SIGNALS)
 
     def receive(self, take):
         """Process the next message: call ``take(number, size_bytes, fds)``, then close the descriptors.

@@ -29,7 +29,9 @@ import select
 import socket
 import time
 
+from gym_service.transport import sigpipe
 from gym_service.transport.adaptive_spin import AdaptiveSpin
+from gym_service.transport.sigpipe import NO_SIGNALS
 
 # The kernel counts a wait in milliseconds, in 31 bits: 24 days. A longer timeout ends after this time.
 LONGEST_WAIT_S = 2e6
@@ -54,8 +56,8 @@ class Stream:
     """
 
     in_doubt = False
-    # A C function that sends one piece without blocking, and returns how many bytes it has taken; None if there is
-    # none. It raises OSError where ``write`` waits or raises.
+    # A C function that sends one piece, with flags, without blocking, and returns how many bytes it has taken; None if
+    # there is none. It raises OSError where ``write`` waits or raises.
     send_one = None
 
     def read_into(self, buffer, sizes, deadline):
@@ -160,7 +162,10 @@ class SocketStream(PollingStream):
     def write(self, pieces, sizes, deadline):
         while True:
             try:
-                sizes += map(self.send_one, pieces) if len(pieces) == 1 else map(self._send_all, (pieces,))
+                if len(pieces) == 1:
+                    sizes += map(self.send_one, pieces, NO_SIGNALS)
+                else:
+                    sizes += map(self._send_all, (pieces,), ((),), NO_SIGNALS)
                 return
             except OSError as error:
                 if error.__traceback__.tb_next is not None:
@@ -247,6 +252,12 @@ class PipeStream(PollingStream):
                 raise ChannelClosed("reading failed: %s" % error, False) from error
 
     def write(self, pieces, sizes, deadline):
+        if sigpipe.is_fatal():
+            sigpipe.without(self._write, pieces, sizes, deadline)
+        else:
+            self._write(pieces, sizes, deadline)
+
+    def _write(self, pieces, sizes, deadline):
         while True:
             try:
                 sizes += map(os.writev, (self._write_fd,), (pieces,))

@@ -280,7 +280,9 @@ def test_an_os_error_of_a_handler_ends_a_begin() -> None:
     class Handled(OSError):
         pass
 
-    def interrupted(piece: bytes) -> int:  # a handler's exception comes out of the C function that it interrupts
+    def interrupted(
+        piece: bytes, flags: int
+    ) -> int:  # a handler's exception comes out of the C function that it interrupts
         raise Handled
 
     left, right = sockets()

@@ -55,7 +55,7 @@ class Inline:
     preamble = NO_SHARED_MEMORY
 
     def __init__(self, sock: socket.socket) -> None:
-        sock.sendall(self.preamble)
+        sock.sendall(self.preamble, fd_passing.flags_for(sock))
 
     def accept(self) -> None:
         return None
@@ -73,7 +73,7 @@ class LoopbackRendezvous:
         if sys.platform.startswith("linux"):
             self._listen()
         try:
-            sock.sendall(self.preamble)
+            sock.sendall(self.preamble, fd_passing.flags_for(sock))
         except BaseException:
             self.close()
             raise

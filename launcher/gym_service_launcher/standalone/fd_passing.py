@@ -16,6 +16,11 @@ NO_SIGNAL = getattr(_socket, "MSG_NOSIGNAL", 0)
 FD_BYTES = struct.calcsize("i")
 
 
+def flags_for(sock):
+    """The flags with which a socket sends without SIGPIPE. TLS takes none, and raises the signal."""
+    return 0 if hasattr(sock, "getpeercert") else NO_SIGNAL
+
+
 def send(sock, data, fds):
     """Send ``data``, at least one byte, with the descriptors. Blocks until the kernel has taken the data.
 
