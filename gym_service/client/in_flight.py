@@ -30,7 +30,7 @@ from gym_service.client import error_mapping, partial_calls
 from gym_service.client.arrivals import read_arrival
 from gym_service.client.batch_layouts import BatchLayouts
 from gym_service.client.call_queue import Ticket, new_ticket
-from gym_service.client.connection import Connection
+from gym_service.client.connection import Connection, fields
 from gym_service.client.exchange import WIRE_ERRORS
 from gym_service.client.partial_calls import Arrival, Chosen, PartialCall, Sent
 from gym_service.client.readiness import Readiness
@@ -319,7 +319,7 @@ class WorkersInFlight(Workers):
         """Store the content of an answer's frame. A frame stored before, after an interrupt, changes nothing."""
         call = self._calls[worker]
         start = self._answered_places(call)
-        if call.is_reset and frame.kind == messages.ERROR:
+        if call.is_reset and frame.kind == messages.ERROR and fields(frame, 5)[0] != messages.ILLEGAL:
             self._may_wait = True  # not later: nothing would send the rest after an interrupt
             call.ask_for_rest()
         elif start < len(call.env_ids):

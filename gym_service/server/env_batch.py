@@ -70,6 +70,11 @@ class Batch:
         return self._adapters
 
     @property
+    def observations(self):
+        """The last observation of each env; None for one that has not been reset."""
+        return self._observations
+
+    @property
     def resets_in_next_step(self):
         """Whether the step after the end of an episode is a reset, and no step."""
         return self._mode == NEXT_STEP

@@ -151,6 +151,7 @@ class SomeEnvs:
                 encoder = self._reset_one(place, triple)
             if place < len(triples) - 1:
                 self._send(messages.GROUP, encoder)
+        self._actions.learn(self._batch.observations)  # the reset that has failed did not
         return messages.LAST_GROUP, encoder
 
     def _reset_one(self, place, triple):

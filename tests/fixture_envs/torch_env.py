@@ -34,4 +34,21 @@ class TorchEnv(gym.Env):
         return self._observation(), self._state.sum(), self._state.sum() > 50, torch.tensor(False), info
 
 
+class FirstResetFails(gym.Env):
+    """Small observations and actions of torch. Its next reset raises if ``fails`` is true."""
+
+    observation_space = action_space = gym.spaces.Box(-1, 1, (3,))
+    fails = False
+
+    def reset(self, seed=None, options=None):
+        if self.fails:
+            self.fails = False
+            raise RuntimeError("this reset fails")
+        return torch.zeros(3), {}
+
+    def step(self, action):
+        assert isinstance(action, torch.Tensor)
+        return action, 0.0, False, False, {}
+
+
 gym.register("Torch-v0", entry_point=TorchEnv, disable_env_checker=True, order_enforce=False)

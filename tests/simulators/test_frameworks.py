@@ -19,6 +19,7 @@ from support.paths import ENVS
 from support.targets import REPOSITORY, TARGETS
 
 import gym_service
+from gym_service.errors import EnvError
 from gym_service.testing.in_target import reference_run, trajectory
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -60,6 +61,24 @@ def test_torch() -> None:
     with opened("Torch-v0", "torch_env", "torch") as env:
         env.reset(seed=1)
         assert env.target["arrays"] == "torch cpu"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("failing", [0, 2])
+def test_torch_in_a_batch_of_which_one_reset_fails(failing: int) -> None:
+    given = {"python": TARGETS["torch"].python(), "pythonpath": [str(ENVS)], "workers": 1}
+    envs = gym_service.make_vec("fails", 3, entry_point="torch_env:FirstResetFails", **given)
+    try:
+        envs.set_attr("fails", [index == failing for index in range(3)])
+        envs.reset_async()
+        with pytest.raises(EnvError, match="this reset fails"):
+            envs.recv(3)
+        others = sorted({0, 1, 2} - {failing})
+        assert sorted(envs.recv(2)[-1]) == others
+        envs.send(np.ones((2, 3), np.float32), others)
+        assert envs.recv(2)[0].tolist() == [[1.0] * 3] * 2
+    finally:
+        envs.close()
 
 
 @pytest.mark.long
