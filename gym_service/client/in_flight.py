@@ -298,12 +298,11 @@ class WorkersInFlight(Workers):
         return busy
 
     def _read_from(self, worker: int, until: float | None = None) -> bool:
-        """Read what has arrived from a worker. Returns whether it was a whole answer, one small frame.
-
-        If ``until`` is given and nothing has arrived, blocks until then.
-        """
+        """Read what has arrived, or wait for it until then. Returns whether it was a whole answer in one frame."""
         connection = self._connections[worker]
         try:
+            if until is not None and self._readiness.wait_for(worker, until):
+                until = None
             if not connection.is_idle and not self._answered_places(call := self._calls[worker]):
                 result = connection.poll_small(call.read_small, call.call_id, until)
                 if result is not None:

@@ -25,6 +25,7 @@ class Readiness:
         self._connections = connections
         self._poll: select.poll | None = None
         self._numbers: dict[int, int] = {}  # by descriptor
+        self._polls: dict[int, select.poll] = {}  # of one connection each
         self._spin = AdaptiveSpin()
         self._processors = _processors()
 
@@ -60,6 +61,20 @@ class Readiness:
         if is_one_free:
             spin.record_wait(time.perf_counter() - begun, polls)
         return self._found(found)
+
+    def wait_for(self, number: int, until: float) -> bool:
+        """Sleep until one connection has data or has ended, or until ``until``: if the workers can use every processor.
+
+        Returns False at once if they leave one free: then a spin delays none of them. Raises ChannelClosed.
+        """
+        if len(self._connections) < self._processors:
+            return False
+        if number not in self._polls:
+            poll = select.poll()
+            self._connections[number].register(poll)
+            self._polls[number] = poll
+        self._polls[number].poll(max(0.0, until - time.monotonic()) * 1000)
+        return True
 
     def _found(self, events: list[tuple[int, int]]) -> list[int]:
         return sorted({self._numbers[fd] for fd, _ in events}) if events else []
