@@ -26,12 +26,30 @@ def without(write, *arguments):
     """The result of ``write``, which may write to a pipe or to a socket of TLS, where no flag helps.
 
     This thread blocks SIGPIPE meanwhile. A signal that the write has raised is taken: it is for this thread alone.
+    After an interrupt the mask of this thread is what it was.
     """
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGPIPE)
-    try:
+    if signal.SIGPIPE in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
         return write(*arguments)
-    finally:
-        if signal.SIGPIPE not in blocked:
-            if signal.SIGPIPE in signal.sigpending():
-                signal.sigwait(_SIGPIPE)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGPIPE)
+    try:
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGPIPE)
+            return write(*arguments)
+        finally:
+            _unblock()
+    except BaseException:
+        _unblock()  # again, since an interrupt may have come before the end of the first
+        raise
+
+
+def _unblock():
+    if signal.SIGPIPE in signal.sigpending():
+        _take(_SIGPIPE)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGPIPE)
+
+
+def _take_pending(signals):
+    """Take one that is pending. Does not wait, even where another thread was faster."""
+    signal.sigtimedwait(signals, 0)
+
+
+_take = _take_pending if hasattr(signal, "sigtimedwait") else signal.sigwait  # macOS has only the latter

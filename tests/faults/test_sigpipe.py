@@ -1,8 +1,19 @@
 """Programs in which SIGPIPE has its default action, as in many that print to a pipe: a dead server is an error."""
 
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
+from gym_service_launcher.net import sigpipe as launcher_sigpipe
+from support import interrupts
 from support.clients import assert_nothing_outlives, client
 from support.faulty import TRANSPORTS
+from support.serving import certified
+
+from gym_service.transport import sigpipe
 
 # These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
@@ -48,3 +59,67 @@ def test_a_command_that_ends_at_once_is_an_error() -> None:
         assert running.says() == "ServerStartError"
         assert running.end() == 0
         assert_nothing_outlives(running, [])
+
+
+def transport_writes(fd: int) -> None:
+    sigpipe.without(os.write, fd, b"x")
+
+
+def launcher_writes(fd: int) -> None:
+    launcher_sigpipe.without(os.write, fd, b"x")
+
+
+@pytest.mark.parametrize("write", [transport_writes, launcher_writes])
+def test_an_interrupt_at_any_line_leaves_the_signals_that_are_blocked_as_they_were(
+    write: Callable[[int], None],
+) -> None:
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
+    handler = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        for point in range(1000):
+            with suppress(interrupts.Late, BrokenPipeError), interrupts.interrupted_at(point, interrupts.Late) as found:
+                write(write_fd)
+            if found.raised is None:
+                break
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+            if signal.SIGPIPE in signal.sigpending():
+                signal.sigwait({signal.SIGPIPE})  # else it would end the tests
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPIPE})
+            assert signal.SIGPIPE not in blocked, found.where
+        assert point > 3
+    finally:
+        signal.signal(signal.SIGPIPE, handler)
+        os.close(write_fd)
+
+
+HANDSHAKE = """
+import socket, ssl, struct
+from pathlib import Path
+from gym_service_launcher.net import handshake, tls
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+listening = socket.create_server(("127.0.0.1", 0))
+def serve():
+    context = tls.Certificate(*map(Path, os.environ["FAULTS_CASE"].split(":")))
+    sock = listening.accept()[0]
+    wrapped = context.wrap(sock)
+    wrapped.setblocking(True)
+    wrapped.do_handshake()
+    wrapped.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wrapped.close()
+    ended.set()
+ended = threading.Event()
+threading.Thread(target=serve).start()
+sock = tls.connect(socket.create_connection(listening.getsockname()), "localhost", None, None)
+ended.wait()
+for _ in range(2):
+    handshake._send(sock, b"x" * 64)
+say("alive")
+"""
+
+
+def test_a_server_of_tls_that_disconnects_during_the_handshake_is_no_end(tmp_path: Path) -> None:
+    own = certified(tmp_path)
+    with client(HANDSHAKE, {"FAULTS_CASE": f"{own.cert}:{own.key}"}) as running:
+        assert running.says() == "alive"
+        assert running.end() == 0

@@ -23,6 +23,7 @@ import time
 from typing import Literal
 
 from gym_service_launcher.errors import AuthError
+from gym_service_launcher.net import sigpipe
 from gym_service_launcher.net.tokens import Token
 from gym_service_launcher.standalone import fd_passing, interrupts
 
@@ -155,4 +156,4 @@ def perform(sock: socket.socket, handshake: Handshake, limit_s: float = LIMIT_S)
 def _send(sock: socket.socket, data: bytes) -> None:
     """Send, and ignore that the other side disconnected: what it sent before, or its end, can still be read."""
     with interrupts.suppress(BrokenPipeError, ConnectionResetError):
-        sock.sendall(data, fd_passing.flags_for(sock))
+        sigpipe.without(sock.sendall, data, fd_passing.flags_for(sock))

@@ -23,7 +23,7 @@ import socket
 import sys
 from typing import Protocol
 
-from gym_service_launcher.net import tcp, unix
+from gym_service_launcher.net import sigpipe, tcp, unix
 from gym_service_launcher.standalone import fd_passing, interrupts
 
 PREAMBLE_BYTES = 32
@@ -55,7 +55,7 @@ class Inline:
     preamble = NO_SHARED_MEMORY
 
     def __init__(self, sock: socket.socket) -> None:
-        sock.sendall(self.preamble, fd_passing.flags_for(sock))
+        sigpipe.without(sock.sendall, self.preamble, fd_passing.flags_for(sock))
 
     def accept(self) -> None:
         return None
@@ -73,7 +73,7 @@ class LoopbackRendezvous:
         if sys.platform.startswith("linux"):
             self._listen()
         try:
-            sock.sendall(self.preamble, fd_passing.flags_for(sock))
+            sigpipe.without(sock.sendall, self.preamble, fd_passing.flags_for(sock))
         except BaseException:
             self.close()
             raise

@@ -9,10 +9,10 @@ A deadline is a point on ``time.monotonic()``; ``math.inf`` means none.
 import math
 import os
 import select
-import signal
 import socket
 import time
 
+from gym_service_launcher.net import sigpipe
 from gym_service_launcher.standalone import interrupts
 
 # The kernel counts a wait in milliseconds, in 31 bits. 24 days stand for every longer wait.
@@ -80,7 +80,7 @@ class PipeEnds:
     def write_some(self, data: memoryview) -> int:
         """Write what fits, and return how many bytes. All of it where no process reads it any more."""
         try:
-            return _written(self.write_fd, data)
+            return sigpipe.without(os.write, self.write_fd, data)
         except BlockingIOError as error:
             interrupts.raise_if_from_handler(error)
             return 0
@@ -104,20 +104,6 @@ class PipeEnds:
         for fd in self.detach():
             if fd >= 0:
                 os.close(fd)
-
-
-def _written(fd: int, data: memoryview) -> int:
-    """As ``os.write``. In a program that has set SIGPIPE's default action back, a peer that has ended is no signal."""
-    if signal.getsignal(signal.SIGPIPE) != signal.SIG_DFL:
-        return os.write(fd, data)
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
-    try:
-        return os.write(fd, data)
-    finally:
-        if signal.SIGPIPE not in blocked:
-            if signal.SIGPIPE in signal.sigpending():
-                signal.sigwait({signal.SIGPIPE})
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPIPE})
 
 
 StreamEnd = SocketEnd | TlsEnd | PipeEnds
