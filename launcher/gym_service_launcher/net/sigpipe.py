@@ -4,6 +4,7 @@ Knows signals. Never knows a stream. Python 3.10 and up.
 """
 
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,8 @@ def without(write: Callable[..., Any], *arguments: Any) -> Any:
 
 def _unblock() -> None:
     """Take the signal that the write has raised, and let later ones through."""
-    if signal.SIGPIPE in signal.sigpending():
+    if sys.platform == "linux":
+        signal.sigtimedwait({signal.SIGPIPE}, 0)
+    elif signal.SIGPIPE in signal.sigpending():
         signal.sigwait({signal.SIGPIPE})
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPIPE})
