@@ -15,6 +15,7 @@ This never changes a variable that the user has set, or that the simulator sets 
 """
 
 import os
+import re
 import sys
 import threading
 import time
@@ -58,6 +59,13 @@ VARIABLES = (
     *("PYGLET", "LD_", "__EGL", "__GLX", "__NV", "PYTHONPATH"),
 )
 
+# The launcher's mark that SDL_VIDEODRIVER is its own, not the user's; it is in ``_sdl_defaults`` from then on.
+SDL_MARK = "GYM_SERVICE_SDL_IS_DEFAULT"
+_sdl_defaults = []  # type: list
+# From this pygame on its wheels have an SDL with the driver ``offscreen``: 2.3.0 has 2.24, 2.5.2 has 2.28.
+OFFSCREEN_PYGAME = (2, 5)
+PYGAME = re.compile(r"pygame(?:_ce)?-(\d+)\.(\d+)[^/]*\.(?:dist|egg)-info$")
+
 _lock = threading.RLock()
 _told = []  # type: list  # a sentence for each question that was answered
 
@@ -69,6 +77,8 @@ class _ImportWatch:
         question = QUESTIONS.get(fullname)
         if question is not None and path is None:
             _ask(question)
+        elif fullname == "pygame":
+            _let_sdl_choose()
 
 
 _watch = _ImportWatch()
@@ -76,8 +86,33 @@ _watch = _ImportWatch()
 
 def watch_imports():
     """Choose a renderer when a library that draws is imported, unless there is a display. Only on Linux."""
+    if os.environ.pop(SDL_MARK, None):
+        _sdl_defaults.append("dummy")
     if sys.platform == "linux" and not has_display() and _watch not in sys.meta_path:
         sys.meta_path.insert(0, _watch)
+        if "pygame" in sys.modules:
+            _let_sdl_choose()
+
+
+def _let_sdl_choose():
+    """Remove the launcher's SDL_VIDEODRIVER=dummy if pygame's SDL draws off-screen by itself, as it does in process.
+
+    Older ones raise "No available video device" without the variable. But some simulators take it for the wish to draw
+    nothing: highway-env's pictures are black then.
+    """
+    if os.environ.get("SDL_VIDEODRIVER") in _sdl_defaults and _pygame_version() >= OFFSCREEN_PYGAME:
+        del os.environ["SDL_VIDEODRIVER"]
+    _sdl_defaults.clear()
+
+
+def _pygame_version():
+    """(major, minor) of the pygame or pygame-ce that would be imported; (0, 0) if it is not known."""
+    for folder in sys.path:
+        for name in _listed(folder or "."):
+            found = PYGAME.match(name)
+            if found:
+                return int(found.group(1)), int(found.group(2))
+    return 0, 0
 
 
 def has_display():

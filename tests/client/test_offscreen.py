@@ -180,3 +180,49 @@ def test_over_a_command_the_other_side_is_asked(place: Place) -> None:
     """The text of the probe travels with the server."""
     place.works_with("osmesa")
     assert place.settings(command=["env"]) == both("osmesa")
+
+
+SDL_SIMULATOR = """
+import os
+import gym
+import numpy as np
+import pygame
+class Env(gym.Env):
+    observation_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+    driver = os.environ.get("SDL_VIDEODRIVER")
+    marks = [name for name in os.environ if name.startswith("GYM_SERVICE_SDL")]
+    def reset(self):
+        return np.zeros(1, np.float32)
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "given", "expected"),
+    [
+        ("pygame-1.9.6.dist-info", {}, "dummy"),
+        ("pygame-2.3.0.dist-info", {}, "dummy"),
+        ("no version", {}, "dummy"),
+        ("pygame-2.5.0.dist-info", {}, None),
+        ("pygame_ce-2.5.5.dist-info", {}, None),
+        ("pygame-2.6.1.dist-info", {"SDL_VIDEODRIVER": "dummy"}, "dummy"),  # the user's own
+        ("pygame-2.6.1.dist-info", {"SDL_VIDEODRIVER": False}, None),
+        ("pygame-2.3.0.dist-info", {"DISPLAY": ":7"}, None),
+    ],
+)
+def test_sdl_draws_as_in_process_where_it_can(
+    version: str, given: dict[str, Any], expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """highway-env takes the word ``dummy`` for the wish to draw nothing: its pictures were black, without an error."""
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / version).mkdir()
+    (tmp_path / "pygame.py").write_text("")
+    (tmp_path / "simulator.py").write_text(SDL_SIMULATOR)
+    python = str(TARGETS[TARGET].python())
+    given = {"python": python, "pythonpath": [str(tmp_path)], "entry_point": "simulator:Env", "environ": given}
+    env = gym_service.make("sdl", **given)
+    try:
+        assert (env.driver, env.marks) == (expected, [])
+    finally:
+        env.close()

@@ -16,6 +16,8 @@ TOKEN = "GYM_SERVICE_TOKEN"
 
 # The renderers that work without a display.
 OFFSCREEN = ("egl", "osmesa")
+# Says that SDL_VIDEODRIVER is this module's and not the user's. The server removes it (``server/offscreen.py``).
+SDL_MARK = "GYM_SERVICE_SDL_IS_DEFAULT"
 
 # What a default may hold: no braces but those of a variable, whose own default has none. No text matches in two ways:
 # so a long one that does not match is refused at once.
@@ -73,7 +75,7 @@ def complete(executable, environ, pythonpath, inherited):
     variables.update((name, value) for name, value in own.items() if value is not False)
     # macOS renders without DISPLAY, and has no EGL.
     if sys.platform == "linux" and not any(_value(name, own, variables) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
-        _draw_offscreen(variables)
+        _draw_offscreen(variables, own)
     for name, value in own.items():
         if value is False:
             variables.pop(name, None)
@@ -112,9 +114,10 @@ def _value(name, own, variables):
     return None if own.get(name) is False else variables.get(name)
 
 
-def _draw_offscreen(variables):
-    """Set MuJoCo's two variables to match: MuJoCo does not start if they differ."""
+def _draw_offscreen(variables, own):
+    """Set MuJoCo's two variables to match, since MuJoCo does not start if they differ; and SDL's, and say so."""
     for given, other in (("MUJOCO_GL", "PYOPENGL_PLATFORM"), ("PYOPENGL_PLATFORM", "MUJOCO_GL")):
         if variables.get(given) in OFFSCREEN:
             variables.setdefault(other, variables[given])
-    variables.setdefault("SDL_VIDEODRIVER", "dummy")
+    if "SDL_VIDEODRIVER" not in variables and own.get("SDL_VIDEODRIVER") is not False:
+        variables.update({"SDL_VIDEODRIVER": "dummy", SDL_MARK: "1"})

@@ -7,7 +7,7 @@ import pytest
 from gym_service_launcher.standalone import env_vars
 from gym_service_launcher.standalone.env_vars import environment
 
-HEADLESS = {"SDL_VIDEODRIVER": "dummy"}
+HEADLESS = {"SDL_VIDEODRIVER": "dummy", env_vars.SDL_MARK: "1"}
 OSMESA = {**HEADLESS, "MUJOCO_GL": "osmesa", "PYOPENGL_PLATFORM": "osmesa"}
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: macOS draws without DISPLAY")
 
@@ -41,11 +41,12 @@ def test_the_entry_wins_over_everything() -> None:
         ({"DISPLAY": ""}, {}, {"DISPLAY": "", **HEADLESS}),
         ({"WAYLAND_DISPLAY": "w"}, {}, {"WAYLAND_DISPLAY": "w"}),
         ({}, {"DISPLAY": ":7"}, {"DISPLAY": ":7"}),
-        ({"SDL_VIDEODRIVER": "x11"}, {}, {**HEADLESS, "SDL_VIDEODRIVER": "x11"}),
+        ({"SDL_VIDEODRIVER": "x11"}, {}, {"SDL_VIDEODRIVER": "x11"}),
+        ({}, {"SDL_VIDEODRIVER": False}, {}),
         # MuJoCo refuses two different renderers: the variable that is not set follows the one that is.
         ({"MUJOCO_GL": "osmesa"}, {}, OSMESA),
         ({}, {"PYOPENGL_PLATFORM": "osmesa"}, OSMESA),
-        ({"MUJOCO_GL": "disabled"}, {}, {"MUJOCO_GL": "disabled", "SDL_VIDEODRIVER": "dummy"}),
+        ({"MUJOCO_GL": "disabled"}, {}, {"MUJOCO_GL": "disabled", **HEADLESS}),
     ],
 )
 def test_without_a_display_renderers_need_none(
