@@ -107,8 +107,10 @@ def test_a_frozen_program_is_not_started_again() -> None:
 # -- a limit of processes ----------------------------------------------------------------------------------------
 
 # Each process limit from zero up, until the env can be made: before that a typed error that names the limit.
+# Dead processes count too until their parent waits for them, so all that a try leaves behind become children of this
+# process, which waits for their end before the next try.
 LIMITED = """
-import os, resource, sys
+import ctypes, os, resource, signal, sys
 import gym_service
 import gym_service.factory.server_startup
 from gym_service import errors
@@ -118,8 +120,17 @@ def tasks():
         for pid in os.listdir("/proc")
         if pid.isdigit() and os.stat(f"/proc/{pid}").st_uid == os.getuid()
     )
+def wait_for_children():
+    signal.alarm(30)
+    try:
+        while True:
+            os.wait()
+    except ChildProcessError:
+        signal.alarm(0)
+PR_SET_CHILD_SUBREAPER = 36
+assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
 before = tasks()
-for more in range(1, 40):
+for more in range(1, 200):
     child = os.fork()
     if child == 0:
         resource.setrlimit(resource.RLIMIT_NPROC, (before + more, before + more))
@@ -132,7 +143,9 @@ for more in range(1, 40):
         except errors.ServerStartError as error:
             print("refused", str(error).replace("\\n", " "), flush=True)
             os._exit(1)
-    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
+    worked = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    wait_for_children()
+    if worked:
         break
 """
 
