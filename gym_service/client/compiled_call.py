@@ -22,6 +22,7 @@ from gym_service.client.connection import Connection
 from gym_service.client.observer import CallObserver
 from gym_service.protocol import messages
 from gym_service.protocol.frames import HEADER, HEADER_BYTES, HEADER_NUMBERS, MAGIC, VERSION, Frame, beginning_of
+from gym_service.transport.leased_frames import leased_frame, returns
 from gym_service.transport.streams import ChannelTimeout
 
 # What a compiled call returns if the general call must be made.
@@ -32,6 +33,8 @@ CompiledCall = Callable[[bytes | bytearray, Any], Any]
 # Reads the result from the decoder's scratch buffer, in which the frame ends at this byte; or returns None.
 ReadSmall = Callable[[int], Any]
 Leave = Callable[[Ticket, BaseException], BaseException]
+# Sends the call of this id with this head, and returns its result. The last argument is the action, for an observer.
+Exchange = Callable[[int, bytes | bytearray, Any], Any]
 
 
 def compile_call(
@@ -66,7 +69,11 @@ def compile_call(
     """
     queue, tickets, leave_with = connection._queue, connection._tickets, leave or connection._leave_with
     channel, of_changes = connection._channel, connection.changes if changes is None else changes
-    exchange = _exchange(connection, kind, limit_s, read_small, read, observer, is_large, beginning_of(answered_by))
+    beginning = beginning_of(answered_by)
+    if is_large and channel.arena is not None:
+        exchange = _exchange_in_slots(connection, kind, limit_s, read, observer, beginning, answered_by)
+    else:
+        exchange = _exchange(connection, kind, limit_s, read_small, read, observer, beginning)
 
     def call(head: bytes | bytearray, action: Any) -> Any:
         ticket = new_ticket()
@@ -109,9 +116,8 @@ def _exchange(
     read_small: ReadSmall,
     read: Callable[[Frame], Any],
     observer: CallObserver | None,
-    is_large: bool,
     beginning: int,
-) -> Callable[[int, bytes | bytearray, Any], Any]:
+) -> Exchange:
     """A function that sends the call of this id, and returns its result."""
     channel, header, during = connection._channel, HEADER.pack, messages.CALL_NAMES[kind]
     arena = channel.arena
@@ -137,8 +143,7 @@ def _exchange(
                 connection._go_on_late(channel.flush)
         if observer is not None:
             observer.step_sent((action,))
-        # Looked up for the next call now. Not where each call returns the last answer's memory.
-        if arena is not None and not is_large:
+        if arena is not None:  # looked up for the next call now
             following_id = call_id + 1 & 0xFFFFFFFF
             quiet_id = -1 if arena.is_due(following_id) else following_id
         try:
@@ -156,6 +161,59 @@ def _exchange(
             tell(result)
         connection._answered = call_id
         sizes.clear()
+        return result
+
+    return exchange
+
+
+def _exchange_in_slots(
+    connection: Connection,
+    kind: int,
+    limit_s: float,
+    read: Callable[[Frame], Any],
+    observer: CallObserver | None,
+    beginning: int,
+    answered_by: int,
+) -> Exchange:
+    """The same, where most answers lie in shared memory and most calls return that of the last answer."""
+    channel, header, during, arena = connection._channel, HEADER.pack, messages.CALL_NAMES[kind], connection.arena
+    begin: Callable[..., bool] = channel.begin
+    read_some: Callable[..., Any] = channel.read_some
+    decoder, arrays = channel.decoder, connection.arrays
+    tell = None if observer is None else observer.step_answered
+
+    def exchange(call_id: int, head: bytes | bytearray, action: Any) -> Any:
+        connection._timeout_s, connection._during, connection._read = limit_s, during, read
+        connection._calls[0] = call_id
+        returned = returns(arena, call_id)
+        is_sent = False
+        if returned is not None:
+            descriptors, count, notes = returned
+            piece = header(MAGIC, VERSION, kind, call_id, len(head), count) + descriptors + head
+            is_sent = begin(call_id, piece, notes)
+        # From here on the server works.
+        connection._deadline = deadline = None if limit_s == math.inf else time.monotonic() + limit_s
+        if not is_sent:
+            try:
+                channel.send_head(kind, call_id, head, deadline) if returned is None else channel.flush(deadline)
+            except ChannelTimeout:
+                connection._go_on_late(channel.flush)
+        if observer is not None:
+            observer.step_sent((action,))
+        try:
+            sizes = read_some(deadline)
+        except ChannelTimeout:  # as in _exchange
+            sizes = None
+        is_whole = sizes is not None and len(sizes) == 1 and sizes[0] >= HEADER_BYTES
+        frame = leased_frame(decoder, beginning, answered_by, call_id, sizes[0]) if is_whole else None
+        if frame is None:
+            return connection.read_answer(read, tell)
+        frame.arrays = arrays
+        result = read(frame)
+        if tell is not None:
+            tell(result)
+        connection._answered = call_id
+        decoder.take()
         return result
 
     return exchange

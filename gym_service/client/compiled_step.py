@@ -54,8 +54,9 @@ def compile_step(
     """
     if layout is None or (layout.buffer_count and connection.encodes_images):
         return never
-    given = limit_s, _result_reader(connection, layout, forms), partial(step_result, layout, forms)
     is_large = layout.buffer_count > 0
+    read = _large_reader(layout, forms) if is_large else partial(step_result, layout, forms)
+    given = limit_s, _result_reader(connection, layout, forms), read
     packed, general = (
         compile_call(connection, kind, *given, observer=observer, changes=changes, is_large=is_large)
         for kind in (messages.STEP_PACKED, messages.STEP)
@@ -181,6 +182,22 @@ def _result_reader(connection: Connection, layout: Layout, forms: FormReader) ->
             info = rest.read()
             rest.expect_end()
         return observation(), reward_type(reward), terminated, truncated, info
+
+    return read
+
+
+def _large_reader(layout: Layout, forms: FormReader) -> Callable[[Frame], Any]:
+    """As ``step_result``, for an observation with large arrays: a usual result is read with few checks."""
+    unpack, version = REWARD_AND_FLAGS.unpack_from, layout.version
+    head_bytes, buffer_count = BESIDE_BYTES + layout.head_bytes, layout.buffer_count
+
+    def read(frame: Frame) -> Any:
+        head, buffers = frame.head, frame.buffers
+        if frame.kind == messages.STEPPED and len(head) == head_bytes and len(buffers) == buffer_count:
+            reward, flags, packed_by = unpack(head)
+            if not flags and packed_by == version:
+                return layout.unpack_unchecked(head, BESIDE_BYTES, buffers), reward, False, False, {}
+        return step_result(layout, forms, frame)
 
     return read
 

@@ -23,14 +23,16 @@ def compile_call(server, channel, readers, ways):
     ``readers``: by kind of call and number of descriptors, the function that reads the argument of ``act``; None if it
     cannot. It takes the size of the head, whose bytes are in the decoder's scratch buffer, after the header and the
     descriptors, until the next read.
-    ``ways``: by kind of call, the three functions ``act``, ``pack`` and ``encode``.
+    ``ways``: by kind of call, the functions ``act``, ``pack`` and ``encode``, and ``begin`` if it is not the channel's.
     ``act`` carries out the call and returns a result.
     ``pack`` takes the call's id and the result, and returns the whole frame of the answer; None if it does not fit.
     ``encode`` takes the result, and returns the kind and the Encoder of the answer.
+    ``begin`` takes the call's id and what ``pack`` has returned, and does what ``Channel.begin`` does.
     """
-    arena, warnings, begin = channel.arena, server.warnings, channel.begin
+    arena, warnings = channel.arena, server.warnings
     getpid, process_id = os.getpid, os.getpid()
     counts, begun_at, answered_at = server.counters.of_calls
+    ways = {kind: way if len(way) == 4 else (*way, channel.begin) for kind, way in ways.items()}
     read_call = _call_reader(server, channel, readers, ways)
     quiet_id = -1  # the id of a call whose answer has no notices of shared memory to send
 
@@ -39,7 +41,7 @@ def compile_call(server, channel, readers, ways):
         call = read_call()
         if call is None:
             return False
-        kind, call_id, argument, (act, pack, encode) = call
+        kind, call_id, argument, (act, pack, encode, begin) = call
         server.call_id, general = call_id, None
         counts[begun_at] += 1
         try:

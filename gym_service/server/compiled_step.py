@@ -11,6 +11,7 @@ from gym_service.protocol.plain_arrays import ArrayReader
 from gym_service.protocol.results import BESIDE_BYTES, NO_INFOS, PACKED_STEP, STEPPED_BEGINNING, flags_of
 from gym_service.server.compiled_call import compile_call
 from gym_service.server.compiled_reset import reset_reader, reset_way
+from gym_service.server.large_answers import large_packing
 
 # The most slots of shared memory that a compiled call returns. A program that drops each observation at the next step
 # returns one with each call, and sometimes two.
@@ -35,7 +36,8 @@ def compile_any_step(server, channel, adapter, agents, some_envs, actions, layou
         if layout.buffer_count:
             return None  # such a call offers memory
         return _compile_batch_step(server, channel, adapter, some_envs, actions, layout, readers)
-    return _compile_step(server, channel, adapter, actions, _packer(layout, forms), readers)
+    packing = large_packing(server, channel, layout, forms) if layout.buffer_count else (_packer(layout, forms),)
+    return _compile_step(server, channel, adapter, actions, packing, readers)
 
 
 def _readers(scratch, action_layout, is_batch):
@@ -51,8 +53,9 @@ def _readers(scratch, action_layout, is_batch):
     return {key: read for key, read in readers.items() if read is not None}
 
 
-def _compile_step(server, channel, adapter, actions, pack, readers):
-    counts, steps_at = server.counters.of_steps
+def _compile_step(server, channel, adapter, actions, packing, readers):
+    """``packing``: ``pack``, and ``begin`` if it is not the channel's; see ``compile_call``."""
+    (pack, *begin), (counts, steps_at) = packing, server.counters.of_steps
     stepper, own = adapter.stepper, vars(adapter)
 
     def act(action):
@@ -64,7 +67,7 @@ def _compile_step(server, channel, adapter, actions, pack, readers):
         counts[steps_at] += 1
         return result
 
-    ways = {kind: (act, pack, server.encode_step) for kind, _ in readers}
+    ways = {kind: (act, pack, server.encode_step, *begin) for kind, _ in readers}
     ways[messages.RESET] = reset_way(server)
     for count in range(MOST_RETURNED + 1):
         readers[messages.RESET, count] = reset_reader(channel.decoder.scratch, HEADER_BYTES + 8 * count)
@@ -124,10 +127,6 @@ def _compile_one_way(server, channel, readers, *way):
     return compile_call(server, channel, readers, {kind: way for kind, _ in readers})
 
 
-def _pack_nothing(call_id, result):
-    return None
-
-
 def _pack_answer(call_id, answer):
     """A packed answer as a whole frame; None if it is large, or holds replaced values, or is not packed."""
     kind, packed = answer
@@ -158,8 +157,6 @@ def _action_reader(scratch, head_at, layout):
 
 def _packer(layout, forms):
     """A function that packs a step's result as a whole frame; None if it fits neither the layout nor a form."""
-    if layout.buffer_count:
-        return _pack_nothing  # the call is compiled, and a large answer is sent in the general way
     pack, pack_observation, version = PACKED_STEP.pack, layout.packer(b""), layout.version
     head_bytes = BESIDE_BYTES + layout.head_bytes
 

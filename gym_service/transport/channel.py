@@ -75,13 +75,16 @@ class Channel:
         """Whether a frame with this id must carry something besides its head; then ``begin`` cannot send it."""
         return self.image_codec is not None or (self.arena is not None and self.arena.is_due(call_id))
 
-    def begin(self, call_id, piece):
+    def begin(self, call_id, piece, notes=None):
         """Begin to send a frame that is one piece of ``bytes``. Returns whether the kernel has taken all of it.
 
-        Does not block. ``flush`` sends the rest, and raises what is wrong with the stream.
+        ``notes`` are those of a frame that names slots. Does not block. ``flush`` sends the rest, and raises what is
+        wrong with the stream.
         """
         pieces, sizes = [piece], []
-        self.outgoing = (call_id, pieces, sizes, None)
+        self.outgoing = (call_id, pieces, sizes, notes)
+        if notes is not None:
+            notes.settle()
         send_one = self._stream.send_one
         if send_one is not None:
             try:

@@ -129,13 +129,15 @@ class PollingStream(Stream):
         now, spin, reads, polls = time.perf_counter, self._adaptive_spin, len(sizes), 0
         if self._last_wait:  # recorded now, while the peer works: after the wait it would delay the caller
             spin.record_wait(*self._last_wait)
-        begun, buffers = now(), (buffer,)
+        begun, buffers, poll = now(), (buffer,), self._readable.poll
+        # A read that finds nothing raises, which takes five times as long as a poll.
         if spin.spinning:
-            poll, yield_cpu, until, polls = self._readable.poll, os.sched_yield, begun + spin.spin_s, 1
-            # A read that finds nothing raises, which takes five times as long as a poll.
+            yield_cpu, until, polls = os.sched_yield, begun + spin.spin_s, 1
             while not poll(0) and now() < until:
                 yield_cpu()  # other processes may run
                 polls += 1
+        elif not poll(0):
+            self._wait(self._readable, deadline)
         self._attempt(buffers, sizes)
         while len(sizes) == reads:
             polls = 0
