@@ -19,14 +19,34 @@ def large_packing(server, channel, layout, forms):
     arena = channel.arena
     if arena is None or min(layout.buffer_bytes) < LEAST_BYTES:
         return _pack_nothing, channel.begin
-    pack_beside, pack_observation, version = REWARD_AND_FLAGS.pack, layout.pack, layout.version
-    pack_header, kind, begin_with = HEADER.pack, messages.STEPPED, channel.begin
+    packed, pack_header, kind, begin_with = _packer(server, layout, forms), HEADER.pack, messages.STEPPED, channel.begin
 
     def pack(call_id, result):
-        if type(result) is not tuple or len(result) != 5:
+        head, buffers = packed(result)
+        lent = None if head is None else lend(arena, buffers, call_id)
+        if lent is None:
             return None
+        descriptors, count, notes = lent
+        return b"".join((pack_header(MAGIC, VERSION, kind, call_id, len(head), count), descriptors, head)), notes
+
+    def begin(call_id, frame):
+        piece, notes = frame
+        return begin_with(call_id, piece, notes)
+
+    return pack, begin
+
+
+def _packer(server, layout, forms):
+    """A function that packs a step's result: its head and its arrays; two None if it fits neither layout nor form.
+
+    It raises CannotEncode for a result that is too large.
+    """
+    pack_beside, pack_observation, version = REWARD_AND_FLAGS.pack, layout.pack, layout.version
+
+    def packed(result):
+        if type(result) is not tuple or len(result) != 5:
+            return None, None
         observation, reward, terminated, truncated, info = result
-        is_packed = False
         if type(info) is dict and not info:
             if type(reward) is float and terminated is False and truncated is False:  # most steps
                 flags = 0
@@ -34,25 +54,15 @@ def large_packing(server, channel, layout, forms):
                 flags = flags_of(reward, terminated, truncated)
             if flags is not None:
                 head, buffers = bytearray(pack_beside(reward, flags, version)), []
-                is_packed = pack_observation(observation, head, buffers)
-        if not is_packed:
-            by_form = forms.pack(result)
-            if by_form is None or by_form.replaced or by_form.by_array_alone:
-                return None
-            server.checked((kind, by_form))
-            head, buffers = by_form.head, by_form.buffers
-        lent = lend(arena, buffers, call_id)
-        if lent is None:
-            return None
-        descriptors, count, notes = lent
-        header = pack_header(MAGIC, VERSION, kind, call_id, len(head), count)
-        return b"".join((header, descriptors, head)), notes
+                if pack_observation(observation, head, buffers):
+                    return head, buffers
+        by_form = forms.pack(result)
+        if by_form is None or by_form.replaced or by_form.by_array_alone:
+            return None, None
+        server.checked((messages.STEPPED, by_form))
+        return by_form.head, by_form.buffers
 
-    def begin(call_id, frame):
-        piece, notes = frame
-        return begin_with(call_id, piece, notes)
-
-    return pack, begin
+    return packed
 
 
 def _pack_nothing(call_id, result):

@@ -1,4 +1,4 @@
-"""The usual frames of steps with large arrays: calls that only return slots of shared memory, and answers that only lend.
+"""The usual frames of steps with large arrays: calls that only return slots of memory, and answers that only lend them.
 
 Knows the state of an Arena, whose part it is, as ``notes.py``. It does what ``Arena`` and ``FrameDecoder`` do for any
 frame, in the same order and without their intermediate objects. Whatever is unusual is left to them: each function
