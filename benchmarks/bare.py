@@ -3,6 +3,7 @@
 What a vector env cannot beat. As a program it is one of the processes. Python 3.10 and up.
 """
 
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,10 +12,16 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
+from benchmarks import least
 from benchmarks.children import python_of, started
 from benchmarks.interleaved import Step
 from benchmarks.simulators import Simulator
 from benchmarks.stepping import SEED, batches_of
+
+
+# The word of a process whose ends poll, what it says first, and how long its ends poll before they sleep (seconds).
+POLLED, READY = "polled", b"r"
+SPIN_S = 2e-3
 
 
 class Loop:
@@ -75,6 +82,27 @@ def processes(simulator: Simulator, num_envs: int, workers: int) -> Iterator[Ste
 
 
 @contextmanager
+def polled_process(simulator: Simulator, num_envs: int) -> Iterator[Step]:
+    """One process with the loop over all envs, at the other end of a socketpair. Both sides poll for a moment."""
+    env = simulator.make()
+    batch = np.empty((num_envs, *env.observation_space.shape), env.observation_space.dtype)
+    actions = batches_of(env.action_space, num_envs)
+    ours, theirs = socket.socketpair()
+    argv = python_of("benchmarks.bare", str(theirs.fileno()), simulator.to_json(), str(num_envs), POLLED)
+    with started(argv, pass_fds=[theirs.fileno()]), ours:
+        theirs.close()
+        assert ours.recv(1) == READY
+        receive = least.receiver(ours, memoryview(batch).cast("B"), SPIN_S)
+
+        def step() -> np.ndarray:
+            ours.send(next(actions))
+            receive()
+            return batch.copy()
+
+        yield step
+
+
+@contextmanager
 def _worker(simulator: Simulator, num_envs: int, first: int) -> Iterator[Connection]:
     ours, theirs = Pipe()
     argv = python_of("benchmarks.bare", str(theirs.fileno()), simulator.to_json(), str(num_envs), str(first))
@@ -83,8 +111,21 @@ def _worker(simulator: Simulator, num_envs: int, first: int) -> Iterator[Connect
         yield ours
 
 
+def serve_polled(fd: int, envs: Loop, num_envs: int) -> None:
+    """The other process of ``polled_process``."""
+    actions = np.empty(num_envs, envs.single_action_space.dtype)
+    with socket.socket(fileno=fd) as sock:
+        sock.send(READY)
+        receive = least.receiver(sock, memoryview(actions).cast("B"), SPIN_S)
+        while receive():
+            sock.send(envs.step(actions))
+
+
 def main() -> None:
     fd, simulator, num_envs, first = sys.argv[1:]
+    if first == POLLED:
+        serve_polled(int(fd), Loop(Simulator.from_json(simulator), int(num_envs)), int(num_envs))
+        return
     envs = Loop(Simulator.from_json(simulator), int(num_envs), int(first))
     with Connection(int(fd)) as pipe:
         pipe.send_bytes(b"ready")

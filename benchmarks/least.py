@@ -62,14 +62,14 @@ class LeastEnv(gym.Env[Any, Any]):
         return self.step(RESET)[0], {}
 
 
-def receiver(sock: socket.socket, buffer: bytearray) -> Callable[[], int]:
+def receiver(sock: socket.socket, buffer: bytearray | memoryview, spin_s: float = SPIN_S) -> Callable[[], int]:
     """A function that waits for a message, as gym-service does: it polls and yields for a moment, then sleeps."""
     ready, now, receive = select.poll(), time.perf_counter, sock.recv_into
     ready.register(sock, select.POLLIN)
     poll, yield_cpu = ready.poll, os.sched_yield
 
     def wait() -> int:
-        until = now() + SPIN_S
+        until = now() + spin_s
         while not poll(0):
             yield_cpu()
             if now() > until:

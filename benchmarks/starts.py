@@ -58,10 +58,21 @@ env = gym.make("gym_bench_slow:Slow-v0")
 env.reset(seed=0)
 """ % str(ENVS)
 OURS_SLOW = OURS.replace("CartPole-v1", "Slow-v0")
+# What two programs cost that do the same and know nothing of each other: the second one is the simulator's.
+OTHER = """
+import subprocess, sys
+other = subprocess.Popen([sys.executable, "-c", %r], stdout=subprocess.PIPE)
+"""
+UNTIL_OTHER = """
+assert other.stdout.read(1) == b"x"
+other.wait()
+"""
 END = """
 import os
 os.write(1, b"x")
 """
+TWO = IMPORTED + OTHER % (IN_PROCESS + END) + UNTIL_OTHER
+TWO_FIRST = OTHER % (IN_PROCESS + END) + IMPORTED + UNTIL_OTHER
 
 
 @contextmanager

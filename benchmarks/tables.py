@@ -73,7 +73,7 @@ def criteria_table(results: list[Judged]) -> Group:
     """One line for each promise, and below them the reasons of those that are neither kept nor broken."""
     table = _table("Targets (medians of the ratios, block by block)")
     table.add_column("")
-    for heading in ("ratio", "quartiles", "must", "aim", "control:\nslowest ÷\nfastest"):
+    for heading in ("ratio", "quartiles", "floor", "must", "aim", "control:\nslowest ÷\nfastest"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for one in results:
@@ -82,7 +82,8 @@ def criteria_table(results: list[Judged]) -> Group:
         spread = " … ".join(f"{value:.3f}" for value in one.quartiles) if one.quartiles else ""
         ratio = "" if one.ratio is None else f"{one.ratio:.3f}"
         varied = "" if one.control_varies is None else f"{one.control_varies:.2f}"
-        table.add_row(one.text, ratio, spread, one.must, one.aim, varied, verdict)
+        floor = "" if one.floor is None else f"{one.floor:.3f}"
+        table.add_row(one.text, ratio, spread, floor, one.must, one.aim, varied, verdict)
     notes = [Text(f"{one.verdict.value}: {one.text}: {one.because}", "dim") for one in results if one.because]
     return Group(table, *notes)
 

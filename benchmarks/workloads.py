@@ -35,10 +35,11 @@ ONE_WORKER, TWO_WORKERS = "gym-service, 1 worker", "gym-service, 2 workers"
 ASYNC, SYNC, SB3 = "AsyncVectorEnv", "SyncVectorEnv", "SB3 SubprocVecEnv"
 PICKLE, IN_PROCESS, LEAST = "pickles over TCP", "in-process", "least Python, unix"
 SLEEPING, LOOKING, MEMCPY = "64 bytes, sleeping", "64 bytes, looking", "memcpy"
-LOOP, BARE = "bare loop", "two bare processes"
+LOOP, BARE, ONE_BARE = "bare loop", "two bare processes", "one bare process"
 START_BARE, START_GYMNASIUM = "gymnasium imported", "in-process, first reset"
 START_SLOW, START_OURS_SLOW = "in-process, imports for 1 s", "gym-service, imports for 1 s"
 START_OURS, START_FIRST = "gym-service, first reset", "gym-service, its server first"
+START_TWO, START_TWO_FIRST = "two bare programs", "two bare programs, the other first"
 START_SLOWER, START_WARM = "in-process, imports for 5 s", "gym-service, kept warm"
 WORKER, PREFORKED = "1 worker", "16 workers, prefork"
 READY, SENT = "gym-service, first ready", "gym-service, sent and received"
@@ -144,6 +145,8 @@ def start() -> Workload:
             START_SLOW: lambda: starts.fresh_client(starts.IN_PROCESS_SLOW),
             START_OURS_SLOW: lambda: starts.fresh_client(starts.OURS_SLOW),
             START_BARE: lambda: starts.fresh_client(starts.IMPORTED),
+            START_TWO: lambda: starts.fresh_client(starts.TWO),
+            START_TWO_FIRST: lambda: starts.fresh_client(starts.TWO_FIRST),
         },
     )
 
@@ -155,6 +158,8 @@ def warm() -> Workload:
             START_SLOWER: lambda: starts.fresh_client(starts.IN_PROCESS_SLOW, starts.WARM_IMPORT_S),
             START_WARM: starts.second_program,
             START_BARE: lambda: starts.fresh_client(starts.IMPORTED),
+            START_TWO: lambda: starts.fresh_client(starts.TWO),
+            START_TWO_FIRST: lambda: starts.fresh_client(starts.TWO_FIRST),
         },
     )
 
@@ -261,6 +266,7 @@ def _vector(num_envs: int) -> Workload:
         SYNC: lambda: contenders.sync_vector(CARTPOLE, num_envs),
         ONE_WORKER: lambda: contenders.remote_vector(CARTPOLE, num_envs, 1),
         TWO_WORKERS: lambda: contenders.remote_vector(CARTPOLE, num_envs, 2),
+        ONE_BARE: lambda: bare.polled_process(CARTPOLE, num_envs),
         ASYNC: lambda: contenders.async_vector(CARTPOLE, num_envs),
         SB3: lambda: sb3.subproc(CARTPOLE, num_envs),
     }
