@@ -72,7 +72,9 @@ def batch_reader(
             return None
         if unpack(scratch, ending_at) != ending:
             return None
-        return observations(), rewards.astype(np.float64), terminations != 0, truncations != 0, no_infos()
+        # astype takes half the time of a comparison with 0.
+        flags = terminations.astype(np.bool_), truncations.astype(np.bool_)
+        return observations(), rewards.astype(np.float64), *flags, no_infos()
 
     return read
 

@@ -12,6 +12,7 @@ from gym_service.protocol.results import BESIDE_BYTES, NO_INFOS, PACKED_STEP, ST
 from gym_service.server.compiled_call import compile_call
 from gym_service.server.compiled_reset import reset_reader, reset_way
 from gym_service.server.large_answers import large_packing
+from gym_service.server.observation_stack import Arrays
 
 # The most slots of shared memory that a compiled call returns. A program that drops each observation at the next step
 # returns one with each call, and sometimes two.
@@ -180,6 +181,8 @@ def _packer(layout, forms):
 
 def _batch_packer(layout, batch):
     """The same for the result of a batch."""
+    if type(batch.stack) is Arrays:
+        return _array_batch_packer(layout, batch)
     pack, pack_observations, stamp, no_offers = HEADER.pack, layout.pack, layout.stamp, ()
     head_bytes = batch.count * results.BYTES_BESIDE + STAMP.size + layout.head_bytes + len(NO_INFOS)
 
@@ -193,5 +196,25 @@ def _batch_packer(layout, batch):
         if stacked is None or not pack_observations(stacked, head, ()):
             return None
         return bytes(head + NO_INFOS)
+
+    return packed
+
+
+def _array_batch_packer(layout, batch):
+    """The same for observations that are single arrays: each is copied once, into the frame."""
+    fit, pack_header, stamp, join = batch.stack.fit, HEADER.pack, layout.stamp, b"".join
+    head_bytes = batch.count * results.BYTES_BESIDE + STAMP.size + layout.head_bytes + len(NO_INFOS)
+
+    def packed(call_id, result):
+        observations, rewards, terminations, truncations, infos = result
+        if infos.count or not fit(observations):
+            return None
+        header = pack_header(MAGIC, VERSION, messages.STEPPED, call_id, head_bytes, 0)
+        try:
+            return join((header, rewards, terminations, truncations, stamp, *observations, NO_INFOS))
+        except TypeError as error:  # one of them is not in C order
+            if error.__traceback__.tb_next is not None:
+                raise  # raised by a signal handler: see streams.py
+            return None
 
     return packed

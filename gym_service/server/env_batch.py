@@ -101,6 +101,11 @@ class Batch:
         self._stack = make_stack(description["observation_space"], self.count)
         return description
 
+    @property
+    def stack(self):
+        """What stacks the observations; None if they have no layout."""
+        return self._stack
+
     def stacked(self, observations, offers):
         """The observations in arrays (count, …), which the next call overwrites; None if they do not fit.
 

@@ -41,15 +41,22 @@ class _Leaf:
         self.value = np.ndarray(self.shape, self.dtype, offer, start)
 
 
-class _Arrays(_Leaf):
+class Arrays(_Leaf):
+    """The stack of a space whose values are single arrays."""
+
+    def fit(self, values):
+        """Whether each value fits its row exactly."""
+        count = len(values)
+        # By C functions: a loop costs light envs some per cent of their steps.
+        if list(map(type, values)).count(np.ndarray) != count or list(map(_DTYPE, values)).count(self.dtype) != count:
+            return False
+        return list(map(_SHAPE, values)).count(self.shape[1:]) == count
+
     def write_rows(self, values):
         """Write each value into its row. Returns whether all fitted."""
-        count, shape, rows = len(values), self.shape[1:], self.value
-        # By C functions: a loop costs light envs some per cent of their steps.
-        if list(map(type, values)).count(np.ndarray) != count or list(map(_SHAPE, values)).count(shape) != count:
+        if not self.fit(values):
             return False
-        if list(map(_DTYPE, values)).count(self.dtype) != count:
-            return False
+        shape, rows = self.shape[1:], self.value
         if shape and rows.size:
             np.concatenate(values, out=rows.reshape((-1, *shape[1:])))
         else:
@@ -113,9 +120,9 @@ class _Dicts:
 
 
 _STACKS = {
-    "Box": _Arrays,
-    "MultiBinary": _Arrays,
-    "MultiDiscrete": _Arrays,
+    "Box": Arrays,
+    "MultiBinary": Arrays,
+    "MultiDiscrete": Arrays,
     "Discrete": _Integers,
     "Tuple": _Tuples,
     "Dict": _Dicts,
