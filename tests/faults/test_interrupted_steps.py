@@ -44,10 +44,11 @@ def functions_of(act: Callable[[], object]) -> set[str]:
 @pytest.mark.parametrize("name", FORMS)
 def test_both_sides_have_compiled_the_step(name: str) -> None:
     with made(name) as (env, step):
-        called = functions_of(lambda: step(3))
+        for number in (3, 4):  # until there are slots for large observations
+            step(number)
+        called = functions_of(lambda: step(5))
         assert "exchange" in called
-        assert not called & {"open_call", "send_call"}
-        assert called >= {"read_answer"} if name == "LargeEnv" else not called & {"read_answer", "await_frame"}
+        assert not called & {"open_call", "send_call", "read_answer", "await_frame"}
         assert "act" in FORMS[name].attribute(env, "callers")  # of gym_service/server/compiled_step.py
 
 
