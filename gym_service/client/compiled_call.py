@@ -22,6 +22,7 @@ from gym_service.client.connection import Connection
 from gym_service.client.observer import CallObserver
 from gym_service.protocol import messages
 from gym_service.protocol.frames import HEADER, HEADER_BYTES, HEADER_NUMBERS, MAGIC, VERSION, Frame, beginning_of
+from gym_service.transport.arena import LATEST_NOTICES
 from gym_service.transport.leased_frames import leased_frame, returns
 from gym_service.transport.streams import ChannelTimeout
 
@@ -126,13 +127,13 @@ def _exchange(
     scratch, unpack = channel.decoder.scratch, HEADER_NUMBERS.unpack_from
     tell = None if observer is None else observer.step_answered
     monotonic, has_limit = time.monotonic, limit_s != math.inf
-    quiet_id = -1  # the id of a call that has no notices of shared memory to send; those that come now go with the next
+    quiet_id = -1  # the id of the call after a compiled one
 
     def exchange(call_id: int, head: bytes | bytearray, action: Any) -> Any:
         nonlocal quiet_id
         connection._timeout_s, connection._during, connection._read = limit_s, during, read
         connection._calls[0] = call_id
-        is_quiet = call_id == quiet_id or arena is None or not arena.is_due(call_id)
+        is_quiet = (call_id == quiet_id and call_id & LATEST_NOTICES) or arena is None or not arena.is_due(call_id)
         is_sent = is_quiet and begin(call_id, header(MAGIC, VERSION, kind, call_id, len(head), 0) + head)
         # From here on the server works.
         connection._deadline = deadline = monotonic() + limit_s if has_limit else None
@@ -143,9 +144,6 @@ def _exchange(
                 connection._go_on_late(channel.flush)
         if observer is not None:
             observer.step_sent((action,))
-        if arena is not None:  # looked up for the next call now
-            following_id = call_id + 1 & 0xFFFFFFFF
-            quiet_id = -1 if arena.is_due(following_id) else following_id
         try:
             sizes = read_some(deadline)
         except ChannelTimeout:  # read_answer() gets it again, and goes on if bytes still arrive
@@ -161,6 +159,7 @@ def _exchange(
             tell(result)
         connection._answered = call_id
         sizes.clear()
+        quiet_id = call_id + 1
         return result
 
     return exchange

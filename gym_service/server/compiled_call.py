@@ -13,6 +13,7 @@ import struct
 
 from gym_service.protocol.frames import HEADER_BYTES, HEADER_NUMBERS, BadFrame, beginning_of
 from gym_service.protocol.values import BadValue
+from gym_service.transport.arena import LATEST_NOTICES
 
 
 def compile_call(server, channel, readers, ways):
@@ -34,7 +35,7 @@ def compile_call(server, channel, readers, ways):
     counts, begun_at, answered_at = server.counters.of_calls
     ways = {kind: way if len(way) == 4 else (*way, channel.begin) for kind, way in ways.items()}
     read_call = _call_reader(server, channel, readers, ways)
-    quiet_id = -1  # the id of a call whose answer has no notices of shared memory to send
+    quiet_id = -1  # the id of the call after a compiled one
 
     def answer():
         nonlocal quiet_id
@@ -46,7 +47,8 @@ def compile_call(server, channel, readers, ways):
         counts[begun_at] += 1
         try:
             result = act(argument)
-            is_usual = not warnings.waiting and (call_id == quiet_id or arena is None or not arena.is_due(call_id))
+            is_quiet = (call_id == quiet_id and call_id & LATEST_NOTICES) or arena is None or not arena.is_due(call_id)
+            is_usual = is_quiet and not warnings.waiting
             frame = pack(call_id, result) if is_usual else None
             if frame is None:
                 general = encode(result)
@@ -63,8 +65,7 @@ def compile_call(server, channel, readers, ways):
             server.leave_if_forked()
         if not begin(call_id, frame):
             channel.flush()
-        if arena is not None:  # looked up for the next answer now, while the client works
-            quiet_id = -1 if arena.is_due(call_id + 1) else call_id + 1
+        quiet_id = call_id + 1
         return True
 
     return answer

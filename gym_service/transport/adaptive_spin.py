@@ -38,10 +38,13 @@ class AdaptiveSpin:
 
     ``yields_cpu``: whether this side sleeps if other processes run between its polls. One of the two sides should. If
     both sleep, each step needs two wake-ups; if neither does, each side keeps the other from running.
+    ``measured_every``: how many waits one recorded wait stands for, except in a trial.
     """
 
-    def __init__(self, yields_cpu=False):
+    def __init__(self, yields_cpu=False, measured_every=1):
         self._yields_cpu = yields_cpu
+        self._measured_every = measured_every
+        self.unmeasured = 0  # how many waits need not be recorded before the next one that must be
         self.spinning = True  # whether to spin during the next wait
         self.spin_s = SPIN_S  # how long to spin
         self._usual_s = FIRST_S
@@ -53,14 +56,16 @@ class AdaptiveSpin:
 
     def record_wait(self, wait_s, polls=0):
         """Record how long a wait took and how many polls it needed; 0 polls if it ended in sleep."""
-        self._left -= 1
         if polls:
             self._contention += ((wait_s > READ_COSTS_S + polls * POLL_COSTS_S) - self._contention) * WEIGHT
         if self._is_trial:
+            self._left -= 1
             self._trial_s += min(wait_s, COUNTED * self._usual_s) / TRIAL_WAITS
             if self._left <= 0:
                 self._end_trial()
             return
+        self._left -= self._measured_every
+        self.unmeasured = self._measured_every - 1
         usual_s = self._usual_s
         counted_s = COUNTED * usual_s if wait_s > COUNTED * usual_s else wait_s
         self._usual_s = usual_s = usual_s + (counted_s - usual_s) * WEIGHT
@@ -76,7 +81,7 @@ class AdaptiveSpin:
         return self._yields_cpu and self._contention > MAX_CONTENTION
 
     def _begin_trial(self):
-        self._is_trial, self._trial_s, self._left = True, 0.0, TRIAL_WAITS
+        self._is_trial, self._trial_s, self._left, self.unmeasured = True, 0.0, TRIAL_WAITS, 0
         self.spinning = not self.spinning
         if self.spinning:
             # The past does not count, only whether others run in most of the waits of this trial.

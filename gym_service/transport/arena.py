@@ -77,6 +77,9 @@ MOST_OF_A_SIZE = 32
 MOST_RETURNS = 256
 # A slot that is unused for this many calls is given up. A power of two.
 SWEEP_CALLS = 1024
+# While one compiled call follows the other, only ids without these bits look for notices: one in sixteen. What a frame
+# announces must be accepted or refused by the next one, and no compiled call or answer announces anything.
+LATEST_NOTICES = 15
 
 
 def over_socket(sock, limit_bytes=LIMIT_BYTES):

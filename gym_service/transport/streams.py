@@ -35,6 +35,8 @@ from gym_service.transport.sigpipe import NO_SIGNALS
 
 # The kernel counts a wait in milliseconds, in 31 bits: 24 days. A longer timeout ends after this time.
 LONGEST_WAIT_S = 2e6
+# Of so many waits one is measured. To measure all of them costs two busy processes some per cent of a light step.
+MEASURED_EVERY = 4
 
 
 class ChannelClosed(Exception):
@@ -122,13 +124,15 @@ class PollingStream(Stream):
     """Reads by spinning for a moment, then with poll(). A subclass knows the descriptors."""
 
     def __init__(self, yields_cpu):
-        self._adaptive_spin = AdaptiveSpin(yields_cpu)
-        self._last_wait = ()  # how long it took, and its polls
+        self._adaptive_spin = AdaptiveSpin(yields_cpu, MEASURED_EVERY)
+        self._last_wait = ()  # how long it took, and its polls, if it was measured
 
     def read_into(self, buffer, sizes, deadline):
         now, spin, reads, polls = time.perf_counter, self._adaptive_spin, len(sizes), 0
         if self._last_wait:  # recorded now, while the peer works: after the wait it would delay the caller
             spin.record_wait(*self._last_wait)
+            self._last_wait = ()
+        spin.unmeasured -= 1
         begun, buffers, poll = now(), (buffer,), self._readable.poll
         # A read that finds nothing raises, which takes five times as long as a poll.
         if spin.spinning:
@@ -143,7 +147,8 @@ class PollingStream(Stream):
             polls = 0
             self._wait(self._readable, deadline)
             self._attempt(buffers, sizes)
-        self._last_wait = now() - begun, polls
+        if spin.unmeasured < 0:
+            self._last_wait = now() - begun, polls
 
     def try_read(self, buffer, sizes):
         self._attempt((buffer,), sizes)

@@ -44,6 +44,11 @@ def usual(number):
     return image(number), 0.5 * number, False, False, {}
 
 
+def map_later(number):
+    """A small observation, whose steps are compiled before an info is large."""
+    return np.full(2, number), 0.0, False, False, {"map": np.full(5000, number)} if number > 10 else {}
+
+
 def flags(number):
     """Every combination of types of reward and flags that results have."""
     reward = (float, np.float64, np.float32, int, np.int64, bool)[number % 6](number % 7)
@@ -139,9 +144,10 @@ SPACES = {
     "cameras": spaces.Dict(CAMERAS),
     "ordered": spaces.Dict(CAMERAS),
     "many": spaces.Tuple([IMAGE] * 6),
+    "map_later": spaces.Box(-(2**60), 2**60, (2,), np.int64),
     "small_and_large": spaces.Tuple([IMAGE, spaces.Box(0, 255, (13, 1000), np.uint8)]),
 }
 KINDS = [
     "usual", "flags", "infos", "no_info_at_times", "large_info", "orders", "misfits", "reused", "cameras", "ordered",
-    "many", "small_and_large", "four_values", "no_values",
+    "many", "map_later", "small_and_large", "four_values", "no_values",
 ]  # fmt: skip

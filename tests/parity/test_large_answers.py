@@ -103,3 +103,14 @@ def test_an_env_without_slots_is_as_good() -> None:
         for number in range(80):
             kept.append((env.step(number % 2), copy.deepcopy(here.step(number % 2))))
         assert all(same(found, expected) for found, expected in kept)
+
+
+def test_a_slot_that_is_refused_is_never_named() -> None:
+    """The refusal goes with the very next call, although that is compiled."""
+    here = large_results.ResultsEnv("map_later")
+    with made("map_later") as env:
+        env.reset()
+        assert env._connection.arena is not None
+        env._connection.arena.limit_bytes = 0  # as in a process that has no memory left for it
+        for number in range(STEPS):
+            assert same(env.step(number % 2), here.step(number % 2))
