@@ -24,7 +24,8 @@ POLL_COSTS_S, READ_COSTS_S = 5e-6, 10e-6
 MAX_CONTENTION = 0.5
 # The usual wait before the first measurement.
 FIRST_S = 50e-6
-# The number of waits between two trials, and in one trial. A trial of the slower way costs 1 or 2 per cent.
+# The number of waits between two trials, and in one trial. A trial of the slower way costs 1 or 2 per cent. Trials of
+# spinning come sooner at first: see ``_end_trial``.
 USUAL_WAITS, TRIAL_WAITS = 1000, 8
 # Fewer waits after a change: other processes may have disturbed the trial, and the change may be a mistake.
 WAITS_AFTER_CHANGE = 100

@@ -65,10 +65,7 @@ class Channel:
 
     def send_piece(self, call_id, piece, deadline=None):
         """Write a frame that is one piece of ``bytes``. Blocks and raises as ``send``."""
-        sizes = []
-        self.outgoing = (call_id, [piece], sizes, None)
-        self._stream.write([piece], sizes, deadline)
-        if sizes[0] != len(piece):
+        if not self.begin(call_id, piece):
             self.flush(deadline)
 
     def has_notices(self, call_id):
@@ -97,11 +94,7 @@ class Channel:
     def send_head(self, kind, call_id, head, deadline=None):
         """As ``send_frame``, for a frame without buffers. It carries the notices of the arena, which there must be."""
         descriptors, notes = self.arena.compose((), (), call_id)
-        piece, sizes = frame_of_notices(kind, call_id, head, descriptors), []
-        self.outgoing = (call_id, [piece], sizes, notes)
-        notes.settle()
-        self._stream.write([piece], sizes, deadline)
-        if sizes[0] != len(piece):
+        if not self.begin(call_id, frame_of_notices(kind, call_id, head, descriptors), notes):
             self.flush(deadline)
 
     def send(self, pieces, deadline=None):
