@@ -18,7 +18,6 @@ from benchmarks.interleaved import Step
 from benchmarks.simulators import Simulator
 from benchmarks.stepping import SEED, batches_of
 
-
 # The word of a process whose ends poll, what it says first, and how long its ends poll before they sleep (seconds).
 POLLED, READY = "polled", b"r"
 SPIN_S = 2e-3

@@ -50,12 +50,6 @@ class TlsStream(Stream):
 
     def write(self, pieces: Sequence[Buffer], sizes: list[int], deadline: float | None) -> None:
         """Write some bytes of the pieces, and append their number. Raises ChannelClosed or ChannelTimeout."""
-        if sigpipe.is_fatal():
-            sigpipe.without(self._write, pieces, sizes, deadline)
-        else:
-            self._write(pieces, sizes, deadline)
-
-    def _write(self, pieces: Sequence[Buffer], sizes: list[int], deadline: float | None) -> None:
         data = _first_of(pieces)
         # The same bytes again after a wait, because TLS has encrypted them already.
         while not self._attempt("writing", self._socket.send, data, sizes, deadline):
@@ -71,7 +65,10 @@ class TlsStream(Stream):
         # The methods of an SSLSocket are Python code. An interrupt there can lose the number of moved bytes.
         self.in_doubt = True
         try:
-            sizes += map(call, (data,))
+            if sigpipe.is_fatal():  # a read may write too: TLS answers some messages of the peer by itself
+                sigpipe.without(sizes.extend, map(call, (data,)))
+            else:
+                sizes += map(call, (data,))
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
             waits_for = error
         except (OSError, ValueError) as error:

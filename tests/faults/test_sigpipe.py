@@ -118,6 +118,81 @@ say("alive")
 """
 
 
+# The server sends its part of the handshake at once and disconnects, so the client's last message meets nobody.
+HALF_HANDSHAKE = """
+import socket, ssl
+from pathlib import Path
+from gym_service_launcher.net import handshake, tls
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+context = tls.Certificate(*map(Path, os.environ["FAULTS_CASE"].split(":")))._context
+context.maximum_version = getattr(ssl.TLSVersion, os.environ["FAULTS_TLS"])
+ours, theirs = socket.socketpair()
+def serve():
+    arrived, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+    far = context.wrap_bio(arrived, leaving, server_side=True)
+    arrived.write(theirs.recv(65536))
+    try:
+        far.do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    theirs.shutdown(socket.SHUT_RD)  # before the client gets what it answers
+    theirs.sendall(leaving.read())
+    theirs.close()
+threading.Thread(target=serve).start()
+try:
+    tls.connect(ours, "localhost", None, None)
+except Exception as error:
+    say(type(error).__name__)
+else:
+    say("connected")
+"""
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_a_server_of_tls_that_sends_half_a_handshake_is_no_end(tmp_path: Path, version: str) -> None:
+    own = certified(tmp_path)
+    with client(HALF_HANDSHAKE, {"FAULTS_CASE": f"{own.cert}:{own.key}", "FAULTS_TLS": version}) as running:
+        assert running.says() == "ServerFullError"
+        assert running.end() == 0
+
+
+# The server sends a record that is none and disconnects. TLS answers that with an alert, while it reads.
+READS = """
+import socket
+from pathlib import Path
+from gym_service.client.tls_stream import TlsStream
+from gym_service.transport.streams import ChannelClosed
+from gym_service_launcher.net import tls
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+ours, theirs = socket.socketpair()
+def serve():
+    wrapped = tls.Certificate(*map(Path, os.environ["FAULTS_CASE"].split(":"))).wrap(theirs)
+    wrapped.setblocking(True)
+    wrapped.do_handshake()
+    raw = socket.socket(fileno=wrapped.detach())
+    raw.sendall(bytes([23, 3, 3, 0, 64]) + bytes(64))
+    raw.close()
+    ended.set()
+ended = threading.Event()
+threading.Thread(target=serve).start()
+stream = TlsStream(tls.connect(ours, "localhost", None, None))
+ended.wait()
+for read in (lambda: stream.read_into(memoryview(bytearray(9)), [], None), lambda: stream.try_read(bytearray(9), [])):
+    try:
+        read()
+    except ChannelClosed as error:
+        say(type(error).__name__)
+say(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+"""
+
+
+def test_a_server_of_tls_that_disconnects_while_it_is_read_is_an_error(tmp_path: Path) -> None:
+    own = certified(tmp_path)
+    with client(READS, {"FAULTS_CASE": f"{own.cert}:{own.key}"}) as running:
+        assert [running.says(), running.says(), running.says()] == ["ChannelClosed", "ChannelClosed", "set()"]
+        assert running.end() == 0
+
+
 def test_a_server_of_tls_that_disconnects_during_the_handshake_is_no_end(tmp_path: Path) -> None:
     own = certified(tmp_path)
     with client(HANDSHAKE, {"FAULTS_CASE": f"{own.cert}:{own.key}"}) as running:

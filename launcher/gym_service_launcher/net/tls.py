@@ -19,6 +19,7 @@ import stat
 from pathlib import Path
 
 from gym_service_launcher.errors import AuthError, ConfigError
+from gym_service_launcher.net import sigpipe
 from gym_service_launcher.net.handshake import ServerFullError
 from gym_service_launcher.standalone import interrupts
 
@@ -102,7 +103,10 @@ def connect(sock: socket.socket, host: str, ca: Path | None, sha256: str | None)
     """
     try:
         context = _context_of_client(ca)
-        wrapped = context.wrap_socket(sock, server_hostname=host if ca else None)
+        # It makes the handshake, and so it writes.
+        wrapped: ssl.SSLSocket = sigpipe.without(
+            lambda: context.wrap_socket(sock, server_hostname=host if ca else None)
+        )
     except BaseException as error:
         sock.close()
         interrupts.raise_if_from_handler(error)
