@@ -7,6 +7,7 @@ As in ``layout.py`` only the exact type, dtype, shape and key order fit. A str f
 plain data has the words of ``space_spec.py``: a Box for an array, Dict and Tuple, and kinds of its own beside them.
 """
 
+import itertools
 import struct
 
 import numpy as np
@@ -21,7 +22,7 @@ from gym_service.protocol.array_likes import (
     to_numpy,
 )
 from gym_service.protocol.interrupts import is_from_handler
-from gym_service.protocol.layout import Plan, compiled
+from gym_service.protocol.layout import DICTS, Plan, compiled
 from gym_service.protocol.values import BadValue, dtype_from, dtype_text
 
 # A longer text seldom stays the same from step to step.
@@ -30,6 +31,11 @@ MAX_TEXT_CHARS = 200
 MAX_PARTS, MAX_NESTING = 1000, 16
 _FRAMEWORKS = frozenset(FRAMEWORKS.values())
 # numpy's scalars whose bytes are the value, and nothing else.
+# By numpy's name of a dtype, the letter of struct for the same bytes. Not float32: struct makes it of a double.
+_LETTERS = {
+    "|b1": "?", "|i1": "b", "|u1": "B", "<i2": "h", "<u2": "H",
+    "<i4": "i", "<u4": "I", "<i8": "q", "<u8": "Q", "<f8": "d",
+}  # fmt: skip
 _SCALARS = {cls: np.dtype(cls) for cls in (np.dtype(code).type for code in "?bBhHiIlLqQefdFD")}
 
 
@@ -111,6 +117,10 @@ class _FormPlan(Plan):
             raise BadValue("a form of more than %d parts" % MAX_PARTS)
         return super().add(space)
 
+    def add_dict(self, space):
+        node = super().add_dict(space)
+        return node if node is None else _NumberDict.of(node) or node
+
     def add_number(self, spec):
         number = _NUMBERS_BY_KIND[spec["kind"]]
         return number(self.take(number.form.size))
@@ -136,7 +146,7 @@ class _FormPlan(Plan):
 _KINDS = {
     "Box": Plan.add_array,
     "Tuple": Plan.add_tuple,
-    "Dict": Plan.add_dict,
+    "Dict": _FormPlan.add_dict,
     "float": _FormPlan.add_number,
     "int": _FormPlan.add_number,
     "bool": _FormPlan.add_number,
@@ -147,9 +157,9 @@ _KINDS = {
 
 
 class _Number:
-    """A number of Python's own. A subclass knows the kind, and the form of its bytes."""
+    """A number of Python's own. A subclass knows the kind, and the form of its bytes and the letter of that."""
 
-    kind, form = "", struct.Struct("<")
+    kind, letter, form = "", "", struct.Struct("<")
 
     def __init__(self, at):
         self.at = at
@@ -163,7 +173,7 @@ class _Number:
 
 
 class _Float(_Number):
-    kind, form = "float", struct.Struct("<d")
+    type, kind, letter, form = float, "float", "d", struct.Struct("<d")
 
     def pack(self, value, head, buffers):
         if type(value) is not float:
@@ -173,7 +183,7 @@ class _Float(_Number):
 
 
 class _Int(_Number):
-    kind, form = "int", struct.Struct("<q")
+    type, kind, letter, form = int, "int", "q", struct.Struct("<q")
 
     def pack(self, value, head, buffers):
         if type(value) is not int or not -(2**63) <= value < 2**63:
@@ -183,7 +193,7 @@ class _Int(_Number):
 
 
 class _Bool(_Number):
-    kind, form = "bool", struct.Struct("<?")
+    type, kind, letter, form = bool, "bool", "?", struct.Struct("<?")
 
     def pack(self, value, head, buffers):
         if type(value) is not bool:
@@ -192,7 +202,7 @@ class _Bool(_Number):
         return True
 
 
-_NUMBERS = {float: _Float, int: _Int, bool: _Bool}
+_NUMBERS = {number.type: number for number in (_Float, _Int, _Bool)}
 _NUMBERS_BY_KIND = {number.kind: number for number in _NUMBERS.values()}
 
 
@@ -212,6 +222,63 @@ class _Scalar:
     def reader(self, memory, start):
         array = np.ndarray((), self.dtype, memory, start + self.at)
         return lambda: array[()]
+
+
+class _NumberDict:
+    """A dict of numbers alone, as most infos are: all of them are packed by one call of struct, into the same bytes."""
+
+    def __init__(self, keys, letters, types, at):
+        self.keys, self.types, self.at = keys, types, at
+        self.form = struct.Struct("<" + letters)
+        self.key_types = [str] * len(keys)
+        # For the numbers that are numpy's: the key, and the type.
+        self.of_numpy = [(key, cls) for key, cls in zip(keys, types) if cls not in _NUMBERS]
+
+    @classmethod
+    def of(cls, node):
+        """The same as a dict's node; None if it has other parts than numbers."""
+        parts = list(node.nodes.values())
+        letters = [_letter_of(part) for part in parts]
+        if not letters or None in letters:
+            return None
+        ends = itertools.accumulate([parts[0].at] + [struct.calcsize("<" + letter) for letter in letters])
+        if [part.at for part in parts] != list(ends)[:-1]:
+            return None  # a peer has named a key twice
+        return cls(node.keys, "".join(letters), [part.type for part in parts], parts[0].at)
+
+    def pack(self, value, head, buffers):
+        if type(value) not in DICTS or list(value) != self.keys or list(map(type, value)) != self.key_types:
+            return False
+        numbers = value.values()
+        if list(map(type, numbers)) != self.types:
+            return False
+        try:
+            head += self.form.pack(*numbers)
+        except struct.error as error:  # an int that is too large
+            if error.__traceback__.tb_next is not None:
+                raise  # raised by a signal handler
+            return False
+        return True
+
+    def unpack(self, head, start, buffers):
+        return self._made(self.form.unpack_from(head, start + self.at))
+
+    def reader(self, memory, start):
+        unpack, at, made = self.form.unpack_from, start + self.at, self._made
+        return lambda: made(unpack(memory, at))
+
+    def _made(self, numbers):
+        value = dict(zip(self.keys, numbers))
+        for key, cls in self.of_numpy:
+            value[key] = cls(value[key])
+        return value
+
+
+def _letter_of(node):
+    """The letter of struct for a node that is one number; None for any other."""
+    if isinstance(node, _Number):
+        return node.letter
+    return _LETTERS.get(node.dtype.str) if isinstance(node, _Scalar) else None
 
 
 class _Constant:

@@ -309,7 +309,7 @@ class _Tuple(_Node):
 
 
 # Before Gymnasium 1.0, Dict.sample() returned an OrderedDict, which crosses as a dict on the general path too.
-_DICTS = (dict, OrderedDict)
+DICTS = (dict, OrderedDict)
 
 
 class _Dict(_Node):
@@ -320,7 +320,7 @@ class _Dict(_Node):
 
     def pack(self, value, head, buffers):
         # Types count too: numpy.str_("a") equals "a" and would come back as a str.
-        if type(value) not in _DICTS or list(value) != self.keys or [type(key) for key in value] != self.key_types:
+        if type(value) not in DICTS or list(value) != self.keys or [type(key) for key in value] != self.key_types:
             return False
         for key, node in self.nodes.items():  # noqa: SIM110
             if not node.pack(value[key], head, buffers):

@@ -41,6 +41,27 @@ ALIKE: dict[str, tuple[Any, ...]] = {
         {"x": 1.0, "in": {"n": (1, True), "t": "a"}, "a": np.arange(3)},
         {"x": NAN, "in": {"n": (-7, False), "t": "a"}, "a": np.arange(3) + 4},
     ),
+    "numbers": (
+        {"f": 1.0, "i": 1, "b": True, "f8": np.float64(2), "i8": np.int64(3), "u1": np.uint8(4), "b1": np.bool_(0)},
+        {
+            "f": NAN,
+            "i": -(2**63),
+            "b": False,
+            "f8": np.float64(NAN),
+            "i8": np.int64(-(2**63)),
+            "u1": np.uint8(255),
+            "b1": np.bool_(1),
+        },
+    ),
+    "numbers of numpy": (
+        {cls.__name__: cls(1) for cls in (np.int8, np.int16, np.uint16, np.int32, np.uint32, np.uint64)},
+        {
+            cls.__name__: cls(np.iinfo(cls).max)
+            for cls in (np.int8, np.int16, np.uint16, np.int32, np.uint32, np.uint64)
+        },
+    ),
+    "numbers and others": ({"f": 1.0, "f4": np.float32(NAN)}, {"f": 2.0, "f4": np.float32(-0.0)}),
+    "one number": ({"f": 1.0}, {"f": -0.0}),
     "empty": ({}, {}),
     "an empty tuple": ((), ()),
 }
@@ -54,6 +75,31 @@ UNLIKE: dict[str, tuple[Any, ...]] = {
     "numpy float": (np.float64(1), 1.0, np.float32(1), np.array(1.0)),
     "numpy int": (np.int64(1), 1, np.int32(1), np.uint64(1)),
     "array": (np.zeros(3), np.zeros(4), np.zeros((3, 1)), np.zeros(3, np.float32), np.zeros(3, ">f8"), [0.0] * 3),
+    "dict of numbers": (
+        {"f": 1.0, "i": 1},
+        {"f": 1, "i": 1},
+        {"f": 1.0, "i": True},
+        {"f": 1.0, "i": 2**63},
+        {"f": 1.0, "i": -(2**63) - 1},
+        {"f": np.float64(1), "i": 1},
+        {"f": 1.0, "i": np.int64(1)},
+        {"i": 1, "f": 1.0},
+        {"f": 1.0},
+        {"f": None, "i": 1},
+        {"f": 1.0, "i": 1, "more": 1},
+        {"f": 1.0, np.str_("i"): 1},
+        [1.0, 1],
+        (1.0, 1),
+        None,
+        {},
+    ),
+    "dict of numpy's numbers": (
+        {"f": np.float64(1), "b": np.bool_(1)},
+        {"f": 1.0, "b": np.bool_(1)},
+        {"f": np.float64(1), "b": True},
+        {"f": np.float32(1), "b": np.bool_(1)},
+        {"f": np.array(1.0), "b": np.bool_(1)},
+    ),
     "dict": ({"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 1}, {"a": 1, "b": 2, "c": 3}, {"a": 1, np.str_("b"): 2}),
     "tuple": ((1, 2), [1, 2], (1,), (1, 2, 3)),
 }
@@ -121,6 +167,12 @@ def test_what_has_no_form(name: str) -> None:
     if spec is None:
         return
     assert packed(compile_form(spec, 0), NO_FORM[name]) is None  # as a large int
+
+
+def test_a_key_that_a_peer_names_twice_counts_once() -> None:
+    number = {"kind": "float"}
+    form = compile_form({"kind": "Dict", "spaces": [("a", number), ("b", number), ("a", number)]}, 0)
+    assert form.unpack(struct.pack("<3d", 1, 2, 3), 0, ()) == {"a": 3, "b": 2}
 
 
 def test_longlong_would_come_back_as_int64() -> None:
