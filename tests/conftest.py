@@ -7,6 +7,7 @@ checks only the temp files.
 import contextlib
 import gc
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -131,7 +132,13 @@ def traces() -> Traces:
     files = frozenset(name for name in os.listdir(tempfile.gettempdir()) if not name.startswith(FOREIGN_FILES))
     if not procfs.HAS_PROC:
         return Traces(frozenset(), frozenset(), files)
-    return Traces(frozenset(our_processes()), frozenset(procfs.open_fds()), files)
+    return Traces(frozenset(our_processes()), frozenset(filter(is_no_open_log, procfs.open_fds())), files)
+
+
+def is_no_open_log(fd: str) -> bool:
+    """Not the log of a server that runs: it is opened by the first output, which may come at any time."""
+    log = re.search(r"/logs/[^/]*\.(\d+)\.log$", fd)
+    return log is None or not procfs.state(int(log[1]))
 
 
 def our_processes() -> Iterator[str]:
