@@ -34,8 +34,9 @@ class Verdict(str, Enum):
 class Criterion:
     """A ratio of two contenders of one workload: of their times, or of their speeds.
 
-    ``and_control`` names a contender whose time is added to that of the control. ``floor`` names one that does the same
-    with as little code as possible: its ratio shows what could be reached on this machine at this time.
+    ``and_control`` names a contender whose time is added to that of the control. ``floor`` names one that does the
+    least of what the contender must do. Its ratio is shown too: no better one can be reached on this machine in these
+    minutes.
     """
 
     text: str

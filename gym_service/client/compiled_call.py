@@ -5,8 +5,9 @@ intermediate objects. Never knows what a call does (``compiled_step.py``). Never
 
 It makes a call only if nothing is unusual: no other thread's call, no half of a call, no interrupted call, no change
 of the spaces since it was compiled. Otherwise it returns NOT_COMPILED and has changed nothing, and the general call
-follows. An answer that is anything but one small result, such as one in shared memory, stays with the decoder, and
-``Exchange.read_answer`` reads it. So both ways can follow each other at any point.
+follows. There are two kinds of usual answers: one small result, and one result whose large arrays all lie in shared
+memory. Any other answer stays with the decoder, and ``Exchange.read_answer`` reads it. So both ways can follow each
+other at any point.
 
 Interrupts. All that ``exchange.py`` says about them holds here too, since each assignment is the same: the call is sent
 once ``channel.outgoing`` holds it, and answered once ``_answered`` is its id.
@@ -58,15 +59,16 @@ def compile_call(
         connection: the connection to call.
         kind: a kind of step, or a reset.
         limit_s: as the ``timeout_s`` of ``Connection.call``.
-        read_small: decodes the result if it is whole and has no buffers; it must not keep the env alive.
-        read: decodes any result from a frame; the same holds.
+        read_small: decodes the result if it is whole and has no buffers; it must not keep the env alive. Not used if
+            ``is_large``.
+        read: decodes any result from a frame; it must not keep the env alive either.
         observer: is told of each step.
         is_free: whether nothing else prevents the call, once it is its turn; by default nothing does.
         leave: ends a call that has failed, and returns the exception to raise; by default the connection does.
         changes: the value of ``connection.changes`` from before the layouts were read; by default the present one. With
             another value the function returns NOT_COMPILED.
         is_large: whether most answers lie in shared memory.
-        answered_by: the kind of an answer that ``read_small`` reads.
+        answered_by: the kind of a usual answer.
     """
     queue, tickets, leave_with = connection._queue, connection._tickets, leave or connection._leave_with
     channel, of_changes = connection._channel, connection.changes if changes is None else changes
@@ -174,7 +176,7 @@ def _exchange_in_slots(
     beginning: int,
     answered_by: int,
 ) -> Exchange:
-    """The same, where most answers lie in shared memory and most calls return that of the last answer."""
+    """The same for answers in shared memory. Most calls return the memory of the answer before."""
     channel, header, during, arena = connection._channel, HEADER.pack, messages.CALL_NAMES[kind], connection.arena
     begin: Callable[..., bool] = channel.begin
     read_some: Callable[..., Any] = channel.read_some
@@ -201,7 +203,7 @@ def _exchange_in_slots(
             observer.step_sent((action,))
         try:
             sizes = read_some(deadline)
-        except ChannelTimeout:  # as in _exchange
+        except ChannelTimeout:  # read_answer() gets it again, and goes on if bytes still arrive
             sizes = None
         is_whole = sizes is not None and len(sizes) == 1 and sizes[0] >= HEADER_BYTES
         frame = leased_frame(decoder, beginning, answered_by, call_id, sizes[0]) if is_whole else None

@@ -160,7 +160,7 @@ def _result_reader(connection: Connection, layout: Layout, forms: FormReader) ->
     scratch, unpack, version = connection._channel.decoder.scratch, REWARD_AND_FLAGS.unpack_from, layout.version
     observation, info_at = layout.reader(scratch, HEADER_BYTES + BESIDE_BYTES), BESIDE_BYTES + layout.head_bytes
     if observation is None:
-        return lambda end: None  # the call is compiled, and a large answer is read in the general way
+        return lambda end: None  # it is read from a frame
     least_bytes, by_form = HEADER_BYTES + info_at, _form_reader(forms, scratch)
 
     def read(end: int) -> Any:

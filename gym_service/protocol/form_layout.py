@@ -31,12 +31,12 @@ MAX_TEXT_CHARS = 200
 MAX_PARTS, MAX_NESTING = 1000, 16
 _FRAMEWORKS = frozenset(FRAMEWORKS.values())
 # numpy's scalars whose bytes are the value, and nothing else.
+_SCALARS = {cls: np.dtype(cls) for cls in (np.dtype(code).type for code in "?bBhHiIlLqQefdFD")}
 # By numpy's name of a dtype, the letter of struct for the same bytes. Not float32: struct makes it of a double.
 _LETTERS = {
     "|b1": "?", "|i1": "b", "|u1": "B", "<i2": "h", "<u2": "H",
     "<i4": "i", "<u4": "I", "<i8": "q", "<u8": "Q", "<f8": "d",
 }  # fmt: skip
-_SCALARS = {cls: np.dtype(cls) for cls in (np.dtype(code).type for code in "?bBhHiIlLqQefdFD")}
 
 
 def spec_of(value):

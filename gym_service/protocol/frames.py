@@ -137,7 +137,8 @@ class FrameDecoder:
     contain several frames: call ``next_frame()`` before reading again. After an error the decoder must not be used.
 
     A signal handler's exception may end any of these methods at any line. Nothing is lost: each method works on
-    ``state``, one assignment replaces all of it, and everything before that assignment can be repeated.
+    ``state``, one assignment replaces all of it, and everything before that assignment can be repeated. So does
+    ``transport/leased_frames.py`` from outside.
     ``transport/streams.py`` explains how the size of a read gets into the list in any case.
     """
 

@@ -1,4 +1,4 @@
-"""A kind of call as one function: reads it, carries it out, and sends its answer if that is small.
+"""A kind of call as one function: reads it, carries it out, and sends its answer if that is usual.
 
 Knows the fields of a header and the parts of ``Server.answer``, which it repeats in the same order without their
 intermediate objects. Never knows what a call does: ``compiled_step.py`` does. Python 3.6 and up.
@@ -24,11 +24,12 @@ def compile_call(server, channel, readers, ways):
     ``readers``: by kind of call and number of descriptors, the function that reads the argument of ``act``; None if it
     cannot. It takes the size of the head, whose bytes are in the decoder's scratch buffer, after the header and the
     descriptors, until the next read.
-    ``ways``: by kind of call, the functions ``act``, ``pack`` and ``encode``, and ``begin`` if it is not the channel's.
+    ``ways``: by kind of call, the functions ``act``, ``pack``, ``encode``, and ``begin`` if that is not the channel's.
     ``act`` carries out the call and returns a result.
-    ``pack`` takes the call's id and the result, and returns the whole frame of the answer; None if it does not fit.
+    ``pack`` takes the call's id and the result, and returns what ``begin`` takes: for the channel's, the whole frame of
+    the answer. It returns None if the result does not fit.
     ``encode`` takes the result, and returns the kind and the Encoder of the answer.
-    ``begin`` takes the call's id and what ``pack`` has returned, and does what ``Channel.begin`` does.
+    ``begin`` takes the call's id and what ``pack`` has returned. It blocks and returns as ``Channel.begin`` does.
     """
     arena, warnings = channel.arena, server.warnings
     getpid, process_id = os.getpid, os.getpid()
@@ -47,6 +48,8 @@ def compile_call(server, channel, readers, ways):
         counts[begun_at] += 1
         try:
             result = act(argument)
+            if getpid() != process_id:  # before shared memory is written
+                server.leave_if_forked()
             is_quiet = (call_id == quiet_id and call_id & LATEST_NOTICES) or arena is None or not arena.is_due(call_id)
             is_usual = is_quiet and not warnings.waiting
             frame = pack(call_id, result) if is_usual else None
@@ -56,13 +59,12 @@ def compile_call(server, channel, readers, ways):
             server.note_exit()
             raise
         except Exception as error:  # noqa: BLE001 - the same border as in Server.answer
+            server.leave_if_forked()
             general = server.error_answer(kind, error)
         counts[answered_at] += 1
         if general is not None:
             server.send_answer(*general)
             return True
-        if getpid() != process_id:
-            server.leave_if_forked()
         if not begin(call_id, frame):
             channel.flush()
         quiet_id = call_id + 1

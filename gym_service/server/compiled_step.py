@@ -13,10 +13,7 @@ from gym_service.server.compiled_call import compile_call
 from gym_service.server.compiled_reset import reset_reader, reset_way
 from gym_service.server.large_answers import large_packing
 from gym_service.server.observation_stack import Arrays
-
-# The most slots of shared memory that a compiled call returns. A program that drops each observation at the next step
-# returns one with each call, and sometimes two.
-MOST_RETURNED = 2
+from gym_service.transport.leased_frames import MOST_SLOTS
 
 
 def compile_any_step(server, channel, adapter, agents, some_envs, actions, layout, action_layout, forms):
@@ -44,7 +41,7 @@ def compile_any_step(server, channel, adapter, agents, some_envs, actions, layou
 def _readers(scratch, action_layout, is_batch):
     """The functions that read an action, by kind of call and number of descriptors; see ``compile_call``."""
     readers = {}
-    for count in range(MOST_RETURNED + 1):
+    for count in range(MOST_SLOTS + 1):
         head_at = HEADER_BYTES + 8 * count
         if action_layout is not None:
             kind = messages.VEC_STEP_PACKED if is_batch else messages.STEP_PACKED
@@ -70,7 +67,7 @@ def _compile_step(server, channel, adapter, actions, packing, readers):
 
     ways = {kind: (act, pack, server.encode_step, *begin) for kind, _ in readers}
     ways[messages.RESET] = reset_way(server)
-    for count in range(MOST_RETURNED + 1):
+    for count in range(MOST_SLOTS + 1):
         readers[messages.RESET, count] = reset_reader(channel.decoder.scratch, HEADER_BYTES + 8 * count)
     return compile_call(server, channel, readers, ways)
 
@@ -93,7 +90,7 @@ def _compile_batch_step(server, channel, batch, some_envs, actions, layout, read
 
 def _some_readers(scratch, some_envs):
     """The functions that read a packed step of some envs, by kind of call and number of descriptors."""
-    kind, each = messages.STEP_SOME_PACKED, range(MOST_RETURNED + 1)
+    kind, each = messages.STEP_SOME_PACKED, range(MOST_SLOTS + 1)
     return {(kind, count): some_envs.reader(scratch, HEADER_BYTES + 8 * count) for count in each}
 
 

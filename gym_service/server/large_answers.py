@@ -6,31 +6,38 @@ Knows the packed form of results, and frames that only lend. Never knows an adap
 from gym_service.protocol import messages
 from gym_service.protocol.frames import HEADER, MAGIC, VERSION
 from gym_service.protocol.results import REWARD_AND_FLAGS, flags_of
-from gym_service.transport.arena import LEAST_BYTES
-from gym_service.transport.leased_frames import lend
+from gym_service.transport.arena import LATEST_NOTICES, LEAST_BYTES
+from gym_service.transport.leased_frames import MOST_SLOTS, lend
 
 
 def large_packing(server, channel, layout, forms):
     """The functions ``pack`` and ``begin`` of ``compile_call``, for observations with large arrays.
 
-    An answer with an array that finds no slot is sent in the general way; without shared memory, and if arrays are too
-    small for a slot, all are.
+    An answer with an array that finds no slot is sent in the general way, and so are some after it. All are if there is
+    no shared memory, if any array is too small for a slot, or if there are too many.
     """
-    arena = channel.arena
-    if arena is None or min(layout.buffer_bytes) < LEAST_BYTES:
+    arena, sizes = channel.arena, layout.buffer_bytes
+    if arena is None or min(sizes) < LEAST_BYTES or len(sizes) > MOST_SLOTS:
         return _pack_nothing, channel.begin
     packed, pack_header, kind, begin_with = _packer(server, layout, forms), HEADER.pack, messages.STEPPED, channel.begin
+    has_failed = False
 
     def pack(call_id, result):
+        nonlocal has_failed
+        if has_failed and call_id & LATEST_NOTICES:
+            return None  # a user who keeps all observations would have each of them packed twice
         head, buffers = packed(result)
-        lent = None if head is None else lend(arena, buffers, call_id)
+        if head is None:
+            return None
+        lent = lend(arena, buffers, call_id)
+        has_failed = lent is None
         if lent is None:
             return None
         descriptors, count, notes = lent
         return b"".join((pack_header(MAGIC, VERSION, kind, call_id, len(head), count), descriptors, head)), notes
 
-    def begin(call_id, frame):
-        piece, notes = frame
+    def begin(call_id, packed_frame):
+        piece, notes = packed_frame
         return begin_with(call_id, piece, notes)
 
     return pack, begin

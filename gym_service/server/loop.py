@@ -133,6 +133,7 @@ class Server:
             raise
         except Exception as error:  # noqa: BLE001 - the border: whatever a simulator raises is an answer, and no end
             kind, encoder = self.error_answer(frame.kind, error)
+        self.leave_if_forked()
         self.counters.call_finished()
         self.send_answer(kind, encoder)
 
@@ -358,6 +359,7 @@ class Server:
         return self._batch(frame.offers, result)
 
     def _batch(self, offers, result):
+        self.leave_if_forked()  # before shared memory is written
         stacked = self._adapter.stacked(result[0], offers) if self._layout else None
         return results.encode_batch(self._layout, stacked, result, self._adapter.first_index, bool(offers))
 

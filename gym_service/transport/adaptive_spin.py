@@ -39,13 +39,14 @@ class AdaptiveSpin:
 
     ``yields_cpu``: whether this side sleeps if other processes run between its polls. One of the two sides should. If
     both sleep, each step needs two wake-ups; if neither does, each side keeps the other from running.
-    ``measured_every``: how many waits one recorded wait stands for, except in a trial.
+    ``measured_every``: how many waits one recorded wait stands for, except in a trial. The caller counts ``unmeasured``
+    down before each wait, and records the wait if that is below 0 then.
     """
 
     def __init__(self, yields_cpu=False, measured_every=1):
         self._yields_cpu = yields_cpu
         self._measured_every = measured_every
-        self.unmeasured = 0  # how many waits need not be recorded before the next one that must be
+        self.unmeasured = 0  # how many of the next waits need not be recorded
         self.spinning = True  # whether to spin during the next wait
         self.spin_s = SPIN_S  # how long to spin
         self._usual_s = FIRST_S
@@ -56,7 +57,10 @@ class AdaptiveSpin:
         self._retry_after = WAITS_AFTER_CHANGE  # the number of waits between two trials of spinning
 
     def record_wait(self, wait_s, polls=0):
-        """Record how long a wait took and how many polls it needed; 0 polls if it ended in sleep."""
+        """Record how long a wait took and how many polls it needed; 0 polls if it ended in sleep.
+
+        The usual wait and the contention are running means of the recorded waits.
+        """
         if polls:
             self._contention += ((wait_s > READ_COSTS_S + polls * POLL_COSTS_S) - self._contention) * WEIGHT
         if self._is_trial:

@@ -6,7 +6,8 @@ Rules of this module.
 - It runs on both sides, from Python 3.6 up. Each side lends to the other. "Ours" are the slots that this side made,
   "theirs" those of the other side.
 - Only ``Notes.settle`` (sending, ``notes.py``) and ``Arena.receive`` (receiving) make the changes of a frame. Both can
-  be repeated after an interrupt at any line; ``channel.py`` says when.
+  be repeated after an interrupt at any line; ``channel.py`` says when. ``leased_frames.py`` does the same for the usual
+  frames of steps, and the server's ``compiled_call.py`` for calls that only return slots.
 
 Theory of operation.
 
@@ -38,7 +39,8 @@ call on each side orders the two. No code here waits for memory to change.
 *Forks.* A child of fork() sees the same memory as its parent, who would reuse a slot once the parent has returned it.
 So at a fork the parent forgets every leased slot. It later returns the slot as retired: never to be written again.
 
-What must change together: the flags below and VERSION in ``protocol/frames.py``.
+What must change together: the flags in ``slots.py`` and VERSION in ``protocol/frames.py``; the changes that a frame
+makes, here, in ``notes.py`` and in ``leased_frames.py``.
 """
 
 from gym_service.protocol.frames import LENT
@@ -288,7 +290,7 @@ class Arena:
         return slots
 
     def lease(self, descriptor):
-        """A buffer of ``size_bytes`` in the slot that a frame names. ``receive`` makes it the slot's lease.
+        """A buffer in the slot that a frame names. ``Slot.lend_to`` makes it the slot's lease.
 
         Raises BadValue if the other side has not announced that slot, or has lent it already.
         """
@@ -369,9 +371,12 @@ class Arena:
     # -- ends ------------------------------------------------------------------------------------------------------
 
     def retire(self):
-        """Forget every leased slot: a fork is about to copy the leases, and their content must never change."""
+        """Forget every leased slot: a fork is about to copy the leases, and their content must never change.
+
+        Not one whose lease is dead: another thread may be about to return it.
+        """
         for number, slot in list(self._theirs.items()):
-            if slot.is_out:
+            if slot.is_leased:
                 del self._theirs[number]
 
     def close(self):

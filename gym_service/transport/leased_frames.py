@@ -1,9 +1,9 @@
 """The usual frames of steps with large arrays: calls that only return slots of memory, and answers that only lend them.
 
-Knows the state of an Arena, whose part it is, as ``notes.py``. It does what ``Arena`` and ``FrameDecoder`` do for any
-frame, in the same order and without their intermediate objects. Whatever is unusual is left to them: each function
-returns None then, and only free memory has changed. Never knows what a frame means. Python 3.6 and up; runs on both
-sides.
+Each function does what ``Arena``, ``Notes`` and ``FrameDecoder`` do for any frame, in the same order and without their
+intermediate objects. For whatever is unusual it returns None, and has changed only free memory; they do that then.
+Knows the state of an arena and of a decoder. Never knows what a frame means. Python 3.6 and up. ``lend`` and
+``returns`` run on both sides, ``leased_frame`` only in the client.
 """
 
 import struct
@@ -12,7 +12,8 @@ from gym_service.protocol.frames import HEADER_BYTES, HEADER_NUMBERS, LENT, Fram
 from gym_service.transport.arena import LEAST_BYTES, SWEEP_CALLS
 from gym_service.transport.slots import ANNOUNCED, NUMBER_SHIFT, RETIRED, RETURNED
 
-# The most slots of a usual frame. A program that drops each observation at the next step returns one, sometimes two.
+# The most slots of a usual frame. A program that drops each observation at the next step returns those of one, and
+# sometimes of two.
 MOST_SLOTS = 4
 _TABLES = tuple(struct.Struct("<%dQ" % count) for count in range(MOST_SLOTS + 1))
 
@@ -56,9 +57,10 @@ class Returning:
 
 
 def lend(arena, arrays, call_id):
-    """(The descriptors of these arrays as bytes, how many, a Lending), for a frame that must carry no notices.
+    """(The descriptors of these arrays as bytes, how many, a Lending).
 
-    Blocks for a copy of each array. None if there are too many, or if one is small or finds no free slot.
+    The caller has made sure that the frame needs no notices. Blocks for a copy of each array. Returns None if there are
+    too many arrays, or if one is small or finds no free slot.
     """
     count, slots, descriptors = len(arrays), [], []
     if count > MOST_SLOTS:
@@ -79,7 +81,7 @@ def lend(arena, arrays, call_id):
 def returns(arena, call_id):
     """(The descriptors that return all dead leases as bytes, how many, a Returning).
 
-    None if the frame must carry anything else, or if a fork has retired one of the slots.
+    None if the frame must carry any other notice, or if a fork has retired one of the slots.
     """
     dead = arena._dead[: MOST_SLOTS + 1]
     count, theirs = len(dead), arena._theirs
@@ -99,7 +101,8 @@ def leased_frame(decoder, beginning, kind, call_id, end):
     """The frame that fills the first ``end`` bytes of the decoder's scratch buffer, if slots hold all of its buffers.
 
     The bytes are those that ``Channel.read_some`` has read. The frame is the decoder's next one, until ``take``.
-    ``beginning`` is that of its kind. Raises BadValue if a slot is not available.
+    ``beginning`` is that of its kind. Raises BadValue if a slot is not available. After an interrupt either nothing has
+    changed, or ``FrameDecoder.next_frame`` does the rest.
     """
     scratch, arena = decoder.scratch, decoder.arena
     begun, answered_id, head_bytes, count = HEADER_NUMBERS.unpack_from(scratch)

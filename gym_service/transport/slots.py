@@ -42,6 +42,7 @@ class Slot:
         self._address = memory.address
         self._lease_class = None  # for the size that was leased first, which is nearly always the size
         self._lease = None  # a weak reference
+        self._reference_class = None
         self.size_bytes = memory.size_bytes
         self.number = number
         self.is_out = False  # whether the slot holds a lent array (lent by whichever side owns the slot)
@@ -70,21 +71,17 @@ class Slot:
         if self._lease is None or self._lease() is not lease:
             if self.is_out:
                 raise BadValue("slot %d was lent twice" % self.number)
-            reference = _LeaseReference(lease, note_death)
-            reference.number = self.number
-            self._lease = reference
+            if self._reference_class is None:
+                # Of weak references that still know the slot's number when the lease is dead.
+                self._reference_class = type("LeaseReference", (weakref.ref,), {"number": self.number, "__slots__": ()})
+            # In one statement: after an interrupt no second reference is left that would note the death as well.
+            self._lease = self._reference_class(lease, note_death)
         self.is_out = True
 
     @property
     def is_leased(self):
         """Whether a lease of the slot is alive."""
         return self._lease is not None and self._lease() is not None
-
-
-class _LeaseReference(weakref.ref):
-    """A weak reference that still knows the slot's number when the lease is dead."""
-
-    __slots__ = ("number",)
 
 
 _lease_classes = {}  # type: dict

@@ -3,13 +3,20 @@
 import os
 import re
 import signal
+from contextlib import closing
 
+import numpy as np
 import pytest
 from support import polling, procfs
 from support.clients import GONE_S, client
 from support.faulty import METHODS, TRANSPORTS, act, alternately, armed, assert_exact, faulty, refused_at_start
+from support.opened import TARGET, opened
+from support.paths import ENVS
+from support.targets import TARGETS
 
+import gym_service
 from gym_service import errors
+from gym_service.server.loop import EXIT_FORKED
 
 # These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
@@ -86,6 +93,37 @@ def test_a_simulator_that_forks_and_comes_back_twice(method: str, transport: str
     with armed(method, "fork", transport=transport) as env:
         act(env, method)
         assert_exact(env, 100)
+
+
+FORKS = [("os", "py36-gym021"), ("os", TARGET), ("C", TARGET)]
+
+
+@pytest.mark.parametrize(("by", "target"), FORKS)
+def test_a_child_that_comes_back_does_not_write_into_what_the_user_holds(by: str, target: str) -> None:
+    given = {"entry_point": "forking_images:ForkingImagesEnv", "kwargs": {"by": by}}
+    with opened("Forking", target=target, **given) as env:
+        env.reset()
+        for action in range(20):
+            env.step(action)
+        kept = env.step(20)[0]
+        assert env.call("let_child_return") == EXIT_FORKED
+        assert (kept == 20).all()
+        assert (env.step(21)[0] == 21).all()
+
+
+@pytest.mark.parametrize(("by", "target"), FORKS)
+def test_nor_does_the_child_of_a_batch(by: str, target: str) -> None:
+    given = {"entry_point": "forking_images:ForkingImagesEnv", "kwargs": {"by": by}, "pythonpath": [str(ENVS)]}
+    envs = gym_service.make_vec("Forking", 2, workers=1, python=str(TARGETS[target].python()), **given)
+    with closing(envs):
+        envs.reset()
+        for action in range(20):
+            envs.step(np.array([action, action]))
+        kept = envs.step(np.array([20, 21]))[0]
+        assert envs.call("let_child_return") == (EXIT_FORKED, None)
+        assert (kept[0] == 20).all()
+        assert (kept[1] == 21).all()
+        assert (envs.step(np.array([3, 3]))[0] == 3).all()
 
 
 def test_a_crash_is_met_though_a_fork_of_the_simulator_holds_all_that_it_held() -> None:

@@ -3,6 +3,7 @@
 import itertools
 import struct
 import sys
+import traceback
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -144,6 +145,31 @@ def test_nothing_to_return_is_a_frame_without_descriptors() -> None:
     assert returned[:2] == (b"", 0)
 
 
+@pytest.mark.parametrize("is_general", [True, False])
+def test_a_fork_while_slots_are_returned_leaves_them_usable(is_general: bool) -> None:
+    """Another thread may fork after the frame is composed. No array is left that the child could see."""
+    ours, theirs = warm(2)
+    first, second = pass_frame(ours, theirs, [frame(1), frame(2)])
+    del first
+    this = call_id()
+    if is_general:
+        descriptors, notes = theirs.compose((), (), this)
+    else:
+        returned = returns(theirs, this)
+        assert returned is not None
+        descriptors, notes = numbers(returned[0], returned[1]), returned[2]
+    theirs.retire()  # as before a fork
+    notes.settle()
+    receive(ours, descriptors)
+    again = lend(ours, [frame(3)], call_id())
+    assert again is not None
+    again[2].settle()
+    assert bytes(receive(theirs, numbers(again[0], 1))[0]) == frame(3).tobytes()
+    del second  # the child may look at that one, so its slot is never used again
+    assert hand_back(ours, theirs) == 2
+    assert [slot.is_out for slot in ours._slots.values()] == [False]
+
+
 def lease_of_a_fork(ours: Arena, theirs: Arena) -> None:
     value = send_leased(ours, theirs, frame(1))
     theirs.retire()  # as before a fork
@@ -261,8 +287,8 @@ def test_a_slot_that_is_not_available_is_refused(descriptors: str) -> None:
     del held
 
 
-def interrupted_at(point: int, act: Callable[[], Any]) -> bool:
-    """Raise KeyboardInterrupt at this line of ``leased_frames.py`` and what it calls. Returns whether there was one."""
+def interrupted_at(point: int, act: Callable[[], Any]) -> KeyboardInterrupt | None:
+    """Raise KeyboardInterrupt at this line of ``leased_frames.py`` and what it calls. Returns it, if there was one."""
     seen = itertools.count()
 
     def trace(of: FrameType, event: str, arg: object) -> Any:
@@ -273,23 +299,25 @@ def interrupted_at(point: int, act: Callable[[], Any]) -> bool:
     sys.settrace(lambda of, event, arg: trace if "gym_service" in of.f_code.co_filename else None)
     try:
         act()
-    except KeyboardInterrupt:
-        return True
+    except KeyboardInterrupt as error:
+        return error
     finally:
         sys.settrace(None)
-    return False
+    return None
 
 
 def test_after_an_interrupt_at_any_line_the_general_way_goes_on() -> None:
     for point in itertools.count():
         (ours, theirs), descriptors, this = lent(2)
         decoder, end = arrived(theirs, descriptors, this)
-        if not interrupted_at(point, lambda: taken(decoder, end, this)):  # noqa: B023
+        interrupted = interrupted_at(point, lambda: taken(decoder, end, this))  # noqa: B023
+        if interrupted is None:
             break
         found = decoder.next_frame()
         assert [bytes(each) for each in found.buffers] == [frame(10).tobytes(), frame(11).tobytes()]
         decoder.take()
         del found
+        traceback.clear_frames(interrupted.__traceback__)  # what they hold dies one after the other
         assert hand_back(ours, theirs) == 2
         assert not any(slot.is_out for slot in theirs._theirs.values())
     assert point > 20
@@ -308,7 +336,7 @@ def test_after_an_interrupt_at_any_line_the_notes_can_be_settled_again(of: str) 
             found.append(lend(ours, [frame(3), frame(4)], this) if of == "lend" else returns(theirs, this))  # noqa: B023
             found[0][2].settle()  # noqa: B023
 
-        if not interrupted_at(point, act):
+        if interrupted_at(point, act) is None:
             break
         if found:
             found[0][2].settle()
