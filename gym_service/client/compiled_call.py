@@ -23,8 +23,7 @@ from gym_service.client.connection import Connection
 from gym_service.client.observer import CallObserver
 from gym_service.protocol import messages
 from gym_service.protocol.frames import HEADER, HEADER_BYTES, HEADER_NUMBERS, MAGIC, VERSION, Frame, beginning_of
-from gym_service.transport.arena import LATEST_NOTICES
-from gym_service.transport.leased_frames import leased_frame, returns
+from gym_service.transport.leased_frames import LATEST_NOTICES, leased_frame, returns
 from gym_service.transport.streams import ChannelTimeout
 
 # What a compiled call returns if the general call must be made.
@@ -95,6 +94,8 @@ def compile_call(
                 queue.leave(ticket)
                 return NOT_COMPILED
             result = exchange(last_id + 1 & 0xFFFFFFFF, head, action)
+            if connection._is_forked:
+                connection.refuse()  # the arrays of the result are the parent's
             tickets.remove(ticket)
             if tickets:
                 queue.wake(1)

@@ -148,6 +148,8 @@ class Exchange:
         call_id = channel.outgoing[0]
         is_result = frame.kind == messages.STEPPED and frame.call_id == call_id
         result = read(frame) if is_result else self._answer(read, frame, call_id)
+        if self._is_forked:
+            self.refuse()  # the arrays of the result are the parent's
         if tell is not None:
             tell(result)
         self._answered = call_id

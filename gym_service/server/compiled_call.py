@@ -13,7 +13,7 @@ import struct
 
 from gym_service.protocol.frames import HEADER_BYTES, HEADER_NUMBERS, BadFrame, beginning_of
 from gym_service.protocol.values import BadValue
-from gym_service.transport.arena import LATEST_NOTICES
+from gym_service.transport.leased_frames import LATEST_NOTICES
 
 
 def compile_call(server, channel, readers, ways):

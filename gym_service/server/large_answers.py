@@ -6,8 +6,8 @@ Knows the packed form of results, and frames that only lend. Never knows an adap
 from gym_service.protocol import messages
 from gym_service.protocol.frames import HEADER, MAGIC, VERSION
 from gym_service.protocol.results import REWARD_AND_FLAGS, flags_of
-from gym_service.transport.arena import LATEST_NOTICES, LEAST_BYTES
-from gym_service.transport.leased_frames import MOST_SLOTS, lend
+from gym_service.transport.arena import LEAST_BYTES
+from gym_service.transport.leased_frames import LATEST_NOTICES, MOST_SLOTS, lend
 
 
 def large_packing(server, channel, layout, forms):

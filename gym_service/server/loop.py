@@ -138,7 +138,8 @@ class Server:
         self.send_answer(kind, encoder)
 
     def note_exit(self):
-        """Report the exception that ends this process."""
+        """Report the exception that ends this process. In a forked child of the simulator, end it without a word."""
+        self.leave_if_forked()
         traceback.print_exc()  # without a traceback its origin would be unknown
         self.counters.call_finished()  # what follows is not part of the call: the env is closed
 

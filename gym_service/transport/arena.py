@@ -5,9 +5,8 @@ Rules of this module.
 - It knows slots, which side may write into which of them, and when. It never knows frames, spaces or envs.
 - It runs on both sides, from Python 3.6 up. Each side lends to the other. "Ours" are the slots that this side made,
   "theirs" those of the other side.
-- Only ``Notes.settle`` (sending, ``notes.py``) and ``Arena.receive`` (receiving) make the changes of a frame. Both can
-  be repeated after an interrupt at any line; ``channel.py`` says when. ``leased_frames.py`` does the same for the usual
-  frames of steps, and the server's ``compiled_call.py`` for calls that only return slots.
+- Only ``Notes.settle`` (sending, ``notes.py``) and ``Arena.receive`` (receiving) make the changes of a frame, and
+  ``leased_frames.py`` does for the usual ones. All can be repeated after an interrupt; ``channel.py`` says when.
 
 Theory of operation.
 
@@ -37,10 +36,11 @@ writes into the slot, so an array that a user keeps does not change.
 call on each side orders the two. No code here waits for memory to change.
 
 *Forks.* A child of fork() sees the same memory as its parent, who would reuse a slot once the parent has returned it.
-So at a fork the parent forgets every leased slot. It later returns the slot as retired: never to be written again.
+So at a fork the parent forgets every slot with a live lease. It later returns the slot as retired: never to be written
+again. A call that a fork interrupts ends with an error in the child, so the child never gets a lease of its own.
 
-What must change together: the flags in ``slots.py`` and VERSION in ``protocol/frames.py``; the changes that a frame
-makes, here, in ``notes.py`` and in ``leased_frames.py``.
+What must change together: the flags in ``slots.py`` and VERSION in ``protocol/frames.py``; this file, ``notes.py`` and
+``leased_frames.py``.
 """
 
 from gym_service.protocol.frames import LENT
@@ -79,9 +79,6 @@ MOST_OF_A_SIZE = 32
 MOST_RETURNS = 256
 # A slot that is unused for this many calls is given up. A power of two.
 SWEEP_CALLS = 1024
-# While one compiled call follows the other, only ids without these bits look for notices: one in sixteen. What a frame
-# announces must be accepted or refused by the next one, and no compiled call or answer announces anything.
-LATEST_NOTICES = 15
 
 
 def over_socket(sock, limit_bytes=LIMIT_BYTES):
@@ -109,6 +106,7 @@ class Arena:
         self._theirs = {}  # by number
         self._dead = []  # weak references to dead leases
         self._refused = []  # numbers of those that cannot be mapped here
+        self._dead_at_fork = None  # during a fork: the leases that were dead before it
         retire_at_forks(self)
 
     # -- what is sent ----------------------------------------------------------------------------------------------
@@ -150,8 +148,8 @@ class Arena:
         # All refused slots at once: from its next frame on, the other side uses every slot that was not refused.
         notes.dead, notes.refused = self._dead[:MOST_RETURNS], list(self._refused)
         notes.given_up, notes.told = self._given_up[:MOST_RETURNS], len(self._handover.sent)
-        for lease in notes.dead:  # a fork has retired each slot that is no longer known here
-            flags = LENT | RETURNED if lease.number in self._theirs else LENT | RETURNED | RETIRED
+        for lease in notes.dead:
+            flags = LENT | RETURNED if self._may_be_reused(lease) else LENT | RETURNED | RETIRED
             descriptors.append(flags | lease.number << NUMBER_SHIFT)
         if notes.told != self._told:
             descriptors.append(LENT | ANNOUNCED | (notes.told - 1) << NUMBER_SHIFT)
@@ -370,14 +368,28 @@ class Arena:
 
     # -- ends ------------------------------------------------------------------------------------------------------
 
-    def retire(self):
-        """Forget every leased slot: a fork is about to copy the leases, and their content must never change.
+    def begin_fork(self):
+        """Forget every slot with a live lease: a fork is about to copy it, and its content must never change."""
+        self._dead_at_fork = list(self._dead)
+        self._retire_leased()
 
-        Not one whose lease is dead: another thread may be about to return it.
-        """
-        for number, slot in list(self._theirs.items()):
-            if slot.is_leased:
-                del self._theirs[number]
+    def end_fork(self):
+        """Forget the slots whose leases came after ``begin_fork``, also those that have died since then."""
+        self._retire_leased()
+        for lease in self._dead:
+            self._may_be_reused(lease)
+        self._dead_at_fork = None
+
+    def _retire_leased(self):
+        for number in [number for number, slot in list(self._theirs.items()) if slot.is_leased]:
+            self._theirs.pop(number, None)
+
+    def _may_be_reused(self, lease):
+        """Whether the slot of a dead lease may be lent again. If a fork has copied the lease, the slot is forgotten."""
+        earlier = self._dead_at_fork
+        if earlier is not None and not any(lease is other for other in earlier):
+            self._theirs.pop(lease.number, None)
+        return lease.number in self._theirs
 
     def close(self):
         """Stop lending and leasing. Leased memory stays for as long as any view of it."""

@@ -15,6 +15,9 @@ from gym_service.transport.slots import ANNOUNCED, NUMBER_SHIFT, RETIRED, RETURN
 # The most slots of a usual frame. A program that drops each observation at the next step returns those of one, and
 # sometimes of two.
 MOST_SLOTS = 4
+# While one compiled call follows the other, only ids without these bits look for notices: one in sixteen. What a frame
+# announces must be accepted or refused by the next one, and no compiled call or answer announces anything.
+LATEST_NOTICES = 15
 _TABLES = tuple(struct.Struct("<%dQ" % count) for count in range(MOST_SLOTS + 1))
 
 
@@ -81,13 +84,13 @@ def lend(arena, arrays, call_id):
 def returns(arena, call_id):
     """(The descriptors that return all dead leases as bytes, how many, a Returning).
 
-    None if the frame must carry any other notice, or if a fork has retired one of the slots.
+    None if the frame must carry any other notice, if a fork has retired one of the slots, or during a fork.
     """
     dead = arena._dead[: MOST_SLOTS + 1]
     count, theirs = len(dead), arena._theirs
     if count > MOST_SLOTS or not call_id % SWEEP_CALLS or arena._refused or arena._given_up:
         return None
-    if arena._told != len(arena._handover.sent):
+    if arena._told != len(arena._handover.sent) or arena._dead_at_fork is not None:
         return None
     descriptors = []
     for lease in dead:

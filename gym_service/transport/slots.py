@@ -97,17 +97,25 @@ def _lease_class(size_bytes):
     return cls
 
 
-def _retire_all():
+def _begin_fork():
     for holder in _holders.alive():
-        holder.retire()
+        holder.begin_fork()
+
+
+def _end_fork():
+    for holder in _holders.alive():
+        holder.end_fork()
 
 
 def retire_at_forks(holder):
-    """Call ``holder.retire()`` before every fork of this process, as long as the holder lives."""
+    """At every fork of this process call ``begin_fork()`` before, and ``end_fork()`` in the parent afterwards.
+
+    As long as the holder lives. Hooks of other packages run in between, and so may other threads.
+    """
     _holders.add(holder)
 
 
 # New in Python 3.7. Without it, arrays are copied out of their slots.
 CAN_RETIRE = hasattr(os, "register_at_fork")
 if CAN_RETIRE:
-    os.register_at_fork(before=_retire_all)  # novermin
+    os.register_at_fork(before=_begin_fork, after_in_parent=_end_fork)  # novermin

@@ -1,12 +1,20 @@
 """Clients that fork, pickle and spawn: an env belongs to the process that made it, and nothing else can disturb it."""
 
+import subprocess
+import sys
+
 import pytest
 from support import polling
 from support.clients import assert_nothing_outlives, client
 from support.faulty import TRANSPORTS, alternately
+from support.opened import TARGET
+from support.paths import ENVS
+from support.targets import TARGETS
 
 # These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
+
+TIMEOUT_S = 60.0
 
 FORK = """
 import gc, pickle
@@ -66,6 +74,83 @@ def test_a_forked_child(end: str, transport: str) -> None:
         assert running.end() == 0
         assert running.errors() == ""
         assert_nothing_outlives(running, [])
+
+
+# The child waits until the parent has made more steps, and then looks again at what it got.
+IMAGES = """
+import os, sys
+python, envs = sys.argv[1:]
+def made():
+    import gym_service
+    given = {"entry_point": "forking_images:ForkingImagesEnv", "kwargs": {"by": "os"}, "pythonpath": [envs]}
+    env = gym_service.make("Images", python=python, **given)
+    env.reset()
+    for action in range(12):
+        env.step(action)
+    return env
+def look(observation, waits):
+    before = observation.copy()
+    os.read(waits, 1)
+    os._exit(int(not (observation == before).all()))
+waits, go = os.pipe()
+"""
+
+FORK_BETWEEN_HOOKS = (
+    IMAGES
+    + """
+held, env = [], None
+def step_before_the_fork():
+    if env is not None:
+        held.append(env.step(100)[0])
+# Registered before gym_service is imported, so it runs after the hook of that: as a thread that steps meanwhile.
+os.register_at_fork(before=step_before_the_fork)
+env = made()
+for number in range(10):
+    child = os.fork()
+    if child == 0:
+        look(held[0], waits)
+    held.clear()
+    for action in range(120, 150):
+        assert (env.step(action)[0] == action).all()
+    os.write(go, b"x")
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+env.close()
+"""
+)
+
+FORK_IN_A_CALL = (
+    IMAGES
+    + """
+from gym_service.errors import ForkedError
+from gym_service.transport.slots import Slot
+lend_to, forked = Slot.lend_to, []
+def forking(*arguments):  # as the handler of a signal that comes now, and forks
+    Slot.lend_to = lend_to
+    forked.append(os.fork())
+    return lend_to(*arguments)
+env = made()
+for act in (lambda: env.step(50), lambda: env.step(50, further=1)):
+    Slot.lend_to = forking
+    try:
+        observation = act()[0]
+    except ForkedError:
+        os._exit(7)
+    if forked[-1] == 0:
+        os._exit(8)
+    print(os.waitstatus_to_exitcode(os.waitpid(forked[-1], 0)[1]))
+    del observation
+    for action in range(100):
+        assert (env.step(action)[0] == action).all()
+env.close()
+"""
+)
+
+
+@pytest.mark.parametrize(("program", "codes"), [(FORK_BETWEEN_HOOKS, ["0"] * 10), (FORK_IN_A_CALL, ["7"] * 2)])
+def test_no_array_that_a_child_can_reach_ever_changes(program: str, codes: list[str]) -> None:
+    argv = [sys.executable, "-W", "ignore", "-c", program, str(TARGETS[TARGET].python()), str(ENVS)]
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    assert (ran.stdout.split(), ran.stderr, ran.returncode) == (codes, "", 0)
 
 
 SPAWN = """

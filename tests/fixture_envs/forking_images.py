@@ -1,10 +1,12 @@
-"""Large observations of an env that forks in a step, and whose child returns from that step later. Any gym.
+"""Large observations of an env that forks in a step, and whose child returns from it later, or exits. Any gym.
 
 Python 3.6 and up.
 """
 
 import ctypes
 import os
+import sys
+import time
 
 import numpy as np
 
@@ -13,7 +15,8 @@ try:
 except ImportError:
     import gym
 
-FORKS = 20  # the action
+FORKS, FORKS_AND_EXITS, TAKES_LONG = 20, 22, 23  # the actions
+LONG_S = 4.0
 OVERWRITTEN = 255
 
 
@@ -29,7 +32,7 @@ class ForkingImagesEnv(gym.Env):
     def reset(self, seed=None, options=None):
         return np.zeros((96, 96, 3), np.uint8), {}
 
-    def step(self, action):
+    def step(self, action, further=None):
         observation = np.full((96, 96, 3), action, np.uint8)
         if action == FORKS:
             waits, self._go = os.pipe()
@@ -38,6 +41,13 @@ class ForkingImagesEnv(gym.Env):
                 os.read(waits, 1)
                 observation[...] = OVERWRITTEN
             os.close(waits)
+        elif action == FORKS_AND_EXITS:
+            child = self._fork()
+            if child == 0:
+                sys.exit(0)
+            os.waitpid(child, 0)
+        elif action == TAKES_LONG:
+            time.sleep(LONG_S)
         return observation, 0.5, False, False, {}
 
     def let_child_return(self):

@@ -34,6 +34,12 @@ def warm(slots: int = 1) -> Ends:
     return ours, theirs
 
 
+def fork(theirs: Arena) -> None:
+    """What is called before and after a fork."""
+    theirs.begin_fork()
+    theirs.end_fork()
+
+
 def call_id() -> int:
     """The id of the next call, in which no slot is given up."""
     return next(number for number in arena_ends.CALLS if number % SWEEP_CALLS)
@@ -158,7 +164,7 @@ def test_a_fork_while_slots_are_returned_leaves_them_usable(is_general: bool) ->
         returned = returns(theirs, this)
         assert returned is not None
         descriptors, notes = numbers(returned[0], returned[1]), returned[2]
-    theirs.retire()  # as before a fork
+    fork(theirs)
     notes.settle()
     receive(ours, descriptors)
     again = lend(ours, [frame(3)], call_id())
@@ -172,7 +178,7 @@ def test_a_fork_while_slots_are_returned_leaves_them_usable(is_general: bool) ->
 
 def lease_of_a_fork(ours: Arena, theirs: Arena) -> None:
     value = send_leased(ours, theirs, frame(1))
-    theirs.retire()  # as before a fork
+    fork(theirs)
     del value
 
 

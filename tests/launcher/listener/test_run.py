@@ -94,6 +94,17 @@ def test_who_asks_for_nothing_is_hung_up_on_and_who_waits_for_an_answer_is_not()
         busy.close()
 
 
+def test_nor_is_it_after_a_child_of_its_simulator_has_exited_in_a_call() -> None:
+    """The child must not count the call as answered, which is still to be answered by its parent."""
+    given = {"entry_point": "forking_images:ForkingImagesEnv", "kwargs": {"by": "os"}}
+    with running(sys.executable, "--allow-import", "--pythonpath", ENVS, "--idle-timeout", "3", unix="") as serving:
+        env = made(serving, "Forking", **given)
+        env.reset()
+        for action in (1, 22, 2, 22, 3, 23, 4):  # 22: a child exits; 23: a step of 4 s
+            assert (env.step(action)[0] == action).all()
+        env.close()
+
+
 # -- tokens ----------------------------------------------------------------------------------------------------------
 
 
