@@ -172,7 +172,8 @@ class Chaos:
             envs = self._timed("make batch", START_S, lambda: stack.enter_context(made))
             for _ in range(self.random.randint(2, CALLS_PER_ENV)):
                 if self.random.random() < 0.1:
-                    os.kill(self.random.choice(envs.targets)["pid"], signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):  # killed before, and the call since was interrupted
+                        os.kill(self.random.choice(envs.targets)["pid"], signal.SIGKILL)
                 method = self.random.choice(("reset", "step", "step"))
                 try:
                     with self._interrupts():
