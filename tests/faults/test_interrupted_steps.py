@@ -5,14 +5,13 @@ is still the same. The envs of ``small_steps.py`` are small enough for compiled 
 are.
 """
 
-import sys
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from gymnasium.error import AlreadyPendingCallError
+from support.called import functions_of
 from support.interrupts import (
     EACH,
     KINDS,
@@ -28,17 +27,6 @@ from support.small_forms import FORMS, made
 
 # These tests do not depend on the client's version, so they run with the newest client only.
 pytestmark = pytest.mark.slow
-
-
-def functions_of(act: Callable[[], object]) -> set[str]:
-    """The names of the functions that it calls."""
-    found = set()
-    sys.setprofile(lambda frame, event, arg: found.add(frame.f_code.co_name))
-    try:
-        act()
-    finally:
-        sys.setprofile(None)
-    return found
 
 
 @pytest.mark.parametrize("name", FORMS)

@@ -2,7 +2,6 @@
 
 import copy
 import random
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -10,6 +9,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any
 
 import pytest
+from support.called import functions_of
 from support.opened import opened
 from support.paths import ENVS
 from support.same import same
@@ -67,17 +67,6 @@ def test_results_are_those_of_this_process(kind: str, keeps: str) -> None:
         arena = env._connection.arena
         assert arena is not None
         assert sum(slot.is_out for slot in arena._theirs.values()) <= 2 * 6  # all but those of the last steps
-
-
-def functions_of(act: Callable[[], object]) -> set[str]:
-    """The names of the functions that it calls."""
-    found = set()
-    sys.setprofile(lambda frame, event, arg: found.add(frame.f_code.co_name))
-    try:
-        act()
-    finally:
-        sys.setprofile(None)
-    return found
 
 
 @pytest.mark.parametrize("transport", ["unix", "stdio"])

@@ -49,6 +49,15 @@ def numbers(table: bytes, count: int) -> list[int]:
     return list(struct.unpack(f"<{count}Q", table))
 
 
+def returning(theirs: Arena, *, is_general: bool) -> tuple[list[int], Any]:
+    """The descriptors and the notes of a frame that returns all dead leases."""
+    if is_general:
+        return theirs.compose((), (), call_id())
+    returned = returns(theirs, call_id())
+    assert returned is not None
+    return numbers(returned[0], returned[1]), returned[2]
+
+
 # -- lending -----------------------------------------------------------------------------------------------------
 
 
@@ -112,13 +121,7 @@ def test_a_frame_returns_what_the_general_way_returns(count: int) -> None:
         ours, theirs = warm(count)
         pass_frame(ours, theirs, [frame(number) for number in range(count)])  # dropped at once
         assert out(ours) == count
-        this = call_id()
-        if is_general:
-            descriptors, notes = theirs.compose((), (), this)
-        else:
-            returned = returns(theirs, this)
-            assert returned is not None
-            descriptors, notes = numbers(returned[0], returned[1]), returned[2]
+        descriptors, notes = returning(theirs, is_general=is_general)
         assert len(theirs._dead) == count  # nothing changes before the frame is sent
         notes.settle()
         notes.settle()
@@ -157,13 +160,7 @@ def test_a_fork_while_slots_are_returned_leaves_them_usable(is_general: bool) ->
     ours, theirs = warm(2)
     first, second = pass_frame(ours, theirs, [frame(1), frame(2)])
     del first
-    this = call_id()
-    if is_general:
-        descriptors, notes = theirs.compose((), (), this)
-    else:
-        returned = returns(theirs, this)
-        assert returned is not None
-        descriptors, notes = numbers(returned[0], returned[1]), returned[2]
+    descriptors, notes = returning(theirs, is_general=is_general)
     fork(theirs)
     notes.settle()
     receive(ours, descriptors)
