@@ -8,8 +8,9 @@ may be offered again when nothing holds its lease. The user's batch holds the le
 the lease is the only record.
 """
 
+import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gym_service.protocol.interrupts import is_foreign
@@ -52,6 +53,7 @@ class BatchMemory:
         self._half_made: list[BatchSlot] = []  # empty unless one is being made, or making one was interrupted
         self._fds: list[int] = []  # the same for its descriptors
         self._pause = 0  # how many offers to skip before making memory again
+        self._forking: set[int] = set()  # the threads that fork now
         retire_at_forks(self)
 
     def offer(self, sizes_bytes: Sequence[int]) -> list[Offer]:
@@ -73,14 +75,27 @@ class BatchMemory:
         if lacking:
             self._make(lacking)
             return []
-        return [
+        offers = [
             (each.lease(), [arena.offer(number) for arena, number in zip(self._arenas, each.numbers, strict=True)])
             for each in found
         ]
+        if self._forking:
+            self._retire(found)
+        return offers
 
-    def retire(self) -> None:
+    def begin_fork(self) -> None:
         """Before a fork: the memory that the child will see is never written again."""
-        for each in self._slots:
+        self._forking.add(threading.get_ident())
+        self._retire(self._slots)
+
+    def end_fork(self) -> None:
+        """After a fork, in the parent: nor is memory that came into use since ``begin_fork``."""
+        self._retire(self._slots)
+        self._forking.discard(threading.get_ident())
+
+    @staticmethod
+    def _retire(slots: Iterable[BatchSlot]) -> None:
+        for each in list(slots):
             each.is_retired = each.is_retired or not each.is_free
 
     def _tidy(self) -> None:

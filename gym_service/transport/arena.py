@@ -43,6 +43,8 @@ What must change together: the flags in ``slots.py`` and VERSION in ``protocol/f
 ``leased_frames.py``.
 """
 
+import threading
+
 from gym_service.protocol.frames import LENT
 from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.values import BadValue
@@ -106,7 +108,7 @@ class Arena:
         self._theirs = {}  # by number
         self._dead = []  # weak references to dead leases
         self._refused = []  # numbers of those that cannot be mapped here
-        self._dead_at_fork = None  # during a fork: the leases that were dead before it
+        self.forks = {}  # by the threads that fork now: the leases that were dead before
         retire_at_forks(self)
 
     # -- what is sent ----------------------------------------------------------------------------------------------
@@ -370,7 +372,7 @@ class Arena:
 
     def begin_fork(self):
         """Forget every slot with a live lease: a fork is about to copy it, and its content must never change."""
-        self._dead_at_fork = list(self._dead)
+        self.forks[threading.get_ident()] = list(self._dead)
         self._retire_leased()
 
     def end_fork(self):
@@ -378,7 +380,7 @@ class Arena:
         self._retire_leased()
         for lease in self._dead:
             self._may_be_reused(lease)
-        self._dead_at_fork = None
+        self.forks.pop(threading.get_ident(), None)
 
     def _retire_leased(self):
         for number in [number for number, slot in list(self._theirs.items()) if slot.is_leased]:
@@ -386,9 +388,9 @@ class Arena:
 
     def _may_be_reused(self, lease):
         """Whether the slot of a dead lease may be lent again. If a fork has copied the lease, the slot is forgotten."""
-        earlier = self._dead_at_fork
-        if earlier is not None and not any(lease is other for other in earlier):
-            self._theirs.pop(lease.number, None)
+        for earlier in list(self.forks.values()):
+            if not any(lease is other for other in earlier):
+                self._theirs.pop(lease.number, None)
         return lease.number in self._theirs
 
     def close(self):

@@ -90,7 +90,7 @@ def returns(arena, call_id):
     count, theirs = len(dead), arena._theirs
     if count > MOST_SLOTS or not call_id % SWEEP_CALLS or arena._refused or arena._given_up:
         return None
-    if arena._told != len(arena._handover.sent) or arena._dead_at_fork is not None:
+    if arena._told != len(arena._handover.sent) or arena.forks:
         return None
     descriptors = []
     for lease in dead:

@@ -97,20 +97,29 @@ def _lease_class(size_bytes):
     return cls
 
 
+def _tell_all(call):
+    try:
+        for holder in _holders.alive():
+            call(holder)
+    except BaseException:  # of a signal handler, as a rule; the fork goes on, so the other holders must know of it too
+        for holder in _holders.alive():
+            call(holder)
+        raise
+
+
 def _begin_fork():
-    for holder in _holders.alive():
-        holder.begin_fork()
+    _tell_all(lambda holder: holder.begin_fork())
 
 
 def _end_fork():
-    for holder in _holders.alive():
-        holder.end_fork()
+    _tell_all(lambda holder: holder.end_fork())
 
 
 def retire_at_forks(holder):
     """At every fork of this process call ``begin_fork()`` before, and ``end_fork()`` in the parent afterwards.
 
-    As long as the holder lives. Hooks of other packages run in between, and so may other threads.
+    As long as the holder lives. Both may be called repeatedly for one fork. Hooks of other packages run in between, and
+    so may other threads, which may fork as well.
     """
     _holders.add(holder)
 

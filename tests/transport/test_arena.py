@@ -320,6 +320,53 @@ def test_what_a_forked_child_sees_does_not_change(ends: Ends) -> None:
         os.close(fd)
 
 
+def in_a_thread(act: Callable[[], None]) -> None:
+    thread = threading.Thread(target=act)
+    thread.start()
+    thread.join()
+
+
+def test_what_came_between_the_hooks_of_a_fork_is_retired_though_another_thread_forks_as_well(ends: Ends) -> None:
+    lender, borrower = ends
+    send_leased(lender, borrower, frame(1))
+    hand_back(lender, borrower)
+    borrower.begin_fork()
+    seen_by_the_child = send_leased(lender, borrower, frame(2))
+    del seen_by_the_child
+    in_a_thread(borrower.begin_fork)
+    in_a_thread(borrower.end_fork)
+    hand_back(lender, borrower)
+    borrower.end_fork()
+    assert not lender._slots, "the slot is retired"
+
+
+def test_an_interrupt_in_a_hook_of_a_fork_keeps_no_arena_from_what_it_must_do(ends: Ends) -> None:
+    class Interrupted:
+        told = 0
+
+        def begin_fork(self) -> None:
+            self.told += 1
+            if self.told == 1:
+                raise KeyboardInterrupt
+
+        end_fork = begin_fork
+
+    first = Interrupted()
+    slots.retire_at_forks(first)
+    later = two_ends()
+    held = send_leased(*later, frame(1))
+    for call in (slots._begin_fork, slots._end_fork):
+        first.told = 0
+        with pytest.raises(KeyboardInterrupt):
+            call()
+        assert first.told == 2
+        assert not later[1]._theirs
+    assert not later[1].forks
+    del held
+    for end in later:
+        end.close()
+
+
 def test_retired_slots_do_not_count(ends: Ends) -> None:
     lender, borrower = ends
     for number in range(3 * MOST_OF_A_SIZE):

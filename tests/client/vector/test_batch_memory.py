@@ -88,9 +88,30 @@ def test_a_partial_reset_leaves_the_other_rows(workers: int) -> None:
         assert_stamped(observations, [2, 3, 2, 2, 3])
 
 
+def test_what_comes_between_the_hooks_of_a_fork_is_never_written_again() -> None:
+    with stamped(2) as envs:
+        envs.reset()
+        memory, used = envs._batch_memory, []
+        memory.begin_fork()
+        for number in range(20):
+            if number == 10:
+                memory.end_fork()
+            top = envs.step(action(number))[0]["top"]
+            used += [each for each in memory._slots if np.shares_memory(top, np.frombuffer(each.slot.bytes, np.uint8))]
+            if number == 9:
+                during = list(used)
+            del top
+        assert len(during) == len(set(during)) > 2
+        assert used[-1] not in during
+        assert used[-1] in used[len(during) : -1], "memory of after the fork is used again"
+
+
 def test_what_a_forked_child_holds_does_not_change() -> None:
     with stamped(2) as envs:
-        held = envs.reset()[0]
+        envs.reset()
+        for number in range(5):
+            held = envs.step(action(number))[0]
+        assert is_shared(held["top"], envs)
         go_read, go_write = os.pipe()
         told_read, told_write = os.pipe()
         pid = os.fork()
@@ -100,9 +121,9 @@ def test_what_a_forked_child_holds_does_not_change() -> None:
             os._exit(0)
         del held
         for number in range(10):
-            assert_stamped(envs.step(action(number))[0], [number + 2] * NUM_ENVS)
+            assert_stamped(envs.step(action(number))[0], [number + 7] * NUM_ENVS)
         os.write(go_write, b"!")
-        assert os.read(told_read, 2) == bytes([1, 1])
+        assert os.read(told_read, 2) == bytes([6, 6])
         os.waitpid(pid, 0)
         for fd in (go_read, go_write, told_read, told_write):
             os.close(fd)
