@@ -14,11 +14,13 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from gym_service_launcher.processes import guardian_client
 from gym_service_launcher.processes.child import Child
+from gym_service_launcher.processes.held_lock import while_held
 from gym_service_launcher.standalone import guardian, interrupts
 
 PROGRAM = Path(guardian.__file__).with_name("forkserver.py")
@@ -141,14 +143,11 @@ class ForkServer:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until ``problem`` tells whether it forks; False where it is not known within ``timeout_s`` seconds."""
-        deadline = time.monotonic() + timeout_s
-        if not self._lock.acquire(timeout=min(timeout_s, threading.TIMEOUT_MAX)):
-            return False
-        try:
-            while self.problem is None and (remaining_s := deadline - time.monotonic()) > 0:
-                self._receive(remaining_s)
-        finally:
-            self._lock.release()
+        return while_held(self._lock, timeout_s, partial(self._wait, time.monotonic() + timeout_s))
+
+    def _wait(self, deadline: float) -> bool:
+        while self.problem is None and (remaining_s := deadline - time.monotonic()) > 0:
+            self._receive(remaining_s)
         return self.problem is not None
 
     def _receive(self, timeout_s: float) -> None:

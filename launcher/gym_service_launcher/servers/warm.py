@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from gym_service_launcher.errors import GymServiceError, ServerStartError
@@ -24,6 +25,7 @@ from gym_service_launcher.net import unix
 from gym_service_launcher.processes import guardian_client, guardian_process
 from gym_service_launcher.processes.child import Child
 from gym_service_launcher.processes.forkservers import PROGRAM, ForkServer, Plan
+from gym_service_launcher.processes.held_lock import while_held
 from gym_service_launcher.servers import warm_key
 from gym_service_launcher.standalone import guardian, interrupts, procfs, warm_connection, warm_guardian
 
@@ -117,16 +119,13 @@ class WarmForkServer:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until ``problem`` tells whether it forks; False where it is not known within ``timeout_s`` seconds."""
-        deadline = time.monotonic() + timeout_s
-        if not self._lock.acquire(timeout=min(timeout_s, threading.TIMEOUT_MAX)):
-            return False
-        try:
-            while self.problem is None:
-                if not self._learn(deadline):
-                    return False
-            return True
-        finally:
-            self._lock.release()
+        return while_held(self._lock, timeout_s, partial(self._wait, time.monotonic() + timeout_s))
+
+    def _wait(self, deadline: float) -> bool:
+        while self.problem is None:
+            if not self._learn(deadline):
+                return False
+        return True
 
     def _learn(self, deadline: float) -> bool:
         """Take the next line of the guardian. False where none comes in time."""
