@@ -63,9 +63,9 @@ class Channel:
         self.outgoing = (call_id, pieces, [], notes)
         self.flush(deadline)
 
-    def send_piece(self, call_id, piece, deadline=None):
-        """Write a frame that is one piece of ``bytes``. Blocks and raises as ``send``."""
-        if not self.begin(call_id, piece):
+    def send_piece(self, call_id, piece, deadline=None, notes=None):
+        """Write a frame that is one piece of ``bytes``, with its notes. Blocks and raises as ``send``."""
+        if not self.begin(call_id, piece, notes):
             self.flush(deadline)
 
     def has_notices(self, call_id):
@@ -94,8 +94,7 @@ class Channel:
     def send_head(self, kind, call_id, head, deadline=None):
         """As ``send_frame``, for a frame without buffers. It carries the notices of the arena, which there must be."""
         descriptors, notes = self.arena.compose((), (), call_id)
-        if not self.begin(call_id, frame_of_notices(kind, call_id, head, descriptors), notes):
-            self.flush(deadline)
+        self.send_piece(call_id, frame_of_notices(kind, call_id, head, descriptors), deadline, notes)
 
     def send(self, pieces, deadline=None):
         """Write the pieces of a frame, or the bytes before the frames. Blocks until the kernel has taken all of it."""
