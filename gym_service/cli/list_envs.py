@@ -21,9 +21,9 @@ from gym_service_launcher.errors import ConfigError, GymServiceError
 from gym_service_launcher.interpreters import venvs
 from gym_service_launcher.interpreters.diagnosis import diagnose
 from gym_service_launcher.interpreters.environment import environment_of
+from gym_service_launcher.interpreters.evidence import repair_of
 from gym_service_launcher.interpreters.find import find_interpreter
 from gym_service_launcher.interpreters.venv_spec import spec_of
-from gym_service_launcher.servers import local
 
 from gym_service.cli import check_log
 from gym_service.cli.ps import age
@@ -130,7 +130,7 @@ def _probed(name: str, entry: Entry) -> Row:
     environment = environment_of(entry, executable)
     report = diagnose(executable, environment.variables, is_quick=True, words=environment.words)
     if report.problem:
-        return replace(_broken(name, str(executable), report.problem), advice=local.repair_of(entry, report))
+        return replace(_broken(name, str(executable), report.problem), advice=repair_of(entry, report))
     versions = {"Python": report.version, "gymnasium": report.gymnasium, "gym": report.gym, "numpy": report.numpy}
     return Row(
         name, "found", str(executable), ", ".join(f"{what} {which}" for what, which in versions.items() if which)

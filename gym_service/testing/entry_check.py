@@ -18,6 +18,7 @@ from typing import Any, Literal
 from gym_service_launcher.config.entry import MULTI_AGENT_APIS, Entry
 from gym_service_launcher.interpreters.diagnosis import diagnose
 from gym_service_launcher.interpreters.environment import environment_of
+from gym_service_launcher.interpreters.evidence import repair_of
 from gym_service_launcher.interpreters.survey import survey_of
 from gym_service_launcher.servers import local
 from gym_service_launcher.servers.over_command import route_of
@@ -157,7 +158,7 @@ class _EntryCheck:
         environment = environment_of(entry, self.executable)
         found = diagnose(self.executable, environment.variables, words=environment.words)
         if found.problem:
-            raise _Stopped(Row("interpreter", "failed", found.problem, "", local.repair_of(entry, found)))
+            raise _Stopped(Row("interpreter", "failed", found.problem, "", repair_of(entry, found)))
         names = ("Python", "numpy", "gymnasium", "gym")
         versions = dict(zip(names, (found.version, found.numpy, found.gymnasium, found.gym), strict=True))
         given = {name: version for name, version in versions.items() if version}

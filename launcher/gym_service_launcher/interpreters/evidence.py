@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gym_service_launcher.config.entry import Entry
+from gym_service_launcher.interpreters.diagnosis import Diagnosis
 from gym_service_launcher.interpreters.survey import Survey, survey_of
 
 
@@ -142,3 +143,10 @@ def how_to_install(entry: Entry, package: str, executable: Path | None, *, has_p
 def _has_pip(executable: Path) -> bool:
     # Beside the interpreter as in every venv and pyenv version. A venv made by uv has none.
     return any((executable.parent / name).exists() for name in ("pip", "pip3"))
+
+
+def repair_of(entry: Entry, diagnosis: Diagnosis) -> str:
+    """What to try for the problem of an interpreter. What is missing in a venv of ours belongs into envs.toml."""
+    if diagnosis.missing and entry.builds_venv:
+        return how_to_install(entry, diagnosis.missing, diagnosis.executable)
+    return diagnosis.advice

@@ -1,6 +1,6 @@
 """ServerLink: what each kind of server offers to the process that uses it.
 
-Three classes implement it: LocalServer (``local.py``), CommandServer (``over_command.py``) and AttachedServer
+Three classes implement it: LocalServer (``local_server.py``), CommandServer (``over_command.py``) and AttachedServer
 (``attached.py``). This module knows none of them, and never learns what the bytes on a stream mean. Python 3.10
 and up.
 
