@@ -5,7 +5,6 @@ line, everything goes on as if the interrupt had not happened.
 """
 
 import gc
-import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +26,7 @@ from support.arena_ends import (
     send_leased,
     two_ends,
 )
+from support.forked import forked
 
 from gym_service.transport import slots
 from gym_service.transport.arena import LEAST_BYTES, LIMIT_BYTES, MOST_OF_A_SIZE, SWEEP_CALLS
@@ -299,25 +299,14 @@ def test_views_that_die_in_another_thread(ends: Ends) -> None:
 
 def test_what_a_forked_child_sees_does_not_change(ends: Ends) -> None:
     lender, borrower = ends
-    held = send_leased(lender, borrower, frame(1))
-    dropped = send_leased(lender, borrower, frame(2))
-    go_read, go_write = os.pipe()
-    told_read, told_write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.read(go_read, 1)
-        os.write(told_write, bytes([held.min(), held.max(), dropped.min(), dropped.max()]))
-        os._exit(0)
-    del held, dropped
+    held = [send_leased(lender, borrower, frame(number)) for number in (1, 2)]
+    seen = forked(held)
+    held.clear()
     assert hand_back(lender, borrower) == 2
     for number in range(3, 40):
         send(lender, borrower, frame(number))
         hand_back(lender, borrower)
-    os.write(go_write, b"!")
-    assert os.read(told_read, 4) == bytes([1, 1, 2, 2])
-    os.waitpid(pid, 0)
-    for fd in (go_read, go_write, told_read, told_write):
-        os.close(fd)
+    assert seen() == [(1, 1), (2, 2)]
 
 
 def in_a_thread(act: Callable[[], None]) -> None:

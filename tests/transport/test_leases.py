@@ -13,6 +13,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from support.forked import forked
 from support.opened import TARGET, opened
 from support.paths import ENVS
 from support.same import same
@@ -168,22 +169,14 @@ def test_a_simulator_may_keep_what_it_was_sent(target: str) -> None:
 
 def test_what_a_forked_child_holds_does_not_change() -> None:
     with stamped() as env:
-        held = env.reset()[0]
-        go_read, go_write = os.pipe()
-        told_read, told_write = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.read(go_read, 1)
-            os.write(told_write, bytes([held["top"].min(), held["top"].max()]))
-            os._exit(0)
-        del held
-        for number in range(20):
+        env.reset()
+        held = [env.step(action(env, 0))[0]["top"]]
+        assert is_leased(held[0])
+        seen = forked(held)
+        held.clear()
+        for number in range(1, 20):
             assert_stamped(env.step(action(env, number))[0], number + 2)
-        os.write(go_write, b"!")
-        assert os.read(told_read, 2) == bytes([1, 1])
-        os.waitpid(pid, 0)
-        for fd in (go_read, go_write, told_read, told_write):
-            os.close(fd)
+        assert seen() == [(2, 2)]
 
 
 def test_an_observation_pickles_and_copies_as_any_array() -> None:

@@ -1,11 +1,11 @@
 """Batches that all workers write in place: complete, exact, never written again while anything can see them."""
 
 import gc
-import os
 import random
 
 import numpy as np
 import pytest
+from support.forked import forked
 from support.vector_play import remote
 
 from gym_service import RemoteVectorEnv
@@ -110,21 +110,11 @@ def test_what_a_forked_child_holds_does_not_change() -> None:
     with stamped(2) as envs:
         envs.reset()
         for number in range(5):
-            held = envs.step(action(number))[0]
-        assert is_shared(held["top"], envs)
-        go_read, go_write = os.pipe()
-        told_read, told_write = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.read(go_read, 1)
-            os.write(told_write, bytes([held["top"].min(), held["top"].max()]))
-            os._exit(0)
-        del held
+            held = [envs.step(action(number))[0]["top"]]
+        assert is_shared(held[0], envs)
+        seen = forked(held)
+        held.clear()
         for number in range(10):
             assert_stamped(envs.step(action(number))[0], [number + 7] * NUM_ENVS)
-        os.write(go_write, b"!")
-        assert os.read(told_read, 2) == bytes([6, 6])
-        os.waitpid(pid, 0)
-        for fd in (go_read, go_write, told_read, told_write):
-            os.close(fd)
+        assert seen() == [(6, 6)]
         assert len(envs._batch_memory._slots) <= 4, "what the child holds is forgotten here"
