@@ -1,10 +1,11 @@
-"""The import rules of the two packages, read from their source: which folder may import which. Python 3.10.
+"""The import rules of the two packages, read from their source: which folder may import which, and what is exported.
 
 The rules are those of docs/architecture.md. They apply to every import, also inside a function or under TYPE_CHECKING.
-RULES and EXCEPTIONS list all imports that are allowed across folders.
+RULES and EXCEPTIONS list all imports that are allowed across folders. Python 3.10 and up.
 """
 
 import ast
+import importlib
 import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
@@ -103,3 +104,15 @@ def test_no_import_goes_round_in_a_circle(package: str) -> None:
     names = dict(modules(package))
     graph = {name: {other for other in imported(path, set(names)) if other in names} for name, path in names.items()}
     assert list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the modules
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_name_that_a_module_exports_exists(package: str) -> None:
+    exporting = [name for name, path in modules(package) if "\n__all__" in path.read_text(encoding="utf-8")]
+    missing = [
+        f"{name}.{each}"
+        for name, module in ((name, importlib.import_module(name)) for name in exporting)
+        for each in module.__all__
+        if not hasattr(module, each)
+    ]
+    assert not missing

@@ -17,7 +17,16 @@ from typing import Any, NamedTuple
 from gym_service.testing.checks import CHECKS
 from gym_service.testing.env_under_test import EnvUnderTest, Failed, Skipped, env_under_test
 
-__all__ = ["CHECKS", "CheckFailed", "Failed", "Finding", "Skipped", "Subject", "check_service_env", "env_under_test"]
+__all__ = [
+    "CHECKS",
+    "CheckFailed",
+    "EnvUnderTest",
+    "Failed",
+    "Finding",
+    "Skipped",
+    "check_service_env",
+    "env_under_test",
+]
 
 
 class Finding(NamedTuple):
