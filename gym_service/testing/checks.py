@@ -1,7 +1,7 @@
 """The checks, one function each: what it compares, and what it says where that fails.
 
-Each takes a Subject, returns what it has seen in a few words, or raises Failed or Skipped. They build on each other in
-the order of CHECKS. Knows the calls of an env and the errors of gym-service. Python 3.10 and up.
+Each takes an EnvUnderTest, returns what it has seen in a few words, or raises Failed or Skipped. They build on each
+other in the order of CHECKS. Knows the calls of an env and the errors of gym-service. Python 3.10 and up.
 """
 
 import signal
