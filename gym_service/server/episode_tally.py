@@ -102,17 +102,13 @@ class ManyTally:
             self._begin(index)
 
     def reset(self, result, args):
-        self._is_over[:] = False
         if self._adapter.count is None:
+            self._is_over[:] = False
             self._begin(slice(None))
             self.infos = result[1] if type(result) is tuple and len(result) == 2 else None
-        elif len(args) == 3:  # (seeds, options, mask) of a batch
-            mask = args[2]
-            for index in range(self._count):
-                if mask is None or mask[index]:
-                    self._begin(index)
-        else:  # (triples, infos)
+        else:  # reset_some(triples, infos) of a batch
             for triple in args[0]:
+                self._is_over[triple[0]] = False
                 self._begin(triple[0])
 
     def info(self, result, args):

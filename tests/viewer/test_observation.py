@@ -281,6 +281,26 @@ def test_a_grid_of_the_first_envs_of_a_vector_env() -> None:
     envs.close()
 
 
+@pytest.mark.skipif(gymnasium.__version__ < "1.1", reason="A mask selects envs for a reset since Gymnasium 1.1")
+def test_a_reset_of_one_env_adds_no_step_to_another_that_begins_its_next_episode() -> None:
+    where = {"pythonpath": [str(ENVS)], "python": sys.executable}
+    envs = gym_service.make_vec("Viewed-v0", num_envs=2, workers=1, entry_point=VIEWED, **where)
+    views: list[View] = []
+    with looking(count=2) as look:
+        envs.reset(seed=1)
+        seen(look, lambda: envs.get_attr("count"), views)
+        for step in range(1, 23):
+            look.renew()
+            envs.step(np.zeros(2, np.int64))
+            if step == 10:  # both are at their end
+                envs.reset(options={"reset_mask": np.array([True, False])})
+            views += everything(look)
+        views.append(seen(look, lambda: envs.get_attr("count"), views))
+    envs.close()
+    finished = [row for view in views for row in view.facts["finished"]]
+    assert finished[-2:] == [[10.0, 10, 0], [10.0, 10, 1]]
+
+
 def test_while_nobody_looks_a_step_calls_no_further_function(monkeypatch: pytest.MonkeyPatch) -> None:
     def fewest_calls() -> int:
         with made(setup=["viewed:count_calls"]) as env:
