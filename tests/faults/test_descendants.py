@@ -126,6 +126,24 @@ def test_nor_does_the_child_of_a_batch(by: str, target: str) -> None:
         assert (envs.step(np.array([3, 3]))[0] == 3).all()
 
 
+@pytest.mark.parametrize(("by", "target"), FORKS)
+def test_nor_does_the_child_of_an_env_whose_result_is_sent_before_the_others(by: str, target: str) -> None:
+    given = {"entry_point": "forking_images:ForkingImagesEnv", "kwargs": {"by": by}, "pythonpath": [str(ENVS)]}
+    envs = gym_service.make_vec("Forking", 2, workers=1, python=str(TARGETS[target].python()), **given)
+    with closing(envs):
+        envs.reset()
+        envs.send(np.array([20, 21]))  # of the first call each result is sent alone
+        kept = envs.recv(2)[0]
+        envs.send(np.array([3, 3]))
+        assert (envs.recv(2)[0] == 3).all()
+        assert envs.call("let_child_return") == (EXIT_FORKED, None)
+        for action in range(5):
+            envs.send(np.array([action, action]))
+            assert (envs.recv(2)[0] == action).all()
+        assert (kept[0] == 20).all()
+        assert (kept[1] == 21).all()
+
+
 def test_a_crash_is_met_though_a_fork_of_the_simulator_holds_all_that_it_held() -> None:
     program = """
 from gym_service_launcher.processes import guardian_client

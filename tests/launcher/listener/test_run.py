@@ -25,6 +25,7 @@ from support.serving import COMMAND, TIMEOUT_S, Serving, running
 
 import gym_service
 from gym_service.errors import AuthError, ConnectionLost, EnvError, ServerStartError
+from gym_service.server.loop import EXIT_FORKED
 
 TOKEN = bytes(range(32)).hex()
 
@@ -94,12 +95,15 @@ def test_who_asks_for_nothing_is_hung_up_on_and_who_waits_for_an_answer_is_not()
         busy.close()
 
 
-def test_nor_is_it_after_a_child_of_its_simulator_has_exited_in_a_call() -> None:
-    """The child must not count the call as answered, which is still to be answered by its parent."""
+def test_nor_is_it_after_a_child_of_its_simulator_has_come_back_to_a_call_or_exited_in_one() -> None:
+    """The child must not count the call as answered: its parent answers it."""
     given = {"entry_point": "forking_images:ForkingImagesEnv", "kwargs": {"by": "os"}}
     with running(sys.executable, "--allow-import", "--pythonpath", ENVS, "--idle-timeout", "3", unix="") as serving:
         env = made(serving, "Forking", **given)
         env.reset()
+        for action in (20, 21):  # in the general way: a child that comes back, and a usual step
+            assert (env.step(action, further=1)[0] == action).all()
+        assert env.call("let_child_return") == EXIT_FORKED
         for action in (1, 22, 2, 22, 3, 23, 4):  # 22: a child exits; 23: a step of 4 s
             assert (env.step(action)[0] == action).all()
         env.close()
