@@ -171,7 +171,12 @@ class Connection(EarlyAnswers):
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def has_failed(self) -> bool:
-        """Whether it was closed by anything but ``close()``, or an interrupt came where no call can go on."""
+        """Whether it was closed by anything but ``close()``, or an interrupt came where no call can go on.
+
+        Never in a forked child of the process that made it.
+        """
+        if self._is_forked:
+            return False
         is_unanswered = self._channel.outgoing[0] != self._answered
         if is_unanswered and not self._tickets and not self._closed_by and not self._channel.is_in_step:
             self._fail_in_doubt()

@@ -5,6 +5,7 @@ Python 3.10 and up.
 """
 
 import builtins
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from gym_service.errors import (
     CallTimeout,
     CannotCross,
+    ForkedError,
     GymServiceError,
     ProtocolError,
     VersionMismatch,
@@ -21,6 +23,7 @@ from gym_service.errors import (
 from gym_service.protocol import messages
 from gym_service.protocol.encoder import Packed
 from gym_service.protocol.frames import BadFrame, WrongVersion
+from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.values import BadValue
 
 T = TypeVar("T")
@@ -122,6 +125,21 @@ def with_envs(error: GymServiceError, env_ids: Sequence[int]) -> GymServiceError
         error.args = (f"{first}\n  in flight there: {envs_named(env_ids)}{line}{rest}",)
         error.__dict__["env_ids"] = tuple(env_ids)
     return error
+
+
+def forked(process_id: int) -> ForkedError:
+    """The error for a call in a forked child of the process that made the env."""
+    text = f"this env was made in process {process_id} and is used in its forked child {os.getpid()}: "
+    return ForkedError(text + "they would read each other's answers.\n  try: make an env in the child")
+
+
+def in_child(error: BaseException, process_id: int) -> BaseException:
+    """The error of a call that goes on in a forked child: a ForkedError, unless it is an exception of the user's own.
+
+    The fork has closed what the call was using, so any of this package's code may fail.
+    """
+    is_ours = isinstance(error, Exception) and not is_foreign(error)
+    return forked(process_id) if is_ours and not isinstance(error, ForkedError) else error
 
 
 def _block(title: str, text: str) -> str:

@@ -36,7 +36,7 @@ from gymnasium.spaces import GraphInstance
 from gym_service.client import error_mapping
 from gym_service.client.arrays import ArrayMaker
 from gym_service.client.error_mapping import Peer
-from gym_service.errors import CannotCross, ClosedError, EnvError, ForkedError, GymServiceError
+from gym_service.errors import CannotCross, ClosedError, EnvError, GymServiceError
 from gym_service.protocol import messages
 from gym_service.protocol.decoder import ValueDecoder
 from gym_service.protocol.encoder import Packed
@@ -162,6 +162,8 @@ class Exchange:
 
         Blocks for a few seconds at most, to find out why a server has died or does not answer.
         """
+        if self._is_forked:  # the fork has closed this copy of the stream, and the server is the parent's
+            return error_mapping.in_child(error, self._process_id)
         if not isinstance(error, WIRE_ERRORS):
             return error
         if self._closed_by:
@@ -244,10 +246,7 @@ class Exchange:
     def refuse(self) -> None:
         """Raise the error of a call on a connection that cannot be used."""
         if self._is_forked:
-            raise ForkedError(
-                f"this env was made in process {self._process_id} and is used in its forked child {os.getpid()}: "
-                "they would read each other's answers.\n  try: make an env in the child"
-            )
+            raise error_mapping.forked(self._process_id)
         if self._closed_by:
             raise ClosedError(f"the env is closed: {self._closed_by}")
 
@@ -349,9 +348,9 @@ class Exchange:
         self._end()
 
     def _end(self) -> None:
-        """Close for good after a failure. May be called repeatedly."""
+        """Close for good after a failure. May be called repeatedly. Nothing to do in a forked child."""
         self._forget_call()
-        if not self._has_ended:
+        if not self._has_ended and not self._is_forked:
             self._channel.close()
             for _ in self._peer.close_in_steps(0.0):
                 pass

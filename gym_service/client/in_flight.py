@@ -35,7 +35,7 @@ from gym_service.client.exchange import WIRE_ERRORS
 from gym_service.client.partial_calls import Arrival, Chosen, PartialCall, Sent
 from gym_service.client.readiness import Readiness
 from gym_service.client.workers import Workers
-from gym_service.errors import ClosedError, GymServiceError
+from gym_service.errors import ClosedError, ForkedError, GymServiceError
 from gym_service.protocol import messages
 from gym_service.protocol.frames import Frame
 from gym_service.protocol.interrupts import is_foreign
@@ -388,7 +388,7 @@ class WorkersInFlight(Workers):
     def _explained(self, worker: int, error: BaseException) -> BaseException:
         """As ``Connection.explained``, with the envs that were in flight at this worker."""
         mapped = self._connections[worker].explained(error)
-        if not isinstance(mapped, GymServiceError) or isinstance(mapped, ClosedError):
+        if not isinstance(mapped, GymServiceError) or isinstance(mapped, (ClosedError, ForkedError)):
             return mapped
         arrived = {arrival.env_ids[row] for arrival, rows in self._ready() for row in rows}
         there = [env_id for env_id, sent in self._in_flight.items() if sent.worker == worker and env_id not in arrived]

@@ -223,7 +223,10 @@ class Workers:
         return answers
 
     def _leave_with(self, ticket: Ticket, error: BaseException, half: Ticket | None = None) -> None:
-        """End a call that has failed or was interrupted. If a worker has failed for good, all are closed."""
+        """End a call that has failed or was interrupted. If a worker has failed for good, all are closed.
+
+        Raises ForkedError if it goes on in a forked child.
+        """
         try:
             if self._tickets and self._tickets[0] is ticket:
                 for connection in self._connections:
@@ -233,6 +236,10 @@ class Workers:
                 self.close(0.0, failure)
         finally:
             self._queue.leave_interrupted(ticket, error, half)
+        if self._connections[0]._is_forked:
+            mapped = self._connections[0].explained(error)
+            if mapped is not error:
+                raise mapped from error
 
     def _warn(self) -> None:
         for connection in self._connections:

@@ -153,6 +153,85 @@ def test_no_array_that_a_child_can_reach_ever_changes(program: str, codes: list[
     assert (ran.stdout.split(), ran.stderr, ran.returncode) == (codes, "", 0)
 
 
+# A signal handler forks while the call waits for the server. Its child comes back to the call.
+FORK_WHILE_A_CALL_WAITS = """
+import numpy as np
+import gym_service
+from gym_service_launcher.processes import pidfiles
+from support.opened import TARGET
+from support.paths import ENVS
+from support.targets import TARGETS
+keys = {"python": str(TARGETS[TARGET].python()), "pythonpath": [str(ENVS)], "imports": ["paced"]}
+keys |= {"transport": os.environ["FAULTS_CASE"], "restart": "on-reset"}
+act = os.environ["FAULTS_ACT"]
+waited = np.array([1000, 1000])
+if act == "step":
+    env = gym_service.make("Paced-v0", **keys)
+    step = lambda: env.step(1000)[1]
+else:
+    del keys["restart"]
+    env = gym_service.make_vec("Paced-v0", 2, workers=2, **keys)
+    step = (lambda: env.step(waited)[1][1]) if act == "batch" else (lambda: [env.send(waited), env.recv(2)][1][1][1])
+env.reset()
+before = [server.pid for server in pidfiles.list_servers()]
+children = []
+def fork(number, frame):
+    children.append(os.fork())
+signal.signal(signal.SIGALRM, fork)
+signal.setitimer(signal.ITIMER_REAL, 0.3)
+clock = Clock()
+try:
+    reward = step()
+except errors.ForkedError:
+    assert children == [0]
+    try:
+        env.reset()
+    except errors.ForkedError:
+        os._exit(7 if clock.took_s < 0.9 else 8)
+    os._exit(9)
+code = os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1])
+say(reward, code, [server.pid for server in pidfiles.list_servers()] == before)
+env.close()
+"""
+
+
+@pytest.mark.parametrize(("act", "transport"), alternately(["step", "batch", "recv"]))
+def test_a_child_that_comes_back_to_a_call_disturbs_nothing(act: str, transport: str) -> None:
+    quiet = {"PYTHONWARNINGS": "ignore::DeprecationWarning"}
+    with client(FORK_WHILE_A_CALL_WAITS, {"FAULTS_CASE": transport, "FAULTS_ACT": act, **quiet}) as running:
+        assert running.says() == "1000.0 7 True"
+        assert running.end() == 0
+        assert running.errors() == ""
+
+
+FORK_AFTER_A_CRASH = """
+with faulty(restart="on-reset") as env:
+    env.reset()
+    os.kill(env.target["pid"], signal.SIGKILL)
+    try:
+        act(env, "step")
+    except errors.ServerCrashed:
+        pass
+    child = os.fork()
+    if child == 0:
+        try:
+            env.reset()
+        except errors.ForkedError:
+            os._exit(7)
+        os._exit(8)
+    say(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    env.reset()
+    say(act(env, "step", 3)[1])
+"""
+
+
+def test_a_child_does_not_restart_the_server_of_its_parent() -> None:
+    with client(FORK_AFTER_A_CRASH, {"PYTHONWARNINGS": "ignore::DeprecationWarning"}) as running:
+        assert [running.says(), running.says()] == ["7", "3.0"]
+        assert running.end() == 0
+        assert running.errors() == ""
+
+
 SPAWN = """
 import pickle
 if __name__ == "__main__":
