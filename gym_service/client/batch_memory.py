@@ -8,7 +8,6 @@ may be offered again when nothing holds its lease. The user's batch holds the le
 the lease is the only record.
 """
 
-import threading
 import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,7 +15,8 @@ from typing import Any
 from gym_service.protocol.interrupts import is_foreign
 from gym_service.transport import shared_memory
 from gym_service.transport.arena import MOST_OF_A_SIZE, SWEEP_CALLS, Arena
-from gym_service.transport.slots import Slot, retire_at_forks
+from gym_service.transport.forks import Holder, tell_of_forks
+from gym_service.transport.slots import Slot
 from gym_service.transport.streams import close_all
 
 Offer = tuple[Any, list[int]]  # the memory, as the buffer of an array; its descriptor for each worker
@@ -43,7 +43,7 @@ class BatchSlot:
         return lease
 
 
-class BatchMemory:
+class BatchMemory(Holder):
     """A pool of batch slots. It offers nothing if a worker shares no memory with this process."""
 
     def __init__(self, arenas: Sequence[Arena | None]) -> None:
@@ -53,8 +53,8 @@ class BatchMemory:
         self._half_made: list[BatchSlot] = []  # empty unless one is being made, or making one was interrupted
         self._fds: list[int] = []  # the same for its descriptors
         self._pause = 0  # how many offers to skip before making memory again
-        self._forking: set[int] = set()  # the threads that fork now
-        retire_at_forks(self)
+        self._forks: set[Any] = set()  # those that have begun
+        tell_of_forks(self)
 
     def offer(self, sizes_bytes: Sequence[int]) -> list[Offer]:
         """Memory of each size. Nothing if there is not enough of it; then it makes some for the next call.
@@ -76,22 +76,26 @@ class BatchMemory:
             self._make(lacking)
             return []
         offers = [
-            (each.lease(), [arena.offer(number) for arena, number in zip(self._arenas, each.numbers, strict=True)])
-            for each in found
+            (each.lease(), [Arena.offer(number, each.slot.size_bytes) for number in each.numbers]) for each in found
         ]
-        if self._forking:
+        if self._forks:
             self._retire(found)
         return offers
 
-    def begin_fork(self) -> None:
+    def begin_fork(self, fork: Any) -> None:
         """Before a fork: the memory that the child will see is never written again."""
-        self._forking.add(threading.get_ident())
+        self._forks.add(fork)
         self._retire(self._slots)
 
-    def end_fork(self) -> None:
+    def end_fork(self, fork: Any) -> None:
         """After a fork, in the parent: nor is memory that came into use since ``begin_fork``."""
         self._retire(self._slots)
-        self._forking.discard(threading.get_ident())
+        self._forks.discard(fork)
+
+    def close(self) -> None:
+        """In the child of a fork: hold nothing. It makes no more calls."""
+        close_all(self._fds)
+        self._slots, self._half_made = [], []
 
     @staticmethod
     def _retire(slots: Iterable[BatchSlot]) -> None:

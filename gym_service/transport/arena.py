@@ -37,22 +37,21 @@ call on each side orders the two. No code here waits for memory to change.
 
 *Forks.* A child of fork() sees the same memory as its parent, who would reuse a slot once the parent has returned it.
 So at a fork the parent forgets every slot with a live lease. It later returns the slot as retired: never to be written
-again. A call that a fork interrupts ends with an error in the child, so the child never gets a lease of its own.
+again. In the child, leased memory becomes private (``forks.py``). A call that a fork interrupts ends with an error in
+the child, so the child never gets a lease of its own.
 
 What must change together: the flags in ``slots.py`` and VERSION in ``protocol/frames.py``; this file, ``notes.py`` and
 ``leased_frames.py``.
 """
 
-import threading
-
 from gym_service.protocol.frames import LENT
 from gym_service.protocol.interrupts import is_foreign
 from gym_service.protocol.values import BadValue
 from gym_service.transport import fd_passing, shared_memory
+from gym_service.transport.forks import HAS_HOOKS, Holder, tell_of_forks
 from gym_service.transport.notes import Notes
 from gym_service.transport.slots import (
     ANNOUNCED,
-    CAN_RETIRE,
     MAX_NUMBER,
     NUMBER_SHIFT,
     OFFERED,
@@ -61,7 +60,6 @@ from gym_service.transport.slots import (
     SIZE_MASK,
     Slot,
     capacity_for,
-    retire_at_forks,
 )
 from gym_service.transport.streams import close_all
 
@@ -91,7 +89,7 @@ def over_socket(sock, limit_bytes=LIMIT_BYTES):
     return Arena(sock, limit_bytes)
 
 
-class Arena:
+class Arena(Holder):
     """One side's end of the shared memory: it lends to the other side and leases from it."""
 
     def __init__(self, sock, limit_bytes):
@@ -108,8 +106,8 @@ class Arena:
         self._theirs = {}  # by number
         self._dead = []  # weak references to dead leases
         self._refused = []  # numbers of those that cannot be mapped here
-        self.forks = {}  # by the threads that fork now: the leases that were dead before
-        retire_at_forks(self)
+        self.forks = {}  # by the forks that have begun: the leases that were dead before
+        tell_of_forks(self)
 
     # -- what is sent ----------------------------------------------------------------------------------------------
 
@@ -254,9 +252,10 @@ class Arena:
         """Whether the other side could not map announced memory, or has been told to forget it."""
         return number not in self._slots
 
-    def offer(self, number):
-        """A descriptor that lets the other side write its answer into memory that it knows."""
-        return LENT | OFFERED | number << NUMBER_SHIFT | self._slots[number].size_bytes
+    @staticmethod
+    def offer(number, size_bytes):
+        """A descriptor that lets the other side write its answer into memory of this size that it knows."""
+        return LENT | OFFERED | number << NUMBER_SHIFT | size_bytes
 
     def give_up(self, number):
         """Make the other side forget announced memory, with the next frame. May be called repeatedly."""
@@ -299,7 +298,7 @@ class Arena:
         if slot is None or slot.is_out or not 0 < size_bytes <= slot.size_bytes:
             raise BadValue("slot %d of %d bytes was named but is not available" % (number, size_bytes))
         buffer = slot.lease(size_bytes)
-        if CAN_RETIRE:
+        if HAS_HOOKS:
             return buffer
         slot.lend_to(buffer, self._dead.append)
         return bytearray(buffer)
@@ -370,17 +369,17 @@ class Arena:
 
     # -- ends ------------------------------------------------------------------------------------------------------
 
-    def begin_fork(self):
+    def begin_fork(self, fork):
         """Forget every slot with a live lease: a fork is about to copy it, and its content must never change."""
-        self.forks[threading.get_ident()] = list(self._dead)
+        self.forks[fork] = list(self._dead)
         self._retire_leased()
 
-    def end_fork(self):
+    def end_fork(self, fork):
         """Forget the slots whose leases came after ``begin_fork``, also those that have died since then."""
         self._retire_leased()
-        for lease in self._dead:
+        for lease in list(self._dead):  # a copy: another thread may return some of them meanwhile
             self._may_be_reused(lease)
-        self.forks.pop(threading.get_ident(), None)
+        self.forks.pop(fork, None)
 
     def _retire_leased(self):
         for number in [number for number, slot in list(self._theirs.items()) if slot.is_leased]:

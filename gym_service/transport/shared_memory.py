@@ -17,6 +17,8 @@ import sys
 import tempfile
 import weakref
 
+from gym_service.protocol.interrupts import is_foreign
+
 try:
     import ctypes
 except ImportError:  # a Python built without libffi
@@ -27,12 +29,14 @@ F_ADD_SEALS, F_GET_SEALS = 1033, 1034
 SEALS = 0x1 | 0x2 | 0x4  # no more seals, no shrinking, no growing
 MFD_CLOEXEC, MFD_ALLOW_SEALING = 0x1, 0x2
 PROT_READ_WRITE, MAP_SHARED = 0x1 | 0x2, 0x1
+# Linux's, for memory of no file, and for a move that replaces what is mapped at an address.
+MAP_PRIVATE_ANONYMOUS, MREMAP_TO = 0x2 | 0x20, 0x1 | 0x2
 # Linux: map all pages now. Otherwise each costs 0.25 us when it is first touched.
 MAP_POPULATE = 0x8000 if sys.platform.startswith("linux") else 0
 
 
 def _functions():
-    """(mmap, munmap, memfd_create) of the C library; None without ctypes. memfd_create is None if it is missing."""
+    """(mmap, munmap, memfd_create, mremap) of the C library; None without ctypes. The last two may be missing."""
     if ctypes is None:
         return None
     library = ctypes.CDLL(None, use_errno=True)
@@ -40,7 +44,11 @@ def _functions():
     map_.restype = ctypes.c_void_p
     map_.argtypes = (ctypes.c_void_p, ctypes.c_size_t) + (ctypes.c_int,) * 3 + (ctypes.c_long,)
     unmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-    return map_, unmap, getattr(library, "memfd_create", None)
+    remap = getattr(library, "mremap", None)
+    if remap is not None:
+        remap.restype = ctypes.c_void_p
+        remap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p)
+    return map_, unmap, getattr(library, "memfd_create", None), remap
 
 
 _C = _functions()
@@ -60,6 +68,7 @@ class Memory:
         if _C is None:
             raise OSError("this Python has no ctypes")
         self.size_bytes = size_bytes
+        self.address = None  # for a fork that comes before the last lines
         place = ctypes.c_void_p(_FAILED)  # the address, once it is mapped; munmap refuses the value _FAILED
         _unmap_at_death(self, functools.partial(_C[1], place, size_bytes))
         arguments = None, size_bytes, PROT_READ_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0
@@ -67,6 +76,20 @@ class Memory:
         collections.deque(map(setattr, (place,), ("value",), mapped), maxlen=0)  # place.value = mmap(*arguments)
         self.address = place.value
         if self.address in (None, _FAILED):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+    def make_private(self):
+        """Replace it by a copy at the same address, which no other process can see. Raises OSError.
+
+        An interrupt leaves the one or the other there.
+        """
+        if _C is None or _C[3] is None:  # macOS
+            raise OSError("this system moves no memory to an address in use")
+        size_bytes = self.size_bytes
+        copy = _C[0](None, size_bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0)
+        if copy != _FAILED:
+            ctypes.memmove(copy, self.address, size_bytes)
+        if copy == _FAILED or _C[3](copy, size_bytes, size_bytes, MREMAP_TO, self.address) == _FAILED:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
@@ -85,6 +108,23 @@ def _unmap_at_death(memory, unmap):
             _references.pop(key, None)
     reference = _Reference(memory, unmap)
     _references[id(reference)] = reference
+
+
+def is_any_mapped():
+    """Whether this process has mapped any memory."""
+    return any(reference() is not None for reference in list(_references.values()))
+
+
+def make_private():
+    """In a forked child: make all memory private that is still mapped. What cannot be stays shared with the parent."""
+    for reference in list(_references.values()):
+        memory = reference()
+        if memory is not None and memory.address is not None:
+            try:
+                memory.make_private()
+            except OSError as error:  # no memory is left, or the system cannot do it
+                if is_foreign(error):
+                    raise
 
 
 def create(size_bytes, fds):

@@ -4,13 +4,11 @@ Knows memory and weak references. Never knows which side may write into a slot, 
 and up; runs on both sides.
 """
 
-import os
 import weakref
 
 import numpy as np
 
 from gym_service.protocol.values import BadValue
-from gym_service.transport.weak_registry import WeakRegistry
 
 try:
     import ctypes
@@ -29,9 +27,6 @@ def capacity_for(size_bytes):
     """The size of the slot for an array: the array's, rounded up to whole pages and by at most an eighth."""
     step = max(PAGE_BYTES, 1 << max(0, size_bytes.bit_length() - 4))
     return -(-size_bytes // step) * step
-
-
-_holders = WeakRegistry()
 
 
 class Slot:
@@ -95,36 +90,3 @@ def _lease_class(size_bytes):
         if len(_lease_classes) < 1000:  # real envs use few sizes; a hostile peer could send any number
             _lease_classes[size_bytes] = cls
     return cls
-
-
-def _tell_all(call):
-    try:
-        for holder in _holders.alive():
-            call(holder)
-    except BaseException:  # of a signal handler, as a rule; the fork goes on, so the other holders must know of it too
-        for holder in _holders.alive():
-            call(holder)
-        raise
-
-
-def _begin_fork():
-    _tell_all(lambda holder: holder.begin_fork())
-
-
-def _end_fork():
-    _tell_all(lambda holder: holder.end_fork())
-
-
-def retire_at_forks(holder):
-    """At every fork of this process call ``begin_fork()`` before, and ``end_fork()`` in the parent afterwards.
-
-    As long as the holder lives. Both may be called repeatedly for one fork. Hooks of other packages run in between, and
-    so may other threads, which may fork as well.
-    """
-    _holders.add(holder)
-
-
-# New in Python 3.7. Without it, arrays are copied out of their slots.
-CAN_RETIRE = hasattr(os, "register_at_fork")
-if CAN_RETIRE:
-    os.register_at_fork(before=_begin_fork, after_in_parent=_end_fork)  # novermin

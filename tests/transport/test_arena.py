@@ -28,15 +28,15 @@ from support.arena_ends import (
 )
 from support.forked import forked
 
-from gym_service.transport import slots
+from gym_service.transport import forks, slots
 from gym_service.transport.arena import LEAST_BYTES, LIMIT_BYTES, MOST_OF_A_SIZE, SWEEP_CALLS
 from gym_service.transport.slots import capacity_for
 
 
 def fork_of_all() -> None:
     """What os.fork() calls before and after a fork; another test makes a real one."""
-    slots._begin_fork()
-    slots._end_fork()
+    forks._begin()
+    forks._end()
 
 
 VIEWS: list[Callable[[np.ndarray], Any]] = [
@@ -319,21 +319,20 @@ def test_what_came_between_the_hooks_of_a_fork_is_retired_though_another_thread_
     lender, borrower = ends
     send_leased(lender, borrower, frame(1))
     hand_back(lender, borrower)
-    borrower.begin_fork()
+    forks._begin()
     seen_by_the_child = send_leased(lender, borrower, frame(2))
     del seen_by_the_child
-    in_a_thread(borrower.begin_fork)
-    in_a_thread(borrower.end_fork)
+    in_a_thread(fork_of_all)
     hand_back(lender, borrower)
-    borrower.end_fork()
+    forks._end()
     assert not lender._slots, "the slot is retired"
 
 
 def test_an_interrupt_in_a_hook_of_a_fork_keeps_no_arena_from_what_it_must_do(ends: Ends) -> None:
-    class Interrupted:
+    class Interrupted(forks.Holder):
         told = 0
 
-        def begin_fork(self) -> None:
+        def begin_fork(self, fork: Any) -> None:
             self.told += 1
             if self.told == 1:
                 raise KeyboardInterrupt
@@ -341,10 +340,10 @@ def test_an_interrupt_in_a_hook_of_a_fork_keeps_no_arena_from_what_it_must_do(en
         end_fork = begin_fork
 
     first = Interrupted()
-    slots.retire_at_forks(first)
+    forks.tell_of_forks(first)
     later = two_ends()
     held = send_leased(*later, frame(1))
-    for call in (slots._begin_fork, slots._end_fork):
+    for call in (forks._begin, forks._end):
         first.told = 0
         with pytest.raises(KeyboardInterrupt):
             call()

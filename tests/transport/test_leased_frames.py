@@ -36,8 +36,8 @@ def warm(slots: int = 1) -> Ends:
 
 def fork(theirs: Arena) -> None:
     """What is called before and after a fork."""
-    theirs.begin_fork()
-    theirs.end_fork()
+    theirs.begin_fork("this one")
+    theirs.end_fork("this one")
 
 
 def call_id() -> int:

@@ -1,6 +1,7 @@
 """Batches that all workers write in place: complete, exact, never written again while anything can see them."""
 
 import gc
+import os
 import random
 
 import numpy as np
@@ -9,6 +10,7 @@ from support.forked import forked
 from support.vector_play import remote
 
 from gym_service import RemoteVectorEnv
+from gym_service.client.batch_memory import BatchSlot
 from gym_service.transport.arena import MOST_OF_A_SIZE
 
 NUM_ENVS = 5
@@ -34,8 +36,14 @@ def action(number: int) -> np.ndarray:
     return actions
 
 
+def slots_of(value: np.ndarray, envs: RemoteVectorEnv) -> list[BatchSlot]:
+    """The slot in whose memory it lies, if any."""
+    slots = envs._batch_memory._slots
+    return [each for each in slots if np.shares_memory(value, np.frombuffer(each.slot.bytes, np.uint8))]
+
+
 def is_shared(value: np.ndarray, envs: RemoteVectorEnv) -> bool:
-    return any(np.shares_memory(value, np.frombuffer(each.slot.bytes, np.uint8)) for each in envs._batch_memory._slots)
+    return bool(slots_of(value, envs))
 
 
 @pytest.mark.parametrize("workers", WORKERS)
@@ -92,18 +100,39 @@ def test_what_comes_between_the_hooks_of_a_fork_is_never_written_again() -> None
     with stamped(2) as envs:
         envs.reset()
         memory, used = envs._batch_memory, []
-        memory.begin_fork()
+        for number in range(5):
+            held = envs.step(action(number))[0]["top"]
+        before = slots_of(held, envs)
+        assert before
+        memory.begin_fork(1)
+        del held  # the child has a copy of it
         for number in range(20):
             if number == 10:
-                memory.end_fork()
+                memory.end_fork(1)
             top = envs.step(action(number))[0]["top"]
-            used += [each for each in memory._slots if np.shares_memory(top, np.frombuffer(each.slot.bytes, np.uint8))]
+            used += slots_of(top, envs)
             if number == 9:
                 during = list(used)
             del top
         assert len(during) == len(set(during)) > 2
         assert used[-1] not in during
+        assert before[0] not in used
         assert used[-1] in used[len(during) : -1], "memory of after the fork is used again"
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_what_a_forked_child_writes_into_its_batch_is_its_own(workers: int) -> None:
+    with stamped(workers) as envs:
+        envs.reset()
+        for number in range(5):
+            held = envs.step(action(number))[0]
+        assert is_shared(held["top"], envs)
+        pid = os.fork()
+        if pid == 0:
+            held["top"][:] = 77
+            os._exit(0)
+        os.waitpid(pid, 0)
+        assert_stamped(held, [6] * NUM_ENVS)
 
 
 def test_what_a_forked_child_holds_does_not_change() -> None:
@@ -117,4 +146,4 @@ def test_what_a_forked_child_holds_does_not_change() -> None:
         for number in range(10):
             assert_stamped(envs.step(action(number))[0], [number + 7] * NUM_ENVS)
         assert seen() == [(6, 6)]
-        assert len(envs._batch_memory._slots) <= 4, "what the child holds is forgotten here"
+        assert not any(each.is_retired for each in envs._batch_memory._slots), "what the child holds is forgotten here"
