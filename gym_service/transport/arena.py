@@ -103,7 +103,7 @@ class Arena(Holder):
         self._refused_in = -SWEEP_CALLS  # the last call in which no slot could be made; no attempt for some calls then
         self._making_fds = []  # not empty only while a slot is being made, or after an interrupt of that
         # The slots that this side leases.
-        self._theirs = {}  # by number
+        self._theirs = {}  # by number; a fork removes some at any time, in another thread or in a signal handler
         self._dead = []  # weak references to dead leases
         self._refused = []  # numbers of those that cannot be mapped here
         self.forks = {}  # by the forks that have begun: the leases that were dead before
@@ -219,7 +219,7 @@ class Arena(Holder):
 
     def has_room(self, size_bytes, call_id=None):
         """Whether so many more bytes may be lent. If not, gives up the longest idle slots, to make room later."""
-        held = [slot.size_bytes for slots in (self._slots, self._theirs) for slot in slots.values()]
+        held = [slot.size_bytes for slots in (self._slots, self._theirs) for slot in list(slots.values())]
         lacking_bytes = sum(held) + size_bytes - self.limit_bytes
         if lacking_bytes <= 0:
             return True
@@ -356,8 +356,9 @@ class Arena(Holder):
 
     def _map(self, number, size_bytes, fds):
         """Map memory that was handed over, or refuse it: no descriptor, no memory, or above the limit."""
+        fds = list(fds)  # another thread may close the arena, and with it these
         try:
-            held_bytes = sum([slot.size_bytes for slot in self._theirs.values()])
+            held_bytes = sum([slot.size_bytes for slot in list(self._theirs.values())])
             if len(fds) == 1 and 0 < size_bytes <= self.limit_bytes - held_bytes:
                 shared_memory.check(fds[0], size_bytes)
                 self._theirs[number] = Slot(shared_memory.Memory(fds[0], size_bytes), number)

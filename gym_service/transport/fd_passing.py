@@ -75,7 +75,7 @@ class Handover:
         if len(messages) == number:
             try:
                 messages += map(self._socket.recvmsg, (_MESSAGE.size,), (SPACE_BYTES,))
-            except BlockingIOError as error:
+            except OSError as error:  # there is nothing, or the socket was closed here, or by a fork
                 if error.__traceback__.tb_next is not None:
                     raise  # raised by a signal handler: see streams.py
                 raise BadValue("memory %d was announced but not handed over" % number) from error

@@ -113,6 +113,16 @@ def test_the_other_side_cannot_cut_memory_off(ends: Ends) -> None:
     os.close(fds[0])
 
 
+def test_memory_that_is_announced_to_a_closed_arena_is_a_bad_value(ends: Ends) -> None:
+    """Another thread may close it while a call receives."""
+    lender, borrower = ends
+    descriptors, notes = lender.compose([frame(1)], (), next(CALLS))
+    notes.settle()
+    borrower.close()
+    with pytest.raises(BadValue, match="not handed over"):
+        receive(borrower, descriptors)
+
+
 @contextmanager
 def no_descriptor_left() -> Iterator[None]:
     """Leave no free descriptor to this process."""

@@ -105,11 +105,10 @@ def test_a_thread_that_returns_a_slot_during_the_last_hook_hides_no_other(ends: 
     first, second = pass_frame(lender, borrower, [frame(1), frame(2)]), pass_frame(lender, borrower, [frame(3)] * 2)
     del first, second
     pass_frame(borrower, lender)
-    early, late = pass_frame(lender, borrower, [frame(5), frame(6)])
-    del early
+    pass_frame(lender, borrower, [frame(5)])
     _, notes = borrower.compose((), (), 3)
     forks._begin()
-    del late  # the child has a copy of it
+    pass_frame(lender, borrower, [frame(6)])  # the child has a copy of it
     thread = threading.Thread(target=notes.settle)
 
     def settle_once(of: FrameType, event: str, arg: object) -> Any:
@@ -124,6 +123,30 @@ def test_a_thread_that_returns_a_slot_during_the_last_hook_hides_no_other(ends: 
         sys.settrace(None)
     assert thread.ident is not None
     assert len(borrower._theirs) == 1
+
+
+class Forking:
+    """A slot whose size takes so long to read that another thread forks."""
+
+    is_leased = True
+
+    @property
+    def size_bytes(self) -> int:
+        forks._begin()
+        forks._end()
+        return SIZE
+
+
+@pytest.mark.parametrize("is_lender", [True, False])
+def test_a_thread_that_forks_while_sizes_are_added_up_fails_no_frame(ends: Ends, is_lender: bool) -> None:
+    lender, borrower = ends
+    held = send_leased(lender, borrower, frame(1))
+    end: Any = lender if is_lender else borrower
+    end._theirs = {-1: Forking(), **end._theirs}
+    received = send_leased(lender, borrower, frame(2, 3 * SIZE))
+    assert (received == 2).all()
+    assert (held == 1).all()
+    end._theirs.pop(-1, None)
 
 
 STOPPED = """
