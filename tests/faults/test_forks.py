@@ -204,6 +204,55 @@ def test_a_child_that_comes_back_to_a_call_disturbs_nothing(act: str, transport:
         assert running.errors() == ""
 
 
+# At each so many lines of make a signal handler would fork, and the child come back to it.
+FORK_WHILE_AN_ENV_IS_MADE = """
+from support.interrupts import OURS
+from gym_service_launcher.processes import pidfiles
+class ForkAt:
+    def __init__(self, left):
+        self.left, self.child = left, -1
+    def trace(self, frame, event, arg):
+        return self.line if (frame.f_globals.get("__name__") or "").startswith(OURS) else None
+    def line(self, frame, event, arg):
+        self.left -= event == "line"
+        if self.left < 0 and self.child < 0:
+            self.child = os.fork()
+        return self.line
+lines, transport = int(os.environ["FAULTS_LINES"]), os.environ["FAULTS_CASE"]
+faulty(transport=transport).__enter__().close()
+for number in range(lines, 100_000, lines):
+    fork = ForkAt(number)
+    context = faulty(transport=transport, timeouts={"start": 30})
+    sys.settrace(fork.trace)
+    try:
+        env = context.__enter__()
+    except BaseException:
+        if fork.child != 0:
+            raise
+    finally:
+        sys.settrace(None)
+        if fork.child == 0:
+            os._exit(7)
+    env.reset()
+    for step in range(5):
+        assert act(env, "step", step)[1] == step
+    assert env.target["pid"] in [server.pid for server in pidfiles.list_servers()]
+    env.close()
+    if fork.child < 0:
+        break
+    assert os.waitpid(fork.child, 0)[1] == 7 << 8
+say("fine")
+"""
+
+
+@pytest.mark.parametrize("lines", [397, pytest.param(61, marks=pytest.mark.long)])
+def test_a_child_that_comes_back_to_make_disturbs_nothing(lines: int) -> None:
+    environ = {"FAULTS_CASE": "unix", "FAULTS_LINES": str(lines), "PYTHONWARNINGS": "ignore::DeprecationWarning"}
+    with client(FORK_WHILE_AN_ENV_IS_MADE, environ) as running:
+        assert running.says() == "fine"
+        assert running.end() == 0
+
+
 FORK_AFTER_A_CRASH = """
 with faulty(restart="on-reset") as env:
     env.reset()

@@ -4,6 +4,7 @@ Knows the guardian's contract (``standalone/guardian.py``). Never knows what a s
 """
 
 import contextlib
+import errno
 import os
 import select
 import socket
@@ -76,7 +77,7 @@ def start(
     texts = _texts(argv, env, cwd, record)
     if spawner:
         return _start(argv[0], texts, fds, spawner.request, spawner.has_died, spawner.is_stopped)
-    request = partial(_request, argv[0])
+    request = partial(_request, argv[0], os.getpid())
     try:
         return _start(argv[0], texts, fds, request, _has_died)
     except GuardianDied:  # and so has everything that it had started: another guardian starts the program
@@ -267,11 +268,16 @@ def _has_died() -> bool:
     return _guardian is None or _guardian.has_ended()
 
 
-def _request(server_executable: str, fds: Sequence[int], texts: bytes) -> None:
-    """Send the guardian one request. Where there is none, or it has ended, start another. Raises OSError."""
+def _request(server_executable: str, process_id: int, fds: Sequence[int], texts: bytes) -> None:
+    """Send the guardian one request. Where there is none, or it has ended, start another. Raises OSError.
+
+    ``process_id``: that of the process whose request it is. A forked child that comes back to it must not make it too.
+    """
     global _guardian
     with _starting:
         for _ in range(2):
+            if process_id != os.getpid():
+                raise OSError(errno.EOWNERDEAD, "this process was forked while it started a server")
             if _guardian is None:
                 _guardian = GuardianProcess(server_executable)
             # Where sending fails although the guardian lives (no descriptor is free), it stays, and so do its servers.

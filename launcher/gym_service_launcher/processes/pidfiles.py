@@ -50,6 +50,7 @@ class PidFile:
         the guardian finds and removes both once the fork server is gone.
         """
         self.path: Path | None = None
+        self._process_id = os.getpid()
         self._count_in(bytearray(CALLS_BYTES))
         with interrupts.suppress(OSError):
             folder = user_dirs.private(user_dirs.runtime_dir())
@@ -81,9 +82,12 @@ class PidFile:
                     self._count_in(memory)
 
     def remove(self) -> None:
-        """Remove the file, unless the guardian has done so. Nobody sees what is counted from here on."""
+        """Remove the file, unless the guardian has done so. Nobody sees what is counted from here on.
+
+        A forked child of the process that has made it leaves the file: the server is its parent's.
+        """
         self._count_in(bytearray(CALLS_BYTES))
-        if self.path:
+        if self.path and self._process_id == os.getpid():
             with interrupts.suppress(OSError):
                 self.path.unlink()
 

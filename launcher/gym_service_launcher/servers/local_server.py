@@ -22,7 +22,7 @@ from gym_service_launcher.servers.link import (
     start_statement,
 )
 from gym_service_launcher.servers.program import VIEWERS_OPTION, server_argv
-from gym_service_launcher.servers.stream import Opening, PipeEnds, SocketEnd, StreamEnd
+from gym_service_launcher.servers.stream import Opening, PipeEnds, SocketEnd, StreamEnd, belongs_to_this_process
 
 if TYPE_CHECKING:
     from gym_service_launcher.processes.forkservers import AnyForkServer, ForkServerRef
@@ -239,6 +239,8 @@ def _socketpairs(count: int) -> Iterator[tuple[list[socket.socket], list[socket.
         pairs = []
         for _ in range(count):
             pairs.append(socket.socketpair())
+            for sock in pairs[-1]:
+                belongs_to_this_process(sock)
             ours.enter_context(pairs[-1][0])
             theirs.enter_context(pairs[-1][1])
         yield [pair[0] for pair in pairs], [pair[1] for pair in pairs]

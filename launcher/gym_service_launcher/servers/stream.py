@@ -11,6 +11,7 @@ import os
 import select
 import socket
 import time
+import weakref
 
 from gym_service_launcher.net import sigpipe
 from gym_service_launcher.standalone import interrupts
@@ -21,11 +22,30 @@ LONGEST_WAIT_S = 2e6
 FIRST_BYTES, LAST_BYTES = 8192, 32768
 
 
+# What a forked child closes. A signal handler may fork while an env is made, and the child come back to that: it must
+# neither read nor write what is the parent's.
+_ours: "weakref.WeakSet[socket.socket | PipeEnds]" = weakref.WeakSet()
+
+
+def belongs_to_this_process(one: "socket.socket | PipeEnds") -> None:
+    """Have a forked child of this process close its copy."""
+    _ours.add(one)
+
+
+def _forget() -> None:
+    for one in list(_ours):
+        one.close()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
 class SocketEnd:
     """A connected stream socket, which it owns."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        belongs_to_this_process(sock)
 
     def fileno(self) -> int:
         """What to poll for something to read."""
@@ -62,6 +82,7 @@ class PipeEnds:
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self.read_fd, self.write_fd = read_fd, write_fd
+        belongs_to_this_process(self)
 
     def fileno(self) -> int:
         """What to poll for something to read."""
