@@ -7,7 +7,7 @@
 # Seen: the rewards are right. next_obs is ones, which no observation is, for each of the last N - 1 transitions. Where
 # done is 1 a learner does not look at it. In an episode that a time limit has cut, done is 0, so it takes its target
 # from the value of a state of ones. Of an episode of 200 steps with N = 5 that is one transition in fifty, of 10 steps
-# it is four of ten. Without Nstep the same calls give what was added. Nothing is raised or warned of.
+# it is four of ten. Without Nstep the same calls give what was added. Nothing is raised.
 #
 # Output seen, of two episodes of 6 steps, each cut by a time limit, with observations from 100 and from 200 on:
 #   plain: obs 100 101 102 103 104 105 200 201 202 203 204 205

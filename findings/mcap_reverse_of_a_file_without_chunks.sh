@@ -5,9 +5,8 @@
 # whatever the options of the writer were. next() of it is the newest message.
 # Seen: that is so for files with chunks, the default. A file of Writer(use_chunking=False) is read from the first to
 # the last message; the option is taken and dropped. Messages written out of order are sorted, so all looks well.
-# NonSeekingReader, which is what make_reader falls back to inside, does reverse the same file. Other writers make such
-# files too: the MCAP storage of rosbag2 has the option noChunking. Who asks for the newest state of a recording so gets
-# the oldest. Nothing is raised or warned of.
+# NonSeekingReader does reverse the same file. Who asks for the newest state of a recording so gets the oldest. Nothing is
+# raised.
 #
 # Output seen, of messages with times 3, 1, 2, 5, 4:
 #   with chunks: forward 1 2 3 4 5, reverse 5 4 3 2 1

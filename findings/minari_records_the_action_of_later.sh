@@ -6,8 +6,7 @@
 # Seen: the collector keeps the array itself until the episode is over, and writes it then. A loop that fills one array
 # for all steps, as loops do that read a joystick or a robot's controller, runs rightly, and records its last action in
 # place of each. Observations and rewards are right, so the data set teaches a behaviour that nobody has shown. Episodes
-# have a right form and length. Nothing is raised or warned of. A copy of the array for each step is recorded rightly.
-# In the same way an observation array that an env uses again is recorded with its last values.
+# have a right form and length. Nothing is raised. A copy of the array for each step is recorded rightly.
 #
 # Output seen, of one episode of Pendulum-v1 with torques 0.5, 1.0, 1.5 and 2.0:
 #   one array for all steps: recorded actions 2.0 2.0 2.0 2.0

@@ -2,13 +2,10 @@
 # MuJoCo 3.8.1: the half cheetah of Gymnasium weighs 14 kg, and 21 kg after it was saved as XML and loaded again.
 #
 # Guess before the run: MjSpec.to_xml and mj_saveLastXML write a model that is the one which was loaded, but for the
-# rounding of the numbers. So it is for the other models of Gymnasium, and for the Fetch, hand, Adroit and kitchen ones
-# of Gymnasium-Robotics: after 50 steps of random controls both are within 1e-5.
-# Seen: half_cheetah.xml asks for a total mass, settotalmass="14". The saved XML has neither this nor the masses that
-# came of it, only the geoms. So each part of the robot becomes heavier by half, and the same actions end elsewhere.
-# The robot keeps its names, spaces and looks. dm_control's cheetah.xml is alike. Who edits the robot with MjSpec and
-# keeps it as a file has another task than HalfCheetah-v5. Nothing is raised or warned of. A copy of the spec, or
-# compiling it again, keeps the mass. MuJoCo 4.0.0 saves the masses, and warns of settotalmass.
+# rounding of the numbers. So it is for ant.xml and walker2d.xml.
+# Seen: half_cheetah.xml asks for a total mass, settotalmass="14". The saved XML loses what came of it: loaded again,
+# the robot is heavier by half, and the same actions end elsewhere. Who edits the robot with MjSpec and keeps it as a
+# file has another task than HalfCheetah-v5. Nothing is raised.
 #
 # Output seen:
 #   ant.xml: loaded 0.91 kg, MjSpec.to_xml 0.91 kg, mj_saveLastXML 0.91 kg

@@ -4,6 +4,7 @@ Knows the link, the connection, and which error belongs to which failure of a st
 it is, nor how it was started. Python 3.10 and up.
 """
 
+import os
 import select
 import time
 import weakref
@@ -17,6 +18,7 @@ from gym_service_launcher.servers.link import LATE_ADVICE, ServerLink, late_star
 from gym_service_launcher.servers.stream import LONGEST_WAIT_S, PipeEnds, SocketEnd, StreamEnd, TlsEnd
 from gymnasium.error import UnregisteredEnv
 
+from gym_service.client import error_mapping
 from gym_service.client.arrays import ArrayMaker
 from gym_service.client.codec_selection import CodecSelector
 from gym_service.client.connection import Connection, one
@@ -95,6 +97,7 @@ class PendingServer:
         self._deadline = link.started_at + entry.timeouts.start
         self._announce_at = min(link.started_at + QUIET_S, self._deadline) if announces else self._deadline
         self._connection: Connection | None = None
+        self._process_id = os.getpid()
         with self._errors_explained():
             self._encoded = encode(("$", recipe))
             self._wait_in_steps(link.begin, "start")
@@ -117,7 +120,11 @@ class PendingServer:
             end = self._link.take_stream()
             self._readable = select.poll()
             self._readable.register(end.fileno(), select.POLLIN)
-            self._connection = Connection(_channel_over(end), self._link)
+            made_of = _channel_over(end)
+            if self._process_id != os.getpid():  # a signal handler has forked: the server is the parent's
+                made_of.close_copy()
+                raise error_mapping.forked(self._process_id)
+            self._connection = Connection(made_of, self._link)
             self._connection.bound_bytes = self._entry.max_message_mib * 2**20
             self._connection.arrays = ArrayMaker(self._entry.arrays)
             self._connection.allow_replies_of(self._connection.bound_bytes)

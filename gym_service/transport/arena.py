@@ -52,6 +52,7 @@ from gym_service.transport.forks import HAS_HOOKS, Holder, tell_of_forks
 from gym_service.transport.notes import Notes
 from gym_service.transport.slots import (
     ANNOUNCED,
+    GONE,
     MAX_NUMBER,
     NUMBER_SHIFT,
     OFFERED,
@@ -246,7 +247,7 @@ class Arena(Holder):
 
     def is_known(self, number):
         """Whether the other side knows announced memory: the call whose frame announced it has been answered."""
-        return number in self._slots and self._slots[number].told_in is not None
+        return self._slots.get(number, GONE).told_in is not None
 
     def is_refused(self, number):
         """Whether the other side could not map announced memory, or has been told to forget it."""
@@ -321,9 +322,9 @@ class Arena(Holder):
             elif descriptor & RETIRED:
                 self._forget(number, flags, frame.call_id)
             elif flags == RETURNED:
-                self._slots[number].is_out = False
+                self._slots.get(number, GONE).is_out = False
             else:
-                offers.append(self._theirs[number].bytes)
+                offers.append(self._theirs.get(number, GONE).bytes)
         frame.offers = tuple(offers)
 
     def _verify(self, notices):
@@ -347,8 +348,8 @@ class Arena(Holder):
             self._theirs.pop(number, None)
             if number in self._refused:
                 self._refused.remove(number)
-        elif number in self._slots:
-            slot = self._slots[number]
+        else:
+            slot = self._slots.get(number, GONE)
             if not slot.is_out:
                 self._refused_in = call_id
             self._pool = [other for other in self._pool if other is not slot]

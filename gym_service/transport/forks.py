@@ -10,10 +10,11 @@ both sides. Python 3.6 itself has no hooks for forks: there, arrays are copied o
 3. The parent gives up what came into use since step 1, and waits for the end of step 2. Otherwise the child could see
    what the parent writes next.
 
-Hooks of other packages run in between, and so may other threads, which may fork as well. After an interrupt in a hook,
-which CPython prints and drops, all holders are told once more.
+Hooks of other packages run in between, and so may other threads, which may fork as well. CPython prints and drops
+whatever a signal handler raises in a hook. So after an interrupt each step is done once more, and the next one follows.
 """
 
+import collections
 import itertools
 import os
 import select
@@ -53,7 +54,8 @@ class _Fork:
     """A fork that has begun."""
 
     def __init__(self):
-        self.gate = []  # a pipe, whose other end the child closes when its memory is private
+        self.pipe = []  # its ends; the child closes its copies when its memory is private
+        self.has_ended = False  # whether all holders that there are by then are told of its end
 
 
 _holders = WeakRegistry()
@@ -66,29 +68,43 @@ def tell_of_forks(holder):
     for forks in list(_under_way.values()):
         for fork in list(forks):
             holder.begin_fork(fork)
+            if fork.has_ended:
+                holder.end_fork(fork)
+
+
+def _interrupted_or_not(act):
+    try:
+        act()
+    except BaseException:  # of a signal handler, as a rule; the fork goes on
+        act()
+        raise
 
 
 def _tell_all(call):
-    try:
+    def tell():
         for holder in _holders.alive():
             call(holder)
-    except BaseException:  # of a signal handler, as a rule; the fork goes on, so the other holders must know of it too
-        for holder in _holders.alive():
-            call(holder)
-        raise
+
+    _interrupted_or_not(tell)
 
 
 def _begin():
     fork = _Fork()
     _under_way.setdefault(get_ident(), []).append(fork)
-    _tell_all(lambda holder: holder.begin_fork(fork))
-    if shared_memory.is_any_mapped():
-        try:
-            # In C alone: a fork of another thread finds both ends in the list, or none made.
-            fork.gate += itertools.chain.from_iterable(itertools.starmap(os.pipe, [()]))
-        except OSError as error:  # there is no free descriptor: the parent does not wait
-            if is_foreign(error):
-                raise
+    try:
+        _tell_all(lambda holder: holder.begin_fork(fork))
+    finally:
+        if _holders.alive() or shared_memory.is_any_shared():
+            _open(fork.pipe)
+
+
+def _open(pipe):
+    try:
+        # In C alone: a fork of another thread finds both ends in the list, or none made.
+        pipe += itertools.chain.from_iterable(itertools.starmap(os.pipe, [()]))
+    except OSError as error:  # there is no free descriptor: the parent does not wait
+        if is_foreign(error):
+            raise
 
 
 def _end():
@@ -96,22 +112,26 @@ def _end():
     if not forks:
         return
     fork = forks[-1]
+    fork.has_ended = True
     try:
         _tell_all(lambda holder: holder.end_fork(fork))
-        _wait(fork.gate)
     finally:
-        close_all(fork.gate)
-        forks.remove(fork)
-        if not forks:
-            _under_way.pop(get_ident(), None)
+        try:
+            _wait(fork.pipe)
+        finally:
+            close_all(fork.pipe)
+            forks.remove(fork)
+            if not forks:
+                _under_way.pop(get_ident(), None)
 
 
-def _wait(gate):
+def _wait(pipe):
     """Wait until the child has closed its end of the pipe, and so has every other child that has a copy of it."""
-    if gate:
-        os.close(gate.pop())
+    if pipe:
+        # C code takes the end from the list and closes it, as ``close_all`` does.
+        collections.deque(map(os.close, map(pipe.pop, (1,))), maxlen=0)
         poll = select.poll()
-        poll.register(gate[0], select.POLLIN)
+        poll.register(pipe[0], select.POLLIN)
         poll.poll(LONGEST_S * 1000)
 
 
@@ -119,12 +139,14 @@ def _leave():
     """In the child."""
     try:
         _tell_all(lambda holder: holder.close())
-        shared_memory.make_private()
     finally:
-        for forks in _under_way.values():
-            for fork in forks:
-                close_all(fork.gate)
-        _under_way.clear()
+        try:
+            _interrupted_or_not(shared_memory.make_private)
+        finally:
+            for forks in _under_way.values():
+                for fork in forks:
+                    close_all(fork.pipe)
+            _under_way.clear()
 
 
 if HAS_HOOKS:

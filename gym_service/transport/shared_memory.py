@@ -69,6 +69,7 @@ class Memory:
             raise OSError("this Python has no ctypes")
         self.size_bytes = size_bytes
         self.address = None  # for a fork that comes before the last lines
+        self.is_shared = True
         place = ctypes.c_void_p(_FAILED)  # the address, once it is mapped; munmap refuses the value _FAILED
         _unmap_at_death(self, functools.partial(_C[1], place, size_bytes))
         arguments = None, size_bytes, PROT_READ_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0
@@ -87,10 +88,14 @@ class Memory:
             raise OSError("this system moves no memory to an address in use")
         size_bytes = self.size_bytes
         copy = _C[0](None, size_bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0)
-        if copy != _FAILED:
-            ctypes.memmove(copy, self.address, size_bytes)
-        if copy == _FAILED or _C[3](copy, size_bytes, size_bytes, MREMAP_TO, self.address) == _FAILED:
+        if copy in (None, _FAILED):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        ctypes.memmove(copy, self.address, size_bytes)
+        if _C[3](copy, size_bytes, size_bytes, MREMAP_TO, self.address) == _FAILED:
+            failure = ctypes.get_errno()
+            _C[1](copy, size_bytes)
+            raise OSError(failure, os.strerror(failure))
+        self.is_shared = False
 
 
 class _Reference(weakref.ref):
@@ -110,21 +115,28 @@ def _unmap_at_death(memory, unmap):
     _references[id(reference)] = reference
 
 
-def is_any_mapped():
-    """Whether this process has mapped any memory."""
-    return any(reference() is not None for reference in list(_references.values()))
+def _shared():
+    """The memory of this process that other processes may see."""
+    found = [reference() for reference in list(_references.values())]
+    return [memory for memory in found if memory is not None and memory.address is not None and memory.is_shared]
+
+
+def is_any_shared():
+    """Whether other processes may see any memory of this one."""
+    return bool(_shared())
 
 
 def make_private():
-    """In a forked child: make all memory private that is still mapped. What cannot be stays shared with the parent."""
-    for reference in list(_references.values()):
-        memory = reference()
-        if memory is not None and memory.address is not None:
-            try:
-                memory.make_private()
-            except OSError as error:  # no memory is left, or the system cannot do it
-                if is_foreign(error):
-                    raise
+    """In a forked child: make all memory private that is still mapped. What cannot be stays shared with the parent.
+
+    May be called repeatedly.
+    """
+    for memory in _shared():
+        try:
+            memory.make_private()
+        except OSError as error:  # no memory is left, or the system cannot do it
+            if is_foreign(error):
+                raise
 
 
 def create(size_bytes, fds):

@@ -79,6 +79,16 @@ class Slot:
         return self._lease is not None and self._lease() is not None
 
 
+class _Gone:
+    """In the place of a slot of an arena that another thread has closed meanwhile, or of one that is forgotten."""
+
+    bytes, is_out, told_in = b"", True, None
+
+    def __setattr__(self, name, value):
+        """Ignore it."""
+
+
+GONE = _Gone()
 _lease_classes = {}  # type: dict
 
 

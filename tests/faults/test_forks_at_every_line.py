@@ -77,9 +77,13 @@ class ForkAt:
 
     def child_ends(self, error: BaseException | None, told: Callable[[], bool]) -> None:
         """In the child: wait until the parent has gone on, look again, and end."""
-        os.read(self.gate[0], 1)
-        ending = HAS_RESULT if error is None else FORKED if type(error) is ForkedError else 1
-        os._exit(ending if told() else 2)
+        try:
+            os.close(self.gate[1])
+            os.read(self.gate[0], 1)
+            ending = HAS_RESULT if error is None else FORKED if type(error) is ForkedError else 1
+            os._exit(ending if told() else 2)
+        finally:
+            os._exit(3)
 
     def exit_code(self) -> int:
         """Let the child go on, and wait for its end."""
@@ -110,7 +114,7 @@ def test_what_a_child_has_never_changes(what: str, every: int) -> None:
             sys.settrace(fork.trace)
             try:
                 kept.append((act(), steps))
-            except Exception as raised:  # noqa: BLE001 - the child, or the parent by mistake
+            except BaseException as raised:  # noqa: BLE001 - the child, or the parent by mistake
                 error = raised
             sys.settrace(None)
             if fork.child == 0:

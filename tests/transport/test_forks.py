@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 from support.arena_ends import SIZE, Ends, frame, hand_back, pass_frame, send_leased, two_ends
 
 from gym_service.client.batch_memory import BatchMemory
-from gym_service.transport import forks
+from gym_service.transport import forks, shared_memory
 from gym_service.transport.arena import Arena
 
 LARGE = 512 * SIZE  # some milliseconds to copy
@@ -24,13 +26,20 @@ def in_a_child(act: Callable[[], bool], meanwhile: Callable[[], object]) -> bool
     go_read, go_write = os.pipe()
     child = os.fork()
     if child == 0:
-        os.read(go_read, 1)
-        os._exit(act())
-    meanwhile()
-    os.write(go_write, b"!")
-    for fd in (go_read, go_write):
-        os.close(fd)
-    return bool(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        try:
+            os.close(go_write)
+            os.read(go_read, 1)  # until the parent closes its end
+            os._exit(act())
+        finally:
+            os._exit(3)
+    os.close(go_read)
+    try:
+        meanwhile()
+    finally:
+        os.close(go_write)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, 1)
+    return bool(code)
 
 
 def overwrite(array: np.ndarray, value: int) -> bool:
@@ -53,10 +62,14 @@ def test_the_memory_of_a_child_is_unmapped_when_nothing_sees_it(ends: Ends) -> N
     held = [send_leased(*ends, frame(1, LARGE))]
     address = held[0].ctypes.data
 
-    def is_unmapped() -> bool:
-        held.clear()
+    def is_mapped() -> bool:
         with open("/proc/self/maps") as file:
-            return not any(line.startswith(f"{address:x}-") for line in file)
+            return any(line.startswith(f"{address:x}-") for line in file)
+
+    def is_unmapped() -> bool:
+        was_mapped = is_mapped()
+        held.clear()
+        return was_mapped and not is_mapped()
 
     assert in_a_child(is_unmapped, lambda: None)
 
@@ -116,11 +129,12 @@ def test_a_thread_that_returns_a_slot_during_the_last_hook_hides_no_other(ends: 
             thread.start()
             thread.join()
 
+    before = sys.gettrace()
     sys.settrace(settle_once)
     try:
         forks._end()
     finally:
-        sys.settrace(None)
+        sys.settrace(before)
     assert thread.ident is not None
     assert len(borrower._theirs) == 1
 
@@ -147,6 +161,66 @@ def test_a_thread_that_forks_while_sizes_are_added_up_fails_no_frame(ends: Ends,
     assert (received == 2).all()
     assert (held == 1).all()
     end._theirs.pop(-1, None)
+
+
+def test_memory_that_is_shared_while_a_fork_waits_knows_of_its_end(monkeypatch: pytest.MonkeyPatch, ends: Ends) -> None:
+    made: list[Ends] = []
+    monkeypatch.setattr(forks, "_wait", lambda pipe: made.append(two_ends()))
+    forks._begin()
+    forks._end()
+    for end in made[0]:
+        assert not end.forks
+        end.close()
+
+
+def test_memory_that_is_private_is_not_copied_again_by_the_next_fork(ends: Ends) -> None:
+    held = send_leased(*ends, frame(1, LARGE))
+
+    def is_private() -> bool:
+        return not shared_memory.is_any_shared() and in_a_child(lambda: bool((held == 1).all()), lambda: None)
+
+    assert shared_memory.is_any_shared()
+    assert in_a_child(is_private, lambda: None)
+
+
+@pytest.mark.parametrize("step", ["begin_fork", "close"])
+def test_an_interrupt_in_a_hook_leaves_no_memory_shared(ends: Ends, step: str) -> None:
+    class Interrupted(forks.Holder):
+        times = 0
+
+        def begin_fork(self, fork: Any) -> None:
+            self.interrupt("begin_fork")
+
+        def end_fork(self, fork: Any) -> None:
+            pass
+
+        def close(self) -> None:
+            self.interrupt("close")
+
+        def interrupt(self, where: str) -> None:
+            if where == step:
+                self.times += 1
+                raise KeyboardInterrupt
+
+    first = Interrupted()
+    held = send_leased(*ends, frame(1, LARGE))
+    forks.tell_of_forks(first)
+    with warnings.catch_warnings(), silenced():
+        warnings.simplefilter("ignore")
+        assert in_a_child(lambda: overwrite(held, 3), lambda: None)
+        assert in_a_child(lambda: bool((held == 1).all()), lambda: overwrite(held, 2))
+    assert (held == 2).all()
+    assert first.times == (4 if step == "begin_fork" else 0)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Print nothing of an exception that CPython drops."""
+    before, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 STOPPED = """

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -165,6 +166,36 @@ def test_a_simulator_may_keep_what_it_was_sent(target: str) -> None:
             env.step(action(env, 99))
         kept = [(number,) * 2 for number in range(2 * MOST_OF_A_SIZE)]
         assert same(env.call("what_was_kept"), kept)
+
+
+@pytest.mark.parametrize("step", ["compose", "receive", "lease", "_verify", "announce"])
+def test_closing_from_another_thread_while_memory_is_lent_is_a_closed_error(step: str) -> None:
+    """Whatever the call goes on to use is gone."""
+    with stamped() as env:
+        env.reset()
+        arena = env._connection.arena
+        assert arena
+        done, is_after = getattr(arena, step), step in ("_verify", "announce")
+
+        def close() -> None:
+            thread = threading.Thread(target=env.close)
+            thread.start()
+            thread.join()
+
+        def close_meanwhile(*given: Any) -> Any:
+            if not is_after:
+                close()
+            found = done(*given)
+            if is_after:
+                close()
+            return found
+
+        def some_steps() -> None:
+            for number in range(4):
+                env.step(action(env, number))
+
+        with mock.patch.object(arena, step, close_meanwhile), pytest.raises(errors.ClosedError):
+            some_steps()
 
 
 def test_what_a_forked_child_holds_does_not_change() -> None:

@@ -26,7 +26,14 @@ from gym_service_launcher.net.handshake import (
 from gym_service_launcher.net.same_host import SameHost, same_host_over
 from gym_service_launcher.net.tokens import Token
 from gym_service_launcher.servers.link import ServerLink
-from gym_service_launcher.servers.stream import LONGEST_WAIT_S, Opening, SocketEnd, StreamEnd, TlsEnd
+from gym_service_launcher.servers.stream import (
+    LONGEST_WAIT_S,
+    Opening,
+    SocketEnd,
+    StreamEnd,
+    TlsEnd,
+    close_in_child,
+)
 from gym_service_launcher.standalone import interrupts
 from gym_service_launcher.standalone.env_vars import TOKEN
 
@@ -191,6 +198,7 @@ def _connect_and_authenticate(entry: Entry, timeout_s: float) -> socket.socket:
     """A connection whose two ends have authenticated each other."""
     assert entry.address
     sock = _connect(entry.address, timeout_s)
+    close_in_child(sock)
     try:
         # Not earlier: a server that has just begun to listen may have made the token file.
         token = UNIX_PEER_KEY if sock.family == socket.AF_UNIX else tokens.of_client(entry.token_file)
@@ -198,6 +206,7 @@ def _connect_and_authenticate(entry: Entry, timeout_s: float) -> socket.socket:
         deadline = time.monotonic() + limit_s
         if _wants_tls(entry):
             sock = _secured(sock, entry, limit_s)
+            close_in_child(sock)
         _authenticate(sock, token, max(deadline - time.monotonic(), FIRST_PAUSE_S), _wants_tls(entry))
     except BaseException:
         sock.close()

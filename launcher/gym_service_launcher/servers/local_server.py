@@ -22,7 +22,8 @@ from gym_service_launcher.servers.link import (
     start_statement,
 )
 from gym_service_launcher.servers.program import VIEWERS_OPTION, server_argv
-from gym_service_launcher.servers.stream import Opening, PipeEnds, SocketEnd, StreamEnd, belongs_to_this_process
+from gym_service_launcher.servers.stream import Opening, PipeEnds, SocketEnd, StreamEnd, close_in_child
+from gym_service_launcher.standalone import activation, interrupts
 
 if TYPE_CHECKING:
     from gym_service_launcher.processes.forkservers import AnyForkServer, ForkServerRef
@@ -102,24 +103,29 @@ class LocalServer(ServerLink):
     def start_error(
         self, reason: str = "", advice: str = "", *, probe: bool = True, tail: str | None = None
     ) -> ServerStartError:
-        from gym_service_launcher.interpreters.diagnosis import Diagnosis, diagnose  # only errors need them
-        from gym_service_launcher.interpreters.evidence import repair_of
-
         exit_code = self._child.exit_code(0.0 if reason else DEATH_S)
         tail = self.tail() if tail is None else tail
-        diagnosis = Diagnosis(self._executable)
-        if probe:
-            environment = environment_of(self._entry, self._executable)
-            diagnosis = diagnose(self._executable, environment.variables, words=environment.words)
-        repair = repair_of(self._entry, diagnosis)
+        problem, repair = self._probed() if probe else ("", "")
         return failed_start(
             self._entry,
             self._executable,
             self._child,
-            reason or diagnosis.problem or self._child.describe_exit(exit_code),
+            reason or problem or self._child.describe_exit(exit_code),
             repair or advice or self._command_by_hand(start_statement(self._entry)),
             tail,
         )
+
+    def _probed(self) -> tuple[str, str]:
+        """What is wrong with the interpreter, and what to try. Empty where nothing is, or nothing can be found out."""
+        environment = environment_of(self._entry, self._executable)
+        try:
+            from gym_service_launcher.interpreters.diagnosis import diagnose  # only errors need it
+            from gym_service_launcher.interpreters.evidence import repair_of
+        except OSError as error:  # no descriptor is free to read them
+            interrupts.raise_if_from_handler(error)
+            return "", ""
+        diagnosis = diagnose(self._executable, environment.variables, words=environment.words)
+        return diagnosis.problem or "", repair_of(self._entry, diagnosis)
 
     def import_advice(self, *, is_missing: bool) -> str:
         if not is_missing:
@@ -199,8 +205,6 @@ def state_and_stack(child: Child) -> tuple[str, str]:
 
 def failed_start(entry: Entry, executable: Path, child: Child, reason: str, advice: str, tail: str) -> ServerStartError:
     """The error about a server that did not start. ``reason`` is one line; ``tail`` is the last of its output."""
-    from gym_service_launcher.standalone import activation
-
     text = f"the server of {entry.name!r} did not start: {reason}"
     command = _by_hand(entry, shlex.join(activation.without_words(child.argv)))
     text += f"\n  interpreter: {executable}\n  command: {command}{output_block(tail)}"
@@ -240,7 +244,7 @@ def _socketpairs(count: int) -> Iterator[tuple[list[socket.socket], list[socket.
         for _ in range(count):
             pairs.append(socket.socketpair())
             for sock in pairs[-1]:
-                belongs_to_this_process(sock)
+                close_in_child(sock)
             ours.enter_context(pairs[-1][0])
             theirs.enter_context(pairs[-1][1])
         yield [pair[0] for pair in pairs], [pair[1] for pair in pairs]

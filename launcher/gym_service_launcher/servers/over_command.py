@@ -152,6 +152,7 @@ def start(entry: Entry, venv: Mapping[str, Any] | None = None, *, serve: bool = 
         text = f"the server of {entry.name!r} did not start: {route.command[0]}: {error.strerror or error}"
         text += f"\n  command: {shlex.join(route.argv)}\n  try: {limit_advice(error) or route.by_hand}"
         raise ServerStartError(text, argv=route.argv, interpreter=route.python, exit_code=None, tail="") from error
+    end = PipeEnds(*child.take_pipes())
     bundle = source_bundle.make_bundle(
         python=route.python,
         environ=entry.environ,
@@ -163,7 +164,6 @@ def start(entry: Entry, venv: Mapping[str, Any] | None = None, *, serve: bool = 
         venv=venv,
         serve=serve,
     )
-    end = PipeEnds(*child.take_pipes())
     return CommandServer(entry, route, child, end, Opening(mark), bundle, started_at=started_at)
 
 

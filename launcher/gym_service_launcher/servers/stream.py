@@ -6,6 +6,7 @@ is up. Python 3.10 and up.
 A deadline is a point on ``time.monotonic()``; ``math.inf`` means none.
 """
 
+import contextlib
 import math
 import os
 import select
@@ -27,14 +28,15 @@ FIRST_BYTES, LAST_BYTES = 8192, 32768
 _ours: "weakref.WeakSet[socket.socket | PipeEnds]" = weakref.WeakSet()
 
 
-def belongs_to_this_process(one: "socket.socket | PipeEnds") -> None:
+def close_in_child(one: "socket.socket | PipeEnds") -> None:
     """Have a forked child of this process close its copy."""
     _ours.add(one)
 
 
 def _forget() -> None:
     for one in list(_ours):
-        one.close()
+        with contextlib.suppress(OSError):  # it was being closed
+            one.close()
 
 
 os.register_at_fork(after_in_child=_forget)
@@ -45,7 +47,7 @@ class SocketEnd:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        belongs_to_this_process(sock)
+        close_in_child(sock)
 
     def fileno(self) -> int:
         """What to poll for something to read."""
@@ -82,7 +84,7 @@ class PipeEnds:
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self.read_fd, self.write_fd = read_fd, write_fd
-        belongs_to_this_process(self)
+        close_in_child(self)
 
     def fileno(self) -> int:
         """What to poll for something to read."""
