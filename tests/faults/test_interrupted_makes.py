@@ -92,8 +92,8 @@ def interrupt_makes(form: str, every: int, folder: Path) -> None:
             tally["descriptors"] += len(procfs.open_fds()) - fds
             fds = len(procfs.open_fds())
     tally.check()
-    # Pipes are plain descriptors for longer than sockets are.
-    assert tally["descriptors"] <= tally["interrupts"] * (0.2 if form == "stdio" else 0.05)
+    # Some lines open a descriptor that the next one remembers. Pipes are plain descriptors for longer than sockets are.
+    assert tally["descriptors"] <= 1 + tally["interrupts"] * (0.2 if form == "stdio" else 0.05)
 
 
 @pytest.mark.parametrize(("form", "every"), [("executed", 997), ("forked", 397), ("restart", 509)])

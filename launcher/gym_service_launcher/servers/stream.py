@@ -6,7 +6,6 @@ is up. Python 3.10 and up.
 A deadline is a point on ``time.monotonic()``; ``math.inf`` means none.
 """
 
-import contextlib
 import math
 import os
 import select
@@ -35,7 +34,7 @@ def close_in_child(one: "socket.socket | PipeEnds") -> None:
 
 def _forget() -> None:
     for one in list(_ours):
-        with contextlib.suppress(OSError):  # it was being closed
+        with interrupts.suppress(OSError):  # it was being closed
             one.close()
 
 
