@@ -96,18 +96,19 @@ class PidFile:
 
 
 def _mapped(path: Path) -> mmap.mmap:
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
+    # A file object closes its descriptor also if an interrupt comes before the block.
+    with open(path, "r+b", buffering=0, opener=_opened) as file:
         # Take its space first: on a full disk this fails, and later writes to the memory cannot.
-        os.posix_fallocate(fd, 0, RECORD_BYTES)
-        return mmap.mmap(fd, RECORD_BYTES)
-    finally:
-        os.close(fd)
+        os.posix_fallocate(file.fileno(), 0, RECORD_BYTES)
+        return mmap.mmap(file.fileno(), RECORD_BYTES)
+
+
+def _opened(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _content(path: Path) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(fd, "rb") as file:
+    with open(path, "rb", opener=_opened) as file:
         return file.read(RECORD_BYTES)
 
 

@@ -137,14 +137,15 @@ def test_without_descriptors_it_costs_nothing_and_ends_by_itself() -> None:
         held = [proven(serving.address)]
         serving.until("connected: server")
         _, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        with_one_client = len(procfs.open_fds(pid))
         # With one client more there is no descriptor for its server.
-        limit = len(procfs.open_fds(pid)) + PENDING - 1
+        limit = with_one_client + PENDING - 1
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, most))
         with contextlib.suppress(Exception):
             while len(held) < PENDING:
                 held.append(proven(serving.address))
         serving.until("cannot be started")
-        limit = len(procfs.open_fds(pid)) + PENDING // 2  # for fewer connections than may be pending
+        limit = with_one_client + PENDING // 2  # for fewer connections than may be pending
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, most))
         waiting = [connected(serving.address) for _ in range(PENDING)]
         serving.until("cannot accept a connection")
