@@ -22,7 +22,7 @@ def as_before(request: pytest.FixtureRequest, nothing_left_behind: None) -> Iter
     before, memory_bytes, failed = held(), procfs.memory_bytes(), request.session.testsfailed
     yield
     gc.collect()
-    # CPython keeps an exception that was being handled when a tracer raised in the last line of its ``except``, and with
+    # CPython keeps an exception that was handled when a tracer raised in the last line of its ``except``, and with
     # it the variables of the functions that it passed: an array may be among them.
     allowed = (*before[:2], before[2] + (sys.exc_info()[1] is not None))
     try:
