@@ -37,8 +37,7 @@ call on each side orders the two. No code here waits for memory to change.
 
 *Forks.* A child of fork() sees the same memory as its parent, who would reuse a slot once the parent has returned it.
 So at a fork the parent forgets every slot with a live lease. It later returns the slot as retired: never to be written
-again. In the child, leased memory becomes private (``forks.py``). A call that a fork interrupts ends with an error in
-the child, so the child never gets a lease of its own.
+again. In the child, leased memory becomes private (``forks.py``), and a call that a fork interrupts ends in an error.
 
 What must change together: the flags in ``slots.py`` and VERSION in ``protocol/frames.py``; this file, ``notes.py`` and
 ``leased_frames.py``.

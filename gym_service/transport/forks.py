@@ -72,7 +72,7 @@ def tell_of_forks(holder):
                 holder.end_fork(fork)
 
 
-def _interrupted_or_not(act):
+def _again_if_interrupted(act):
     try:
         act()
     except BaseException:  # of a signal handler, as a rule; the fork goes on
@@ -85,7 +85,7 @@ def _tell_all(call):
         for holder in _holders.alive():
             call(holder)
 
-    _interrupted_or_not(tell)
+    _again_if_interrupted(tell)
 
 
 def _begin():
@@ -141,7 +141,7 @@ def _leave():
         _tell_all(lambda holder: holder.close())
     finally:
         try:
-            _interrupted_or_not(shared_memory.make_private)
+            _again_if_interrupted(shared_memory.make_private)
         finally:
             for forks in _under_way.values():
                 for fork in forks:
