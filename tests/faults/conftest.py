@@ -5,12 +5,11 @@ tests/conftest.py makes the checks for all tests.
 
 import gc
 import operator
-import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
-from support import polling, procfs
+from support import interrupts, polling, procfs
 
 # The memory that malloc and new modules may keep after a test of large arrays, or after the first test of a kind.
 MORE_MEMORY_BYTES = 64 * 2**20
@@ -21,13 +20,11 @@ def as_before(request: pytest.FixtureRequest, nothing_left_behind: None) -> Iter
     """Compare the threads, the shared memory and the descriptors of this process and its guardian with those before."""
     before, memory_bytes, failed = held(), procfs.memory_bytes(), request.session.testsfailed
     yield
+    interrupts.forget_handled()
     gc.collect()
-    # CPython keeps an exception that was handled when a tracer raised in the last line of its ``except``, and with
-    # it the variables of the functions that it passed: an array may be among them.
-    allowed = (*before[:2], before[2] + (sys.exc_info()[1] is not None))
     try:
         # Fewer is no leak: the traceback of an earlier failed test held its objects.
-        polling.until(lambda: all(map(operator.le, held(), allowed)), "what there was before", 5.0)
+        polling.until(lambda: all(map(operator.le, held(), before)), "what there was before", 5.0)
     except AssertionError:
         if request.session.testsfailed > failed:
             return  # the traceback holds the test's objects
