@@ -193,6 +193,11 @@ class Connection(EarlyAnswers):
         """
         close_all([self], ask_s, reason)
 
+    def leave_to_parent(self) -> None:
+        """Close this forked child's copy without a warning, and use it no more."""
+        self._is_forked = True
+        self._channel.close_copy()
+
     def _can_be_asked(self, ticket: Ticket, was_closed: bool, deadline: float) -> bool:
         """Whether the server can be asked to close. Waits for another close(), but not for a call."""
         queue = self._queue
@@ -277,12 +282,11 @@ _connections = WeakRegistry()
 _channels = WeakRegistry()
 
 
-def _detach_all() -> None:
-    """A forked child has copies of its parent's connections. They are closed without a warning, and not used."""
+def _leave_all() -> None:
     for connection in _connections.alive():
-        connection._is_forked = True
+        connection.leave_to_parent()
     for channel in _channels.alive():
         channel.close_copy()
 
 
-os.register_at_fork(after_in_child=_detach_all)
+os.register_at_fork(after_in_child=_leave_all)

@@ -5,6 +5,7 @@ server is started first, and this module imports nothing slow before that. Never
 Python 3.10 and up.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from gym_service_launcher.servers import kinds
 from gym_service_launcher.servers.link import ServerLink
 
 from gym_service.factory import per_env
+from gym_service.factory.forked_making import in_one_process, refuse_child
 from gym_service.factory.progress import log
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 
 # Above 40 lines: half of them are signature and docstring, which users read in one place.
+@in_one_process
 def open_env(
     entry: Entry, kwargs: Mapping[str, Any], recreate: Callable[[], Any], *, windowed: bool = False
 ) -> "RemoteEnv":
@@ -82,6 +85,7 @@ def open_env(
 
 
 # Above 40 lines: half of them are signature and docstring, which users read in one place.
+@in_one_process
 def open_vector_env(
     entry: Entry,
     kwargs: Mapping[str, Any],
@@ -171,6 +175,7 @@ def require_vector_envs() -> None:
         )
 
 
+@in_one_process
 def connect(entry: Entry, kwargs: Mapping[str, Any]) -> tuple["Connection", dict[str, Any]]:
     """The connection to a server that has made the env, and the env's description.
 
@@ -208,9 +213,11 @@ def started_server(entry: Entry) -> Iterator[list[ServerLink]]:
     ends the server itself. The server in the list is killed after the block.
     """
     untaken: list[ServerLink] = []
+    process_id = os.getpid()
     try:
         # The link is in the list in the same step of the interpreter in which open_link returns it.
         untaken += map(kinds.open_link, [entry], [log])
+        refuse_child(process_id)  # a fork before the link has owned its stream has not closed that in the child
         yield untaken
     finally:
         for link in untaken:

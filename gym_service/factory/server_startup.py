@@ -120,11 +120,12 @@ class PendingServer:
             end = self._link.take_stream()
             self._readable = select.poll()
             self._readable.register(end.fileno(), select.POLLIN)
-            made_of = _channel_over(end)
-            if self._process_id != os.getpid():  # a signal handler has forked: the server is the parent's
-                made_of.close_copy()
+            connection = Connection(_channel_over(end), self._link)
+            # Only a connection that exists is told of forks.
+            if self._process_id != os.getpid():
+                connection.leave_to_parent()
                 raise error_mapping.forked(self._process_id)
-            self._connection = Connection(made_of, self._link)
+            self._connection = connection
             self._connection.bound_bytes = self._entry.max_message_mib * 2**20
             self._connection.arrays = ArrayMaker(self._entry.arrays)
             self._connection.allow_replies_of(self._connection.bound_bytes)

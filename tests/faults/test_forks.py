@@ -205,51 +205,67 @@ def test_a_child_that_comes_back_to_a_call_disturbs_nothing(act: str, transport:
 
 # At each so many lines of make a signal handler would fork, and the child come back to it.
 FORK_WHILE_AN_ENV_IS_MADE = """
+import traceback
 from support.interrupts import OURS
 from gym_service_launcher.processes import pidfiles
+def is_in_thread_start(frame):  # a finalizer: CPython's child would wait for ever for a thread that it does not have
+    while frame and frame.f_code is not threading.Thread.start.__code__:
+        frame = frame.f_back
+    return frame
 class ForkAt:
     def __init__(self, left):
         self.left, self.child = left, -1
     def trace(self, frame, event, arg):
         return self.line if (frame.f_globals.get("__name__") or "").startswith(OURS) else None
     def line(self, frame, event, arg):
-        self.left -= event == "line"
+        self.left -= event == "line" and not is_in_thread_start(frame)
         if self.left < 0 and self.child < 0:
             self.child = os.fork()
         return self.line
+endings = []
 lines, transport = int(os.environ["FAULTS_LINES"]), os.environ["FAULTS_CASE"]
-faulty(transport=transport).__enter__().close()
+given = {"transport": transport.partition(" ")[0], "prefork": "prefork" in transport}
+faulty(**given).__enter__().close()
 for number in range(lines, 100_000, lines):
     fork = ForkAt(number)
-    context = faulty(transport=transport, timeouts={"start": 30})
+    context = faulty(**given, timeouts={"start": 30})
     sys.settrace(fork.trace)
+    ending = 8
     try:
         env = context.__enter__()
+        env.reset()
+    except errors.ForkedError:
+        ending = 7
     except BaseException:
         if fork.child != 0:
             raise
+        traceback.print_exc()
     finally:
         sys.settrace(None)
         if fork.child == 0:
-            os._exit(7)
-    env.reset()
+            os._exit(ending)
+    assert ending == 8
     for step in range(5):
         assert act(env, "step", step)[1] == step
     assert env.target["pid"] in [server.pid for server in pidfiles.list_servers()]
     env.close()
     if fork.child < 0:
         break
-    assert os.waitpid(fork.child, 0)[1] == 7 << 8
+    endings.append(os.waitstatus_to_exitcode(os.waitpid(fork.child, 0)[1]))
+assert endings.count(7) > 0 and set(endings) <= {7, 8}, endings
 say("fine")
 """
 
 
-@pytest.mark.parametrize("lines", [397, pytest.param(61, marks=pytest.mark.long)])
-def test_a_child_that_comes_back_to_make_disturbs_nothing(lines: int) -> None:
-    environ = {"FAULTS_CASE": "unix", "FAULTS_LINES": str(lines), "PYTHONWARNINGS": "ignore::DeprecationWarning"}
+@pytest.mark.parametrize("lines", [397, pytest.param(31, marks=pytest.mark.long)])
+@pytest.mark.parametrize("transport", ["unix", "stdio", "unix prefork", "stdio prefork"])
+def test_a_child_that_comes_back_to_make_disturbs_nothing(transport: str, lines: int) -> None:
+    """The child gets a ForkedError (7), or an env of its own where it was forked early (8). The parent goes on."""
+    environ = {"FAULTS_CASE": transport, "FAULTS_LINES": str(lines), "PYTHONWARNINGS": "ignore::DeprecationWarning"}
     with client(FORK_WHILE_AN_ENV_IS_MADE, environ) as running:
-        assert running.says() == "fine"
+        assert running.says(within_s=300) == "fine"
         assert running.end() == 0
+        assert running.errors() == ""
 
 
 FORK_AFTER_A_CRASH = """

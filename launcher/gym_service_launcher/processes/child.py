@@ -49,9 +49,11 @@ class Child:
         spawner: the process that starts it. None: the guardian executes it.
         record_option: an option that tells it the path of its record, as ``OFFSET:PATH`` of the part that is its own.
         is_warm: ``gym-service ps`` shows it as a fork server that outlives this process.
+        process_id: that of the process before it made ``pass_fds``. They are not those of a child that a signal handler
+            has forked since: it starts nothing.
 
     Raises:
-        OSError: it cannot be executed, ``cwd`` is no folder, or the spawner has ended.
+        OSError: it cannot be executed, ``cwd`` is no folder, the spawner has ended, or this is such a forked child.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class Child:
         spawner: guardian_client.ServerSpawner | None = None,
         record_option: str = "",
         is_warm: bool = False,
+        process_id: int | None = None,
     ) -> None:
         """Start it."""
+        process_id = process_id or os.getpid()
         self.argv = tuple(argv)
         self._executable = executable or Path(argv[0])
         self.rung: Rung | None = None
@@ -88,7 +92,7 @@ class Child:
             fds = [stdin, stdout, output, *pass_fds]
             if record_option and self.record:
                 argv = [*argv, record_option, f"{pidfiles.VIEWERS_AT}:{self.record}"]
-            self._lifeline = guardian_client.start(argv, env, cwd, fds, self.record, spawner)
+            self._lifeline = guardian_client.start(argv, env, cwd, fds, self.record, spawner, process_id=process_id)
             ours.callback(self._lifeline.close)
             self._output = OutputTail(from_output, show=show, log=Log(name, self.pid) if name else None)
             self._pipes = from_stdout, to_stdin

@@ -116,6 +116,7 @@ class ForkServer:
         self.is_unforkable = False
         self._lock = threading.RLock()
         self._received = b""
+        process_id = os.getpid()
         ours, theirs = socket.socketpair()
         with theirs, contextlib.ExitStack() as undo:
             undo.callback(ours.close)
@@ -129,6 +130,7 @@ class ForkServer:
                 show=plan.show,
                 name=f"forkserver:{name}" if name else "",
                 executable=plan.executable,
+                process_id=process_id,
             )
             undo.pop_all()
         self._control = ours

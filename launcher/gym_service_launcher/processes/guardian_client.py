@@ -61,11 +61,16 @@ def start(
     fds: Sequence[int],
     record: Path | None = None,
     spawner: ServerSpawner | None = None,
+    *,
+    process_id: int,
 ) -> "Lifeline":
     """Have the guardian, or a spawner, start a program, with ``fds`` as its 0, 1, 2, …. They stay open here.
 
     The guardian creates the file ``record``, empty, and removes it once nothing of the program is left, also where
     this process is killed before that.
+
+    ``process_id`` is that of the process that wants it: the record and the descriptors are not those of a child that a
+    signal handler has forked since.
 
     Blocks until the program runs: 1 ms, and some 30 ms more for the first one of this process, which starts the
     guardian.
@@ -76,12 +81,12 @@ def start(
     """
     texts = _texts(argv, env, cwd, record)
     if spawner:
-        return _start(argv[0], texts, fds, spawner.request, spawner.has_died, spawner.is_stopped)
-    request = partial(_request, argv[0], os.getpid())
+        return _start(argv[0], texts, fds, process_id, spawner.request, spawner.has_died, spawner.is_stopped)
+    request = partial(_request, argv[0], process_id)
     try:
-        return _start(argv[0], texts, fds, request, _has_died)
+        return _start(argv[0], texts, fds, process_id, request, _has_died)
     except GuardianDied:  # and so has everything that it had started: another guardian starts the program
-        return _start(argv[0], texts, fds, request, _has_died)
+        return _start(argv[0], texts, fds, process_id, request, _has_died)
 
 
 class GuardianDied(OSError):
@@ -96,12 +101,16 @@ def _start(
     program: str,
     texts: bytes,
     fds: Sequence[int],
+    process_id: int,
     request: Callable[[Sequence[int], bytes], None],
     has_died: Callable[[], bool],
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> "Lifeline":
     ours, theirs = socket.socketpair()
     lifeline = Lifeline(ours)
+    if process_id != os.getpid():
+        lifeline.detach()  # the fork came before the lifeline was known, and has left this copy open
+        raise _forked()
     try:
         with theirs:
             request([theirs.fileno(), *fds], texts)
@@ -277,7 +286,7 @@ def _request(server_executable: str, process_id: int, fds: Sequence[int], texts:
     with _starting:
         for _ in range(2):
             if process_id != os.getpid():
-                raise OSError(errno.EOWNERDEAD, "this process was forked while it started a server")
+                raise _forked()
             if _guardian is None:
                 _guardian = GuardianProcess(server_executable)
             # Where sending fails although the guardian lives (no descriptor is free), it stays, and so do its servers.
@@ -289,6 +298,10 @@ def _request(server_executable: str, process_id: int, fds: Sequence[int], texts:
                 return
             _drop_guardian()
     raise GuardianDied("the guardian ended twice in a row")
+
+
+def _forked() -> OSError:
+    return OSError(errno.EOWNERDEAD, "this process was forked while it started a server")
 
 
 def _sent(guardian_process: GuardianProcess, fds: Sequence[int], texts: bytes) -> bool:

@@ -222,17 +222,18 @@ def started(entry: Entry, executable: Path, spawner: "AnyForkServer | None") -> 
 
 
 def _over_socket(entry: Entry, executable: Path, spawner: "AnyForkServer | None") -> Started:
+    process_id = os.getpid()
     with _socketpairs(2) as ((sock, memory), theirs):
         channel = "--fd", str(FIRST_PASSED_FD), "--arena", str(FIRST_PASSED_FD + 1)
-        child = _child(entry, executable, channel, [end.fileno() for end in theirs], spawner)
+        child = _child(entry, executable, channel, [end.fileno() for end in theirs], spawner, process_id)
     return child, SocketEnd(sock), Opening(), memory
 
 
 def _over_stdio(entry: Entry, executable: Path, spawner: "AnyForkServer | None") -> Started:
-    mark = os.urandom(16)
+    mark, process_id = os.urandom(16), os.getpid()
     with _socketpairs(1) as ((memory,), theirs):
         channel = "--stdio", mark.hex(), "--arena", str(FIRST_PASSED_FD)
-        child = _child(entry, executable, channel, [theirs[0].fileno()], spawner, piped=True)
+        child = _child(entry, executable, channel, [theirs[0].fileno()], spawner, process_id, piped=True)
     return child, PipeEnds(*child.take_pipes()), Opening(mark), memory
 
 
@@ -257,6 +258,7 @@ def _child(
     channel: Sequence[str],
     pass_fds: Sequence[int],
     spawner: "AnyForkServer | None",
+    process_id: int,
     *,
     piped: bool = False,
 ) -> Child:
@@ -273,4 +275,5 @@ def _child(
         executable=executable,
         spawner=spawner,
         record_option=VIEWERS_OPTION,
+        process_id=process_id,
     )
