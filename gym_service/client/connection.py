@@ -283,8 +283,9 @@ _channels = WeakRegistry()
 
 
 def _leave_all() -> None:
+    """A forked child has copies of its parent's connections. They are closed without a warning, and not used."""
     for connection in _connections.alive():
-        connection.leave_to_parent()
+        connection._is_forked = True
     for channel in _channels.alive():
         channel.close_copy()
 

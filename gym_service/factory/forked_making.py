@@ -16,8 +16,11 @@ Given = ParamSpec("Given")
 Made = TypeVar("Made")
 
 
-def in_one_process(make: Callable[Given, Made]) -> Callable[Given, Made]:
-    """A function that makes an env, and raises ForkedError for what fails in a child forked while it runs."""
+def refused_in_child(make: Callable[Given, Made]) -> Callable[Given, Made]:
+    """Have a function that makes an env raise ForkedError for what fails in a child forked while it runs.
+
+    A child that shares nothing with its parent yet may make an env of its own.
+    """
 
     @functools.wraps(make)
     def made(*args: Given.args, **kwargs: Given.kwargs) -> Made:
@@ -31,15 +34,7 @@ def in_one_process(make: Callable[Given, Made]) -> Callable[Given, Made]:
 
             if isinstance(error, ForkedError):
                 raise
-            refuse_child(process_id, error)
-            raise
+            text = f"process {process_id} was forked while it made this env, whose server is not that of its child"
+            raise ForkedError(f"{text} {os.getpid()}\n  try: make an env in the child") from error
 
     return made
-
-
-def refuse_child(process_id: int, cause: BaseException | None = None) -> None:
-    """Raise ForkedError where this is a forked child of the process that has begun to make the env."""
-    if os.getpid() != process_id:
-        from gym_service.client import error_mapping
-
-        raise error_mapping.forked(process_id) from cause

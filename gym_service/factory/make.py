@@ -21,6 +21,7 @@ from gym_service_launcher.config import envs_file
 from gym_service_launcher.errors import ConfigError
 from gym_service_launcher.spelling import misspelt
 
+from gym_service.factory.forked_making import refused_in_child
 from gym_service.factory.import_hook import on_import
 
 if TYPE_CHECKING:
@@ -321,12 +322,12 @@ def _single(entry: entries.Entry) -> entries.Entry:
     """The entry, unless it is one of several agents, which no gymnasium.Env can be."""
     if entry.api in entries.MULTI_AGENT_APIS:
         text = f'{entry.name!r} has api = "{entry.api}", so it is an env of several agents'
-        advice = f'gym_service.make_{entry.api}("{entry.name}", …)'
-        file = str(entry.file) if entry.file else None
-        raise ConfigError(f"{text}\n  try: {advice}", file=file, key="api")
+        text += f'\n  try: gym_service.make_{entry.api}("{entry.name}", …)'
+        raise ConfigError(text, file=str(entry.file) if entry.file else None, key="api")
     return entry
 
 
+@refused_in_child
 def open_entry(entry: entries.Entry, kwargs: Mapping[str, Any], recreate: Callable[[], "RemoteEnv"]) -> "RemoteEnv":
     """What every way to make an env ends in: see ``open_env``."""
     with _guardian_started_early(entry):
@@ -349,6 +350,7 @@ def _guardian_started_early(entry: entries.Entry) -> AbstractContextManager[None
     return guardian_client.started_early()
 
 
+@refused_in_child
 def _open_vector(
     entry: entries.Entry,
     kwargs: Mapping[str, Any],

@@ -13,11 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from gym_service_launcher.config.entry import Entry
+from gym_service_launcher.processes.forked_copies import refuse_child
 from gym_service_launcher.servers import kinds
 from gym_service_launcher.servers.link import ServerLink
 
 from gym_service.factory import per_env
-from gym_service.factory.forked_making import in_one_process, refuse_child
+from gym_service.factory.forked_making import refused_in_child
 from gym_service.factory.progress import log
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 
 # Above 40 lines: half of them are signature and docstring, which users read in one place.
-@in_one_process
 def open_env(
     entry: Entry, kwargs: Mapping[str, Any], recreate: Callable[[], Any], *, windowed: bool = False
 ) -> "RemoteEnv":
@@ -85,7 +85,6 @@ def open_env(
 
 
 # Above 40 lines: half of them are signature and docstring, which users read in one place.
-@in_one_process
 def open_vector_env(
     entry: Entry,
     kwargs: Mapping[str, Any],
@@ -175,7 +174,7 @@ def require_vector_envs() -> None:
         )
 
 
-@in_one_process
+@refused_in_child
 def connect(entry: Entry, kwargs: Mapping[str, Any]) -> tuple["Connection", dict[str, Any]]:
     """The connection to a server that has made the env, and the env's description.
 
@@ -213,11 +212,11 @@ def started_server(entry: Entry) -> Iterator[list[ServerLink]]:
     ends the server itself. The server in the list is killed after the block.
     """
     untaken: list[ServerLink] = []
-    process_id = os.getpid()
+    process_id = os.getpid()  # a child that was forked before the link owned its stream has a copy of that
     try:
         # The link is in the list in the same step of the interpreter in which open_link returns it.
         untaken += map(kinds.open_link, [entry], [log])
-        refuse_child(process_id)  # a fork before the link has owned its stream has not closed that in the child
+        refuse_child(process_id)
         yield untaken
     finally:
         for link in untaken:

@@ -121,7 +121,7 @@ class PendingServer:
             self._readable = select.poll()
             self._readable.register(end.fileno(), select.POLLIN)
             connection = Connection(_channel_over(end), self._link)
-            # Only a connection that exists is told of forks.
+            # It is told of later forks. A child of an earlier one has an open copy.
             if self._process_id != os.getpid():
                 connection.leave_to_parent()
                 raise error_mapping.forked(self._process_id)

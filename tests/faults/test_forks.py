@@ -1,10 +1,12 @@
 """Clients that fork, pickle and spawn: an env belongs to the process that made it, and nothing else can disturb it."""
 
+import contextlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from support import polling
+from support import polling, serving
 from support.clients import assert_nothing_outlives, client
 from support.faulty import TRANSPORTS, alternately
 from support.opened import TARGET
@@ -207,11 +209,15 @@ def test_a_child_that_comes_back_to_a_call_disturbs_nothing(act: str, transport:
 FORK_WHILE_AN_ENV_IS_MADE = """
 import traceback
 from support.interrupts import OURS
-from gym_service_launcher.processes import pidfiles
-def is_in_thread_start(frame):  # a finalizer: CPython's child would wait for ever for a thread that it does not have
+from support.opened import TARGET
+from support.targets import TARGETS
+import gym_service
+from gym_service_launcher.processes import guardian_client, pidfiles
+def is_in_thread_start(frame):
+    # A finalizer may run there. A child of CPython waits for ever then, for a thread that it does not have.
     while frame and frame.f_code is not threading.Thread.start.__code__:
         frame = frame.f_back
-    return frame
+    return frame is not None
 class ForkAt:
     def __init__(self, left):
         self.left, self.child = left, -1
@@ -223,16 +229,25 @@ class ForkAt:
             self.child = os.fork()
         return self.line
 endings = []
-lines, transport = int(os.environ["FAULTS_LINES"]), os.environ["FAULTS_CASE"]
-given = {"transport": transport.partition(" ")[0], "prefork": "prefork" in transport}
-faulty(**given).__enter__().close()
+lines, case = int(os.environ["FAULTS_LINES"]), os.environ["FAULTS_CASE"].split()
+given = {"timeouts": {"start": 30}}
+if "address" in case:
+    given["address"] = os.environ["FAULTS_ADDRESS"]
+else:
+    given |= {"python": str(TARGETS[TARGET].python())}
+    given |= {"command": ["env"]} if "command" in case else {"transport": case[0], "prefork": "prefork" in case}
+def walked(env):
+    return [env.reset(seed=1)[0].tolist(), *(env.step(step % 2)[0].tolist() for step in range(5))]
+with gym_service.make("CartPole-v1", **given) as env:
+    expected = walked(env)
 for number in range(lines, 100_000, lines):
+    if "anew" in case:
+        guardian_client._drop_guardian()
     fork = ForkAt(number)
-    context = faulty(**given, timeouts={"start": 30})
     sys.settrace(fork.trace)
     ending = 8
     try:
-        env = context.__enter__()
+        env = gym_service.make("CartPole-v1", **given)
         env.reset()
     except errors.ForkedError:
         ending = 7
@@ -245,9 +260,10 @@ for number in range(lines, 100_000, lines):
         if fork.child == 0:
             os._exit(ending)
     assert ending == 8
-    for step in range(5):
-        assert act(env, "step", step)[1] == step
-    assert env.target["pid"] in [server.pid for server in pidfiles.list_servers()]
+    assert walked(env) == expected
+    if "transport" in given:
+        clients = {server.pid: server.client_pid for server in pidfiles.list_servers()}
+        assert clients[env.target["pid"]] == os.getpid()
     env.close()
     if fork.child < 0:
         break
@@ -258,11 +274,15 @@ say("fine")
 
 
 @pytest.mark.parametrize("lines", [397, pytest.param(31, marks=pytest.mark.long)])
-@pytest.mark.parametrize("transport", ["unix", "stdio", "unix prefork", "stdio prefork"])
-def test_a_child_that_comes_back_to_make_disturbs_nothing(transport: str, lines: int) -> None:
+@pytest.mark.parametrize("case", ["unix", "stdio", "unix prefork", "stdio prefork", "unix anew", "address", "command"])
+def test_a_child_that_comes_back_to_make_disturbs_nothing(case: str, lines: int, tmp_path: Path) -> None:
     """The child gets a ForkedError (7), or an env of its own where it was forked early (8). The parent goes on."""
-    environ = {"FAULTS_CASE": transport, "FAULTS_LINES": str(lines), "PYTHONWARNINGS": "ignore::DeprecationWarning"}
-    with client(FORK_WHILE_AN_ENV_IS_MADE, environ) as running:
+    environ = {"FAULTS_CASE": case, "FAULTS_LINES": str(lines), "PYTHONWARNINGS": "ignore::DeprecationWarning"}
+    with contextlib.ExitStack() as until_the_end:
+        if case == "address":
+            listener = serving.running(TARGETS[TARGET].python(), unix=tmp_path / "env.sock")
+            environ["FAULTS_ADDRESS"] = until_the_end.enter_context(listener).address
+        running = until_the_end.enter_context(client(FORK_WHILE_AN_ENV_IS_MADE, environ))
         assert running.says(within_s=300) == "fine"
         assert running.end() == 0
         assert running.errors() == ""

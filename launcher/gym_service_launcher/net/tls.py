@@ -16,6 +16,7 @@ import select
 import socket
 import ssl
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from gym_service_launcher.errors import AuthError, ConfigError
@@ -84,7 +85,13 @@ def events_to_retry(error: OSError, usual: int = select.POLLIN) -> int:
     return usual if isinstance(error, BlockingIOError) else 0
 
 
-def connect(sock: socket.socket, host: str, ca: Path | None, sha256: str | None) -> ssl.SSLSocket:
+def connect(
+    sock: socket.socket,
+    host: str,
+    ca: Path | None,
+    sha256: str | None,
+    made: Callable[[ssl.SSLSocket], object] = lambda sock: None,
+) -> ssl.SSLSocket:
     """The client's side, once the certificate of the server is verified.
 
     Blocks for at most the timeout of the socket. Takes over ``sock``, also if it fails.
@@ -94,6 +101,7 @@ def connect(sock: socket.socket, host: str, ca: Path | None, sha256: str | None)
         host: the name that a certificate signed by ``ca`` must have.
         ca: a file of trusted certificates.
         sha256: the fingerprint of the only certificate to accept, with any signature.
+        made: is given the socket that takes the place of ``sock``, before the handshake.
 
     Raises:
         AuthError: the server has another certificate, or does not use TLS.
@@ -101,14 +109,14 @@ def connect(sock: socket.socket, host: str, ca: Path | None, sha256: str | None)
         ConfigError: the file ``ca`` cannot be used.
         TimeoutError: the server did not answer in time.
     """
+    wrapped: ssl.SSLSocket | None = None
     try:
         context = _context_of_client(ca)
-        # It makes the handshake, and so it writes.
-        wrapped: ssl.SSLSocket = sigpipe.without(
-            lambda: context.wrap_socket(sock, server_hostname=host if ca else None)
-        )
+        wrapped = context.wrap_socket(sock, server_hostname=host if ca else None, do_handshake_on_connect=False)
+        made(wrapped)
+        sigpipe.without(wrapped.do_handshake)
     except BaseException as error:
-        sock.close()
+        (wrapped or sock).close()
         interrupts.raise_if_from_handler(error)
         if isinstance(error, TimeoutError) or not isinstance(error, (OSError, ValueError)):
             raise

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from gym_service_launcher.processes import guardian_client, pidfiles
+from gym_service_launcher.processes.forked_copies import close_in_child, refuse_child
 from gym_service_launcher.processes.guardian_client import ProcessState
 from gym_service_launcher.processes.logs import Log
 from gym_service_launcher.processes.output import OutputTail
@@ -32,6 +33,19 @@ KILL_S = 1.0
 Rung = Literal["ended by itself", "asked", "terminated", "killed", "unkillable"]
 
 
+class Descriptors(list[int]):
+    """Descriptors that are owned by who takes them out of the list. Until then, ``close`` closes them."""
+
+    # By identity: ``close_in_child`` keeps it in a set.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__  # type: ignore[assignment]  # a list's is None
+
+    def close(self) -> None:
+        with contextlib.suppress(IndexError):  # another thread may take the last one
+            while True:
+                os.close(self.pop())
+
+
 class Child:
     """A process without a terminal, so that Ctrl-C in the terminal reaches only the client.
 
@@ -49,8 +63,8 @@ class Child:
         spawner: the process that starts it. None: the guardian executes it.
         record_option: an option that tells it the path of its record, as ``OFFSET:PATH`` of the part that is its own.
         is_warm: ``gym-service ps`` shows it as a fork server that outlives this process.
-        process_id: that of the process before it made ``pass_fds``. They are not those of a child that a signal handler
-            has forked since: it starts nothing.
+        process_id: that of the process that has made ``pass_fds``, taken before that. A child that a signal handler has
+            forked since starts nothing.
 
     Raises:
         OSError: it cannot be executed, ``cwd`` is no folder, the spawner has ended, or this is such a forked child.
@@ -94,6 +108,7 @@ class Child:
                 argv = [*argv, record_option, f"{pidfiles.VIEWERS_AT}:{self.record}"]
             self._lifeline = guardian_client.start(argv, env, cwd, fds, self.record, spawner, process_id=process_id)
             ours.callback(self._lifeline.close)
+            refuse_child(process_id)
             self._output = OutputTail(from_output, show=show, log=Log(name, self.pid) if name else None)
             self._pipes = from_stdout, to_stdin
             self._name = name
@@ -256,21 +271,16 @@ def _pipe(
 
     A caller that takes our end out of the list closes it itself.
     """
-    our_end: list[int] = []
+    our_end = Descriptors()
     their_end: list[int] = []
-    ours.callback(_close_all, our_end)
+    close_in_child(our_end)
+    ours.callback(our_end.close)
     # Each in one step of the interpreter: an interrupt can lose a descriptor only between two of these lines.
     our_end += itertools.chain.from_iterable(itertools.starmap(os.pipe, [()]))
     their_end += map(our_end.pop, [0 if child_reads else 1])
     # Not a function of ours, which an interrupt could end before it has closed: the output would have no end.
     theirs.callback(os.close, their_end[0])
     return our_end, their_end[0]
-
-
-def _close_all(fds: list[int]) -> None:
-    with contextlib.suppress(IndexError):  # another thread may take the last one
-        while True:
-            os.close(fds.pop())
 
 
 def ending(exit_code: int | None) -> str:

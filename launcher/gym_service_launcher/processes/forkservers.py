@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from gym_service_launcher.processes import guardian_client
 from gym_service_launcher.processes.child import Child
+from gym_service_launcher.processes.forked_copies import close_in_child
 from gym_service_launcher.processes.held_lock import while_held
 from gym_service_launcher.standalone import guardian, interrupts
 
@@ -118,6 +119,8 @@ class ForkServer:
         self._received = b""
         process_id = os.getpid()
         ours, theirs = socket.socketpair()
+        close_in_child(ours)
+        close_in_child(theirs)
         with theirs, contextlib.ExitStack() as undo:
             undo.callback(ours.close)
             argv = [*plan.command, str(PROGRAM), str(plan.server_program), plan.recipe]

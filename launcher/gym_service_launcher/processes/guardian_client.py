@@ -4,18 +4,17 @@ Knows the guardian's contract (``standalone/guardian.py``). Never knows what a s
 """
 
 import contextlib
-import errno
 import os
 import select
 import socket
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
+from gym_service_launcher.processes.forked_copies import close_in_child, refuse_child
 from gym_service_launcher.processes.guardian_process import GuardianProcess
 from gym_service_launcher.standalone import fd_passing, guardian, interrupts
 from gym_service_launcher.standalone.guardian import Order
@@ -34,7 +33,6 @@ ProcessState = Literal["stopped", "blocked", "busy", "unknown"]
 
 _starting = threading.Lock()
 _guardian: GuardianProcess | None = None
-_lifelines: "weakref.WeakSet[Lifeline]" = weakref.WeakSet()
 
 
 class ServerSpawner(Protocol):
@@ -69,14 +67,15 @@ def start(
     The guardian creates the file ``record``, empty, and removes it once nothing of the program is left, also where
     this process is killed before that.
 
-    ``process_id`` is that of the process that wants it: the record and the descriptors are not those of a child that a
-    signal handler has forked since.
+    ``process_id`` is that of the process to which the record and the descriptors belong. A child that a signal handler
+    has forked since is refused.
 
     Blocks until the program runs: 1 ms, and some 30 ms more for the first one of this process, which starts the
     guardian.
 
     Raises:
-        OSError: it cannot be executed, ``cwd`` is no folder, no guardian can be started, or the spawner has ended.
+        OSError: it cannot be executed, ``cwd`` is no folder, no guardian can be started, the spawner has ended, or this
+            is a forked child of ``process_id``.
         SpawnerStopped: the spawner is stopped.
     """
     texts = _texts(argv, env, cwd, record)
@@ -107,10 +106,13 @@ def _start(
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> "Lifeline":
     ours, theirs = socket.socketpair()
-    lifeline = Lifeline(ours)
+    close_in_child(ours)
+    close_in_child(theirs)
     if process_id != os.getpid():
-        lifeline.detach()  # the fork came before the lifeline was known, and has left this copy open
-        raise _forked()
+        ours.close()  # not shut down, as Lifeline closes it: it is the parent's
+        theirs.close()
+    refuse_child(process_id)
+    lifeline = Lifeline(ours)
     try:
         with theirs:
             request([theirs.fileno(), *fds], texts)
@@ -127,7 +129,6 @@ class Lifeline:
     def __init__(self, sock: socket.socket) -> None:
         self.pid = 0
         self._socket = sock
-        _lifelines.add(self)
         self._unread = b""  # lines of the guardian
         self._exit_code: int | None = None
         self._lost = False  # whether the guardian has ended
@@ -178,10 +179,6 @@ class Lifeline:
             self._socket.send(order.value, fd_passing.NO_SIGNAL)
         except OSError as error:
             interrupts.raise_if_from_handler(error)
-
-    def detach(self) -> None:
-        """Close this process's copy, in a forked child. The parent keeps the server."""
-        self._socket.close()
 
     def close(self) -> None:
         """Kill what is left of the server, also where a forked child holds a copy of the lifeline."""
@@ -266,8 +263,6 @@ def _forget() -> None:
     if _guardian:
         _guardian.forget()
     _guardian, _starting = None, threading.Lock()
-    for lifeline in list(_lifelines):
-        lifeline.detach()
 
 
 os.register_at_fork(after_in_child=_forget)
@@ -285,10 +280,9 @@ def _request(server_executable: str, process_id: int, fds: Sequence[int], texts:
     global _guardian
     with _starting:
         for _ in range(2):
-            if process_id != os.getpid():
-                raise _forked()
             if _guardian is None:
                 _guardian = GuardianProcess(server_executable)
+            refuse_child(process_id)
             # Where sending fails although the guardian lives (no descriptor is free), it stays, and so do its servers.
             if len(texts) > SENT_EARLY_BYTES:
                 _wait_for_start(_guardian)
@@ -298,10 +292,6 @@ def _request(server_executable: str, process_id: int, fds: Sequence[int], texts:
                 return
             _drop_guardian()
     raise GuardianDied("the guardian ended twice in a row")
-
-
-def _forked() -> OSError:
-    return OSError(errno.EOWNERDEAD, "this process was forked while it started a server")
 
 
 def _sent(guardian_process: GuardianProcess, fds: Sequence[int], texts: bytes) -> bool:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from gym_service_launcher.processes.forked_copies import close_in_child, refuse_child
 from gym_service_launcher.standalone import client_watch, guardian, interrupts, procfs
 
 PROGRAM = Path(guardian.__file__).with_name("run_guardian.py")
@@ -42,6 +43,7 @@ class GuardianProcess:
             server_executable: the interpreter of the server that needs it, for a program without one of its own.
             portable: use only what every system has; for trying that out on Linux.
         """
+        process_id = os.getpid()
         self._python = guardian_python(server_executable)
         self._child_pid = 0  # of the guardian, where it is a child of this process
         self._told: list[bytes] = []
@@ -50,18 +52,21 @@ class GuardianProcess:
         self._unreaped: list[int] = []
         self._status = 0
         # An interrupt may come before anything holds this object. Without its control socket the guardian ends.
-        self._finalizer = weakref.finalize(self, _let_go, self._control_fds, self._unreaped, os.getpid())
+        self._finalizer = weakref.finalize(self, _let_go, self._control_fds, self._unreaped, process_id)
         self._finalizer.atexit = False
         ours, theirs = socket.socketpair()
+        close_in_child(ours)
+        close_in_child(theirs)
         with ours, contextlib.ExitStack() as opened:
             files = {guardian.CONTROL_FD: opened.enter_context(theirs).fileno()}
-            pidfd = -1 if portable else client_watch.open_pidfd(os.getpid())
+            pidfd = -1 if portable else client_watch.open_pidfd(process_id)
             how = ["portable"] if portable else []
             if pidfd >= 0:
                 opened.callback(os.close, pidfd)
                 files[PIDFD_FD], how = pidfd, [str(PIDFD_FD)]
-            argv = [self._python, "-I", "-S", *_byte_code_options(), str(PROGRAM), str(os.getpid()), *how]
+            argv = [self._python, "-I", "-S", *_byte_code_options(), str(PROGRAM), str(process_id), *how]
             self._must_wait = pidfd >= 0
+            refuse_child(process_id)
             spawn_detached(argv, files, self._unreaped)
             self._control_fds += map(socket.socket.detach, [ours])
         if not self._must_wait:
@@ -107,7 +112,9 @@ class GuardianProcess:
 
     def control(self) -> socket.socket:
         """A copy of the control socket, the caller's to close."""
-        return socket.socket(fileno=os.dup(self._control_fd))
+        copy = socket.socket(fileno=os.dup(self._control_fd))
+        close_in_child(copy)
+        return copy
 
     def has_ended(self) -> bool:
         """Whether its end of the control socket is closed. After ``wait_for_start`` it never sends anything there."""

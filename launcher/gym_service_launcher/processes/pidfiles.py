@@ -70,8 +70,8 @@ class PidFile:
         it is a fork server that outlives this process.
         """
         process = procfs.process(pid)
-        if self.path and process:
-            facts = {"name": name, "executable": str(executable), "pid": pid, "client_pid": os.getpid()}
+        if self.path and process and self._process_id == os.getpid():
+            facts = {"name": name, "executable": str(executable), "pid": pid, "client_pid": self._process_id}
             facts |= {"is_warm": True, "client_pid": 0} if is_warm else {}
             facts |= {"start_time": process.start_time, "pid_namespace": procfs.pid_namespace(), "status": status}
             content = json.dumps(facts).encode()

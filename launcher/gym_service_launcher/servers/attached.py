@@ -25,6 +25,7 @@ from gym_service_launcher.net.handshake import (
 )
 from gym_service_launcher.net.same_host import SameHost, same_host_over
 from gym_service_launcher.net.tokens import Token
+from gym_service_launcher.processes.forked_copies import close_in_child, refuse_child
 from gym_service_launcher.servers.link import ServerLink
 from gym_service_launcher.servers.stream import (
     LONGEST_WAIT_S,
@@ -32,7 +33,6 @@ from gym_service_launcher.servers.stream import (
     SocketEnd,
     StreamEnd,
     TlsEnd,
-    close_in_child,
 )
 from gym_service_launcher.standalone import interrupts
 from gym_service_launcher.standalone.env_vars import TOKEN
@@ -129,13 +129,15 @@ def attach(entry: Entry, progress: Callable[[str], None]) -> AttachedServer:
         AuthError: this process has no token, the server has another token or another certificate, or it is no
             gym-service.
         ConfigError: the certificates of ``tls_ca`` cannot be read.
+        OSError: a signal handler has forked meanwhile, and this is the child.
     """
     assert entry.address, "an entry has an address or an interpreter"
-    begun = time.monotonic()
+    begun, process_id = time.monotonic(), os.getpid()
     attempts = _RetryBackoff(entry.address, entry.timeouts.start, progress)
     while True:
+        refuse_child(process_id)
         try:
-            sock = _connect_and_authenticate(entry, attempts.remaining_s())
+            sock = _connect_and_authenticate(entry, attempts.remaining_s(), process_id)
             return _link(entry, sock, begun)
         except AuthError as error:
             if not (isinstance(error, HandshakeTimeout) and attempts.may_go_on(str(error).partition("\n")[0])):
@@ -149,6 +151,7 @@ def attach(entry: Entry, progress: Callable[[str], None]) -> AttachedServer:
             ) from error
         except OSError as error:
             interrupts.raise_if_from_handler(error)
+            refuse_child(process_id)
             attempts.failed(error.strerror or str(error), error, _how_to_start(entry.address))
 
 
@@ -194,19 +197,19 @@ def _link(entry: Entry, sock: socket.socket, started_at: float) -> AttachedServe
     return AttachedServer(entry.address, end, same_host, started_at=started_at)
 
 
-def _connect_and_authenticate(entry: Entry, timeout_s: float) -> socket.socket:
+def _connect_and_authenticate(entry: Entry, timeout_s: float, process_id: int) -> socket.socket:
     """A connection whose two ends have authenticated each other."""
     assert entry.address
     sock = _connect(entry.address, timeout_s)
     close_in_child(sock)
     try:
+        refuse_child(process_id)
         # Not earlier: a server that has just begun to listen may have made the token file.
         token = UNIX_PEER_KEY if sock.family == socket.AF_UNIX else tokens.of_client(entry.token_file)
         limit_s = min(LIMIT_S, timeout_s)
         deadline = time.monotonic() + limit_s
         if _wants_tls(entry):
             sock = _secured(sock, entry, limit_s)
-            close_in_child(sock)
         _authenticate(sock, token, max(deadline - time.monotonic(), FIRST_PAUSE_S), _wants_tls(entry))
     except BaseException:
         sock.close()
@@ -224,7 +227,7 @@ def _secured(sock: socket.socket, entry: Entry, limit_s: float) -> socket.socket
     sock.settimeout(limit_s)
     host, _ = tcp.host_and_port(entry.address or "")
     try:
-        return tls.connect(sock, host, entry.tls_ca, entry.tls_sha256)
+        return tls.connect(sock, host, entry.tls_ca, entry.tls_sha256, close_in_child)
     except TimeoutError as error:
         interrupts.raise_if_from_handler(error)
         raise HandshakeTimeout(f"the handshake of TLS was not done within {limit_s:.3g} s") from None

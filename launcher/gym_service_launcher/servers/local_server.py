@@ -15,6 +15,7 @@ from gym_service_launcher.config.entry import Entry
 from gym_service_launcher.errors import ServerCrashed, ServerStartError
 from gym_service_launcher.interpreters.environment import TargetEnvironment, environment_of
 from gym_service_launcher.processes.child import FIRST_PASSED_FD, Child
+from gym_service_launcher.processes.forked_copies import close_in_child
 from gym_service_launcher.servers.link import (
     ServerLink,
     import_statement,
@@ -22,7 +23,7 @@ from gym_service_launcher.servers.link import (
     start_statement,
 )
 from gym_service_launcher.servers.program import VIEWERS_OPTION, server_argv
-from gym_service_launcher.servers.stream import Opening, PipeEnds, SocketEnd, StreamEnd, close_in_child
+from gym_service_launcher.servers.stream import Opening, PipeEnds, SocketEnd, StreamEnd
 from gym_service_launcher.standalone import activation, interrupts
 
 if TYPE_CHECKING:

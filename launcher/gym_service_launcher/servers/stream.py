@@ -11,34 +11,15 @@ import os
 import select
 import socket
 import time
-import weakref
 
 from gym_service_launcher.net import sigpipe
+from gym_service_launcher.processes.forked_copies import close_in_child
 from gym_service_launcher.standalone import interrupts
 
 # The kernel counts a wait in milliseconds, in 31 bits. 24 days stand for every longer wait.
 LONGEST_WAIT_S = 2e6
 # What is kept of the bytes before a mark: the beginning, where a program says what is wrong, and the end.
 FIRST_BYTES, LAST_BYTES = 8192, 32768
-
-
-# What a forked child closes. A signal handler may fork while an env is made, and the child come back to that: it must
-# neither read nor write what is the parent's.
-_ours: "weakref.WeakSet[socket.socket | PipeEnds]" = weakref.WeakSet()
-
-
-def close_in_child(one: "socket.socket | PipeEnds") -> None:
-    """Have a forked child of this process close its copy."""
-    _ours.add(one)
-
-
-def _forget() -> None:
-    for one in list(_ours):
-        with interrupts.suppress(OSError):  # it was being closed
-            one.close()
-
-
-os.register_at_fork(after_in_child=_forget)
 
 
 class SocketEnd:

@@ -24,6 +24,7 @@ from gym_service_launcher.errors import GymServiceError, ServerStartError
 from gym_service_launcher.net import unix
 from gym_service_launcher.processes import guardian_client, guardian_process
 from gym_service_launcher.processes.child import Child
+from gym_service_launcher.processes.forked_copies import close_in_child, refuse_child
 from gym_service_launcher.processes.forkservers import PROGRAM, ForkServer, Plan
 from gym_service_launcher.processes.held_lock import while_held
 from gym_service_launcher.servers import warm_key
@@ -66,14 +67,18 @@ class WarmForkServer:
         return self._image_pid
 
     def _connect(self) -> None:
+        process_id = os.getpid()
         for _ in range(ATTEMPTS):
+            refuse_child(process_id)
             try:
                 self._socket = unix.connect(str(self._path), HELLO_S)
             except (FileNotFoundError, NotADirectoryError, ConnectionError) as error:
                 interrupts.raise_if_from_handler(error)
                 self._start_guardian()
                 continue
+            close_in_child(self._socket)
             try:
+                refuse_child(process_id)
                 self._greet()
                 return
             except ConnectionError as error:  # it has ended meanwhile
@@ -97,11 +102,14 @@ class WarmForkServer:
             listener = unix.bind(self._path)
         except ServerStartError:  # another program was first
             return
+        close_in_child(listener)
+        process_id = os.getpid()
         with listener:
             try:
                 _start_guardian(listener, self._path, str(self.plan.executable))
             except BaseException:
-                self._path.unlink(missing_ok=True)
+                if process_id == os.getpid():
+                    self._path.unlink(missing_ok=True)
                 raise
 
     def _ask(self) -> None:
@@ -306,6 +314,7 @@ def _start_guardian(listener: socket.socket, path: Path, executable: str) -> Non
     python = guardian_process.guardian_python(executable)
     argv = [python, "-I", "-S", warm_guardian.__file__, str(path), repr(LEAST_MEMORY_SHARE)]
     pids: list[int] = []
+    process_id = os.getpid()
     told, teller = os.pipe()
     with open(told, "rb") as file:
         try:
@@ -318,6 +327,7 @@ def _start_guardian(listener: socket.socket, path: Path, executable: str) -> Non
             poll.register(file, select.POLLIN)
             said = file.readline(64).split() if poll.poll(START_S * 1000) else []
             if not said:
+                refuse_child(process_id)
                 os.kill(pids[0], signal.SIGKILL)
         finally:
             for pid in pids:
