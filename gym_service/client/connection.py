@@ -283,7 +283,7 @@ _channels = WeakRegistry()
 
 
 def _leave_all() -> None:
-    """A forked child has copies of its parent's connections. They are closed without a warning, and not used."""
+    """A forked child uses no copy of its parent's connections, and closes them without a warning."""
     for connection in _connections.alive():
         connection._is_forked = True
     for channel in _channels.alive():

@@ -208,7 +208,7 @@ def test_a_child_that_comes_back_to_a_call_disturbs_nothing(act: str, transport:
 # At each so many lines of make a signal handler would fork, and the child come back to it.
 FORK_WHILE_AN_ENV_IS_MADE = """
 import traceback
-from support.interrupts import OURS
+from support.interrupts import OURS as PACKAGES
 from support.opened import TARGET
 from support.targets import TARGETS
 import gym_service
@@ -230,6 +230,7 @@ class ForkAt:
         return self.line
 endings = []
 lines, case = int(os.environ["FAULTS_LINES"]), os.environ["FAULTS_CASE"].split()
+OURS = ("gym_service_launcher.processes.guardian_process",) if "guardian" in case else PACKAGES
 given = {"timeouts": {"start": 30}}
 if "address" in case:
     given["address"] = os.environ["FAULTS_ADDRESS"]
@@ -273,8 +274,15 @@ say("fine")
 """
 
 
-@pytest.mark.parametrize("lines", [397, pytest.param(31, marks=pytest.mark.long)])
-@pytest.mark.parametrize("case", ["unix", "stdio", "unix prefork", "stdio prefork", "unix anew", "address", "command"])
+@pytest.mark.parametrize(
+    ("case", "lines"),
+    [
+        pytest.param(case, lines, marks=[pytest.mark.long] if lines < 100 and "guardian" not in case else [])
+        for case in ("unix", "stdio", "unix prefork", "stdio prefork", "unix anew", "address", "command")
+        for lines in (397, 31)
+    ]
+    + [("unix anew guardian", 5), pytest.param("unix anew guardian", 1, marks=pytest.mark.long)],
+)
 def test_a_child_that_comes_back_to_make_disturbs_nothing(case: str, lines: int, tmp_path: Path) -> None:
     """The child gets a ForkedError (7), or an env of its own where it was forked early (8). The parent goes on."""
     environ = {"FAULTS_CASE": case, "FAULTS_LINES": str(lines), "PYTHONWARNINGS": "ignore::DeprecationWarning"}

@@ -8,6 +8,7 @@ verified by name and dates, as usual. TLS encrypts the connection and authentica
 the client, afterwards and inside TLS.
 """
 
+import errno
 import hashlib
 import hmac
 import os
@@ -120,7 +121,8 @@ def connect(
         interrupts.raise_if_from_handler(error)
         if isinstance(error, TimeoutError) or not isinstance(error, (OSError, ValueError)):
             raise
-        if isinstance(error, (ssl.SSLEOFError, ConnectionError)):
+        # ENOTCONN: it was reset before the handshake began.
+        if isinstance(error, (ssl.SSLEOFError, ConnectionError)) or getattr(error, "errno", None) == errno.ENOTCONN:
             raise ServerFullError("it disconnected before it sent a certificate") from error
         raise AuthError(_explanation(error)) from error
     shown = hashlib.sha256(wrapped.getpeercert(binary_form=True) or b"").hexdigest()

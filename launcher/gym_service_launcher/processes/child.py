@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from gym_service_launcher.processes import guardian_client, pidfiles
-from gym_service_launcher.processes.forked_copies import close_in_child, refuse_child
+from gym_service_launcher.processes.forked_copies import Descriptors, close_in_child, refuse_child
 from gym_service_launcher.processes.guardian_client import ProcessState
 from gym_service_launcher.processes.logs import Log
 from gym_service_launcher.processes.output import OutputTail
@@ -33,19 +33,6 @@ KILL_S = 1.0
 Rung = Literal["ended by itself", "asked", "terminated", "killed", "unkillable"]
 
 
-class Descriptors(list[int]):
-    """Descriptors that are owned by who takes them out of the list. Until then, ``close`` closes them."""
-
-    # By identity: ``close_in_child`` keeps it in a set.
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__  # type: ignore[assignment]  # a list's is None
-
-    def close(self) -> None:
-        with contextlib.suppress(IndexError):  # another thread may take the last one
-            while True:
-                os.close(self.pop())
-
-
 class Child:
     """A process without a terminal, so that Ctrl-C in the terminal reaches only the client.
 
@@ -63,8 +50,8 @@ class Child:
         spawner: the process that starts it. None: the guardian executes it.
         record_option: an option that tells it the path of its record, as ``OFFSET:PATH`` of the part that is its own.
         is_warm: ``gym-service ps`` shows it as a fork server that outlives this process.
-        process_id: that of the process that has made ``pass_fds``, taken before that. A child that a signal handler has
-            forked since starts nothing.
+        process_id: the id of this process from before it made ``pass_fds``. A child that a signal handler has forked
+            since starts nothing.
 
     Raises:
         OSError: it cannot be executed, ``cwd`` is no folder, the spawner has ended, or this is such a forked child.

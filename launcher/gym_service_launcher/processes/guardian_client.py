@@ -108,10 +108,10 @@ def _start(
     ours, theirs = socket.socketpair()
     close_in_child(ours)
     close_in_child(theirs)
-    if process_id != os.getpid():
-        ours.close()  # not shut down, as Lifeline closes it: it is the parent's
+    if process_id != os.getpid():  # not shut down, as a lifeline is: both are the parent's
+        ours.close()
         theirs.close()
-    refuse_child(process_id)
+        refuse_child(process_id)
     lifeline = Lifeline(ours)
     try:
         with theirs:
@@ -238,7 +238,7 @@ def ensure(*, portable: bool = False) -> None:
     global _guardian
     with _starting:
         if _guardian is None:
-            _guardian = GuardianProcess(portable=portable)
+            _guardian = _started(portable=portable)
         _guardian.wait_for_start()
 
 
@@ -248,28 +248,36 @@ def started_early() -> Iterator[None]:
     global _guardian
     with _starting, interrupts.suppress(OSError):
         if _guardian is None:
-            _guardian = GuardianProcess()
+            _guardian = _started()
     try:
         yield
     finally:
         with _starting, interrupts.suppress(OSError):
-            if _guardian:
+            if _guardian and _guardian.is_ours:
                 _guardian.wait_for_start()
+
+
+def _started(server_executable: str = "", *, portable: bool = False) -> GuardianProcess:
+    """A new guardian. Raises OSError, also in a child that was forked meanwhile."""
+    process_id = os.getpid()
+    guardian_process = GuardianProcess(server_executable, portable=portable)
+    refuse_child(process_id)
+    return guardian_process
 
 
 def _forget() -> None:
     """A forked child starts a guardian of its own. A thread that the child does not have may have held the lock."""
     global _guardian, _starting
-    if _guardian:
-        _guardian.forget()
-    _guardian, _starting = None, threading.Lock()
+    forgotten, _guardian, _starting = _guardian, None, threading.Lock()
+    if forgotten:
+        forgotten.forget()
 
 
 os.register_at_fork(after_in_child=_forget)
 
 
 def _has_died() -> bool:
-    return _guardian is None or _guardian.has_ended()
+    return _guardian is None or not _guardian.is_ours or _guardian.has_ended()
 
 
 def _request(server_executable: str, process_id: int, fds: Sequence[int], texts: bytes) -> None:
@@ -280,9 +288,10 @@ def _request(server_executable: str, process_id: int, fds: Sequence[int], texts:
     global _guardian
     with _starting:
         for _ in range(2):
-            if _guardian is None:
-                _guardian = GuardianProcess(server_executable)
             refuse_child(process_id)
+            if _guardian is None or not _guardian.is_ours:
+                _guardian = _started(server_executable)
+                refuse_child(process_id)
             # Where sending fails although the guardian lives (no descriptor is free), it stays, and so do its servers.
             if len(texts) > SENT_EARLY_BYTES:
                 _wait_for_start(_guardian)

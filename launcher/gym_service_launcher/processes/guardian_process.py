@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from gym_service_launcher.processes.forked_copies import close_in_child, refuse_child
+from gym_service_launcher.processes.forked_copies import Descriptors, close_in_child, refuse_child
 from gym_service_launcher.standalone import client_watch, guardian, interrupts, procfs
 
 PROGRAM = Path(guardian.__file__).with_name("run_guardian.py")
@@ -48,7 +48,8 @@ class GuardianProcess:
         self._child_pid = 0  # of the guardian, where it is a child of this process
         self._told: list[bytes] = []
         # A plain descriptor, since it stays open until this process ends: a socket object would warn of that.
-        self._control_fds: list[int] = []
+        self._control_fds = Descriptors()
+        close_in_child(self._control_fds)
         self._unreaped: list[int] = []
         self._status = 0
         # An interrupt may come before anything holds this object. Without its control socket the guardian ends.
@@ -68,9 +69,15 @@ class GuardianProcess:
             self._must_wait = pidfd >= 0
             refuse_child(process_id)
             spawn_detached(argv, files, self._unreaped)
+            refuse_child(process_id)
             self._control_fds += map(socket.socket.detach, [ours])
         if not self._must_wait:
             self._child_pid = self._unreaped[0]
+
+    @property
+    def is_ours(self) -> bool:
+        """False where this process was forked while the guardian was started: it is the parent's."""
+        return bool(self._control_fds) and self._control_fd >= 0
 
     @property
     def _control_fd(self) -> int:
@@ -130,7 +137,7 @@ class GuardianProcess:
     def forget(self) -> None:
         """In a forked child of this process: close the copy of what belongs to the parent."""
         self._finalizer.detach()
-        os.close(self._control_fds.pop())
+        self._control_fds.close()
 
 
 def _let_go(control_fds: list[int], unreaped: list[int], process_id: int) -> None:
@@ -182,11 +189,13 @@ def spawn_detached(argv: list[str], files: Mapping[int, int], pids: list[int]) -
     """
     with contextlib.ExitStack() as opened:
         null = opened.enter_context(open(os.devnull, "rb+", buffering=0)).fileno()
-        actions = []
+        actions, environ = [], dict(os.environ)
+        copies = Descriptors()
+        close_in_child(copies)
+        opened.callback(copies.close)
         for number, fd in {0: null, 1: null, 2: null, **files}.items():
             # First to a number above those that the program gets: in a daemon 0, 1 and 2 may be free.
-            apart = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(files) + 1)
-            opened.callback(os.close, apart)
-            actions.append((os.POSIX_SPAWN_DUP2, apart, number))
+            copies.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(files) + 1))
+            actions.append((os.POSIX_SPAWN_DUP2, copies[-1], number))
         spawn = partial(os.posix_spawn, file_actions=actions, setpgroup=0, setsigmask=())
-        pids += map(spawn, [argv[0]], [argv], [os.environ])
+        pids += map(spawn, [argv[0]], [argv], [environ])

@@ -209,7 +209,7 @@ def _connect_and_authenticate(entry: Entry, timeout_s: float, process_id: int) -
         limit_s = min(LIMIT_S, timeout_s)
         deadline = time.monotonic() + limit_s
         if _wants_tls(entry):
-            sock = _secured(sock, entry, limit_s)
+            sock = _secured(sock, entry, limit_s, process_id)
         _authenticate(sock, token, max(deadline - time.monotonic(), FIRST_PAUSE_S), _wants_tls(entry))
     except BaseException:
         sock.close()
@@ -221,13 +221,17 @@ def _wants_tls(entry: Entry) -> bool:
     return bool(entry.tls_ca or entry.tls_sha256)
 
 
-def _secured(sock: socket.socket, entry: Entry, limit_s: float) -> socket.socket:
+def _secured(sock: socket.socket, entry: Entry, limit_s: float, process_id: int) -> socket.socket:
     from gym_service_launcher.net import tls  # imports ssl
+
+    def made(secured: socket.socket) -> None:
+        close_in_child(secured)
+        refuse_child(process_id)
 
     sock.settimeout(limit_s)
     host, _ = tcp.host_and_port(entry.address or "")
     try:
-        return tls.connect(sock, host, entry.tls_ca, entry.tls_sha256, close_in_child)
+        return tls.connect(sock, host, entry.tls_ca, entry.tls_sha256, made)
     except TimeoutError as error:
         interrupts.raise_if_from_handler(error)
         raise HandshakeTimeout(f"the handshake of TLS was not done within {limit_s:.3g} s") from None

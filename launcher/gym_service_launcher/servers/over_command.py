@@ -21,6 +21,7 @@ from gym_service_launcher.config.entry import Entry, is_ssh
 from gym_service_launcher.errors import ConnectionLost, GymServiceError, ServerCrashed, ServerStartError
 from gym_service_launcher.interpreters import discovery
 from gym_service_launcher.processes.child import Child, ending
+from gym_service_launcher.processes.forked_copies import refuse_child
 from gym_service_launcher.servers import source_bundle
 from gym_service_launcher.servers.link import ServerLink, import_statement, limit_advice, output_block
 from gym_service_launcher.servers.stream import Opening, PipeEnds
@@ -135,7 +136,7 @@ def start(entry: Entry, venv: Mapping[str, Any] | None = None, *, serve: bool = 
     Raises:
         ServerStartError: the command cannot be executed.
     """
-    started_at = time.monotonic()
+    started_at, process_id = time.monotonic(), os.getpid()
     route = route_of(entry)
     mark = secrets.token_bytes(16)
     try:
@@ -153,6 +154,7 @@ def start(entry: Entry, venv: Mapping[str, Any] | None = None, *, serve: bool = 
         text += f"\n  command: {shlex.join(route.argv)}\n  try: {limit_advice(error) or route.by_hand}"
         raise ServerStartError(text, argv=route.argv, interpreter=route.python, exit_code=None, tail="") from error
     end = PipeEnds(*child.take_pipes())
+    refuse_child(process_id)
     bundle = source_bundle.make_bundle(
         python=route.python,
         environ=entry.environ,

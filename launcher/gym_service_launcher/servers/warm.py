@@ -74,7 +74,7 @@ class WarmForkServer:
                 self._socket = unix.connect(str(self._path), HELLO_S)
             except (FileNotFoundError, NotADirectoryError, ConnectionError) as error:
                 interrupts.raise_if_from_handler(error)
-                self._start_guardian()
+                self._start_guardian(process_id)
                 continue
             close_in_child(self._socket)
             try:
@@ -97,16 +97,16 @@ class WarmForkServer:
             raise OSError(errno.ETIMEDOUT, f"the guardian of a warm fork server does not answer at {self._path}")
         self._guardian_pid = int(hello.split()[1])
 
-    def _start_guardian(self) -> None:
+    def _start_guardian(self, process_id: int) -> None:
         try:
             listener = unix.bind(self._path)
         except ServerStartError:  # another program was first
             return
         close_in_child(listener)
-        process_id = os.getpid()
         with listener:
+            refuse_child(process_id)
             try:
-                _start_guardian(listener, self._path, str(self.plan.executable))
+                _start_guardian(listener, self._path, str(self.plan.executable), process_id)
             except BaseException:
                 if process_id == os.getpid():
                     self._path.unlink(missing_ok=True)
@@ -309,20 +309,21 @@ def _reason(error: Exception) -> str:
     return f"{text}: {where}" if where else text
 
 
-def _start_guardian(listener: socket.socket, path: Path, executable: str) -> None:
+def _start_guardian(listener: socket.socket, path: Path, executable: str, process_id: int) -> None:
     """Start the guardian of a warm fork server. Waits until it is no child of this process. Raises OSError."""
     python = guardian_process.guardian_python(executable)
     argv = [python, "-I", "-S", warm_guardian.__file__, str(path), repr(LEAST_MEMORY_SHARE)]
     pids: list[int] = []
-    process_id = os.getpid()
     told, teller = os.pipe()
     with open(told, "rb") as file:
+        close_in_child(file)
         try:
             files = {guardian.CONTROL_FD: teller, warm_guardian.LISTENER_FD: listener.fileno()}
             try:
                 guardian_process.spawn_detached(argv, files, pids)
             finally:
                 os.close(teller)
+            refuse_child(process_id)
             poll = select.poll()
             poll.register(file, select.POLLIN)
             said = file.readline(64).split() if poll.poll(START_S * 1000) else []
