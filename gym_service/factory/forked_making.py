@@ -10,8 +10,6 @@ import os
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from gym_service_launcher.standalone import interrupts
-
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
 
@@ -28,11 +26,13 @@ def refused_in_child(make: Callable[Given, Made]) -> Callable[Given, Made]:
         try:
             return make(*args, **kwargs)
         except Exception as error:
-            if os.getpid() == process_id or interrupts.is_from_handler(error):
+            if os.getpid() == process_id:
                 raise
+            from gym_service_launcher.standalone import interrupts
+
             from gym_service.errors import ForkedError
 
-            if isinstance(error, ForkedError):
+            if isinstance(error, ForkedError) or interrupts.is_from_handler(error):
                 raise
             text = f"process {process_id} was forked while it made this env, whose server is not that of its child"
             raise ForkedError(f"{text} {os.getpid()}\n  try: make an env in the child") from error
