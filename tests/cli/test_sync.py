@@ -59,7 +59,7 @@ def install(venv: Path, repo: Path, version: str) -> None:
         file.write_text(file.read_text().replace("1.0", version))
     uv = discovery.find_uv()
     assert uv
-    subprocess.run([*uv, "pip", "install", "-q", "--python", venv / "bin/python", repo], check=True)
+    subprocess.run([*uv, "pip", "install", "-q", "--reinstall", "--python", venv / "bin/python", repo], check=True)
 
 
 # -- sync ----------------------------------------------------------------------------------------------------------
