@@ -242,7 +242,7 @@ def walked(env):
 with gym_service.make("CartPole-v1", **given) as env:
     expected = walked(env)
 for number in range(lines, 100_000, lines):
-    if "anew" in case:
+    if "first" in case:  # each make is the first one, which starts the guardian
         guardian_client._drop_guardian()
     fork = ForkAt(number)
     sys.settrace(fork.trace)
@@ -278,10 +278,10 @@ say("fine")
     ("case", "lines"),
     [
         pytest.param(case, lines, marks=[pytest.mark.long] if lines < 100 and "guardian" not in case else [])
-        for case in ("unix", "stdio", "unix prefork", "stdio prefork", "unix anew", "address", "command")
+        for case in ("unix", "stdio", "unix prefork", "stdio prefork", "unix first", "address", "command")
         for lines in (397, 31)
     ]
-    + [("unix anew guardian", 5), pytest.param("unix anew guardian", 1, marks=pytest.mark.long)],
+    + [("unix first guardian", 5), pytest.param("unix first guardian", 1, marks=pytest.mark.long)],
 )
 def test_a_child_that_comes_back_to_make_disturbs_nothing(case: str, lines: int, tmp_path: Path) -> None:
     """The child gets a ForkedError (7), or an env of its own where it was forked early (8). The parent goes on."""

@@ -30,7 +30,6 @@ def test_a_connection_that_ends_before_the_handshake_is_no_wrong_certificate(is_
         peer, _ = listener.accept()
         peer.shutdown(socket.SHUT_WR)
         if is_reset:
-            sock.setblocking(True)
             assert sock.recv(1) == b""
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         peer.close()
